@@ -1,0 +1,101 @@
+package env
+
+// ConnID names a connection within one incarnation; never reused.
+type ConnID uint64
+
+// Network accepts connections and carries frames: a 4-byte big-endian length,
+// then that many bytes, as in Kafka's protocol. Frames of one connection are
+// delivered in order; sends on one connection are written in the order of
+// submission.
+//
+// The world keeps one byte budget for all frames: it reserves a frame's size
+// before it reads the body (and stops reading sockets while there is none), and
+// returns it at Release. It closes connections that are idle, that exceed the
+// connection limits, whose frame Admit refuses, or that do not deliver an
+// announced frame in time.
+type Network interface {
+	Listen(*Listen)
+	// Release gives a received frame's memory and budget back. Once per frame,
+	// on the loop.
+	Release(*Frame)
+	Send(*Send)
+	// Mute stops reading from the connection until Unmute. Frames already read
+	// may still be delivered.
+	Mute(ConnID)
+	Unmute(ConnID)
+	// Close closes a connection after what was sent before has been written (or
+	// at once, with abort). Closed is delivered in any case.
+	Close(id ConnID, abort bool)
+	// StopListening refuses new connections on every listener; open ones stay.
+	StopListening()
+}
+
+// Listen opens a listener and binds its connections to a handler and a codec.
+type Listen struct {
+	Name    string // listener name, e.g. PLAINTEXT
+	Address string // host:port; port 0 picks a free one
+	Handler ConnHandler
+	Codec   Codec
+
+	Bound string // the address really bound
+	Err   error  // ErrAddrInUse
+	Done  func(*Listen)
+}
+
+func (o *Listen) Deliver() { o.Done(o) }
+
+// ConnHandler receives a listener's events, on the loop. Opened comes first and
+// Closed last, each exactly once; nothing follows Closed.
+type ConnHandler interface {
+	Opened(id ConnID, info ConnInfo)
+	// Received delivers one decoded frame. The handler owns the frame until it
+	// releases it; message may point into it.
+	Received(id ConnID, message any, frame *Frame)
+	Closed(id ConnID, reason error)
+}
+
+// ConnInfo describes a connection.
+type ConnInfo struct {
+	Listener string
+	Remote   string // host:port of the peer
+}
+
+// Frame is a received frame without its length prefix, and its reservation.
+type Frame struct {
+	Data []byte
+	// World is the world's own bookkeeping.
+	World any
+}
+
+// Codec decodes frames off the loop. Its methods are pure, keep nothing, and
+// are called from many goroutines at once.
+type Codec interface {
+	// Admit judges a frame by its size and up to the first 8 bytes of its body
+	// before anything is reserved. An error closes the connection.
+	Admit(size int, head []byte) error
+	// Decode returns the message handed to ConnHandler.Received. It may point
+	// into the frame. Malformed input yields a message that says so (so that
+	// the core can answer), or an error, which closes the connection.
+	Decode(frame []byte) (any, error)
+}
+
+// Send writes one frame: the length prefix is the world's. It completes when
+// the bytes were handed to the kernel or the connection is gone; until then
+// whatever Encode returned stays lent.
+type Send struct {
+	Conn    ConnID
+	Message Outgoing
+
+	Err  error       // ErrConnGone
+	Done func(*Send) // may be nil: then no completion is delivered
+}
+
+func (o *Send) Deliver() { o.Done(o) }
+
+// Outgoing encodes itself off the loop.
+type Outgoing interface {
+	// Encode returns the frame's body as slices to write in order, the first
+	// built by appending to scratch (which has length 0). It may return slices
+	// of slabs that the Send keeps alive.
+	Encode(scratch []byte) [][]byte
+}
