@@ -1,0 +1,108 @@
+// Package core is the root of weir's pure logic; it holds no code, only the
+// protocol that the packages below it keep together: who may write what, when,
+// and why nothing acknowledged is lost. Tests, mutants and comments name the
+// rules by the numbers used here (R for rules, I for invariants).
+//
+// # Words
+//
+// A stream (core/stream) is one partition's log: a sequence of offsets that
+// knows nothing of Kafka. A range (metadata.Range) is one ownership of a stream:
+// the leader epoch, the broker epoch whose WAL holds it, the start and, once
+// sealed, the end. A batch is one Kafka record batch; it is appended, stored and
+// served whole and never encoded again. The WAL (core/wal) is one broker
+// incarnation's log of what is acknowledged and not yet committed. A commit
+// (metadata.CommitObject) makes an uploaded object part of its streams' ranges.
+// The image (metadata.Image) is what the quorum's log yields when applied in
+// order; all that a broker knows of topics, streams and objects comes from it.
+//
+// # Ranges and commits
+//
+// R1. A commit names, for each of its streams, the range; it starts exactly at
+// that range's committed end and passes neither its seal nor the high
+// watermark. The range's owner commits; once its broker epoch has ended, only
+// the recoverer. Ranges of one stream commit independently.
+//
+// R2. A commit is judged part by part. A part of a deleted stream counts as
+// done. Data below the log start are done, but the committed end passes them
+// only with a checkpoint. A refused part stops neither the rest nor the broker;
+// a commit of which no part is accepted commits nothing, its object id
+// included. Otherwise one deleted topic would hold up a thousand streams whose
+// data travelled in the same object.
+//
+// R3. One record closes a range and opens the next, and the first to apply
+// counts. A record that opens a range for an ended broker epoch is refused. A
+// sealed WAL lives until all its ranges are committed. A replacement (R3a,
+// compaction) names its exact sources and is refused unless all are current.
+//
+// # Producer state
+//
+// R4. Each commit carries for each of its streams a checkpoint: the producers
+// with their epochs and last five batches, exactly as of the end offset that it
+// commits. The checkpoint with the highest end counts, whatever the order in
+// which commits apply. The WAL repeats the same content in summaries. A new
+// leader joins checkpoint, summary and the batch headers that follow without a
+// gap. Two stories say why "exactly": if the state of a batch that is not yet
+// durable is stored, its retry after a crash is "a duplicate" of something
+// stored nowhere; if durable state is missing, the retry is appended twice. For
+// the same reason a duplicate is acknowledged only once the high watermark has
+// passed the original.
+//
+// # WAL
+//
+// R5. One log for each incarnation: a file belongs to one broker epoch, and no
+// region is ever written by two. Otherwise late writes of an old incarnation
+// would lie where the new one reads.
+//
+// R6 (object kind, not built yet). Consecutive slots, each created if absent and
+// acknowledged in slot order; a recoverer seals the first free slot.
+//
+// R7 (device kind). A group records up to where everything was durable when it
+// was written. Damage below the highest such mark is corruption and loud; above
+// it, it is a torn tail. Recovery syncs before it trusts what it read:
+// otherwise a killed process could serve, from the page cache, a tail that the
+// next power failure takes back.
+//
+// R8 (shared device, not built yet). A recoverer makes a fence block durable
+// that owners read before the high watermark moves.
+//
+// The WAL is trimmed only below what is committed in the applied image (I5): the
+// lowest position that holds anything uncommitted of any living stream, never
+// computed from the parts of a commit that has yet to apply.
+//
+// # Leases, failover and moves (R9-R16)
+//
+// They come with the second broker. Epochs, fences and seals keep data safe;
+// leases only spare time.
+//
+// # Quorum
+//
+// R17. go.etcd.io/raft with PreVote and CheckQuorum; only the leader ticks, so
+// that the library's random election timeout is never read; followers run their
+// own seeded timer. It carries metadata only, never records.
+//
+// R18. A voter is (node, disk). An empty disk founds a cluster only by winning
+// the creation of the cluster's marker in the object store.
+//
+// R19 (in part). Objects carry their streams, ranges and leader epochs. The
+// shipping of the quorum's log to the store is not built yet.
+//
+// # Objects
+//
+// R20. One name, one body, always create-if-absent. A create whose answer was
+// lost is settled by reading the object's nonce. Ids are leased in blocks; an
+// id that was never committed dies first by a record that bars a later commit;
+// then comes the deletion, repeated when a late PUT returns. Otherwise a sweeper
+// with an old image would delete an object that is being committed.
+//
+// # Invariants
+//
+// I1: an acknowledged batch is readable at its offset until retention removes
+// it. I2: an offset never has two values. I3: the high watermark never goes
+// back. I4: each range has one committer at a time, ranges never overlap,
+// commits within a range are contiguous. I5: the WAL is trimmed only below what
+// is committed. I6: a producer's sequence is appended exactly once. I8: every
+// stored object is in the image or dies within the sweep time, and no
+// referenced object is deleted. I10: equal logs give equal images. I11: after
+// faults heal, every partition accepts writes within the stated time. (I7, I9
+// and I12 belong to transactions, groups and zones.)
+package core
