@@ -1,8 +1,67 @@
-// Package record reads Kafka record batches (magic 2).
 package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"weir/core/compress"
+)
 
 // HeaderBytes is the length of a batch's header.
 const HeaderBytes = 61
+
+// Places of the header's fields.
+const (
+	atBaseOffset      = 0
+	atLength          = 8
+	atLeaderEpoch     = 12
+	atMagic           = 16
+	atCRC             = 17
+	atAttributes      = 21
+	atLastOffsetDelta = 23
+	atFirstTimestamp  = 27
+	atMaxTimestamp    = 35
+	atProducerID      = 43
+	atProducerEpoch   = 51
+	atBaseSequence    = 53
+	atRecords         = 57
+
+	lengthPrefixBytes = 12 // what the length field does not count
+)
+
+// Attribute bits.
+const (
+	codecBits         = 0x07
+	logAppendTimeBit  = 0x08
+	transactionalBit  = 0x10
+	controlBit        = 0x20
+	recordBytesLeast  = 7 // length, attributes, two deltas, two lengths, header count
+	magicSupported    = 2
+	smallMessageBytes = 14 // the least that a length field of any magic may say
+)
+
+// NoProducer is the producer id of a batch that is not idempotent.
+const NoProducer = -1
+
+// Errors that callers branch on. At the edge of Produce they become Kafka's codes.
+var (
+	// ErrTruncated: the bytes end inside the batch. (INVALID_RECORD: Kafka sees no batch.)
+	ErrTruncated = errors.New("record batch is cut off")
+	// ErrOldMagic: a message set of magic 0 or 1, which no current broker stores. (INVALID_RECORD)
+	ErrOldMagic = errors.New("message format older than magic 2")
+	// ErrCorrupt: the checksum or the frame of the batch is wrong. (CORRUPT_MESSAGE)
+	ErrCorrupt = errors.New("record batch is corrupt")
+	// ErrInvalid: the batch is whole, and breaks the format's rules. (INVALID_RECORD)
+	ErrInvalid = errors.New("record batch is invalid")
+	// ErrCodec: the attributes name no known codec. (UNSUPPORTED_COMPRESSION_TYPE)
+	ErrCodec = errors.New("unknown compression codec")
+	// ErrTooLarge: a batch decompresses to more than the caller's limit.
+	ErrTooLarge = errors.New("record batch decompresses to more than the limit")
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Header is a batch's header.
 type Header struct {
@@ -13,9 +72,9 @@ type Header struct {
 	CRC             uint32
 	Attributes      int16
 	LastOffsetDelta int32
-	FirstTimestamp  int64
+	FirstTimestamp  int64 // milliseconds; -1: none
 	MaxTimestamp    int64
-	ProducerID      int64
+	ProducerID      int64 // NoProducer: not idempotent
 	ProducerEpoch   int16
 	BaseSequence    int32
 	Records         int32
@@ -24,24 +83,144 @@ type Header struct {
 // NextOffset is the offset after the batch's last.
 func (h *Header) NextOffset() int64 { return h.BaseOffset + int64(h.LastOffsetDelta) + 1 }
 
-// ReadHeader reads the header of the first batch in b; it checks bounds only.
-func ReadHeader(b []byte) (Header, error) { panic("stub") }
+// LastSequence is the sequence of the batch's last record; sequences wrap from
+// 2^31-1 to 0.
+func (h *Header) LastSequence() int32 { return AddSequence(h.BaseSequence, h.LastOffsetDelta) }
 
-// Check checks one whole batch, exactly b: bounds, magic, CRC32C, counts.
-func Check(b []byte) (Header, error) { panic("stub") }
+// Codec is the batch's codec; Check has made sure it is a known one.
+func (h *Header) Codec() compress.Codec { return compress.Codec(h.Attributes & codecBits) }
 
-// Patch sets base offset and leader epoch in place (neither is under the CRC).
-func Patch(b []byte, baseOffset int64, leaderEpoch int32) { panic("stub") }
+// LogAppendTime reports whether the broker's clock stamped the batch.
+func (h *Header) LogAppendTime() bool { return h.Attributes&logAppendTimeBit != 0 }
 
-// StampLogAppendTime sets the timestamp type and max timestamp, and the CRC anew.
-func StampLogAppendTime(b []byte, millis int64) { panic("stub") }
+// Transactional reports whether the batch belongs to a transaction.
+func (h *Header) Transactional() bool { return h.Attributes&transactionalBit != 0 }
 
-// Record is one record of a batch; its slices point into the (decompressed) batch.
-type Record struct {
-	Offset, Timestamp int64
-	Key, Value        []byte // nil when null
+// Control reports whether the batch holds a control record.
+func (h *Header) Control() bool { return h.Attributes&controlBit != 0 }
+
+// Idempotent reports whether the batch carries a producer id.
+func (h *Header) Idempotent() bool { return h.ProducerID > NoProducer }
+
+// AddSequence adds delta to a sequence number, wrapping from 2^31-1 to 0.
+func AddSequence(sequence, delta int32) int32 { return int32(uint32(sequence+delta) & 0x7fffffff) }
+
+// ReadHeader reads the header of the first batch in b. It checks bounds and
+// magic only; the batch is b[:Header.Bytes]. Of a cut-off batch with a whole
+// header it returns the header with ErrTruncated.
+func ReadHeader(b []byte) (Header, error) {
+	if len(b) <= atMagic {
+		return Header{}, fmt.Errorf("%w: %d bytes", ErrTruncated, len(b))
+	}
+	length := int32(binary.BigEndian.Uint32(b[atLength:]))
+	if length < smallMessageBytes {
+		return Header{}, fmt.Errorf("%w: length field says %d", ErrCorrupt, length)
+	}
+	switch magic := int8(b[atMagic]); {
+	case magic == 0 || magic == 1:
+		return Header{Magic: magic}, fmt.Errorf("%w: magic %d", ErrOldMagic, magic)
+	case magic != magicSupported:
+		return Header{}, fmt.Errorf("%w: magic %d", ErrCorrupt, magic)
+	}
+	if length < HeaderBytes-lengthPrefixBytes {
+		return Header{}, fmt.Errorf("%w: length field says %d", ErrCorrupt, length)
+	}
+	if len(b) < HeaderBytes {
+		return Header{}, fmt.Errorf("%w: %d bytes of header", ErrTruncated, len(b))
+	}
+	h := decodeHeader(b, length)
+	if h.Bytes > len(b) {
+		return h, fmt.Errorf("%w: %d of %d bytes", ErrTruncated, len(b), h.Bytes)
+	}
+	return h, nil
 }
 
-// Each calls f for each record until it returns false, decompressing if needed.
-// limit bounds the bytes of a decompressed batch.
-func Each(b []byte, limit int, f func(Record) bool) error { panic("stub") }
+func decodeHeader(b []byte, length int32) Header {
+	be := binary.BigEndian
+	return Header{
+		BaseOffset:      int64(be.Uint64(b[atBaseOffset:])),
+		Bytes:           int(length) + lengthPrefixBytes,
+		LeaderEpoch:     int32(be.Uint32(b[atLeaderEpoch:])),
+		Magic:           int8(b[atMagic]),
+		CRC:             be.Uint32(b[atCRC:]),
+		Attributes:      int16(be.Uint16(b[atAttributes:])),
+		LastOffsetDelta: int32(be.Uint32(b[atLastOffsetDelta:])),
+		FirstTimestamp:  int64(be.Uint64(b[atFirstTimestamp:])),
+		MaxTimestamp:    int64(be.Uint64(b[atMaxTimestamp:])),
+		ProducerID:      int64(be.Uint64(b[atProducerID:])),
+		ProducerEpoch:   int16(be.Uint16(b[atProducerEpoch:])),
+		BaseSequence:    int32(be.Uint32(b[atBaseSequence:])),
+		Records:         int32(be.Uint32(b[atRecords:])),
+	}
+}
+
+// ParseHeader reads the 61 bytes of a header whose batch is elsewhere (a
+// recovered log's entry). Bounds of the batch itself are not checked.
+func ParseHeader(b []byte) (Header, error) {
+	h, err := ReadHeader(b)
+	if errors.Is(err, ErrTruncated) && h.Bytes > 0 {
+		return h, nil
+	}
+	return h, err
+}
+
+// Check checks one whole batch, exactly b: bounds, magic, CRC32C, counts,
+// offsets, codec and producer fields. It does not look at single records.
+func Check(b []byte) (Header, error) {
+	h, err := ReadHeader(b)
+	if err != nil {
+		return h, err
+	}
+	if h.Bytes < len(b) {
+		return h, fmt.Errorf("%w: %d bytes follow the batch; one batch a partition is allowed", ErrInvalid, len(b)-h.Bytes)
+	}
+	if sum := crc32.Checksum(b[atAttributes:], castagnoli); sum != h.CRC {
+		return h, fmt.Errorf("%w: CRC32C is %08x, the batch says %08x", ErrCorrupt, sum, h.CRC)
+	}
+	return h, h.check()
+}
+
+// check judges the fields of a header whose checksum is right.
+func (h *Header) check() error {
+	if !h.Codec().Valid() {
+		return fmt.Errorf("%w: %d", ErrCodec, h.Codec())
+	}
+	if h.Records <= 0 || h.LastOffsetDelta < 0 || h.Records-1 != h.LastOffsetDelta {
+		return fmt.Errorf("%w: %d records, last offset delta %d", ErrInvalid, h.Records, h.LastOffsetDelta)
+	}
+	if h.Codec() == compress.None && int64(h.Records)*recordBytesLeast > int64(h.Bytes-HeaderBytes) {
+		return fmt.Errorf("%w: %d records in %d bytes", ErrInvalid, h.Records, h.Bytes-HeaderBytes)
+	}
+	if h.ProducerID < NoProducer {
+		return fmt.Errorf("%w: producer id %d", ErrInvalid, h.ProducerID)
+	}
+	if h.Idempotent() && !h.Control() && (h.BaseSequence < 0 || h.ProducerEpoch < 0) {
+		return fmt.Errorf("%w: producer %d with epoch %d and sequence %d", ErrInvalid, h.ProducerID, h.ProducerEpoch, h.BaseSequence)
+	}
+	return nil
+}
+
+// Patch sets base offset and leader epoch in place (neither is under the CRC).
+func Patch(b []byte, baseOffset int64, leaderEpoch int32) {
+	binary.BigEndian.PutUint64(b[atBaseOffset:], uint64(baseOffset))
+	binary.BigEndian.PutUint32(b[atLeaderEpoch:], uint32(leaderEpoch))
+}
+
+// StampLogAppendTime sets the timestamp type and max timestamp of the batch b,
+// and the CRC anew.
+func StampLogAppendTime(b []byte, millis int64) {
+	attributes := binary.BigEndian.Uint16(b[atAttributes:]) | logAppendTimeBit
+	binary.BigEndian.PutUint16(b[atAttributes:], attributes)
+	SetMaxTimestamp(b, millis)
+}
+
+// SetMaxTimestamp sets the max timestamp of the batch b, and the CRC anew.
+func SetMaxTimestamp(b []byte, millis int64) {
+	binary.BigEndian.PutUint64(b[atMaxTimestamp:], uint64(millis))
+	Seal(b)
+}
+
+// Seal writes the CRC of the batch b.
+func Seal(b []byte) {
+	binary.BigEndian.PutUint32(b[atCRC:], crc32.Checksum(b[atAttributes:], castagnoli))
+}

@@ -1,0 +1,11 @@
+// Package record reads, checks and builds Kafka record batches (magic 2), the
+// unit that is appended, stored and served.
+//
+// A batch is never re-encoded: what a producer sent is what consumers get, but
+// for the base offset and leader epoch (outside the checksum) and, for
+// LogAppendTime, the timestamp type and max timestamp (with the checksum anew).
+// Opening a batch to see its records is for timestamp lookups and validation.
+//
+// Everything here is pure and bounds-checked: no input makes it panic or
+// allocate beyond the limit that the caller gives. It may call core/compress.
+package record
