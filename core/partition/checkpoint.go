@@ -1,0 +1,188 @@
+package partition
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"weir/core/env"
+)
+
+// A checkpoint is: magic, version, end offset, max timestamp, producers
+// (ascending by id, each with its epoch and batches), CRC32C of all before it.
+// Integers are varints; ids and offsets are relative to the ones before them.
+const (
+	checkpointMagic   = "wpck"
+	checkpointVersion = 1
+	// producerBytesLeast is the smallest encoding of a producer: id, epoch, count
+	// and one batch of four fields.
+	producerBytesLeast = 7
+)
+
+// ErrCheckpoint: the bytes are no checkpoint of this version, or damaged.
+var ErrCheckpoint = errors.New("producer checkpoint is invalid")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// AppendCheckpoint appends the state exactly as of End. Equal states give equal
+// bytes.
+func (s *State) AppendCheckpoint(dst []byte) []byte {
+	start := len(dst)
+	dst = append(dst, checkpointMagic...)
+	dst = append(dst, checkpointVersion)
+	dst = binary.AppendVarint(dst, s.end)
+	dst = binary.AppendVarint(dst, s.maxTimestamp)
+	dst = binary.AppendUvarint(dst, uint64(s.durableProducers()))
+	previous := int64(0)
+	for _, p := range s.producers {
+		if p.durable.epoch == noEpoch {
+			continue
+		}
+		dst = binary.AppendUvarint(dst, uint64(p.id-previous))
+		dst = p.durable.append(dst, s.end, s.maxTimestamp)
+		previous = p.id
+	}
+	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+func (s *State) durableProducers() int {
+	n := 0
+	for _, p := range s.producers {
+		if p.durable.epoch != noEpoch {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *window) append(dst []byte, end, maxTimestamp int64) []byte {
+	dst = binary.AppendUvarint(dst, uint64(w.epoch))
+	dst = append(dst, byte(w.n))
+	for _, r := range w.batches[:w.n] {
+		dst = binary.AppendUvarint(dst, uint64(r.base))
+		dst = binary.AppendUvarint(dst, uint64(r.delta))
+		dst = binary.AppendUvarint(dst, uint64(end-r.offset))
+		dst = binary.AppendVarint(dst, maxTimestamp-r.timestamp)
+	}
+	return dst
+}
+
+// LoadState rebuilds a state from a checkpoint as of end. An empty checkpoint is
+// a state that knows no producer. now is when its producers count as last seen.
+// producersMax bounds the producers kept (0: DefaultProducersMax).
+func LoadState(checkpoint []byte, end int64, now env.Time, producersMax int) (*State, error) {
+	if producersMax <= 0 {
+		producersMax = DefaultProducersMax
+	}
+	s := &State{end: end, maxTimestamp: -1, appendedMax: -1, max: producersMax}
+	if len(checkpoint) == 0 {
+		return s, nil
+	}
+	r, err := openCheckpoint(checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	if s.end = r.varint(); s.end != end {
+		return nil, fmt.Errorf("%w: it is as of offset %d, not %d", ErrCheckpoint, s.end, end)
+	}
+	s.maxTimestamp = r.varint()
+	s.appendedMax = s.maxTimestamp
+	if err := s.loadProducers(r, now); err != nil {
+		return nil, err
+	}
+	if r.failed || len(r.b) > 0 {
+		return nil, fmt.Errorf("%w: %d bytes left over", ErrCheckpoint, len(r.b))
+	}
+	return s, nil
+}
+
+func openCheckpoint(b []byte) (*reader, error) {
+	body := len(b) - 4
+	if body < len(checkpointMagic)+1 || string(b[:len(checkpointMagic)]) != checkpointMagic {
+		return nil, fmt.Errorf("%w: no magic", ErrCheckpoint)
+	}
+	if crc32.Checksum(b[:body], castagnoli) != binary.BigEndian.Uint32(b[body:]) {
+		return nil, fmt.Errorf("%w: CRC32C differs", ErrCheckpoint)
+	}
+	if v := b[len(checkpointMagic)]; v != checkpointVersion {
+		return nil, fmt.Errorf("%w: version %d", ErrCheckpoint, v)
+	}
+	return &reader{b: b[len(checkpointMagic)+1 : body]}, nil
+}
+
+func (s *State) loadProducers(r *reader, now env.Time) error {
+	n := r.uvarint()
+	if n > uint64(len(r.b)/producerBytesLeast) {
+		return fmt.Errorf("%w: %d producers in %d bytes", ErrCheckpoint, n, len(r.b))
+	}
+	s.producers = make([]*producer, 0, n)
+	previous := int64(-1)
+	for i := range n {
+		id := int64(r.uvarint())
+		if i > 0 {
+			id += previous
+		}
+		p := &producer{id: id, seen: now}
+		p.durable = r.window(s.end, s.maxTimestamp)
+		p.appended = p.durable
+		if r.failed || id <= previous {
+			return fmt.Errorf("%w: producer %d of %d", ErrCheckpoint, i, n)
+		}
+		previous = id
+		s.producers = append(s.producers, p)
+	}
+	return nil
+}
+
+// reader takes integers off bytes; after a failure all are zero.
+type reader struct {
+	b      []byte
+	failed bool
+}
+
+func (r *reader) take(n int) {
+	if n <= 0 {
+		r.failed, r.b = true, nil
+		return
+	}
+	r.b = r.b[n:]
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	r.take(n)
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	r.take(n)
+	return v
+}
+
+// bounded reads an unsigned integer of at most limit.
+func (r *reader) bounded(limit uint64) uint64 {
+	v := r.uvarint()
+	if v > limit {
+		r.failed = true
+		return 0
+	}
+	return v
+}
+
+func (r *reader) window(end, maxTimestamp int64) window {
+	w := window{epoch: int16(r.bounded(1<<15 - 1)), n: int8(r.bounded(windowBatches))}
+	if w.n == 0 {
+		r.failed = true
+	}
+	for i := range w.batches[:w.n] {
+		w.batches[i] = sequenceRange{
+			base:  int32(r.bounded(1<<31 - 1)),
+			delta: int32(r.bounded(1<<31 - 1)),
+		}
+		w.batches[i].offset = end - int64(r.bounded(1<<63-1))
+		w.batches[i].timestamp = maxTimestamp - r.varint()
+	}
+	return w
+}

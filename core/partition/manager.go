@@ -1,0 +1,307 @@
+package partition
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/core/config"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/record"
+	"weir/core/stream"
+	"weir/core/task"
+)
+
+// Engine opens and closes streams: [OverStreams], or a test's fake.
+type Engine interface {
+	Open(id metadata.StreamID, leaderEpoch int32, owner stream.Owner) Log
+	Close(id metadata.StreamID)
+	OnSpace(f func())
+}
+
+// OverStreams returns the Engine of the real storage engine.
+func OverStreams(e *stream.Engine) Engine { return streams{e} }
+
+type streams struct{ *stream.Engine }
+
+func (s streams) Open(id metadata.StreamID, leaderEpoch int32, owner stream.Owner) Log {
+	return s.Engine.Open(id, leaderEpoch, owner)
+}
+
+// Options are what a Manager needs. All are required unless a zero is named.
+type Options struct {
+	Loop   *task.Loop
+	Env    env.Env
+	Image  *metadata.Image
+	Broker metadata.BrokerID
+	Epoch  metadata.BrokerEpoch
+	Engine Engine
+	// Trim raises a stream's log start in the cluster's metadata.
+	Trim func(id metadata.StreamID, logStart int64, done func(error))
+	// TopicConfig resolves a topic's overrides to its effective configuration.
+	TopicConfig func(overrides []metadata.Config) config.Topic
+	// ProducerIDExpiration is how long an idle producer is remembered; zero: for ever.
+	ProducerIDExpiration time.Duration
+	// HousekeepingInterval is the time between two looks at retention and idle
+	// producers; zero: none.
+	HousekeepingInterval time.Duration
+	// ProducersMax bounds the producers of one partition; zero: DefaultProducersMax.
+	ProducersMax int
+}
+
+// queueCheckInterval is how often appends that wait for room are checked for
+// their deadline.
+const queueCheckInterval = 500 * time.Millisecond
+
+// Manager holds the partitions that this broker leads. It is called on the loop only.
+type Manager struct {
+	options    Options
+	loop       *task.Loop
+	env        env.Env
+	partitions []*Partition // ascending by stream
+	byName     map[string]*topic
+	byID       map[metadata.TopicID]*topic
+	topics     []*topic // ascending by name
+	recovered  map[metadata.StreamID][]record.Header
+	blocked    fifo[*Partition] // in the order in which they ran out of room
+	queueTimer task.Timer
+	houseTimer task.Timer
+	generation uint64
+	stopped    bool
+}
+
+// topic is a topic of the image as the data plane sees it.
+type topic struct {
+	id         metadata.TopicID
+	name       string
+	overrides  []metadata.Config
+	config     config.Topic
+	partitions []*Partition // by index; nil: not led here
+	generation uint64
+}
+
+// NewManager returns a manager that has opened nothing yet: hand over what was
+// recovered ([Manager.Recover]), then call [Manager.ImageChanged].
+func NewManager(o Options) *Manager {
+	m := newManager(o)
+	o.Engine.OnSpace(m.space)
+	m.armHousekeeping()
+	return m
+}
+
+func newManager(o Options) *Manager {
+	return &Manager{
+		options:   o,
+		loop:      o.Loop,
+		env:       o.Env,
+		byName:    make(map[string]*topic),
+		byID:      make(map[metadata.TopicID]*topic),
+		recovered: make(map[metadata.StreamID][]record.Header),
+	}
+}
+
+// Recover hands over the header of a batch found in a sealed WAL, before its
+// stream is opened: those of one stream in order of offsets. The state of the
+// stream's producers is its checkpoint and these, joined without a gap.
+func (m *Manager) Recover(id metadata.StreamID, h record.Header) {
+	m.recovered[id] = append(m.recovered[id], h)
+}
+
+// ImageChanged opens what this broker newly leads, closes what it no longer
+// does, and refreshes the topics' configuration. It is called after records were
+// applied. An error means that a partition's state could not be rebuilt: the
+// broker must start again from a newer image.
+func (m *Manager) ImageChanged() error {
+	if m.stopped {
+		return nil
+	}
+	m.generation++
+	for _, t := range m.options.Image.Topics() {
+		if err := m.refresh(t); err != nil {
+			return err
+		}
+	}
+	m.dropDeleted()
+	return nil
+}
+
+func (m *Manager) refresh(image *metadata.Topic) error {
+	t := m.byID[image.ID]
+	if t == nil {
+		t = m.addTopic(image)
+	}
+	t.generation = m.generation
+	if !slices.Equal(t.overrides, image.Configs) {
+		t.overrides = slices.Clone(image.Configs)
+		t.config = m.options.TopicConfig(t.overrides)
+	}
+	for len(t.partitions) < len(image.Partitions) {
+		t.partitions = append(t.partitions, nil)
+	}
+	for i := range image.Partitions {
+		if err := m.refreshPartition(t, &image.Partitions[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manager) addTopic(image *metadata.Topic) *topic {
+	t := &topic{id: image.ID, name: image.Name, overrides: slices.Clone(image.Configs)}
+	t.config = m.options.TopicConfig(t.overrides)
+	m.byID[t.id], m.byName[t.name] = t, t
+	m.topics = append(m.topics, t)
+	return t
+}
+
+func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
+	open := t.partitions[image.Index]
+	if open != nil && (image.Leader != m.options.Broker || image.LeaderEpoch != open.epoch) {
+		m.closePartition(open, NotLeaderOrFollower)
+		t.partitions[image.Index] = nil
+		open = nil
+	}
+	if open != nil || image.Leader != m.options.Broker {
+		return nil
+	}
+	s, ok := m.options.Image.Stream(image.Stream)
+	if !ok || len(s.Ranges) == 0 {
+		return nil
+	}
+	owned := &s.Ranges[len(s.Ranges)-1]
+	if owned.BrokerEpoch != m.options.Epoch || owned.LeaderEpoch != image.LeaderEpoch || owned.End >= 0 {
+		return nil // an ended incarnation's; a record that reopens it is to come
+	}
+	p, err := m.open(t, image.Index, s)
+	if err != nil {
+		return fmt.Errorf("open %s-%d: %w", t.name, image.Index, err)
+	}
+	t.partitions[image.Index] = p
+	return nil
+}
+
+func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, error) {
+	state, err := m.rebuild(s)
+	if err != nil {
+		return nil, err
+	}
+	owned := &s.Ranges[len(s.Ranges)-1]
+	p := &Partition{
+		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
+		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
+	}
+	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
+	at, _ := m.searchPartition(s.ID)
+	m.partitions = slices.Insert(m.partitions, at, p)
+	return p, nil
+}
+
+// rebuild joins a stream's checkpoint and its recovered headers up to the start
+// of the newest range (R4).
+func (m *Manager) rebuild(s *metadata.Stream) (*State, error) {
+	start, now := s.Ranges[len(s.Ranges)-1].Start, m.loop.Now()
+	state, err := LoadState(s.Checkpoint, s.CheckpointEnd, now, m.options.ProducersMax)
+	if err != nil {
+		return nil, err
+	}
+	headers := m.recovered[s.ID]
+	delete(m.recovered, s.ID)
+	for i := range headers {
+		if headers[i].BaseOffset < state.end {
+			continue // the checkpoint has it
+		}
+		if headers[i].BaseOffset >= start {
+			break
+		}
+		if err := state.Replay(&headers[i], now); err != nil {
+			return nil, err
+		}
+	}
+	if state.end != start {
+		return nil, fmt.Errorf("producer state ends at %d, the range begins at %d", state.end, start)
+	}
+	return state, nil
+}
+
+func (m *Manager) searchPartition(id metadata.StreamID) (int, bool) {
+	return slices.BinarySearchFunc(m.partitions, id, func(p *Partition, id metadata.StreamID) int {
+		switch {
+		case p.Stream < id:
+			return -1
+		case p.Stream > id:
+			return 1
+		}
+		return 0
+	})
+}
+
+func (m *Manager) closePartition(p *Partition, code Code) {
+	if at, ok := m.searchPartition(p.Stream); ok {
+		m.partitions = slices.Delete(m.partitions, at, at+1)
+	}
+	m.options.Engine.Close(p.Stream)
+	p.close(code)
+}
+
+// dropDeleted closes the topics that the image no longer has.
+func (m *Manager) dropDeleted() {
+	m.topics = slices.DeleteFunc(m.topics, func(t *topic) bool {
+		if t.generation == m.generation {
+			return false
+		}
+		delete(m.byID, t.id)
+		if m.byName[t.name] == t {
+			delete(m.byName, t.name)
+		}
+		for _, p := range t.partitions {
+			if p != nil {
+				m.closePartition(p, UnknownTopicOrPartition)
+			}
+		}
+		return true
+	})
+}
+
+// ByName finds a partition. The code is UnknownTopicOrPartition if there is none,
+// NotLeaderOrFollower if this broker does not lead it.
+func (m *Manager) ByName(topic string, index int32) (*Partition, Code) {
+	t := m.byName[topic]
+	if t == nil {
+		return nil, UnknownTopicOrPartition
+	}
+	return t.partition(index)
+}
+
+// ByID is ByName for a topic id; an unknown id is UnknownTopicID.
+func (m *Manager) ByID(id metadata.TopicID, index int32) (*Partition, Code) {
+	t := m.byID[id]
+	if t == nil {
+		return nil, UnknownTopicID
+	}
+	return t.partition(index)
+}
+
+func (t *topic) partition(index int32) (*Partition, Code) {
+	if index < 0 || int(index) >= len(t.partitions) {
+		return nil, UnknownTopicOrPartition
+	}
+	if p := t.partitions[index]; p != nil {
+		return p, None
+	}
+	return nil, NotLeaderOrFollower
+}
+
+// Partitions returns all open partitions, ascending by stream. The slice is
+// lent until the next event.
+func (m *Manager) Partitions() []*Partition { return m.partitions }
+
+// Close closes every partition; what waits is answered NOT_LEADER_OR_FOLLOWER.
+func (m *Manager) Close() {
+	m.stopped = true
+	m.loop.Stop(&m.queueTimer)
+	m.loop.Stop(&m.houseTimer)
+	for len(m.partitions) > 0 {
+		m.closePartition(m.partitions[len(m.partitions)-1], NotLeaderOrFollower)
+	}
+}

@@ -1,0 +1,270 @@
+package partition
+
+import (
+	"weir/core/config"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/record"
+	"weir/core/stream"
+)
+
+// Log is the stream under a partition: *stream.Stream, or a test's fake.
+type Log interface {
+	Append(b stream.Batch) (baseOffset int64, ok bool)
+	LogStart() int64
+	HighWatermark() int64
+	End() int64
+	Read(offset int64, maxBytes int, done func(stream.Fetched))
+	FindTimestamp(ts int64, done func(stream.Fetched))
+	Bytes() int64
+	RetentionPoint(minTimestamp, maxBytes int64) int64
+}
+
+// Partition is one partition on its leader. It is called on the loop only.
+type Partition struct {
+	Topic   metadata.TopicID
+	Name    string // of the topic
+	Index   int32
+	Stream  metadata.StreamID
+	manager *Manager
+	epoch   int32
+	log     Log
+	topic   *topic
+	state   *State
+	epochs  epochCache
+
+	queue        fifo[*Append] // waiting for room in the stream
+	acks         fifo[*Append] // appended, not durable
+	duplicates   []*Append     // repeat a batch in acks
+	watches      []*Watch
+	durableBytes int64 // since it opened
+	closed       Code  // set when it is closed
+	blocked      bool  // in manager.blocked
+}
+
+// Append is one partition's part of a produce request. The sender fills the
+// first group of fields; the partition answers with the second.
+type Append struct {
+	Header record.Header
+	// Data is the batch, lent until Release runs.
+	Data []byte
+	// MinTimestamp and MaxTimestamp bound the records' timestamps as far as the
+	// sender looked at them; from the header, otherwise.
+	MinTimestamp, MaxTimestamp int64
+	// Deadline is when an append that still waits for room is given up.
+	Deadline env.Time
+	// Release runs exactly once: the payload was copied, or never will be.
+	Release func()
+	// Owner hears the answer, exactly once, maybe before Append returns.
+	Owner AppendOwner
+
+	Code          Code
+	Detail        string // for people, with Code
+	BaseOffset    int64
+	LogAppendTime int64 // -1: the records keep their own time
+	LogStart      int64
+	end           int64
+}
+
+// AppendOwner hears that an append is durable or refused.
+type AppendOwner interface{ Appended(a *Append) }
+
+// LeaderEpoch is the partition's leader epoch.
+func (p *Partition) LeaderEpoch() int32 { return p.epoch }
+
+// HighWatermark is the end of what is durable, and so of what may be read.
+func (p *Partition) HighWatermark() int64 { return p.log.HighWatermark() }
+
+// LastStable is the last stable offset: without transactions, the high watermark.
+func (p *Partition) LastStable() int64 { return p.log.HighWatermark() }
+
+// LogStart is the first offset that may be read.
+func (p *Partition) LogStart() int64 { return p.log.LogStart() }
+
+// Bytes is the size of the log.
+func (p *Partition) Bytes() int64 { return p.log.Bytes() }
+
+// Log is the stream under the partition, to read from.
+func (p *Partition) Log() Log { return p.log }
+
+// Config is the topic's effective configuration.
+func (p *Partition) Config() *config.Topic { return &p.topic.config }
+
+// Closed is the code to answer with once the partition is closed; None before.
+func (p *Partition) Closed() Code { return p.closed }
+
+// CheckEpoch fences a client's leader epoch (KIP-320); -1 asks for no check.
+func (p *Partition) CheckEpoch(epoch int32) Code {
+	switch {
+	case epoch < 0 || epoch == p.epoch:
+		return None
+	case epoch < p.epoch:
+		return FencedLeaderEpoch
+	}
+	return UnknownLeaderEpoch
+}
+
+// EpochEnd answers OffsetForLeaderEpoch: the largest epoch not above the asked
+// one, and where it ends; UndefinedEpoch and UndefinedOffset if that is unknown.
+func (p *Partition) EpochEnd(epoch int32) (int32, int64) {
+	return p.epochs.endOf(epoch, p.LogStart(), p.HighWatermark())
+}
+
+// EpochAt returns the leader epoch in which an offset was (or would be) written.
+func (p *Partition) EpochAt(offset int64) int32 { return p.epochs.at(offset) }
+
+// Append validates the batch, gives it its offsets and hands it to the stream.
+// The answer comes once it is durable; a duplicate's, once the original is.
+func (p *Partition) Append(a *Append) {
+	if p.closed != None {
+		a.refuse(p.closed, "the partition is closed here")
+		return
+	}
+	if p.queue.len() > 0 || !p.try(a) {
+		p.queue.push(a)
+		p.manager.block(p)
+	}
+}
+
+// try appends or answers a; false means that the stream has no room.
+func (p *Partition) try(a *Append) bool {
+	if code, detail := p.validate(a); code != None {
+		a.refuse(code, detail)
+		return true
+	}
+	a.LogAppendTime = -1
+	if p.topic.config.LogAppendTime {
+		a.LogAppendTime = p.manager.env.Clock.WallMillis()
+	}
+	if a.Header.Idempotent() {
+		earlier, code, detail := p.state.judge(&a.Header)
+		if code != None {
+			a.refuse(code, detail)
+			return true
+		}
+		if earlier.found {
+			p.repeat(a, earlier.batch)
+			return true
+		}
+	}
+	return p.append(a)
+}
+
+func (p *Partition) append(a *Append) bool {
+	maxTimestamp := a.MaxTimestamp
+	if a.LogAppendTime >= 0 {
+		maxTimestamp = a.LogAppendTime
+	}
+	base, ok := p.log.Append(stream.Batch{
+		Data:          a.Data,
+		Offsets:       a.Header.LastOffsetDelta + 1,
+		MaxTimestamp:  maxTimestamp,
+		LogAppendTime: a.LogAppendTime,
+		Release:       a.Release,
+	})
+	if !ok {
+		return false
+	}
+	a.BaseOffset, a.end = base, base+int64(a.Header.LastOffsetDelta)+1
+	p.state.appended(&a.Header, base, maxTimestamp, p.manager.loop.Now())
+	p.acks.push(a)
+	return true
+}
+
+// repeat answers a duplicate like its original, once that is durable.
+func (p *Partition) repeat(a *Append, original sequenceRange) {
+	a.BaseOffset, a.end = original.offset, original.end()
+	if a.LogAppendTime >= 0 {
+		a.LogAppendTime = original.timestamp
+	}
+	a.Release()
+	if a.end <= p.HighWatermark() {
+		p.acknowledge(a)
+		return
+	}
+	p.duplicates = append(p.duplicates, a)
+}
+
+func (p *Partition) acknowledge(a *Append) {
+	a.Code, a.LogStart = None, p.LogStart()
+	a.Owner.Appended(a)
+}
+
+func (a *Append) refuse(code Code, detail string) {
+	a.Release()
+	a.fail(code, detail)
+}
+
+func (a *Append) fail(code Code, detail string) {
+	a.Code, a.Detail, a.BaseOffset, a.LogAppendTime, a.LogStart = code, detail, -1, -1, -1
+	a.Owner.Appended(a)
+}
+
+// retry tries the queue again; false means that the stream is full once more.
+func (p *Partition) retry() bool {
+	for p.queue.len() > 0 {
+		if !p.try(*p.queue.front()) {
+			return false
+		}
+		p.queue.pop()
+	}
+	return true
+}
+
+// expireQueue gives up the appends at the head of the queue whose time is over.
+// Those behind a living one wait for it: their order must not change.
+func (p *Partition) expireQueue(now env.Time) {
+	for p.queue.len() > 0 && (*p.queue.front()).Deadline <= now {
+		p.queue.pop().refuse(RequestTimedOut, "the log had no room in time")
+	}
+}
+
+// Durable implements stream.Owner.
+func (p *Partition) Durable(highWatermark int64) {
+	p.state.advance(highWatermark)
+	for p.acks.len() > 0 && (*p.acks.front()).end <= highWatermark {
+		a := p.acks.pop()
+		p.durableBytes += int64(a.Header.Bytes)
+		p.acknowledge(a)
+	}
+	if len(p.duplicates) > 0 {
+		p.acknowledgeDuplicates(highWatermark)
+	}
+	p.wake()
+}
+
+func (p *Partition) acknowledgeDuplicates(highWatermark int64) {
+	waiting := p.duplicates
+	p.duplicates = nil
+	for _, a := range waiting {
+		if a.end <= highWatermark {
+			p.acknowledge(a)
+		} else {
+			p.duplicates = append(p.duplicates, a)
+		}
+	}
+}
+
+// Checkpoint implements stream.Owner: the state exactly as of the high watermark.
+func (p *Partition) Checkpoint(dst []byte) []byte { return p.state.AppendCheckpoint(dst) }
+
+// Trimmed implements stream.Owner. Producers outlive their records, as in Kafka.
+func (p *Partition) Trimmed(int64) {}
+
+// close answers everything that waits. Appends that the stream took may still
+// become durable: their senders cannot know.
+func (p *Partition) close(code Code) {
+	p.closed = code
+	const detail = "the partition was closed here"
+	for p.acks.len() > 0 {
+		p.acks.pop().fail(code, detail)
+	}
+	for _, a := range p.duplicates {
+		a.fail(code, detail)
+	}
+	p.duplicates = nil
+	for p.queue.len() > 0 {
+		p.queue.pop().refuse(code, detail)
+	}
+	p.dropWatches()
+}

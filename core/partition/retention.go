@@ -1,0 +1,42 @@
+package partition
+
+import (
+	"strings"
+)
+
+func (m *Manager) armHousekeeping() {
+	if m.options.HousekeepingInterval > 0 {
+		m.loop.Reset(&m.houseTimer, m.options.HousekeepingInterval, m.housekeeping)
+	}
+}
+
+// housekeeping applies retention and forgets idle producers.
+func (m *Manager) housekeeping() {
+	now := m.loop.Now()
+	for _, p := range m.partitions {
+		if m.options.ProducerIDExpiration > 0 {
+			p.state.expire(now, m.options.ProducerIDExpiration)
+		}
+		p.retain()
+	}
+	m.armHousekeeping()
+}
+
+// retain asks for the log start that retention.ms and retention.bytes call for.
+func (p *Partition) retain() {
+	c := &p.topic.config
+	if !strings.Contains(c.CleanupPolicy, "delete") || (c.Retention < 0 && c.RetentionBytes < 0) {
+		return
+	}
+	oldest, most := int64(-1), int64(-1)
+	if c.Retention >= 0 {
+		oldest = max(p.manager.env.Clock.WallMillis()-c.Retention.Milliseconds(), 0)
+	}
+	if c.RetentionBytes >= 0 {
+		most = c.RetentionBytes
+	}
+	if point := p.log.RetentionPoint(oldest, most); point > p.LogStart() {
+		// A refusal is no harm: the next round asks again.
+		p.manager.options.Trim(p.Stream, point, func(error) {})
+	}
+}
