@@ -51,6 +51,10 @@ type Append struct {
 	// MinTimestamp and MaxTimestamp bound the records' timestamps as far as the
 	// sender looked at them; from the header, otherwise.
 	MinTimestamp, MaxTimestamp int64
+	// Keyless is the index of the first record without a key, NoKeyless, or
+	// KeysUnknown if the sender did not look (a compressed batch). Only a compacted
+	// topic cares, and then opens the batch off the loop.
+	Keyless int32
 	// Deadline is when an append that still waits for room is given up.
 	Deadline env.Time
 	// Release runs exactly once: the payload was copied, or never will be.
@@ -60,11 +64,21 @@ type Append struct {
 
 	Code          Code
 	Detail        string // for people, with Code
+	BadRecord     int32  // index of the record to blame, with Code; -1: none
 	BaseOffset    int64
 	LogAppendTime int64 // -1: the records keep their own time
 	LogStart      int64
 	end           int64
+	inspecting    bool  // its records are being looked at, off the loop: Data is lent there
+	invalid       error // what the look at its records found
+	dropped       bool  // answered meanwhile: Release is owed when the look is over
 }
+
+// What Append.Keyless says beside an index.
+const (
+	NoKeyless   = -1
+	KeysUnknown = -2
+)
 
 // AppendOwner hears that an append is durable or refused.
 type AppendOwner interface{ Appended(a *Append) }
@@ -120,8 +134,19 @@ func (p *Partition) Append(a *Append) {
 		a.refuse(p.closed, "the partition is closed here")
 		return
 	}
-	if p.queue.len() > 0 || !p.try(a) {
-		p.queue.push(a)
+	a.BadRecord = -1
+	if a.Keyless == KeysUnknown && p.compacted() {
+		p.inspect(a)
+	}
+	p.queue.push(a)
+	if p.queue.len() == 1 {
+		p.pump()
+	}
+}
+
+// pump appends from the head of the queue, and waits for room where it must.
+func (p *Partition) pump() {
+	if !p.retry() {
 		p.manager.block(p)
 	}
 }
@@ -190,8 +215,13 @@ func (p *Partition) acknowledge(a *Append) {
 	a.Owner.Appended(a)
 }
 
+// refuse answers an append that the stream did not take.
 func (a *Append) refuse(code Code, detail string) {
-	a.Release()
+	if a.inspecting {
+		a.dropped = true
+	} else {
+		a.Release()
+	}
 	a.fail(code, detail)
 }
 
@@ -200,10 +230,12 @@ func (a *Append) fail(code Code, detail string) {
 	a.Owner.Appended(a)
 }
 
-// retry tries the queue again; false means that the stream is full once more.
+// retry tries the queue in order; false means that the stream has no room. It
+// stops at an append whose records are being looked at.
 func (p *Partition) retry() bool {
-	for p.queue.len() > 0 {
-		if !p.try(*p.queue.front()) {
+	for p.queue.len() > 0 && !(*p.queue.front()).inspecting {
+		a := *p.queue.front()
+		if !p.try(a) {
 			return false
 		}
 		p.queue.pop()

@@ -66,6 +66,17 @@ type rig struct {
 	log     *fakeLog
 	answers []*Append
 	trims   []int64
+	compute []*env.Compute
+}
+
+func (r *rig) Submit(c *env.Compute) { r.compute = append(r.compute, c) }
+
+func (r *rig) computeAll() {
+	for _, c := range r.compute {
+		c.Work()
+		c.Deliver()
+	}
+	r.compute = nil
 }
 
 func (r *rig) Appended(a *Append) { r.answers = append(r.answers, a) }
@@ -74,7 +85,7 @@ func newRig(t *testing.T) *rig {
 	r := &rig{t: t, clock: &fakeClock{}}
 	r.loop = task.NewLoop(r.clock)
 	r.manager = newManager(Options{
-		Loop: r.loop, Env: env.Env{Clock: r.clock}, ProducerIDExpiration: time.Hour, HousekeepingInterval: time.Minute,
+		Loop: r.loop, Env: env.Env{Clock: r.clock, Compute: r}, ProducerIDExpiration: time.Hour, HousekeepingInterval: time.Minute,
 		Trim: func(_ metadata.StreamID, at int64, _ func(error)) { r.trims = append(r.trims, at) },
 	})
 	state, err := LoadState(nil, 0, 0, 0)
@@ -108,7 +119,7 @@ func (r *rig) sendBatch(b record.Builder, n int, timestamp int64) *Append {
 	}
 	a := &Append{
 		Header: h, Data: data, MinTimestamp: h.FirstTimestamp, MaxTimestamp: h.MaxTimestamp, Owner: r, Release: func() {},
-		Deadline: r.clock.now.Add(30 * time.Second),
+		Deadline: r.clock.now.Add(30 * time.Second), Keyless: KeysUnknown,
 	}
 	r.p.Append(a)
 	return a
@@ -210,6 +221,34 @@ func TestValidation(t *testing.T) {
 	r.log.durable(3)
 	for i, a := range good {
 		r.want(a, None, int64(i))
+	}
+}
+
+func TestACompactedTopicRefusesKeylessRecordsInOrder(t *testing.T) {
+	r := newRig(t)
+	r.p.topic.config.CleanupPolicy = "compact"
+	keyless := r.sendBatch(record.Builder{ProducerID: 7, Codec: 4}, 3, wallZero)
+	next := r.sendBatch(record.Builder{ProducerID: 8}, 1, wallZero)
+	next.Keyless = NoKeyless
+	if len(r.answers) != 0 || len(r.log.taken) != 0 {
+		t.Fatal("appended before its records were seen")
+	}
+	r.computeAll()
+	r.want(keyless, InvalidRecord, -1)
+	if keyless.BadRecord != 0 {
+		t.Fatalf("record %d is blamed", keyless.BadRecord)
+	}
+	r.want(next, InvalidRecord, -1)
+	released := 0
+	late := r.sendBatch(record.Builder{ProducerID: 9}, 1, wallZero)
+	late.Release = func() { released++ }
+	r.p.close(NotLeaderOrFollower)
+	r.want(late, NotLeaderOrFollower, -1)
+	if released != 0 {
+		t.Fatal("released while it was lent")
+	}
+	if r.computeAll(); released != 1 {
+		t.Fatalf("released %d times", released)
 	}
 }
 

@@ -1,12 +1,20 @@
 package partition
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"weir/core/env"
+	"weir/core/record"
+)
 
 // validate checks what depends on the topic's configuration. That the batch is
 // whole and its checksum right was checked when it was decoded.
 func (p *Partition) validate(a *Append) (Code, string) {
 	h, c := &a.Header, &p.topic.config
 	switch {
+	case a.invalid != nil:
+		return InvalidRecord, a.invalid.Error()
 	case h.BaseOffset != 0:
 		return InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
 	case h.Bytes > int(c.MaxMessageBytes):
@@ -15,6 +23,9 @@ func (p *Partition) validate(a *Append) (Code, string) {
 		return InvalidRecord, "clients may not write control records"
 	case h.Transactional():
 		return InvalidTxnState, "transactions are not supported by this broker"
+	case a.Keyless >= 0 && p.compacted():
+		a.BadRecord = a.Keyless
+		return InvalidRecord, "a compacted topic takes no record without a key"
 	case c.LogAppendTime:
 		return None, ""
 	case h.LogAppendTime():
@@ -37,4 +48,36 @@ func (p *Partition) validateTimestamps(a *Append) (Code, string) {
 			a.MinTimestamp, behind, c.TimestampBeforeMax.Milliseconds())
 	}
 	return None, ""
+}
+
+func (p *Partition) compacted() bool {
+	return strings.Contains(p.topic.config.CleanupPolicy, "compact")
+}
+
+// inspectBytesMax bounds what a batch may decompress to when it is opened.
+const inspectBytesMax = 64 << 20
+
+// inspect opens a compressed batch off the loop to see whether all records have
+// keys. Until it is done, the append holds its place in the queue.
+func (p *Partition) inspect(a *Append) {
+	a.inspecting = true
+	var facts record.Facts
+	var err error
+	p.manager.env.Compute.Submit(&env.Compute{
+		Work: func() { facts, err = record.Inspect(a.Data, inspectBytesMax) },
+		Done: func(*env.Compute) { p.inspected(a, facts, err) },
+	})
+}
+
+func (p *Partition) inspected(a *Append, facts record.Facts, err error) {
+	a.inspecting = false
+	if a.dropped {
+		a.Release()
+		return
+	}
+	a.Keyless = facts.Keyless
+	a.invalid = err
+	if !p.blocked {
+		p.pump()
+	}
 }

@@ -1,0 +1,322 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir/core/compress"
+	"weir/core/metadata"
+	"weir/core/partition"
+	"weir/core/record"
+)
+
+const (
+	// producePartsMax bounds the partitions of one request: each costs some
+	// hundred bytes here, and as little as six on the wire.
+	producePartsMax = 1 << 16
+	// inspectBytesMax bounds what a batch may decompress to when it is opened.
+	inspectBytesMax = 64 << 20
+
+	produceFlexible  = 9
+	produceTopicIDs  = 13
+	produceZstd      = 7
+	produceErrors    = 8 // record errors and an error message
+	produceHints     = 10
+	produceLeastRead = 3
+)
+
+var errMalformed = errors.New("malformed request")
+
+// produceRequest is a decoded Produce request and the state of its answer. The
+// batches, and the topics' wire names, are slices of the frame.
+type produceRequest struct {
+	version       int16
+	acks          int16
+	timeoutMillis int32
+	transactional bool
+	topics        []produceTopic
+	parts         []producePart // in the order of the request
+}
+
+// produceTopic is a topic of the request; its partitions are parts[first:end].
+type produceTopic struct {
+	wireName   []byte // in the frame; nil from version 13 on
+	name       string // set on the loop
+	id         metadata.TopicID
+	first, end int
+}
+
+// producePart is one partition of the request. Its Append has the verdict of the
+// checks that need no loop in Code and Detail.
+type producePart struct {
+	partition.Append
+	index  int32
+	leader leaderHint
+}
+
+// decodeProduce decodes a request's body and checks its batches. It runs off the
+// loop and allocates twice for any number of records: topics and partitions.
+func decodeProduce(version int16, body []byte) (*produceRequest, error) {
+	r := &produceRequest{version: version}
+	in := kbin.Reader{Src: body}
+	flexible := version >= produceFlexible
+	r.transactional = readNullableString(&in, flexible) != nil
+	r.acks, r.timeoutMillis = in.Int16(), in.Int32()
+	topics := readArrayLen(&in, flexible)
+	r.topics = make([]produceTopic, 0, min(topics, 64))
+	for range topics {
+		if err := r.decodeTopic(&in, flexible); err != nil {
+			return nil, err
+		}
+	}
+	skipTags(&in, flexible)
+	if err := in.Complete(); err != nil {
+		return nil, fmt.Errorf("%w: %v", errMalformed, err)
+	}
+	return r, nil
+}
+
+func (r *produceRequest) decodeTopic(in *kbin.Reader, flexible bool) error {
+	t := produceTopic{first: len(r.parts)}
+	if r.version >= produceTopicIDs {
+		t.id = in.Uuid()
+	} else if t.wireName = readNullableString(in, flexible); t.wireName == nil {
+		return fmt.Errorf("%w: a topic without a name", errMalformed)
+	}
+	parts := readArrayLen(in, flexible)
+	if len(r.parts)+parts > producePartsMax {
+		return fmt.Errorf("%w: more than %d partitions", errMalformed, producePartsMax)
+	}
+	if r.parts == nil {
+		r.parts = make([]producePart, 0, min(parts, 16))
+	}
+	for range parts {
+		index, batch := in.Int32(), readNullableBytes(in, flexible)
+		skipTags(in, flexible)
+		if !in.Ok() {
+			return fmt.Errorf("%w: partitions are cut off", errMalformed)
+		}
+		r.parts = append(r.parts, producePart{index: index})
+		r.parts[len(r.parts)-1].check(r.version, batch)
+	}
+	skipTags(in, flexible)
+	t.end = len(r.parts)
+	r.topics = append(r.topics, t)
+	return nil
+}
+
+// check judges one batch as far as it can be without the topic.
+func (p *producePart) check(version int16, batch []byte) {
+	p.Data = batch
+	p.Keyless = partition.KeysUnknown
+	h, err := record.Check(batch)
+	p.Header, p.MinTimestamp, p.MaxTimestamp = h, h.FirstTimestamp, h.MaxTimestamp
+	switch {
+	case errors.Is(err, record.ErrCorrupt):
+		p.Code = partition.CorruptMessage
+	case errors.Is(err, record.ErrCodec):
+		p.Code = partition.UnsupportedCompressionType
+	case err != nil:
+		p.Code = partition.InvalidRecord
+	case h.Codec() == compress.Zstd && version < produceZstd:
+		p.Code, p.Detail = partition.UnsupportedCompressionType, "zstd needs Produce version 7"
+	case h.Codec() == compress.None || h.MaxTimestamp < h.FirstTimestamp:
+		err = p.inspect()
+	}
+	if err != nil {
+		p.Detail = err.Error()
+	}
+}
+
+// inspect looks at every record: always when that is cheap, and when the header
+// cannot be right. As in Kafka, a max timestamp that some clients get wrong is
+// put right instead of refused.
+func (p *producePart) inspect() error {
+	facts, err := record.Inspect(p.Data, inspectBytesMax)
+	if err != nil {
+		p.Code = partition.InvalidRecord
+		return err
+	}
+	p.MinTimestamp, p.MaxTimestamp, p.Keyless = facts.MinTimestamp, facts.MaxTimestamp, facts.Keyless
+	if facts.MaxTimestamp != p.Header.MaxTimestamp && !p.Header.LogAppendTime() {
+		record.SetMaxTimestamp(p.Data, facts.MaxTimestamp)
+		p.Header.MaxTimestamp = facts.MaxTimestamp
+	}
+	return nil
+}
+
+// appendProduceResponse appends the body of the answer.
+func (r *produceRequest) appendProduceResponse(dst []byte, throttleMillis int32, nodes []nodeEndpoint) []byte {
+	flexible := r.version >= produceFlexible
+	dst = appendArrayLen(dst, flexible, len(r.topics))
+	for i := range r.topics {
+		t := &r.topics[i]
+		if r.version >= produceTopicIDs {
+			dst = append(dst, t.id[:]...)
+		} else {
+			dst = appendString(dst, flexible, t.name)
+		}
+		dst = appendArrayLen(dst, flexible, t.end-t.first)
+		for j := range r.parts[t.first:t.end] {
+			dst = r.parts[t.first+j].append(dst, r.version)
+		}
+		dst = appendNoTags(dst, flexible)
+	}
+	if r.version >= 1 {
+		dst = kbin.AppendInt32(dst, throttleMillis)
+	}
+	if !flexible {
+		return dst
+	}
+	if r.version >= produceHints && len(nodes) > 0 {
+		return appendNodeEndpoints(dst, nodes)
+	}
+	return appendNoTags(dst, true)
+}
+
+func (p *producePart) append(dst []byte, version int16) []byte {
+	flexible := version >= produceFlexible
+	dst = kbin.AppendInt32(dst, p.index)
+	dst = kbin.AppendInt16(dst, int16(p.Code))
+	dst = kbin.AppendInt64(dst, p.BaseOffset)
+	if version >= 2 {
+		dst = kbin.AppendInt64(dst, p.LogAppendTime)
+	}
+	if version >= 5 {
+		dst = kbin.AppendInt64(dst, p.LogStart)
+	}
+	if version >= produceErrors {
+		dst = p.appendErrors(dst, flexible)
+	}
+	if !flexible {
+		return dst
+	}
+	if version >= produceHints && p.leader.known {
+		return p.leader.append(dst, 0)
+	}
+	return appendNoTags(dst, true)
+}
+
+// appendErrors appends the record errors and the error message.
+func (p *producePart) appendErrors(dst []byte, flexible bool) []byte {
+	detail := &p.Detail
+	if p.Code == partition.None || p.Detail == "" {
+		detail = nil
+	}
+	if p.Code == partition.None || p.BadRecord < 0 {
+		dst = appendArrayLen(dst, flexible, 0)
+		return appendNullableString(dst, flexible, detail)
+	}
+	dst = appendArrayLen(dst, flexible, 1)
+	dst = kbin.AppendInt32(dst, p.BadRecord)
+	dst = appendNullableString(dst, flexible, detail)
+	dst = appendNoTags(dst, flexible)
+	return appendNullableString(dst, flexible, detail)
+}
+
+// leaderHint is KIP-951's CurrentLeader.
+type leaderHint struct {
+	known bool
+	id    metadata.BrokerID
+	epoch int32
+}
+
+// append writes a tag section with the hint alone.
+func (l leaderHint) append(dst []byte, tag byte) []byte {
+	dst = append(dst, 1, tag, 4+4+1)
+	dst = kbin.AppendInt32(dst, int32(l.id))
+	dst = kbin.AppendInt32(dst, l.epoch)
+	return append(dst, 0)
+}
+
+// nodeEndpoint is KIP-951's NodeEndpoint.
+type nodeEndpoint struct {
+	id   metadata.BrokerID
+	host string
+	port int32
+	rack string // empty: null
+}
+
+// appendNodeEndpoints appends a tag section with the endpoints under tag 0.
+func appendNodeEndpoints(dst []byte, nodes []nodeEndpoint) []byte {
+	body := appendArrayLen(nil, true, len(nodes))
+	for _, n := range nodes {
+		body = kbin.AppendInt32(body, int32(n.id))
+		body = kbin.AppendCompactString(body, n.host)
+		body = kbin.AppendInt32(body, n.port)
+		var rack *string
+		if n.rack != "" {
+			rack = &n.rack
+		}
+		body = kbin.AppendCompactNullableString(body, rack)
+		body = append(body, 0)
+	}
+	dst = append(dst, 1, 0)
+	dst = kbin.AppendUvarint(dst, uint32(len(body)))
+	return append(dst, body...)
+}
+
+func readNullableString(in *kbin.Reader, flexible bool) []byte {
+	length := 0
+	if flexible {
+		length = int(in.Uvarint()) - 1
+	} else {
+		length = int(in.Int16())
+	}
+	if length < 0 {
+		return nil
+	}
+	return in.Span(length)
+}
+
+func readNullableBytes(in *kbin.Reader, flexible bool) []byte {
+	if flexible {
+		return in.CompactNullableBytes()
+	}
+	return in.NullableBytes()
+}
+
+// readArrayLen returns the number of elements; a null array has none.
+func readArrayLen(in *kbin.Reader, flexible bool) int {
+	if flexible {
+		return int(max(in.CompactArrayLen(), 0))
+	}
+	return int(max(in.ArrayLen(), 0))
+}
+
+func skipTags(in *kbin.Reader, flexible bool) {
+	if flexible {
+		kmsg.SkipTags(in)
+	}
+}
+
+func appendArrayLen(dst []byte, flexible bool, n int) []byte {
+	if flexible {
+		return kbin.AppendCompactArrayLen(dst, n)
+	}
+	return kbin.AppendArrayLen(dst, n)
+}
+
+func appendString(dst []byte, flexible bool, s string) []byte {
+	if flexible {
+		return kbin.AppendCompactString(dst, s)
+	}
+	return kbin.AppendString(dst, s)
+}
+
+func appendNullableString(dst []byte, flexible bool, s *string) []byte {
+	if flexible {
+		return kbin.AppendCompactNullableString(dst, s)
+	}
+	return kbin.AppendNullableString(dst, s)
+}
+
+func appendNoTags(dst []byte, flexible bool) []byte {
+	if flexible {
+		return append(dst, 0)
+	}
+	return dst
+}
