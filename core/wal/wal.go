@@ -1,30 +1,75 @@
-// Package wal is the write-ahead log, device kind.
 package wal
 
 import (
+	"fmt"
+
 	"weir/core/env"
-	"weir/core/task"
 )
 
 // Position is a logical byte position in one log; it only grows. Its place in
 // the file is Position modulo the circular region.
 type Position uint64
 
-// Config bounds a log.
+// noPosition stands for "none" where a position is stored.
+const noPosition = ^Position(0)
+
+// Config bounds a log. Zero fields take the default named beside them.
 type Config struct {
-	SizeBytes         int64 // of the circular region
-	SlabBytes         int   // of a slab that groups are laid into, one after another (log cache granularity)
-	GroupBytesMax     int
-	WritesInFlightMax int
-	SummaryEveryBytes int64 // 32 MiB
-	GrowBytes         int64 // zero-written growth step ahead of use
+	SizeBytes         int64 // of the circular region; 1 GiB. At least 256 KiB.
+	SlabBytes         int   // of a slab that groups are laid into, one after another (log cache granularity); 8 MiB
+	GroupBytesMax     int   // a group takes no further record beyond this; 2 MiB, at most SlabBytes and 1/8 of SizeBytes
+	AppendBytesMax    int   // largest payload of one Append; 128 MiB, at most 1/4 of SizeBytes. Recovery reads that far past the end.
+	WritesInFlightMax int   // 4
+	SummaryEveryBytes int64 // 32 MiB, at most 1/4 of SizeBytes
+	GrowBytes         int64 // zero-written ahead of use; 64 MiB
+}
+
+const (
+	regionBytesMin     = 256 << 10
+	regionBytesMax     = 1 << 46
+	appendBytesMaxHard = 256 << 20 // bounds what recovery allocates for one group
+	inFlightMaxHard    = 64
+)
+
+func orDefault[T int | int64](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// resolve fills defaults in and rounds everything to blocks.
+func (c Config) resolve() (Config, error) {
+	c.SizeBytes = orDefault(c.SizeBytes, 1<<30) / blockBytes * blockBytes
+	if c.SizeBytes < regionBytesMin || c.SizeBytes > regionBytesMax {
+		return c, fmt.Errorf("create wal: size of %d bytes is outside [%d, %d]; change the configured size",
+			c.SizeBytes, int64(regionBytesMin), int64(regionBytesMax))
+	}
+	c.SlabBytes = roundUp(orDefault(c.SlabBytes, 8<<20))
+	c.GroupBytesMax = roundUp(orDefault(c.GroupBytesMax, 2<<20))
+	c.GroupBytesMax = min(c.GroupBytesMax, c.SlabBytes, int(min(c.SizeBytes/8, appendBytesMaxHard))/blockBytes*blockBytes)
+	c.AppendBytesMax = min(orDefault(c.AppendBytesMax, 128<<20), int(min(c.SizeBytes/4, appendBytesMaxHard)))
+	c.WritesInFlightMax = min(orDefault(c.WritesInFlightMax, 4), inFlightMaxHard)
+	c.SummaryEveryBytes = min(orDefault(c.SummaryEveryBytes, 32<<20), c.SizeBytes/4)
+	c.GrowBytes = max(orDefault(c.GrowBytes, 64<<20)/blockBytes*blockBytes, blockBytes)
+	return c, nil
+}
+
+// inFlightBytes bounds the groups in flight, unless one alone is larger.
+func (c *Config) inFlightBytes() int64 { return int64(c.WritesInFlightMax) * int64(c.GroupBytesMax) }
+
+// aheadBytes bounds how far beyond the start of a lost group recovery must look for later ones.
+func (c *Config) aheadBytes() int64 {
+	largest := max(c.GroupBytesMax, roundUp(groupHeaderBytes+recordBytes(c.AppendBytesMax)))
+	return c.inFlightBytes() + int64(largest) + blockBytes
 }
 
 // Owner is told when its append became durable. Called on the loop, in order of
-// appends of the whole log.
+// appends of the whole log. It may append and trim.
 type Owner interface{ Durable(a *Append) }
 
-// Append is one batch to log. The caller owns the struct again at Durable.
+// Append is one batch to log. The caller owns the struct again at Durable, and
+// changes nothing of it before.
 type Append struct {
 	Stream        uint64
 	LeaderEpoch   int32
@@ -36,69 +81,39 @@ type Append struct {
 
 	// Set by Log.Append.
 	At     Position
-	Slab   *env.Slab // the slab that will hold the batch; valid to read once durable
+	Slab   *env.Slab // the slab that will hold the batch; valid to read once durable; whoever keeps it retains it
 	Offset int       // of the batch in Slab.Data
+
+	kind uint8
 }
 
 // Summarizer appends to dst what a recoverer needs to know without payloads:
 // stream ends, producers, open transactions (R4), as of everything appended.
+// Called at the end of a turn, never inside Append.
 type Summarizer interface{ AppendSummary(dst []byte) []byte }
 
-// Log is one incarnation's log.
-type Log struct{}
-
-// Create makes the log of one broker epoch; an existing name is an error (R5).
-// failed is called at most once, when the device failed: the incarnation must end.
-func Create(loop *task.Loop, e env.Env, config Config, name string, brokerEpoch int64, summary Summarizer, failed func(error), done func(*Log, error)) {
-	panic("stub")
+// CorruptError says that bytes which were acknowledged as durable cannot be
+// read back. Nothing was changed; going on would lose acknowledged records.
+type CorruptError struct {
+	File    string
+	At      Position // of the damage
+	Durable Position // everything below it was acknowledged
+	Reason  string
 }
 
-// Append places a in the gathering group. False means the log is full: nothing
-// was placed; try again when the function given to OnSpace runs.
-func (l *Log) Append(a *Append) bool { panic("stub") }
-
-// OnSpace sets the function that runs when space came free after a refused Append.
-func (l *Log) OnSpace(f func()) { panic("stub") }
-
-// Trim gives up everything below upTo.
-func (l *Log) Trim(upTo Position) { panic("stub") }
-
-// End is the position after the last append; Trimmed the lowest kept; Used the bytes between.
-func (l *Log) End() Position     { panic("stub") }
-func (l *Log) Trimmed() Position { panic("stub") }
-func (l *Log) Used() int64       { panic("stub") }
-
-// Entry is one recovered record: where it lies and its batch's header.
-type Entry struct {
-	Stream      uint64
-	LeaderEpoch int32
-	BaseOffset  int64
-	Offsets     int32
-	Bytes       int32
-	At          Position
-	BatchHeader []byte // the batch's 61 header bytes, patched; valid during the visit only
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("wal file %q is damaged at position %d: %s, yet everything below position %d was durable; "+
+		"recover the device or restore the file and start again, or give this log up by an explicit decision that accepts the loss",
+		e.File, e.At, e.Reason, e.Durable)
 }
 
-// Sealed is a log of an ended incarnation, open for reading.
-type Sealed struct {
-	Name        string
-	BrokerEpoch int64
-	Summary     []byte // newest valid summary, nil if none
-	SummaryAt   Position
-	End         Position
+// VersionError says that the file was written by another version of the format.
+type VersionError struct {
+	File    string
+	Version uint32
 }
 
-// Recover opens the named log, syncs it before it trusts what it reads (R7),
-// checks every group, and visits every entry from the trim point to the end in
-// order. Damage below the highest durable mark is an error (loud).
-func Recover(loop *task.Loop, e env.Env, name string, visit func(Entry), done func(*Sealed, error)) {
-	panic("stub")
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("wal file %q has format version %d, this program reads version %d: start the version that wrote it",
+		e.File, e.Version, FormatVersion)
 }
-
-// Read reads one entry's batch back into a slab of its own, checksums checked.
-func (s *Sealed) Read(at Position, bytes int32, done func(slab *env.Slab, offset int, err error)) {
-	panic("stub")
-}
-
-// Remove deletes the log's file. Only once all its ranges are committed (R3).
-func (s *Sealed) Remove(done func(error)) { panic("stub") }

@@ -1,0 +1,85 @@
+// Package wal is the write-ahead log: what a broker acknowledged and has not yet committed to the
+// object store. This is the device kind: one preallocated file, written around in a circle with
+// direct, durable writes.
+//
+// The package owns the file format, group commit, the trim point, back-pressure, growth and
+// recovery. It knows streams only as numbers, and batches as bytes with a 61-byte head. It may call
+// core/env, core/task and core/record.
+//
+// # Positions and the file
+//
+// A [Position] counts bytes ever logged and only grows. Position p lies in the file at
+// 8192 + p mod region. All integers are little-endian; every structure that starts on the device
+// starts at a multiple of 4096.
+//
+//	file offset
+//	0        +----------------------+
+//	         | superblock, even seq |  one 4096-byte block
+//	4096     +----------------------+
+//	         | superblock, odd seq  |  one 4096-byte block
+//	8192     +----------------------+  <- position 0, region, 2*region ...
+//	         | group | group | ...  |
+//	         |   circular region    |
+//	8192 + region ------------------+
+//
+// Superblock (the rest of its block is zero):
+//
+//	 0 u64 magic "weirWAL1"         40 u64 region bytes
+//	 8 u32 version                  48 u64 ahead: furthest that a group in flight can end beyond
+//	12 u32 CRC32C of bytes 0..87,          the start of the first one not durable, plus one group
+//	       this field as zero       56 u64 trim: the lowest position kept, a group's start
+//	16 i64 broker epoch             64 u64 durable: everything below it was durable
+//	24 u64 nonce of this log        72 u64 position of the newest durable summary
+//	32 u64 sequence                        record, all ones if there is none
+//	                                80 u64 zero
+//
+// Group: a header, records one after another, zeros up to the next multiple of 4096.
+//
+//	 0 u32 magic "wgrp"             32 u64 sequence, counting from 0
+//	 4 u16 version                  40 u64 position
+//	 6 u16 flags: 1 = filler        48 u32 length, header and padding included
+//	 8 u32 CRC32C of the header,    52 u32 CRC32C over the CRC fields of all records, in order
+//	       this field as zero       56 u64 durable: everything below it was durable when this
+//	12 u32 number of records               group was written
+//	16 i64 broker epoch
+//	24 u64 nonce
+//
+// A group never crosses the end of the region; what is left there is taken by a filler, a group
+// without records of which only the first block is written.
+//
+// Record (starts at a multiple of 8, and so does its payload):
+//
+//	 0 u32 CRC32C of nonce, position of the record, bytes 4..39, payload
+//	 4 u8  kind: 1 = batch, 2 = summary; then three zero bytes
+//	 8 u32 payload length           24 i64 base offset
+//	12 i32 leader epoch             32 u32 number of offsets
+//	16 u64 stream                   36 u32 zero
+//	40     payload, then zeros up to a multiple of 8
+//
+// A payload byte is summed once: by its record's CRC, while it is copied. The group's CRC covers the
+// records' CRCs, and thereby everything. The nonce is drawn for each log and never leaves it, so
+// that no client can write a payload that passes for a group; the position in each sum makes bytes
+// of an earlier lap, or written to the wrong place, fail it.
+//
+// # Invariants
+//
+//   - One log belongs to one broker epoch (R5): its file is created exclusively, every header names
+//     the epoch, and nothing is ever written to the log of another epoch.
+//   - Groups become durable, and appends are acknowledged, in the order in which they were appended,
+//     whatever order the device completes the writes in.
+//   - Each group carries the mark up to which everything was durable when it was written (R7). With
+//     several writes in flight a crash may leave a hole before valid groups; a hole above the highest
+//     mark is a torn tail and ends the log, one below it is damage to acknowledged data and is
+//     reported as [CorruptError]. Recovery syncs the file before it believes what it reads, since a
+//     page cache may show bytes that the next power failure would take back.
+//   - Space is written again only after a superblock that gives it up is durable. The two superblocks
+//     alternate, so a torn one leaves the other, which never names space already overwritten.
+//   - A group is written only into space that zeros were written to before, because a file system
+//     takes twice as long for the first write to an unwritten extent.
+//   - A device error ends the log: it is reported once, nothing is acknowledged after it, and nothing
+//     is tried again.
+//   - What a new leader must know without reading payloads is repeated in summary records (R4), every
+//     SummaryEveryBytes, as of everything appended before them.
+//   - Payload is copied, patched and summed in DiskWrite.Prepare, off the loop, which touches only
+//     the group's slab and the appends, lent until they are durable.
+package wal

@@ -1,0 +1,242 @@
+package wal
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"weir/core/record"
+)
+
+// FormatVersion is the version of the file format that this package writes.
+const FormatVersion = 1
+
+const (
+	blockBytes        = 4096 // alignment of the format; a multiple of every device's block
+	headBytes         = 2 * blockBytes
+	superBytes        = 88
+	groupHeaderBytes  = 64
+	recordHeaderBytes = 40
+
+	superMagic = 0x314c415772696577 // "weirWAL1", read as little-endian
+	groupMagic = 0x70726777         // "wgrp"
+
+	flagFiller = 1
+
+	kindBatch   = 1
+	kindSummary = 2
+)
+
+var (
+	order      = binary.LittleEndian
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	fourZeros  [4]byte
+)
+
+func roundUp(n int) int { return (n + blockBytes - 1) &^ (blockBytes - 1) }
+
+// recordBytes is the room that a payload takes in a group.
+func recordBytes(payload int) int { return recordHeaderBytes + (payload+7)&^7 }
+
+// sumWithout is the CRC of b with the four bytes at hole taken as zero.
+func sumWithout(b []byte, hole int) uint32 {
+	sum := crc32.Update(0, castagnoli, b[:hole])
+	sum = crc32.Update(sum, castagnoli, fourZeros[:])
+	return crc32.Update(sum, castagnoli, b[hole+4:])
+}
+
+// superblock is what the head of the file says about the log.
+type superblock struct {
+	version  uint32
+	epoch    int64
+	nonce    uint64
+	sequence uint64
+	region   int64
+	ahead    int64
+	trim     Position
+	durable  Position
+	summary  Position // noPosition if there is none
+}
+
+// offset is where the superblock belongs in the file.
+func (s *superblock) offset() int64 { return int64(s.sequence%2) * blockBytes }
+
+// encode fills one whole block.
+func (s *superblock) encode(block []byte) {
+	clear(block)
+	order.PutUint64(block[0:], superMagic)
+	order.PutUint32(block[8:], FormatVersion)
+	order.PutUint64(block[16:], uint64(s.epoch))
+	order.PutUint64(block[24:], s.nonce)
+	order.PutUint64(block[32:], s.sequence)
+	order.PutUint64(block[40:], uint64(s.region))
+	order.PutUint64(block[48:], uint64(s.ahead))
+	order.PutUint64(block[56:], uint64(s.trim))
+	order.PutUint64(block[64:], uint64(s.durable))
+	order.PutUint64(block[72:], uint64(s.summary))
+	order.PutUint32(block[12:], sumWithout(block[:superBytes], 12))
+}
+
+// decodeSuperblock reports false for anything that is not whole and sane.
+func decodeSuperblock(block []byte) (s superblock, ok bool) {
+	if len(block) < superBytes || order.Uint64(block) != superMagic ||
+		order.Uint32(block[12:]) != sumWithout(block[:superBytes], 12) {
+		return s, false
+	}
+	s = superblock{
+		version:  order.Uint32(block[8:]),
+		epoch:    int64(order.Uint64(block[16:])),
+		nonce:    order.Uint64(block[24:]),
+		sequence: order.Uint64(block[32:]),
+		region:   int64(order.Uint64(block[40:])),
+		ahead:    int64(order.Uint64(block[48:])),
+		trim:     Position(order.Uint64(block[56:])),
+		durable:  Position(order.Uint64(block[64:])),
+		summary:  Position(order.Uint64(block[72:])),
+	}
+	return s, s.version != FormatVersion || s.sane()
+}
+
+// sane bounds what later arithmetic relies on.
+func (s *superblock) sane() bool {
+	return s.region >= regionBytesMin && s.region <= regionBytesMax && s.region%blockBytes == 0 &&
+		s.ahead >= 0 && s.ahead <= (inFlightMaxHard+2)*appendBytesMaxHard &&
+		s.trim%blockBytes == 0 && s.trim <= s.durable && s.durable < 1<<62 && s.durable-s.trim <= Position(s.region)
+}
+
+// fileOffset is where a position lies in the file.
+func (s *superblock) fileOffset(at Position) int64 { return headBytes + int64(uint64(at)%uint64(s.region)) }
+
+// toWrap is how many bytes follow a position before the region's end.
+func (s *superblock) toWrap(at Position) int64 { return s.region - int64(uint64(at)%uint64(s.region)) }
+
+// groupHeader starts every group.
+type groupHeader struct {
+	version  uint16
+	flags    uint16
+	records  uint32
+	epoch    int64
+	nonce    uint64
+	sequence uint64
+	at       Position
+	bytes    uint32
+	sum      uint32 // over the CRCs of the records
+	durable  Position
+}
+
+func (h *groupHeader) encode(b []byte) {
+	b = b[:groupHeaderBytes]
+	order.PutUint32(b[0:], groupMagic)
+	order.PutUint16(b[4:], FormatVersion)
+	order.PutUint16(b[6:], h.flags)
+	order.PutUint32(b[12:], h.records)
+	order.PutUint64(b[16:], uint64(h.epoch))
+	order.PutUint64(b[24:], h.nonce)
+	order.PutUint64(b[32:], h.sequence)
+	order.PutUint64(b[40:], uint64(h.at))
+	order.PutUint32(b[48:], h.bytes)
+	order.PutUint32(b[52:], h.sum)
+	order.PutUint64(b[56:], uint64(h.durable))
+	order.PutUint32(b[8:], sumWithout(b, 8))
+}
+
+// decodeGroupHeader reports false for anything that is not a whole header of this log.
+func decodeGroupHeader(b []byte, s *superblock) (h groupHeader, ok bool) {
+	if len(b) < groupHeaderBytes {
+		return h, false
+	}
+	b = b[:groupHeaderBytes]
+	if order.Uint32(b) != groupMagic || order.Uint32(b[8:]) != sumWithout(b, 8) {
+		return h, false
+	}
+	h = groupHeader{
+		version:  order.Uint16(b[4:]),
+		flags:    order.Uint16(b[6:]),
+		records:  order.Uint32(b[12:]),
+		epoch:    int64(order.Uint64(b[16:])),
+		nonce:    order.Uint64(b[24:]),
+		sequence: order.Uint64(b[32:]),
+		at:       Position(order.Uint64(b[40:])),
+		bytes:    order.Uint32(b[48:]),
+		sum:      order.Uint32(b[52:]),
+		durable:  Position(order.Uint64(b[56:])),
+	}
+	return h, h.version == FormatVersion && h.epoch == s.epoch && h.nonce == s.nonce && h.durable <= h.at &&
+		h.bytes >= blockBytes && h.bytes%blockBytes == 0 && int64(h.bytes) <= s.toWrap(h.at)
+}
+
+// written is how many of the group's bytes are in the file.
+func (h *groupHeader) written() int {
+	if h.flags&flagFiller != 0 {
+		return blockBytes
+	}
+	return int(h.bytes)
+}
+
+// recordHeader starts every record.
+type recordHeader struct {
+	sum         uint32
+	kind        uint8
+	bytes       uint32
+	leaderEpoch int32
+	stream      uint64
+	baseOffset  int64
+	offsets     int32
+}
+
+// encode writes everything but the sum.
+func (h *recordHeader) encode(b []byte) {
+	b = b[:recordHeaderBytes]
+	clear(b[:8])
+	b[4] = h.kind
+	order.PutUint32(b[8:], h.bytes)
+	order.PutUint32(b[12:], uint32(h.leaderEpoch))
+	order.PutUint64(b[16:], h.stream)
+	order.PutUint64(b[24:], uint64(h.baseOffset))
+	order.PutUint32(b[32:], uint32(h.offsets))
+	clear(b[36:40])
+}
+
+// decodeRecordHeader reports false if the record cannot lie wholly within b.
+func decodeRecordHeader(b []byte) (h recordHeader, ok bool) {
+	if len(b) < recordHeaderBytes {
+		return h, false
+	}
+	h = recordHeader{
+		sum:         order.Uint32(b[0:]),
+		kind:        b[4],
+		bytes:       order.Uint32(b[8:]),
+		leaderEpoch: int32(order.Uint32(b[12:])),
+		stream:      order.Uint64(b[16:]),
+		baseOffset:  int64(order.Uint64(b[24:])),
+		offsets:     int32(order.Uint32(b[32:])),
+	}
+	if int64(h.bytes) > int64(len(b)-recordHeaderBytes) {
+		return h, false
+	}
+	if h.kind == kindBatch {
+		return h, h.bytes >= record.HeaderBytes && h.offsets > 0
+	}
+	return h, h.kind == kindSummary
+}
+
+// payload is the record's payload, b starting at its header.
+func (h *recordHeader) payload(b []byte) []byte {
+	return b[recordHeaderBytes : recordHeaderBytes+int(h.bytes) : recordHeaderBytes+int(h.bytes)]
+}
+
+// sumSeed starts a record's sum with what is not stored: where it belongs.
+func sumSeed(scratch *[16]byte, nonce uint64, at Position) uint32 {
+	order.PutUint64(scratch[0:], nonce)
+	order.PutUint64(scratch[8:], uint64(at))
+	return crc32.Update(0, castagnoli, scratch[:])
+}
+
+// checkRecord sums the record at the start of b.
+func checkRecord(b []byte, scratch *[16]byte, nonce uint64, at Position) (recordHeader, bool) {
+	h, ok := decodeRecordHeader(b)
+	if !ok {
+		return h, false
+	}
+	sum := sumSeed(scratch, nonce, at)
+	return h, crc32.Update(sum, castagnoli, b[4:recordHeaderBytes+int(h.bytes)]) == h.sum
+}
