@@ -104,7 +104,9 @@ func (s *superblock) sane() bool {
 }
 
 // fileOffset is where a position lies in the file.
-func (s *superblock) fileOffset(at Position) int64 { return headBytes + int64(uint64(at)%uint64(s.region)) }
+func (s *superblock) fileOffset(at Position) int64 {
+	return headBytes + int64(uint64(at)%uint64(s.region))
+}
 
 // toWrap is how many bytes follow a position before the region's end.
 func (s *superblock) toWrap(at Position) int64 { return s.region - int64(uint64(at)%uint64(s.region)) }
@@ -160,8 +162,17 @@ func decodeGroupHeader(b []byte, s *superblock) (h groupHeader, ok bool) {
 		sum:      order.Uint32(b[52:]),
 		durable:  Position(order.Uint64(b[56:])),
 	}
-	return h, h.version == FormatVersion && h.epoch == s.epoch && h.nonce == s.nonce && h.durable <= h.at &&
-		h.bytes >= blockBytes && h.bytes%blockBytes == 0 && int64(h.bytes) <= s.toWrap(h.at)
+	return h, h.version == FormatVersion && h.epoch == s.epoch && h.nonce == s.nonce && h.sane(s)
+}
+
+func (h *groupHeader) sane(s *superblock) bool {
+	if h.durable > h.at || h.bytes == 0 || h.bytes%blockBytes != 0 {
+		return false
+	}
+	if h.flags&flagFiller != 0 {
+		return h.records == 0 && int64(h.bytes) == s.toWrap(h.at)
+	}
+	return int64(h.bytes) <= min(s.toWrap(h.at), appendBytesMaxHard+2*blockBytes)
 }
 
 // written is how many of the group's bytes are in the file.

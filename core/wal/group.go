@@ -50,12 +50,6 @@ func (l *Log) recycle(g *group) {
 // end is the position after the group.
 func (g *group) end() Position { return g.header.at + Position(g.header.bytes) }
 
-// seal fixes the group's length.
-func (g *group) seal() {
-	g.header.bytes = uint32(roundUp(g.used))
-	g.header.records = uint32(len(g.appends))
-}
-
 // prepare lays the whole group into its slab. It runs off the loop, and touches only the slab and
 // what the appends lend.
 func (g *group) prepare() {

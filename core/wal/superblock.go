@@ -120,6 +120,7 @@ func (l *Log) summarize() {
 	}
 	room := recordBytes(len(s.payload))
 	if !l.hasSpace(room, 0) {
+		s.next = l.End() + 1 // not again before something else found space
 		return
 	}
 	s.flying = true

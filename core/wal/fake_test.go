@@ -1,0 +1,335 @@
+package wal
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"weir/core/env"
+	"weir/core/record"
+	"weir/core/task"
+)
+
+// world is a node's outside under the test's command: nothing completes before the test says so.
+type world struct {
+	t       testing.TB
+	loop    *task.Loop
+	now     env.Time
+	disk    *disk
+	memory  *memory
+	prepare bool // whether a crash finds prepared writes in flight
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, disk: &disk{files: map[string]*file{}, block: 512}, memory: &memory{}}
+	w.loop = task.NewLoop(w)
+	return w
+}
+
+func (w *world) Now() env.Time                        { return w.now }
+func (w *world) WallMillis() int64                    { return 0 }
+func (w *world) WakeAt(env.Time)                      {}
+func (w *world) Log(slog.Level, string, ...slog.Attr) {}
+func (w *world) Counter(string, string) env.Counter   { return nothing{} }
+func (w *world) Gauge(string, string) env.Gauge       { return nothing{} }
+func (w *world) Histogram(s, h string) env.Histogram  { return nothing{} }
+func (w *world) Uint64(_ string, e, c uint64) uint64  { return e*0x9e3779b97f4a7c15 + c }
+
+type nothing struct{}
+
+func (nothing) Add(int64)     {}
+func (nothing) Set(int64)     {}
+func (nothing) Observe(int64) {}
+
+func (w *world) env() env.Env {
+	return env.Env{Clock: w, WAL: w.disk, Meta: w.disk, Rand: w, Memory: w.memory, Log: w, Metrics: w}
+}
+
+// turn runs f as one turn of the loop.
+func (w *world) turn(f func()) { w.loop.Turn([]env.Event{event(f)}) }
+
+type event func()
+
+func (e event) Deliver() { e() }
+
+// complete ends the i-th operation in flight.
+func (w *world) complete(i int) {
+	op := w.disk.pending[i]
+	w.disk.pending = slices.Delete(w.disk.pending, i, i+1)
+	op.apply()
+	w.now++
+	w.loop.Turn([]env.Event{op.event})
+}
+
+// settle completes everything in order until nothing is left.
+func (w *world) settle() {
+	for n := 0; len(w.disk.pending) > 0; n++ {
+		if n > 1_000_000 {
+			w.t.Fatal("the disk never comes to rest")
+		}
+		w.complete(0)
+	}
+}
+
+// crash drops the node. keep decides for each block of each write in flight whether it got to the
+// device; everything completed did, since the log writes durably throughout.
+func (w *world) crash(keep func() bool) {
+	for _, op := range w.disk.pending {
+		if op.write == nil {
+			continue
+		}
+		if op.write.Prepare != nil {
+			op.write.Prepare()
+		}
+		f := w.disk.open[op.write.File]
+		for at := 0; at < len(op.write.Data); at += w.disk.block {
+			if keep() {
+				f.writeAt(op.write.Offset+int64(at), op.write.Data[at:min(at+w.disk.block, len(op.write.Data))])
+			}
+		}
+	}
+	w.loop.Abandon()
+	w.disk.pending = nil
+	w.disk.open = nil
+	w.memory = &memory{}
+	w.loop = task.NewLoop(w)
+}
+
+// disk keeps every completed write: what a crash does to writes in flight is crash's choice.
+type disk struct {
+	files   map[string]*file
+	open    []*file
+	pending []pendingOp
+	block   int
+	failing func(*env.DiskWrite) error
+	limit   int64 // of a file's size, 0 for none
+	closed  int
+}
+
+type pendingOp struct {
+	event env.Event
+	write *env.DiskWrite
+	apply func()
+}
+
+type file struct{ data []byte }
+
+func (f *file) writeAt(offset int64, b []byte) {
+	if need := int(offset) + len(b); need > len(f.data) {
+		f.data = append(f.data, make([]byte, need-len(f.data))...)
+	}
+	copy(f.data[offset:], b)
+}
+
+func (d *disk) push(e env.Event, w *env.DiskWrite, apply func()) {
+	d.pending = append(d.pending, pendingOp{e, w, apply})
+}
+
+func (d *disk) BlockBytes() int { return d.block }
+
+func (d *disk) Open(o *env.DiskOpen) {
+	d.push(o, nil, func() {
+		f := d.files[o.Name]
+		switch {
+		case f == nil && !o.Create:
+			o.Err = env.ErrNotExist
+			return
+		case f != nil && o.Exclusive:
+			o.Err = env.ErrExist
+			return
+		case f == nil:
+			f = &file{}
+			d.files[o.Name] = f
+		}
+		d.open = append(d.open, f)
+		o.File, o.Size = env.FileID(len(d.open)-1), int64(len(f.data))
+	})
+}
+
+func (d *disk) Read(o *env.DiskRead) {
+	if o.Offset%int64(d.block) != 0 || len(o.Data)%d.block != 0 {
+		panic("unaligned read")
+	}
+	d.push(o, nil, func() {
+		if data := d.open[o.File].data; o.Offset < int64(len(data)) {
+			o.N = copy(o.Data, data[o.Offset:])
+		}
+	})
+}
+
+func (d *disk) Write(o *env.DiskWrite) {
+	if o.Offset%int64(d.block) != 0 || len(o.Data)%d.block != 0 || !o.Durable || len(o.Data) == 0 {
+		panic("unaligned or volatile write")
+	}
+	d.push(o, o, func() {
+		if o.Prepare != nil {
+			o.Prepare()
+		}
+		if d.failing != nil {
+			o.Err = d.failing(o)
+		}
+		if d.limit > 0 && o.Offset+int64(len(o.Data)) > d.limit {
+			o.Err = env.ErrDiskFull
+		}
+		if o.Err == nil {
+			d.open[o.File].writeAt(o.Offset, o.Data)
+		}
+	})
+}
+
+func (d *disk) Sync(o *env.DiskSync)     { d.push(o, nil, func() {}) }
+func (d *disk) Rename(o *env.DiskRename) { panic("not used") }
+func (d *disk) Remove(o *env.DiskRemove) { d.push(o, nil, func() { delete(d.files, o.Name) }) }
+func (d *disk) List(o *env.DiskList)     { panic("not used") }
+func (d *disk) Close(env.FileID)         { d.closed++ }
+
+// memory fills fresh slabs with garbage and freed ones with other garbage, so that a byte relied on
+// without being written, or a slab released early, shows in checksums.
+type memory struct{ live int }
+
+func (m *memory) Alloc(bytes int) *env.Slab {
+	m.live++
+	data := make([]byte, bytes)
+	for i := range data {
+		data[i] = 0xA5
+	}
+	return env.NewSlab(m, data)
+}
+
+func (m *memory) Free(s *env.Slab) {
+	m.live--
+	for i := range s.Data {
+		s.Data[i] = 0xDD
+	}
+}
+
+// journal owns appends and notes what became durable, in order.
+type journal struct {
+	w        *world
+	log      *Log
+	failure  error
+	accepted []*Append
+	durable  int
+	keep     bool // retain slabs
+	onTold   func(*Append)
+}
+
+func (j *journal) Durable(a *Append) {
+	if j.accepted[j.durable] != a {
+		j.w.t.Fatalf("append %d was acknowledged out of order", j.durable)
+	}
+	j.durable++
+	if j.onTold != nil {
+		j.onTold(a)
+	}
+}
+
+// create makes a log and waits for it.
+func (w *world) create(name string, config Config, summary Summarizer) *journal {
+	j := &journal{w: w}
+	w.turn(func() {
+		Create(w.loop, w.env(), config, name, 7, summary, func(err error) {
+			if j.failure != nil {
+				w.t.Fatal("failure was reported twice")
+			}
+			j.failure = err
+		}, func(l *Log, err error) {
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			j.log = l
+		})
+	})
+	for j.log == nil {
+		w.complete(0)
+	}
+	return j
+}
+
+// append places one batch of the given size; it reports what Append did.
+func (j *journal) append(bytes int) bool {
+	n := len(j.accepted)
+	a := &Append{
+		Stream: uint64(n % 5), LeaderEpoch: int32(n % 3), BaseOffset: int64(n) * 10, Offsets: int32(n%9) + 1,
+		Payload: batch(n, bytes), LogAppendTime: -1, Owner: j,
+	}
+	if n%4 == 3 {
+		a.LogAppendTime = int64(n)
+	}
+	ok := j.log.Append(a)
+	if ok {
+		j.accepted = append(j.accepted, a)
+		if j.keep {
+			a.Slab.Retain()
+		}
+	}
+	return ok
+}
+
+func batch(seed, bytes int) []byte {
+	b := make([]byte, max(bytes, record.HeaderBytes))
+	x := uint64(seed)*2654435761 + 1
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b[i] = byte(x)
+	}
+	return b
+}
+
+// want is the batch as it must lie in the log.
+func want(a *Append) []byte {
+	b := slices.Clone(a.Payload)
+	record.Patch(b, a.BaseOffset, a.LeaderEpoch)
+	if a.LogAppendTime >= 0 {
+		record.StampLogAppendTime(b, a.LogAppendTime)
+	}
+	return b
+}
+
+// recovered is what Recover found.
+type recovered struct {
+	sealed  *Sealed
+	entries []Entry
+	err     error
+}
+
+func (w *world) recover(name string) recovered {
+	var r recovered
+	done := false
+	w.turn(func() {
+		Recover(w.loop, w.env(), name, func(e Entry) {
+			e.BatchHeader = slices.Clone(e.BatchHeader)
+			r.entries = append(r.entries, e)
+		}, func(s *Sealed, err error) { r.sealed, r.err, done = s, err, true })
+	})
+	w.settle()
+	if !done {
+		w.t.Fatal("recovery never ended")
+	}
+	return r
+}
+
+// read reads one entry back.
+func (w *world) read(s *Sealed, e Entry) ([]byte, error) {
+	var got []byte
+	var failure error
+	w.turn(func() {
+		s.Read(e.At, e.Bytes, func(slab *env.Slab, offset int, err error) {
+			if failure = err; err == nil {
+				got = slices.Clone(slab.Data[offset : offset+int(e.Bytes)])
+				slab.Release()
+			}
+		})
+	})
+	w.settle()
+	return got, failure
+}
+
+type textSummary struct{ text func() string }
+
+func (s textSummary) AppendSummary(dst []byte) []byte { return append(dst, s.text()...) }
+
+func long(n int) string { return strings.Repeat("s", n) }
