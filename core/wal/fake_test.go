@@ -186,10 +186,12 @@ func (d *disk) Close(env.FileID)         { d.closed++ }
 
 // memory fills fresh slabs with garbage and freed ones with other garbage, so that a byte relied on
 // without being written, or a slab released early, shows in checksums.
-type memory struct{ live int }
+type memory struct{ live, bytes, peak int }
 
 func (m *memory) Alloc(bytes int) *env.Slab {
 	m.live++
+	m.bytes += bytes
+	m.peak = max(m.peak, m.bytes)
 	data := make([]byte, bytes)
 	for i := range data {
 		data[i] = 0xA5
@@ -199,6 +201,7 @@ func (m *memory) Alloc(bytes int) *env.Slab {
 
 func (m *memory) Free(s *env.Slab) {
 	m.live--
+	m.bytes -= len(s.Data)
 	for i := range s.Data {
 		s.Data[i] = 0xDD
 	}
