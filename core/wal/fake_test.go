@@ -105,6 +105,9 @@ type disk struct {
 	failing func(*env.DiskWrite) error
 	limit   int64 // of a file's size, 0 for none
 	closed  int
+
+	syncs, readsUnsynced int
+	syncErr              error
 }
 
 type pendingOp struct {
@@ -152,6 +155,9 @@ func (d *disk) Read(o *env.DiskRead) {
 		panic("unaligned read")
 	}
 	d.push(o, nil, func() {
+		if d.syncs == 0 {
+			d.readsUnsynced++
+		}
 		if data := d.open[o.File].data; o.Offset < int64(len(data)) {
 			o.N = copy(o.Data, data[o.Offset:])
 		}
@@ -178,7 +184,8 @@ func (d *disk) Write(o *env.DiskWrite) {
 	})
 }
 
-func (d *disk) Sync(o *env.DiskSync)     { d.push(o, nil, func() {}) }
+func (d *disk) Sync(o *env.DiskSync) { d.push(o, nil, func() { d.syncs++; o.Err = d.syncErr }) }
+
 func (d *disk) Rename(o *env.DiskRename) { panic("not used") }
 func (d *disk) Remove(o *env.DiskRemove) { d.push(o, nil, func() { delete(d.files, o.Name) }) }
 func (d *disk) List(o *env.DiskList)     { panic("not used") }

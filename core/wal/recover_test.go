@@ -153,6 +153,19 @@ func TestALostNewerSuperblockIsLoudOnceItsSpaceIsUsed(t *testing.T) {
 	}
 }
 
+func TestRecoverySyncsBeforeItReads(t *testing.T) {
+	w, _ := filled(t, 2, 100)
+	w.recover("wal-7")
+	if w.disk.syncs != 1 || w.disk.readsUnsynced != 0 {
+		t.Fatalf("%d syncs, %d reads before the first", w.disk.syncs, w.disk.readsUnsynced)
+	}
+	w, _ = filled(t, 2, 100)
+	w.disk.syncErr = env.ErrDiskIO
+	if r := w.recover("wal-7"); !errors.Is(r.err, env.ErrDiskIO) {
+		t.Fatalf("after a failed sync: %v", r.err)
+	}
+}
+
 func TestAnotherVersionIsNamed(t *testing.T) {
 	w, _ := filled(t, 1, 100)
 	data := w.disk.files["wal-7"].data
