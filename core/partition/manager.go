@@ -29,11 +29,18 @@ func (s streams) Open(id metadata.StreamID, leaderEpoch int32, owner stream.Owne
 	return s.Engine.Open(id, leaderEpoch, owner)
 }
 
+// Image is what a Manager needs of the cluster's metadata: a *metadata.Image.
+// Nothing of what it returns is kept.
+type Image interface {
+	Topics() []*metadata.Topic
+	Stream(id metadata.StreamID) (*metadata.Stream, bool)
+}
+
 // Options are what a Manager needs. All are required unless a zero is named.
 type Options struct {
 	Loop   *task.Loop
 	Env    env.Env
-	Image  *metadata.Image
+	Image  Image
 	Broker metadata.BrokerID
 	Epoch  metadata.BrokerEpoch
 	Engine Engine

@@ -1,0 +1,121 @@
+package broker
+
+import (
+	"time"
+
+	"weir/core/partition"
+)
+
+// producing is a Produce request under way on the loop.
+type producing struct {
+	*produceRequest
+	plane    *dataPlane
+	exchange exchange
+	open     int // partitions without an answer, and one while they are being submitted
+	lent     int // batches that the frame still serves, and one likewise
+	ended    bool
+}
+
+// produce appends each partition's batch and answers once all are durable or
+// refused (acks 1 and all alike), or not at all (acks 0).
+func (d *dataPlane) produce(x exchange, r *produceRequest) {
+	p := &producing{produceRequest: r, plane: d, exchange: x, open: len(r.parts) + 1, lent: len(r.parts) + 1}
+	release := p.release
+	deadline := d.loop.Now().Add(time.Duration(r.timeoutMillis) * time.Millisecond)
+	for i := range r.topics {
+		t := &r.topics[i]
+		for j := range r.parts[t.first:t.end] {
+			part := &r.parts[t.first+j]
+			part.Owner, part.Release, part.Deadline = p, release, deadline
+			p.submit(t, part)
+		}
+		if t.name == "" {
+			t.name = string(t.wireName)
+		}
+	}
+	release()
+	if r.acks == 0 {
+		p.endSilently()
+	}
+	p.answered()
+}
+
+// submit appends one batch, or refuses it. The leader hint is looked up at once,
+// while the name is still in the frame.
+func (p *producing) submit(t *produceTopic, part *producePart) {
+	found, code := p.plane.find(p.version >= produceTopicIDs, t.id, t.wireName, part.index)
+	if found != nil {
+		t.name = found.Name
+	}
+	switch {
+	case p.acks < -1 || p.acks > 1:
+		p.refuse(part, invalidRequiredAcks, "acks must be 0, 1 or all")
+	case p.transactional:
+		p.refuse(part, unsupportedVersion, "transactions are not supported by this broker")
+	case part.Code != partition.None:
+		p.refuse(part, part.Code, part.Detail)
+	case code != partition.None:
+		p.refuse(part, code, "")
+	default:
+		found.Append(&part.Append)
+	}
+}
+
+func (p *producing) refuse(part *producePart, code partition.Code, detail string) {
+	part.Code, part.Detail, part.BadRecord = code, detail, -1
+	part.BaseOffset, part.LogAppendTime, part.LogStart = -1, -1, -1
+	p.release()
+	p.answered()
+}
+
+// Appended implements partition.AppendOwner.
+func (p *producing) Appended(*partition.Append) { p.answered() }
+
+// release notes that one batch is no longer needed; the frame goes with the last.
+func (p *producing) release() {
+	if p.lent--; p.lent == 0 {
+		p.exchange.releaseFrame()
+	}
+}
+
+// endSilently ends a request with acks=0. As in Kafka, an error that is known by
+// now closes the connection, since there is no other way to tell.
+func (p *producing) endSilently() {
+	p.ended = true
+	for i := range p.parts {
+		if p.parts[i].Code != partition.None {
+			p.exchange.hangUp()
+			return
+		}
+	}
+	p.exchange.silence()
+}
+
+func (p *producing) answered() {
+	if p.open--; p.open > 0 || p.ended {
+		return
+	}
+	p.ended = true
+	nodes := p.hints()
+	p.exchange.reply(func(head []byte) [][]byte {
+		return [][]byte{p.appendProduceResponse(head, 0, nodes)}
+	}, nil)
+}
+
+// hints adds KIP-951's leader to each partition that needs it.
+func (p *producing) hints() (nodes []nodeEndpoint) {
+	if p.version < produceHints {
+		return nil
+	}
+	for i := range p.topics {
+		t := &p.topics[i]
+		for j := range p.parts[t.first:t.end] {
+			part := &p.parts[t.first+j]
+			if hinted(part.Code) {
+				part.leader = p.plane.hint(p.version >= produceTopicIDs, t.id, t.name, part.index)
+				nodes = p.plane.addNode(nodes, part.leader, p.exchange.listener())
+			}
+		}
+	}
+	return nodes
+}

@@ -1,0 +1,438 @@
+package broker
+
+import (
+	"time"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/partition"
+	"weir/core/stream"
+	"weir/core/task"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	fetchEpochs       = 9
+	fetchLastEpochs   = 12
+	fetchGraceMax     = 10 * time.Second // for reads still under way when the wait is over
+	fetchReadsMax     = 16               // reads under way at once, for one request
+	fetchUnknownEpoch = -1
+)
+
+// fetching is a Fetch request under way. It reads every partition that has
+// something; if that is less than the client's minimum, it lets go, waits for
+// high watermarks to move, and reads again.
+type fetching struct {
+	plane     *dataPlane
+	exchange  exchange
+	version   int16
+	minBytes  int64
+	maxBytes  int
+	deadline  env.Time
+	committed bool
+	byID      bool
+	opens     bool          // a session is to be opened with the answer
+	session   *fetchSession // of an incremental fetch
+	targets   []fetchTarget
+	timer     task.Timer
+	round     int // of reads; those of an earlier one are dropped when they arrive
+	reading   int
+	issuing   bool
+	waiting   bool
+	posted    bool
+	need      int64 // bytes to wait for
+	ended     bool
+}
+
+// fetchTarget is one partition of a fetch.
+type fetchTarget struct {
+	fetchPart            // as asked
+	kept      *fetchPart // in the session, of an incremental fetch
+	partition *partition.Partition
+	code      partition.Code
+	diverging divergingEpoch
+	watch     partition.Watch
+	read      stream.Fetched
+	arrived   bool
+}
+
+// fetch answers a Fetch request.
+func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
+	f := &fetching{
+		plane: d, exchange: x, version: x.version(),
+		minBytes: int64(r.MinBytes), maxBytes: min(int(max(r.MaxBytes, 0)), d.fetchMaxBytes),
+		deadline:  d.loop.Now().Add(time.Duration(max(r.MaxWaitMillis, 0)) * time.Millisecond),
+		committed: r.IsolationLevel == 1, byID: x.version() >= fetchTopicIDs,
+	}
+	parts := fetchPartsOf(r, f.byID)
+	x.releaseFrame()
+	if code := f.enter(r, parts); code != partition.None {
+		f.fail(code)
+		return
+	}
+	x.onGone(f.cancel)
+	f.start()
+}
+
+// enter finds the session of the request and the partitions to serve.
+func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) partition.Code {
+	sessions, now := f.plane.sessions, f.plane.loop.Now()
+	if f.version < fetchSessionsFrom || r.SessionEpoch == sessionEpochFinal || r.SessionEpoch == sessionEpochInitial {
+		if s := sessions.byID[r.SessionID]; s != nil && r.SessionID != 0 {
+			sessions.drop(s)
+		}
+		f.opens = f.version >= fetchSessionsFrom && r.SessionEpoch == sessionEpochInitial
+		f.targets = make([]fetchTarget, len(parts))
+		for i := range parts {
+			f.targets[i].fetchPart = parts[i]
+		}
+		return partition.None
+	}
+	s, code := sessions.resume(r.SessionID, r.SessionEpoch, f.byID, parts, forgottenOf(r, f.byID), now)
+	if code != partition.None {
+		return code
+	}
+	if len(s.parts) == 0 {
+		sessions.drop(s)
+		return partition.None
+	}
+	f.session = s
+	f.targets = make([]fetchTarget, 0, len(s.parts))
+	for p := s.first; p != nil; p = p.next {
+		f.targets = append(f.targets, fetchTarget{fetchPart: *p, kept: p})
+	}
+	return partition.None
+}
+
+func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
+	n := 0
+	for i := range r.Topics {
+		n += len(r.Topics[i].Partitions)
+	}
+	parts := make([]fetchPart, 0, n)
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		for j := range t.Partitions {
+			q := &t.Partitions[j]
+			p := fetchPart{
+				fetchKey: keyOf(t.Topic, t.TopicID, q.Partition, byID), offset: q.FetchOffset, maxBytes: q.PartitionMaxBytes,
+				leaderEpoch: fetchUnknownEpoch, lastFetchedEpoch: fetchUnknownEpoch,
+			}
+			if r.Version >= fetchEpochs {
+				p.leaderEpoch = q.CurrentLeaderEpoch
+			}
+			if r.Version >= fetchLastEpochs {
+				p.lastFetchedEpoch = q.LastFetchedEpoch
+			}
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+func keyOf(name string, id [16]byte, index int32, byID bool) fetchKey {
+	if byID {
+		return fetchKey{id: id, index: index}
+	}
+	return fetchKey{name: name, index: index}
+}
+
+func forgottenOf(r *kmsg.FetchRequest, byID bool) (keys []fetchKey) {
+	for i := range r.ForgottenTopics {
+		t := &r.ForgottenTopics[i]
+		for _, index := range t.Partitions {
+			keys = append(keys, keyOf(t.Topic, t.TopicID, index, byID))
+		}
+	}
+	return keys
+}
+
+// start reads, in order, what each partition has, as far as the byte limit goes.
+// A read that does not end at once counts for nothing yet, so that a cold
+// partition does not hold up the others; what is too much in the end stays in the
+// cache for the next fetch.
+func (f *fetching) start() {
+	f.round++
+	f.issuing = true
+	left, issued := f.maxBytes, false
+	for i := range f.targets {
+		t := &f.targets[i]
+		f.look(t)
+		if t.code != partition.None || t.diverging.known || t.offset >= t.partition.LastStable() {
+			continue
+		}
+		if (left <= 0 && issued) || f.reading >= fetchReadsMax {
+			continue
+		}
+		issued = true
+		f.read(t, min(int(max(t.maxBytes, 0)), max(left, 0)))
+		left -= t.read.Bytes
+	}
+	f.issuing = false
+	if f.reading == 0 {
+		f.readAll()
+		return
+	}
+	f.plane.loop.Reset(&f.timer, f.deadline.Sub(f.plane.loop.Now()), f.late)
+}
+
+// look finds the target's partition and checks epoch and offset.
+func (f *fetching) look(t *fetchTarget) {
+	t.diverging = divergingEpoch{}
+	if f.byID {
+		t.partition, t.code = f.plane.partitions.ByID(t.id, t.index)
+	} else {
+		t.partition, t.code = f.plane.partitions.ByName(t.name, t.index)
+	}
+	if t.code != partition.None {
+		return
+	}
+	p := t.partition
+	if t.code = p.CheckEpoch(t.leaderEpoch); t.code != partition.None {
+		return
+	}
+	if t.lastFetchedEpoch >= 0 {
+		epoch, end := p.EpochEnd(t.lastFetchedEpoch)
+		if epoch == partition.UndefinedEpoch {
+			t.code = partition.OffsetOutOfRange
+			return
+		}
+		if epoch < t.lastFetchedEpoch || end < t.offset {
+			t.diverging = divergingEpoch{known: true, epoch: epoch, end: end}
+			return
+		}
+	}
+	if t.offset < p.LogStart() || t.offset > p.Log().End() {
+		t.code = partition.OffsetOutOfRange
+	}
+}
+
+func (f *fetching) read(t *fetchTarget, limit int) {
+	f.reading++
+	round := f.round
+	t.partition.Log().Read(t.offset, limit, func(got stream.Fetched) {
+		if f.ended || f.round != round {
+			got.Release()
+			return
+		}
+		f.reading--
+		t.read, t.arrived = got, true
+		if got.Err != nil {
+			t.code = partition.KafkaStorageError
+			if t.offset < t.partition.LogStart() {
+				t.code = partition.OffsetOutOfRange
+			}
+		}
+		if f.issuing {
+			return
+		}
+		if f.reading == 0 || f.expired() {
+			f.readAll()
+		}
+	})
+}
+
+func (f *fetching) expired() bool { return f.plane.loop.Now() >= f.deadline }
+
+// late runs when the wait is over and reads are still under way: what has arrived
+// is answered. If nothing has, the first arrival is waited for, within a bound.
+func (f *fetching) late() {
+	for i := range f.targets {
+		if f.targets[i].read.Bytes > 0 {
+			f.answer()
+			return
+		}
+	}
+	if over := f.plane.loop.Now().Sub(f.deadline); over < fetchGraceMax {
+		f.plane.loop.Reset(&f.timer, fetchGraceMax-over, f.late)
+		return
+	}
+	f.answer()
+}
+
+// readAll decides, with all that was read, whether to answer or to wait.
+func (f *fetching) readAll() {
+	f.plane.loop.Stop(&f.timer)
+	bytes, settled := int64(0), len(f.targets) == 0
+	for i := range f.targets {
+		t := &f.targets[i]
+		bytes += int64(t.read.Bytes)
+		settled = settled || t.code != partition.None || t.diverging.known
+	}
+	if settled || bytes >= f.minBytes || f.expired() {
+		f.answer()
+		return
+	}
+	f.drop()
+	f.wait(f.minBytes - bytes)
+}
+
+// drop lets go of what was read.
+func (f *fetching) drop() {
+	for i := range f.targets {
+		t := &f.targets[i]
+		t.read.Release()
+		t.read, t.arrived = stream.Fetched{}, false
+	}
+}
+
+// wait waits until that many bytes more are durable, something closes, or the
+// time is over.
+func (f *fetching) wait(need int64) {
+	f.waiting, f.need = true, need
+	for i := range f.targets {
+		t := &f.targets[i]
+		t.watch.Watcher = f
+		t.partition.Watch(&t.watch)
+	}
+	f.plane.loop.Reset(&f.timer, f.deadline.Sub(f.plane.loop.Now()), f.resume)
+}
+
+// Moved implements partition.Watcher. One look follows all the moves of an event.
+func (f *fetching) Moved(*partition.Watch) {
+	if !f.posted {
+		f.posted = true
+		f.plane.loop.Post(f.check)
+	}
+}
+
+func (f *fetching) check() {
+	f.posted = false
+	if !f.waiting {
+		return
+	}
+	bytes := int64(0)
+	for i := range f.targets {
+		t := &f.targets[i]
+		if !t.watch.Watching() {
+			f.resume()
+			return
+		}
+		bytes += t.watch.Bytes()
+	}
+	if bytes >= f.need {
+		f.resume()
+	}
+}
+
+// resume ends the wait and reads again.
+func (f *fetching) resume() {
+	f.unwatch()
+	f.start()
+}
+
+func (f *fetching) unwatch() {
+	f.waiting = false
+	f.plane.loop.Stop(&f.timer)
+	for i := range f.targets {
+		f.targets[i].watch.Unwatch()
+	}
+}
+
+// cancel ends a fetch whose connection is gone.
+func (f *fetching) cancel() {
+	if f.ended {
+		return
+	}
+	f.ended = true
+	f.unwatch()
+	f.drop()
+}
+
+// fail answers with an error for the whole request.
+func (f *fetching) fail(code partition.Code) {
+	f.ended = true
+	a := &fetchAnswer{version: f.version, code: code}
+	f.exchange.reply(a.encode, nil)
+}
+
+// answer sends what was read, within the byte limit: the first batches that there
+// are go out whatever their size, later ones only if they fit.
+func (f *fetching) answer() {
+	f.ended = true
+	f.plane.loop.Stop(&f.timer)
+	a := &fetchAnswer{version: f.version, committed: f.committed, parts: make([]fetchPartAnswer, 0, len(f.targets))}
+	if f.opens {
+		f.open()
+	}
+	if f.session != nil {
+		a.session = f.session.id
+	}
+	left := f.maxBytes
+	for i := range f.targets {
+		t := &f.targets[i]
+		if t.read.Bytes > 0 && left < f.maxBytes && t.read.Bytes > left {
+			t.read.Release()
+			t.read = stream.Fetched{}
+		}
+		left -= t.read.Bytes
+		f.add(a, t)
+	}
+	f.exchange.reply(a.encode, a.release)
+}
+
+// open makes a session of a full fetch's partitions.
+func (f *fetching) open() {
+	parts := make([]fetchPart, len(f.targets))
+	for i := range f.targets {
+		parts[i] = f.targets[i].fetchPart
+	}
+	f.session = f.plane.sessions.open(parts, f.byID, f.plane.loop.Now())
+	if f.session == nil {
+		return
+	}
+	for i := range f.targets {
+		f.targets[i].kept = f.session.parts[f.targets[i].fetchKey]
+	}
+}
+
+// add puts a target's part into the answer. An incremental answer has only what
+// has data, an error, or news.
+func (f *fetching) add(a *fetchAnswer, t *fetchTarget) {
+	p := f.partAnswer(t)
+	incremental := f.session != nil && !f.opens
+	if t.kept != nil {
+		news := p.bytes > 0 || p.code != partition.None || p.diverging.known ||
+			p.highWatermark != t.kept.sentHighWatermark || p.logStart != t.kept.sentLogStart
+		// After an error these are -1, so that its end is news.
+		t.kept.sentHighWatermark, t.kept.sentLogStart = p.highWatermark, p.logStart
+		if p.bytes > 0 {
+			f.session.toEnd(t.kept)
+		}
+		if incremental && !news {
+			return
+		}
+	}
+	if p.leader.known {
+		a.nodes = f.plane.addNode(a.nodes, p.leader, f.exchange.listener())
+	}
+	a.addPart(t.name, t.id, p)
+	a.slabs = append(a.slabs, t.read.Slabs...)
+	t.read.Slabs = nil
+}
+
+// addPart adds a part to the last topic, or to a new one.
+func (a *fetchAnswer) addPart(name string, id metadata.TopicID, p fetchPartAnswer) {
+	a.parts = append(a.parts, p)
+	if n := len(a.topics); n > 0 && a.topics[n-1].name == name && a.topics[n-1].id == id {
+		a.topics[n-1].end = len(a.parts)
+		return
+	}
+	a.topics = append(a.topics, fetchTopicAnswer{name: name, id: id, first: len(a.parts) - 1, end: len(a.parts)})
+}
+
+func (f *fetching) partAnswer(t *fetchTarget) fetchPartAnswer {
+	p := fetchPartAnswer{index: t.index, code: t.code, highWatermark: -1, lastStable: -1, logStart: -1, diverging: t.diverging}
+	if t.code != partition.None {
+		t.read.Release()
+		t.read = stream.Fetched{}
+		if f.version >= fetchHints && hinted(t.code) {
+			p.leader = f.plane.hint(f.byID, t.id, t.name, t.index)
+		}
+		return p
+	}
+	p.highWatermark, p.lastStable, p.logStart = t.partition.HighWatermark(), t.partition.LastStable(), t.partition.LogStart()
+	p.batches, p.bytes = t.read.Batches, t.read.Bytes
+	return p
+}

@@ -1,0 +1,229 @@
+package broker
+
+import (
+	"time"
+
+	"weir/core/env"
+	"weir/core/partition"
+	"weir/core/record"
+	"weir/core/stream"
+	"weir/core/task"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Special timestamps of ListOffsets.
+const (
+	timestampLatest          = -1
+	timestampEarliest        = -2
+	timestampMax             = -3 // from version 7
+	timestampEarliestLocal   = -4 // from version 8
+	timestampLatestTiered    = -5 // from version 9
+	timestampEarliestPending = -6 // from version 11
+
+	listOffsetsTimeouts = 10 // the version from which the request has a timeout
+)
+
+// specialSince says from which version a special timestamp may be asked.
+func specialSince(timestamp int64) int16 {
+	switch timestamp {
+	case timestampMax:
+		return 7
+	case timestampEarliestLocal:
+		return 8
+	case timestampLatestTiered:
+		return 9
+	case timestampEarliestPending:
+		return 11
+	}
+	return 0
+}
+
+// listing is a ListOffsets request under way.
+type listing struct {
+	plane    *dataPlane
+	exchange exchange
+	response *kmsg.ListOffsetsResponse
+	open     int
+	lookups  []*kmsg.ListOffsetsResponseTopicPartition // nil once done
+	timer    task.Timer
+	ended    bool
+}
+
+// listOffsets answers a ListOffsets request. Lookups by timestamp read a batch
+// and open it off the loop; all others answer at once.
+func (d *dataPlane) listOffsets(x exchange, r *kmsg.ListOffsetsRequest) {
+	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), open: 1}
+	l.response.Topics = make([]kmsg.ListOffsetsResponseTopic, len(r.Topics))
+	for i := range r.Topics {
+		t := &l.response.Topics[i]
+		t.Default()
+		t.Topic = r.Topics[i].Topic
+		t.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(r.Topics[i].Partitions))
+		for j := range t.Partitions {
+			t.Partitions[j].Default()
+			t.Partitions[j].Partition = r.Topics[i].Partitions[j].Partition
+		}
+	}
+	repeated := repeatedParts(r)
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			q := &r.Topics[i].Partitions[j]
+			l.find(r.Topics[i].Topic, q, &l.response.Topics[i].Partitions[j], repeated[fetchKey{name: r.Topics[i].Topic, index: q.Partition}] > 1)
+		}
+	}
+	x.releaseFrame()
+	x.onGone(func() { l.ended = true; d.loop.Stop(&l.timer) })
+	if l.open > 1 {
+		timeout := listOffsetsTimeoutBefore
+		if r.Version >= listOffsetsTimeouts && r.TimeoutMillis > 0 {
+			timeout = time.Duration(r.TimeoutMillis) * time.Millisecond
+		}
+		d.loop.Reset(&l.timer, timeout, l.giveUp)
+	}
+	l.done()
+}
+
+func repeatedParts(r *kmsg.ListOffsetsRequest) map[fetchKey]int {
+	seen := make(map[fetchKey]int)
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			seen[fetchKey{name: r.Topics[i].Topic, index: r.Topics[i].Partitions[j].Partition}]++
+		}
+	}
+	return seen
+}
+
+// find answers one partition, at once or when a lookup is done.
+func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition, repeated bool) {
+	if repeated {
+		out.ErrorCode = int16(invalidRequest)
+		return
+	}
+	if since := specialSince(q.Timestamp); l.response.Version < since {
+		out.ErrorCode = int16(unsupportedVersion)
+		return
+	}
+	p, code := l.plane.partitions.ByName(topic, q.Partition)
+	if code == partition.None && l.response.Version >= 4 {
+		code = p.CheckEpoch(q.CurrentLeaderEpoch)
+	}
+	if code != partition.None {
+		out.ErrorCode = int16(code)
+		return
+	}
+	switch q.Timestamp {
+	case timestampLatest:
+		// Both isolation levels: without transactions the last stable offset is
+		// the high watermark.
+		out.Offset, out.LeaderEpoch = p.LastStable(), p.LeaderEpoch()
+	case timestampEarliest, timestampEarliestLocal:
+		out.Offset, out.LeaderEpoch = p.LogStart(), p.EpochAt(p.LogStart())
+	case timestampLatestTiered, timestampEarliestPending:
+		// To a client there is one tier: nothing is tiered, nothing is pending.
+	case timestampMax:
+		l.search(p, -1, out)
+	default:
+		l.search(p, max(q.Timestamp, 0), out)
+	}
+}
+
+// search finds the first record at or after a timestamp, or with -1 the first
+// that has the largest.
+func (l *listing) search(p *partition.Partition, timestamp int64, out *kmsg.ListOffsetsResponseTopicPartition) {
+	if p.LogStart() >= p.HighWatermark() {
+		return
+	}
+	l.open++
+	lookup := len(l.lookups)
+	l.lookups = append(l.lookups, out)
+	p.Log().FindTimestamp(timestamp, func(got stream.Fetched) {
+		if got.Err == nil && len(got.Batches) > 0 && !l.ended {
+			l.openBatch(p, timestamp, got, lookup)
+			return
+		}
+		got.Release()
+		if got.Err != nil {
+			out.ErrorCode = int16(partition.KafkaStorageError)
+		}
+		l.found(lookup)
+	})
+}
+
+func (l *listing) found(lookup int) {
+	if !l.ended {
+		l.lookups[lookup] = nil
+		l.done()
+	}
+}
+
+// openBatch looks for the record inside the found batch, off the loop.
+func (l *listing) openBatch(p *partition.Partition, timestamp int64, got stream.Fetched, lookup int) {
+	var found foundRecord
+	least := p.LogStart()
+	l.plane.env.Compute.Submit(&env.Compute{
+		Work: func() { found = findRecord(got.Batches[0], timestamp, least) },
+		Done: func(*env.Compute) {
+			got.Release()
+			if l.ended {
+				return
+			}
+			if out := l.lookups[lookup]; found.err != nil {
+				out.ErrorCode = int16(partition.CorruptMessage)
+			} else {
+				out.Offset, out.Timestamp, out.LeaderEpoch = found.offset, found.timestamp, found.epoch
+			}
+			l.found(lookup)
+		},
+	})
+}
+
+type foundRecord struct {
+	offset, timestamp int64
+	epoch             int32
+	err               error
+}
+
+// findRecord finds the first record of a batch, not below the offset least, that
+// is at or after timestamp; with -1 (or if the batch's header promised too much)
+// the first with the largest timestamp.
+func findRecord(batch []byte, timestamp, least int64) foundRecord {
+	h, err := record.ReadHeader(batch)
+	best := foundRecord{offset: offsetNotKnown, timestamp: -1, epoch: h.LeaderEpoch, err: err}
+	if err != nil {
+		return best
+	}
+	best.err = record.Each(batch, inspectBytesMax, func(r record.Record) bool {
+		if r.Offset < least {
+			return true
+		}
+		if best.offset < 0 || r.Timestamp > best.timestamp {
+			best.offset, best.timestamp = r.Offset, r.Timestamp
+		}
+		return timestamp < 0 || r.Timestamp < timestamp
+	})
+	return best
+}
+
+func (l *listing) done() {
+	if l.open--; l.open > 0 || l.ended {
+		return
+	}
+	l.finish()
+}
+
+func (l *listing) finish() {
+	l.ended = true
+	l.plane.loop.Stop(&l.timer)
+	l.exchange.replyMessage(l.response)
+}
+
+// giveUp answers what is known when the time is over.
+func (l *listing) giveUp() {
+	for _, out := range l.lookups {
+		if out != nil {
+			out.ErrorCode = int16(partition.RequestTimedOut)
+		}
+	}
+	l.finish()
+}

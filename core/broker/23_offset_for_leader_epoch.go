@@ -1,0 +1,36 @@
+package broker
+
+import (
+	"weir/core/partition"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// offsetForLeaderEpoch says where leader epochs end (KIP-320). The newest ends at
+// the high watermark: clients may know of nothing above it.
+func (d *dataPlane) offsetForLeaderEpoch(x exchange, r *kmsg.OffsetForLeaderEpochRequest) {
+	response := r.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+	response.Topics = make([]kmsg.OffsetForLeaderEpochResponseTopic, len(r.Topics))
+	for i := range r.Topics {
+		t := &response.Topics[i]
+		t.Default()
+		t.Topic = r.Topics[i].Topic
+		t.Partitions = make([]kmsg.OffsetForLeaderEpochResponseTopicPartition, len(r.Topics[i].Partitions))
+		for j := range t.Partitions {
+			q, out := &r.Topics[i].Partitions[j], &t.Partitions[j]
+			out.Default()
+			out.Partition, out.LeaderEpoch, out.EndOffset = q.Partition, partition.UndefinedEpoch, partition.UndefinedOffset
+			p, code := d.partitions.ByName(t.Topic, q.Partition)
+			if code == partition.None {
+				code = p.CheckEpoch(q.CurrentLeaderEpoch)
+			}
+			if code != partition.None {
+				out.ErrorCode = int16(code)
+				continue
+			}
+			out.LeaderEpoch, out.EndOffset = p.EpochEnd(q.LeaderEpoch)
+		}
+	}
+	x.releaseFrame()
+	x.replyMessage(response)
+}

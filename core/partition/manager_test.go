@@ -1,0 +1,205 @@
+package partition
+
+import (
+	"testing"
+
+	"weir/core/config"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/record"
+	"weir/core/stream"
+	"weir/core/task"
+)
+
+// fakeImage is the cluster's metadata as a test writes it.
+type fakeImage struct {
+	topics  []*metadata.Topic
+	streams map[metadata.StreamID]*metadata.Stream
+}
+
+func (im *fakeImage) Topics() []*metadata.Topic { return im.topics }
+func (im *fakeImage) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
+	s, ok := im.streams[id]
+	return s, ok
+}
+
+// fakeEngine opens fake logs at the start of the newest range.
+type fakeEngine struct {
+	image  *fakeImage
+	open   map[metadata.StreamID]*fakeLog
+	closed []metadata.StreamID
+}
+
+func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log {
+	ranges := e.image.streams[id].Ranges
+	start := ranges[len(ranges)-1].Start
+	l := &fakeLog{owner: owner, room: -1, hw: start, at: start}
+	e.open[id] = l
+	return l
+}
+func (e *fakeEngine) Close(id metadata.StreamID) { e.closed = append(e.closed, id) }
+func (e *fakeEngine) OnSpace(func())             {}
+
+const (
+	me      = metadata.BrokerID(1)
+	myEpoch = metadata.BrokerEpoch(10)
+)
+
+type managed struct {
+	image  *fakeImage
+	engine *fakeEngine
+	m      *Manager
+}
+
+func newManaged() *managed {
+	image := &fakeImage{streams: map[metadata.StreamID]*metadata.Stream{}}
+	engine := &fakeEngine{image: image, open: map[metadata.StreamID]*fakeLog{}}
+	clock := &fakeClock{}
+	return &managed{image: image, engine: engine, m: NewManager(Options{
+		Loop: task.NewLoop(clock), Env: env.Env{Clock: clock}, Image: image, Broker: me, Epoch: myEpoch, Engine: engine,
+		TopicConfig: func(overrides []metadata.Config) config.Topic {
+			return config.Topic{MaxMessageBytes: int32(100 + len(overrides))}
+		},
+	})}
+}
+
+func (g *managed) topic(name string, id byte, streams ...metadata.StreamID) *metadata.Topic {
+	t := &metadata.Topic{Name: name, ID: metadata.TopicID{id}}
+	for i, s := range streams {
+		t.Partitions = append(t.Partitions, metadata.Partition{Index: int32(i), Stream: s, Leader: me, LeaderEpoch: 3})
+		g.image.streams[s] = &metadata.Stream{ID: s, Ranges: []metadata.Range{{LeaderEpoch: 3, BrokerEpoch: myEpoch, End: -1}}}
+	}
+	g.image.topics = append(g.image.topics, t)
+	return t
+}
+
+func (g *managed) changed(t *testing.T) {
+	t.Helper()
+	if err := g.m.ImageChanged(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestManagerOpensFindsAndCloses(t *testing.T) {
+	g := newManaged()
+	a := g.topic("a", 1, 11, 12)
+	a.Partitions[1].Leader = 2
+	g.topic("b", 2, 13)
+	g.changed(t)
+	g.changed(t) // nothing new
+	p, code := g.m.ByName("a", 0)
+	if code != None || p.Stream != 11 || p.LeaderEpoch() != 3 || len(g.m.Partitions()) != 2 {
+		t.Fatalf("code %d, %+v", code, p)
+	}
+	if q, code := g.m.ByID(metadata.TopicID{1}, 0); q != p || code != None {
+		t.Fatalf("by id: %v %d", q, code)
+	}
+	for _, c := range []struct {
+		name  string
+		index int32
+		want  Code
+	}{{"a", 1, NotLeaderOrFollower}, {"a", 2, UnknownTopicOrPartition}, {"a", -1, UnknownTopicOrPartition}, {"c", 0, UnknownTopicOrPartition}} {
+		if _, code := g.m.ByName(c.name, c.index); code != c.want {
+			t.Errorf("%s-%d: code %d, want %d", c.name, c.index, code, c.want)
+		}
+	}
+	if _, code := g.m.ByID(metadata.TopicID{9}, 0); code != UnknownTopicID {
+		t.Errorf("unknown id: code %d", code)
+	}
+	a.Partitions[0].Leader = 2
+	g.image.topics = g.image.topics[:1] // b is deleted
+	b, _ := g.m.ByName("b", 0)
+	g.changed(t)
+	if p.Closed() != NotLeaderOrFollower || b.Closed() != UnknownTopicOrPartition || len(g.engine.closed) != 2 || len(g.m.Partitions()) != 0 {
+		t.Fatalf("closed with %d and %d", p.Closed(), b.Closed())
+	}
+}
+
+func TestATopicMadeAnewUnderItsNameIsAnotherTopic(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	g.changed(t)
+	old, _ := g.m.ByName("a", 0)
+	g.image.topics = nil
+	g.topic("a", 2, 12)
+	g.changed(t)
+	if p, code := g.m.ByName("a", 0); code != None || p.Stream != 12 || old.Closed() == None {
+		t.Fatalf("code %d", code)
+	}
+	if _, code := g.m.ByID(metadata.TopicID{1}, 0); code != UnknownTopicID {
+		t.Fatalf("the old id gives code %d", code)
+	}
+}
+
+func TestConfigurationFollowsTheImage(t *testing.T) {
+	g := newManaged()
+	a := g.topic("a", 1, 11)
+	g.changed(t)
+	p, _ := g.m.ByName("a", 0)
+	a.Configs = []metadata.Config{{Key: "retention.ms", Value: "1"}}
+	g.changed(t)
+	if p.Config().MaxMessageBytes != 101 {
+		t.Fatal("the change was not seen")
+	}
+}
+
+func TestARangeOfAnEndedIncarnationIsNotOpened(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	g.image.streams[11].Ranges[0].BrokerEpoch = myEpoch - 1
+	g.changed(t)
+	if _, code := g.m.ByName("a", 0); code != NotLeaderOrFollower {
+		t.Fatalf("code %d", code)
+	}
+}
+
+func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
+	header := func(offset int64, sequence int32) record.Header {
+		return record.Header{BaseOffset: offset, LastOffsetDelta: 9, ProducerID: 7, BaseSequence: sequence, Records: 10}
+	}
+	state, err := LoadState(nil, 0, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := header(0, 0)
+	if err := state.Replay(&first, 0); err != nil {
+		t.Fatal(err)
+	}
+	prepare := func() *managed {
+		g := newManaged()
+		g.topic("a", 1, 11)
+		s := g.image.streams[11]
+		s.Checkpoint, s.CheckpointEnd = state.AppendCheckpoint(nil), 10
+		s.Ranges = []metadata.Range{
+			{LeaderEpoch: 2, BrokerEpoch: myEpoch - 1, End: 30},
+			{LeaderEpoch: 3, BrokerEpoch: myEpoch, Start: 30, End: -1},
+		}
+		return g
+	}
+	g := prepare()
+	for _, h := range []record.Header{first, header(10, 10), header(20, 20)} { // the first is in the checkpoint too
+		g.m.Recover(11, h)
+	}
+	g.changed(t)
+	p, _ := g.m.ByName("a", 0)
+	again := header(20, 20)
+	if d, _, _ := p.state.judge(&again); !d.found || d.batch.offset != 20 {
+		t.Fatalf("the recovered batch is unknown: %+v", d)
+	}
+	if epoch, end := p.EpochEnd(2); epoch != 2 || end != 30 {
+		t.Fatalf("epoch 2 ends at %d", end)
+	}
+	for name, headers := range map[string][]record.Header{
+		"none":           {},
+		"a gap":          {header(20, 20)},
+		"an end too low": {header(10, 10)},
+	} {
+		g := prepare()
+		for _, h := range headers {
+			g.m.Recover(11, h)
+		}
+		if err := g.m.ImageChanged(); err == nil {
+			t.Errorf("%s: opened with a state that does not join", name)
+		}
+	}
+}
