@@ -1,0 +1,316 @@
+// Package disk is the simulated disk.
+//
+// # Fault model
+//
+//   - A volatile cache lies before the medium. A durable write, or one followed
+//     by a sync submitted after it completed, survives a power failure. Every
+//     other block written may afterwards be any of its versions since it was last
+//     durable, each block for itself: lost, torn at a block boundary, reordered.
+//   - Growth of a file that was not synced may be lost at a power failure.
+//   - Writes in flight at a crash are torn likewise, durable ones too. A killed
+//     process (not a power failure) keeps what the cache has.
+//   - Names: create, rename and remove are durable when they complete; in flight
+//     at a crash, they happened or not.
+//   - Errors: a read may fail, and succeed later; a failed write leaves each of its
+//     blocks old or new; after a failed sync the writes that it covered may be lost
+//     at the next power failure whatever later syncs say.
+//   - Full: a write that grows a file fails, and changes nothing.
+//   - Slow: each latency is drawn from the table, scaled, and may stall.
+//   - Never: damage to what was durable. With a single copy nothing could answer
+//     it but a loud error; [Disk.Corrupt] does it for scenarios that expect one.
+//
+// It also holds its caller to the contract: misaligned direct I/O, an overlap of
+// a write with another operation in flight, and use of a closed file panic.
+package disk
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/core/env"
+	"weir/sim/event"
+	"weir/sim/latency"
+	"weir/sim/machine"
+)
+
+// Options shape a disk.
+type Options struct {
+	BlockBytes int
+	// CapacityBytes bounds the sum of the files' sizes; 0 is no bound.
+	CapacityBytes int64
+}
+
+// Faults are the disk's present ills; the zero value is good health.
+type Faults struct {
+	SlowPerMille int64 // scales every latency; 0 and 1000 are once
+	Full         bool
+	ReadPPM      int64 // reads that fail
+	WritePPM     int64 // writes that fail
+	SyncPPM      int64 // syncs that fail
+	Stall        time.Duration
+	StallPPM     int64 // operations that take Stall longer
+}
+
+// Disk is one device and its files, which outlive their node's incarnations.
+type Disk struct {
+	Faults Faults
+	// Injected counts faults that took effect.
+	Injected int
+
+	queue    *event.Queue
+	options  Options
+	machine  uint64
+	files    []*file // by name
+	used     int64
+	inflight []*operation
+	free     []*operation
+	draws    event.Stream
+	crashes  event.Stream
+	serial   uint64
+}
+
+type file struct {
+	name    string
+	data    []byte // as the cache has it; its length is the size
+	durable int64  // size that survives
+	pending map[int64]*block
+	removed bool
+}
+
+// block is what the medium may hold of a block that has versions not yet durable.
+type block struct{ versions []version }
+
+// version is a block's content before a write, and that write's completion.
+type version struct {
+	before []byte
+	serial uint64 // of the completion of the write that replaced before
+	doomed bool   // a failed sync covered it: no sync makes it durable any more
+}
+
+// New returns an empty disk.
+func New(queue *event.Queue, machineID uint64, name string, options Options) *Disk {
+	return &Disk{
+		queue: queue, options: options, machine: machineID,
+		draws:   queue.Stream("disk "+name, machineID),
+		crashes: queue.Stream("disk crash "+name, machineID),
+	}
+}
+
+// Attach returns the disk as one incarnation sees it.
+func (d *Disk) Attach(box *machine.Box) env.Disk { return &view{disk: d, box: box} }
+
+func (d *Disk) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(d.files, name, func(f *file, n string) int { return strings.Compare(f.name, n) })
+}
+
+func (d *Disk) lookup(name string) *file {
+	if i, ok := d.find(name); ok {
+		return d.files[i]
+	}
+	return nil
+}
+
+func (d *Disk) create(name string) *file {
+	i, _ := d.find(name)
+	f := &file{name: name, pending: map[int64]*block{}}
+	d.files = slices.Insert(d.files, i, f)
+	return f
+}
+
+func (d *Disk) remove(name string) {
+	if i, ok := d.find(name); ok {
+		d.used -= int64(len(d.files[i].data))
+		d.files[i].removed = true
+		d.files = slices.Delete(d.files, i, i+1)
+	}
+}
+
+func (d *Disk) rename(from, to string) bool {
+	f := d.lookup(from)
+	if f == nil {
+		return false
+	}
+	if from == to {
+		return true
+	}
+	d.remove(to)
+	i, _ := d.find(from)
+	d.files = slices.Delete(d.files, i, i+1)
+	f.name = to
+	i, _ = d.find(to)
+	d.files = slices.Insert(d.files, i, f)
+	return true
+}
+
+// Names lists the files.
+func (d *Disk) Names() []string {
+	var names []string
+	for _, f := range d.files {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// Bytes returns a file's content as the cache has it, to read only.
+func (d *Disk) Bytes(name string) []byte {
+	if f := d.lookup(name); f != nil {
+		return f.data
+	}
+	return nil
+}
+
+// Corrupt flips bits of a byte of a file, behind everybody's back.
+func (d *Disk) Corrupt(name string, offset int64, mask byte) {
+	f := d.lookup(name)
+	if f == nil || offset >= int64(len(f.data)) {
+		panic(fmt.Sprintf("sim: nothing to corrupt at %d of %s", offset, name))
+	}
+	f.data[offset] ^= mask
+	d.Injected++
+}
+
+// Wipe empties the disk.
+func (d *Disk) Wipe() { d.files, d.used = nil, 0 }
+
+// write applies bytes to the cache. Blocks [first, last] of it that keep is
+// false for stay as they were.
+func (f *file) write(d *Disk, offset int64, data []byte, durable bool, keep func(block int64) bool) {
+	size := int64(d.options.BlockBytes)
+	end := offset + int64(len(data))
+	if end > int64(len(f.data)) {
+		f.grow(d, end)
+	}
+	for b := offset / size; b*size < end; b++ {
+		if keep != nil && !keep(b) {
+			continue
+		}
+		from, to := max(offset, b*size), min(end, (b+1)*size)
+		if durable {
+			delete(f.pending, b)
+		} else {
+			f.remember(d, b)
+		}
+		copy(f.data[from:to], data[from-offset:to-offset])
+	}
+	if durable {
+		f.durable = max(f.durable, end)
+	}
+}
+
+func (f *file) grow(d *Disk, size int64) {
+	d.used += size - int64(len(f.data))
+	if size <= int64(cap(f.data)) {
+		f.data = f.data[:size]
+		return
+	}
+	grown := make([]byte, size, max(size, 2*int64(cap(f.data))))
+	copy(grown, f.data)
+	f.data = grown
+}
+
+func (f *file) truncate(d *Disk, size int64) {
+	d.used -= int64(len(f.data)) - size
+	clear(f.data[size:])
+	f.data = f.data[:size]
+}
+
+// remember keeps a block's content as one that may come back at a crash.
+func (f *file) remember(d *Disk, b int64) {
+	pending := f.pending[b]
+	if pending == nil {
+		pending = &block{}
+		f.pending[b] = pending
+	}
+	pending.versions = append(pending.versions, version{before: f.block(d, b), serial: d.serial})
+}
+
+func (f *file) block(d *Disk, b int64) []byte {
+	size := int64(d.options.BlockBytes)
+	content := make([]byte, size)
+	if b*size < int64(len(f.data)) {
+		copy(content, f.data[b*size:])
+	}
+	return content
+}
+
+// synced makes durable what completed before serial.
+func (f *file) synced(serial uint64, size int64) {
+	for b, pending := range f.pending {
+		last := -1
+		for i, v := range pending.versions {
+			if v.serial <= serial && !v.doomed {
+				last = i
+			}
+		}
+		pending.versions = pending.versions[last+1:]
+		if len(pending.versions) == 0 {
+			delete(f.pending, b)
+		}
+	}
+	f.durable = max(f.durable, min(size, int64(len(f.data))))
+}
+
+func (f *file) doom(serial uint64) {
+	for _, pending := range f.pending {
+		for i := range pending.versions {
+			if pending.versions[i].serial <= serial {
+				pending.versions[i].doomed = true
+			}
+		}
+	}
+}
+
+// Crash ends all operations of the incarnation. With power it also loses what
+// was volatile.
+func (d *Disk) Crash(power bool) {
+	for _, o := range d.inflight {
+		o.crash(d)
+	}
+	d.inflight = d.inflight[:0]
+	if !power {
+		return
+	}
+	for _, f := range d.files {
+		f.lose(d)
+	}
+}
+
+// lose settles every block that was not durable.
+func (f *file) lose(d *Disk) {
+	blocks := make([]int64, 0, len(f.pending))
+	for b := range f.pending {
+		blocks = append(blocks, b)
+	}
+	slices.Sort(blocks)
+	size := int64(d.options.BlockBytes)
+	// A crash often takes all or nothing; in between lie the torn ones.
+	odds := [...]int64{0, 100, 500, 900, 1000}[d.crashes.Below(5)]
+	for _, b := range blocks {
+		versions := f.pending[b].versions
+		if d.crashes.PerMille(odds) {
+			continue
+		}
+		d.Injected++
+		survivor := versions[d.crashes.Below(int64(len(versions)))].before
+		copy(f.data[min(b*size, int64(len(f.data))):], survivor)
+	}
+	f.pending = map[int64]*block{}
+	if int64(len(f.data)) > f.durable {
+		if d.crashes.PerMille(500) {
+			f.truncate(d, f.durable)
+		}
+		f.durable = int64(len(f.data))
+	}
+}
+
+func (d *Disk) delay(row *latency.Profile, bytes int) time.Duration {
+	t := row.Scaled(&d.draws, d.Faults.SlowPerMille)
+	t += time.Duration(bytes) // about 1 GB/s
+	if d.draws.PPM(d.Faults.StallPPM) {
+		d.Injected++
+		t += d.Faults.Stall
+	}
+	return t
+}

@@ -1,0 +1,350 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"weir/core/env"
+	"weir/sim/event"
+	"weir/sim/latency"
+	"weir/sim/machine"
+)
+
+// view is a disk as one incarnation has it open.
+type view struct {
+	disk *Disk
+	box  *machine.Box
+	open []*handle
+}
+
+type handle struct {
+	file   *file
+	direct bool
+	closed bool
+}
+
+type verb uint8
+
+const (
+	opOpen verb = iota + 1
+	opRead
+	opWrite
+	opSync
+	opRename
+	opRemove
+	opList
+)
+
+// operation is one submitted operation. It fires once to start a write (which
+// prepares its bytes) and once to complete.
+type operation struct {
+	view     *view
+	verb     verb
+	started  bool
+	ended    bool
+	serial   uint64
+	size     int64
+	handle   *handle
+	offset   int64
+	length   int64
+	event    env.Event
+	disk     *Disk
+	position int
+}
+
+func (v *view) BlockBytes() int { return v.disk.options.BlockBytes }
+
+func (v *view) submit(verb verb, e env.Event) *operation {
+	d := v.disk
+	if v.box.Dead() {
+		panic("sim: a dead incarnation used its disk")
+	}
+	var o *operation
+	if n := len(d.free); n > 0 {
+		o, d.free = d.free[n-1], d.free[:n-1]
+	} else {
+		o = &operation{}
+	}
+	*o = operation{view: v, verb: verb, serial: d.serial, event: e, disk: d}
+	d.inflight = append(d.inflight, o)
+	return o
+}
+
+func (v *view) handle(id env.FileID) *handle {
+	if id < 1 || int(id) > len(v.open) || v.open[id-1].closed {
+		panic(fmt.Sprintf("sim: file %d is not open", id))
+	}
+	return v.open[id-1]
+}
+
+func (v *view) Open(e *env.DiskOpen) {
+	checkName(e.Name)
+	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opOpen, e), 1)
+}
+
+func (v *view) Read(e *env.DiskRead) {
+	h := v.handle(e.File)
+	v.checkDirect(h, e.Offset, e.Data)
+	v.checkOverlap(h, e.Offset, int64(len(e.Data)), false)
+	o := v.submit(opRead, e)
+	o.handle, o.offset, o.length = h, e.Offset, int64(len(e.Data))
+	v.disk.queue.After(v.disk.delay(&latency.DiskRead, len(e.Data)), o, 1)
+}
+
+func (v *view) Write(e *env.DiskWrite) {
+	h := v.handle(e.File)
+	v.checkDirect(h, e.Offset, e.Data)
+	v.checkOverlap(h, e.Offset, int64(len(e.Data)), true)
+	o := v.submit(opWrite, e)
+	o.handle, o.offset, o.length = h, e.Offset, int64(len(e.Data))
+	total := v.disk.delay(&latency.DiskWrite, len(e.Data))
+	if !e.Durable {
+		total /= 4
+	}
+	if e.Prepare == nil {
+		o.started = true
+	} else {
+		v.disk.queue.After(total/4, o, 0)
+	}
+	v.disk.queue.After(total, o, 1)
+}
+
+func (v *view) Sync(e *env.DiskSync) {
+	o := v.submit(opSync, e)
+	o.handle = v.handle(e.File)
+	o.size = int64(len(o.handle.file.data))
+	v.disk.queue.After(v.disk.delay(&latency.DiskSync, 0), o, 1)
+}
+
+func (v *view) Rename(e *env.DiskRename) {
+	checkName(e.To)
+	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opRename, e), 1)
+}
+
+func (v *view) Remove(e *env.DiskRemove) {
+	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opRemove, e), 1)
+}
+
+func (v *view) List(e *env.DiskList) {
+	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opList, e), 1)
+}
+
+func (v *view) Close(id env.FileID) {
+	h := v.handle(id)
+	for _, o := range v.disk.inflight {
+		if o.handle == h {
+			panic(fmt.Sprintf("sim: %s closed with an operation in flight", h.file.name))
+		}
+	}
+	h.closed = true
+}
+
+func (v *view) checkDirect(h *handle, offset int64, data []byte) {
+	block := v.disk.options.BlockBytes
+	if h.direct && (offset%int64(block) != 0 || len(data)%block != 0 || !machine.Aligned(data, block)) {
+		panic(fmt.Sprintf("sim: misaligned direct I/O on %s: offset %d, %d bytes", h.file.name, offset, len(data)))
+	}
+	if offset < 0 {
+		panic(fmt.Sprintf("sim: negative offset on %s", h.file.name))
+	}
+}
+
+// checkOverlap holds the core to "never overlaps a write with another operation
+// on the same bytes".
+func (v *view) checkOverlap(h *handle, offset, length int64, write bool) {
+	for _, o := range v.disk.inflight {
+		overlaps := o.handle != nil && o.handle.file == h.file && offset < o.offset+o.length && o.offset < offset+length
+		if overlaps && (write && (o.verb == opRead || o.verb == opWrite) || o.verb == opWrite) {
+			panic(fmt.Sprintf("sim: overlapping I/O on %s: [%d, +%d) and [%d, +%d)", h.file.name, o.offset, o.length, offset, length))
+		}
+	}
+}
+
+func checkName(name string) {
+	ok := name != "" && name[0] != '/' && !strings.Contains(name, "..")
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '/' || c == '_')
+	}
+	if !ok {
+		panic(fmt.Sprintf("sim: bad file name %q", name))
+	}
+}
+
+// Fire implements event.Handler.
+func (o *operation) Fire(last uint64) {
+	if o.ended {
+		o.recycle(last)
+		return
+	}
+	if last == 0 {
+		o.started = true
+		o.event.(*env.DiskWrite).Prepare()
+		return
+	}
+	o.ended = true
+	d := o.disk
+	d.drop(o)
+	d.serial++
+	err, sum := o.complete(d)
+	d.queue.Note(event.KindDisk, d.machine, uint64(o.verb), uint64(o.offset)^uint64(o.length)<<40, sum^errorCode(err))
+	o.view.box.Deliver(o.event)
+	o.recycle(last)
+}
+
+// recycle keeps the struct for reuse once its last event has fired.
+func (o *operation) recycle(last uint64) {
+	if last == 1 {
+		d := o.disk
+		*o = operation{}
+		d.free = append(d.free, o)
+	}
+}
+
+func (d *Disk) drop(o *operation) {
+	for i, p := range d.inflight {
+		if p == o {
+			d.inflight = append(d.inflight[:i], d.inflight[i+1:]...)
+			return
+		}
+	}
+}
+
+func errorCode(err error) uint64 {
+	for i, known := range []error{env.ErrNotExist, env.ErrExist, env.ErrDiskFull, env.ErrDiskIO} {
+		if errors.Is(err, known) {
+			return uint64(i + 1)
+		}
+	}
+	return 0
+}
+
+func (o *operation) complete(d *Disk) (error, uint64) {
+	switch e := o.event.(type) {
+	case *env.DiskOpen:
+		o.completeOpen(d, e)
+		return e.Err, uint64(e.Size)
+	case *env.DiskRead:
+		o.completeRead(d, e)
+		return e.Err, uint64(e.N)
+	case *env.DiskWrite:
+		e.Err = o.completeWrite(d, e)
+		return e.Err, event.Sum(e.Data)
+	case *env.DiskSync:
+		e.Err = o.completeSync(d)
+		return e.Err, 0
+	case *env.DiskRename:
+		e.Err = nil
+		if !d.rename(e.From, e.To) {
+			e.Err = env.ErrNotExist
+		}
+		return e.Err, event.SumString(e.To)
+	case *env.DiskRemove:
+		d.remove(e.Name)
+		e.Err = nil
+		return nil, event.SumString(e.Name)
+	case *env.DiskList:
+		e.Files, e.Err = nil, nil
+		for _, f := range d.files {
+			if strings.HasPrefix(f.name, e.Prefix) {
+				e.Files = append(e.Files, env.FileInfo{Name: f.name, Size: int64(len(f.data))})
+			}
+		}
+		return nil, uint64(len(e.Files))
+	}
+	panic("sim: unknown disk operation")
+}
+
+func (o *operation) completeOpen(d *Disk, e *env.DiskOpen) {
+	f := d.lookup(e.Name)
+	e.Err = nil
+	switch {
+	case f == nil && !e.Create:
+		e.Err = fmt.Errorf("open %s: %w", e.Name, env.ErrNotExist)
+		return
+	case f != nil && e.Create && e.Exclusive:
+		e.Err = fmt.Errorf("create %s: %w", e.Name, env.ErrExist)
+		return
+	case f == nil:
+		f = d.create(e.Name)
+	}
+	o.view.open = append(o.view.open, &handle{file: f, direct: e.Direct})
+	e.File, e.Size = env.FileID(len(o.view.open)), int64(len(f.data))
+}
+
+func (o *operation) completeRead(d *Disk, e *env.DiskRead) {
+	e.N, e.Err = 0, nil
+	if d.draws.PPM(d.Faults.ReadPPM) {
+		d.Injected++
+		e.Err = fmt.Errorf("read %s at %d: %w", o.handle.file.name, e.Offset, env.ErrDiskIO)
+		return
+	}
+	if e.Offset < int64(len(o.handle.file.data)) {
+		e.N = copy(e.Data, o.handle.file.data[e.Offset:])
+	}
+}
+
+func (o *operation) completeWrite(d *Disk, e *env.DiskWrite) error {
+	f := o.handle.file
+	end := e.Offset + int64(len(e.Data))
+	grow := max(0, end-int64(len(f.data)))
+	capacity := d.options.CapacityBytes
+	if grow > 0 && (d.Faults.Full || capacity > 0 && d.used+grow > capacity) {
+		d.Injected++
+		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskFull)
+	}
+	if d.draws.PPM(d.Faults.WritePPM) {
+		d.Injected++
+		o.tear(d, e)
+		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskIO)
+	}
+	f.write(d, e.Offset, e.Data, e.Durable, nil)
+	return nil
+}
+
+func (o *operation) completeSync(d *Disk) error {
+	f := o.handle.file
+	if d.draws.PPM(d.Faults.SyncPPM) {
+		d.Injected++
+		f.doom(o.serial)
+		return fmt.Errorf("sync %s: %w", f.name, env.ErrDiskIO)
+	}
+	f.synced(o.serial, o.size)
+	return nil
+}
+
+// tear applies some of a write's blocks, none of them durable.
+func (o *operation) tear(d *Disk, e *env.DiskWrite) {
+	odds := d.crashes.Between(0, 4) * 250
+	o.handle.file.write(d, e.Offset, e.Data, false, func(int64) bool { return d.crashes.PerMille(odds) })
+}
+
+// crash settles an operation that was in flight when its node died.
+func (o *operation) crash(d *Disk) {
+	o.ended = true
+	happened := d.crashes.PerMille(500)
+	switch e := o.event.(type) {
+	case *env.DiskWrite:
+		grows := e.Offset+int64(len(e.Data)) > int64(len(o.handle.file.data))
+		if o.started && !(grows && d.Faults.Full) {
+			o.tear(d, e)
+		}
+	case *env.DiskOpen:
+		if happened && e.Create && d.lookup(e.Name) == nil {
+			d.create(e.Name)
+		}
+	case *env.DiskSync:
+		if happened {
+			o.handle.file.synced(o.serial, o.size)
+		}
+	case *env.DiskRename:
+		if happened {
+			d.rename(e.From, e.To)
+		}
+	case *env.DiskRemove:
+		if happened {
+			d.remove(e.Name)
+		}
+	}
+}
