@@ -1,0 +1,202 @@
+package client
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"weir/core/compress"
+	"weir/sim/checker"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// batchSpec is one batch to encode.
+type batchSpec struct {
+	tag       uint32 // of the partition
+	id        int32  // index of its append
+	records   int32
+	valueSize int
+	producer  int64
+	epoch     int16
+	sequence  int32
+	timestamp int64
+	codec     compress.Codec
+}
+
+const headerBytes = 61
+
+// appendBatch encodes a batch of magic 2.
+func appendBatch(dst []byte, s *batchSpec) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, headerBytes)...)
+	if s.codec == compress.None {
+		dst = s.appendRecords(dst)
+	} else {
+		packed, err := compress.Compress(s.codec, dst, s.appendRecords(nil))
+		if err != nil {
+			panic(err)
+		}
+		dst = packed
+	}
+	b := dst[start:]
+	be := binary.BigEndian
+	be.PutUint32(b[8:], uint32(len(b)-12))
+	be.PutUint32(b[12:], ^uint32(0))
+	b[16] = 2
+	be.PutUint16(b[21:], uint16(s.codec))
+	be.PutUint32(b[23:], uint32(s.records-1))
+	be.PutUint64(b[27:], uint64(s.timestamp))
+	be.PutUint64(b[35:], uint64(s.timestamp))
+	be.PutUint64(b[43:], uint64(s.producer))
+	be.PutUint16(b[51:], uint16(s.epoch))
+	be.PutUint32(b[53:], uint32(s.sequence))
+	be.PutUint32(b[57:], uint32(s.records))
+	be.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+	return dst
+}
+
+func (s *batchSpec) appendRecords(dst []byte) []byte {
+	for i := range s.records {
+		size := max(s.valueSize, valueHeader)
+		body := 1 + 1 + varintSize(int64(i)) + varintSize(-1) + varintSize(int64(size)) + size + 1
+		dst = binary.AppendVarint(dst, int64(body))
+		dst = append(dst, 0, 0) // attributes, timestamp delta
+		dst = binary.AppendVarint(dst, int64(i))
+		dst = binary.AppendVarint(dst, -1) // no key
+		dst = binary.AppendVarint(dst, int64(size))
+		dst = appendValue(dst, s.tag, s.id, i, size)
+		dst = append(dst, 0) // no headers
+	}
+	return dst
+}
+
+func varintSize(v int64) int {
+	var b [10]byte
+	return binary.PutVarint(b[:], v)
+}
+
+const valueHeader = 12
+
+func appendValue(dst []byte, tag uint32, id, index int32, size int) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, tag)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(id))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(index))
+	for i := valueHeader; i < size; i++ {
+		dst = append(dst, filler(id, i))
+	}
+	return dst
+}
+
+func filler(id int32, i int) byte { return byte(int(id)*7 + i) }
+
+var errBatch = errors.New("batch")
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errBatch, fmt.Sprintf(format, args...))
+}
+
+// readBatches checks every byte of a fetch response's records. A batch cut short
+// at the end is left out, as clients do.
+func readBatches(b []byte, tag uint32, into []checker.Batch) ([]checker.Batch, error) {
+	for len(b) >= 12 {
+		size := int(int32(binary.BigEndian.Uint32(b[8:]))) + 12
+		if size < headerBytes {
+			return into, bad("length %d", size)
+		}
+		if size > len(b) {
+			return into, nil
+		}
+		batch, err := readBatch(b[:size], tag)
+		if err != nil {
+			return into, err
+		}
+		into = append(into, batch)
+		b = b[size:]
+	}
+	return into, nil
+}
+
+func readBatch(b []byte, tag uint32) (checker.Batch, error) {
+	be := binary.BigEndian
+	base := int64(be.Uint64(b))
+	batch := checker.Batch{Base: base, Records: int32(be.Uint32(b[57:]))}
+	switch {
+	case b[16] != 2:
+		return batch, bad("magic %d at offset %d", b[16], base)
+	case crc32.Checksum(b[21:], castagnoli) != be.Uint32(b[17:]):
+		return batch, bad("checksum at offset %d", base)
+	case int32(be.Uint32(b[23:])) != batch.Records-1 || batch.Records < 1:
+		return batch, bad("last offset delta at offset %d", base)
+	case int32(be.Uint32(b[12:])) < 0:
+		return batch, bad("leader epoch %d at offset %d", int32(be.Uint32(b[12:])), base)
+	}
+	records := b[headerBytes:]
+	if codec := compress.Codec(be.Uint16(b[21:]) & 7); codec != compress.None {
+		plain, err := compress.Decompress(codec, records, 16<<20)
+		if err != nil {
+			return batch, bad("at offset %d: %v", base, err)
+		}
+		records = plain
+	}
+	for i := range batch.Records {
+		value, rest, err := readRecord(records, i)
+		if err != nil {
+			return batch, bad("record %d at offset %d: %v", i, base, err)
+		}
+		records = rest
+		id, err := checkValue(value, tag, i)
+		if err != nil {
+			return batch, bad("record %d at offset %d: %v", i, base, err)
+		}
+		if i > 0 && id != batch.ID {
+			return batch, bad("record %d at offset %d is of value %d, the first of %d", i, base, id, batch.ID)
+		}
+		batch.ID = id
+	}
+	if len(records) != 0 {
+		return batch, bad("%d bytes behind the last record at offset %d", len(records), base)
+	}
+	return batch, nil
+}
+
+// readRecord reads one record as appendRecords writes it.
+func readRecord(b []byte, index int32) (value, rest []byte, err error) {
+	body, n := binary.Varint(b)
+	if n <= 0 || body < 6 || body > int64(len(b)-n) {
+		return nil, nil, errors.New("length")
+	}
+	b, rest = b[n:n+int(body)], b[n+int(body):]
+	b = b[2:]
+	delta, n := binary.Varint(b)
+	if n <= 0 || delta != int64(index) {
+		return nil, nil, fmt.Errorf("offset delta %d", delta)
+	}
+	b = b[n:]
+	if key, n := binary.Varint(b); n <= 0 || key != -1 {
+		return nil, nil, errors.New("key")
+	}
+	b = b[1:]
+	size, n := binary.Varint(b)
+	if n <= 0 || size < valueHeader || int(size)+n+1 != len(b) {
+		return nil, nil, errors.New("value length")
+	}
+	return b[n : n+int(size)], rest, nil
+}
+
+func checkValue(v []byte, tag uint32, index int32) (int32, error) {
+	id := int32(binary.BigEndian.Uint32(v[4:]))
+	if got := binary.BigEndian.Uint32(v); got != tag {
+		return 0, fmt.Errorf("belongs to partition %d", got)
+	}
+	if got := int32(binary.BigEndian.Uint32(v[8:])); got != index {
+		return 0, fmt.Errorf("index %d", got)
+	}
+	for i := valueHeader; i < len(v); i++ {
+		if v[i] != filler(id, i) {
+			return 0, fmt.Errorf("byte %d of value %d is damaged", i, id)
+		}
+	}
+	return id, nil
+}

@@ -1,0 +1,90 @@
+package client
+
+import (
+	"fmt"
+
+	"weir/sim/checker"
+	"weir/sim/event"
+	"weir/sim/network"
+)
+
+// Cluster is what a run's clients share: the way to the broker, the topics, and
+// the history.
+type Cluster struct {
+	Queue *event.Queue
+	Net   *network.Network
+	// Address is where the broker listens.
+	Address string
+	// Fail is told of what breaks the protocol itself.
+	Fail func(checker.Violation)
+	// Echo, if set, gets a line for each answer.
+	Echo func(string)
+
+	Topics     []*Topic
+	Partitions []*Partition
+
+	// Operations counts answered operations of clients.
+	Operations int64
+	// Appends, Reads and Resends count what their names say; Acked batches.
+	Acked, Resends int64
+
+	stamp    int64
+	sessions uint64
+}
+
+// Topic is one incarnation of a topic.
+type Topic struct {
+	Name       string
+	ID         [16]byte // zero until known
+	Created    bool     // acknowledged, or seen
+	Deleting   bool     // a deletion was given
+	Configs    []Config
+	Partitions []*Partition
+}
+
+// Config is one configuration of a topic.
+type Config struct{ Key, Value string }
+
+// Partition is a partition with its history.
+type Partition struct {
+	Topic   *Topic
+	Index   int32
+	History *checker.Partition
+	tag     uint32
+	high    int64 // highest high watermark that anyone was told
+}
+
+// NewTopic makes the record of a topic that will be asked for.
+func (c *Cluster) NewTopic(name string, partitions int, trimming bool, configs ...Config) *Topic {
+	t := &Topic{Name: name, Configs: configs}
+	for i := range partitions {
+		p := &Partition{Topic: t, Index: int32(i), tag: uint32(len(c.Partitions) + 1)}
+		p.History = &checker.Partition{Name: fmt.Sprintf("%s-%d", name, i), Trimming: trimming}
+		t.Partitions = append(t.Partitions, p)
+		c.Partitions = append(c.Partitions, p)
+	}
+	c.Topics = append(c.Topics, t)
+	return t
+}
+
+// Stamp is a strictly increasing time.
+func (c *Cluster) Stamp() int64 {
+	c.stamp = max(c.stamp+1, int64(c.Queue.Now()))
+	return c.stamp
+}
+
+// wallMillis is the clients' clock.
+func (c *Cluster) wallMillis() int64 { return 1_790_000_000_000 + int64(c.Queue.Now())/1e6 }
+
+func (c *Cluster) fail(invariant, format string, args ...any) {
+	c.Fail(checker.Violation{Invariant: invariant, Text: fmt.Sprintf(format, args...)})
+}
+
+func (c *Cluster) topicByID(id [16]byte) *Topic {
+	for _, t := range c.Topics {
+		if t.ID == id && id != [16]byte{} {
+			return t
+		}
+	}
+	return nil
+}

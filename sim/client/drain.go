@@ -1,0 +1,136 @@
+package client
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir/sim/checker"
+)
+
+// Drainer reads every partition from its start to its end, once, while nobody
+// writes.
+type Drainer struct {
+	session
+	parts   []*drainPart
+	bytes   int32
+	scratch []checker.Batch
+}
+
+type drainPart struct {
+	*Partition
+	state      int // which question is next
+	call       int64
+	start, end int64
+	offset     int64
+	number     int32
+}
+
+const (
+	drainStart = iota
+	drainEnd
+	drainRead
+	drainDone
+)
+
+// NewDrainer makes a drainer of topics; Start starts it. bytes bounds each fetch.
+func NewDrainer(c *Cluster, client int, topics []*Topic, bytes int32) *Drainer {
+	d := &Drainer{bytes: bytes}
+	d.init(c, client, d)
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			d.parts = append(d.parts, &drainPart{Partition: p, call: c.Stamp(), number: int32(len(p.History.Drains) + 1)})
+		}
+	}
+	return d
+}
+
+// Start connects and begins.
+func (d *Drainer) Start() { d.connect() }
+
+// Stop ends the client.
+func (d *Drainer) Stop() { d.stop() }
+
+// Done reports whether every partition has been read to its end.
+func (d *Drainer) Done() bool {
+	for _, p := range d.parts {
+		if p.state != drainDone {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Drainer) sessionUp() { d.step() }
+
+func (d *Drainer) step() {
+	for _, p := range d.parts {
+		switch p.state {
+		case drainStart:
+			d.bound(p, -2)
+			return
+		case drainEnd:
+			d.bound(p, -1)
+			return
+		case drainRead:
+			d.read(p)
+			return
+		}
+	}
+}
+
+func (d *Drainer) bound(p *drainPart, timestamp int64) {
+	call := d.Stamp()
+	d.listOffset(p.Partition, timestamp, func(offset int64, code int16) {
+		if code != 0 {
+			d.after(100*time.Millisecond, d.step)
+			return
+		}
+		p.History.Bounds = append(p.History.Bounds, checker.Bound{Latest: timestamp == -1, Call: call, Return: d.Stamp(), Offset: offset})
+		if timestamp == -2 {
+			p.start, p.offset = offset, offset
+		} else {
+			p.end = offset
+		}
+		p.state++
+		d.finish(p)
+		d.step()
+	})
+}
+
+// finish closes the drain once it has everything.
+func (d *Drainer) finish(p *drainPart) {
+	if p.state == drainRead && p.offset >= p.end {
+		p.state = drainDone
+		p.History.Drains = append(p.History.Drains, checker.Drain{Call: p.call, Return: d.Stamp(), Start: p.start, End: p.end})
+	}
+}
+
+func (d *Drainer) read(p *drainPart) {
+	r := kmsg.NewPtrFetchRequest()
+	r.MaxWaitMillis, r.MinBytes, r.MaxBytes, r.SessionEpoch = 500, 1, d.bytes, -1
+	addFetch(r, p.Partition, p.offset, d.bytes)
+	call := d.Stamp()
+	d.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.FetchResponse)
+		if v.ErrorCode != 0 || len(v.Topics) != 1 || len(v.Topics[0].Partitions) != 1 {
+			d.after(100*time.Millisecond, d.step)
+			return
+		}
+		got := &v.Topics[0].Partitions[0]
+		end, ok := d.record(p.Partition, got, p.offset, call, d.Stamp(), p.number, &d.scratch)
+		if got.ErrorCode == codeOffsetOutOfRange {
+			p.state = drainStart // a trim came late
+		}
+		p.offset = max(p.offset, end)
+		d.finish(p)
+		if !ok || end == 0 {
+			d.after(20*time.Millisecond, d.step)
+			return
+		}
+		d.step()
+	})
+}

@@ -1,0 +1,446 @@
+package client
+
+import (
+	"math"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir/core/compress"
+	"weir/sim/checker"
+	"weir/sim/event"
+)
+
+// ProducerOptions shape a producer.
+type ProducerOptions struct {
+	Topics     []*Topic
+	Idempotent bool
+	// PerSecond is how many requests a second it makes on average.
+	PerSecond int64
+	// Records and ValueBytes are the most of each in a batch; most batches have few.
+	Records    int64
+	ValueBytes int64
+	// InFlight is the most batches unacknowledged per partition, 1 to 5.
+	InFlight int
+	// Spread is the most partitions in a request.
+	Spread int64
+	// Compress is how many batches in a thousand are compressed.
+	Compress int64
+	// GiveUp is after how long an idempotent producer abandons a batch, bumping its
+	// epoch; 0 is never.
+	GiveUp time.Duration
+	// Lag is how far below the newest versions it speaks, in thousandths.
+	Lag int64
+}
+
+// Producer writes.
+type Producer struct {
+	session
+	options    ProducerOptions
+	parts      []*producerPart
+	producerID int64
+	epoch      int16
+	asking     bool
+	known      bool // the topics
+	ending     bool
+	turn       int
+	records    []byte
+}
+
+// producerPart is a producer's view of a partition.
+type producerPart struct {
+	*Partition
+	queue    []*batch // unacknowledged, in order
+	session  uint64
+	sequence int32 // of the next record
+	ordinal  int32 // of the next batch
+	flying   int
+}
+
+// batch is one batch until it is acknowledged or given up.
+type batch struct {
+	spec    batchSpec
+	sent    bool // in flight now
+	ever    bool // sent at least once
+	created event.Time
+}
+
+// NewProducer makes a producer; Start starts it.
+func NewProducer(c *Cluster, client int, options ProducerOptions) *Producer {
+	p := &Producer{options: options, producerID: -1}
+	p.init(c, client, p)
+	p.lag = options.Lag
+	for _, t := range options.Topics {
+		for _, partition := range t.Partitions {
+			p.parts = append(p.parts, &producerPart{Partition: partition})
+		}
+	}
+	return p
+}
+
+// Start connects and begins to write.
+func (p *Producer) Start() {
+	p.connect()
+	if p.options.PerSecond > 0 {
+		p.Queue.After(p.pause(), (*producerTick)(p), 0)
+	}
+}
+
+// End stops new writes; what is unacknowledged is still pursued.
+func (p *Producer) End() { p.ending = true }
+
+// Idle reports whether nothing is unacknowledged.
+func (p *Producer) Idle() bool {
+	for _, part := range p.parts {
+		if len(part.queue) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Stop ends the client; what is unacknowledged stays open.
+func (p *Producer) Stop() { p.ending = true; p.stop() }
+
+// Probe writes one small batch to every partition.
+func (p *Producer) Probe() {
+	for _, part := range p.parts {
+		p.add(part)
+	}
+	p.pump()
+}
+
+type producerTick Producer
+
+func (p *Producer) pause() time.Duration {
+	mean := int64(time.Second) / p.options.PerSecond
+	return time.Duration(p.draws.Between(mean/2, mean*3/2))
+}
+
+// Fire implements event.Handler: one more request's worth of batches.
+func (t *producerTick) Fire(uint64) {
+	p := (*Producer)(t)
+	if p.ending || p.stopped {
+		return
+	}
+	p.giveUp()
+	spread := p.draws.Between(1, min(p.options.Spread, int64(len(p.parts))))
+	for range spread {
+		p.turn += 1 + int(p.draws.Below(2))
+		part := p.parts[p.turn%len(p.parts)]
+		if len(part.queue) < p.options.InFlight && !part.Topic.Deleting {
+			p.add(part)
+		}
+	}
+	p.pump()
+	p.Queue.After(p.pause(), t, 0)
+}
+
+// small draws from 1 to most, mostly few.
+func (p *Producer) small(most int64) int64 {
+	if p.draws.PerMille(900) {
+		most = min(most, 1+most/20)
+	}
+	return p.draws.Between(1, most)
+}
+
+func (p *Producer) add(part *producerPart) {
+	b := &batch{created: p.Queue.Now()}
+	b.spec = batchSpec{
+		tag: part.tag, id: -1, records: int32(p.small(p.options.Records)), valueSize: int(p.small(p.options.ValueBytes)),
+		producer: -1, epoch: -1, sequence: -1, timestamp: p.wallMillis(),
+	}
+	if p.draws.PerMille(p.options.Compress) {
+		b.spec.codec = compress.Codec(p.draws.Between(1, 4))
+	}
+	part.queue = append(part.queue, b)
+}
+
+func (p *Producer) sessionUp() {
+	p.known = false
+	p.learn(p.options.Topics, func(known bool) {
+		if !known {
+			p.after(100*time.Millisecond, p.sessionUp)
+			return
+		}
+		p.known = true
+		p.pump()
+	})
+}
+
+// initProducer asks for a producer id.
+func (p *Producer) initProducer() {
+	if p.asking {
+		return
+	}
+	p.asking = true
+	r := kmsg.NewPtrInitProducerIDRequest()
+	r.ProducerID, r.ProducerEpoch = -1, -1
+	p.request(r, func(response kmsg.Response, err error) {
+		p.asking = false
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.InitProducerIDResponse)
+		if v.ErrorCode != 0 {
+			p.after(50*time.Millisecond, p.pump)
+			return
+		}
+		p.producerID, p.epoch = v.ProducerID, v.ProducerEpoch
+		p.newSession()
+		p.pump()
+	})
+}
+
+// newSession starts every partition again at sequence 0.
+func (p *Producer) newSession() {
+	for _, part := range p.parts {
+		p.sessions++
+		part.session, part.sequence, part.ordinal = p.sessions, 0, 0
+	}
+}
+
+// pump sends what may be sent, in order.
+func (p *Producer) pump() {
+	if !p.up || !p.known || p.stopped {
+		return
+	}
+	if p.options.Idempotent && p.producerID < 0 {
+		p.initProducer()
+		return
+	}
+	for {
+		r, sent := p.gather()
+		if len(sent) == 0 {
+			return
+		}
+		p.send(r, sent)
+	}
+}
+
+type sentBatch struct {
+	part  *producerPart
+	batch *batch
+}
+
+// gather takes the next batch of each partition that may send one.
+func (p *Producer) gather() (*kmsg.ProduceRequest, []sentBatch) {
+	var sent []sentBatch
+	for _, part := range p.parts {
+		if b := part.ready(); b != nil {
+			sent = append(sent, sentBatch{part, b})
+		}
+	}
+	if len(sent) == 0 {
+		return nil, nil
+	}
+	r := kmsg.NewPtrProduceRequest()
+	r.Acks, r.TimeoutMillis = -1, 3000
+	p.records = p.records[:0]
+	for _, s := range sent {
+		p.prepare(s.part, s.batch)
+		p.records = appendBatch(p.records, &s.batch.spec)
+	}
+	at := 0
+	for _, s := range sent {
+		size := int(uint32(p.records[at+8])<<24|uint32(p.records[at+9])<<16|uint32(p.records[at+10])<<8|uint32(p.records[at+11])) + 12
+		addProduce(r, s.part.Partition, p.records[at:at+size])
+		at += size
+	}
+	return r, sent
+}
+
+func addProduce(r *kmsg.ProduceRequest, partition *Partition, records []byte) {
+	part := kmsg.NewProduceRequestTopicPartition()
+	part.Partition, part.Records = partition.Index, records
+	if n := len(r.Topics); n > 0 && r.Topics[n-1].Topic == partition.Topic.Name {
+		r.Topics[n-1].Partitions = append(r.Topics[n-1].Partitions, part)
+		return
+	}
+	topic := kmsg.NewProduceRequestTopic()
+	topic.Topic, topic.TopicID = partition.Topic.Name, partition.Topic.ID
+	topic.Partitions = append(topic.Partitions, part)
+	r.Topics = append(r.Topics, topic)
+}
+
+// ready is the next batch to send: none while a resend has to wait for what flies.
+func (p *producerPart) ready() *batch {
+	for i, b := range p.queue {
+		if b.sent {
+			continue
+		}
+		if b.ever && p.flying > 0 && i < p.flying {
+			return nil
+		}
+		return b
+	}
+	return nil
+}
+
+// prepare gives a batch its number, session and sequence before it is first sent.
+func (p *Producer) prepare(part *producerPart, b *batch) {
+	if b.ever {
+		p.Resends++
+	}
+	if !b.ever {
+		a := checker.Append{Client: int32(p.client), Records: b.spec.records, Call: p.Stamp(), Return: math.MaxInt64, Base: -1}
+		if p.options.Idempotent {
+			a.Session, a.Sequence = part.session, part.ordinal
+			b.spec.producer, b.spec.epoch, b.spec.sequence = p.producerID, p.epoch, part.sequence
+			part.ordinal++
+			part.sequence += b.spec.records
+		}
+		b.spec.id = int32(len(part.History.Appends))
+		part.History.Appends = append(part.History.Appends, a)
+	}
+	b.sent, b.ever = true, true
+	part.flying++
+}
+
+func (p *Producer) send(r *kmsg.ProduceRequest, sent []sentBatch) {
+	p.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			for _, s := range sent {
+				p.answered(s, -1, -1)
+			}
+			return
+		}
+		v := response.(*kmsg.ProduceResponse)
+		for _, s := range sent {
+			code, base, ok := findProduced(v, s.part.Partition)
+			if !ok {
+				p.fail("protocol", "no answer for %s in a produce response", s.part.History.Name)
+				return
+			}
+			p.answered(s, code, base)
+		}
+		p.pump()
+	})
+}
+
+func findProduced(v *kmsg.ProduceResponse, partition *Partition) (code int16, base int64, ok bool) {
+	for i := range v.Topics {
+		t := &v.Topics[i]
+		if t.Topic != partition.Topic.Name && (t.Topic != "" || t.TopicID != partition.Topic.ID) {
+			continue
+		}
+		for j := range t.Partitions {
+			if got := &t.Partitions[j]; got.Partition == partition.Index {
+				return got.ErrorCode, got.BaseOffset, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+// Kafka's error codes that producers tell apart.
+const (
+	codeOffsetOutOfRange   = 1
+	codeCorruptMessage     = 2
+	codeUnknownTopic       = 3
+	codeMessageTooLarge    = 10
+	codeOutOfOrderSequence = 45
+	codeDuplicateSequence  = 46
+	codeInvalidEpoch       = 47
+	codeUnknownProducer    = 59
+	codeUnknownTopicID     = 100
+	codeInvalidRecord      = 87
+	codeProducerFenced     = 90
+	codeFetchSession       = 70
+	codeFetchSessionEpoch  = 71
+)
+
+// answered takes an answer; code -1 is a lost one.
+func (p *Producer) answered(s sentBatch, code int16, base int64) {
+	part, b := s.part, s.batch
+	b.sent = false
+	part.flying--
+	position := part.indexOf(b)
+	if position < 0 {
+		return // given up
+	}
+	a := &part.History.Appends[b.spec.id]
+	switch {
+	case code == 0 || code == codeDuplicateSequence && p.options.Idempotent:
+		if code != 0 {
+			base = -1
+		}
+		a.Outcome, a.Return, a.Base = checker.Done, p.Stamp(), base
+		p.Acked++
+		part.drop(position)
+	case !p.options.Idempotent:
+		a.Code = code
+		if definite(code) {
+			a.Outcome, a.Return = checker.Failed, p.Stamp()
+		}
+		part.drop(position)
+	case part.Topic.Deleting || code == codeMessageTooLarge || code == codeCorruptMessage || code == codeInvalidRecord:
+		part.drop(position)
+		p.unexpected(part, a, code)
+	case code == codeOutOfOrderSequence && position > 0:
+		a.Code = code // its predecessor has to be sent again
+	case code == codeOutOfOrderSequence || code == codeUnknownProducer || code == codeInvalidEpoch || code == codeProducerFenced:
+		p.unexpected(part, a, code)
+		part.drop(position)
+	default:
+		a.Code = code
+		if code > 0 {
+			p.after(30*time.Millisecond, p.pump)
+		}
+	}
+}
+
+func (p *Producer) unexpected(part *producerPart, a *checker.Append, code int16) {
+	if part.Topic.Deleting {
+		return
+	}
+	p.fail("I6", "%s: code %d for session %x sequence %d, though all before it is acknowledged", part.History.Name, code, a.Session, a.Sequence)
+}
+
+// definite reports whether an error excludes that the batch was appended, or will be.
+func definite(code int16) bool {
+	switch code {
+	case codeCorruptMessage, codeUnknownTopic, codeMessageTooLarge, codeInvalidRecord, codeOutOfOrderSequence, codeInvalidEpoch, codeUnknownTopicID:
+		return true
+	}
+	return false
+}
+
+func (p *producerPart) indexOf(b *batch) int {
+	for i, o := range p.queue {
+		if o == b {
+			return i
+		}
+	}
+	return -1
+}
+
+func (p *producerPart) drop(i int) { p.queue = append(p.queue[:i], p.queue[i+1:]...) }
+
+// giveUp abandons batches that waited too long: they stay open for ever, and the
+// producer goes on with a higher epoch, from sequence 0, on a new connection. What
+// it had sent before may still arrive.
+func (p *Producer) giveUp() {
+	if p.options.GiveUp == 0 || !p.options.Idempotent || p.producerID < 0 {
+		return
+	}
+	late := false
+	for _, part := range p.parts {
+		late = late || len(part.queue) > 0 && p.Queue.Now().Sub(part.queue[0].created) > p.options.GiveUp
+	}
+	if !late {
+		return
+	}
+	for _, part := range p.parts {
+		kept := part.queue[:0]
+		for _, b := range part.queue {
+			if !b.ever {
+				kept = append(kept, b)
+			}
+		}
+		part.queue = kept
+	}
+	p.epoch++
+	p.newSession()
+	p.drop()
+}

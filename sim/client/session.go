@@ -1,0 +1,297 @@
+package client
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir/sim/event"
+	"weir/sim/network"
+)
+
+var errLost = errors.New("answer lost")
+
+const (
+	requestTimeout = 4 * time.Second
+	backoffMin     = 20 * time.Millisecond
+	backoffMax     = 400 * time.Millisecond
+)
+
+// session is a client's connection: kept up, in step, with answers in the order
+// of requests.
+type session struct {
+	*Cluster
+	client   int
+	owner    sessionOwner
+	conn     *network.Conn
+	up       bool
+	stopped  bool
+	draws    event.Stream
+	versions [80]versionRange
+	lag      int64 // how far below the newest version this client may be, in thousandths of the range
+	pending  []pending
+	next     int32 // correlation
+	format   *kmsg.RequestFormatter
+	buffer   []byte
+	serial   uint64
+	checking bool
+	backoff  time.Duration
+}
+
+type versionRange struct{ min, max int16 }
+
+type sessionOwner interface {
+	// sessionUp is called when requests may be sent; all earlier ones have ended.
+	sessionUp()
+}
+
+type pending struct {
+	correlation int32
+	response    kmsg.Response
+	at          event.Time
+	done        func(error)
+}
+
+func (s *session) init(c *Cluster, client int, owner sessionOwner) {
+	s.Cluster, s.client, s.owner = c, client, owner
+	s.draws = c.Queue.Stream("client", uint64(client))
+	s.format = kmsg.NewRequestFormatter(kmsg.FormatterClientID(fmt.Sprintf("client-%d", client)))
+	s.backoff = backoffMin
+}
+
+// connect makes a connection, unless there is one.
+func (s *session) connect() {
+	if s.conn != nil || s.stopped {
+		return
+	}
+	s.serial++
+	s.conn = s.Net.Dial(s.client, s.Address, s)
+	s.conn.Tag = s.serial
+	s.after(requestTimeout, func() {
+		if !s.up {
+			s.drop()
+		}
+	})
+}
+
+// after calls f unless the connection has changed by then.
+func (s *session) after(d time.Duration, f func()) {
+	serial := s.serial
+	s.Queue.Call(d, func() {
+		if serial == s.serial && !s.stopped {
+			f()
+		}
+	})
+}
+
+// Connected implements network.Client.
+func (s *session) Connected(c *network.Conn) {
+	if c != s.conn {
+		return
+	}
+	r := kmsg.NewPtrApiVersionsRequest()
+	r.Version = 3
+	r.ClientSoftwareName, r.ClientSoftwareVersion = "weir-sim", "1"
+	s.sendVersion(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.ApiVersionsResponse)
+		if v.ErrorCode != 0 {
+			s.fail("protocol", "ApiVersions answered %d", v.ErrorCode)
+			return
+		}
+		for _, k := range v.ApiKeys {
+			if k.ApiKey >= 0 && int(k.ApiKey) < len(s.versions) {
+				s.versions[k.ApiKey] = versionRange{k.MinVersion, k.MaxVersion}
+			}
+		}
+		s.up, s.backoff = true, backoffMin
+		s.owner.sessionUp()
+	})
+}
+
+// floor is the oldest version of a key that these clients speak.
+func floor(key int16) int16 {
+	switch key {
+	case 0:
+		return 3
+	case 1:
+		return 4
+	case 2:
+		return 1
+	case 3:
+		return 10 // the first with topic ids
+	}
+	return 0
+}
+
+// request sends a request in a version that both sides speak. done gets the
+// response, valid during the call, or errLost; it may come after a reconnect began
+// but always before the next sessionUp.
+func (s *session) request(r kmsg.Request, done func(kmsg.Response, error)) {
+	v := s.versions[r.Key()]
+	low, high := max(v.min, floor(r.Key())), min(v.max, r.MaxVersion())
+	if low > high {
+		s.fail("protocol", "no common version of key %d: broker has %d to %d", r.Key(), v.min, v.max)
+		return
+	}
+	span := int64(high-low) * s.lag / 1000
+	// Chosen per client and key, not per request, as real clients do.
+	r.SetVersion(high - int16(s.Queue.Rand.Draw(event.Purpose("version"), uint64(s.client), uint64(r.Key()))%uint64(span+1)))
+	s.sendVersion(r, done)
+}
+
+func (s *session) sendVersion(r kmsg.Request, done func(kmsg.Response, error)) {
+	s.next++
+	response := r.ResponseKind()
+	response.SetVersion(r.GetVersion())
+	s.pending = append(s.pending, pending{s.next, response, s.Queue.Now(), func(err error) { done(response, err) }})
+	s.buffer = s.format.AppendRequest(s.buffer[:0], r, s.next)
+	s.conn.Send(s.buffer[4:])
+	s.watch()
+}
+
+// watch gives the connection up when the oldest request has waited too long.
+func (s *session) watch() {
+	if s.checking || len(s.pending) == 0 {
+		return
+	}
+	s.checking = true
+	deadline := s.pending[0].at.Add(requestTimeout)
+	s.after(deadline.Sub(s.Queue.Now()), func() {
+		s.checking = false
+		if len(s.pending) > 0 && s.pending[0].at.Add(requestTimeout) <= s.Queue.Now() {
+			s.drop()
+			return
+		}
+		s.watch()
+	})
+}
+
+// Received implements network.Client.
+func (s *session) Received(c *network.Conn, frame []byte) {
+	if c != s.conn {
+		return
+	}
+	if len(frame) < 4 || len(s.pending) == 0 {
+		s.fail("protocol", "client %d: unexpected frame of %d bytes", s.client, len(frame))
+		return
+	}
+	p := s.pending[0]
+	if got := int32(binary.BigEndian.Uint32(frame)); got != p.correlation {
+		s.fail("protocol", "client %d: answer %d to request %d (key %d)", s.client, got, p.correlation, p.response.Key())
+		return
+	}
+	copy(s.pending, s.pending[1:])
+	s.pending[len(s.pending)-1] = pending{}
+	s.pending = s.pending[:len(s.pending)-1]
+	body := frame[4:]
+	if p.response.IsFlexible() && p.response.Key() != 18 {
+		if len(body) < 1 || body[0] != 0 {
+			s.fail("protocol", "client %d: header tags in answer to key %d", s.client, p.response.Key())
+			return
+		}
+		body = body[1:]
+	}
+	if err := p.response.(unsafeReader).UnsafeReadFrom(body); err != nil {
+		s.fail("protocol", "client %d: answer to key %d version %d: %v", s.client, p.response.Key(), p.response.GetVersion(), err)
+		return
+	}
+	s.Operations++
+	if s.Echo != nil {
+		s.Echo(fmt.Sprintf("%v client %d: %T v%d after %v", s.Queue.Now(), s.client, p.response, p.response.GetVersion(), s.Queue.Now().Sub(p.at)))
+	}
+	p.done(nil)
+}
+
+type unsafeReader interface{ UnsafeReadFrom([]byte) error }
+
+// Closed implements network.Client.
+func (s *session) Closed(c *network.Conn, _ error) {
+	if c == s.conn {
+		s.conn = nil
+		s.lost()
+	}
+}
+
+// drop closes the connection from this end.
+func (s *session) drop() {
+	if s.conn != nil {
+		conn := s.conn
+		s.conn = nil
+		conn.Close()
+		s.lost()
+	}
+}
+
+// lost ends every open request without an answer, and connects again.
+func (s *session) lost() {
+	s.up, s.checking = false, false
+	s.serial++
+	open := s.pending
+	s.pending = nil
+	for _, p := range open {
+		p.done(errLost)
+	}
+	s.backoff = min(2*s.backoff, backoffMax)
+	s.after(s.backoff/2+s.draws.Duration(0, s.backoff/2), s.connect)
+}
+
+// stop ends the client.
+func (s *session) stop() {
+	s.stopped = true
+	if s.conn != nil {
+		s.conn.Close()
+		s.conn = nil
+	}
+}
+
+// learn asks for the ids of topics, and checks that they never change.
+func (s *session) learn(topics []*Topic, done func(known bool)) {
+	r := kmsg.NewPtrMetadataRequest()
+	r.AllowAutoTopicCreation = false
+	for _, t := range topics {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(t.Name)
+		r.Topics = append(r.Topics, topic)
+	}
+	s.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return // the next sessionUp asks again
+		}
+		done(s.learned(topics, response.(*kmsg.MetadataResponse)))
+	})
+}
+
+func (s *session) learned(topics []*Topic, m *kmsg.MetadataResponse) bool {
+	all := true
+	for _, t := range topics {
+		known := false
+		for i := range m.Topics {
+			got := &m.Topics[i]
+			if got.Topic != nil && *got.Topic == t.Name && got.ErrorCode == 0 {
+				known = true
+				s.checkTopic(t, got, m.Version)
+			}
+		}
+		all = all && known
+	}
+	return all
+}
+
+func (s *session) checkTopic(t *Topic, got *kmsg.MetadataResponseTopic, version int16) {
+	t.Created = true
+	if version >= 10 {
+		if t.ID != [16]byte{} && t.ID != got.TopicID {
+			s.fail("I10", "topic %s had id %x and now has %x", t.Name, t.ID, got.TopicID)
+		}
+		t.ID = got.TopicID
+	}
+	if len(got.Partitions) != len(t.Partitions) {
+		s.fail("I10", "topic %s has %d partitions, asked for %d", t.Name, len(got.Partitions), len(t.Partitions))
+	}
+}

@@ -1,0 +1,17 @@
+// Package sim runs the very node that production runs in a world made of one seed.
+//
+// A run is (seed, plan): a broker on simulated clocks, disks, network and object
+// store, and clients that speak Kafka's protocol to it. Faults strike while the
+// clients work; then all of them heal, and the run must converge: every producer
+// gets its answers, each partition takes a write, and a reader finds everything that
+// was acknowledged, once more after each restart. At the end the history is judged by
+// package checker, the object store is audited against the broker's image, and every
+// slab and frame must be accounted for.
+//
+// Same commit, seed and plan: same trace hash, on every machine, at any GOMAXPROCS,
+// with or without the race detector. The simulator starts no goroutine; time comes
+// from its queue of events, every draw from the seed.
+//
+// Each device states its fault model in its own package: machine, disk, store,
+// network. The plan's text form is in package plan.
+package sim

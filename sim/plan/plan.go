@@ -1,0 +1,272 @@
+// Package plan says what a run does: the broker's configuration, its topics, the
+// clients' workloads, and the faults. A run is (seed, plan); the seed decides all
+// that the plan leaves open.
+//
+// A plan is a list of lines, each of which can be removed without a change to any
+// other: that is what makes a failing plan shrink. Its text form is its only form;
+// a field left out has its zero value, which means "no fault" or the default.
+//
+// [Swarm] draws a plan from a seed; [Reference] is the committed plan by which the
+// simulator's speed is measured.
+package plan
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Plan is one run's plan.
+type Plan struct {
+	Config    Config
+	Topics    []Topic
+	Workloads []Workload
+	Faults    []Fault
+}
+
+// Config is the run's length and the broker's configuration; zero fields have the
+// defaults of the simulator.
+type Config struct {
+	Duration        time.Duration // of the phase with faults
+	WALBytes        int64
+	CacheBytes      int64
+	BlockCacheBytes int64
+	UploadBytes     int64
+	UploadInterval  time.Duration
+	FrameBudget     int64
+	FetchSessions   int64
+	BlockBytes      int64 // of the disks
+	DriftPPM        int64 // of the broker's clock
+	TurnCost        time.Duration
+	ComputeSlow     int64 // thousandths
+	Restarts        int64 // how often the broker is restarted between drains at the end
+}
+
+// Topic is a topic made before the workloads start.
+type Topic struct {
+	Name           string
+	Partitions     int64
+	Retention      time.Duration // 0: for ever
+	RetentionBytes int64         // 0: no limit
+}
+
+// Workload is one client.
+type Workload struct {
+	Kind string // producer, consumer, churn, trimmer
+	// Client is its number, unique; draws are keyed by it.
+	Client int64
+	Lag    int64 // how far below the newest versions it speaks, in thousandths
+
+	// Producer.
+	PerSecond  int64
+	Records    int64
+	ValueBytes int64
+	InFlight   int64
+	Spread     int64
+	Idempotent int64
+	Compress   int64 // thousandths
+	GiveUp     time.Duration
+
+	// Consumer.
+	Sessions       int64
+	MaxWait        time.Duration
+	MinBytes       int64
+	MaxBytes       int64
+	PartitionBytes int64
+	Rewind         int64 // thousandths
+	Ask            int64 // thousandths
+
+	// All but producers: mean time between two operations.
+	Pause time.Duration
+}
+
+// Fault is one fault and its time; At counts from the start of the workloads.
+//
+//	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
+//	pause                the loop stands still for For
+//	clock-step           the wall clock jumps by Amount
+//	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
+//	                     full, read-error, write-error, sync-error (Rate millionths)
+//	store-*              refuse, lost-before, lost-after, late, short, corrupt, slow (Rate thousandths)
+//	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
+type Fault struct {
+	Kind   string
+	At     time.Duration
+	For    time.Duration
+	Client int64
+	Rate   int64
+	Amount time.Duration
+}
+
+// Kinds of faults, in the order in which the swarm draws them.
+var FaultKinds = []string{
+	"crash", "kill", "stop", "pause", "clock-step",
+	"wal-slow", "wal-stall", "wal-full", "wal-read-error", "wal-write-error", "wal-sync-error",
+	"meta-slow", "meta-stall", "meta-full", "meta-read-error", "meta-write-error", "meta-sync-error",
+	"store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-slow",
+	"cut", "cut-in", "cut-out", "stall", "net-slow", "reset",
+}
+
+// field is one field of a line: its name and where it lies.
+type field struct {
+	name string
+	to   any // *string, *int64 or *time.Duration
+}
+
+func (c *Config) fields() []field {
+	return []field{
+		{"duration", &c.Duration}, {"wal", &c.WALBytes}, {"cache", &c.CacheBytes}, {"block-cache", &c.BlockCacheBytes},
+		{"upload", &c.UploadBytes}, {"interval", &c.UploadInterval}, {"frames", &c.FrameBudget}, {"sessions", &c.FetchSessions},
+		{"block", &c.BlockBytes}, {"drift", &c.DriftPPM}, {"turn", &c.TurnCost}, {"compute", &c.ComputeSlow}, {"restarts", &c.Restarts},
+	}
+}
+
+func (t *Topic) fields() []field {
+	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}}
+}
+
+func (w *Workload) fields() []field {
+	return []field{
+		{"client", &w.Client}, {"lag", &w.Lag}, {"rate", &w.PerSecond}, {"records", &w.Records}, {"value", &w.ValueBytes},
+		{"in-flight", &w.InFlight}, {"spread", &w.Spread}, {"idempotent", &w.Idempotent}, {"compress", &w.Compress}, {"give-up", &w.GiveUp},
+		{"sessions", &w.Sessions}, {"max-wait", &w.MaxWait}, {"min-bytes", &w.MinBytes}, {"max-bytes", &w.MaxBytes},
+		{"partition-bytes", &w.PartitionBytes}, {"rewind", &w.Rewind}, {"ask", &w.Ask}, {"pause", &w.Pause},
+	}
+}
+
+func (f *Fault) fields() []field {
+	return []field{{"at", &f.At}, {"for", &f.For}, {"client", &f.Client}, {"rate", &f.Rate}, {"amount", &f.Amount}}
+}
+
+// String is the plan's text.
+func (p *Plan) String() string {
+	var b strings.Builder
+	writeLine(&b, "config", p.Config.fields())
+	for i := range p.Topics {
+		writeLine(&b, "topic", p.Topics[i].fields())
+	}
+	for i := range p.Workloads {
+		writeLine(&b, "client "+p.Workloads[i].Kind, p.Workloads[i].fields())
+	}
+	for i := range p.Faults {
+		writeLine(&b, "fault "+p.Faults[i].Kind, p.Faults[i].fields())
+	}
+	return b.String()
+}
+
+func writeLine(b *strings.Builder, head string, fields []field) {
+	b.WriteString(head)
+	for _, f := range fields {
+		switch to := f.to.(type) {
+		case *string:
+			fmt.Fprintf(b, " %s=%s", f.name, *to)
+		case *int64:
+			if *to != 0 {
+				fmt.Fprintf(b, " %s=%d", f.name, *to)
+			}
+		case *time.Duration:
+			if *to != 0 {
+				fmt.Fprintf(b, " %s=%v", f.name, *to)
+			}
+		}
+	}
+	b.WriteByte('\n')
+}
+
+// Parse reads a plan's text. Empty lines and lines that start with # are skipped.
+func Parse(text string) (*Plan, error) {
+	p := &Plan{}
+	for n, line := range strings.Split(text, "\n") {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0][0] == '#' {
+			continue
+		}
+		if err := p.parseLine(words); err != nil {
+			return nil, fmt.Errorf("plan, line %d: %w", n+1, err)
+		}
+	}
+	return p, nil
+}
+
+func (p *Plan) parseLine(words []string) error {
+	switch words[0] {
+	case "config":
+		return parseFields(words[1:], p.Config.fields())
+	case "topic":
+		p.Topics = append(p.Topics, Topic{})
+		return parseFields(words[1:], p.Topics[len(p.Topics)-1].fields())
+	case "client":
+		if len(words) < 2 || !contains([]string{"producer", "consumer", "churn", "trimmer"}, words[1]) {
+			return fmt.Errorf("client wants a kind")
+		}
+		p.Workloads = append(p.Workloads, Workload{Kind: words[1]})
+		return parseFields(words[2:], p.Workloads[len(p.Workloads)-1].fields())
+	case "fault":
+		if len(words) < 2 || !contains(FaultKinds, words[1]) {
+			return fmt.Errorf("fault wants a kind, one of %s", strings.Join(FaultKinds, " "))
+		}
+		p.Faults = append(p.Faults, Fault{Kind: words[1]})
+		return parseFields(words[2:], p.Faults[len(p.Faults)-1].fields())
+	}
+	return fmt.Errorf("unknown line %q", words[0])
+}
+
+func contains(list []string, s string) bool {
+	for _, o := range list {
+		if o == s {
+			return true
+		}
+	}
+	return false
+}
+
+func parseFields(words []string, fields []field) error {
+	for _, word := range words {
+		name, value, ok := strings.Cut(word, "=")
+		if !ok {
+			return fmt.Errorf("%q is not name=value", word)
+		}
+		if err := parseField(name, value, fields); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseField(name, value string, fields []field) error {
+	for _, f := range fields {
+		if f.name != name {
+			continue
+		}
+		var err error
+		switch to := f.to.(type) {
+		case *string:
+			*to = value
+		case *int64:
+			*to, err = strconv.ParseInt(value, 10, 64)
+		case *time.Duration:
+			*to, err = time.ParseDuration(value)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("unknown field %q", name)
+}
+
+// Elements counts the removable elements.
+func (p *Plan) Elements() int { return len(p.Workloads) + len(p.Faults) }
+
+// Without returns the plan without its i-th removable element.
+func (p *Plan) Without(i int) *Plan {
+	q := *p
+	if i < len(p.Faults) {
+		q.Faults = append(append([]Fault(nil), p.Faults[:i]...), p.Faults[i+1:]...)
+		return &q
+	}
+	i -= len(p.Faults)
+	q.Workloads = append(append([]Workload(nil), p.Workloads[:i]...), p.Workloads[i+1:]...)
+	return &q
+}

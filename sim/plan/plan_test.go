@@ -1,0 +1,58 @@
+package plan
+
+import "testing"
+
+func TestTextFormIsWhole(t *testing.T) {
+	for seed := uint64(0); seed < 300; seed++ {
+		p := Swarm(seed)
+		q, err := Parse(p.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q.String() != p.String() {
+			t.Fatalf("seed %d: parsed\n%s\nfrom\n%s", seed, q, p)
+		}
+	}
+}
+
+func TestSwarmDrawsEveryKind(t *testing.T) {
+	faults, clients := map[string]int{}, map[string]int{}
+	calm := 0
+	for seed := uint64(0); seed < 300; seed++ {
+		p := Swarm(seed)
+		if len(p.Faults) == 0 {
+			calm++
+		}
+		for _, f := range p.Faults {
+			faults[f.Kind]++
+		}
+		for _, w := range p.Workloads {
+			clients[w.Kind]++
+		}
+	}
+	for _, kind := range FaultKinds {
+		if faults[kind] == 0 {
+			t.Errorf("never drew %s", kind)
+		}
+	}
+	if len(clients) != 4 || calm == 0 {
+		t.Errorf("drew clients %v, %d calm runs", clients, calm)
+	}
+}
+
+func TestWithoutRemovesOneElement(t *testing.T) {
+	p := Swarm(3)
+	for i := range p.Elements() {
+		if q := p.Without(i); q.Elements() != p.Elements()-1 {
+			t.Fatalf("element %d: %d left of %d", i, q.Elements(), p.Elements())
+		}
+	}
+}
+
+func TestParseRefusesNonsense(t *testing.T) {
+	for _, text := range []string{"nonsense", "fault", "fault earthquake", "config wal", "config wal=x", "config moon=1", "client ghost"} {
+		if _, err := Parse(text); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"weir/sim/event"
+)
+
+// Swarm draws a seed's plan: its own subset of faults, rates, topology and
+// configuration, so that what one fault hides another run shows.
+//
+// The fault atlas: what one broker with one copy of its WAL cannot survive is not
+// drawn. No durable byte of a disk is damaged; reads of a disk fail only for a
+// while; the disks of metadata and WAL fail loudly or not at all.
+func Swarm(seed uint64) *Plan {
+	s := &swarm{rand: event.SeedRand(seed)}
+	p := &Plan{}
+	s.config(&p.Config)
+	s.topics(p)
+	s.workloads(p)
+	s.faults(p)
+	return p
+}
+
+type swarm struct{ rand event.Rand }
+
+// pick draws one of a list.
+func pick[T any](d *event.Stream, from ...T) T { return from[d.Below(int64(len(from)))] }
+
+func (s *swarm) config(c *Config) {
+	d := s.rand.Stream("plan config", 0)
+	c.Duration = d.Duration(4*time.Second, 20*time.Second)
+	c.WALBytes = pick[int64](&d, 1<<20, 2<<20, 4<<20, 16<<20)
+	c.CacheBytes = pick[int64](&d, 1<<20, 2<<20, 4<<20, 16<<20)
+	c.BlockCacheBytes = pick[int64](&d, 256<<10, 1<<20, 8<<20)
+	c.UploadBytes = pick[int64](&d, 16<<10, 64<<10, 256<<10, 1<<20)
+	c.UploadInterval = pick(&d, 100*time.Millisecond, 400*time.Millisecond, time.Second, 5*time.Second)
+	c.FrameBudget = pick[int64](&d, 4<<20, 16<<20, 64<<20)
+	c.FetchSessions = pick[int64](&d, 1, 2, 100)
+	c.BlockBytes = pick[int64](&d, 512, 4096)
+	c.DriftPPM = d.Between(-300, 300)
+	c.TurnCost = pick(&d, time.Microsecond, 5*time.Microsecond, 40*time.Microsecond, 400*time.Microsecond)
+	c.ComputeSlow = pick[int64](&d, 1000, 1000, 20_000)
+	c.Restarts = d.Between(1, 2)
+}
+
+func (s *swarm) topics(p *Plan) {
+	d := s.rand.Stream("plan topics", 0)
+	for i := range d.Between(1, 3) {
+		t := Topic{Name: fmt.Sprintf("t%d", i), Partitions: d.Between(1, 4)}
+		if d.PerMille(150) {
+			t.RetentionBytes = d.Between(20<<10, 200<<10)
+		}
+		p.Topics = append(p.Topics, t)
+	}
+}
+
+func (s *swarm) workloads(p *Plan) {
+	d := s.rand.Stream("plan workloads", 0)
+	client := int64(0)
+	add := func(n int64, make func(w *Workload, d *event.Stream)) {
+		for range n {
+			w := Workload{Client: client}
+			each := s.rand.Stream("plan workload", uint64(client))
+			if each.PerMille(300) {
+				w.Lag = each.Between(0, 1000)
+			}
+			make(&w, &each)
+			p.Workloads = append(p.Workloads, w)
+			client++
+		}
+	}
+	add(d.Between(1, 3), idempotentProducer)
+	add(d.Between(0, 2), plainProducer)
+	add(d.Between(1, 3), consumer)
+	add(pick[int64](&d, 0, 0, 1), func(w *Workload, d *event.Stream) {
+		w.Kind, w.Pause = "churn", d.Duration(200*time.Millisecond, 2*time.Second)
+	})
+	add(pick[int64](&d, 0, 0, 1), func(w *Workload, d *event.Stream) {
+		w.Kind, w.Pause = "trimmer", d.Duration(100*time.Millisecond, 2*time.Second)
+	})
+}
+
+func plainProducer(w *Workload, d *event.Stream) {
+	w.Kind = "producer"
+	w.PerSecond = pick[int64](d, 5, 20, 60)
+	w.Records = pick[int64](d, 1, 5, 60)
+	w.ValueBytes = pick[int64](d, 20, 200, 4000)
+	w.InFlight = d.Between(1, 5)
+	w.Spread = d.Between(1, 4)
+	w.Compress = pick[int64](d, 0, 0, 200)
+}
+
+func idempotentProducer(w *Workload, d *event.Stream) {
+	plainProducer(w, d)
+	w.Idempotent = 1
+	w.GiveUp = pick(d, 0, 0, 2*time.Second)
+}
+
+func consumer(w *Workload, d *event.Stream) {
+	w.Kind = "consumer"
+	w.Sessions = d.Below(2)
+	w.MaxWait = pick(d, 0, 50*time.Millisecond, 500*time.Millisecond)
+	w.MinBytes = pick[int64](d, 1, 1, 500, 5000)
+	w.MaxBytes = pick[int64](d, 500, 20<<10, 1<<20, 50<<20)
+	w.PartitionBytes = pick[int64](d, 100, 10<<10, 1<<20)
+	w.Pause = pick(d, 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond)
+	if w.MaxWait == 0 {
+		w.Pause = max(w.Pause, 20*time.Millisecond)
+	}
+	w.Rewind = pick[int64](d, 0, 10, 60)
+	w.Ask = pick[int64](d, 0, 20, 100)
+}
+
+// faults draws which kinds this seed has, then the faults of each kind.
+func (s *swarm) faults(p *Plan) {
+	d := s.rand.Stream("plan faults", 0)
+	odds := pick[int64](&d, 0, 100, 250, 500)
+	for i, kind := range FaultKinds {
+		each := s.rand.Stream("plan fault", uint64(i))
+		if !each.PerMille(odds) {
+			continue
+		}
+		for range each.Between(1, 4) {
+			p.Faults = append(p.Faults, drawFault(&each, kind, p))
+		}
+	}
+}
+
+func drawFault(d *event.Stream, kind string, p *Plan) Fault {
+	f := Fault{Kind: kind, At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 3*time.Second)}
+	switch kind {
+	case "crash", "kill", "stop":
+		f.For = d.Duration(time.Millisecond, time.Second)
+	case "clock-step":
+		f.For, f.Amount = 0, d.Duration(-time.Hour, time.Hour)
+	case "wal-slow", "meta-slow", "store-slow", "net-slow":
+		f.Rate = pick[int64](d, 3000, 20_000, 100_000)
+	case "wal-stall", "meta-stall":
+		f.Rate, f.Amount = d.Between(1000, 100_000), d.Duration(10*time.Millisecond, 2*time.Second)
+	case "wal-read-error", "meta-read-error":
+		f.Rate = d.Between(1000, 200_000)
+	case "wal-write-error", "wal-sync-error", "meta-write-error", "meta-sync-error":
+		f.Rate = d.Between(100, 20_000)
+	case "store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt":
+		f.Rate = pick(d, 20, 200, 500, d.Between(1, 1000))
+	case "cut", "cut-in", "cut-out", "stall", "reset":
+		f.Client = d.Between(-1, int64(len(p.Workloads))-1)
+	}
+	if kind == "net-slow" {
+		f.Client = -1
+	}
+	if kind == "reset" {
+		f.For = 0
+	}
+	return f
+}
+
+// Reference is the plan by which speed is measured: 200 requests a second from
+// producers and readers together, no faults, an ordinary configuration.
+func Reference() *Plan {
+	p := &Plan{
+		Config: Config{Duration: 60 * time.Second, Restarts: 1},
+		Topics: []Topic{{Name: "reference", Partitions: 4}},
+	}
+	for i := range int64(4) {
+		p.Workloads = append(p.Workloads, Workload{Kind: "producer", Client: i, PerSecond: 25, Records: 5, ValueBytes: 100, InFlight: 5, Spread: 2, Idempotent: 1})
+	}
+	for i := int64(4); i < 6; i++ {
+		p.Workloads = append(p.Workloads, Workload{
+			Kind: "consumer", Client: i, Sessions: i - 4, MaxWait: 500 * time.Millisecond, MinBytes: 1,
+			MaxBytes: 1 << 20, PartitionBytes: 1 << 20, Pause: 15 * time.Millisecond, Ask: 20, Rewind: 2,
+		})
+	}
+	return p
+}

@@ -1,0 +1,328 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"weir/core/task"
+	"weir/sim/checker"
+	"weir/sim/client"
+	"weir/sim/network"
+	"weir/sim/plan"
+	"weir/sim/store"
+)
+
+var healthy network.Link
+
+// Stated times (I11): how long after all faults have healed it may take at most.
+const (
+	startLimit    = 60 * time.Second // from start to ready
+	convergeLimit = 90 * time.Second // until every producer has its answers and probes are written
+	drainLimit    = 180 * time.Second
+	// SweepLimit is how long a stored object may outlive what refers to it (I8).
+	SweepLimit = 10 * time.Minute
+)
+
+// Result is what a run came to.
+type Result struct {
+	Seed       uint64
+	Hash       uint64
+	Events     uint64
+	Sim        time.Duration
+	Operations int64
+	Faults     int
+	Restarts   int
+	Resends    int64
+	Acked      int64
+	Linear     int // partitions that porcupine judged
+	Puts       int64
+	Objects    int
+	Violations []checker.Violation
+	Log        []string // the node's last lines
+}
+
+// OK reports whether the run broke no promise.
+func (r *Result) OK() bool { return len(r.Violations) == 0 }
+
+// Run runs a seed's plan to its verdict. A nil plan is the seed's swarm plan.
+func Run(seed uint64, p *plan.Plan, options Options) *Result {
+	if p == nil {
+		p = plan.Swarm(seed)
+	}
+	if options.Build == nil {
+		options.Build = realNode
+	}
+	w := newWorld(seed, p, options)
+	w.guard(w.story)
+	if w.machine.Running() {
+		w.guard(func() { w.machine.Crash() })
+	}
+	linear := 0
+	w.guard(func() { linear = w.judge() })
+	return &Result{
+		Seed: seed, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
+		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
+		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()),
+		Violations: w.violations, Log: w.machine.Log.Tail(60),
+	}
+}
+
+func panicked(value any, stack []byte) checker.Violation {
+	if v, ok := value.(checker.Violation); ok {
+		return v
+	}
+	var inProc *task.ProcPanic
+	if err, ok := value.(error); ok && errors.As(err, &inProc) {
+		return checker.Violation{Invariant: invariantOf(inProc.Value), Text: inProc.Error()}
+	}
+	return checker.Violation{Invariant: invariantOf(value), Text: fmt.Sprintf("%v\n%s", value, stack)}
+}
+
+// clients are a run's workloads.
+type clients struct {
+	producers []*client.Producer
+	churns    []*client.Churn
+	trimmers  []*client.Trimmer
+	consumers []*client.Consumer
+}
+
+const (
+	creatorClient = 50
+	probeClient   = 51
+	drainClient   = 52 // and up
+)
+
+// story is the whole run, phase by phase.
+func (w *world) story() {
+	w.wanted = true
+	w.boot()
+	if !w.await(startLimit, "the first start", func() bool { return w.ready }) {
+		return
+	}
+	topics := w.createTopics()
+	if w.violated() {
+		return
+	}
+	c := w.startClients(topics)
+	w.schedule()
+	w.run(w.plan.Config.Duration, never)
+	w.heal()
+	c.end()
+	if !w.await(convergeLimit, "the answers that producers wait for", c.idle) {
+		return
+	}
+	c.stop()
+	w.probe(topics)
+	w.drain(topics)
+	w.restartAndDrain(topics)
+	w.settle(topics)
+}
+
+// await runs until done; if it takes longer than the stated time, that breaks I11.
+func (w *world) await(limit time.Duration, what string, done func() bool) bool {
+	if w.run(limit, done) || w.violated() {
+		return !w.violated()
+	}
+	text := fmt.Sprintf("%v after the faults healed, still waiting for %s", limit, what)
+	if w.lastError != nil {
+		text += fmt.Sprintf("; the node last failed with: %v", w.lastError)
+	}
+	w.violate(checker.Violation{Invariant: "I11", Text: text})
+	return false
+}
+
+func (w *world) createTopics() []*client.Topic {
+	var topics []*client.Topic
+	for i := range w.plan.Topics {
+		t := &w.plan.Topics[i]
+		trimming := t.Retention > 0 || t.RetentionBytes > 0
+		topics = append(topics, w.cluster.NewTopic(t.Name, max(1, int(t.Partitions)), trimming, topicConfigs(t)...))
+	}
+	creator := client.NewCreator(w.cluster, creatorClient, topics)
+	creator.Start()
+	w.await(startLimit, "the topics", creator.Done)
+	creator.Stop()
+	return topics
+}
+
+func topicConfigs(t *plan.Topic) []client.Config {
+	var configs []client.Config
+	if t.Retention > 0 {
+		configs = append(configs, client.Config{Key: "retention.ms", Value: fmt.Sprint(t.Retention.Milliseconds())})
+	}
+	if t.RetentionBytes > 0 {
+		configs = append(configs, client.Config{Key: "retention.bytes", Value: fmt.Sprint(t.RetentionBytes)})
+	}
+	return configs
+}
+
+func (w *world) startClients(topics []*client.Topic) *clients {
+	c := &clients{}
+	for i := range w.plan.Workloads {
+		l := &w.plan.Workloads[i]
+		switch l.Kind {
+		case "producer":
+			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
+				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
+				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag,
+			}))
+		case "consumer":
+			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{
+				Topics: topics, Sessions: l.Sessions != 0, MaxWait: l.MaxWait, MinBytes: int32(l.MinBytes), MaxBytes: int32(l.MaxBytes),
+				PartitionBytes: int32(l.PartitionBytes), Pause: l.Pause, Rewind: l.Rewind, Ask: l.Ask, Lag: l.Lag,
+			}))
+		case "churn":
+			c.churns = append(c.churns, client.NewChurn(w.cluster, int(l.Client), fmt.Sprintf("churn-%d-", l.Client), client.ChurnOptions{Pause: l.Pause, Lag: l.Lag}))
+		case "trimmer":
+			c.trimmers = append(c.trimmers, client.NewTrimmer(w.cluster, int(l.Client), client.TrimmerOptions{Topics: topics, Pause: l.Pause, Lag: l.Lag}))
+		}
+	}
+	c.start()
+	return c
+}
+
+func (c *clients) start() {
+	for _, p := range c.producers {
+		p.Start()
+	}
+	for _, k := range c.consumers {
+		k.Start()
+	}
+	for _, h := range c.churns {
+		h.Start()
+	}
+	for _, t := range c.trimmers {
+		t.Start()
+	}
+}
+
+func (c *clients) end() {
+	for _, p := range c.producers {
+		p.End()
+	}
+	for _, h := range c.churns {
+		h.End()
+	}
+	for _, t := range c.trimmers {
+		t.End()
+	}
+}
+
+func (c *clients) idle() bool {
+	for _, p := range c.producers {
+		if !p.Idle() {
+			return false
+		}
+	}
+	for _, h := range c.churns {
+		if !h.Idle() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *clients) stop() {
+	for _, p := range c.producers {
+		p.Stop()
+	}
+	for _, k := range c.consumers {
+		k.Stop()
+	}
+	for _, h := range c.churns {
+		h.Stop()
+	}
+	for _, t := range c.trimmers {
+		t.Stop()
+	}
+}
+
+// probe: every partition takes a write.
+func (w *world) probe(topics []*client.Topic) {
+	if w.violated() {
+		return
+	}
+	p := client.NewProducer(w.cluster, probeClient, client.ProducerOptions{Topics: topics, Idempotent: true, Records: 3, ValueBytes: 30, InFlight: 5, Spread: 64})
+	p.Start()
+	p.Probe()
+	w.await(convergeLimit, "a probe of each partition", p.Idle)
+	p.Stop()
+}
+
+// drain reads everything back.
+func (w *world) drain(topics []*client.Topic) {
+	if w.violated() || len(topics) == 0 {
+		return
+	}
+	number := len(topics[0].Partitions[0].History.Drains)
+	sizes := [...]int32{1 << 20, 3000, 64 << 10}
+	d := client.NewDrainer(w.cluster, drainClient+number, topics, sizes[w.draws.Below(3)])
+	d.Start()
+	w.await(drainLimit, "a whole read of the log", d.Done)
+	d.Stop()
+}
+
+// restartAndDrain: what was acknowledged is there after a restart too, of either kind.
+func (w *world) restartAndDrain(topics []*client.Topic) {
+	for range w.plan.Config.Restarts {
+		if w.violated() {
+			return
+		}
+		// Let uploads get somewhere, or not.
+		w.run(w.draws.Duration(0, 3*w.config.UploadInterval), never)
+		if w.draws.PerMille(300) {
+			w.stop()
+		} else {
+			w.crash(w.draws.PerMille(500))
+		}
+		if w.violated() {
+			return
+		}
+		w.boot()
+		if !w.await(startLimit, "a restart", func() bool { return w.ready }) {
+			return
+		}
+		w.drain(topics)
+	}
+}
+
+// stop shuts the broker down cleanly.
+func (w *world) stop() {
+	down := false
+	w.shutdown(func() { down = true })
+	w.await(startLimit, "a clean shutdown", func() bool { return down })
+}
+
+// settle lets the store come to rest, audits it, and ends the node cleanly.
+func (w *world) settle([]*client.Topic) {
+	if w.violated() {
+		return
+	}
+	w.run(store.LateMax, never)
+	w.await(SweepLimit, "late requests to the object store", w.store.Settled)
+	w.audit()
+	if !w.violated() {
+		w.stop()
+	}
+}
+
+// judge hands every partition's history to the checkers.
+func (w *world) judge() (linear int) {
+	for _, p := range w.cluster.Partitions {
+		for _, v := range checker.CheckLog(p.History) {
+			w.violate(v)
+		}
+		if w.violated() || w.options.NoLinear {
+			continue
+		}
+		v, took := checker.CheckLinear(p.History)
+		if v != nil {
+			w.violate(*v)
+		}
+		if took {
+			linear++
+		}
+	}
+	return linear
+}
