@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kbin"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/compress"
 	"weir/core/metadata"
@@ -287,9 +286,15 @@ func readArrayLen(in *kbin.Reader, flexible bool) int {
 	return int(max(in.ArrayLen(), 0))
 }
 
+// skipTags skips a section of tags. It stops at the end of the frame, whatever
+// number of tags was announced.
 func skipTags(in *kbin.Reader, flexible bool) {
-	if flexible {
-		kmsg.SkipTags(in)
+	if !flexible {
+		return
+	}
+	for count := in.Uvarint(); count > 0 && in.Ok(); count-- {
+		in.Uvarint()
+		in.Span(int(in.Uvarint()))
 	}
 }
 

@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"time"
+
+	"weir/core/config"
+	"weir/core/controller"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/partition"
+	"weir/core/task"
+	"weir/core/telemetry"
+)
+
+// Image is what the broker needs of the cluster's metadata: a *metadata.Image.
+// Nothing of what it returns is kept across events.
+type Image interface {
+	Topics() []*metadata.Topic
+	Topic(name string) (*metadata.Topic, bool)
+	TopicByID(id metadata.TopicID) (*metadata.Topic, bool)
+	Brokers() []*metadata.Broker
+	Broker(id metadata.BrokerID) (*metadata.Broker, bool)
+	BrokerConfigs(id metadata.BrokerID) []metadata.Config
+	ClusterID() string
+	AppliedIndex() uint64
+}
+
+// Controller is what the broker needs of the cluster's controller: a
+// *controller.Controller. Each done is called once, on the loop, after what was
+// asked has been applied to the image, unless the node ends.
+type Controller interface {
+	CreateTopics(topics []controller.NewTopic, validateOnly bool, done func([]controller.TopicResult))
+	DeleteTopics(ids []metadata.TopicID, done func([]controller.TopicResult))
+	CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error))
+	AlterTopicConfigs(topic string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
+	AllocateProducerIDs(done func(first, count int64, err error))
+	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
+}
+
+// Options are what a Broker needs. All are required.
+type Options struct {
+	Loop       *task.Loop
+	Env        env.Env
+	Telemetry  *telemetry.Registry
+	Config     *config.Broker
+	Image      Image
+	Controller Controller
+	Partitions *partition.Manager
+}
+
+// Broker answers Kafka requests. It is called on the loop only.
+type Broker struct {
+	options    Options
+	loop       *task.Loop
+	net        env.Network
+	telemetry  *telemetry.Registry
+	config     *config.Broker
+	image      Image
+	controller Controller
+	partitions *partition.Manager
+	data       *dataPlane
+	byID       map[env.ConnID]*conn // lookups only
+	conns      []*conn              // in the order of opening, but for the last taking a closed one's place
+	draining   bool
+	drained    func()
+	drainTimer task.Timer
+}
+
+// New returns a broker that answers on every listener it is made the handler of.
+func New(o Options) *Broker {
+	b := &Broker{
+		options: o, loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
+		config: o.Config, image: o.Image, controller: o.Controller, partitions: o.Partitions,
+		byID: make(map[env.ConnID]*conn),
+	}
+	b.data = &dataPlane{
+		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
+		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
+		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
+		fetchMaxBytes: int(o.Config.FetchMaxBytes),
+	}
+	return b
+}
+
+// Codec returns the codec for the broker's listeners.
+func (b *Broker) Codec() *Codec { return &Codec{ProduceBytesMax: int(b.config.SocketRequestMaxBytes)} }
+
+// Opened implements env.ConnHandler.
+func (b *Broker) Opened(id env.ConnID, info env.ConnInfo) {
+	c := &conn{id: id, broker: b, info: info, index: len(b.conns)}
+	b.byID[id] = c
+	b.conns = append(b.conns, c)
+	if b.draining {
+		c.hangUp(false)
+	}
+}
+
+// Received implements env.ConnHandler.
+func (b *Broker) Received(id env.ConnID, message any, frame *env.Frame) {
+	c := b.byID[id]
+	r, ok := message.(*Request)
+	if c == nil || !ok || c.ended || c.ending || b.draining {
+		b.net.Release(frame)
+		return
+	}
+	r.conn, r.frame = c, frame
+	c.receive(r)
+}
+
+// Closed implements env.ConnHandler.
+func (b *Broker) Closed(id env.ConnID, _ error) {
+	c := b.byID[id]
+	if c == nil {
+		return
+	}
+	delete(b.byID, id)
+	last := b.conns[len(b.conns)-1]
+	b.conns[c.index], last.index = last, c.index
+	b.conns[len(b.conns)-1] = nil
+	b.conns = b.conns[:len(b.conns)-1]
+	c.closed()
+	b.checkDrained()
+}
+
+// Drain refuses new connections and requests, answers what is under way, closes
+// each connection behind its last answer, and calls done when none is left. What
+// is not over by the timeout is cut.
+func (b *Broker) Drain(timeout time.Duration, done func()) {
+	b.draining, b.drained = true, done
+	b.net.StopListening()
+	b.loop.Reset(&b.drainTimer, timeout, func() { b.hangUpAll(true) })
+	b.hangUpAll(false)
+	b.checkDrained()
+}
+
+// hangUpAll closes the connections that have nothing under way, or all of them.
+func (b *Broker) hangUpAll(abort bool) {
+	for _, c := range b.conns {
+		if abort || c.head == nil {
+			c.hangUp(abort)
+		}
+	}
+}
+
+func (b *Broker) checkDrained() {
+	if !b.draining || len(b.conns) > 0 || b.drained == nil {
+		return
+	}
+	done := b.drained
+	b.drained = nil
+	b.loop.Stop(&b.drainTimer)
+	b.loop.Post(done)
+}
+
+// Throttle stops reading from a connection for a time, for a client that was told
+// so in its answer (KIP-219: respond first, then mute).
+func (b *Broker) Throttle(id env.ConnID, d time.Duration) {
+	if c := b.byID[id]; c != nil && !c.ended {
+		c.throttle(d)
+	}
+}

@@ -1,0 +1,321 @@
+package broker
+
+import (
+	"time"
+
+	"weir/core/env"
+	"weir/core/task"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	// queuedMax is how many requests of one connection may wait or be under way
+	// before it is no longer read from, until half of them are answered.
+	queuedMax = 64
+	// unwrittenMax is how many answers of one connection may be on their way to the
+	// socket before its next request starts: a client that does not read its answers
+	// must not make the broker hold them.
+	unwrittenMax = 2
+	// unwrittenProduceMax is that for Produce, whose answers are small.
+	unwrittenProduceMax = queuedMax
+)
+
+// Request is one decoded request; on the loop, also its place in the order of its
+// connection and the exchange that its handler answers by.
+type Request struct {
+	Key           int16
+	Version       int16
+	CorrelationID int32
+	// Body is what the API's decoder made of the frame.
+	Body any
+
+	api      *api
+	clientID []byte // in the frame
+	fault    error  // why it cannot be served
+
+	conn   *conn
+	frame  *env.Frame
+	next   *Request
+	state  requestState
+	close  bool // hang up in its turn
+	silent bool // no answer in its turn
+	gone   func()
+	answer
+}
+
+// requestState is how far a request has come.
+type requestState uint8
+
+const (
+	requestWaits requestState = iota
+	requestStarted
+	requestAnswered
+)
+
+// answer is how a request's response is made, and the operation that sends it.
+type answer struct {
+	message kmsg.Response
+	encode  func(head []byte) [][]byte
+	written func()
+	send    env.Send
+}
+
+// conn is one client's connection. Its requests stand in a queue in the order of
+// their arrival: answered ones (behind one that is not), started ones, waiting ones.
+type conn struct {
+	id            env.ConnID
+	broker        *Broker
+	info          env.ConnInfo
+	index         int // in broker.conns
+	clientID      string
+	head, tail    *Request
+	waiting       *Request // the first that has not started
+	queued        int      // requests from head to tail
+	unwritten     int      // answers sent, not written
+	busy          bool     // the head is under way and lets nothing start behind it
+	pumping       bool
+	full, muted   bool // muted: for one reason or another
+	throttled     bool
+	ending        bool // Close was called
+	ended         bool // the connection is gone
+	throttleTimer task.Timer
+}
+
+func (c *conn) receive(r *Request) {
+	if string(r.clientID) != c.clientID {
+		c.clientID = string(r.clientID)
+	}
+	r.clientID = nil
+	if c.head == nil {
+		c.head = r
+	} else {
+		c.tail.next = r
+	}
+	c.tail = r
+	if c.waiting == nil {
+		c.waiting = r
+	}
+	c.queued++
+	c.pump()
+}
+
+// pump sends what is answered, in order, and starts what may start.
+func (c *conn) pump() {
+	if c.pumping {
+		return
+	}
+	c.pumping = true
+	for !c.ended && !c.ending && (c.sendHead() || c.startNext()) {
+	}
+	c.pumping = false
+	c.full = c.queued >= queuedMax || (c.full && c.queued > queuedMax/2)
+	c.mute()
+	if c.broker.draining && c.head == nil {
+		c.hangUp(false)
+	}
+}
+
+// sendHead takes an answered request off the head of the queue.
+func (c *conn) sendHead() bool {
+	r := c.head
+	if r == nil || r.state != requestAnswered {
+		return false
+	}
+	if c.head = r.next; c.head == nil {
+		c.tail = nil
+	}
+	r.next = nil
+	c.queued--
+	c.busy = false
+	switch {
+	case r.close:
+		c.hangUp(false)
+	case !r.silent:
+		c.unwritten++
+		r.send = env.Send{Conn: c.id, Message: r, Done: r.wasWritten}
+		c.broker.net.Send(&r.send)
+	}
+	return true
+}
+
+// startNext starts the first waiting request if the order allows it.
+func (c *conn) startNext() bool {
+	r := c.waiting
+	if r == nil || c.busy {
+		return false
+	}
+	shared := r.fault == nil && r.Key == produceKey
+	if shared && c.unwritten >= unwrittenProduceMax {
+		return false
+	}
+	if !shared && (r != c.head || c.unwritten >= unwrittenMax) {
+		return false
+	}
+	c.busy = !shared
+	c.waiting = r.next
+	r.state = requestStarted
+	if r.fault != nil {
+		r.releaseFrame()
+		r.hangUp()
+		return true
+	}
+	body := r.Body
+	r.Body = nil
+	r.api.handle(c.broker, r, body)
+	return true
+}
+
+// mute stops or resumes reading, as the reasons for it come and go.
+func (c *conn) mute() {
+	want := c.full || c.throttled
+	if c.ended || c.ending || want == c.muted {
+		return
+	}
+	c.muted = want
+	if want {
+		c.broker.net.Mute(c.id)
+	} else {
+		c.broker.net.Unmute(c.id)
+	}
+}
+
+func (c *conn) throttle(d time.Duration) {
+	c.throttled = true
+	c.mute()
+	c.broker.loop.Reset(&c.throttleTimer, d, func() {
+		c.throttled = false
+		c.mute()
+	})
+}
+
+// hangUp closes the connection behind what was sent.
+func (c *conn) hangUp(abort bool) {
+	if c.ended || (c.ending && !abort) {
+		return
+	}
+	c.ending = true
+	c.broker.net.Close(c.id, abort)
+}
+
+// closed drops the queue of a connection that is gone.
+func (c *conn) closed() {
+	c.ended = true
+	c.broker.loop.Stop(&c.throttleTimer)
+	for r := c.head; r != nil; {
+		next := r.next
+		r.next = nil
+		r.drop()
+		r = next
+	}
+	c.head, c.tail, c.waiting, c.queued = nil, nil, nil, 0
+}
+
+// drop ends a request whose connection is gone before it was answered.
+func (r *Request) drop() {
+	switch r.state {
+	case requestWaits:
+		r.releaseFrame()
+	case requestStarted:
+		if r.gone != nil {
+			gone := r.gone
+			r.gone = nil
+			gone()
+		}
+	case requestAnswered:
+		r.wasDropped()
+	}
+	r.Body = nil
+}
+
+// version implements exchange.
+func (r *Request) version() int16 { return r.Version }
+
+// listener implements exchange.
+func (r *Request) listener() string { return r.conn.info.Listener }
+
+// reply implements exchange.
+func (r *Request) reply(encode func(head []byte) [][]byte, written func()) {
+	r.encode, r.written = encode, written
+	r.end()
+}
+
+// replyMessage implements exchange.
+func (r *Request) replyMessage(m kmsg.Response) {
+	r.message = m
+	r.end()
+}
+
+// silence implements exchange.
+func (r *Request) silence() {
+	r.silent = true
+	r.end()
+}
+
+// hangUp implements exchange.
+func (r *Request) hangUp() {
+	r.close = true
+	r.end()
+}
+
+func (r *Request) end() {
+	if r.state == requestAnswered {
+		panic("broker: a request was answered twice")
+	}
+	r.state, r.gone = requestAnswered, nil
+	if r.conn.ended {
+		r.wasDropped()
+		return
+	}
+	r.conn.pump()
+}
+
+// releaseFrame implements exchange.
+func (r *Request) releaseFrame() {
+	frame := r.frame
+	if frame == nil {
+		panic("broker: a frame was released twice")
+	}
+	r.frame = nil
+	r.conn.broker.net.Release(frame)
+}
+
+// onGone implements exchange.
+func (r *Request) onGone(f func()) {
+	if r.state != requestAnswered {
+		r.gone = f
+	}
+}
+
+// Encode implements env.Outgoing: response header v0, or v1 for flexible versions
+// of all APIs but ApiVersions, whose clients cannot know yet what is flexible.
+func (r *Request) Encode(scratch []byte) [][]byte {
+	head := kbin.AppendInt32(scratch, r.CorrelationID)
+	if r.Key != apiVersionsKey && r.api.schema.isFlexible(r.Version) {
+		head = append(head, 0)
+	}
+	if r.message != nil {
+		return [][]byte{r.message.AppendTo(head)}
+	}
+	return r.encode(head)
+}
+
+// wasWritten runs when the answer left, or never will.
+func (r *Request) wasWritten(*env.Send) {
+	c := r.conn
+	c.unwritten--
+	r.wasDropped()
+	if !c.ended {
+		c.pump()
+	}
+}
+
+// wasDropped lets go of what the answer needed.
+func (r *Request) wasDropped() {
+	written := r.written
+	r.answer = answer{}
+	if written != nil {
+		written()
+	}
+}

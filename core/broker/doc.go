@@ -1,0 +1,28 @@
+// Package broker is the Kafka edge: requests in, responses out, one file for
+// each API key, named by number and request.
+//
+// A [Codec] judges and decodes frames off the loop; a [Broker] takes them on the
+// loop, in the order of their connection, hands each to its handler, and sends
+// the answers in that order, whatever order the handlers finish in. Responses are
+// encoded off the loop.
+//
+// # Order on a connection
+//
+// Produce requests may be under way together. Any other request starts once all
+// before it on its connection are answered, and what follows waits for it. So a
+// client sees the effects of its own earlier requests, as it does in Kafka, where
+// a connection has one request under way at a time; and what one connection can
+// make the broker hold is bounded.
+//
+// # What a stranger may cost
+//
+// A frame is refused before its body is read unless its key is served and its
+// size within the key's limit. Before a body is decoded a walk over its schema
+// checks every array's length against what is left of the frame, and counts
+// unknown tags, so that what decoding allocates stays within a small multiple of
+// the frame. A connection with too many requests waiting is not read from.
+//
+// The package may call core/partition, core/controller, core/config and what
+// lies below. Invariants: one answer or none for each request, in order; each
+// frame is released once; nothing is sent on a connection that has closed.
+package broker

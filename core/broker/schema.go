@@ -1,0 +1,237 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+)
+
+// unknownTagsMax bounds the tags of one request that its schema does not name.
+// Real clients send none or one; each costs a map entry once it is decoded.
+const unknownTagsMax = 64
+
+// kind is the wire type of a field; for those of fixed width it is the width.
+type kind uint8
+
+const (
+	int8Kind     kind = 1
+	int16Kind    kind = 2
+	int32Kind    kind = 4
+	int64Kind    kind = 8
+	uuidKind     kind = 16
+	stringKind   kind = 100 // may not be null
+	nullableKind kind = 101 // a string or null
+	arrayKind    kind = 102 // of elements that have fields
+	optionalKind kind = 103 // a struct behind an int8 that is -1 if it is not there
+)
+
+// wireField is one field of a request. Versions are inclusive.
+type wireField struct {
+	kind   kind
+	since  int16
+	until  int16 // 0: no end
+	fields []wireField
+	bare   bool // an array whose elements are no structs: they have no tags
+}
+
+func (f wireField) from(version int16) wireField { f.since = version; return f }
+func (f wireField) upTo(version int16) wireField { f.until = version; return f }
+
+func (f *wireField) in(version int16) bool {
+	return version >= f.since && (f.until == 0 || version <= f.until)
+}
+
+// Shorthands of the table of schemas.
+var (
+	wireBool     = wireField{kind: int8Kind}
+	wireInt8     = wireField{kind: int8Kind}
+	wireInt16    = wireField{kind: int16Kind}
+	wireInt32    = wireField{kind: int32Kind}
+	wireInt64    = wireField{kind: int64Kind}
+	wireUUID     = wireField{kind: uuidKind}
+	wireString   = wireField{kind: stringKind}
+	wireNullable = wireField{kind: nullableKind}
+)
+
+// structs is an array of structs; its tags follow each.
+func structs(fields ...wireField) wireField { return wireField{kind: arrayKind, fields: fields} }
+
+// list is an array of one plain type.
+func list(of wireField) wireField {
+	return wireField{kind: arrayKind, fields: []wireField{of}, bare: true}
+}
+
+// optional is a struct that may be null.
+func optional(fields ...wireField) wireField { return wireField{kind: optionalKind, fields: fields} }
+
+// schema is the shape of a request's body. Flexible is the first version with
+// compact lengths and tags; negative: none.
+type schema struct {
+	flexible int16
+	fields   []wireField
+	// tagged are the schemas of top-level tags that hold structs, by tag.
+	tagged map[uint32][]wireField
+}
+
+func (s *schema) isFlexible(version int16) bool { return s.flexible >= 0 && version >= s.flexible }
+
+// check walks over a body and verifies that it has the schema's shape, that each
+// array's elements fit into what is left, and that nothing is left over. It
+// allocates nothing unless it fails.
+func (s *schema) check(version int16, body []byte) error {
+	w := walk{in: kbin.Reader{Src: body}, version: version, flexible: s.isFlexible(version)}
+	for i := range s.fields {
+		w.field(&s.fields[i])
+	}
+	w.tags(s.tagged)
+	switch {
+	case !w.in.Ok():
+		return fmt.Errorf("%w: cut off", errMalformed)
+	case w.fault != "":
+		return fmt.Errorf("%w: %s", errMalformed, w.fault)
+	case len(w.in.Src) > 0:
+		return fmt.Errorf("%w: %d bytes too many", errMalformed, len(w.in.Src))
+	}
+	return nil
+}
+
+// walk is one pass over a body.
+type walk struct {
+	in       kbin.Reader
+	version  int16
+	flexible bool
+	unknown  int
+	fault    string
+}
+
+// fail ends the walk: nothing more is read.
+func (w *walk) fail(why string) {
+	if w.fault == "" {
+		w.fault = why
+	}
+	w.in.Src = nil
+}
+
+func (w *walk) ok() bool { return w.fault == "" && w.in.Ok() }
+
+func (w *walk) field(f *wireField) {
+	if !f.in(w.version) || !w.ok() {
+		return
+	}
+	switch f.kind {
+	case stringKind, nullableKind:
+		w.text(f.kind == nullableKind)
+	case arrayKind:
+		w.array(f)
+	case optionalKind:
+		if w.in.Int8() >= 0 {
+			w.element(f)
+		}
+	default:
+		w.in.Span(int(f.kind))
+	}
+}
+
+func (w *walk) text(nullable bool) {
+	length := 0
+	if w.flexible {
+		length = int(w.in.Uvarint()) - 1
+	} else {
+		length = int(w.in.Int16())
+	}
+	switch {
+	case length == -1 && nullable:
+	case length < 0:
+		w.fail("a string with a negative length")
+	default:
+		w.in.Span(length)
+	}
+}
+
+func (w *walk) array(f *wireField) {
+	count := int64(0)
+	if w.flexible {
+		count = int64(w.in.Uvarint()) - 1
+	} else {
+		count = int64(w.in.Int32())
+	}
+	if !w.ok() || count <= 0 {
+		if count < -1 {
+			w.fail("an array with a negative length")
+		}
+		return
+	}
+	if least := int64(w.least(f)); least == 0 || count > int64(len(w.in.Src))/least {
+		w.fail("an array longer than its frame")
+		return
+	}
+	for ; count > 0 && w.ok(); count-- {
+		w.element(f)
+	}
+}
+
+func (w *walk) element(f *wireField) {
+	for i := range f.fields {
+		w.field(&f.fields[i])
+	}
+	if !f.bare {
+		w.tags(nil)
+	}
+}
+
+// least is the size of the smallest element of an array in this version.
+func (w *walk) least(f *wireField) int {
+	sum := 0
+	if w.flexible && !f.bare {
+		sum = 1
+	}
+	for i := range f.fields {
+		g := &f.fields[i]
+		switch {
+		case !g.in(w.version):
+		case g.kind < stringKind:
+			sum += int(g.kind)
+		case w.flexible:
+			sum++
+		case g.kind == arrayKind:
+			sum += 4
+		default:
+			sum += 2
+		}
+	}
+	return sum
+}
+
+// tags walks over a section of tags. Those in known hold structs; the values of
+// all others are opaque.
+func (w *walk) tags(known map[uint32][]wireField) {
+	if !w.flexible || !w.ok() {
+		return
+	}
+	for count := w.in.Uvarint(); count > 0 && w.ok(); count-- {
+		tag, size := w.in.Uvarint(), w.in.Uvarint()
+		value := w.in.Span(int(size))
+		if w.unknown++; w.unknown > unknownTagsMax {
+			w.fail("too many tags")
+			return
+		}
+		if fields, ok := known[tag]; ok && w.ok() {
+			w.nested(fields, value)
+		}
+	}
+}
+
+// nested walks over a tag's value.
+func (w *walk) nested(fields []wireField, value []byte) {
+	rest := w.in
+	w.in = kbin.Reader{Src: value}
+	for i := range fields {
+		w.field(&fields[i])
+	}
+	w.tags(nil)
+	if !w.ok() || len(w.in.Src) > 0 {
+		w.fail("a tag with a value of the wrong shape")
+		return
+	}
+	w.in = rest
+}
