@@ -1,0 +1,130 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"sync"
+	"time"
+
+	"weir/sim"
+	"weir/sim/checker"
+	"weir/sim/plan"
+)
+
+// fuzzer runs seeds on several workers; each run is a world of its own.
+type fuzzer struct {
+	plans    planFlags
+	plan     *plan.Plan
+	twice    bool
+	keep     bool
+	last     uint64
+	deadline time.Time
+
+	mutex      sync.Mutex
+	next       uint64
+	done       int
+	failed     int
+	operations int64
+	events     uint64
+	faults     int
+	linear     int
+	simulated  time.Duration
+	stop       bool
+	progress   time.Time
+	start      time.Time
+}
+
+func fuzzCommand(args []string) int {
+	set := flag.NewFlagSet("fuzz", flag.ExitOnError)
+	f := &fuzzer{}
+	set.StringVar(&f.plans.file, "plan", "", "file with a plan for all seeds, instead of each seed's own")
+	set.BoolVar(&f.plans.reference, "reference", false, "use the reference plan for all seeds")
+	first := set.Uint64("first-seed", 1, "the first seed")
+	seeds := set.Uint64("seeds", 0, "how many seeds; 0 is no bound")
+	duration := set.Duration("duration", 0, "for how long; 0 is no bound")
+	workers := set.Int("j", 1, "runs at a time")
+	set.BoolVar(&f.twice, "twice", false, "run each seed twice and compare the hashes")
+	set.BoolVar(&f.keep, "keep-going", false, "go on after a failure")
+	set.Parse(args)
+	var err error
+	if f.plan, err = f.plans.load(); err != nil {
+		return complain(err)
+	}
+	if *seeds == 0 && *duration == 0 {
+		*seeds = 100
+	}
+	f.next, f.last = *first, ^uint64(0)
+	if *seeds > 0 {
+		f.last = *first + *seeds - 1
+	}
+	f.start = time.Now()
+	if *duration > 0 {
+		f.deadline = f.start.Add(*duration)
+	}
+	var group sync.WaitGroup
+	for range *workers {
+		group.Go(f.work)
+	}
+	group.Wait()
+	f.summary("done: ")
+	if f.failed > 0 {
+		return 1
+	}
+	return 0
+}
+
+func (f *fuzzer) take() (uint64, bool) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.stop || f.next > f.last || !f.deadline.IsZero() && time.Now().After(f.deadline) {
+		return 0, false
+	}
+	f.next++
+	return f.next - 1, true
+}
+
+func (f *fuzzer) work() {
+	for {
+		seed, ok := f.take()
+		if !ok {
+			return
+		}
+		start := time.Now()
+		r := sim.Run(seed, f.plan, sim.Options{})
+		wall := time.Since(start)
+		if f.twice && r.OK() {
+			again := sim.Run(seed, f.plan, sim.Options{NoLinear: true})
+			if again.Hash != r.Hash || again.Events != r.Events {
+				r.Violations = append(r.Violations, checker.Violation{Invariant: "determinism",
+					Text: fmt.Sprintf("the second run has hash %016x and %d events", again.Hash, again.Events)})
+			}
+		}
+		f.took(r, wall)
+	}
+}
+
+func (f *fuzzer) took(r *sim.Result, wall time.Duration) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.done++
+	f.operations += r.Operations
+	f.events += r.Events
+	f.faults += r.Faults
+	f.linear += r.Linear
+	f.simulated += r.Sim
+	if !r.OK() {
+		f.failed++
+		f.stop = !f.keep
+		report(r, wall, f.plans.replay(r.Seed))
+	}
+	if time.Since(f.progress) > 2*time.Second {
+		f.progress = time.Now()
+		f.summary("")
+	}
+}
+
+func (f *fuzzer) summary(head string) {
+	wall := time.Since(f.start)
+	fmt.Printf("%sseeds=%d failed=%d next=%d events=%d ops=%d faults=%d porcupine=%d sim=%v wall=%v cpu=%v seeds/s=%.1f\n", head, f.done, f.failed, f.next,
+		f.events, f.operations, f.faults, f.linear, f.simulated.Round(time.Second), wall.Round(time.Millisecond), cpuTime().Round(time.Millisecond), float64(f.done)/wall.Seconds())
+}

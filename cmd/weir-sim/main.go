@@ -1,0 +1,23 @@
+// Command weir-sim runs weir in its deterministic simulator.
+//
+//	weir-sim run -seed N            one seed; exit 1 and a line to replay it if it fails
+//	weir-sim fuzz -seeds N          many seeds, or -duration D
+//	weir-sim shrink -seed N         the failing seed's plan with all that is not needed removed
+//	weir-sim plan -seed N           the plan that a seed draws
+//
+// A seed is the whole story: same commit, seed and options give the same hash.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	commands := map[string]func([]string) int{"run": runCommand, "fuzz": fuzzCommand, "shrink": shrinkCommand, "plan": planCommand}
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: weir-sim run|fuzz|shrink|plan [flags]   (-h after the verb lists its flags)")
+		os.Exit(2)
+	}
+	os.Exit(commands[os.Args[1]](os.Args[2:]))
+}
