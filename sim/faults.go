@@ -14,10 +14,19 @@ func (w *world) schedule() {
 	for i := range w.plan.Faults {
 		f := &w.plan.Faults[i]
 		w.queue.Call(f.At, func() { w.strike(f) })
-		if f.For > 0 {
+		if f.For > 0 && !restarts(f.Kind) {
 			w.queue.Call(f.At+f.For, func() { w.mend(f) })
 		}
 	}
+}
+
+// restarts reports whether a fault ends with a restart of its own.
+func restarts(kind string) bool {
+	switch kind {
+	case "crash", "kill", "stop", "crash-put", "kill-put":
+		return true
+	}
+	return false
 }
 
 // strike begins a fault.
@@ -31,6 +40,14 @@ func (w *world) strike(f *plan.Fault) {
 	case "crash", "kill":
 		w.crash(f.Kind == "crash")
 		w.bootAfter(f.For)
+	case "crash-put", "kill-put":
+		w.store.OnPut = func(string) {
+			w.store.OnPut = nil
+			w.queue.Call(0, func() {
+				w.crash(f.Kind == "crash-put")
+				w.bootAfter(f.For)
+			})
+		}
 	case "stop":
 		if w.ready {
 			w.shutdown(func() { w.bootAfter(f.For) })
@@ -54,7 +71,7 @@ func (w *world) mend(f *plan.Fault) {
 		return
 	}
 	switch f.Kind {
-	case "crash", "kill", "stop", "clock-step", "reset":
+	case "clock-step", "reset":
 	case "pause":
 		w.machine.Resume()
 	default:
@@ -64,9 +81,9 @@ func (w *world) mend(f *plan.Fault) {
 
 // set switches a fault that lasts. Two of a kind at once: the last word counts.
 func (w *world) set(f *plan.Fault, on bool) {
-	rate, amount := f.Rate, f.Amount
+	rate := f.Rate
 	if !on {
-		rate, amount = 0, 0
+		rate = 0
 	}
 	device, what, _ := strings.Cut(f.Kind, "-")
 	switch device {
@@ -79,7 +96,6 @@ func (w *world) set(f *plan.Fault, on bool) {
 	default:
 		w.setLinks(f, on, rate)
 	}
-	_ = amount
 }
 
 func setDisk(d *disk.Faults, what string, rate int64, f *plan.Fault, on bool) {
@@ -145,6 +161,7 @@ func (w *world) setLinks(f *plan.Fault, on bool, rate int64) {
 // heal ends every fault, and sees that the broker is up.
 func (w *world) heal() {
 	w.healed = true
+	w.store.OnPut = nil
 	w.queue.Note(event.KindFault, brokerID, 0, 0, 0)
 	w.wal.Faults, w.meta.Faults, w.store.Faults = disk.Faults{}, disk.Faults{}, store.Faults{}
 	for client := range 64 {

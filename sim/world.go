@@ -214,9 +214,17 @@ func (w *world) checkLeaks() {
 
 // run goes on until done, at most for limit; false if it took longer.
 func (w *world) run(limit time.Duration, done func() bool) bool {
-	w.queue.RunUntil(w.queue.Now().Add(limit), func() bool { return w.violated() || done() })
+	w.queue.RunUntil(w.queue.Now().Add(limit), func() bool {
+		if w.queue.Fired() > eventsMax && !w.violated() {
+			w.violate(checker.Violation{Invariant: "I11", Text: fmt.Sprintf("%d events and no end: something spins", w.queue.Fired())})
+		}
+		return w.violated() || done()
+	})
 	return done()
 }
+
+// eventsMax ends a run that spins in place.
+const eventsMax = 50_000_000
 
 func never() bool { return false }
 

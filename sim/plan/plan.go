@@ -84,6 +84,7 @@ type Workload struct {
 // Fault is one fault and its time; At counts from the start of the workloads.
 //
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
+//	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
 //	pause                the loop stands still for For
 //	clock-step           the wall clock jumps by Amount
 //	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
@@ -101,7 +102,7 @@ type Fault struct {
 
 // Kinds of faults, in the order in which the swarm draws them.
 var FaultKinds = []string{
-	"crash", "kill", "stop", "pause", "clock-step",
+	"crash", "kill", "stop", "crash-put", "kill-put", "pause", "clock-step",
 	"wal-slow", "wal-stall", "wal-full", "wal-read-error", "wal-write-error", "wal-sync-error",
 	"meta-slow", "meta-stall", "meta-full", "meta-read-error", "meta-write-error", "meta-sync-error",
 	"store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-slow",

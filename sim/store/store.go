@@ -54,6 +54,8 @@ type Faults struct {
 // Store is a bucket. It outlives every node.
 type Store struct {
 	Faults Faults
+	// OnPut, if set, runs when a PUT has taken effect and nobody knows of it yet.
+	OnPut func(key string)
 	// Injected counts faults that took effect; Puts, Gets, Deletes and Lists requests.
 	Injected                   int
 	Puts, Gets, Deletes, Lists int64
@@ -321,6 +323,9 @@ func (r *request) effect(s *Store) {
 		}
 		if !exists {
 			s.insert(e.Key, slices.Concat(e.Body...))
+			if s.OnPut != nil {
+				s.OnPut(e.Key)
+			}
 		}
 		s.queue.Note(event.KindStore, r.view.box.Machine, 1, event.SumString(e.Key), uint64(r.fate))
 	case *env.DeleteObject:
