@@ -388,6 +388,8 @@ func (b *fakeBroker) list(q *kmsg.ListOffsetsRequest) kmsg.Response {
 			got.Partition = p.Partition
 			if k := b.topic(t.Topic, [16]byte{}); k == nil {
 				got.ErrorCode = 3
+			} else if p.Timestamp >= 0 {
+				got.Offset, got.Timestamp = k.parts[p.Partition].find(p.Timestamp)
 			} else if p.Timestamp == -1 {
 				got.Offset = k.parts[p.Partition].high
 			} else {
@@ -398,6 +400,15 @@ func (b *fakeBroker) list(q *kmsg.ListOffsetsRequest) kmsg.Response {
 		v.Topics = append(v.Topics, topic)
 	}
 	return v
+}
+
+func (p *fakePart) find(timestamp int64) (offset, found int64) {
+	for i, batch := range p.batches {
+		if at := int64(binary.BigEndian.Uint64(batch[35:])); at >= timestamp && p.bases[i] >= p.start && p.bases[i] < p.high {
+			return p.bases[i], at
+		}
+	}
+	return -1, -1
 }
 
 func (b *fakeBroker) trim(q *kmsg.DeleteRecordsRequest) kmsg.Response {

@@ -1,11 +1,14 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"weir/core/config"
 	"weir/core/env"
+	"weir/core/telemetry"
 	"weir/sim/machine"
 	"weir/sim/plan"
 )
@@ -18,10 +21,13 @@ func (w *world) audit() {}
 
 // invariantOf names the invariant that a panic of the core broke.
 func invariantOf(value any) string {
-	if s, ok := value.(string); ok && len(s) > 4 && s[:4] == "sim:" {
+	var broken *telemetry.InvariantViolation
+	if err, ok := value.(error); ok && errors.As(err, &broken) {
+		return fmt.Sprintf("I%d", broken.Number)
+	}
+	if text, ok := value.(string); ok && strings.HasPrefix(text, "sim:") {
 		return "contract"
 	}
-	_ = fmt.Sprint()
 	return "panic"
 }
 

@@ -34,6 +34,10 @@ func (s *story) read(from, high int64, batches ...Batch) *Read {
 	return &s.Reads[len(s.Reads)-1]
 }
 
+func (s *story) look(timestamp, offset, found int64) {
+	s.Lookups = append(s.Lookups, Lookup{Call: s.stamp(), Return: s.stamp(), Timestamp: timestamp, Offset: offset, Found: found})
+}
+
 func (s *story) drain(start, end int64, batches ...Batch) {
 	call := s.stamp()
 	s.AddRead(Read{From: start, HighWatermark: end, LogStart: -1, Drain: int32(len(s.Drains) + 1), Call: s.stamp(), Return: s.stamp()}, batches)
@@ -215,6 +219,26 @@ func TestPlantedHistories(t *testing.T) {
 		{"out of range though there", "I1", false, func(s *story) {
 			s.append(2, 0)
 			s.read(0, unknown).OutOfRange = true
+		}},
+		{"good: timestamps looked up", "", false, func(s *story) {
+			s.append(2, 0).Timestamp = 5
+			s.append(1, 2).Timestamp = 9
+			s.look(4, 0, 5)
+			s.look(6, 2, 9)
+			s.look(10, -1, -1)
+		}},
+		{"a lookup that leads past", "lookup", false, func(s *story) {
+			s.append(1, 0).Timestamp = 5
+			s.append(1, 1).Timestamp = 9
+			s.look(4, 1, 9)
+		}},
+		{"a lookup that finds nothing", "lookup", false, func(s *story) {
+			s.append(1, 0).Timestamp = 5
+			s.look(4, -1, -1)
+		}},
+		{"a lookup that leads too low", "lookup", false, func(s *story) {
+			s.append(1, 0).Timestamp = 5
+			s.look(6, 0, 5)
 		}},
 		{"a drain cut short", "I1", true, func(s *story) {
 			s.append(1, 0)

@@ -28,6 +28,8 @@ type Append struct {
 	Call     int64
 	Return   int64 // when the answer came; without one, no bound
 	Base     int64 // offset acknowledged; -1 unknown
+	// Timestamp is that of all its records.
+	Timestamp int64
 }
 
 // Batch is one batch that a read returned.
@@ -56,6 +58,14 @@ type Bound struct {
 	Offset       int64
 }
 
+// Lookup is an answer to ListOffsets for a timestamp.
+type Lookup struct {
+	Call, Return int64
+	Timestamp    int64
+	Offset       int64 // -1: no record is as late as that
+	Found        int64 // timestamp of what was found
+}
+
 // Trim is a DeleteRecords.
 type Trim struct {
 	Outcome      Outcome
@@ -78,6 +88,7 @@ type Partition struct {
 	Appends  []Append
 	Reads    []Read
 	Bounds   []Bound
+	Lookups  []Lookup
 	Trims    []Trim
 	Drains   []Drain
 
@@ -102,7 +113,7 @@ func (p *Partition) Foreign(format string, args ...any) {
 
 // Operations counts what was recorded.
 func (p *Partition) Operations() int {
-	return len(p.Appends) + len(p.Reads) + len(p.Bounds) + len(p.Trims)
+	return len(p.Appends) + len(p.Reads) + len(p.Bounds) + len(p.Lookups) + len(p.Trims)
 }
 
 // Violation is a broken promise.

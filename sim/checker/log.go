@@ -42,6 +42,7 @@ func CheckLog(p *Partition) []Violation {
 	l.checkRealTime()
 	l.checkWatermarks()
 	l.checkTrims()
+	l.checkLookups()
 	l.checkSessions()
 	l.checkDrains()
 	return l.found
@@ -299,6 +300,33 @@ func (l *log) checkTrims() {
 		if ceiling := l.trimCeiling(q.back); q.offset > ceiling {
 			l.violate("I1", "log start %d by %s, but no trim asked for more than %d", q.offset, q.what, ceiling)
 			return
+		}
+	}
+}
+
+// checkLookups: a timestamp leads to the first record that is as late, as far as the
+// log was known when it was asked for.
+func (l *log) checkLookups() {
+	for i := range l.Lookups {
+		q := &l.Lookups[i]
+		floor := l.trimCeiling(q.Return)
+		if l.Trimming {
+			floor = math.MaxInt64 // how far the broker trimmed is not known
+		}
+		for _, p := range l.placed {
+			a := &l.Appends[p.id]
+			end := p.base + int64(a.Records)
+			inside := q.Offset >= p.base && q.Offset < end
+			switch {
+			case inside && (a.Timestamp < q.Timestamp || a.Timestamp != q.Found):
+				l.violate("lookup", "timestamp %d led to offset %d with timestamp %d (answer %d)", q.Timestamp, q.Offset, a.Timestamp, q.Found)
+			case p.base >= floor && (q.Offset < 0 || p.base < q.Offset) && !inside && a.Timestamp >= q.Timestamp && l.seen[p.id] < q.Call:
+				l.violate("lookup", "timestamp %d led to offset %d, past %s at %d with timestamp %d", q.Timestamp, q.Offset, l.describe(p.id), p.base, a.Timestamp)
+				return
+			}
+			if q.Offset >= 0 && p.base > q.Offset {
+				break
+			}
 		}
 	}
 }

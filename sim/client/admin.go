@@ -142,7 +142,7 @@ func (h *Churn) write() {
 	part := h.topic.Partitions[h.left%len(h.topic.Partitions)]
 	id := len(part.History.Appends)
 	spec := batchSpec{tag: part.tag, id: int32(id), records: int32(h.draws.Between(1, 5)), valueSize: 40, producer: -1, epoch: -1, sequence: -1, timestamp: h.wallMillis()}
-	part.History.Appends = append(part.History.Appends, checker.Append{Client: int32(h.client), Records: spec.records, Call: h.Stamp(), Return: 1<<63 - 1, Base: -1})
+	part.History.Appends = append(part.History.Appends, checker.Append{Client: int32(h.client), Records: spec.records, Call: h.Stamp(), Return: 1<<63 - 1, Base: -1, Timestamp: spec.timestamp})
 	r := kmsg.NewPtrProduceRequest()
 	r.Acks, r.TimeoutMillis = -1, 3000
 	addProduce(r, part, appendBatch(nil, &spec))

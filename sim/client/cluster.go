@@ -73,8 +73,11 @@ func (c *Cluster) Stamp() int64 {
 	return c.stamp
 }
 
+// startMillis is the clients' clock at the start.
+const startMillis = 1_790_000_000_000
+
 // wallMillis is the clients' clock.
-func (c *Cluster) wallMillis() int64 { return 1_790_000_000_000 + int64(c.Queue.Now())/1e6 }
+func (c *Cluster) wallMillis() int64 { return startMillis + int64(c.Queue.Now())/1e6 }
 
 func (c *Cluster) fail(invariant, format string, args ...any) {
 	c.Fail(checker.Violation{Invariant: invariant, Text: fmt.Sprintf(format, args...)})

@@ -96,6 +96,10 @@ func (k *Consumer) step() {
 	}
 	if k.draws.PerMille(k.options.Ask) {
 		p := k.parts[k.draws.Below(int64(len(k.parts)))]
+		if k.draws.PerMille(300) {
+			k.lookUp(p, k.draws.Between(startMillis, k.wallMillis()))
+			return
+		}
 		k.list(p, -1-k.draws.Below(2))
 		return
 	}
@@ -118,7 +122,7 @@ func (k *Consumer) next() {
 // list asks for a partition's latest (-1) or earliest (-2) offset.
 func (k *Consumer) list(p *consumerPart, timestamp int64) {
 	call := k.Stamp()
-	k.listOffset(p.Partition, timestamp, func(offset int64, code int16) {
+	k.listOffset(p.Partition, timestamp, func(offset, _ int64, code int16) {
 		if code == 0 {
 			p.History.Bounds = append(p.History.Bounds, checker.Bound{Latest: timestamp == -1, Call: call, Return: k.Stamp(), Offset: offset})
 			if timestamp == -1 {
@@ -134,7 +138,20 @@ func (k *Consumer) list(p *consumerPart, timestamp int64) {
 	})
 }
 
-func (s *session) listOffset(p *Partition, timestamp int64, done func(offset int64, code int16)) {
+// lookUp asks for the first offset as late as a timestamp.
+func (k *Consumer) lookUp(p *consumerPart, timestamp int64) {
+	call := k.Stamp()
+	k.listOffset(p.Partition, timestamp, func(offset, found int64, code int16) {
+		if code != 0 {
+			k.after(50*time.Millisecond, k.step)
+			return
+		}
+		p.History.Lookups = append(p.History.Lookups, checker.Lookup{Call: call, Return: k.Stamp(), Timestamp: timestamp, Offset: offset, Found: found})
+		k.next()
+	})
+}
+
+func (s *session) listOffset(p *Partition, timestamp int64, done func(offset, found int64, code int16)) {
 	r := kmsg.NewPtrListOffsetsRequest()
 	r.ReplicaID = -1
 	part := kmsg.NewListOffsetsRequestTopicPartition()
@@ -152,7 +169,7 @@ func (s *session) listOffset(p *Partition, timestamp int64, done func(offset int
 			return
 		}
 		got := &v.Topics[0].Partitions[0]
-		done(got.Offset, got.ErrorCode)
+		done(got.Offset, got.Timestamp, got.ErrorCode)
 	})
 }
 

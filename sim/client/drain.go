@@ -81,7 +81,7 @@ func (d *Drainer) step() {
 
 func (d *Drainer) bound(p *drainPart, timestamp int64) {
 	call := d.Stamp()
-	d.listOffset(p.Partition, timestamp, func(offset int64, code int16) {
+	d.listOffset(p.Partition, timestamp, func(offset, _ int64, code int16) {
 		if code != 0 {
 			d.after(100*time.Millisecond, d.step)
 			return

@@ -283,7 +283,7 @@ func (p *Producer) prepare(part *producerPart, b *batch) {
 		p.Resends++
 	}
 	if !b.ever {
-		a := checker.Append{Client: int32(p.client), Records: b.spec.records, Call: p.Stamp(), Return: math.MaxInt64, Base: -1}
+		a := checker.Append{Client: int32(p.client), Records: b.spec.records, Call: p.Stamp(), Return: math.MaxInt64, Base: -1, Timestamp: b.spec.timestamp}
 		if p.options.Idempotent {
 			a.Session, a.Sequence = part.session, part.ordinal
 			b.spec.producer, b.spec.epoch, b.spec.sequence = p.producerID, p.epoch, part.sequence
