@@ -39,10 +39,13 @@ type Controller interface {
 
 // Options are what a Broker needs. All are required.
 type Options struct {
-	Loop       *task.Loop
-	Env        env.Env
-	Telemetry  *telemetry.Registry
-	Config     *config.Broker
+	Loop      *task.Loop
+	Env       env.Env
+	Telemetry *telemetry.Registry
+	// Config is what the broker goes by; it may change in place.
+	Config *config.Broker
+	// Settings judges and lists configurations: in production, Config is its Broker.
+	Settings   *config.Settings
 	Image      Image
 	Controller Controller
 	Partitions *partition.Manager
@@ -50,11 +53,11 @@ type Options struct {
 
 // Broker answers Kafka requests. It is called on the loop only.
 type Broker struct {
-	options    Options
 	loop       *task.Loop
 	net        env.Network
 	telemetry  *telemetry.Registry
 	config     *config.Broker
+	settings   *config.Settings
 	image      Image
 	controller Controller
 	partitions *partition.Manager
@@ -69,8 +72,8 @@ type Broker struct {
 // New returns a broker that answers on every listener it is made the handler of.
 func New(o Options) *Broker {
 	b := &Broker{
-		options: o, loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
-		config: o.Config, image: o.Image, controller: o.Controller, partitions: o.Partitions,
+		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
+		config: o.Config, settings: o.Settings, image: o.Image, controller: o.Controller, partitions: o.Partitions,
 		byID: make(map[env.ConnID]*conn),
 	}
 	b.data = &dataPlane{

@@ -163,7 +163,7 @@ func (c *conn) startNext() bool {
 	}
 	body := r.Body
 	r.Body = nil
-	r.api.handle(c.broker, r, body)
+	c.broker.handle(r, body)
 	return true
 }
 

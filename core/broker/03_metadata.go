@@ -1,0 +1,210 @@
+package broker
+
+import (
+	"time"
+
+	"weir/core/controller"
+	"weir/core/metadata"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	metadataTopicIDs       = 10 // ids in the answer
+	metadataTopicIDRequest = 12 // ids in the request
+	// autoCreateWaitMax bounds how long an answer waits for topics to be made. The
+	// client asks again anyway.
+	autoCreateWaitMax = 5 * time.Second
+)
+
+// describing is a Metadata request under way.
+type describing struct {
+	broker   *Broker
+	exchange exchange
+	request  *kmsg.MetadataRequest
+	response *kmsg.MetadataResponse
+	// failed has what became of topics that should have been made, by index of topics.
+	failed []controller.TopicResult
+}
+
+// metadata describes brokers and topics, and makes topics that are asked for and
+// not there, if client and configuration allow it.
+func (b *Broker) metadata(x exchange, r *kmsg.MetadataRequest) {
+	x.releaseFrame()
+	d := &describing{broker: b, exchange: x, request: r, response: r.ResponseKind().(*kmsg.MetadataResponse)}
+	missing := d.missing()
+	if len(missing) == 0 {
+		d.answer()
+		return
+	}
+	w := b.newWait(x, d.answer)
+	w.add()
+	b.controller.CreateTopics(missing, false, func(results []controller.TopicResult) {
+		d.failed = results
+		w.done()
+	})
+	w.ready(autoCreateWaitMax)
+}
+
+// allTopics reports whether the request is for every topic: null, but in version 0
+// none.
+func (d *describing) allTopics() bool {
+	if d.request.Version == 0 {
+		return len(d.request.Topics) == 0
+	}
+	return d.request.Topics == nil
+}
+
+// missing lists the topics to be made.
+func (d *describing) missing() (missing []controller.NewTopic) {
+	b, r := d.broker, d.request
+	if !b.config.AutoCreateTopics || (r.Version >= 4 && !r.AllowAutoTopicCreation) || d.allTopics() {
+		return nil
+	}
+	seen := make(map[string]bool)
+	for i := range r.Topics {
+		name := r.Topics[i].Topic
+		if name == nil || !isZero(r.Topics[i].TopicID) || seen[*name] || isInternal(*name) || !validTopicName(*name) {
+			continue
+		}
+		seen[*name] = true
+		if _, ok := b.image.Topic(*name); !ok {
+			missing = append(missing, controller.NewTopic{Name: *name, Partitions: -1, ReplicationFactor: -1})
+		}
+	}
+	return missing
+}
+
+func (d *describing) answer() {
+	b, out := d.broker, d.response
+	out.ControllerID = b.controllerID()
+	if id := b.image.ClusterID(); id != "" {
+		out.ClusterID = &id
+	}
+	if d.request.IncludeClusterAuthorizedOperations {
+		out.AuthorizedOperations = clusterOperations
+	}
+	for _, r := range b.image.Brokers() {
+		if e, ok := endpoint(r, d.exchange.listener()); ok && !r.Fenced {
+			out.Brokers = append(out.Brokers, kmsg.MetadataResponseBroker{NodeID: int32(r.ID), Host: e.Host, Port: e.Port, Rack: rackOf(r)})
+		}
+	}
+	if d.allTopics() {
+		topics := b.image.Topics()
+		out.Topics = make([]kmsg.MetadataResponseTopic, 0, len(topics))
+		for _, t := range topics {
+			d.add(t)
+		}
+	} else {
+		d.answerAsked()
+	}
+	d.exchange.replyMessage(out)
+}
+
+// answerAsked describes each topic asked for once, as Kafka does.
+func (d *describing) answerAsked() {
+	type asked struct {
+		name string
+		id   [16]byte
+	}
+	topics := d.request.Topics
+	d.response.Topics = make([]kmsg.MetadataResponseTopic, 0, len(topics))
+	seen := make(map[asked]bool, len(topics))
+	for i := range topics {
+		key := asked{id: topics[i].TopicID}
+		if topics[i].Topic != nil {
+			key.name = *topics[i].Topic
+		}
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		d.answerOne(&topics[i])
+	}
+}
+
+func (d *describing) answerOne(q *kmsg.MetadataRequestTopic) {
+	byID := !isZero(q.TopicID)
+	if d.request.Version < metadataTopicIDRequest && (byID || q.Topic == nil) || (!byID && q.Topic == nil) {
+		d.fail(kmsg.StringPtr(""), q.TopicID, codeInvalidRequest)
+		return
+	}
+	if byID {
+		if t, ok := d.broker.image.TopicByID(q.TopicID); ok {
+			d.add(t)
+		} else {
+			d.fail(nil, q.TopicID, codeUnknownTopicID)
+		}
+		return
+	}
+	if t, ok := d.broker.image.Topic(*q.Topic); ok {
+		d.add(t)
+		return
+	}
+	d.fail(q.Topic, q.TopicID, d.whyMissing(*q.Topic))
+}
+
+// whyMissing is the code for a topic that is not there.
+func (d *describing) whyMissing(name string) int16 {
+	if !validTopicName(name) {
+		return codeInvalidTopic
+	}
+	for i := range d.failed {
+		if d.failed[i].Name != name {
+			continue
+		}
+		if code, _ := refusal(d.failed[i].Err); code == codeInvalidTopic || code == codePolicyViolation {
+			return code
+		}
+	}
+	return codeUnknownTopicOrPartition
+}
+
+func (d *describing) fail(name *string, id [16]byte, code int16) {
+	t := kmsg.NewMetadataResponseTopic()
+	t.Topic, t.TopicID, t.ErrorCode = name, id, code
+	d.response.Topics = append(d.response.Topics, t)
+}
+
+func (d *describing) add(t *metadata.Topic) {
+	out := kmsg.NewMetadataResponseTopic()
+	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, isInternal(t.Name)
+	if d.request.IncludeTopicAuthorizedOperations {
+		out.AuthorizedOperations = topicOperations
+	}
+	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
+	replicas := make([]int32, len(t.Partitions)) // one slice for all
+	for i := range t.Partitions {
+		p, q := &t.Partitions[i], &out.Partitions[i]
+		q.Default()
+		replicas[i] = int32(p.Leader)
+		s := d.broker.stateOf(p, d.exchange.listener())
+		q.Partition, q.LeaderEpoch, q.Leader, q.ErrorCode = p.Index, p.LeaderEpoch, s.leader, s.code
+		q.Replicas = replicas[i : i+1 : i+1]
+		if s.leader >= 0 {
+			q.ISR = q.Replicas
+		} else {
+			q.OfflineReplicas = q.Replicas
+		}
+	}
+	d.response.Topics = append(d.response.Topics, out)
+}
+
+// leadership is what clients are told of a partition's leader.
+type leadership struct {
+	leader int32 // -1: none
+	code   int16
+}
+
+// stateOf says who leads a partition. A leader that is fenced or not reachable by
+// the client's listener is none.
+func (b *Broker) stateOf(p *metadata.Partition, listener string) leadership {
+	leader, ok := b.image.Broker(p.Leader)
+	if !ok || leader.Fenced {
+		return leadership{-1, codeLeaderNotAvailable}
+	}
+	if _, ok := endpoint(leader, listener); !ok {
+		return leadership{-1, codeListenerNotFound}
+	}
+	return leadership{int32(p.Leader), 0}
+}

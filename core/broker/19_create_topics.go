@@ -1,0 +1,154 @@
+package broker
+
+import (
+	"weir/core/config"
+	"weir/core/controller"
+	"weir/core/metadata"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// newPartitionsMax bounds the partitions that one request makes, as in Kafka.
+const newPartitionsMax = 10_000
+
+// createTopics makes topics. Each is judged alone; what passes goes to the
+// controller together.
+func (b *Broker) createTopics(x exchange, r *kmsg.CreateTopicsRequest) {
+	x.releaseFrame()
+	out := r.ResponseKind().(*kmsg.CreateTopicsResponse)
+	accepted, places := b.judgeNewTopics(r, out)
+	w := b.newWait(x, func() { x.replyMessage(out) })
+	if len(accepted) > 0 {
+		for _, i := range places {
+			out.Topics[i].ErrorCode = codeRequestTimedOut
+		}
+		w.add()
+		b.controller.CreateTopics(accepted, r.ValidateOnly, func(results []controller.TopicResult) {
+			if w.ended {
+				return
+			}
+			for i := range results {
+				b.describeNew(&out.Topics[places[i]], r, &accepted[i], &results[i])
+			}
+			w.done()
+		})
+	}
+	w.ready(millisOf(r.TimeoutMillis))
+}
+
+// judgeNewTopics fills the answer with a place for each name, and returns what may
+// be asked of the controller with its places.
+func (b *Broker) judgeNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTopicsResponse) (accepted []controller.NewTopic, places []int) {
+	times := make(map[string]int, len(r.Topics))
+	for i := range r.Topics {
+		times[r.Topics[i].Topic]++
+	}
+	partitions := 0
+	for i := range r.Topics {
+		q := &r.Topics[i]
+		if times[q.Topic] < 0 {
+			continue // answered already
+		}
+		t := kmsg.NewCreateTopicsResponseTopic()
+		t.Topic = q.Topic
+		n, err := b.newTopic(r.Version, q)
+		if times[q.Topic] > 1 {
+			err = &controller.Error{Code: codeInvalidRequest, Message: "Duplicate topic name."}
+		}
+		times[q.Topic] = -1
+		if err == nil {
+			if partitions += max(int(n.Partitions), len(n.Assignment), 1); partitions > newPartitionsMax {
+				err = &controller.Error{Code: codePolicyViolation, Message: "Excessively large number of partitions per request."}
+			}
+		}
+		if t.ErrorCode, t.ErrorMessage = refusal(err); err == nil {
+			accepted, places = append(accepted, n), append(places, len(out.Topics))
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return accepted, places
+}
+
+// newTopic checks what can be checked without the controller.
+func (b *Broker) newTopic(version int16, q *kmsg.CreateTopicsRequestTopic) (controller.NewTopic, error) {
+	n := controller.NewTopic{Name: q.Topic, Partitions: q.NumPartitions, ReplicationFactor: q.ReplicationFactor}
+	if !validTopicName(q.Topic) {
+		return n, &controller.Error{Code: codeInvalidTopic, Message: "Topic name is invalid: it must be 1 to 249 letters, digits, '.', '_' or '-', and not '.' or '..'"}
+	}
+	if len(q.ReplicaAssignment) > 0 {
+		if q.NumPartitions != -1 || q.ReplicationFactor != -1 {
+			return n, &controller.Error{Code: codeInvalidRequest, Message: "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time."}
+		}
+		var err error
+		if n.Assignment, err = assignmentOf(q.ReplicaAssignment); err != nil {
+			return n, err
+		}
+	} else if version < 4 && (q.NumPartitions == -1 || q.ReplicationFactor == -1) {
+		return n, &controller.Error{Code: codeUnsupportedVersion, Message: "Creating topics with default partitions/replication factor are only supported in CreateTopicRequest version 4+."}
+	}
+	overrides := make([]config.Override, len(q.Configs))
+	for i, c := range q.Configs {
+		if c.Value == nil {
+			return n, &controller.Error{Code: codeInvalidConfig, Message: "Null value not supported for topic configs: " + c.Name}
+		}
+		overrides[i] = config.Override{Key: c.Name, Value: *c.Value}
+	}
+	overrides, err := b.settings.NewTopic(overrides)
+	if err != nil {
+		return n, configRefusal(err)
+	}
+	for _, o := range overrides {
+		n.Configs = append(n.Configs, metadata.Config(o))
+	}
+	return n, nil
+}
+
+// assignmentOf orders a manual assignment by partition: 0 to n-1, each once.
+func assignmentOf(in []kmsg.CreateTopicsRequestTopicReplicaAssignment) ([][]int32, error) {
+	out := make([][]int32, len(in))
+	for _, a := range in {
+		if a.Partition < 0 || int(a.Partition) >= len(in) || out[a.Partition] != nil || len(a.Replicas) == 0 {
+			return nil, &controller.Error{Code: codeInvalidReplicaAssignment, Message: "partitions should be a consecutive 0-based integer sequence, each with replicas"}
+		}
+		out[a.Partition] = a.Replicas
+	}
+	return out, nil
+}
+
+// describeNew answers for one topic as the controller made it, or would.
+func (b *Broker) describeNew(t *kmsg.CreateTopicsResponseTopic, r *kmsg.CreateTopicsRequest, n *controller.NewTopic, result *controller.TopicResult) {
+	t.ErrorCode, t.ErrorMessage = refusal(result.Err)
+	if result.Err != nil {
+		return
+	}
+	t.NumPartitions, t.ReplicationFactor = n.Partitions, n.ReplicationFactor
+	switch {
+	case len(n.Assignment) > 0:
+		t.NumPartitions, t.ReplicationFactor = int32(len(n.Assignment)), int16(len(n.Assignment[0]))
+	default:
+		if t.NumPartitions < 0 {
+			t.NumPartitions = b.config.NumPartitions
+		}
+		if t.ReplicationFactor < 0 {
+			t.ReplicationFactor = b.config.DefaultReplicationFactor
+		}
+	}
+	overrides := n.Configs
+	if result.Topic != nil {
+		t.NumPartitions, overrides = int32(len(result.Topic.Partitions)), result.Topic.Configs
+		if !r.ValidateOnly {
+			t.TopicID = result.Topic.ID
+		}
+	}
+	if r.Version < 5 {
+		return
+	}
+	entries := b.settings.DescribeTopic(config.Overrides(overrides))
+	t.Configs = make([]kmsg.CreateTopicsResponseTopicConfig, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		t.Configs[i] = kmsg.CreateTopicsResponseTopicConfig{
+			Name: e.Key, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive(),
+		}
+	}
+}

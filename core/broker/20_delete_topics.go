@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"weir/core/controller"
+	"weir/core/metadata"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const deleteTopicsByID = 6
+
+// deleteTopics deletes topics by name or id.
+func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
+	x.releaseFrame()
+	out := r.ResponseKind().(*kmsg.DeleteTopicsResponse)
+	asked := r.Topics
+	if r.Version < deleteTopicsByID {
+		asked = make([]kmsg.DeleteTopicsRequestTopic, len(r.TopicNames))
+		for i := range r.TopicNames {
+			asked[i].Topic = &r.TopicNames[i]
+		}
+	}
+	ids, places := b.judgeDeletions(r.Version, asked, out)
+	w := b.newWait(x, func() { x.replyMessage(out) })
+	if len(ids) > 0 {
+		for _, i := range places {
+			out.Topics[i].ErrorCode = codeRequestTimedOut
+		}
+		w.add()
+		b.controller.DeleteTopics(ids, func(results []controller.TopicResult) {
+			if w.ended {
+				return
+			}
+			for i := range results {
+				t := &out.Topics[places[i]]
+				t.ErrorCode, t.ErrorMessage = refusal(results[i].Err)
+			}
+			w.done()
+		})
+	}
+	w.ready(millisOf(r.TimeoutMillis))
+}
+
+// judgeDeletions fills the answer and returns the ids to delete with their places.
+func (b *Broker) judgeDeletions(version int16, asked []kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponse) (ids []metadata.TopicID, places []int) {
+	out.Topics = make([]kmsg.DeleteTopicsResponseTopic, len(asked))
+	seen := make(map[metadata.TopicID]int, len(asked))
+	for i := range asked {
+		t := &out.Topics[i]
+		t.Topic, t.TopicID = asked[i].Topic, asked[i].TopicID
+		topic, err := b.topicToDelete(version, &asked[i])
+		if err == nil {
+			t.Topic, t.TopicID = kmsg.StringPtr(topic.Name), topic.ID
+			seen[topic.ID]++
+		}
+		t.ErrorCode, t.ErrorMessage = refusal(err)
+	}
+	for i := range out.Topics {
+		t := &out.Topics[i]
+		switch {
+		case t.ErrorCode != 0:
+		case seen[t.TopicID] > 1:
+			t.ErrorCode, t.ErrorMessage = codeInvalidRequest, kmsg.StringPtr("Duplicate topic name or id.")
+		default:
+			ids, places = append(ids, t.TopicID), append(places, i)
+		}
+	}
+	return ids, places
+}
+
+func (b *Broker) topicToDelete(version int16, q *kmsg.DeleteTopicsRequestTopic) (*metadata.Topic, error) {
+	byID := !isZero(q.TopicID)
+	if !b.config.DeleteTopics {
+		if version < 3 {
+			return nil, &controller.Error{Code: codeInvalidRequest, Message: "Topic deletion is disabled."}
+		}
+		return nil, &controller.Error{Code: codeTopicDeletionDisabled, Message: "Topic deletion is disabled."}
+	}
+	if byID == (q.Topic != nil) {
+		return nil, &controller.Error{Code: codeInvalidRequest, Message: "Exactly one of topic name and topic id must be set."}
+	}
+	if byID {
+		if t, ok := b.image.TopicByID(q.TopicID); ok {
+			return t, nil
+		}
+		return nil, &controller.Error{Code: codeUnknownTopicID, Message: "This server does not host this topic ID."}
+	}
+	if t, ok := b.image.Topic(*q.Topic); ok {
+		return t, nil
+	}
+	return nil, &controller.Error{Code: codeUnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+}

@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+
+	"weir/core/config"
+	"weir/core/controller"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// resource names what a request about configurations is for.
+type resource struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+// describeConfigs lists the keys of topics and brokers with their values and where
+// those come from.
+func (b *Broker) describeConfigs(x exchange, r *kmsg.DescribeConfigsRequest) {
+	x.releaseFrame()
+	out := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+	out.Resources = make([]kmsg.DescribeConfigsResponseResource, len(r.Resources))
+	seen := make(map[resource]bool, len(r.Resources))
+	for i := range r.Resources {
+		q, t := &r.Resources[i], &out.Resources[i]
+		t.ResourceType, t.ResourceName = q.ResourceType, q.ResourceName
+		key := resource{q.ResourceType, q.ResourceName}
+		entries, err := b.entriesOf(key)
+		if seen[key] {
+			// A few bytes asked again and again must not cost a full answer each.
+			entries, err = nil, &controller.Error{Code: codeInvalidRequest, Message: "Duplicate resource in request."}
+		}
+		seen[key] = true
+		t.ErrorCode, t.ErrorMessage = refusal(err)
+		for j := range entries {
+			// Null and the empty list both ask for all.
+			if len(q.ConfigNames) == 0 || slices.Contains(q.ConfigNames, entries[j].Key) {
+				t.Configs = append(t.Configs, describedEntry(&entries[j], r))
+			}
+		}
+	}
+	x.replyMessage(out)
+}
+
+// entriesOf lists what is known of a resource.
+func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
+	switch r.kind {
+	case kmsg.ConfigResourceTypeTopic:
+		if !validTopicName(r.name) {
+			return nil, &controller.Error{Code: codeInvalidTopic, Message: "Topic name is invalid."}
+		}
+		t, ok := b.image.Topic(r.name)
+		if !ok {
+			return nil, &controller.Error{Code: codeUnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+		}
+		return b.settings.DescribeTopic(config.Overrides(t.Configs)), nil
+	case kmsg.ConfigResourceTypeBroker:
+		if r.name == "" {
+			return b.settings.DescribeDefaults(), nil
+		}
+		if _, err := b.brokerOf(r.name); err != nil {
+			return nil, err
+		}
+		return b.settings.DescribeBroker(), nil
+	}
+	return nil, unsupportedResource(r.kind)
+}
+
+// brokerOf checks that a broker resource names this broker.
+func (b *Broker) brokerOf(name string) (int32, error) {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil {
+		return 0, &controller.Error{Code: codeInvalidRequest, Message: "Broker id must be an integer, but it is: " + name}
+	}
+	if int32(id) != b.config.NodeID {
+		return 0, &controller.Error{Code: codeInvalidRequest, Message: "Unexpected broker id, expected " +
+			strconv.Itoa(int(b.config.NodeID)) + " or empty string, but received " + name}
+	}
+	return int32(id), nil
+}
+
+func unsupportedResource(kind kmsg.ConfigResourceType) error {
+	return &controller.Error{Code: codeInvalidRequest, Message: "Unsupported resource type: " + strconv.Itoa(int(kind))}
+}
+
+func describedEntry(e *config.Entry, r *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
+	out := kmsg.DescribeConfigsResponseResourceConfig{
+		Name: e.Key, Value: e.Value, ReadOnly: e.ReadOnly, Source: kmsg.ConfigSource(e.Source),
+		IsDefault: e.Source == config.Default, IsSensitive: e.Sensitive(), ConfigType: kmsg.ConfigType(e.Type),
+	}
+	if r.IncludeSynonyms {
+		out.ConfigSynonyms = make([]kmsg.DescribeConfigsResponseResourceConfigConfigSynonym, len(e.Chain))
+		for i, link := range e.Chain {
+			out.ConfigSynonyms[i] = kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{
+				Name: link.Key, Value: link.Value, Source: kmsg.ConfigSource(link.Source),
+			}
+		}
+	}
+	if r.IncludeDocumentation {
+		out.Documentation = &e.Doc
+	}
+	return out
+}
+
+// configRefusal gives an error of config its Kafka code.
+func configRefusal(err error) error {
+	switch {
+	case errors.Is(err, config.ErrInvalidConfig):
+		return &controller.Error{Code: codeInvalidConfig, Message: err.Error()}
+	case errors.Is(err, config.ErrInvalidOp):
+		return &controller.Error{Code: codeInvalidRequest, Message: err.Error()}
+	}
+	return err
+}

@@ -1,0 +1,169 @@
+package broker
+
+import (
+	"weir/core/config"
+	"weir/core/controller"
+	"weir/core/metadata"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// allBrokers is the id under which the image keeps what is set for all brokers.
+const allBrokers metadata.BrokerID = -1
+
+// BrokerConfigAlterer is what a Controller is besides, if it can change the
+// configuration of brokers while they run. ID -1 means all brokers.
+type BrokerConfigAlterer interface {
+	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
+}
+
+// alterConfigs replaces all that is set on each resource: what the request does not
+// name is removed.
+func (b *Broker) alterConfigs(x exchange, r *kmsg.AlterConfigsRequest) {
+	x.releaseFrame()
+	a := b.newAltering(len(r.Resources), true, r.ValidateOnly)
+	for i := range r.Resources {
+		q := &r.Resources[i]
+		ops, err := []controller.ConfigOp(nil), error(nil)
+		for _, c := range q.Configs {
+			if c.Value == nil {
+				err = nullValue(c.Name)
+				break
+			}
+			ops = append(ops, controller.ConfigOp{Key: c.Name, Op: config.OpSet, Value: *c.Value})
+		}
+		a.add(resource{q.ResourceType, q.ResourceName}, ops, err)
+	}
+	out := r.ResponseKind().(*kmsg.AlterConfigsResponse)
+	a.run(x, func() {
+		out.Resources = make([]kmsg.AlterConfigsResponseResource, len(a.parts))
+		for i := range a.parts {
+			p, t := &a.parts[i], &out.Resources[i]
+			t.ErrorCode, t.ErrorMessage, t.ResourceType, t.ResourceName = p.code, p.message, p.kind, p.name
+		}
+		x.replyMessage(out)
+	})
+}
+
+func nullValue(key string) error {
+	return &controller.Error{Code: codeInvalidRequest, Message: "Null value not supported for : " + key}
+}
+
+// altering is a request that changes configurations, under way: of both kinds.
+type altering struct {
+	broker       *Broker
+	replace      bool
+	validateOnly bool
+	parts        []alteringPart
+	times        map[resource]int
+}
+
+// alteringPart is one resource of the request.
+type alteringPart struct {
+	resource
+	ops     []controller.ConfigOp
+	err     error
+	code    int16
+	message *string
+}
+
+func (b *Broker) newAltering(n int, replace, validateOnly bool) *altering {
+	return &altering{
+		broker: b, replace: replace, validateOnly: validateOnly,
+		parts: make([]alteringPart, 0, n), times: make(map[resource]int, n),
+	}
+}
+
+func (a *altering) add(r resource, ops []controller.ConfigOp, err error) {
+	a.times[r]++
+	a.parts = append(a.parts, alteringPart{resource: r, ops: ops, err: err})
+}
+
+// run changes each resource, and calls answer when all are done. There is no
+// timeout: these requests have none.
+func (a *altering) run(x exchange, answer func()) {
+	open, gone := 1, false
+	x.onGone(func() { gone = true })
+	done := func() {
+		if open--; open == 0 && !gone {
+			answer()
+		}
+	}
+	for i := range a.parts {
+		p := &a.parts[i]
+		if a.times[p.resource] > 1 && p.err == nil {
+			p.err = &controller.Error{Code: codeInvalidRequest, Message: "Error due to duplicate config resource: " + p.name}
+		}
+		open++
+		a.alter(p, func(err error) {
+			p.code, p.message = refusal(err)
+			done()
+		})
+	}
+	done()
+}
+
+// alter judges one resource's change and passes it on.
+func (a *altering) alter(p *alteringPart, done func(error)) {
+	if p.err != nil {
+		done(p.err)
+		return
+	}
+	switch p.kind {
+	case kmsg.ConfigResourceTypeTopic:
+		a.alterTopic(p, done)
+	case kmsg.ConfigResourceTypeBroker:
+		a.alterBroker(p, done)
+	default:
+		done(unsupportedResource(p.kind))
+	}
+}
+
+func (a *altering) alterTopic(p *alteringPart, done func(error)) {
+	b := a.broker
+	if !validTopicName(p.name) {
+		done(&controller.Error{Code: codeInvalidTopic, Message: "Topic name is invalid."})
+		return
+	}
+	t, ok := b.image.Topic(p.name)
+	if !ok {
+		done(&controller.Error{Code: codeUnknownTopicOrPartition, Message: "The topic '" + p.name + "' does not exist."})
+		return
+	}
+	if _, err := b.settings.AlterTopic(config.Overrides(t.Configs), opsOf(p.ops), a.replace); err != nil {
+		done(configRefusal(err))
+		return
+	}
+	b.controller.AlterTopicConfigs(p.name, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+}
+
+func (a *altering) alterBroker(p *alteringPart, done func(error)) {
+	b := a.broker
+	id := allBrokers
+	if p.name != "" {
+		own, err := b.brokerOf(p.name)
+		if err != nil {
+			done(err)
+			return
+		}
+		id = metadata.BrokerID(own)
+	}
+	if _, err := b.settings.AlterBroker(config.Overrides(b.image.BrokerConfigs(id)), opsOf(p.ops), a.replace); err != nil {
+		done(configRefusal(err))
+		return
+	}
+	alterer, ok := b.controller.(BrokerConfigAlterer)
+	if !ok {
+		done(&controller.Error{Code: codeInvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
+		return
+	}
+	alterer.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+}
+
+func opsOf(in []controller.ConfigOp) []config.Op {
+	out := make([]config.Op, len(in))
+	for i, o := range in {
+		out[i] = config.Op(o)
+	}
+	return out
+}

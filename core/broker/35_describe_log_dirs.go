@@ -1,0 +1,58 @@
+package broker
+
+import (
+	"weir/core/partition"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// describeLogDirs says how large the partitions are that this broker leads. There
+// is one directory in the answer: sizes are those of the logs wherever they lie,
+// in the write-ahead log or in the object store, which has no total to tell.
+func (b *Broker) describeLogDirs(x exchange, r *kmsg.DescribeLogDirsRequest) {
+	x.releaseFrame()
+	out := r.ResponseKind().(*kmsg.DescribeLogDirsResponse)
+	sizes := logDirSizes{dir: kmsg.NewDescribeLogDirsResponseDir(), topics: make(map[string]int)}
+	sizes.dir.Dir = b.config.DataDir
+	if r.Topics == nil {
+		for _, p := range b.partitions.Partitions() {
+			sizes.add(p)
+		}
+	} else {
+		sizes.addAsked(b.partitions, r)
+	}
+	out.Dirs = []kmsg.DescribeLogDirsResponseDir{sizes.dir}
+	x.replyMessage(out)
+}
+
+// logDirSizes gathers partitions under their topics.
+type logDirSizes struct {
+	dir    kmsg.DescribeLogDirsResponseDir
+	topics map[string]int // index in dir.Topics
+}
+
+// addAsked adds the partitions asked for, each once; those that are not here are
+// left out, as in Kafka.
+func (s *logDirSizes) addAsked(partitions *partition.Manager, r *kmsg.DescribeLogDirsRequest) {
+	seen := make(map[*partition.Partition]bool)
+	for i := range r.Topics {
+		for _, index := range r.Topics[i].Partitions {
+			p, code := partitions.ByName(r.Topics[i].Topic, index)
+			if code == partition.None && !seen[p] {
+				seen[p] = true
+				s.add(p)
+			}
+		}
+	}
+}
+
+func (s *logDirSizes) add(p *partition.Partition) {
+	i, ok := s.topics[p.Name]
+	if !ok {
+		i = len(s.dir.Topics)
+		s.topics[p.Name] = i
+		s.dir.Topics = append(s.dir.Topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: p.Name})
+	}
+	t := &s.dir.Topics[i]
+	t.Partitions = append(t.Partitions, kmsg.DescribeLogDirsResponseDirTopicPartition{Partition: p.Index, Size: p.Bytes()})
+}

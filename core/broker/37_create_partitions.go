@@ -1,0 +1,63 @@
+package broker
+
+import (
+	"weir/core/controller"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// createPartitions adds partitions to topics, each for itself. Every topic asked
+// for is in the answer, once.
+func (b *Broker) createPartitions(x exchange, r *kmsg.CreatePartitionsRequest) {
+	x.releaseFrame()
+	out := r.ResponseKind().(*kmsg.CreatePartitionsResponse)
+	times := make(map[string]int, len(r.Topics))
+	for i := range r.Topics {
+		times[r.Topics[i].Topic]++
+	}
+	w := b.newWait(x, func() { x.replyMessage(out) })
+	out.Topics = make([]kmsg.CreatePartitionsResponseTopic, 0, len(times)) // never grows: answers point into it
+	for i := range r.Topics {
+		q := &r.Topics[i]
+		if times[q.Topic] < 0 {
+			continue
+		}
+		out.Topics = append(out.Topics, kmsg.CreatePartitionsResponseTopic{Topic: q.Topic})
+		t := &out.Topics[len(out.Topics)-1]
+		if times[q.Topic] > 1 {
+			t.ErrorCode, t.ErrorMessage = codeInvalidRequest, kmsg.StringPtr("Duplicate topic in request.")
+		} else {
+			b.growTopic(w, q, r.ValidateOnly, t)
+		}
+		times[q.Topic] = -1
+	}
+	w.ready(millisOf(r.TimeoutMillis))
+}
+
+func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, validateOnly bool, out *kmsg.CreatePartitionsResponseTopic) {
+	topic, ok := b.image.Topic(q.Topic)
+	var err error
+	switch {
+	case !ok:
+		err = &controller.Error{Code: codeUnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+	case int(q.Count)-len(topic.Partitions) > newPartitionsMax:
+		err = &controller.Error{Code: codePolicyViolation, Message: "Excessively large number of partitions per request."}
+	}
+	if err != nil {
+		out.ErrorCode, out.ErrorMessage = refusal(err)
+		return
+	}
+	var assignment [][]int32
+	for i := range q.Assignment {
+		assignment = append(assignment, q.Assignment[i].Replicas)
+	}
+	out.ErrorCode = codeRequestTimedOut
+	w.add()
+	b.controller.CreatePartitions(q.Topic, q.Count, assignment, validateOnly, func(err error) {
+		if w.ended {
+			return
+		}
+		out.ErrorCode, out.ErrorMessage = refusal(err)
+		w.done()
+	})
+}

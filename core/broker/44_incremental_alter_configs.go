@@ -1,0 +1,39 @@
+package broker
+
+import (
+	"weir/core/config"
+	"weir/core/controller"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// incrementalAlterConfigs changes single keys of resources: set, delete, and append
+// to or subtract from lists.
+func (b *Broker) incrementalAlterConfigs(x exchange, r *kmsg.IncrementalAlterConfigsRequest) {
+	x.releaseFrame()
+	a := b.newAltering(len(r.Resources), false, r.ValidateOnly)
+	for i := range r.Resources {
+		q := &r.Resources[i]
+		ops, err := []controller.ConfigOp(nil), error(nil)
+		for _, c := range q.Configs {
+			op := controller.ConfigOp{Key: c.Name, Op: int8(c.Op)}
+			if c.Value != nil {
+				op.Value = *c.Value
+			} else if op.Op != config.OpDelete {
+				err = nullValue(c.Name)
+				break
+			}
+			ops = append(ops, op)
+		}
+		a.add(resource{q.ResourceType, q.ResourceName}, ops, err)
+	}
+	out := r.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+	a.run(x, func() {
+		out.Resources = make([]kmsg.IncrementalAlterConfigsResponseResource, len(a.parts))
+		for i := range a.parts {
+			p, t := &a.parts[i], &out.Resources[i]
+			t.ErrorCode, t.ErrorMessage, t.ResourceType, t.ResourceName = p.code, p.message, p.kind, p.name
+		}
+		x.replyMessage(out)
+	})
+}

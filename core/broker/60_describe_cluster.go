@@ -1,0 +1,44 @@
+package broker
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// Endpoint types of DescribeCluster.
+const (
+	endpointBrokers     = 1
+	endpointControllers = 2
+)
+
+// describeCluster lists the brokers that clients of the listener can reach.
+func (b *Broker) describeCluster(x exchange, r *kmsg.DescribeClusterRequest) {
+	x.releaseFrame()
+	out := r.ResponseKind().(*kmsg.DescribeClusterResponse)
+	switch {
+	case r.Version == 0 || r.EndpointType == endpointBrokers:
+		b.fillCluster(x.listener(), r, out)
+	case r.EndpointType == endpointControllers:
+		out.ErrorCode = codeMismatchedEndpointType
+		out.ErrorMessage = kmsg.StringPtr("The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
+	default:
+		out.ErrorCode = codeUnsupportedEndpointType
+		out.ErrorMessage = kmsg.StringPtr("Unsupported endpoint type")
+	}
+	x.replyMessage(out)
+}
+
+func (b *Broker) fillCluster(listener string, r *kmsg.DescribeClusterRequest, out *kmsg.DescribeClusterResponse) {
+	out.EndpointType = endpointBrokers
+	out.ClusterID = b.image.ClusterID()
+	out.ControllerID = b.controllerID()
+	if r.IncludeClusterAuthorizedOperations {
+		out.ClusterAuthorizedOperations = clusterOperations
+	}
+	for _, n := range b.image.Brokers() {
+		e, ok := endpoint(n, listener)
+		if !ok || (n.Fenced && !(r.Version >= 2 && r.IncludeFencedBrokers)) {
+			continue
+		}
+		out.Brokers = append(out.Brokers, kmsg.DescribeClusterResponseBroker{
+			NodeID: int32(n.ID), Host: e.Host, Port: e.Port, Rack: rackOf(n), IsFenced: n.Fenced,
+		})
+	}
+}

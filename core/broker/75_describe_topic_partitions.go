@@ -1,0 +1,106 @@
+package broker
+
+import (
+	"slices"
+	"strings"
+
+	"weir/core/metadata"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// describedPartitionsMax bounds the partitions of one answer
+// (max.request.partition.size.limit in Kafka).
+const describedPartitionsMax = 2000
+
+// describeTopicPartitions describes topics by name, page by page (KIP-966).
+func (b *Broker) describeTopicPartitions(x exchange, r *kmsg.DescribeTopicPartitionsRequest) {
+	x.releaseFrame()
+	out := r.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
+	names := b.pagedNames(r)
+	if r.Cursor != nil && r.Cursor.Partition < 0 {
+		for _, name := range names {
+			out.Topics = append(out.Topics, failedTopic(name, codeInvalidRequest))
+		}
+		x.replyMessage(out)
+		return
+	}
+	left := max(min(int(r.ResponsePartitionLimit), describedPartitionsMax), 1)
+	for i, name := range names {
+		if left == 0 {
+			out.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: names[i]}
+			break
+		}
+		t, ok := b.image.Topic(name)
+		if !ok {
+			out.Topics = append(out.Topics, failedTopic(name, missingCode(name)))
+			continue
+		}
+		first := 0
+		if r.Cursor != nil && r.Cursor.Topic == name {
+			first = min(int(r.Cursor.Partition), len(t.Partitions))
+		}
+		end := min(first+left, len(t.Partitions))
+		out.Topics = append(out.Topics, b.describedTopic(t, first, end, x.listener()))
+		left -= end - first
+		if end < len(t.Partitions) {
+			out.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name, Partition: int32(end)}
+			break
+		}
+	}
+	x.replyMessage(out)
+}
+
+// pagedNames lists the topics from the cursor on, sorted, each once.
+func (b *Broker) pagedNames(r *kmsg.DescribeTopicPartitionsRequest) []string {
+	var names []string
+	for i := range r.Topics {
+		names = append(names, r.Topics[i].Topic)
+	}
+	if len(names) == 0 {
+		for _, t := range b.image.Topics() {
+			names = append(names, t.Name)
+		}
+	}
+	slices.SortStableFunc(names, strings.Compare)
+	names = slices.Compact(names)
+	if r.Cursor != nil {
+		from, _ := slices.BinarySearch(names, r.Cursor.Topic)
+		names = names[from:]
+	}
+	return names
+}
+
+func missingCode(name string) int16 {
+	if !validTopicName(name) {
+		return codeInvalidTopic
+	}
+	return codeUnknownTopicOrPartition
+}
+
+func failedTopic(name string, code int16) kmsg.DescribeTopicPartitionsResponseTopic {
+	t := kmsg.NewDescribeTopicPartitionsResponseTopic()
+	t.Topic, t.ErrorCode = kmsg.StringPtr(name), code
+	return t
+}
+
+func (b *Broker) describedTopic(t *metadata.Topic, first, end int, listener string) kmsg.DescribeTopicPartitionsResponseTopic {
+	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
+	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, isInternal(t.Name)
+	out.AuthorizedOperations = topicOperations
+	for i := first; i < end; i++ {
+		p := &t.Partitions[i]
+		s := b.stateOf(p, listener)
+		q := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
+		q.Partition, q.LeaderID, q.LeaderEpoch, q.ErrorCode = p.Index, s.leader, p.LeaderEpoch, s.code
+		q.Replicas = []int32{int32(p.Leader)}
+		q.EligibleLeaderReplicas, q.LastKnownELR = []int32{}, []int32{}
+		if s.leader >= 0 {
+			q.ISR = q.Replicas
+		} else {
+			q.OfflineReplicas = q.Replicas
+		}
+		out.Partitions = append(out.Partitions, q)
+	}
+	return out
+}

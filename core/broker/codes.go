@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"weir/core/metadata"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Error codes of the admin requests, by Kafka's names.
+const (
+	codeUnknownServerError             = -1
+	codeUnknownTopicOrPartition        = 3
+	codeLeaderNotAvailable             = 5
+	codeRequestTimedOut                = 7
+	codeInvalidTopic                   = 17
+	codeUnsupportedVersion             = 35
+	codeTopicAlreadyExists             = 36
+	codeInvalidReplicaAssignment       = 39
+	codeInvalidConfig                  = 40
+	codeInvalidRequest                 = 42
+	codePolicyViolation                = 44
+	codeListenerNotFound               = 72
+	codeTopicDeletionDisabled          = 73
+	codeUnknownTopicID                 = 100
+	codeMismatchedEndpointType         = 114
+	codeUnsupportedEndpointType        = 115
+	topicNameBytesMax                  = 249
+	topicOperations              int32 = 3576 // every operation on a topic: there are no ACLs
+	clusterOperations            int32 = 8096 // every operation on the cluster, likewise
+)
+
+// internalTopics are Kafka's, that clients may not write to.
+var internalTopics = [...]string{"__consumer_offsets", "__transaction_state", "__share_group_state"}
+
+func isInternal(topic string) bool {
+	for _, name := range internalTopics {
+		if topic == name {
+			return true
+		}
+	}
+	return false
+}
+
+// validTopicName applies Kafka's rule for names.
+func validTopicName(name string) bool {
+	if name == "" || name == "." || name == ".." || len(name) > topicNameBytesMax {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// refusal splits an error of the controller into code and message.
+func refusal(err error) (int16, *string) {
+	if err == nil {
+		return 0, nil
+	}
+	if e, ok := asControllerError(err); ok {
+		return e.Code, kmsg.StringPtr(e.Message)
+	}
+	return codeUnknownServerError, kmsg.StringPtr(err.Error())
+}
+
+func isZero(id [16]byte) bool { return id == [16]byte{} }
+
+// endpoint finds where clients of a listener reach a broker.
+func endpoint(b *metadata.Broker, listener string) (metadata.Endpoint, bool) {
+	for _, e := range b.Listeners {
+		if e.Listener == listener {
+			return e, true
+		}
+	}
+	return metadata.Endpoint{}, false
+}
+
+// rackOf is a broker's rack as the protocol wants it: null if it has none.
+func rackOf(b *metadata.Broker) *string {
+	if b.Rack == "" {
+		return nil
+	}
+	return kmsg.StringPtr(b.Rack)
+}
+
+// controllerID is the broker that clients send admin requests to: this one, since
+// each broker passes them on; another living one while this is not registered.
+func (b *Broker) controllerID() int32 {
+	first := int32(-1)
+	for _, r := range b.image.Brokers() {
+		if r.Fenced {
+			continue
+		}
+		if int32(r.ID) == b.config.NodeID {
+			return b.config.NodeID
+		}
+		if first < 0 {
+			first = int32(r.ID)
+		}
+	}
+	return first
+}

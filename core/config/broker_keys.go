@@ -1,0 +1,134 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Sizes that suit a broker beside an application on a small machine. Memory is
+// taken as it is used: an idle broker holds next to none of it.
+const (
+	// A WAL of 1 GiB absorbs some seconds of an object store that does not answer
+	// at full load, minutes at the loads such machines see.
+	defaultWALBytes = 1 << 30
+	// What the WAL holds and the store does not yet is in memory too, so a log
+	// cache as large as the WAL is the least that lets all of the WAL be used.
+	defaultCacheBytes = 1 << 30
+	// Readers of old records need some blocks each; 256 MiB serve 500 at once.
+	defaultBlockCacheBytes = 256 << 20
+	// Frames wait here only from the socket to the WAL, and the largest single one
+	// (socket.request.max.bytes) must fit; 256 MiB is two of them and some.
+	defaultQueuedBytes = 256 << 20
+	// Kafka's default has no bound; a file descriptor and a few KiB each have.
+	defaultConnections = 10_000
+)
+
+// brokerKeys are a broker's keys, sorted: Kafka's that mean something here or are
+// defaults of topics, and weir's own.
+var brokerKeys = []Definition{
+	words(List, "advertised.listeners", nil, "Where clients reach the broker, as NAME://host:port,...; unset: as in listeners.").checked(checkListeners),
+	boolean("auto.create.topics.enable", "true", "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
+	words(String, "broker.rack", nil, "The availability zone of this broker."),
+	integer(Int, "compression.gzip.level", -1, -1, 9, unusedRecompress).checked(gzipLevel).dynamic(),
+	integer(Int, "compression.lz4.level", 9, 1, 17, unusedRecompress).dynamic(),
+	words(String, "compression.type", text("producer"), "The default of the topic key compression.type.", codecs...).dynamic(),
+	integer(Int, "compression.zstd.level", 3, -131072, 22, unusedRecompress).dynamic(),
+	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds."),
+	integer(Long, "connections.max.reauth.ms", 0, 0, maxLong, "How long an authentication lasts, in milliseconds. Without effect: there is no authentication yet."),
+	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor shown for topics made without one. Records are kept by the write-ahead log and the object store, not by replicas."),
+	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
+	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The most bytes that one fetch answers with, unless its first batch alone is larger."),
+	words(List, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet.").checked(checkProtocols),
+	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
+	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
+	integer(Long, "log.cleaner.max.compaction.lag.ms", maxLong, 1, maxLong, "The default of the topic key max.compaction.lag.ms.").dynamic(),
+	words(Double, "log.cleaner.min.cleanable.ratio", text("0.5"), "The default of the topic key min.cleanable.dirty.ratio.").dynamic(),
+	integer(Long, "log.cleaner.min.compaction.lag.ms", 0, 0, maxLong, "The default of the topic key min.compaction.lag.ms.").dynamic(),
+	words(List, "log.cleanup.policy", text("delete"), "The default of the topic key cleanup.policy.", "compact", "delete").dynamic(),
+	words(List, "log.dirs", nil, "One directory for everything this broker keeps on disk; unset: weir.data.dir.").checked(oneElement),
+	integer(Long, "log.flush.interval.messages", maxLong, 1, maxLong, unusedFlush).dynamic(),
+	unsetInteger(Long, "log.flush.interval.ms", 0, maxLong, unusedFlush).dynamic(),
+	integer(Int, "log.index.interval.bytes", 4096, 0, maxInt, unusedSegments).dynamic(),
+	integer(Int, "log.index.size.max.bytes", 10<<20, 4, maxInt, unusedSegments).dynamic(),
+	integer(Long, "log.local.retention.bytes", -2, -2, maxLong, unusedTiers).dynamic(),
+	integer(Long, "log.local.retention.ms", -2, -2, maxLong, unusedTiers).dynamic(),
+	integer(Long, "log.message.timestamp.after.max.ms", 3_600_000, 0, maxLong, "The default of the topic key message.timestamp.after.max.ms.").dynamic(),
+	integer(Long, "log.message.timestamp.before.max.ms", maxLong, 0, maxLong, "The default of the topic key message.timestamp.before.max.ms.").dynamic(),
+	words(String, "log.message.timestamp.type", text("CreateTime"), "The default of the topic key message.timestamp.type.", "CreateTime", "LogAppendTime").dynamic(),
+	boolean("log.preallocate", "false", unusedSegments).dynamic(),
+	integer(Long, "log.retention.bytes", -1, -1, maxLong, "The default of the topic key retention.bytes.").dynamic(),
+	integer(Long, "log.retention.check.interval.ms", 300_000, 1, maxLong, "The time between two looks at what retention allows to delete, in milliseconds."),
+	integer(Int, "log.retention.hours", 168, -1, maxInt, "The default of the topic key retention.ms, in hours, if neither log.retention.ms nor log.retention.minutes is set."),
+	unsetInteger(Int, "log.retention.minutes", -1, maxInt, "The default of the topic key retention.ms, in minutes, if log.retention.ms is not set.").standIn(times("log.retention.hours", 60)),
+	unsetInteger(Long, "log.retention.ms", -1, maxLong, "The default of the topic key retention.ms.").dynamic().
+		standIn(times("log.retention.minutes", 60_000), times("log.retention.hours", 3_600_000)),
+	integer(Int, "log.roll.hours", 168, 1, maxInt, unusedSegments),
+	integer(Int, "log.roll.jitter.hours", 0, 0, maxInt, unusedSegments),
+	unsetInteger(Long, "log.roll.jitter.ms", 0, maxLong, unusedSegments).standIn(times("log.roll.jitter.hours", 3_600_000)).dynamic(),
+	unsetInteger(Long, "log.roll.ms", 1, maxLong, unusedSegments).standIn(times("log.roll.hours", 3_600_000)).dynamic(),
+	integer(Int, "log.segment.bytes", 1<<30, 1<<20, maxInt, unusedSegments).dynamic(),
+	integer(Long, "log.segment.delete.delay.ms", 60_000, 0, maxLong, unusedSegments).dynamic(),
+	integer(Int, "max.connections", defaultConnections, 0, maxInt, "The most connections at a time."),
+	integer(Int, "max.connections.per.ip", maxInt, 0, maxInt, "The most connections at a time from one address."),
+	integer(Int, "max.incremental.fetch.session.cache.slots", 1000, 0, maxInt, "The most incremental fetch sessions kept."),
+	integer(Int, "message.max.bytes", 1_048_588, 0, maxInt, "The default of the topic key max.message.bytes.").dynamic(),
+	integer(Int, "min.insync.replicas", 1, 1, maxInt, unusedReplicas).dynamic(),
+	integer(Int, "node.id", 1, 0, maxInt, "The number of this broker, unique in its cluster."),
+	integer(Int, "num.partitions", 1, 1, maxInt, "How many partitions a topic has that is made without a number."),
+	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds."),
+	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The bytes of all requests in memory; sockets are not read while there is no room. -1: the default."),
+	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, maxInt, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
+	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
+	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store."),
+	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records: all that the write-ahead log holds, then whatever was appended last."),
+	words(String, "weir.data.dir", text("data"), "The directory under which everything is kept that has no path of its own."),
+	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
+	words(String, "weir.object.store", nil, "Where objects are kept: file:PATH, or s3:BUCKET or s3:BUCKET/PREFIX; unset: a directory objects under weir.data.dir.").checked(checkObjectStore),
+	words(String, "weir.s3.checksum", text("crc32c"), "The checksum sent with every S3 upload; none where the store does not know it.", "crc32c", "none"),
+	words(String, "weir.s3.endpoint", nil, "The URL of an S3-compatible store; unset: AWS in weir.s3.region."),
+	boolean("weir.s3.path.style", "false", "Whether the bucket is part of the path instead of the host name, as most stores beside AWS want it."),
+	words(String, "weir.s3.region", nil, "The region of the bucket; unset: as the environment of the AWS SDK says."),
+	integer(Long, "weir.upload.bytes", 500_000_000, 1<<20, maxLong, "Records that wait for upload are uploaded when they are this many bytes, or a third of the cache or of the write-ahead log."),
+	integer(Long, "weir.upload.interval.ms", 60_000, 100, maxInt, "Records wait for their upload no longer than this, in milliseconds."),
+	words(String, "weir.wal.path", nil, "The write-ahead log: a directory for its files, or a block device; unset: wal under weir.data.dir."),
+	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, maxLong, "The size of the write-ahead log. While the object store does not answer, that much is accepted."),
+}
+
+func checkListeners(value string) error {
+	_, err := ParseListeners(value)
+	return err
+}
+
+func checkProtocols(value string) error {
+	for _, pair := range SplitList(value) {
+		name, protocol, ok := strings.Cut(pair, ":")
+		if !ok || name == "" {
+			return fmt.Errorf("%q is not NAME:PROTOCOL", pair)
+		}
+		if protocol != "PLAINTEXT" {
+			return fmt.Errorf("protocol %s of listener %s is not supported, only PLAINTEXT", protocol, name)
+		}
+	}
+	return nil
+}
+
+func oneElement(value string) error {
+	if len(SplitList(value)) != 1 {
+		return fmt.Errorf("one directory is needed, not %d: the log is not spread over disks", len(SplitList(value)))
+	}
+	return nil
+}
+
+func checkObjectStore(value string) error {
+	kind, rest, ok := strings.Cut(value, ":")
+	if !ok || rest == "" || (kind != "file" && kind != "s3") || (kind == "s3" && strings.HasPrefix(rest, "/")) {
+		return fmt.Errorf("must be file:PATH, s3:BUCKET or s3:BUCKET/PREFIX")
+	}
+	return nil
+}
+
+// BrokerKeys returns the definitions of broker keys, sorted by key.
+func BrokerKeys() []Definition { return brokerKeys }
+
+// BrokerKey finds a broker key.
+func BrokerKey(key string) (*Definition, bool) { return find(brokerKeys, key) }

@@ -1,0 +1,228 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Type is the type of a key's value, numbered as in Kafka's DescribeConfigs.
+type Type int8
+
+// The types.
+const (
+	Boolean  Type = 1
+	String   Type = 2
+	Int      Type = 3
+	Short    Type = 4
+	Long     Type = 5
+	Double   Type = 6 // kept as text: the core calculates with no fractions
+	List     Type = 7 // separated by commas
+	Password Type = 9 // never shown
+)
+
+// Update says who may change a broker key while the broker runs.
+type Update uint8
+
+// Kafka's update modes.
+const (
+	ReadOnly    Update = iota // only by a restart
+	ClusterWide               // for a broker or for all
+)
+
+// Definition is one configuration key. Definitions are never changed.
+type Definition struct {
+	Key  string
+	Type Type
+	// Default is the value's text; nil means null, which Kafka shows as unset.
+	Default *string
+	// Least and Most bound integers, both inclusive.
+	Least, Most int64
+	// OneOf lists the values of a String, or of each element of a List; nil: any.
+	OneOf []string
+	// Check judges what type, bounds and OneOf let pass; nil: nothing more.
+	Check  func(value string) error
+	Update Update
+	// Synonyms are keys whose values stand in, in this order, where this key has
+	// none: a topic key's broker keys, or log.retention.minutes for log.retention.ms.
+	Synonyms []Synonym
+	// Doc says what the key does, its unit, and where weir differs from Kafka.
+	Doc string
+}
+
+// Synonym is a key that stands in for another; its value is multiplied by Times.
+type Synonym struct {
+	Key   string
+	Times int64
+}
+
+// Sensitive reports whether the value must not be shown.
+func (d *Definition) Sensitive() bool { return d.Type == Password }
+
+// Validate judges a value. The error is for people and names key and value.
+func (d *Definition) Validate(value string) error {
+	why := d.fault(value)
+	if why == nil {
+		return nil
+	}
+	shown := value
+	if d.Sensitive() {
+		shown = "[hidden]"
+	}
+	return fmt.Errorf("Invalid value %s for configuration %s: %w", shown, d.Key, why)
+}
+
+func (d *Definition) fault(value string) error {
+	var err error
+	switch d.Type {
+	case Boolean:
+		_, err = parseBool(value)
+	case Int, Short, Long:
+		err = d.checkInteger(value)
+	case Double:
+		err = checkFraction(value)
+	case List:
+		err = d.checkList(value)
+	case String:
+		err = d.checkOneOf(value)
+	}
+	if err == nil && d.Check != nil {
+		err = d.Check(value)
+	}
+	return err
+}
+
+func (d *Definition) checkInteger(value string) error {
+	n, err := parseInteger(value)
+	if err != nil || (d.Type == Int && (n > math.MaxInt32 || n < math.MinInt32)) || (d.Type == Short && (n > math.MaxInt16 || n < math.MinInt16)) {
+		return fmt.Errorf("Not a number of type %s", d.Type)
+	}
+	if n < d.Least {
+		return fmt.Errorf("Value must be at least %d", d.Least)
+	}
+	if n > d.Most {
+		return fmt.Errorf("Value must be no more than %d", d.Most)
+	}
+	return nil
+}
+
+func (d *Definition) checkOneOf(value string) error {
+	if d.OneOf == nil || slices.Contains(d.OneOf, value) {
+		return nil
+	}
+	return fmt.Errorf("String must be one of: %s", strings.Join(d.OneOf, ", "))
+}
+
+func (d *Definition) checkList(value string) error {
+	for _, element := range SplitList(value) {
+		if err := d.checkOneOf(element); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// String names the type as Kafka does.
+func (t Type) String() string {
+	switch t {
+	case Boolean:
+		return "BOOLEAN"
+	case String:
+		return "STRING"
+	case Int:
+		return "INT"
+	case Short:
+		return "SHORT"
+	case Long:
+		return "LONG"
+	case Double:
+		return "DOUBLE"
+	case List:
+		return "LIST"
+	case Password:
+		return "PASSWORD"
+	}
+	return "UNKNOWN"
+}
+
+// SplitList splits a List value into its elements; the empty text has none.
+func SplitList(value string) []string {
+	if strings.TrimSpace(value) == "" {
+		return nil
+	}
+	elements := strings.Split(value, ",")
+	for i := range elements {
+		elements[i] = strings.TrimSpace(elements[i])
+	}
+	return elements
+}
+
+func parseBool(value string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("Expected value to be either true or false")
+}
+
+func parseInteger(value string) (int64, error) {
+	return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+}
+
+// checkFraction accepts a decimal number from 0 to 1, without calculating with it.
+func checkFraction(value string) error {
+	value = strings.TrimSpace(value)
+	whole, decimals, _ := strings.Cut(value, ".")
+	digits := whole + decimals
+	if digits == "" || len(value) > 20 || strings.Trim(digits, "0123456789") != "" {
+		return fmt.Errorf("Not a number of type DOUBLE")
+	}
+	whole = strings.TrimLeft(whole, "0")
+	if whole == "" || (whole == "1" && strings.Trim(decimals, "0") == "") {
+		return nil
+	}
+	return fmt.Errorf("Value must be no more than 1")
+}
+
+// find looks a key up in a table that is sorted by key.
+func find(table []Definition, key string) (*Definition, bool) {
+	i, ok := slices.BinarySearchFunc(table, key, func(d Definition, key string) int { return strings.Compare(d.Key, key) })
+	if !ok {
+		return nil, false
+	}
+	return &table[i], true
+}
+
+// Builders of the tables.
+
+func text(s string) *string { return &s }
+
+func boolean(key, value, doc string) Definition {
+	return Definition{Key: key, Type: Boolean, Default: text(value), Doc: doc}
+}
+
+func integer(t Type, key string, value, least, most int64, doc string) Definition {
+	return Definition{Key: key, Type: t, Default: text(strconv.FormatInt(value, 10)), Least: least, Most: most, Doc: doc}
+}
+
+func unsetInteger(t Type, key string, least, most int64, doc string) Definition {
+	return Definition{Key: key, Type: t, Least: least, Most: most, Doc: doc}
+}
+
+func words(t Type, key string, value *string, doc string, oneOf ...string) Definition {
+	return Definition{Key: key, Type: t, Default: value, OneOf: oneOf, Doc: doc}
+}
+
+func (d Definition) standIn(synonyms ...Synonym) Definition { d.Synonyms = synonyms; return d }
+func (d Definition) checked(f func(string) error) Definition {
+	d.Check = f
+	return d
+}
+func (d Definition) dynamic() Definition { d.Update = ClusterWide; return d }
+
+func same(key string) Synonym            { return Synonym{key, 1} }
+func times(key string, by int64) Synonym { return Synonym{key, by} }

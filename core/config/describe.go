@@ -1,0 +1,110 @@
+package config
+
+import "strconv"
+
+// Entry is one key with its effective value and where that comes from.
+type Entry struct {
+	*Definition
+	// Value is nil if there is none, and if it must not be shown.
+	Value  *string
+	Source Source
+	// Origin says it for people: flag, environment, file, default, cluster metadata.
+	Origin string
+	// ReadOnly: no request can change it.
+	ReadOnly bool
+	// Chain is every place that has a value for this key, the strongest first.
+	Chain []ChainLink
+}
+
+// ChainLink is one place that has a value: Kafka's synonym.
+type ChainLink struct {
+	Key    string
+	Value  *string
+	Source Source
+}
+
+// DescribeTopic lists every topic key, sorted. A key that is set on the topic is
+// the topic's even if the value is the default.
+func (s *Settings) DescribeTopic(overrides []Override) []Entry {
+	entries := make([]Entry, len(topicKeys))
+	for i := range topicKeys {
+		e := &entries[i]
+		e.Definition = &topicKeys[i]
+		for j := range overrides {
+			if overrides[j].Key == e.Key {
+				e.add(e.Key, overrides[j].Value, DynamicTopic, "cluster metadata")
+				e.Value = e.Chain[0].Value
+			}
+		}
+		s.describe(e, true)
+	}
+	return entries
+}
+
+// DescribeBroker lists every broker key, sorted.
+func (s *Settings) DescribeBroker() []Entry {
+	entries := make([]Entry, len(brokerKeys))
+	for i := range brokerKeys {
+		e := &entries[i]
+		e.Definition = &brokerKeys[i]
+		e.ReadOnly = e.Update == ReadOnly
+		s.describe(e, false)
+	}
+	return entries
+}
+
+// DescribeDefaults lists the keys that were changed for all brokers at run time.
+func (s *Settings) DescribeDefaults() (entries []Entry) {
+	for _, o := range s.shared {
+		d, ok := BrokerKey(o.Key)
+		if !ok {
+			continue
+		}
+		e := Entry{Definition: d}
+		e.add(o.Key, o.Value, DynamicDefault, "cluster metadata")
+		e.Value = e.Chain[0].Value
+		if d.Default != nil {
+			e.add(o.Key, *d.Default, Default, "default")
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// describe adds what lies below a topic's own value.
+func (s *Settings) describe(e *Entry, ofTopic bool) {
+	s.chain(e.Definition, ofTopic, func(v value) bool {
+		e.add(v.Key, v.text, v.source, v.origin)
+		if len(e.Chain) == 1 && !e.Sensitive() {
+			text := multiplied(v)
+			e.Value = &text
+		}
+		return true
+	})
+	if len(e.Chain) == 0 {
+		e.Source, e.Origin, e.Value = Default, "default", e.Default
+	}
+}
+
+func (e *Entry) add(key, text string, source Source, origin string) {
+	if len(e.Chain) == 0 {
+		e.Source, e.Origin = source, origin
+	}
+	link := ChainLink{Key: key, Source: source}
+	if !e.Sensitive() {
+		link.Value = &text
+	}
+	e.Chain = append(e.Chain, link)
+}
+
+// multiplied is the text of a synonym's value in the unit of the key it stands in for.
+func multiplied(v value) string {
+	if v.Times == 1 {
+		return v.text
+	}
+	n, err := parseInteger(v.text)
+	if err != nil || n < 0 {
+		return v.text // -1 means for ever in any unit
+	}
+	return strconv.FormatInt(n*v.Times, 10)
+}

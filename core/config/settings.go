@@ -1,0 +1,222 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Source says where a value comes from, numbered as in Kafka's DescribeConfigs.
+type Source int8
+
+// The sources, from the strongest to the weakest but for those of topics.
+const (
+	DynamicTopic   Source = 1
+	DynamicBroker  Source = 2 // set for this broker while it runs
+	DynamicDefault Source = 3 // set for all brokers while they run
+	Static         Source = 4 // file, environment or flag
+	Default        Source = 5
+)
+
+// String names the source as Kafka does.
+func (s Source) String() string {
+	switch s {
+	case DynamicTopic:
+		return "DYNAMIC_TOPIC_CONFIG"
+	case DynamicBroker:
+		return "DYNAMIC_BROKER_CONFIG"
+	case DynamicDefault:
+		return "DYNAMIC_DEFAULT_BROKER_CONFIG"
+	case Static:
+		return "STATIC_BROKER_CONFIG"
+	}
+	return "DEFAULT_CONFIG"
+}
+
+// Override is one value that was set.
+type Override struct{ Key, Value string }
+
+// Overrides converts what other packages call an override.
+func Overrides[O ~struct{ Key, Value string }](in []O) []Override {
+	out := make([]Override, len(in))
+	for i, o := range in {
+		out[i] = Override(o)
+	}
+	return out
+}
+
+// Settings is a node's configuration: what it was started with, and above that
+// what the cluster's metadata says. Its zero value is all defaults.
+type Settings struct {
+	static  [staticLayers][]Override // each sorted by key
+	unknown []string
+	own     []Override // dynamic, of this broker, sorted
+	shared  []Override // dynamic, of all brokers, sorted
+	broker  Broker     // resolved; kept in place
+	fresh   bool
+}
+
+// Layers of what a node was started with, from the strongest.
+const (
+	layerFlags = iota
+	layerEnvironment
+	layerFile
+	staticLayers
+)
+
+var layerNames = [staticLayers]string{"flag", "environment", "file"}
+
+// EnvironmentName is the variable that sets a broker key: WEIR_NODE_ID for
+// node.id, WEIR_WAL_PATH for weir.wal.path.
+func EnvironmentName(key string) string {
+	key = strings.TrimPrefix(key, "weir.")
+	return "WEIR_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+// Load makes Settings of a properties file, of environment variables (by their
+// whole names; others are ignored) and of flags, each stronger than the one before.
+// Keys that no table has are kept in Unknown and change nothing, as in Kafka. All
+// faults are reported at once.
+func Load(file []byte, environment map[string]string, flags []Override) (*Settings, error) {
+	s := &Settings{}
+	properties, err := ParseProperties(file)
+	faults := []error{err}
+	for _, p := range properties {
+		if err := s.set(layerFile, p.Key, p.Value); err != nil {
+			faults = append(faults, fmt.Errorf("line %d: %w", p.Line, err))
+		}
+	}
+	for i := range brokerKeys {
+		name := EnvironmentName(brokerKeys[i].Key)
+		if value, ok := environment[name]; ok {
+			if err := s.set(layerEnvironment, brokerKeys[i].Key, value); err != nil {
+				faults = append(faults, fmt.Errorf("environment variable %s: %w", name, err))
+			}
+		}
+	}
+	for _, f := range flags {
+		if _, known := BrokerKey(f.Key); !known {
+			faults = append(faults, fmt.Errorf("flag: unknown key %q", f.Key))
+		} else if err := s.set(layerFlags, f.Key, f.Value); err != nil {
+			faults = append(faults, fmt.Errorf("flag: %w", err))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	if err := s.Broker().Validate(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Settings) set(layer int, key, value string) error {
+	d, ok := BrokerKey(key)
+	if !ok {
+		if !slices.Contains(s.unknown, key) {
+			s.unknown = append(s.unknown, key)
+		}
+		return nil
+	}
+	value = strings.TrimSpace(value)
+	if d.Default == nil && value == "" {
+		return nil // as good as unset, for a key that may be
+	}
+	if err := d.Validate(value); err != nil {
+		return err
+	}
+	s.static[layer] = put(s.static[layer], key, value)
+	s.fresh = false
+	return nil
+}
+
+// Unknown returns the keys of the file that mean nothing here, in their order.
+func (s *Settings) Unknown() []string { return s.unknown }
+
+// SetDynamic replaces what was changed at run time: for this broker, and for all.
+// Values that are not valid (a newer version's, say) count as not set. The struct
+// that Broker returned changes in place.
+func (s *Settings) SetDynamic(own, shared []Override) {
+	if slices.Equal(s.own, own) && slices.Equal(s.shared, shared) {
+		return
+	}
+	s.own, s.shared = validDynamic(own), validDynamic(shared)
+	s.fresh = false
+	s.Broker()
+}
+
+func validDynamic(in []Override) (out []Override) {
+	for _, o := range in {
+		if d, ok := BrokerKey(o.Key); ok && d.Update != ReadOnly && d.Validate(o.Value) == nil {
+			out = put(out, o.Key, o.Value)
+		}
+	}
+	return out
+}
+
+// value is one place where a key has a value.
+type value struct {
+	Synonym
+	text   string
+	source Source
+	origin string
+}
+
+// lookup calls visit for each place where a broker key has a value, the strongest
+// first, until it returns false.
+func (s *Settings) lookup(key Synonym, visit func(value) bool) bool {
+	if v, ok := get(s.own, key.Key); ok && !visit(value{key, v, DynamicBroker, "cluster metadata"}) {
+		return false
+	}
+	if v, ok := get(s.shared, key.Key); ok && !visit(value{key, v, DynamicDefault, "cluster metadata"}) {
+		return false
+	}
+	for layer := range s.static {
+		if v, ok := get(s.static[layer], key.Key); ok {
+			// Kafka knows one static source: the strongest stands for all.
+			if !visit(value{key, v, Static, layerNames[layer]}) {
+				return false
+			}
+			break
+		}
+	}
+	if d, ok := BrokerKey(key.Key); ok && d.Default != nil {
+		return visit(value{key, *d.Default, Default, "default"})
+	}
+	return true
+}
+
+// chain visits the places of a key and of its synonyms.
+func (s *Settings) chain(d *Definition, ofTopic bool, visit func(value) bool) {
+	if !ofTopic && !s.lookup(same(d.Key), visit) {
+		return
+	}
+	for _, synonym := range d.Synonyms {
+		if !s.lookup(synonym, visit) {
+			return
+		}
+	}
+}
+
+// put sets a key in a sorted list.
+func put(list []Override, key, value string) []Override {
+	i, ok := search(list, key)
+	if ok {
+		list[i].Value = value
+		return list
+	}
+	return slices.Insert(list, i, Override{key, value})
+}
+
+func get(list []Override, key string) (string, bool) {
+	i, ok := search(list, key)
+	if !ok {
+		return "", false
+	}
+	return list[i].Value, true
+}
+
+func search(list []Override, key string) (int, bool) {
+	return slices.BinarySearchFunc(list, key, func(o Override, key string) int { return strings.Compare(o.Key, key) })
+}
