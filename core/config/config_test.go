@@ -1,0 +1,284 @@
+package config_test
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/core/config"
+)
+
+func load(t *testing.T, file string, environment map[string]string, flags ...config.Override) *config.Settings {
+	t.Helper()
+	s, err := config.Load([]byte(file), environment, flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestTablesAreSortedAndTheirDefaultsValid(t *testing.T) {
+	names := map[string]bool{}
+	for _, table := range [][]config.Definition{config.BrokerKeys(), config.TopicKeys()} {
+		if !slices.IsSortedFunc(table, func(a, b config.Definition) int { return strings.Compare(a.Key, b.Key) }) {
+			t.Error("a table is not sorted: keys would not be found")
+		}
+		for i := range table {
+			d := &table[i]
+			if d.Default != nil && d.Validate(*d.Default) != nil {
+				t.Errorf("default of %s: %v", d.Key, d.Validate(*d.Default))
+			}
+			if d.Doc == "" {
+				t.Errorf("%s has no text", d.Key)
+			}
+			for _, s := range d.Synonyms {
+				if _, ok := config.BrokerKey(s.Key); !ok {
+					t.Errorf("%s has synonym %s, which is no broker key", d.Key, s.Key)
+				}
+			}
+		}
+	}
+	for _, d := range config.BrokerKeys() {
+		name := config.EnvironmentName(d.Key)
+		if names[name] {
+			t.Errorf("two keys have the variable %s", name)
+		}
+		names[name] = true
+	}
+}
+
+func TestDefaultsResolve(t *testing.T) {
+	b := load(t, "", nil).Broker()
+	if b.NodeID != 1 || !b.AutoCreateTopics || b.NumPartitions != 1 || b.MessageMaxBytes != 1_048_588 || b.SocketRequestMaxBytes != 100<<20 ||
+		b.ConnectionsMaxIdle != 10*time.Minute || b.FetchSessionSlots != 1000 || b.ProducerIDExpiration != 24*time.Hour {
+		t.Errorf("broker is %+v", *b)
+	}
+	if len(b.Listeners) != 1 || b.Listeners[0] != (config.Listener{Name: "PLAINTEXT", Host: "127.0.0.1", Port: 9092}) || b.AdvertisedListeners != nil {
+		t.Errorf("listeners are %v, advertised %v", b.Listeners, b.AdvertisedListeners)
+	}
+	if b.WALPath != "data/wal" || b.MetaPath != "data/meta" || b.ObjectStore != "file:data/objects" || b.UploadBytes != b.CacheBytes/3 {
+		t.Errorf("paths are %q %q %q, upload at %d", b.WALPath, b.MetaPath, b.ObjectStore, b.UploadBytes)
+	}
+	want := config.Topic{
+		CleanupPolicy: "delete", Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588,
+		TimestampBeforeMax: math.MaxInt64, TimestampAfterMax: time.Hour, CompressionType: "producer", MinInSyncReplicas: 1,
+	}
+	if b.Topic != want {
+		t.Errorf("topic defaults are %+v", b.Topic)
+	}
+}
+
+func TestLayersOverrideEachOther(t *testing.T) {
+	s := load(t, "node.id=4\nnum.partitions = 3\nbroker.rack=file\nlog.retention.hours: 2\nlog.dirs=/var/weir\nsome.plugin=x\n",
+		map[string]string{"WEIR_BROKER_RACK": "environment", "WEIR_WAL_SIZE_BYTES": "2147483648", "PATH": "/bin"},
+		config.Override{Key: "node.id", Value: "7"})
+	b := s.Broker()
+	if b.NodeID != 7 || b.NumPartitions != 3 || b.Rack != "environment" || b.WALBytes != 2<<30 || b.Topic.Retention != 2*time.Hour {
+		t.Errorf("resolved to %+v", *b)
+	}
+	if b.WALPath != "/var/weir/wal" || b.DataDir != "/var/weir" {
+		t.Errorf("the directory of log.dirs is not used: %q %q", b.WALPath, b.DataDir)
+	}
+	if !slices.Equal(s.Unknown(), []string{"some.plugin"}) {
+		t.Errorf("unknown keys are %v", s.Unknown())
+	}
+	for _, e := range s.DescribeBroker() {
+		if want, ok := map[string]string{"node.id": "flag", "broker.rack": "environment", "num.partitions": "file", "fetch.max.bytes": "default"}[e.Key]; ok && e.Origin != want {
+			t.Errorf("%s comes from %q, want %q", e.Key, e.Origin, want)
+		}
+	}
+}
+
+func TestDynamicValuesOverrideStaticOnesInPlace(t *testing.T) {
+	s := load(t, "message.max.bytes=2000\n", nil)
+	b := s.Broker()
+	s.SetDynamic([]config.Override{{Key: "log.retention.ms", Value: "5000"}},
+		[]config.Override{{Key: "log.retention.ms", Value: "9000"}, {Key: "message.max.bytes", Value: "3000"}, {Key: "node.id", Value: "9"}, {Key: "log.retention.bytes", Value: "junk"}})
+	if b.Topic.Retention != 5*time.Second || b.Topic.MaxMessageBytes != 3000 || b.NodeID != 1 || b.Topic.RetentionBytes != -1 {
+		t.Errorf("resolved to %+v", *b)
+	}
+	s.SetDynamic(nil, nil)
+	if b.Topic.Retention != 7*24*time.Hour || b.Topic.MaxMessageBytes != 2000 {
+		t.Errorf("values stay after they were taken back: %+v", b.Topic)
+	}
+}
+
+func TestLoadReportsEveryFault(t *testing.T) {
+	_, err := config.Load([]byte("node.id=x\nlisteners=nonsense\n"), map[string]string{"WEIR_NUM_PARTITIONS": "0"},
+		[]config.Override{{Key: "no.such", Value: "1"}})
+	for _, want := range []string{"line 1", "node.id", "line 2", "WEIR_NUM_PARTITIONS", "at least 1", "no.such"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	for _, file := range []string{
+		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
+		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=A:SSL", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
+	} {
+		if _, err := config.Load([]byte(file), nil, nil); err == nil {
+			t.Errorf("%s is accepted", file)
+		}
+	}
+}
+
+func TestParseProperties(t *testing.T) {
+	file := "# comment\r\n! another\n\n  a=1\nb : two words \nc three\nd\\=e=\\u0041\\tz\nlong=x,\\\n   y,\\\n z\nempty=\nflag\nend=\\\\\n"
+	got, err := config.ParseProperties([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []config.Property{
+		{Key: "a", Value: "1", Line: 4}, {Key: "b", Value: "two words", Line: 5}, {Key: "c", Value: "three", Line: 6}, {Key: "d=e", Value: "A\tz", Line: 7},
+		{Key: "long", Value: "x,y,z", Line: 8}, {Key: "empty", Line: 11}, {Key: "flag", Line: 12}, {Key: "end", Value: `\`, Line: 13},
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("read %v,\nwant %v", got, want)
+	}
+	if _, err := config.ParseProperties([]byte(`a=\u12`)); err == nil {
+		t.Error("a short escape is accepted")
+	}
+}
+
+func FuzzParseProperties(f *testing.F) {
+	f.Add([]byte("a=1\\\n b\n#c\nx\\:y : z"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		properties, err := config.ParseProperties(file)
+		if err == nil && len(properties) > len(file) {
+			t.Errorf("%d properties from %d bytes", len(properties), len(file))
+		}
+		_, _ = config.Load(file, nil, nil)
+	})
+}
+
+func TestListenersRoundTrip(t *testing.T) {
+	const text = "PLAINTEXT://:9092,INSIDE://[::1]:0,OUT://host.example:65535"
+	all, err := config.ParseListeners(text)
+	if err != nil || config.FormatListeners(all) != text || all[1].Host != "::1" {
+		t.Fatalf("%v %v", all, err)
+	}
+	for _, bad := range []string{"", "host:1", "A://h", "A://h:x", "A://h:70000", "A://h:1,a://g:2", "A://::1:5", "://h:1"} {
+		if _, err := config.ParseListeners(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for key, values := range map[string][2][]string{
+		"cleanup.policy":                        {{"compact", "delete", "compact,delete", ""}, {"shred", "delete,shred"}},
+		"retention.ms":                          {{"-1", "0", "9223372036854775807"}, {"-2", "x", "9223372036854775808", "1.5"}},
+		"max.message.bytes":                     {{"0", "2147483647"}, {"-1", "2147483648"}},
+		"message.timestamp.type":                {{"CreateTime", "LogAppendTime"}, {"createtime", ""}},
+		"min.cleanable.dirty.ratio":             {{"0", "0.5", "1", "1.0", ".3"}, {"1.1", "-0.1", "2", "x", "", "."}},
+		"compression.gzip.level":                {{"-1", "1", "9"}, {"0", "10"}},
+		"preallocate":                           {{"true", "FALSE"}, {"yes", ""}},
+		"remote.storage.enable":                 {{"false"}, {"true"}},
+		"leader.replication.throttled.replicas": {{"", "*", "0:1,2:3"}, {"0", "a:b"}},
+	} {
+		d, ok := config.TopicKey(key)
+		if !ok {
+			t.Fatalf("no key %s", key)
+		}
+		for _, v := range values[0] {
+			if err := d.Validate(v); err != nil {
+				t.Errorf("%s=%q: %v", key, v, err)
+			}
+		}
+		for _, v := range values[1] {
+			if err := d.Validate(v); err == nil || !strings.Contains(err.Error(), key) {
+				t.Errorf("%s=%q: error is %v", key, v, err)
+			}
+		}
+	}
+}
+
+func TestAlterTopic(t *testing.T) {
+	s := load(t, "", nil)
+	base := []config.Override{{Key: "cleanup.policy", Value: "compact"}, {Key: "retention.ms", Value: "1000"}}
+	op := func(key string, kind int8, value string) config.Op {
+		return config.Op{Key: key, Op: kind, Value: value}
+	}
+	for name, c := range map[string]struct {
+		ops     []config.Op
+		replace bool
+		want    []config.Override
+		fault   error
+	}{
+		"set":                    {ops: []config.Op{op("flush.ms", config.OpSet, "5")}, want: []config.Override{base[0], {Key: "flush.ms", Value: "5"}, base[1]}},
+		"set to the default":     {ops: []config.Op{op("retention.ms", config.OpSet, "604800000")}, want: []config.Override{base[0], {Key: "retention.ms", Value: "604800000"}}},
+		"delete":                 {ops: []config.Op{op("retention.ms", config.OpDelete, "")}, want: base[:1]},
+		"delete what is not set": {ops: []config.Op{op("flush.ms", config.OpDelete, "")}, want: base},
+		"append":                 {ops: []config.Op{op("cleanup.policy", config.OpAppend, "delete,compact")}, want: []config.Override{{Key: "cleanup.policy", Value: "compact,delete"}, base[1]}},
+		"append to the default":  {ops: []config.Op{op("cleanup.policy", config.OpAppend, "compact")}, replace: true, want: []config.Override{{Key: "cleanup.policy", Value: "delete,compact"}}},
+		"subtract":               {ops: []config.Op{op("cleanup.policy", config.OpSubtract, "compact")}, want: []config.Override{{Key: "cleanup.policy"}, base[1]}},
+		"replace":                {ops: []config.Op{op("flush.ms", config.OpSet, "5")}, replace: true, want: []config.Override{{Key: "flush.ms", Value: "5"}}},
+		"append to no list":      {ops: []config.Op{op("flush.ms", config.OpAppend, "5")}, fault: config.ErrInvalidConfig},
+		"unknown key":            {ops: []config.Op{op("no.such", config.OpSet, "5")}, fault: config.ErrInvalidConfig},
+		"bad value":              {ops: []config.Op{op("flush.ms", config.OpSet, "x")}, fault: config.ErrInvalidConfig},
+		"same key twice":         {ops: []config.Op{op("flush.ms", config.OpSet, "1"), op("flush.ms", config.OpDelete, "")}, fault: config.ErrInvalidOp},
+		"unknown operation":      {ops: []config.Op{op("flush.ms", 9, "1")}, fault: config.ErrInvalidOp},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := s.AlterTopic(base, c.ops, c.replace)
+			if c.fault != nil {
+				if !errors.Is(err, c.fault) {
+					t.Fatalf("error is %v", err)
+				}
+				return
+			}
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Fatalf("got %v %v, want %v", got, err, c.want)
+			}
+			if base[0].Value != "compact" || base[1].Value != "1000" {
+				t.Fatal("what was given changed")
+			}
+		})
+	}
+}
+
+func TestAlterBrokerRefusesWhatNeedsARestart(t *testing.T) {
+	s := load(t, "", nil)
+	if _, err := s.AlterBroker(nil, []config.Op{{Key: "node.id", Value: "2"}}, false); !errors.Is(err, config.ErrInvalidOp) {
+		t.Fatalf("error is %v", err)
+	}
+	got, err := s.AlterBroker(nil, []config.Op{{Key: "log.retention.ms", Value: "2"}}, false)
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%v %v", got, err)
+	}
+}
+
+func TestDescribeTopicShowsTheChainOfSynonyms(t *testing.T) {
+	s := load(t, "log.retention.minutes=10\n", nil)
+	s.SetDynamic(nil, []config.Override{{Key: "log.retention.ms", Value: "7"}})
+	find := func(overrides []config.Override, key string) config.Entry {
+		for _, e := range s.DescribeTopic(overrides) {
+			if e.Key == key {
+				return e
+			}
+		}
+		t.Fatalf("no entry %s", key)
+		return config.Entry{}
+	}
+	e := find([]config.Override{{Key: "retention.ms", Value: "604800000"}}, "retention.ms")
+	var chain []string
+	for _, l := range e.Chain {
+		chain = append(chain, l.Key+"="+*l.Value+" "+l.Source.String())
+	}
+	want := []string{
+		"retention.ms=604800000 DYNAMIC_TOPIC_CONFIG", "log.retention.ms=7 DYNAMIC_DEFAULT_BROKER_CONFIG",
+		"log.retention.minutes=10 STATIC_BROKER_CONFIG", "log.retention.hours=168 DEFAULT_CONFIG",
+	}
+	if e.Source != config.DynamicTopic || *e.Value != "604800000" || !slices.Equal(chain, want) {
+		t.Errorf("entry is %v %v", e.Source, chain)
+	}
+	s.SetDynamic(nil, nil)
+	if e = find(nil, "retention.ms"); *e.Value != "600000" || e.Source != config.Static {
+		t.Errorf("minutes count as %s, source %v", *e.Value, e.Source)
+	}
+	if e = find(nil, "flush.ms"); *e.Value != "9223372036854775807" || e.Source != config.Default {
+		t.Errorf("a key without a value below it has %s", *e.Value)
+	}
+}
