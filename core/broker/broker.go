@@ -64,6 +64,7 @@ type Broker struct {
 	data       *dataPlane
 	byID       map[env.ConnID]*conn // lookups only
 	conns      []*conn              // in the order of opening, but for the last taking a closed one's place
+	counts     counts
 	draining   bool
 	drained    func()
 	drainTimer task.Timer
@@ -74,7 +75,7 @@ func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
 		config: o.Config, settings: o.Settings, image: o.Image, controller: o.Controller, partitions: o.Partitions,
-		byID: make(map[env.ConnID]*conn),
+		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}
 	b.data = &dataPlane{
 		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
@@ -93,6 +94,7 @@ func (b *Broker) Opened(id env.ConnID, info env.ConnInfo) {
 	c := &conn{id: id, broker: b, info: info, index: len(b.conns)}
 	b.byID[id] = c
 	b.conns = append(b.conns, c)
+	b.counts.connections.Set(int64(len(b.conns)))
 	if b.draining {
 		c.hangUp(false)
 	}
@@ -106,6 +108,7 @@ func (b *Broker) Received(id env.ConnID, message any, frame *env.Frame) {
 		b.net.Release(frame)
 		return
 	}
+	b.counts.requests.Add(1)
 	r.conn, r.frame = c, frame
 	c.receive(r)
 }
@@ -121,6 +124,7 @@ func (b *Broker) Closed(id env.ConnID, _ error) {
 	b.conns[c.index], last.index = last, c.index
 	b.conns[len(b.conns)-1] = nil
 	b.conns = b.conns[:len(b.conns)-1]
+	b.counts.connections.Set(int64(len(b.conns)))
 	c.closed()
 	b.checkDrained()
 }
@@ -139,6 +143,9 @@ func (b *Broker) Drain(timeout time.Duration, done func()) {
 // hangUpAll closes the connections that have nothing under way, or all of them.
 func (b *Broker) hangUpAll(abort bool) {
 	for _, c := range b.conns {
+		if abort {
+			b.counts.cut.Hit()
+		}
 		if abort || c.head == nil {
 			c.hangUp(abort)
 		}
@@ -160,5 +167,25 @@ func (b *Broker) checkDrained() {
 func (b *Broker) Throttle(id env.ConnID, d time.Duration) {
 	if c := b.byID[id]; c != nil && !c.ended {
 		c.throttle(d)
+	}
+}
+
+// counts are the broker's metrics and coverage marks.
+type counts struct {
+	requests, malformed env.Counter
+	connections         env.Gauge
+	pipelined, muted    *telemetry.Mark
+	dropped, cut        *telemetry.Mark
+}
+
+func newCounts(t *telemetry.Registry) counts {
+	return counts{
+		requests:    t.Counter("weir_requests_total", "Requests received."),
+		malformed:   t.Counter("weir_requests_refused_total", "Requests that closed their connection: malformed, or of a version that is not served."),
+		connections: t.Gauge("weir_connections", "Open connections."),
+		pipelined:   t.Mark("broker: a produce request started behind another"),
+		muted:       t.Mark("broker: a connection with too much waiting was muted"),
+		dropped:     t.Mark("broker: an answer was dropped with its connection"),
+		cut:         t.Mark("broker: a drain cut a connection"),
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"log/slog"
 	"time"
 
 	"weir/core/env"
@@ -14,6 +15,9 @@ const (
 	// queuedMax is how many requests of one connection may wait or be under way
 	// before it is no longer read from, until half of them are answered.
 	queuedMax = 64
+	// waitingBytesMax is how much of one connection's frames may wait for its turn:
+	// what was decoded of them is held too.
+	waitingBytesMax = 64 << 10
 	// unwrittenMax is how many answers of one connection may be on their way to the
 	// socket before its next request starts: a client that does not read its answers
 	// must not make the broker hold them.
@@ -73,6 +77,7 @@ type conn struct {
 	head, tail    *Request
 	waiting       *Request // the first that has not started
 	queued        int      // requests from head to tail
+	waitingBytes  int      // frames from waiting on
 	unwritten     int      // answers sent, not written
 	busy          bool     // the head is under way and lets nothing start behind it
 	pumping       bool
@@ -98,6 +103,7 @@ func (c *conn) receive(r *Request) {
 		c.waiting = r
 	}
 	c.queued++
+	c.waitingBytes += len(r.frame.Data)
 	c.pump()
 }
 
@@ -110,7 +116,7 @@ func (c *conn) pump() {
 	for !c.ended && !c.ending && (c.sendHead() || c.startNext()) {
 	}
 	c.pumping = false
-	c.full = c.queued >= queuedMax || (c.full && c.queued > queuedMax/2)
+	c.full = c.queued >= queuedMax || c.waitingBytes > waitingBytesMax || (c.full && c.queued > queuedMax/2)
 	c.mute()
 	if c.broker.draining && c.head == nil {
 		c.hangUp(false)
@@ -155,8 +161,14 @@ func (c *conn) startNext() bool {
 	}
 	c.busy = !shared
 	c.waiting = r.next
+	c.waitingBytes -= len(r.frame.Data)
 	r.state = requestStarted
+	if shared && r != c.head {
+		c.broker.counts.pipelined.Hit()
+	}
 	if r.fault != nil {
+		c.broker.counts.malformed.Add(1)
+		c.broker.telemetry.Debug("a request was refused", slog.String("client", c.info.Remote), slog.String("why", r.fault.Error()))
 		r.releaseFrame()
 		r.hangUp()
 		return true
@@ -175,6 +187,7 @@ func (c *conn) mute() {
 	}
 	c.muted = want
 	if want {
+		c.broker.counts.muted.Hit()
 		c.broker.net.Mute(c.id)
 	} else {
 		c.broker.net.Unmute(c.id)
@@ -265,6 +278,7 @@ func (r *Request) end() {
 	}
 	r.state, r.gone = requestAnswered, nil
 	if r.conn.ended {
+		r.conn.broker.counts.dropped.Hit()
 		r.wasDropped()
 		return
 	}

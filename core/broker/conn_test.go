@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,25 @@ func TestConnectionWithTooManyRequestsIsMuted(t *testing.T) {
 	r.turn()
 	if r.net.muted[id] || len(r.answered(id)) != queuedMax+1 {
 		t.Fatalf("muted=%v after %d answers", r.net.muted[id], len(r.answered(id)))
+	}
+}
+
+func TestConnectionWithTooMuchWaitingIsMuted(t *testing.T) {
+	r := newRig(t, "")
+	id := r.connect()
+	r.send(id, fetchOf(time.Second))
+	large := metadataOf(strings.Repeat("x", 30_000), strings.Repeat("y", 30_000))
+	r.send(id, large)
+	if r.net.muted[id] {
+		t.Fatal("muted for one request that waits")
+	}
+	r.send(id, large)
+	if !r.net.muted[id] {
+		t.Fatal("not muted")
+	}
+	r.pass(time.Second)
+	if got := r.answered(id); r.net.muted[id] || len(got) != 3 {
+		t.Fatalf("muted=%v, answered %v", r.net.muted[id], got)
 	}
 }
 
@@ -313,5 +333,28 @@ func TestResponsesKeepNothingOfTheirFrame(t *testing.T) {
 	r.broker.Received(id, message, &env.Frame{Data: data})
 	if len(r.net.sent) != 1 || !bytes.Contains(r.net.sent[0].body, []byte("nothing-there")) {
 		t.Fatal("the answer points into the frame")
+	}
+}
+
+func BenchmarkProduceThroughTheLoop(b *testing.B) {
+	r := newRig(&testing.T{}, "")
+	id := r.connect()
+	data := frameOf(produceOf("t", -1, 0), 1)
+	frame := &env.Frame{Data: data}
+	message, _ := r.codec.Decode(data)
+	kept := message.(*Request)
+	body := *kept.Body.(*produceRequest)
+	parts := slices.Clone(body.parts)
+	b.ReportAllocs()
+	for range b.N {
+		*kept = Request{Key: 0, Version: 9, CorrelationID: 1, api: findAPI(0)}
+		fresh := body
+		fresh.parts = append(fresh.parts[:0], parts...)
+		kept.Body = &fresh
+		r.broker.Received(id, kept, frame)
+		r.logs[1].durable()
+		r.turn()
+		r.logs[1].batches, r.net.sent = r.logs[1].batches[:0], r.net.sent[:0]
+		clear(r.net.released)
 	}
 }

@@ -116,7 +116,7 @@ func TestLoadReportsEveryFault(t *testing.T) {
 	}
 	for _, file := range []string{
 		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
-		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=A:SSL", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
+		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=A:SSL", "listeners=SSL://:1", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
 	} {
 		if _, err := config.Load([]byte(file), nil, nil); err == nil {
 			t.Errorf("%s is accepted", file)
@@ -280,5 +280,13 @@ func TestDescribeTopicShowsTheChainOfSynonyms(t *testing.T) {
 	}
 	if e = find(nil, "flush.ms"); *e.Value != "9223372036854775807" || e.Source != config.Default {
 		t.Errorf("a key without a value below it has %s", *e.Value)
+	}
+}
+
+func TestAdvertise(t *testing.T) {
+	b := load(t, "listeners=A://:0,B://127.0.0.1:0,C://0.0.0.0:7\nlistener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,C:PLAINTEXT\nadvertised.listeners=C://outside:0\n", nil).Broker()
+	bound := []config.Listener{{Name: "A", Port: 5}, {Name: "B", Host: "127.0.0.1", Port: 6}, {Name: "C", Host: "0.0.0.0", Port: 7}}
+	if got := config.FormatListeners(b.Advertise(bound, "here")); got != "A://here:5,B://127.0.0.1:6,C://outside:7" {
+		t.Fatalf("advertised as %s", got)
 	}
 }

@@ -71,7 +71,7 @@ func (d *Definition) Validate(value string) error {
 	if d.Sensitive() {
 		shown = "[hidden]"
 	}
-	return fmt.Errorf("Invalid value %s for configuration %s: %w", shown, d.Key, why)
+	return fmt.Errorf("invalid value %s for configuration %s: %w", shown, d.Key, why)
 }
 
 func (d *Definition) fault(value string) error {
@@ -97,13 +97,13 @@ func (d *Definition) fault(value string) error {
 func (d *Definition) checkInteger(value string) error {
 	n, err := parseInteger(value)
 	if err != nil || (d.Type == Int && (n > math.MaxInt32 || n < math.MinInt32)) || (d.Type == Short && (n > math.MaxInt16 || n < math.MinInt16)) {
-		return fmt.Errorf("Not a number of type %s", d.Type)
+		return fmt.Errorf("not a number of type %s", d.Type)
 	}
 	if n < d.Least {
-		return fmt.Errorf("Value must be at least %d", d.Least)
+		return fmt.Errorf("value must be at least %d", d.Least)
 	}
 	if n > d.Most {
-		return fmt.Errorf("Value must be no more than %d", d.Most)
+		return fmt.Errorf("value must be no more than %d", d.Most)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (d *Definition) checkOneOf(value string) error {
 	if d.OneOf == nil || slices.Contains(d.OneOf, value) {
 		return nil
 	}
-	return fmt.Errorf("String must be one of: %s", strings.Join(d.OneOf, ", "))
+	return fmt.Errorf("string must be one of: %s", strings.Join(d.OneOf, ", "))
 }
 
 func (d *Definition) checkList(value string) error {
@@ -166,7 +166,7 @@ func parseBool(value string) (bool, error) {
 	case "false":
 		return false, nil
 	}
-	return false, fmt.Errorf("Expected value to be either true or false")
+	return false, fmt.Errorf("expected value to be either true or false")
 }
 
 func parseInteger(value string) (int64, error) {
@@ -179,13 +179,13 @@ func checkFraction(value string) error {
 	whole, decimals, _ := strings.Cut(value, ".")
 	digits := whole + decimals
 	if digits == "" || len(value) > 20 || strings.Trim(digits, "0123456789") != "" {
-		return fmt.Errorf("Not a number of type DOUBLE")
+		return fmt.Errorf("not a number of type DOUBLE")
 	}
 	whole = strings.TrimLeft(whole, "0")
 	if whole == "" || (whole == "1" && strings.Trim(decimals, "0") == "") {
 		return nil
 	}
-	return fmt.Errorf("Value must be no more than 1")
+	return fmt.Errorf("value must be no more than 1")
 }
 
 // find looks a key up in a table that is sorted by key.

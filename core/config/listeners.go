@@ -72,3 +72,26 @@ func FormatListeners(all []Listener) string {
 	}
 	return strings.Join(out, ",")
 }
+
+// Advertise says where clients reach each listener that is bound: as advertised,
+// else where it is bound. A listener on every address has hostname for its host; an
+// advertised port 0 is the bound one.
+func (b *Broker) Advertise(bound []Listener, hostname string) []Listener {
+	out := make([]Listener, len(bound))
+	for i, l := range bound {
+		if l.Host == "" || l.Host == "0.0.0.0" || l.Host == "::" {
+			l.Host = hostname
+		}
+		for _, a := range b.AdvertisedListeners {
+			if a.Name != l.Name {
+				continue
+			}
+			l.Host = a.Host
+			if a.Port != 0 {
+				l.Port = a.Port
+			}
+		}
+		out[i] = l
+	}
+	return out
+}

@@ -105,10 +105,25 @@ func Load(file []byte, environment map[string]string, flags []Override) (*Settin
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	if err := s.Broker().Validate(); err != nil {
+	if err := errors.Join(s.checkListenersMapped(), s.Broker().Validate()); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkListenersMapped refuses a listener without a protocol: it must not be open
+// to all because its name was mistaken for one.
+func (s *Settings) checkListenersMapped() error {
+	for _, l := range s.Broker().Listeners {
+		mapped := slices.ContainsFunc(SplitList(s.text("listener.security.protocol.map")), func(pair string) bool {
+			name, _, _ := strings.Cut(pair, ":")
+			return strings.EqualFold(name, l.Name)
+		})
+		if !mapped {
+			return fmt.Errorf("listener.security.protocol.map has no protocol for listener %s", l.Name)
+		}
+	}
+	return nil
 }
 
 func (s *Settings) set(layer int, key, value string) error {

@@ -68,14 +68,14 @@ const (
 
 func gzipLevel(value string) error {
 	if n, err := parseInteger(value); err == nil && n == 0 {
-		return fmt.Errorf("Value must be -1 or from 1 to 9")
+		return fmt.Errorf("value must be -1 or from 1 to 9")
 	}
 	return nil
 }
 
 func noTiers(value string) error {
 	if on, _ := parseBool(value); on {
-		return fmt.Errorf("Tiered Storage functionality is disabled in the broker: all records move to the object store without it")
+		return fmt.Errorf("tiered Storage functionality is disabled in the broker: all records move to the object store without it")
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func throttledReplicas(value string) error {
 		_, first := parseInteger(partition)
 		_, second := parseInteger(broker)
 		if pair != "*" && (!ok || first != nil || second != nil) {
-			return fmt.Errorf("Must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId],...")
+			return fmt.Errorf("must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId],...")
 		}
 	}
 	return nil
