@@ -26,7 +26,9 @@ type api struct {
 // are served.
 //
 // Produce says 0 although 0 to 2 are refused: older librdkafka takes "Produce 0
-// is served" as the sign of a broker that knows compression (KAFKA-18659).
+// is served" as the sign of a broker that knows compression (KAFKA-18659). It also
+// takes FindCoordinator 0 as the sign of lz4: until that key is here, its producers
+// send uncompressed what was to be lz4.
 var apiTable = [...]api{
 	{key: 0, min: produceLeastRead, max: 13, advertisedMin: 0, schema: &schema{flexible: produceFlexible}, decode: decodeProduceBody},
 	{key: 1, min: 4, max: 18, advertisedMin: -1, bytesMax: requestBytesMax, schema: &fetchSchema, decode: decodeMessage[kmsg.FetchRequest]},
