@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime/debug"
+	"runtime/debug" //weir:pure a panic's stack is shown to people only
 	"time"
 )
 

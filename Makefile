@@ -1,0 +1,107 @@
+# Needs Go and make. Some targets need more, as their lines in `make help` say.
+
+GO       ?= go
+TOOL      = $(GO) tool -modfile=cmd/devtools/go.mod
+SEEDS    ?= 2000
+JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
+FUZZTIME ?= 60s
+SOAKTIME ?= 1h
+VERSITYGW = .cache/bin/versitygw
+RECORDS  ?= 1000000
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build the commands into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+.PHONY: run
+run: ## build the broker and start it on 127.0.0.1:9092 with its data in ./data
+	$(GO) build -o bin/weir ./cmd/weir
+	./bin/weir server
+
+.PHONY: test
+test: ## run all tests (at most 10 minutes on two cores) and count them
+	$(GO) run ./internal/testsum -timeout 9m ./...
+
+.PHONY: race
+race: ## the tests of what runs off the loop, with the race detector (needs a C compiler)
+	$(GO) run ./internal/testsum -race -timeout 20m ./core/task/... ./realio/... ./cmd/...
+
+.PHONY: sim
+sim: ## simulate SEEDS=2000 seeds, each twice with its hashes compared
+	$(GO) run ./cmd/weir-sim fuzz -seeds $(SEEDS) -j $(JOBS) -twice
+
+.PHONY: golden
+golden: ## the golden seeds at GOMAXPROCS 1 and 2, with and without the race detector
+	GOMAXPROCS=1 $(GO) test -count=1 -run Golden ./sim/...
+	GOMAXPROCS=2 $(GO) test -count=1 -run Golden ./sim/...
+	GOMAXPROCS=1 $(GO) test -count=1 -race -run Golden ./sim/...
+	GOMAXPROCS=2 $(GO) test -count=1 -race -run Golden ./sim/...
+
+.PHONY: mutants
+mutants: ## plant each defect of mutants/ in a copy of the source; the simulator must find every one
+	$(GO) run ./internal/mutants -j $(JOBS)
+
+.PHONY: soak
+soak: ## simulate random seeds for SOAKTIME=1h, then kill the real broker for as long as a minute
+	$(GO) run ./cmd/weir-sim fuzz -first-seed $$(date +%s)000 -duration $(SOAKTIME) -j $(JOBS)
+	$(MAKE) durability
+
+.PHONY: durability
+durability: build ## kill the real broker 20 times while producers write, then look for every record; again with half of S3 refused
+	$(GO) test -count=1 -v -timeout 20m ./conformance/durability -kills 20
+
+.PHONY: clients
+clients: build $(VERSITYGW) ## kcat and franz-go each carry RECORDS=1000000 records in every codec, on file:, gofakes3 and versitygw (needs kcat)
+	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -records $(RECORDS) -versitygw $(abspath $(VERSITYGW))
+
+.PHONY: versitygw
+versitygw: $(VERSITYGW) ## install the versitygw S3 server into .cache/bin, for the conformance tests
+$(VERSITYGW):
+	GOBIN=$(abspath $(dir $(VERSITYGW))) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+.PHONY: kcat
+kcat: ## install Debian's kcat (needs root)
+	command -v kcat || (apt-get update && apt-get install -y --no-install-recommends kcat)
+
+.PHONY: lint
+lint: ## vet, staticcheck, gofumpt, dead code, and the rules of the tree (purity, imports, package comments)
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || (echo "the files above need gofumpt: make fmt"; exit 1)
+	$(TOOL) deadcode -test ./...
+	$(GO) test ./internal/...
+
+.PHONY: fmt
+fmt: ## format the source
+	$(TOOL) gofumpt -w .
+
+.PHONY: fuzz
+fuzz: ## run each go fuzz target for FUZZTIME=60s
+	@set -e; for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$file); do \
+	    echo "== $$target ($$(dirname $$file))"; \
+	    GOMEMLIMIT=1GiB $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+	  done; done
+
+.PHONY: bench
+bench: ## the Go benchmarks, six times each, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
+	$(TOOL) benchstat bin/bench.txt
+
+.PHONY: bench-kafka
+bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with one client (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-bench compare --kafka-libs .cache/kafka/libs --weir bin/weir
+
+.PHONY: linked
+linked: ## renew the list of packages that the broker links
+	$(GO) test ./internal/tree -run TestLinkedPackages -update
+
+.PHONY: clean
+clean: ## remove what was built and fetched; ./data stays
+	rm -rf bin .cache
