@@ -36,7 +36,8 @@ type Broker struct {
 	DataDir                  string
 	WALPath, MetaPath        string
 	S3                       S3
-	Topic                    Topic // defaults for topics
+	MetricsAddress           string // host:port, or empty
+	Topic                    Topic  // defaults for topics
 }
 
 // S3 is how an S3-compatible store is reached. Empty strings leave it to the AWS SDK.
@@ -112,7 +113,8 @@ func (s *Settings) resolveBroker() Broker {
 			Endpoint: s.text("weir.s3.endpoint"), Region: s.text("weir.s3.region"),
 			PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
 		},
-		Topic: s.Topic(nil),
+		MetricsAddress: s.text("weir.metrics.address"),
+		Topic:          s.Topic(nil),
 	}
 	if b.QueuedMaxRequestBytes < 0 {
 		b.QueuedMaxRequestBytes = defaultQueuedBytes
