@@ -257,12 +257,22 @@ func (im *Image) EpochOwes(epoch BrokerEpoch) bool { return im.owed[epoch] > 0 }
 
 // OpenRanges returns the ranges of a broker epoch that are still open, ascending by
 // stream, End being -1. It looks at every stream.
-func (im *Image) OpenRanges(epoch BrokerEpoch) (open []RangeEnd) {
+func (im *Image) OpenRanges(epoch BrokerEpoch) []RangeEnd {
 	if im.owed[epoch] == 0 {
 		return nil
 	}
+	return im.open(func(r *Range) bool { return r.BrokerEpoch == epoch })
+}
+
+// OpenRangesBefore returns the ranges that a broker's other epochs than the given
+// one left open, in the same way.
+func (im *Image) OpenRangesBefore(id BrokerID, epoch BrokerEpoch) []RangeEnd {
+	return im.open(func(r *Range) bool { return r.Broker == id && r.BrokerEpoch != epoch })
+}
+
+func (im *Image) open(wanted func(*Range) bool) (open []RangeEnd) {
 	for _, id := range im.streamIDs() {
-		if r := im.streams[id].Newest(); r.BrokerEpoch == epoch && r.Open() {
+		if r := im.streams[id].Newest(); r.Open() && wanted(r) {
 			open = append(open, RangeEnd{id, r.LeaderEpoch, r.End})
 		}
 	}
