@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"weir/core/telemetry"
@@ -236,7 +237,7 @@ func (im *Image) judgeEnd(s *Stream, r *TakeOver, e RangeEnd) error {
 		return fmt.Errorf("%w: stream %d, leader epoch %d; the newest is %d of broker %d at epoch %d, end %d",
 			ErrRange, s.ID, e.LeaderEpoch, n.LeaderEpoch, n.Broker, n.BrokerEpoch, n.End)
 	}
-	if e.End < n.Committed || e.End < s.LogStart {
+	if e.End < n.Committed || e.End < s.LogStart || n.LeaderEpoch == math.MaxInt32 {
 		return fmt.Errorf("%w: stream %d would end at %d, but is committed to %d and starts at %d: its WAL lacks what it acknowledged",
 			ErrRange, s.ID, e.End, n.Committed, s.LogStart)
 	}
