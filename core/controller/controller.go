@@ -1,16 +1,20 @@
-// Package controller makes the active controller's decisions: it validates
-// requests, proposes records, and owns the life of objects.
 package controller
 
-import "weir/core/metadata"
+import (
+	"weir/core/config"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/task"
+	"weir/core/telemetry"
+)
 
-// Error carries a Kafka error code and a message for people.
-type Error struct {
-	Code    int16
-	Message string
+// Proposer appends a record to the quorum's log. done is called once the record was
+// applied to the image, before any other is, with the image's verdict (or why the
+// record was not appended). A nil verdict leaves [metadata.Image.Outcome] as that
+// record's.
+type Proposer interface {
+	Propose(r metadata.Record, done func(error))
 }
-
-func (e *Error) Error() string { return e.Message }
 
 // NewTopic asks for a topic. Partitions and ReplicationFactor -1 mean default.
 type NewTopic struct {
@@ -36,44 +40,90 @@ type ConfigOp struct {
 }
 
 // CommitPart is one stream's part of an upload.
-type CommitPart struct {
-	Stream      metadata.StreamID
-	LeaderEpoch int32
-	Part        metadata.Part
-	Checkpoint  []byte // state exactly as of Part.End
+type CommitPart = metadata.CommitPart
+
+// Options are what a Controller needs. All are required unless a zero is named.
+type Options struct {
+	Loop      *task.Loop
+	Env       env.Env
+	Telemetry *telemetry.Registry
+	Image     *metadata.Image
+	Proposer  Proposer
+	// Broker is the broker that new partitions are given to.
+	Broker metadata.BrokerID
+	// Config has the defaults of new topics; it may change in place.
+	Config   *config.Broker
+	Settings *config.Settings
+	// ProducerIDBlock is how many producer ids are granted at a time. Zero: 1,000,
+	// as in Kafka.
+	ProducerIDBlock int64
+	// RecordBytesMax is about where a commit or a takeover is cut into several
+	// records, so that none holds up the log. Zero: 256 KiB.
+	RecordBytesMax int
 }
 
-// Controller answers on the loop, each done exactly once (unless the node ends).
-type Controller struct{}
+const (
+	producerIDBlock = 1000
+	recordBytesMax  = 256 << 10
+)
 
-func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done func([]TopicResult)) {
-	panic("stub")
-}
-func (c *Controller) DeleteTopics(ids []metadata.TopicID, done func([]TopicResult)) { panic("stub") }
-func (c *Controller) CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error)) {
-	panic("stub")
-}
-
-// AlterTopicConfigs applies ops; replace means AlterConfigs: what ops do not set is removed.
-func (c *Controller) AlterTopicConfigs(topic string, ops []ConfigOp, replace, validateOnly bool, done func(error)) {
-	panic("stub")
-}
-
-// AllocateProducerIDs grants a block of producer ids.
-func (c *Controller) AllocateProducerIDs(done func(first, count int64, err error)) { panic("stub") }
-
-// TrimStream raises a stream's log start (DeleteRecords, retention).
-func (c *Controller) TrimStream(stream metadata.StreamID, logStart int64, done func(error)) {
-	panic("stub")
+// Controller answers on the loop, each done exactly once (unless the node ends),
+// after what was asked has been applied to the image. done may run before the call
+// returns.
+type Controller struct {
+	options  Options
+	image    *metadata.Image
+	proposer Proposer
+	draws    uint64 // topic ids and incarnations drawn
+	retried  *telemetry.Mark
+	refused  *telemetry.Mark
+	cut      *telemetry.Mark
 }
 
-// LeaseObjects grants a block of object ids to a broker epoch (R19, R20).
-func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done func(first metadata.ObjectID, err error)) {
-	panic("stub")
+// New returns a controller.
+func New(o Options) *Controller {
+	if o.ProducerIDBlock == 0 {
+		o.ProducerIDBlock = producerIDBlock
+	}
+	if o.RecordBytesMax == 0 {
+		o.RecordBytesMax = recordBytesMax
+	}
+	return &Controller{
+		options: o, image: o.Image, proposer: o.Proposer,
+		retried: o.Telemetry.Mark("controller: a record was computed anew"),
+		refused: o.Telemetry.Mark("controller: the image refused a record"),
+		cut:     o.Telemetry.Mark("controller: a commit was cut into several records"),
+	}
 }
 
-// Commit proposes an upload's commit; accepted says, part by part, what became
-// part of its range (R1, R2). done runs after the record is applied to the image.
-func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []CommitPart, done func(accepted []bool, err error)) {
-	panic("stub")
+// propose proposes a record, and gives done the verdict.
+func (c *Controller) propose(r metadata.Record, done func(error)) {
+	c.proposer.Propose(r, func(err error) {
+		if err != nil {
+			c.refused.Hit()
+		}
+		done(err)
+	})
+}
+
+// epoch is this broker's current epoch; 0 if it is not registered.
+func (c *Controller) epoch() metadata.BrokerEpoch {
+	if b, ok := c.image.Broker(c.options.Broker); ok {
+		return b.Epoch
+	}
+	return 0
+}
+
+// randomID draws a UUID of version 4.
+func (c *Controller) randomID() (id [16]byte) {
+	for half := range 2 {
+		x := c.options.Env.Rand.Uint64("controller id", uint64(c.image.AppliedIndex()), c.draws)
+		c.draws++
+		for i := range 8 {
+			id[8*half+i] = byte(x >> (8 * i))
+		}
+	}
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
 }

@@ -1,21 +1,22 @@
-// Package metadata holds the cluster's metadata: records, the image, snapshots.
 package metadata
 
 type (
-	// BrokerID is Kafka's node id; BrokerEpoch the number of one incarnation.
-	BrokerID    int32
+	// BrokerID is Kafka's node id.
+	BrokerID int32
+	// BrokerEpoch is the number of one incarnation of a broker: the log index of
+	// its registration.
 	BrokerEpoch int64
-	// StreamID names one partition's log, never reused.
+	// StreamID names one partition's log, never reused. None is 0.
 	StreamID uint64
-	// ObjectID names one stored object, never reused.
+	// ObjectID names one stored object, never reused. None is 0.
 	ObjectID uint64
 	// TopicID is Kafka's topic id.
 	TopicID [16]byte
 )
 
-// Image is the state that the quorum's log yields when applied in order. It is
-// changed only by Apply; readers hold nothing of it across events.
-type Image struct{}
+// AllBrokers is the id under which the image keeps what is configured for all
+// brokers.
+const AllBrokers BrokerID = -1
 
 // Broker is a registered broker.
 type Broker struct {
@@ -33,12 +34,21 @@ type Endpoint struct {
 	Port           int32
 }
 
+// Feature is a feature and the level at which the cluster uses it.
+type Feature struct {
+	Name  string
+	Level int16
+}
+
 // Topic is one topic.
 type Topic struct {
 	ID         TopicID
 	Name       string
 	Partitions []Partition // by index
 	Configs    []Config    // set on the topic, sorted by key
+	// ConfigsIndex is the log index of the record that set Configs. A change names
+	// the one it was computed from, so that two at once do not undo each other.
+	ConfigsIndex uint64
 }
 
 // Partition binds a partition to its stream and leader.
@@ -54,18 +64,39 @@ type Config struct{ Key, Value string }
 
 // Stream is one partition's log as the cluster knows it.
 type Stream struct {
-	ID            StreamID
-	Topic         TopicID
-	Partition     int32
-	LogStart      int64
-	Ranges        []Range // ascending, contiguous
-	Checkpoint    []byte  // state of producers exactly as of CheckpointEnd (R4)
+	ID        StreamID
+	Topic     TopicID
+	Partition int32
+	LogStart  int64
+	// Ranges are ascending and contiguous: each starts at the end of the one
+	// before it. Only the newest may be open. A sealed range in which nothing was
+	// written is dropped, and so are the oldest ranges that are committed and lie
+	// below the log start: for a leader epoch of theirs OffsetForLeaderEpoch
+	// answers where the first that is left begins, as Kafka does when it cuts its
+	// cache of epochs at the log start.
+	Ranges []Range
+	// Checkpoint is the state of producers exactly as of CheckpointEnd (R4): that
+	// of the highest end ever committed. Empty: none yet.
+	Checkpoint    []byte
 	CheckpointEnd int64
-	Parts         []Part // committed parts, ascending by start offset
+	// Parts are what is committed and not wholly below the log start, ascending by
+	// offset. Ranges commit independently, so there may be gaps for a while.
+	Parts []Part
 }
 
-// CommittedEnd is the first offset not yet committed of the stream's ranges.
-func (s *Stream) CommittedEnd() int64 { panic("stub") }
+// CommittedEnd is the first offset that is not yet committed: below it nothing is
+// owed by any WAL.
+func (s *Stream) CommittedEnd() int64 {
+	for i := range s.Ranges {
+		if r := &s.Ranges[i]; r.owes() {
+			return r.Committed
+		}
+	}
+	return s.Ranges[len(s.Ranges)-1].End
+}
+
+// Newest is the range that is open, or was last.
+func (s *Stream) Newest() *Range { return &s.Ranges[len(s.Ranges)-1] }
 
 // Range is one ownership of a stream.
 type Range struct {
@@ -75,6 +106,19 @@ type Range struct {
 	Start       int64
 	Committed   int64
 	End         int64 // -1 while open
+}
+
+// Open says that the range may still grow.
+func (r *Range) Open() bool { return r.End < 0 }
+
+// owes says that a WAL must live for the range's sake (R3).
+func (r *Range) owes() bool { return r.End < 0 || r.Committed < r.End }
+
+// RangeEnd names a range by its stream and leader epoch, and where it ends.
+type RangeEnd struct {
+	Stream      StreamID
+	LeaderEpoch int32
+	End         int64 // -1: open
 }
 
 // Part is what one object holds of one stream.
@@ -88,14 +132,14 @@ type Part struct {
 	IndexBytes   int32
 }
 
-// Object is a stored object's life: prepared, committed, destroyed, deleted (then gone from the image).
+// Object is a stored object that was committed and is not yet deleted.
 type Object struct {
 	ID          ObjectID
 	State       ObjectState
-	BrokerEpoch BrokerEpoch
+	BrokerEpoch BrokerEpoch // that committed it
 	Bytes       int64
-	Parts       int32 // still referenced by streams
-	DestroyedAt int64 // wall milliseconds, for the grace time of readers
+	Parts       int32  // still referenced by streams
+	DestroyedAt uint64 // log index of the record that took the last part away
 }
 
 // ObjectState is a step in an object's life.
@@ -106,27 +150,9 @@ const (
 	ObjectDestroyed
 )
 
-// Record is one metadata record.
-type Record interface {
-	// AppendTo appends the record's encoding: type, version, fields.
-	AppendTo(dst []byte) []byte
+// Lease is a run of prepared ids: leased to a broker epoch, and neither committed
+// nor expired.
+type Lease struct {
+	First, End ObjectID // [First, End)
+	Epoch      BrokerEpoch
 }
-
-// NewImage returns the empty image.
-func NewImage() *Image { panic("stub") }
-
-// Apply applies a record at a log index. It is total: a record that rules refuse
-// changes nothing and yields an error for its proposer (R1-R3).
-func (im *Image) Apply(index uint64, r Record) error { panic("stub") }
-
-func (im *Image) Brokers() []*Broker                  { panic("stub") } // by id
-func (im *Image) Broker(id BrokerID) (*Broker, bool)  { panic("stub") }
-func (im *Image) Topics() []*Topic                    { panic("stub") } // by name
-func (im *Image) Topic(name string) (*Topic, bool)    { panic("stub") }
-func (im *Image) TopicByID(id TopicID) (*Topic, bool) { panic("stub") }
-func (im *Image) Stream(id StreamID) (*Stream, bool)  { panic("stub") }
-func (im *Image) Object(id ObjectID) (*Object, bool)  { panic("stub") }
-func (im *Image) BrokerConfigs(id BrokerID) []Config  { panic("stub") } // -1: cluster-wide default
-func (im *Image) ClusterID() string                   { panic("stub") }
-func (im *Image) Feature(name string) int16           { panic("stub") }
-func (im *Image) AppliedIndex() uint64                { panic("stub") }

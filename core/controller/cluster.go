@@ -1,0 +1,165 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+
+	"weir/core/metadata"
+)
+
+// MetadataFeature names the level of records and snapshots that a cluster uses.
+const MetadataFeature = "weir.metadata"
+
+// metadataLevel is the level that a new cluster starts with.
+const metadataLevel = 1
+
+// FoundCluster proposes the first record of a new cluster: its id and feature
+// levels. A cluster that is founded already refuses it with metadata.ErrFounded.
+func (c *Controller) FoundCluster(clusterID string, done func(error)) {
+	c.propose(&metadata.FoundCluster{
+		ClusterID: clusterID,
+		Features:  []metadata.Feature{{Name: MetadataFeature, Level: metadataLevel}},
+	}, done)
+}
+
+// RegisterBroker registers an incarnation of a broker, which ends those before it,
+// and answers with its epoch. A zero Incarnation is drawn.
+func (c *Controller) RegisterBroker(b metadata.Broker, done func(metadata.BrokerEpoch, error)) {
+	if b.Incarnation == ([16]byte{}) {
+		b.Incarnation = c.randomID()
+	}
+	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners}
+	c.propose(r, func(err error) {
+		if err != nil {
+			done(0, err)
+			return
+		}
+		now, _ := c.image.Broker(b.ID)
+		done(now.Epoch, nil)
+	})
+}
+
+// TakeOver closes each open range of this broker's ended epochs at its end, and
+// opens the next one for epoch (R3). Ends of ranges that are sealed already are
+// passed over. A range that is open and has no end among them refuses the whole:
+// its WAL was not read, and to guess its end would lose what it acknowledged.
+func (c *Controller) TakeOver(epoch metadata.BrokerEpoch, ends []metadata.RangeEnd, done func(error)) {
+	todo, err := c.endsToClose(epoch, ends)
+	if err != nil {
+		done(err)
+		return
+	}
+	var failed error
+	open := gather(func() { done(failed) })
+	for chunk := range slices.Chunk(todo, max(c.options.RecordBytesMax/rangeEndBytes, 1)) {
+		finished := open()
+		c.propose(&metadata.TakeOver{Broker: c.options.Broker, Epoch: epoch, Ends: chunk}, func(err error) {
+			if failed == nil {
+				failed = err
+			}
+			finished()
+		})
+	}
+	open()()
+}
+
+// rangeEndBytes is about what one range takes in a record.
+const rangeEndBytes = 24
+
+// endsToClose finds the end of every open range, ascending by stream.
+func (c *Controller) endsToClose(epoch metadata.BrokerEpoch, ends []metadata.RangeEnd) ([]metadata.RangeEnd, error) {
+	type name struct {
+		stream metadata.StreamID
+		epoch  int32
+	}
+	known := make(map[name]int64, len(ends))
+	for _, e := range ends {
+		known[name{e.Stream, e.LeaderEpoch}] = e.End
+	}
+	var todo []metadata.RangeEnd
+	for _, r := range c.image.OpenRangesBefore(c.options.Broker, epoch) {
+		end, ok := known[name{r.Stream, r.LeaderEpoch}]
+		if !ok || end < 0 {
+			return nil, fmt.Errorf("stream %d, leader epoch %d is open in a WAL that was not read; bring the WAL file back, or the records in it are lost", r.Stream, r.LeaderEpoch)
+		}
+		todo = append(todo, metadata.RangeEnd{Stream: r.Stream, LeaderEpoch: r.LeaderEpoch, End: end})
+	}
+	return todo, nil
+}
+
+// AllocateProducerIDs grants a block of producer ids.
+func (c *Controller) AllocateProducerIDs(done func(first, count int64, err error)) {
+	count := c.options.ProducerIDBlock
+	c.propose(&metadata.AllocateProducerIDs{Broker: c.options.Broker, Epoch: c.epoch(), Count: count}, func(err error) {
+		if err != nil {
+			done(0, 0, kafka(err))
+			return
+		}
+		done(c.image.Outcome().First, count, nil)
+	})
+}
+
+// TrimStream raises a stream's log start (DeleteRecords, retention). One that is
+// not higher than it is changes nothing.
+func (c *Controller) TrimStream(stream metadata.StreamID, logStart int64, done func(error)) {
+	if s, ok := c.image.Stream(stream); ok && logStart >= 0 && logStart <= s.LogStart {
+		done(nil)
+		return
+	}
+	c.propose(&metadata.TrimStream{Stream: stream, LogStart: logStart}, func(err error) { done(kafka(err)) })
+}
+
+// LeaseObjects grants a block of object ids to a broker epoch (R19, R20). The error
+// is the image's.
+func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done func(first metadata.ObjectID, err error)) {
+	c.propose(&metadata.LeaseObjects{Epoch: epoch, Count: count}, func(err error) {
+		if err != nil {
+			done(0, err)
+			return
+		}
+		done(metadata.ObjectID(c.image.Outcome().First), nil)
+	})
+}
+
+// Commit proposes an upload's commit; accepted says, part by part, what became
+// part of its range, or is not asked for any more (R1, R2). done runs after the last
+// record is applied to the image. A large commit is cut into several records, in
+// the order of its parts: with an error, accepted says what came before it.
+func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []CommitPart, done func(accepted []bool, err error)) {
+	accepted := make([]bool, len(parts))
+	var failed error
+	open := gather(func() { done(accepted, failed) })
+	for at := 0; at == 0 || at < len(parts); {
+		first, chunk := at, c.chunk(parts[at:])
+		if len(chunk) < len(parts) {
+			c.cut.Hit()
+		}
+		finished := open()
+		c.propose(&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: bytes, Parts: chunk}, func(err error) {
+			if err == nil {
+				copy(accepted[first:], c.image.Outcome().Accepted)
+			} else if failed == nil {
+				failed = err
+			}
+			finished()
+		})
+		if at += len(chunk); at == 0 {
+			break // a commit of nothing, for the verdict on its id
+		}
+	}
+	open()()
+}
+
+// commitPartBytes is about what a part takes in a record besides its checkpoint.
+const commitPartBytes = 48
+
+// chunk returns the first parts that fit one record: at least one.
+func (c *Controller) chunk(parts []CommitPart) []CommitPart {
+	size := 0
+	for i := range parts {
+		if size += commitPartBytes + len(parts[i].Checkpoint); size > c.options.RecordBytesMax && i > 0 {
+			return parts[:i]
+		}
+	}
+	return parts
+}

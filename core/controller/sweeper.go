@@ -1,0 +1,355 @@
+package controller
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/task"
+	"weir/core/telemetry"
+)
+
+// SweeperOptions are what a Sweeper needs. All are required unless a zero is named.
+type SweeperOptions struct {
+	Loop      *task.Loop
+	Env       env.Env
+	Telemetry *telemetry.Registry
+	Image     *metadata.Image
+	Proposer  Proposer
+	// Broker is the broker whose current epoch InUseFloor speaks for.
+	Broker metadata.BrokerID
+	// Prefix is what the keys of all objects begin with; KeyOf is an object's key.
+	Prefix string
+	KeyOf  func(metadata.ObjectID) string
+	// Grace is how long a destroyed object is kept for readers that hold an older
+	// image. Zero: 60 s. It is counted anew after a restart.
+	Grace time.Duration
+	// Interval is the time between two looks at the image. Zero: 1 s.
+	Interval time.Duration
+	// ListInterval is the time between two listings of the store. Zero: 5 min.
+	ListInterval time.Duration
+	// InFlightMax bounds the deletions under way. Zero: 16.
+	InFlightMax int
+}
+
+const (
+	sweepGrace        = time.Minute
+	sweepInterval     = time.Second
+	sweepListInterval = 5 * time.Minute
+	sweepInFlightMax  = 16
+	sweepBatchMax     = 1000 // ids of one record, keys of one listing
+	sweepBackOffLeast = 100 * time.Millisecond
+	sweepBackOffMost  = 30 * time.Second
+)
+
+// Sweeper deletes from the store what the image no longer needs (R20, I8):
+//
+//   - destroyed objects, once every reader's image is newer than their destruction
+//     by the grace; a record then says that they are gone;
+//   - orphans: prepared ids of ended epochs, and those of this epoch below the floor
+//     that it declares; first a record bars their commit, then they are deleted;
+//   - what a late PUT brought back: the store is listed now and then, and what lies
+//     under a dead id is deleted.
+//
+// What is dead stays dead, so a deletion that is repeated, lost or late does no
+// harm. It is called on the loop only.
+type Sweeper struct {
+	options SweeperOptions
+	loop    *task.Loop
+	image   *metadata.Image
+	timer   task.Timer
+	stopped bool
+
+	floor    metadata.ObjectID
+	marks    []sweepMark // ascending
+	ripe     uint64      // what was destroyed up to this index is over its grace
+	expiring bool
+
+	queue    []idRun                    // to delete
+	awaited  map[metadata.ObjectID]bool // destroyed objects from queue to record; lookups only
+	inFlight int
+	deleted  []metadata.ObjectID // of destroyed objects, not yet recorded
+	record   bool                // that they are is being proposed
+
+	listing  bool
+	listOpen bool   // a listing is not at its end
+	listFrom string // where it goes on
+	listAt   env.Time
+
+	failures int
+	pause    task.Timer
+	draws    uint64
+	counts   sweepCounts
+}
+
+// sweepMark says that the image was at an index at a time.
+type sweepMark struct {
+	at    env.Time
+	index uint64
+}
+
+// idRun is the ids [first, end).
+type idRun struct{ first, end metadata.ObjectID }
+
+type sweepCounts struct {
+	deleted, orphans             env.Counter
+	expired, late, backOff, odds *telemetry.Mark
+}
+
+// NewSweeper returns a sweeper that does nothing until Start.
+func NewSweeper(o SweeperOptions) *Sweeper {
+	or := func(d *time.Duration, standard time.Duration) {
+		if *d == 0 {
+			*d = standard
+		}
+	}
+	or(&o.Grace, sweepGrace)
+	or(&o.Interval, sweepInterval)
+	or(&o.ListInterval, sweepListInterval)
+	if o.InFlightMax == 0 {
+		o.InFlightMax = sweepInFlightMax
+	}
+	t := o.Telemetry
+	return &Sweeper{
+		options: o, loop: o.Loop, image: o.Image, awaited: map[metadata.ObjectID]bool{},
+		counts: sweepCounts{
+			deleted: t.Counter("weir_objects_deleted_total", "Destroyed objects deleted from the store."),
+			orphans: t.Counter("weir_objects_orphaned_total", "Deletions of ids that were never committed, or came back late."),
+			expired: t.Mark("sweeper: prepared ids expired"),
+			late:    t.Mark("sweeper: a listing found an object under a dead id"),
+			backOff: t.Mark("sweeper: the store failed, and was given time"),
+			odds:    t.Mark("sweeper: a listing found a key that names no object"),
+		},
+	}
+}
+
+// Start begins to sweep: the first listing is at once.
+func (s *Sweeper) Start() {
+	s.listAt = s.loop.Now()
+	s.tick()
+}
+
+// Stop ends it. What is in flight is left alone.
+func (s *Sweeper) Stop() {
+	s.stopped = true
+	s.loop.Stop(&s.timer)
+	s.loop.Stop(&s.pause)
+}
+
+// InUseFloor declares that this epoch uses no object id below id, nor ever will:
+// those that are still prepared may expire. A floor that is not higher than the one
+// before changes nothing.
+func (s *Sweeper) InUseFloor(id metadata.ObjectID) { s.floor = max(s.floor, id) }
+
+func (s *Sweeper) tick() {
+	s.ripen()
+	s.expire()
+	s.gather()
+	s.recordDeletions()
+	s.list()
+	s.pump()
+	s.loop.Reset(&s.timer, s.options.Interval, s.tick)
+}
+
+// ripen moves the index up to which destroyed objects are over their grace. Time is
+// the monotonic clock's, from when this node first saw the image at that index.
+func (s *Sweeper) ripen() {
+	now := s.loop.Now()
+	if index := s.image.AppliedIndex(); len(s.marks) == 0 && index > s.ripe || len(s.marks) > 0 && index > s.marks[len(s.marks)-1].index {
+		s.marks = append(s.marks, sweepMark{now, index})
+	}
+	over := 0
+	for over < len(s.marks) && now.Sub(s.marks[over].at) >= s.options.Grace {
+		s.ripe = s.marks[over].index
+		over++
+	}
+	s.marks = s.marks[:copy(s.marks, s.marks[over:])]
+}
+
+// expire bars the next orphans from being committed.
+func (s *Sweeper) expire() {
+	if s.expiring || s.stopped || len(s.queue) >= sweepBatchMax {
+		return
+	}
+	r := s.orphans()
+	if r == nil {
+		return
+	}
+	s.expiring = true
+	s.options.Proposer.Propose(r, func(err error) {
+		s.expiring = false
+		if err != nil {
+			return // a commit came first, or the node ends: the next look sees it
+		}
+		s.counts.expired.Hit()
+		s.queue = append(s.queue, idRun{r.First, r.End})
+		s.loop.Post(s.expire)
+		s.loop.Post(s.pump)
+	})
+}
+
+// orphans finds prepared ids that nobody will commit.
+func (s *Sweeper) orphans() *metadata.ExpireObjects {
+	own, _ := s.image.Broker(s.options.Broker)
+	for _, l := range s.image.Leases() {
+		end := l.End
+		if s.image.Current(l.Epoch) {
+			if own == nil || own.Epoch != l.Epoch || l.First >= s.floor {
+				continue
+			}
+			end = min(end, s.floor)
+		}
+		return &metadata.ExpireObjects{Epoch: l.Epoch, First: l.First, End: min(end, l.First+sweepBatchMax)}
+	}
+	return nil
+}
+
+// gather queues destroyed objects that are over their grace.
+func (s *Sweeper) gather() {
+	s.image.Destroyed(func(o *metadata.Object) bool {
+		if o.DestroyedAt > s.ripe || len(s.awaited) >= sweepBatchMax {
+			return false
+		}
+		if !s.awaited[o.ID] {
+			s.awaited[o.ID] = true
+			s.queue = append(s.queue, idRun{o.ID, o.ID + 1})
+		}
+		return true
+	})
+}
+
+// pump submits deletions.
+func (s *Sweeper) pump() {
+	for len(s.queue) > 0 && s.inFlight < s.options.InFlightMax && !s.stopped && !s.pause.Pending() {
+		run := &s.queue[0]
+		id := run.first
+		if run.first++; run.first == run.end {
+			s.queue = s.queue[:copy(s.queue, s.queue[1:])]
+		}
+		s.delete(id)
+	}
+}
+
+func (s *Sweeper) delete(id metadata.ObjectID) {
+	o, kept := s.image.Object(id)
+	telemetry.Assert(8, kept && o.State == metadata.ObjectDestroyed && o.DestroyedAt <= s.ripe || s.image.Dead(id),
+		"object %d would be deleted, and is neither dead nor destroyed for longer than the grace", id)
+	s.inFlight++
+	s.options.Env.Store.Delete(&env.DeleteObject{Key: s.options.KeyOf(id), Done: func(op *env.DeleteObject) {
+		s.inFlight--
+		s.deletionEnded(id, kept, op)
+	}})
+}
+
+// deletionEnded takes a deletion's outcome. One that is unknown is done again.
+func (s *Sweeper) deletionEnded(id metadata.ObjectID, kept bool, op *env.DeleteObject) {
+	switch {
+	case s.stopped:
+		return
+	case op.Outcome != env.OutcomeDone:
+		s.queue = append(s.queue, idRun{id, id + 1})
+		s.storeFailed("delete "+op.Key, op.Err)
+	case kept:
+		s.failures = 0
+		s.counts.deleted.Add(1)
+		s.deleted = append(s.deleted, id)
+	default:
+		s.failures = 0
+		s.counts.orphans.Add(1)
+	}
+	s.pump()
+	if s.inFlight == 0 || len(s.deleted) >= sweepBatchMax {
+		s.recordDeletions()
+	}
+}
+
+// recordDeletions takes deleted objects out of the image.
+func (s *Sweeper) recordDeletions() {
+	if s.record || s.stopped || len(s.deleted) == 0 {
+		return
+	}
+	batch := s.deleted
+	s.record, s.deleted = true, nil
+	s.options.Proposer.Propose(&metadata.DeleteObjects{Objects: batch}, func(err error) {
+		s.record = false
+		if err != nil {
+			telemetry.Assert(8, !errors.Is(err, metadata.ErrReferred), "%v", err)
+			s.deleted = append(s.deleted, batch...)
+			return
+		}
+		for _, id := range batch {
+			delete(s.awaited, id)
+		}
+	})
+}
+
+// list goes on with a listing, or starts one that is due. It waits while there is
+// much to delete.
+func (s *Sweeper) list() {
+	due := s.listOpen || s.loop.Now() >= s.listAt
+	if s.listing || !due || s.stopped || s.pause.Pending() || len(s.queue) >= sweepBatchMax {
+		return
+	}
+	s.listing, s.listOpen = true, true
+	s.options.Env.Store.List(&env.ListObjects{Prefix: s.options.Prefix, StartAfter: s.listFrom, Limit: sweepBatchMax, Done: s.listed})
+}
+
+func (s *Sweeper) listed(op *env.ListObjects) {
+	s.listing = false
+	if s.stopped {
+		return
+	}
+	if op.Outcome != env.OutcomeDone {
+		s.storeFailed("list "+op.Prefix, op.Err)
+		return
+	}
+	s.failures = 0
+	for _, found := range op.Objects {
+		s.listFrom = found.Key
+		s.judgeFound(found.Key)
+	}
+	if !op.More {
+		s.listOpen, s.listFrom = false, ""
+		s.listAt = s.loop.Now().Add(s.options.ListInterval)
+	}
+	s.pump()
+	if len(op.Objects) > 0 {
+		s.list()
+	}
+}
+
+// judgeFound queues what lies under a dead id.
+func (s *Sweeper) judgeFound(key string) {
+	id, err := strconv.ParseUint(strings.TrimPrefix(key, s.options.Prefix), 16, 64)
+	switch o := metadata.ObjectID(id); {
+	case err != nil || s.options.KeyOf(o) != key:
+		s.counts.odds.Hit() // not weir's: not weir's to delete
+	case s.image.Dead(o):
+		s.counts.late.Hit()
+		s.queue = append(s.queue, idRun{o, o + 1})
+	}
+}
+
+// storeFailed gives the store time, more of it each time, with jitter.
+func (s *Sweeper) storeFailed(what string, err error) {
+	if s.pause.Pending() {
+		return // one of many that were in flight
+	}
+	s.counts.backOff.Hit()
+	most := min(sweepBackOffLeast<<min(s.failures, 16), sweepBackOffMost)
+	s.failures++
+	s.draws++
+	jitter := time.Duration(s.options.Env.Rand.Uint64("sweep back-off", 0, s.draws) % uint64(most/2))
+	delay := most/2 + jitter
+	if s.failures > 3 {
+		s.options.Telemetry.Warn("object store refuses the sweeper; deletions wait", slog.String("operation", what), slog.Any("error", err), slog.Duration("again_in", delay))
+	}
+	s.loop.Reset(&s.pause, delay, func() {
+		s.pump()
+		s.list()
+	})
+}

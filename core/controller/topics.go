@@ -1,0 +1,305 @@
+package controller
+
+import (
+	"errors"
+	"slices"
+
+	"weir/core/config"
+	"weir/core/metadata"
+)
+
+const topicNameBytesMax = 249
+
+// CreateTopics makes topics, each for itself. validateOnly judges by the image as
+// it is, and draws no id.
+func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done func([]TopicResult)) {
+	results := make([]TopicResult, len(topics))
+	open := gather(func() { done(results) })
+	for i := range topics {
+		result := &results[i]
+		result.Name = topics[i].Name
+		r, err := c.judgeNew(&topics[i])
+		switch {
+		case err != nil:
+			result.Err = err
+		case validateOnly:
+			result.Topic = wouldBe(r)
+		default:
+			finished := open()
+			c.createTopic(r, func(t *metadata.Topic, err error) {
+				result.Topic, result.Err = t, err
+				finished()
+			})
+		}
+	}
+	open()()
+}
+
+// gather returns a function to call once before each of several pieces of work; it
+// returns what to call when that piece is finished. done runs when all are. The
+// last piece is the handing out itself, so that done does not run before it ends.
+func gather(done func()) func() func() {
+	working := 1
+	finished := func() {
+		if working--; working == 0 {
+			done()
+		}
+	}
+	return func() func() {
+		working++
+		return finished
+	}
+}
+
+func (c *Controller) createTopic(r *metadata.CreateTopic, done func(*metadata.Topic, error)) {
+	r.ID = c.topicID()
+	c.propose(r, func(err error) {
+		if err != nil {
+			// Lost to another: Kafka's words for it are those of the judgement.
+			if again := c.judgeName(r.Name); again != nil {
+				err = again
+			}
+			done(nil, kafka(err))
+			return
+		}
+		t, _ := c.image.TopicByID(r.ID)
+		done(t, nil)
+	})
+}
+
+// topicID draws an id that Kafka would: not a reserved one, and none whose text
+// form starts with '-', which command lines take for an option.
+func (c *Controller) topicID() metadata.TopicID {
+	const dash = 62 // in base64url
+	for {
+		id := c.randomID()
+		if id[0]>>2 != dash {
+			return id
+		}
+	}
+}
+
+// judgeNew judges what can be judged before the record applies, in Kafka's order.
+func (c *Controller) judgeNew(n *NewTopic) (*metadata.CreateTopic, error) {
+	if err := judgeTopicName(n.Name); err != nil {
+		return nil, err
+	}
+	if err := c.judgeName(n.Name); err != nil {
+		return nil, err
+	}
+	configs, err := c.options.Settings.NewTopic(config.Overrides(n.Configs))
+	if err != nil {
+		return nil, kafka(err)
+	}
+	leaders, err := c.judgePlacement(n)
+	if err != nil {
+		return nil, err
+	}
+	return &metadata.CreateTopic{Name: n.Name, Configs: overrides(configs), Leaders: leaders}, nil
+}
+
+func overrides(in []config.Override) []metadata.Config {
+	out := make([]metadata.Config, len(in))
+	for i, o := range in {
+		out[i] = metadata.Config(o)
+	}
+	return out
+}
+
+// judgeTopicName applies Kafka's rule for names, in its words.
+func judgeTopicName(name string) error {
+	switch {
+	case name == "":
+		return refuse(codeInvalidTopic, "Topic name is invalid: the empty string is not allowed")
+	case name == ".":
+		return refuse(codeInvalidTopic, "Topic name is invalid: '.' is not allowed")
+	case name == "..":
+		return refuse(codeInvalidTopic, "Topic name is invalid: '..' is not allowed")
+	case len(name) > topicNameBytesMax:
+		return refuse(codeInvalidTopic, "Topic name is invalid: the length of '%s' is longer than the max allowed length %d", name, topicNameBytesMax)
+	case !legal(name):
+		return refuse(codeInvalidTopic, "Topic name is invalid: '%s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name)
+	}
+	return nil
+}
+
+func legal(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// judgeName says whether a name is taken, or collides.
+func (c *Controller) judgeName(name string) error {
+	if _, ok := c.image.Topic(name); ok {
+		return refuse(codeTopicAlreadyExists, "Topic '%s' already exists.", name)
+	}
+	if other, ok := c.image.Colliding(name); ok {
+		return refuse(codeInvalidTopic, "Topic '%s' collides with existing topic: %s", name, other.Name)
+	}
+	return nil
+}
+
+// judgePlacement decides who leads the partitions of a new topic.
+func (c *Controller) judgePlacement(n *NewTopic) ([]metadata.Leader, error) {
+	if len(n.Assignment) > 0 {
+		if n.ReplicationFactor != -1 {
+			return nil, refuse(codeInvalidRequest, "A manual partition assignment was specified, but replication factor was not set to -1.")
+		}
+		if n.Partitions != -1 {
+			return nil, refuse(codeInvalidRequest, "A manual partition assignment was specified, but numPartitions was not set to -1.")
+		}
+		return c.judgeAssignment(n.Assignment, len(n.Assignment[0]))
+	}
+	factor, count := int(n.ReplicationFactor), n.Partitions
+	if factor == -1 {
+		factor = int(c.options.Config.DefaultReplicationFactor)
+	}
+	if count == -1 {
+		count = c.options.Config.NumPartitions
+	}
+	switch {
+	case factor <= 0:
+		return nil, refuse(codeInvalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value.")
+	case count <= 0:
+		return nil, refuse(codeInvalidPartitions, "Number of partitions was set to an invalid non-positive value.")
+	}
+	if err := c.judgeFactor(factor); err != nil {
+		return nil, err
+	}
+	return c.ledHere(int(count)), nil
+}
+
+// judgeFactor accepts a replication factor of 1 only: the object store keeps the
+// copies, and a larger number would promise what nobody does.
+func (c *Controller) judgeFactor(factor int) error {
+	brokers := len(c.image.Brokers())
+	switch {
+	case c.epoch() == 0:
+		return refuse(codeInvalidReplicationFactor, "Unable to replicate the partition %d time(s): All brokers are currently fenced.", factor)
+	case factor > brokers:
+		return refuse(codeInvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered.", factor, factor, brokers)
+	case factor > 1:
+		return refuse(codeInvalidReplicationFactor, "Unable to replicate the partition %d time(s): The object store keeps the copies; use a replication factor of 1, or -1.", factor)
+	}
+	return nil
+}
+
+// ledHere makes this broker the leader of count partitions.
+func (c *Controller) ledHere(count int) []metadata.Leader {
+	return slices.Repeat([]metadata.Leader{{Broker: c.options.Broker, Epoch: c.epoch()}}, count)
+}
+
+// judgeAssignment judges a manual assignment, each partition's replicas being of
+// that number.
+func (c *Controller) judgeAssignment(assignment [][]int32, factor int) ([]metadata.Leader, error) {
+	leaders := make([]metadata.Leader, len(assignment))
+	for i, replicas := range assignment {
+		if err := c.judgeReplicas(replicas, factor); err != nil {
+			return nil, err
+		}
+		b, _ := c.image.Broker(metadata.BrokerID(replicas[0]))
+		if b.Fenced {
+			return nil, refuse(codeInvalidReplicaAssignment, "All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", i)
+		}
+		leaders[i] = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
+	}
+	return leaders, nil
+}
+
+func (c *Controller) judgeReplicas(replicas []int32, factor int) error {
+	if len(replicas) == 0 {
+		return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
+	}
+	for i, id := range replicas {
+		if slices.Contains(replicas[:i], id) {
+			return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
+		}
+		if _, ok := c.image.Broker(metadata.BrokerID(id)); !ok {
+			return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
+		}
+	}
+	if len(replicas) != factor {
+		return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(replicas), factor)
+	}
+	if factor > 1 {
+		return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s): the object store keeps the copies; name one broker for each partition.", factor)
+	}
+	return nil
+}
+
+// wouldBe is the topic that a record would make, without ids.
+func wouldBe(r *metadata.CreateTopic) *metadata.Topic {
+	t := &metadata.Topic{Name: r.Name, Configs: r.Configs, Partitions: make([]metadata.Partition, len(r.Leaders))}
+	for i := range t.Partitions {
+		t.Partitions[i] = metadata.Partition{Index: int32(i), Leader: r.Leaders[i].Broker}
+	}
+	return t
+}
+
+// DeleteTopics deletes topics with all that they hold.
+func (c *Controller) DeleteTopics(ids []metadata.TopicID, done func([]TopicResult)) {
+	results := make([]TopicResult, len(ids))
+	open := gather(func() { done(results) })
+	for i, id := range ids {
+		result := &results[i]
+		if t, ok := c.image.TopicByID(id); ok {
+			result.Name = t.Name
+		}
+		finished := open()
+		c.propose(&metadata.DeleteTopic{ID: id}, func(err error) {
+			result.Err = kafka(err)
+			finished()
+		})
+	}
+	open()()
+}
+
+// CreatePartitions raises a topic's partitions to count; the assignment, if any, is
+// of the added ones. An image that has changed meanwhile judges again.
+func (c *Controller) CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error)) {
+	r, err := c.judgeGrowth(topic, count, assignment)
+	if err != nil || validateOnly {
+		done(err)
+		return
+	}
+	c.propose(r, func(err error) {
+		if errors.Is(err, metadata.ErrStale) || errors.Is(err, metadata.ErrUnknownTopic) {
+			c.retried.Hit()
+			c.options.Loop.Post(func() { c.CreatePartitions(topic, count, assignment, validateOnly, done) })
+			return
+		}
+		done(kafka(err))
+	})
+}
+
+func (c *Controller) judgeGrowth(topic string, count int32, assignment [][]int32) (*metadata.AddPartitions, error) {
+	t, ok := c.image.Topic(topic)
+	if !ok {
+		return nil, unknownTopic()
+	}
+	have := int32(len(t.Partitions))
+	switch {
+	case count == have:
+		return nil, refuse(codeInvalidPartitions, "Topic already has %d partition(s).", have)
+	case count < have:
+		return nil, refuse(codeInvalidPartitions, "The topic %s currently has %d partition(s); %d would not be an increase.", topic, have, count)
+	case len(assignment) > 0 && len(assignment) != int(count-have):
+		return nil, refuse(codeInvalidReplicaAssignment, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", count-have, len(assignment))
+	}
+	if err := c.judgeFactor(1); err != nil {
+		return nil, err
+	}
+	r := &metadata.AddPartitions{ID: t.ID, From: have, Leaders: c.ledHere(int(count - have))}
+	if len(assignment) > 0 {
+		var err error
+		if r.Leaders, err = c.judgeAssignment(assignment, 1); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}

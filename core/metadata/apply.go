@@ -1,0 +1,233 @@
+package metadata
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// What bounds a record's demands, whoever proposed it.
+const (
+	topicNameBytesMax   = 249
+	partitionsMax       = 1_000_000 // of one topic
+	producerIDsCountMax = 1 << 20   // of one record
+	leaseCountMax       = 1 << 20   // of one record
+)
+
+func (r *FoundCluster) apply(im *Image) error {
+	if im.clusterID != "" {
+		return fmt.Errorf("%w: its id is %s", ErrFounded, im.clusterID)
+	}
+	if r.ClusterID == "" || !ascending(r.Features, func(a, b *Feature) bool { return a.Name < b.Name }) {
+		return fmt.Errorf("%w: cluster id %q, %d features", ErrMalformed, r.ClusterID, len(r.Features))
+	}
+	im.clusterID, im.features = r.ClusterID, slices.Clone(r.Features)
+	return nil
+}
+
+func (r *RegisterBroker) apply(im *Image) error {
+	if r.ID < 0 {
+		return fmt.Errorf("%w: broker id %d", ErrMalformed, r.ID)
+	}
+	i, known := im.searchBroker(r.ID)
+	if known && im.brokers[i].Incarnation == r.Incarnation {
+		return nil
+	}
+	b := &Broker{ID: r.ID, Epoch: BrokerEpoch(im.index), Incarnation: r.Incarnation, Rack: r.Rack, Listeners: slices.Clone(r.Listeners)}
+	if known {
+		im.brokers[i] = b
+	} else {
+		im.brokers = slices.Insert(im.brokers, i, b)
+	}
+	return nil
+}
+
+// currentEpoch refuses an epoch that is not its broker's.
+func (im *Image) currentEpoch(id BrokerID, epoch BrokerEpoch) error {
+	if now := im.epochOf(id); now != epoch || epoch == 0 {
+		return fmt.Errorf("%w: epoch %d of broker %d, which is at %d", ErrEpochEnded, epoch, id, now)
+	}
+	return nil
+}
+
+func (im *Image) judgeLeaders(leaders []Leader, already int) error {
+	if len(leaders) == 0 || already+len(leaders) > partitionsMax {
+		return fmt.Errorf("%w: %d partitions besides %d", ErrMalformed, len(leaders), already)
+	}
+	for i, l := range leaders {
+		if i > 0 && l == leaders[i-1] {
+			continue
+		}
+		if err := im.currentEpoch(l.Broker, l.Epoch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *CreateTopic) apply(im *Image) error {
+	switch _, taken := im.byID[r.ID]; {
+	case r.Name == "" || len(r.Name) > topicNameBytesMax || r.ID == TopicID{} || !sortedConfigs(r.Configs):
+		return fmt.Errorf("%w: new topic %q of id %x", ErrMalformed, r.Name, r.ID)
+	case taken:
+		return fmt.Errorf("%w: by the id %x", ErrTopicExists, r.ID)
+	}
+	if _, taken := im.byName[r.Name]; taken {
+		return fmt.Errorf("%w: %s", ErrTopicExists, r.Name)
+	}
+	if other, ok := im.Colliding(r.Name); ok {
+		return fmt.Errorf("%w: %s with %s", ErrTopicCollides, r.Name, other.Name)
+	}
+	if err := im.judgeLeaders(r.Leaders, 0); err != nil {
+		return err
+	}
+	t := &Topic{ID: r.ID, Name: r.Name, Configs: slices.Clone(r.Configs), ConfigsIndex: im.index}
+	im.addPartitions(t, r.Leaders)
+	i, _ := im.searchTopic(t.Name)
+	im.topics = slices.Insert(im.topics, i, t)
+	im.indexTopic(t)
+	return nil
+}
+
+func (im *Image) indexTopic(t *Topic) {
+	im.byName[t.Name], im.byID[t.ID] = t, t
+	if strings.ContainsAny(t.Name, "._") {
+		im.collision[unified(t.Name)] = t
+	}
+}
+
+// addPartitions gives a topic partitions and their streams.
+func (im *Image) addPartitions(t *Topic, leaders []Leader) {
+	for _, l := range leaders {
+		p := Partition{Index: int32(len(t.Partitions)), Stream: im.nextStream, Leader: l.Broker}
+		im.nextStream++
+		s := &Stream{ID: p.Stream, Topic: t.ID, Partition: p.Index}
+		s.Ranges = []Range{{Broker: l.Broker, BrokerEpoch: l.Epoch, End: -1}}
+		t.Partitions = append(t.Partitions, p)
+		im.streams[s.ID] = s
+		im.owe(&s.Ranges[0], 1)
+	}
+}
+
+func (im *Image) topic(id TopicID) (*Topic, error) {
+	t, ok := im.byID[id]
+	if !ok {
+		return nil, fmt.Errorf("%w: id %x", ErrUnknownTopic, id)
+	}
+	return t, nil
+}
+
+func (r *DeleteTopic) apply(im *Image) error {
+	t, err := im.topic(r.ID)
+	if err != nil {
+		return err
+	}
+	for i := range t.Partitions {
+		im.dropStream(t.Partitions[i].Stream)
+	}
+	i, _ := im.searchTopic(t.Name)
+	im.topics = slices.Delete(im.topics, i, i+1)
+	delete(im.byName, t.Name)
+	delete(im.byID, t.ID)
+	if strings.ContainsAny(t.Name, "._") {
+		delete(im.collision, unified(t.Name))
+	}
+	return nil
+}
+
+func (im *Image) dropStream(id StreamID) {
+	s := im.streams[id]
+	for i := range s.Ranges {
+		im.owe(&s.Ranges[i], -1)
+	}
+	for i := range s.Parts {
+		im.unrefer(s.Parts[i].Object)
+	}
+	delete(im.streams, id)
+}
+
+func (r *AddPartitions) apply(im *Image) error {
+	t, err := im.topic(r.ID)
+	if err != nil {
+		return err
+	}
+	if int(r.From) != len(t.Partitions) {
+		return fmt.Errorf("%w: topic %s has %d partitions, not %d", ErrStale, t.Name, len(t.Partitions), r.From)
+	}
+	if err := im.judgeLeaders(r.Leaders, len(t.Partitions)); err != nil {
+		return err
+	}
+	im.addPartitions(t, r.Leaders)
+	return nil
+}
+
+// sortedConfigs says that configs ascend by key, each once.
+func sortedConfigs(configs []Config) bool {
+	return ascending(configs, func(a, b *Config) bool { return a.Key < b.Key })
+}
+
+// ascending says that before holds for each element and the next.
+func ascending[T any](list []T, before func(a, b *T) bool) bool {
+	for i := range list {
+		if i > 0 && !before(&list[i-1], &list[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *SetTopicConfigs) apply(im *Image) error {
+	t, err := im.topic(r.ID)
+	if err != nil {
+		return err
+	}
+	if err := judgeConfigs(r.Configs, r.Base, t.ConfigsIndex); err != nil {
+		return fmt.Errorf("configuration of topic %s: %w", t.Name, err)
+	}
+	t.Configs, t.ConfigsIndex = slices.Clone(r.Configs), im.index
+	return nil
+}
+
+func judgeConfigs(configs []Config, base, now uint64) error {
+	if base != now {
+		return fmt.Errorf("%w: it is of index %d, not %d", ErrStale, now, base)
+	}
+	if !sortedConfigs(configs) {
+		return fmt.Errorf("%w: keys are not in order", ErrMalformed)
+	}
+	return nil
+}
+
+func (r *SetBrokerConfigs) apply(im *Image) error {
+	i, known := im.searchBrokerConfigs(r.ID)
+	now := uint64(0)
+	if known {
+		now = im.brokerConfigs[i].index
+	}
+	if err := judgeConfigs(r.Configs, r.Base, now); err != nil {
+		return fmt.Errorf("configuration of broker %d: %w", r.ID, err)
+	}
+	if r.ID < AllBrokers {
+		return fmt.Errorf("%w: configuration of broker %d", ErrMalformed, r.ID)
+	}
+	set := brokerConfigs{r.ID, im.index, slices.Clone(r.Configs)}
+	if known {
+		im.brokerConfigs[i] = set
+	} else {
+		im.brokerConfigs = slices.Insert(im.brokerConfigs, i, set)
+	}
+	return nil
+}
+
+func (r *AllocateProducerIDs) apply(im *Image) error {
+	if err := im.currentEpoch(r.Broker, r.Epoch); err != nil {
+		return err
+	}
+	if r.Count <= 0 || r.Count > producerIDsCountMax || im.nextProducer > math.MaxInt64-r.Count {
+		return fmt.Errorf("%w: %d producer ids from %d", ErrMalformed, r.Count, im.nextProducer)
+	}
+	im.outcome.First = im.nextProducer
+	im.nextProducer += r.Count
+	return nil
+}

@@ -1,0 +1,263 @@
+package metadata
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"weir/core/telemetry"
+)
+
+// verdict is what becomes of one part of a commit (R1, R2).
+type verdict uint8
+
+const (
+	refused verdict = iota
+	// done: nothing asks for the data, and nothing changes.
+	done
+	// passed: the data lie below the log start; the committed end moves over them.
+	passed
+	// taken: the part becomes part of its range.
+	taken
+)
+
+// apply judges a commit part by part: a refused part stops neither the rest nor
+// the broker, and a commit of which no part is accepted leaves its id prepared.
+func (r *CommitObject) apply(im *Image) error {
+	keeps, err := im.judgeCommitter(r)
+	if err != nil {
+		return err
+	}
+	o, committed := im.objects[r.Object]
+	moved, accepted := committed, make([]bool, len(r.Parts))
+	references := int32(0)
+	for i := range r.Parts {
+		p := &r.Parts[i]
+		v := im.judgePart(p, r.Epoch)
+		if v == taken && !keeps {
+			v = refused
+		}
+		accepted[i] = v != refused
+		switch v {
+		case taken:
+			references++
+			im.take(p, r.Object)
+			moved = true
+		case passed:
+			im.pass(p)
+			moved = true
+		}
+	}
+	im.outcome.Accepted = accepted
+	if !moved {
+		return nil
+	}
+	if !committed {
+		im.unprepare(r.Object, r.Object+1)
+		o = &Object{ID: r.Object, State: ObjectCommitted, BrokerEpoch: r.Epoch, Bytes: r.Bytes}
+		im.objects[o.ID] = o
+	}
+	if o.Parts += references; o.Parts == 0 && o.State == ObjectCommitted {
+		im.destroy(o)
+	}
+	return nil
+}
+
+// judgeCommitter decides whether the object may be committed to, and whether it
+// may keep what is taken: not once it is destroyed, since it may be gone.
+func (im *Image) judgeCommitter(r *CommitObject) (keeps bool, err error) {
+	if !im.Current(r.Epoch) {
+		return false, fmt.Errorf("%w: epoch %d, commit of object %d", ErrEpochEnded, r.Epoch, r.Object)
+	}
+	if r.Bytes < 0 {
+		return false, fmt.Errorf("%w: object %d of %d bytes", ErrMalformed, r.Object, r.Bytes)
+	}
+	if o, ok := im.objects[r.Object]; ok && o.BrokerEpoch == r.Epoch {
+		return o.State == ObjectCommitted, nil
+	}
+	if i, ok := im.searchLease(r.Object); ok && im.leases[i].Epoch == r.Epoch {
+		return true, nil
+	}
+	return false, fmt.Errorf("%w: object %d, epoch %d", ErrNotPrepared, r.Object, r.Epoch)
+}
+
+func (im *Image) judgePart(p *CommitPart, epoch BrokerEpoch) verdict {
+	s, ok := im.streams[p.Stream]
+	if !ok {
+		if p.Stream > 0 && p.Stream < im.nextStream {
+			return done // deleted
+		}
+		return refused
+	}
+	r := s.rangeOf(p.LeaderEpoch)
+	switch {
+	case r == nil || !im.mayCommit(r, epoch):
+		return refused
+	case p.Part.Start != r.Committed || p.Part.End <= p.Part.Start || !r.Open() && p.Part.End > r.End:
+		return refused
+	case p.Part.Bytes < 0 || p.Part.IndexOffset < 0 || p.Part.IndexBytes < 0:
+		return refused
+	}
+	checkpointed := len(p.Checkpoint) > 0 || len(s.Checkpoint) > 0 && s.CheckpointEnd >= p.Part.End
+	switch {
+	case p.Part.End <= s.LogStart && checkpointed:
+		return passed
+	case p.Part.End <= s.LogStart:
+		return done
+	case !checkpointed:
+		return refused // R4
+	}
+	return taken
+}
+
+// mayCommit applies R1: the owner commits; once its epoch has ended, the
+// recoverer, who for as long as a broker's WAL is its own is that broker's
+// current epoch.
+func (im *Image) mayCommit(r *Range, epoch BrokerEpoch) bool {
+	return r.BrokerEpoch == epoch || im.epochOf(r.Broker) == epoch
+}
+
+// rangeOf finds a range by its leader epoch. It is nearly always the newest.
+func (s *Stream) rangeOf(leaderEpoch int32) *Range {
+	for i := len(s.Ranges) - 1; i >= 0; i-- {
+		if s.Ranges[i].LeaderEpoch == leaderEpoch {
+			return &s.Ranges[i]
+		}
+	}
+	return nil
+}
+
+// take makes a part what it was judged to be: the next of its range.
+func (im *Image) take(p *CommitPart, object ObjectID) {
+	s := im.streams[p.Stream]
+	part := p.Part
+	part.Object, part.LeaderEpoch = object, p.LeaderEpoch
+	i, _ := slices.BinarySearchFunc(s.Parts, part.Start, func(q Part, start int64) int { return cmp.Compare(q.Start, start) })
+	if i > 0 && s.Parts[i-1].End > part.Start || i < len(s.Parts) && s.Parts[i].Start < part.End {
+		telemetry.Assert(4, false, "stream %d: part [%d, %d) overlaps another", s.ID, part.Start, part.End)
+	}
+	s.Parts = slices.Insert(s.Parts, i, part)
+	im.pass(p)
+}
+
+// pass moves the committed end over a part. The checkpoint of the highest end
+// counts, in whatever order commits apply (R4).
+func (im *Image) pass(p *CommitPart) {
+	s := im.streams[p.Stream]
+	if len(p.Checkpoint) > 0 && (len(s.Checkpoint) == 0 || p.Part.End > s.CheckpointEnd) {
+		s.Checkpoint, s.CheckpointEnd = bytes.Clone(p.Checkpoint), p.Part.End
+	}
+	r := s.rangeOf(p.LeaderEpoch)
+	im.owe(r, -1)
+	r.Committed = p.Part.End
+	im.owe(r, 1)
+	im.pruneRanges(s)
+}
+
+// owe counts a range for or against its WAL.
+func (im *Image) owe(r *Range, by int) {
+	if !r.owes() {
+		return
+	}
+	if im.owed[r.BrokerEpoch] += by; im.owed[r.BrokerEpoch] == 0 {
+		delete(im.owed, r.BrokerEpoch)
+	}
+}
+
+func (r *TrimStream) apply(im *Image) error {
+	s, ok := im.streams[r.Stream]
+	if !ok {
+		return fmt.Errorf("%w: %d", ErrUnknownStream, r.Stream)
+	}
+	if n := s.Newest(); r.LogStart < 0 || !n.Open() && r.LogStart > n.End {
+		return fmt.Errorf("%w: log start %d of stream %d", ErrMalformed, r.LogStart, r.Stream)
+	}
+	if r.LogStart <= s.LogStart {
+		return nil
+	}
+	s.LogStart = r.LogStart
+	below := 0
+	for below < len(s.Parts) && s.Parts[below].End <= s.LogStart {
+		im.unrefer(s.Parts[below].Object)
+		below++
+	}
+	s.Parts = slices.Delete(s.Parts, 0, below)
+	im.pruneRanges(s)
+	return nil
+}
+
+// pruneRanges drops what Stream.Ranges says is dropped, and asserts I4 on the rest.
+func (im *Image) pruneRanges(s *Stream) {
+	old := 0
+	for old < len(s.Ranges)-1 && !s.Ranges[old].owes() && s.Ranges[old].End <= s.LogStart {
+		old++
+	}
+	s.Ranges = slices.Delete(s.Ranges, 0, old)
+	newest := len(s.Ranges) - 1
+	for i := range newest {
+		if r := &s.Ranges[i]; r.Start > r.Committed || r.Committed > r.End || r.End != s.Ranges[i+1].Start || r.LeaderEpoch >= s.Ranges[i+1].LeaderEpoch {
+			telemetry.Assert(4, false, "stream %d: range %+v is followed by %+v", s.ID, *r, s.Ranges[i+1])
+		}
+	}
+	if r := s.Newest(); r.Start > r.Committed || !r.Open() && r.Committed > r.End {
+		telemetry.Assert(4, false, "stream %d: newest range is %+v", s.ID, *r)
+	}
+}
+
+func (r *TakeOver) apply(im *Image) error {
+	if err := im.currentEpoch(r.Broker, r.Epoch); err != nil {
+		return err
+	}
+	previous := StreamID(0)
+	for _, e := range r.Ends {
+		if e.Stream <= previous {
+			return fmt.Errorf("%w: streams %d and %d out of order", ErrMalformed, previous, e.Stream)
+		}
+		previous = e.Stream
+		if s, ok := im.streams[e.Stream]; ok {
+			if err := im.judgeEnd(s, r, e); err != nil {
+				return err
+			}
+		}
+	}
+	for _, e := range r.Ends {
+		if s, ok := im.streams[e.Stream]; ok {
+			im.takeOver(s, r.Epoch, e.End)
+		}
+	}
+	return nil
+}
+
+// judgeEnd refuses an end that does not fit the stream's newest range.
+func (im *Image) judgeEnd(s *Stream, r *TakeOver, e RangeEnd) error {
+	n := s.Newest()
+	if n.LeaderEpoch != e.LeaderEpoch || !n.Open() || n.Broker != r.Broker || n.BrokerEpoch == r.Epoch {
+		return fmt.Errorf("%w: stream %d, leader epoch %d; the newest is %d of broker %d at epoch %d, end %d",
+			ErrRange, s.ID, e.LeaderEpoch, n.LeaderEpoch, n.Broker, n.BrokerEpoch, n.End)
+	}
+	if e.End < n.Committed || e.End < s.LogStart || n.LeaderEpoch == math.MaxInt32 {
+		return fmt.Errorf("%w: stream %d would end at %d, but is committed to %d and starts at %d: its WAL lacks what it acknowledged",
+			ErrRange, s.ID, e.End, n.Committed, s.LogStart)
+	}
+	return nil
+}
+
+// takeOver closes the newest range and opens the next.
+func (im *Image) takeOver(s *Stream, epoch BrokerEpoch, end int64) {
+	n := s.Newest()
+	im.owe(n, -1)
+	n.End = end
+	im.owe(n, 1)
+	next := Range{LeaderEpoch: n.LeaderEpoch + 1, Broker: n.Broker, BrokerEpoch: epoch, Start: end, Committed: end, End: -1}
+	if n.Start == n.End {
+		*n = next
+	} else {
+		s.Ranges = append(s.Ranges, next)
+	}
+	im.owe(s.Newest(), 1)
+	im.pruneRanges(s)
+	p := &im.byID[s.Topic].Partitions[s.Partition]
+	p.Leader, p.LeaderEpoch = next.Broker, next.LeaderEpoch
+}

@@ -1,0 +1,42 @@
+// Package metadata is what the cluster knows of itself: typed records, the image
+// that they yield when applied in the order of the quorum's log, and snapshots of
+// that image.
+//
+// It owns the judgement of every record (R1-R3, R20) and the formats below. It
+// does no I/O, reads no clock and draws nothing: whatever an [Image] is, is in
+// the records. It may call core/telemetry, for assertions only.
+//
+// # Judgement
+//
+// [Image.Apply] is total. A record that names an ended broker epoch, a range that
+// is not its own, an id that is not there, or a state that has moved on, changes
+// nothing and yields an error for whoever proposed it; so requests that conflict
+// are settled by the log's order and never by what their proposers had read. What
+// a record was granted besides (ids, the verdicts on a commit's parts) is in
+// [Image.Outcome] until the next record.
+//
+// # Records
+//
+// A record is its type, its version and its fields. Integers are varints (signed
+// ones zigzag), strings and bytes carry a length, lists a count that is checked
+// against the bytes that are left before anything is allocated. Equal records
+// have equal bytes. A type or a version that is not known is an error: it was
+// written by a newer release, and to skip it would give another image (I10).
+//
+// # Snapshots
+//
+// A snapshot is the magic "weirMETA", a version byte, the image's state in a fixed
+// order, and the CRC32C (big-endian) of all before it. It does not hold the log
+// index, which its keeper has: an image that loaded a snapshot and one that
+// applied every record have equal snapshots. Loading proves the image's
+// invariants anew, so that what was damaged is found at the start and not at the
+// record that trips over it.
+//
+// # An object's life
+//
+// A leased id is prepared. From there it is committed, by a commit of which a part
+// was accepted, or expired, by a record that bars any later commit (R20). A
+// committed object to which no part refers any more is destroyed; once its
+// deletion is recorded it is gone. An id below [Image.NextObject] that is neither
+// prepared nor in the image is dead, for good: ids are never used twice.
+package metadata

@@ -1,0 +1,167 @@
+package metadata
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// image makes an image of a snapshot's contents and proves what Apply relies on.
+func (s *contents) image(index uint64) (*Image, error) {
+	if err := s.judgeOrder(); err != nil {
+		return nil, err
+	}
+	im := &Image{
+		index: index, clusterID: s.clusterID, features: s.features, brokers: s.brokers, brokerConfigs: s.brokerConfigs,
+		topics: s.topics, streams: make(map[StreamID]*Stream, len(s.streams)), objects: make(map[ObjectID]*Object, len(s.objects)),
+		leases: s.leases, nextStream: s.nextStream, nextObject: s.nextObject, nextProducer: s.nextProducer,
+	}
+	im.derive()
+	for _, load := range []func(*contents) error{im.loadBrokers, im.loadObjects, im.loadStreams, im.loadTopics, im.loadLeases} {
+		if err := load(s); err != nil {
+			return nil, err
+		}
+	}
+	for _, o := range s.objects {
+		if (o.Parts == 0) != (o.DestroyedAt > 0) || o.DestroyedAt > index {
+			return nil, fmt.Errorf("object %d has %d parts and was destroyed at index %d", o.ID, o.Parts, o.DestroyedAt)
+		}
+		if o.State = ObjectCommitted; o.Parts == 0 {
+			o.State = ObjectDestroyed
+			im.destroyed.Set(o)
+		}
+	}
+	return im, nil
+}
+
+// judgeOrder refuses lists that are not in the order in which images keep them.
+func (s *contents) judgeOrder() error {
+	ordered := ascending(s.features, func(a, b *Feature) bool { return a.Name < b.Name }) &&
+		ascending(s.brokers, func(a, b **Broker) bool { return (*a).ID < (*b).ID }) &&
+		ascending(s.brokerConfigs, func(a, b *brokerConfigs) bool { return a.id < b.id }) &&
+		ascending(s.topics, func(a, b **Topic) bool { return (*a).Name < (*b).Name }) &&
+		ascending(s.streams, func(a, b **Stream) bool { return (*a).ID < (*b).ID }) &&
+		ascending(s.objects, func(a, b **Object) bool { return (*a).ID < (*b).ID }) &&
+		ascending(s.leases, func(a, b *Lease) bool { return a.End <= b.First })
+	for i := range s.brokerConfigs {
+		ordered = ordered && sortedConfigs(s.brokerConfigs[i].configs)
+	}
+	if !ordered || s.nextStream == 0 || s.nextObject == 0 || s.nextObject > 1<<63 || s.nextProducer < 0 {
+		return fmt.Errorf("a list is out of order, or a counter out of bounds")
+	}
+	return nil
+}
+
+func (im *Image) loadBrokers(s *contents) error {
+	for i, b := range s.brokers {
+		if b.ID < 0 || b.Epoch <= 0 || uint64(b.Epoch) > im.index {
+			return fmt.Errorf("broker %d has epoch %d at index %d", b.ID, b.Epoch, im.index)
+		}
+		for _, other := range s.brokers[:i] {
+			if other.Epoch == b.Epoch {
+				return fmt.Errorf("brokers %d and %d have the same epoch", other.ID, b.ID)
+			}
+		}
+	}
+	return nil
+}
+
+func (im *Image) loadObjects(s *contents) error {
+	for _, o := range s.objects {
+		if o.ID == 0 || o.ID >= im.nextObject || o.Bytes < 0 {
+			return fmt.Errorf("object %d of %d bytes; the next is %d", o.ID, o.Bytes, im.nextObject)
+		}
+		im.objects[o.ID] = o
+	}
+	return nil
+}
+
+func (im *Image) loadStreams(s *contents) error {
+	for _, stream := range s.streams {
+		stream.Checkpoint = bytes.Clone(stream.Checkpoint)
+		if stream.ID == 0 || stream.ID >= im.nextStream || stream.LogStart < 0 || !stream.sound() {
+			return fmt.Errorf("stream %d has ranges or parts that do not fit", stream.ID)
+		}
+		for i := range stream.Ranges {
+			im.owe(&stream.Ranges[i], 1)
+		}
+		for i := range stream.Parts {
+			o := im.objects[stream.Parts[i].Object]
+			if o == nil {
+				return fmt.Errorf("stream %d refers to object %d, which is not there", stream.ID, stream.Parts[i].Object)
+			}
+			o.Parts++
+		}
+		im.streams[stream.ID] = stream
+	}
+	return nil
+}
+
+// sound says that ranges and parts are as Stream promises.
+func (s *Stream) sound() bool {
+	newest := len(s.Ranges) - 1
+	for i := range s.Ranges {
+		r := &s.Ranges[i]
+		if r.Start < 0 || r.LeaderEpoch < 0 || r.Committed < r.Start || r.End < -1 || !r.Open() && r.End < r.Committed {
+			return false
+		}
+		if i < newest && (r.Open() || r.End == r.Start || r.End != s.Ranges[i+1].Start || r.LeaderEpoch >= s.Ranges[i+1].LeaderEpoch) {
+			return false
+		}
+	}
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		if p.Start < 0 || p.End <= p.Start || p.End <= s.LogStart || !s.committed(p) || i > 0 && s.Parts[i-1].End > p.Start {
+			return false
+		}
+	}
+	return newest >= 0
+}
+
+// committed says that a part lies in what some range has committed.
+func (s *Stream) committed(p *Part) bool {
+	for i := range s.Ranges {
+		if r := &s.Ranges[i]; r.Start <= p.Start && p.End <= r.Committed {
+			return true
+		}
+	}
+	return false
+}
+
+func (im *Image) loadTopics(s *contents) error {
+	bound := 0
+	for _, t := range s.topics {
+		_, taken := im.byID[t.ID]
+		if _, collides := im.Colliding(t.Name); taken || collides || t.Name == "" || len(t.Partitions) == 0 || !sortedConfigs(t.Configs) {
+			return fmt.Errorf("topic %q is not as topics are", t.Name)
+		}
+		im.indexTopic(t)
+		for i := range t.Partitions {
+			p := &t.Partitions[i]
+			stream := im.streams[p.Stream]
+			if stream == nil || stream.Topic != (TopicID{}) || t.ID == (TopicID{}) ||
+				stream.Newest().LeaderEpoch != p.LeaderEpoch || stream.Newest().Broker != p.Leader {
+				return fmt.Errorf("partition %d of topic %s does not fit its stream %d", i, t.Name, p.Stream)
+			}
+			stream.Topic, stream.Partition = t.ID, p.Index
+			bound++
+		}
+	}
+	if bound != len(s.streams) {
+		return fmt.Errorf("%d streams for %d partitions", len(s.streams), bound)
+	}
+	return nil
+}
+
+func (im *Image) loadLeases(s *contents) error {
+	for _, l := range s.leases {
+		if l.First == 0 || l.First >= l.End || l.End > im.nextObject {
+			return fmt.Errorf("lease of objects %d to %d; the next is %d", l.First, l.End, im.nextObject)
+		}
+	}
+	for _, o := range s.objects {
+		if _, prepared := im.searchLease(o.ID); prepared {
+			return fmt.Errorf("object %d is committed and prepared", o.ID)
+		}
+	}
+	return nil
+}

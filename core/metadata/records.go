@@ -1,0 +1,370 @@
+package metadata
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrRecord: the bytes are no record of a type and version known here, or damaged.
+var ErrRecord = errors.New("metadata record is invalid")
+
+// Record is one metadata record: one of the structs of this file.
+type Record interface {
+	// AppendTo appends the record's encoding: type, version, fields.
+	AppendTo(dst []byte) []byte
+
+	fields(*coder)
+	apply(*Image) error
+}
+
+// recordType is the first field of an encoded record. Numbers are never reused.
+type recordType uint8
+
+const (
+	typeFoundCluster recordType = iota + 1
+	typeRegisterBroker
+	typeCreateTopic
+	typeDeleteTopic
+	typeAddPartitions
+	typeSetTopicConfigs
+	typeSetBrokerConfigs
+	typeAllocateProducerIDs
+	typeTrimStream
+	typeLeaseObjects
+	typeCommitObject
+	typeTakeOver
+	typeExpireObjects
+	typeDeleteObjects
+)
+
+// recordVersion is the one version there is of every type.
+const recordVersion uint8 = 1
+
+func (t recordType) empty() Record {
+	switch t {
+	case typeFoundCluster:
+		return &FoundCluster{}
+	case typeRegisterBroker:
+		return &RegisterBroker{}
+	case typeCreateTopic:
+		return &CreateTopic{}
+	case typeDeleteTopic:
+		return &DeleteTopic{}
+	case typeAddPartitions:
+		return &AddPartitions{}
+	case typeSetTopicConfigs:
+		return &SetTopicConfigs{}
+	case typeSetBrokerConfigs:
+		return &SetBrokerConfigs{}
+	case typeAllocateProducerIDs:
+		return &AllocateProducerIDs{}
+	case typeTrimStream:
+		return &TrimStream{}
+	case typeLeaseObjects:
+		return &LeaseObjects{}
+	case typeCommitObject:
+		return &CommitObject{}
+	case typeTakeOver:
+		return &TakeOver{}
+	case typeExpireObjects:
+		return &ExpireObjects{}
+	case typeDeleteObjects:
+		return &DeleteObjects{}
+	}
+	return nil
+}
+
+func encode(dst []byte, t recordType, r Record) []byte {
+	c := coder{b: append(dst, byte(t), recordVersion)}
+	r.fields(&c)
+	return c.b
+}
+
+// DecodeRecord decodes one whole record. Its byte fields point into b. The error
+// is an ErrRecord.
+func DecodeRecord(b []byte) (Record, error) {
+	if len(b) < 2 {
+		return nil, fmt.Errorf("%w: it has %d bytes", ErrRecord, len(b))
+	}
+	r := recordType(b[0]).empty()
+	if r == nil {
+		return nil, fmt.Errorf("%w: type %d is not known: a newer release wrote it", ErrRecord, b[0])
+	}
+	if b[1] != recordVersion {
+		return nil, fmt.Errorf("%w: version %d of type %d is not known: a newer release wrote it", ErrRecord, b[1], b[0])
+	}
+	c := coder{b: b[2:], decoding: true}
+	r.fields(&c)
+	if c.failed || len(c.b) > 0 {
+		return nil, fmt.Errorf("%w: type %d ends short, or has %d bytes too many", ErrRecord, b[0], len(c.b))
+	}
+	return r, nil
+}
+
+// FoundCluster is the first record of a cluster: its id and feature levels.
+// Refused if the cluster was founded before.
+type FoundCluster struct {
+	ClusterID string
+	Features  []Feature // sorted by name
+}
+
+// RegisterBroker starts a broker epoch, whose number is this record's index, and
+// ends the older ones of the id. One that repeats the current incarnation changes
+// nothing: its epoch is the one it got first.
+type RegisterBroker struct {
+	ID          BrokerID
+	Incarnation [16]byte
+	Rack        string
+	Listeners   []Endpoint
+}
+
+// Leader is who leads a new partition: refused unless the epoch is the broker's.
+type Leader struct {
+	Broker BrokerID
+	Epoch  BrokerEpoch
+}
+
+// CreateTopic makes a topic and the streams of its partitions, each with an open
+// range of leader epoch 0. Refused if the name is taken or collides.
+type CreateTopic struct {
+	ID      TopicID
+	Name    string
+	Configs []Config // sorted by key
+	Leaders []Leader // by partition
+}
+
+// DeleteTopic deletes a topic with its streams. Their objects are destroyed with
+// the last part that refers to them.
+type DeleteTopic struct{ ID TopicID }
+
+// AddPartitions adds partitions to a topic. Refused with ErrStale unless it has
+// From partitions.
+type AddPartitions struct {
+	ID      TopicID
+	From    int32
+	Leaders []Leader
+}
+
+// SetTopicConfigs replaces a topic's configuration. Refused with ErrStale unless
+// it is that of index Base.
+type SetTopicConfigs struct {
+	ID      TopicID
+	Base    uint64
+	Configs []Config // sorted by key
+}
+
+// SetBrokerConfigs does so for a broker, or for AllBrokers.
+type SetBrokerConfigs struct {
+	ID      BrokerID
+	Base    uint64
+	Configs []Config
+}
+
+// AllocateProducerIDs grants Count producer ids; Outcome.First is the first.
+type AllocateProducerIDs struct {
+	Broker BrokerID
+	Epoch  BrokerEpoch
+	Count  int64
+}
+
+// TrimStream raises a stream's log start; one that is not higher changes nothing.
+type TrimStream struct {
+	Stream   StreamID
+	LogStart int64
+}
+
+// LeaseObjects grants Count object ids to a broker epoch; Outcome.First is the first.
+type LeaseObjects struct {
+	Epoch BrokerEpoch
+	Count int32
+}
+
+// CommitObject makes an object part of its streams' ranges; Outcome.Accepted says
+// which parts were accepted. Epoch is who commits: it must be current, and hold
+// the id's lease. Records that name the same object add to it, so that a large
+// commit can be cut into several.
+type CommitObject struct {
+	Object ObjectID
+	Epoch  BrokerEpoch
+	Bytes  int64
+	Parts  []CommitPart
+}
+
+// CommitPart is one stream's part of an upload. The object and leader epoch within
+// Part are set from the record.
+type CommitPart struct {
+	Stream      StreamID
+	LeaderEpoch int32
+	Part        Part
+	Checkpoint  []byte // state exactly as of Part.End
+}
+
+// TakeOver closes open ranges of a broker's ended epochs, each at its end, and
+// opens the next (leader epoch + 1) there for Epoch, the broker's current one (R3).
+// Streams that were deleted are passed over; any other entry that does not fit
+// refuses the record.
+type TakeOver struct {
+	Broker BrokerID
+	Epoch  BrokerEpoch
+	Ends   []RangeEnd
+}
+
+// ExpireObjects bars prepared ids of an epoch from being committed ever (R20).
+// Refused unless every id of [First, End) is prepared for Epoch: one that was
+// committed is. Who proposes it has made sure that the epoch has ended, or uses
+// none of them.
+type ExpireObjects struct {
+	Epoch      BrokerEpoch
+	First, End ObjectID
+}
+
+// DeleteObjects says that objects were deleted from the store. Refused if one of
+// them is still referred to; ids that are not in the image are passed over.
+type DeleteObjects struct{ Objects []ObjectID }
+
+// AppendTo implements Record.
+func (r *FoundCluster) AppendTo(dst []byte) []byte { return encode(dst, typeFoundCluster, r) }
+
+// AppendTo implements Record.
+func (r *RegisterBroker) AppendTo(dst []byte) []byte { return encode(dst, typeRegisterBroker, r) }
+
+// AppendTo implements Record.
+func (r *CreateTopic) AppendTo(dst []byte) []byte { return encode(dst, typeCreateTopic, r) }
+
+// AppendTo implements Record.
+func (r *DeleteTopic) AppendTo(dst []byte) []byte { return encode(dst, typeDeleteTopic, r) }
+
+// AppendTo implements Record.
+func (r *AddPartitions) AppendTo(dst []byte) []byte { return encode(dst, typeAddPartitions, r) }
+
+// AppendTo implements Record.
+func (r *SetTopicConfigs) AppendTo(dst []byte) []byte { return encode(dst, typeSetTopicConfigs, r) }
+
+// AppendTo implements Record.
+func (r *SetBrokerConfigs) AppendTo(dst []byte) []byte { return encode(dst, typeSetBrokerConfigs, r) }
+
+// AppendTo implements Record.
+func (r *AllocateProducerIDs) AppendTo(dst []byte) []byte {
+	return encode(dst, typeAllocateProducerIDs, r)
+}
+
+// AppendTo implements Record.
+func (r *TrimStream) AppendTo(dst []byte) []byte { return encode(dst, typeTrimStream, r) }
+
+// AppendTo implements Record.
+func (r *LeaseObjects) AppendTo(dst []byte) []byte { return encode(dst, typeLeaseObjects, r) }
+
+// AppendTo implements Record.
+func (r *CommitObject) AppendTo(dst []byte) []byte { return encode(dst, typeCommitObject, r) }
+
+// AppendTo implements Record.
+func (r *TakeOver) AppendTo(dst []byte) []byte { return encode(dst, typeTakeOver, r) }
+
+// AppendTo implements Record.
+func (r *ExpireObjects) AppendTo(dst []byte) []byte { return encode(dst, typeExpireObjects, r) }
+
+// AppendTo implements Record.
+func (r *DeleteObjects) AppendTo(dst []byte) []byte { return encode(dst, typeDeleteObjects, r) }
+
+func (r *FoundCluster) fields(c *coder) {
+	c.text(&r.ClusterID)
+	list(c, &r.Features, featureBytesLeast, fieldsOf)
+}
+
+func (r *RegisterBroker) fields(c *coder) {
+	integer(c, &r.ID)
+	c.id(&r.Incarnation)
+	c.text(&r.Rack)
+	list(c, &r.Listeners, endpointBytesLeast, fieldsOf)
+}
+
+func (l *Leader) fields(c *coder) {
+	integer(c, &l.Broker)
+	integer(c, &l.Epoch)
+}
+
+func (r *CreateTopic) fields(c *coder) {
+	c.id((*[16]byte)(&r.ID))
+	c.text(&r.Name)
+	list(c, &r.Configs, configBytesLeast, fieldsOf)
+	list(c, &r.Leaders, 2, fieldsOf)
+}
+
+func (r *DeleteTopic) fields(c *coder) { c.id((*[16]byte)(&r.ID)) }
+
+func (r *AddPartitions) fields(c *coder) {
+	c.id((*[16]byte)(&r.ID))
+	integer(c, &r.From)
+	list(c, &r.Leaders, 2, fieldsOf)
+}
+
+func (r *SetTopicConfigs) fields(c *coder) {
+	c.id((*[16]byte)(&r.ID))
+	natural(c, &r.Base)
+	list(c, &r.Configs, configBytesLeast, fieldsOf)
+}
+
+func (r *SetBrokerConfigs) fields(c *coder) {
+	integer(c, &r.ID)
+	natural(c, &r.Base)
+	list(c, &r.Configs, configBytesLeast, fieldsOf)
+}
+
+func (r *AllocateProducerIDs) fields(c *coder) {
+	integer(c, &r.Broker)
+	integer(c, &r.Epoch)
+	integer(c, &r.Count)
+}
+
+func (r *TrimStream) fields(c *coder) {
+	natural(c, &r.Stream)
+	integer(c, &r.LogStart)
+}
+
+func (r *LeaseObjects) fields(c *coder) {
+	integer(c, &r.Epoch)
+	integer(c, &r.Count)
+}
+
+func (r *CommitObject) fields(c *coder) {
+	natural(c, &r.Object)
+	integer(c, &r.Epoch)
+	integer(c, &r.Bytes)
+	list(c, &r.Parts, commitPartBytesLeast, fieldsOf)
+}
+
+func (p *CommitPart) fields(c *coder) {
+	natural(c, &p.Stream)
+	integer(c, &p.LeaderEpoch)
+	integer(c, &p.Part.Start)
+	length := p.Part.End - p.Part.Start
+	integer(c, &length)
+	p.Part.End = p.Part.Start + length
+	integer(c, &p.Part.MaxTimestamp)
+	integer(c, &p.Part.Bytes)
+	integer(c, &p.Part.IndexOffset)
+	integer(c, &p.Part.IndexBytes)
+	c.bytes(&p.Checkpoint)
+}
+
+func (r *TakeOver) fields(c *coder) {
+	integer(c, &r.Broker)
+	integer(c, &r.Epoch)
+	list(c, &r.Ends, 3, fieldsOf)
+}
+
+func (e *RangeEnd) fields(c *coder) {
+	natural(c, &e.Stream)
+	integer(c, &e.LeaderEpoch)
+	integer(c, &e.End)
+}
+
+func (r *ExpireObjects) fields(c *coder) {
+	integer(c, &r.Epoch)
+	natural(c, &r.First)
+	natural(c, &r.End)
+}
+
+func (r *DeleteObjects) fields(c *coder) {
+	list(c, &r.Objects, 1, natural)
+}

@@ -1,0 +1,192 @@
+package metadata
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+)
+
+const (
+	snapshotMagic   = "weirMETA"
+	snapshotVersion = 1
+
+	// The least bytes of what a snapshot lists.
+	brokerBytesLeast        = 21
+	brokerConfigsBytesLeast = 3
+	leaseBytesLeast         = 3
+	objectBytesLeast        = 5
+	partitionBytesLeast     = 3
+	streamBytesLeast        = 5
+	topicBytesLeast         = 20
+)
+
+// ErrSnapshot: the bytes are no snapshot of a version known here, or damaged.
+var ErrSnapshot = errors.New("metadata snapshot is invalid")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// AppendSnapshot appends the image's state, whose bytes depend on nothing but the
+// records that were applied (I10).
+func (im *Image) AppendSnapshot(dst []byte) []byte {
+	start := len(dst)
+	dst = append(dst, snapshotMagic...)
+	dst = append(dst, snapshotVersion)
+	c := coder{b: dst}
+	contents := im.contents()
+	contents.fields(&c)
+	return binary.BigEndian.AppendUint32(c.b, crc32.Checksum(c.b[start:], castagnoli))
+}
+
+// LoadSnapshot returns the image that a snapshot taken at a log index holds, which
+// keeps nothing of data. The error is an ErrSnapshot.
+func LoadSnapshot(index uint64, data []byte) (*Image, error) {
+	body := len(data) - crc32.Size
+	switch head := len(snapshotMagic); {
+	case body <= head || string(data[:head]) != snapshotMagic:
+		return nil, fmt.Errorf("%w: no magic", ErrSnapshot)
+	case crc32.Checksum(data[:body], castagnoli) != binary.BigEndian.Uint32(data[body:]):
+		return nil, fmt.Errorf("%w: CRC32C differs", ErrSnapshot)
+	case data[head] != snapshotVersion:
+		return nil, fmt.Errorf("%w: version %d is not known: a newer release wrote it", ErrSnapshot, data[head])
+	}
+	c := coder{b: data[len(snapshotMagic)+1 : body], decoding: true}
+	var contents contents
+	contents.fields(&c)
+	if c.failed || len(c.b) > 0 {
+		return nil, fmt.Errorf("%w: it ends short, or has %d bytes too many", ErrSnapshot, len(c.b))
+	}
+	im, err := contents.image(index)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
+	return im, nil
+}
+
+// Restore replaces the image's state by a snapshot's, in place: whoever holds the
+// image sees the new state. An error changes nothing.
+func (im *Image) Restore(index uint64, snapshot []byte) error {
+	loaded, err := LoadSnapshot(index, snapshot)
+	if err != nil {
+		return err
+	}
+	*im = *loaded
+	return nil
+}
+
+// contents is what a snapshot holds: the image as lists in a fixed order.
+type contents struct {
+	clusterID     string
+	features      []Feature
+	brokers       []*Broker
+	brokerConfigs []brokerConfigs
+	topics        []*Topic
+	streams       []*Stream
+	objects       []*Object
+	leases        []Lease
+	nextStream    StreamID
+	nextObject    ObjectID
+	nextProducer  int64
+}
+
+func (im *Image) contents() contents {
+	c := contents{
+		clusterID: im.clusterID, features: im.features, brokers: im.brokers, brokerConfigs: im.brokerConfigs, topics: im.topics,
+		leases: im.leases, nextStream: im.nextStream, nextObject: im.nextObject, nextProducer: im.nextProducer,
+	}
+	for _, id := range im.streamIDs() {
+		c.streams = append(c.streams, im.streams[id])
+	}
+	for _, id := range slices.Sorted(maps.Keys(im.objects)) {
+		c.objects = append(c.objects, im.objects[id])
+	}
+	return c
+}
+
+func (s *contents) fields(c *coder) {
+	c.text(&s.clusterID)
+	list(c, &s.features, featureBytesLeast, fieldsOf)
+	list(c, &s.brokers, brokerBytesLeast, pointed)
+	list(c, &s.brokerConfigs, brokerConfigsBytesLeast, fieldsOf)
+	natural(c, &s.nextStream)
+	natural(c, &s.nextObject)
+	integer(c, &s.nextProducer)
+	list(c, &s.topics, topicBytesLeast, pointed)
+	list(c, &s.streams, streamBytesLeast, pointed)
+	list(c, &s.objects, objectBytesLeast, pointed)
+	list(c, &s.leases, leaseBytesLeast, fieldsOf)
+}
+
+// pointed walks what a pointer points to, made new when decoding.
+func pointed[T any, P interface {
+	*T
+	fields(*coder)
+}](c *coder, v *P) {
+	if c.decoding {
+		*v = new(T)
+	}
+	(*v).fields(c)
+}
+
+func (b *Broker) fields(c *coder) {
+	integer(c, &b.ID)
+	integer(c, &b.Epoch)
+	c.id(&b.Incarnation)
+	c.text(&b.Rack)
+	list(c, &b.Listeners, endpointBytesLeast, fieldsOf)
+	c.flag(&b.Fenced)
+}
+
+func (b *brokerConfigs) fields(c *coder) {
+	integer(c, &b.id)
+	natural(c, &b.index)
+	list(c, &b.configs, configBytesLeast, fieldsOf)
+}
+
+func (t *Topic) fields(c *coder) {
+	c.id((*[16]byte)(&t.ID))
+	c.text(&t.Name)
+	natural(c, &t.ConfigsIndex)
+	list(c, &t.Configs, configBytesLeast, fieldsOf)
+	list(c, &t.Partitions, partitionBytesLeast, fieldsOf)
+	if c.decoding {
+		for i := range t.Partitions {
+			t.Partitions[i].Index = int32(i)
+		}
+	}
+}
+
+func (p *Partition) fields(c *coder) {
+	natural(c, &p.Stream)
+	integer(c, &p.Leader)
+	integer(c, &p.LeaderEpoch)
+}
+
+// fields leave topic and partition to the topics, which name the stream.
+func (s *Stream) fields(c *coder) {
+	natural(c, &s.ID)
+	integer(c, &s.LogStart)
+	integer(c, &s.CheckpointEnd)
+	c.bytes(&s.Checkpoint)
+	list(c, &s.Ranges, rangeBytesLeast, fieldsOf)
+	list(c, &s.Parts, partBytesLeast, func(c *coder, p *Part) {
+		natural(c, &p.Object)
+		p.fields(c)
+	})
+}
+
+// fields leave state and references to the parts that refer to the object.
+func (o *Object) fields(c *coder) {
+	natural(c, &o.ID)
+	integer(c, &o.BrokerEpoch)
+	integer(c, &o.Bytes)
+	natural(c, &o.DestroyedAt)
+}
+
+func (l *Lease) fields(c *coder) {
+	natural(c, &l.First)
+	natural(c, &l.End)
+	integer(c, &l.Epoch)
+}

@@ -1,0 +1,214 @@
+package metadata_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"weir/core/metadata"
+)
+
+// Stories are scripts of records, one a line, and what becomes of the image:
+//
+//	register BROKER INCARNATION        found NAME
+//	create TOPIC PARTITIONS            grow TOPIC FROM COUNT       drop TOPIC
+//	lease EPOCH COUNT                  expire EPOCH FIRST END      deleted ID...
+//	commit OBJECT EPOCH PART...        PART is STREAM/LEADEREPOCH[START,END), followed by ! if it has no checkpoint
+//	takeover EPOCH STREAM/LEADEREPOCH=END...
+//	trim STREAM LOGSTART
+//
+// Each answers with the record's index and the verdict. Partitions are led by
+// broker 1 at its current epoch.
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
+		w := &world{t: t, im: metadata.NewImage()}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			switch d.Cmd {
+			case "apply":
+				return w.applyLines(d.Input)
+			case "show":
+				return w.show()
+			case "restore":
+				w.reload()
+				return "ok"
+			}
+			t.Fatalf("unknown command %s", d.Cmd)
+			return ""
+		})
+	})
+}
+
+// world is an image under a script.
+type world struct {
+	t     *testing.T
+	im    *metadata.Image
+	index uint64
+}
+
+func (w *world) applyLines(input string) string {
+	var out strings.Builder
+	for line := range strings.Lines(input) {
+		r := w.parse(strings.Fields(line))
+		w.index++
+		// What is applied is what went through the log.
+		decoded, err := metadata.DecodeRecord(r.AppendTo(nil))
+		if err != nil {
+			w.t.Fatalf("%s: %v", line, err)
+		}
+		before := w.im.AppendSnapshot(nil)
+		fmt.Fprintf(&out, "%d: ", w.index)
+		if err := w.im.Apply(w.index, decoded); err != nil {
+			fmt.Fprintf(&out, "refused: %v\n", err)
+			if string(before) != string(w.im.AppendSnapshot(nil)) {
+				w.t.Errorf("%s: a refused record changed the image", line)
+			}
+			continue
+		}
+		fmt.Fprintln(&out, granted(r, w.im.Outcome()))
+	}
+	return out.String()
+}
+
+func granted(r metadata.Record, o metadata.Outcome) string {
+	switch r := r.(type) {
+	case *metadata.LeaseObjects, *metadata.AllocateProducerIDs:
+		return fmt.Sprintf("granted from %d", o.First)
+	case *metadata.CommitObject:
+		var words []string
+		for i, p := range r.Parts {
+			word := "refused"
+			if o.Accepted[i] {
+				word = "accepted"
+			}
+			words = append(words, fmt.Sprintf("%d/%d %s", p.Stream, p.LeaderEpoch, word))
+		}
+		return strings.Join(words, ", ")
+	}
+	return "ok"
+}
+
+func (w *world) parse(f []string) metadata.Record {
+	switch f[0] {
+	case "found":
+		return &metadata.FoundCluster{ClusterID: f[1], Features: []metadata.Feature{{Name: "f", Level: 1}}}
+	case "register":
+		return &metadata.RegisterBroker{ID: metadata.BrokerID(w.number(f[1])), Incarnation: [16]byte{f[2][0]}}
+	case "create":
+		return &metadata.CreateTopic{ID: topicID(f[1]), Name: f[1], Leaders: w.leaders(w.number(f[2]))}
+	case "grow":
+		return &metadata.AddPartitions{ID: topicID(f[1]), From: int32(w.number(f[2])), Leaders: w.leaders(w.number(f[3]))}
+	case "drop":
+		return &metadata.DeleteTopic{ID: topicID(f[1])}
+	case "lease":
+		return &metadata.LeaseObjects{Epoch: metadata.BrokerEpoch(w.number(f[1])), Count: int32(w.number(f[2]))}
+	case "expire":
+		return &metadata.ExpireObjects{Epoch: metadata.BrokerEpoch(w.number(f[1])), First: metadata.ObjectID(w.number(f[2])), End: metadata.ObjectID(w.number(f[3]))}
+	case "deleted":
+		r := &metadata.DeleteObjects{}
+		for _, id := range f[1:] {
+			r.Objects = append(r.Objects, metadata.ObjectID(w.number(id)))
+		}
+		return r
+	case "trim":
+		return &metadata.TrimStream{Stream: metadata.StreamID(w.number(f[1])), LogStart: w.number(f[2])}
+	case "commit":
+		r := &metadata.CommitObject{Object: metadata.ObjectID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Bytes: 100}
+		for _, part := range f[3:] {
+			r.Parts = append(r.Parts, w.part(part))
+		}
+		return r
+	case "takeover":
+		r := &metadata.TakeOver{Broker: 1, Epoch: metadata.BrokerEpoch(w.number(f[1]))}
+		for _, text := range f[2:] {
+			var e metadata.RangeEnd
+			w.scan(text, "%d/%d=%d", &e.Stream, &e.LeaderEpoch, &e.End)
+			r.Ends = append(r.Ends, e)
+		}
+		return r
+	}
+	w.t.Fatalf("unknown record %v", f)
+	return nil
+}
+
+func (w *world) part(text string) (p metadata.CommitPart) {
+	bare, without := strings.CutSuffix(text, "!")
+	w.scan(bare, "%d/%d[%d,%d)", &p.Stream, &p.LeaderEpoch, &p.Part.Start, &p.Part.End)
+	p.Part.Bytes = p.Part.End - p.Part.Start
+	if !without {
+		p.Checkpoint = fmt.Appendf(nil, "as of %d", p.Part.End)
+	}
+	return p
+}
+
+func (w *world) scan(text, format string, into ...any) {
+	if _, err := fmt.Sscanf(text, format, into...); err != nil {
+		w.t.Fatalf("%q: %v", text, err)
+	}
+}
+
+func (w *world) number(text string) (n int64) {
+	w.scan(text, "%d", &n)
+	return n
+}
+
+func (w *world) leaders(n int64) []metadata.Leader {
+	l := metadata.Leader{Broker: 1}
+	if b, ok := w.im.Broker(1); ok {
+		l.Epoch = b.Epoch
+	}
+	all := make([]metadata.Leader, n)
+	for i := range all {
+		all[i] = l
+	}
+	return all
+}
+
+func topicID(name string) (id metadata.TopicID) {
+	copy(id[:], name)
+	return id
+}
+
+// reload replaces the image by what its snapshot holds.
+func (w *world) reload() {
+	loaded, err := metadata.LoadSnapshot(w.index, w.im.AppendSnapshot(nil))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.im = loaded
+}
+
+func (w *world) show() string {
+	var out strings.Builder
+	for _, b := range w.im.Brokers() {
+		fmt.Fprintf(&out, "broker %d epoch %d\n", b.ID, b.Epoch)
+	}
+	for _, t := range w.im.Topics() {
+		for _, p := range t.Partitions {
+			s, _ := w.im.Stream(p.Stream)
+			fmt.Fprintf(&out, "%s-%d stream %d leader epoch %d: log start %d, committed to %d, checkpoint %q\n",
+				t.Name, p.Index, s.ID, p.LeaderEpoch, s.LogStart, s.CommittedEnd(), s.Checkpoint)
+			for _, r := range s.Ranges {
+				fmt.Fprintf(&out, "  range %d of epoch %d: from %d, committed to %d, end %d\n", r.LeaderEpoch, r.BrokerEpoch, r.Start, r.Committed, r.End)
+			}
+			for _, part := range s.Parts {
+				fmt.Fprintf(&out, "  part [%d,%d) in object %d\n", part.Start, part.End, part.Object)
+			}
+		}
+	}
+	for id := metadata.ObjectID(1); id < w.im.NextObject(); id++ {
+		if o, ok := w.im.Object(id); ok {
+			fmt.Fprintf(&out, "object %d: %d parts, destroyed at %d\n", id, o.Parts, o.DestroyedAt)
+		}
+	}
+	for _, l := range w.im.Leases() {
+		fmt.Fprintf(&out, "prepared [%d,%d) for epoch %d\n", l.First, l.End, l.Epoch)
+	}
+	for epoch := metadata.BrokerEpoch(1); uint64(epoch) <= w.index; epoch++ {
+		if w.im.EpochOwes(epoch) {
+			fmt.Fprintf(&out, "epoch %d owes, open %v\n", epoch, w.im.OpenRanges(epoch))
+		}
+	}
+	return out.String()
+}
