@@ -58,7 +58,6 @@ func (q *Quorum) maintain() {
 func (q *Quorum) maintained(err error, retry *task.Timer, after time.Duration) {
 	switch {
 	case err == nil || q.err != nil:
-		q.snapshots.warned = q.snapshots.warned && err != nil
 	case !errors.Is(err, env.ErrDiskFull):
 		q.fail(err)
 	default:
@@ -94,6 +93,7 @@ func (q *Quorum) takeSnapshot(f files) error {
 	}
 	q.store.compact(index, term)
 	q.snapshots.bytes -= bytes
+	q.snapshots.warned = false
 	q.metrics.snapshots.Add(1)
 	q.o.Telemetry.Hit("quorum: snapshot")
 	return q.giveUp(f, before, h.segment)
