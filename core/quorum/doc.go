@@ -1,0 +1,2 @@
+// Package quorum is the metadata's replicated log.
+package quorum

@@ -1,0 +1,200 @@
+package quorum
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"weir/core/env"
+	"weir/core/task"
+)
+
+// markerKey names the marker object, by whose creation a cluster is founded.
+const markerKey = "cluster"
+
+const (
+	backOffLeast = 100 * time.Millisecond
+	backOffMost  = 10 * time.Second
+	complainEach = 30 * time.Second
+)
+
+// found founds a cluster from an empty disk, or goes on with a founding that a crash interrupted.
+// It returns what the disk holds then.
+func (q *Quorum) found(f files, inv inventory) (inventory, error) {
+	if len(inv.segments) > 0 && !inv.founding {
+		return inv, &CorruptError{File: snapshotPrefix, Reason: "there are log segments but no snapshot"}
+	}
+	plan, err := q.planFounding(f, inv)
+	if err != nil {
+		return inv, err
+	}
+	if err := q.winMarker(f.proc, plan); err != nil {
+		return inv, err
+	}
+	q.o.Telemetry.Info("founded a cluster", slog.String("cluster", plan.cluster.String()), slog.Int64("node", int64(plan.node)))
+	if err := q.writeFirst(f, plan); err != nil {
+		return inv, err
+	}
+	list, err := f.list()
+	return takeInventory(list), err
+}
+
+// planFounding makes the nonce durable by which this disk will know its own marker again.
+func (q *Quorum) planFounding(f files, inv inventory) (founding, error) {
+	if inv.founding {
+		return q.readFounding(f)
+	}
+	now := uint64(q.o.Env.Clock.WallMillis())
+	draw := func(counter uint64) uint64 { return q.o.Env.Rand.Uint64("quorum founding", now, counter) }
+	plan := founding{node: q.o.Node, nonce: draw(0)}
+	order.PutUint64(plan.cluster[:], draw(1))
+	order.PutUint64(plan.cluster[8:], draw(2))
+	plan.cluster[0] &= 0x7f // no leading '-', as Kafka avoids it
+	plan.cluster[6] = plan.cluster[6]&0x0f | 0x40
+	plan.cluster[8] = plan.cluster[8]&0x3f | 0x80
+	return plan, f.publish(foundingName, plan.encode, nil)
+}
+
+func (q *Quorum) readFounding(f files) (plan founding, err error) {
+	file, size, err := f.open(foundingName, false)
+	if err != nil {
+		return plan, err
+	}
+	defer f.env.Meta.Close(file)
+	slab, data, err := f.readAll(file, foundingName, min(size, blockBytes))
+	if err != nil {
+		return plan, err
+	}
+	defer slab.Release()
+	ok := len(data) == blockBytes
+	if ok {
+		plan, ok = decodeFounding(data)
+	}
+	switch {
+	case !ok:
+		return plan, &CorruptError{File: foundingName, Reason: "it fails its checksum"}
+	case plan.version != FormatVersion:
+		return plan, &VersionError{File: foundingName, Version: plan.version}
+	case plan.node != q.o.Node:
+		return plan, otherNode(foundingName, plan.node, q.o.Node)
+	}
+	return plan, nil
+}
+
+// writeFirst writes the first segment and the snapshot that a log begins with: entry 1, of term 1,
+// is the founding itself, and its state the empty machine's.
+func (q *Quorum) writeFirst(f files, plan founding) error {
+	now := uint64(q.o.Env.Clock.WallMillis())
+	segment := segmentHeader{
+		cluster: plan.cluster, node: plan.node, nonce: q.o.Env.Rand.Uint64("quorum segment nonce", 0, now),
+		last: 1, hard: hardState{term: 1, commit: 1},
+	}
+	if err := f.publish(segmentName(0), segment.encode, nil); err != nil {
+		return err
+	}
+	snapshot := snapshotHeader{cluster: plan.cluster, node: plan.node, index: 1, term: 1, voters: []uint64{q.id}}
+	return publishSnapshot(f, &snapshot, q.o.Machine.AppendSnapshot(nil))
+}
+
+// winMarker creates the marker, or finds that it did so before.
+func (q *Quorum) winMarker(p *task.Proc, plan founding) error {
+	body := (&marker{cluster: plan.cluster, nonce: plan.nonce}).encode()
+	b := backOff{q: q, proc: p, what: "create the cluster's marker in the object store"}
+	for {
+		put := &env.PutObject{Key: markerKey, Body: [][]byte{body}}
+		p.Await(func(wake func()) {
+			put.Done = func(*env.PutObject) { wake() }
+			q.o.Env.Store.Put(put)
+		})
+		switch put.Outcome {
+		case env.OutcomeDone:
+			return nil
+		case env.OutcomeFailed:
+			b.wait(put.Err)
+			continue
+		}
+		m, found, err := q.readMarker(p)
+		switch {
+		case err != nil:
+			return err
+		case found && m.nonce == plan.nonce && m.cluster == plan.cluster:
+			return nil
+		case found:
+			return fmt.Errorf("the metadata disk of node %d is empty, but the bucket already holds cluster %s: start with the disk "+
+				"that belongs to that cluster, or use an empty bucket (or prefix) for a new one", q.o.Node, m.cluster)
+		}
+		b.wait(put.Err)
+	}
+}
+
+// readMarker reads the marker, for as long as it takes. Errors are about what it holds.
+func (q *Quorum) readMarker(p *task.Proc) (m marker, found bool, err error) {
+	b := backOff{q: q, proc: p, what: "read the cluster's marker in the object store"}
+	for q.err == nil {
+		get := &env.GetObject{Key: markerKey, Into: make([]byte, blockBytes)}
+		p.Await(func(wake func()) {
+			get.Done = func(*env.GetObject) { wake() }
+			q.o.Env.Store.Get(get)
+		})
+		if get.Outcome == env.OutcomeRefused {
+			return m, false, nil
+		}
+		if get.Outcome != env.OutcomeDone {
+			b.wait(get.Err)
+			continue
+		}
+		m, ok := decodeMarker(get.Into[:get.N])
+		if ok && m.version != FormatVersion {
+			return m, true, &VersionError{File: markerKey, Version: m.version}
+		}
+		if ok {
+			return m, true, nil
+		}
+		b.wait(fmt.Errorf("object %q of %d bytes fails its checksum", markerKey, get.Size))
+	}
+	return m, false, q.err
+}
+
+// checkMarker compares the store's cluster with the disk's, in the background: the store may be down
+// at a restart.
+func (q *Quorum) checkMarker(p *task.Proc) {
+	m, found, err := q.readMarker(p)
+	switch {
+	case q.err != nil:
+		return
+	case err == nil && !found:
+		err = fmt.Errorf("the bucket holds no cluster, but the metadata disk of node %d belongs to cluster %s: "+
+			"it is the wrong bucket (or prefix), or it was emptied", q.o.Node, q.cluster)
+	case err == nil && m.cluster != q.cluster:
+		err = fmt.Errorf("the bucket holds cluster %s, but the metadata disk of node %d belongs to cluster %s: "+
+			"start it with the bucket (or prefix) of its cluster", m.cluster, q.o.Node, q.cluster)
+	}
+	if err != nil {
+		q.fail(err)
+	}
+}
+
+// backOff waits between tries, ever longer, with jitter, and complains now and then.
+type backOff struct {
+	q          *Quorum
+	proc       *task.Proc
+	what       string
+	tries      uint64
+	complained env.Time
+}
+
+func (b *backOff) wait(err error) {
+	now := b.q.o.Loop.Now()
+	if b.tries == 0 || now.Sub(b.complained) >= complainEach {
+		reason := "no such object"
+		if err != nil {
+			reason = err.Error()
+		}
+		b.q.o.Telemetry.Warn("cannot "+b.what+"; trying again", slog.String("error", reason), slog.Uint64("tries", b.tries+1))
+		b.complained = now
+	}
+	ceiling := min(backOffLeast<<min(b.tries, 10), backOffMost)
+	draw := b.q.o.Env.Rand.Uint64("quorum back-off", b.tries, uint64(now))
+	b.tries++
+	b.proc.Sleep(ceiling/2 + time.Duration(draw%uint64(ceiling/2)))
+}

@@ -1,0 +1,387 @@
+package quorum
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"weir/core/env"
+	"weir/core/task"
+	"weir/core/telemetry"
+)
+
+// EntryBytesMax is the largest entry that Propose takes.
+const EntryBytesMax = 1 << 20
+
+// Errors of Propose. In each case the entry was not proposed.
+var (
+	ErrTooLarge = errors.New("quorum: the entry is empty or larger than 1 MiB")
+	ErrBusy     = errors.New("quorum: too many proposals wait for the disk; try again later")
+	ErrClosed   = errors.New("quorum: closed, or failed")
+)
+
+// StateMachine is what the log is applied to. Its methods are called on the loop.
+type StateMachine interface {
+	// Apply takes one committed entry. Indexes grow; they leave out those of the log's own entries.
+	// data is valid for ever and must not be changed.
+	Apply(index, term uint64, data []byte)
+	// AppendSnapshot appends the whole state, as of the last entry applied, in a deterministic
+	// encoding. At most 4 GiB.
+	AppendSnapshot(dst []byte) []byte
+	// Restore replaces the state by a snapshot whose last entry is index. The snapshot is lent for
+	// the call only. An error ends the start, and is for people.
+	Restore(index uint64, snapshot []byte) error
+}
+
+// Options are what a Quorum is built from. Zero sizes take the default named beside them.
+type Options struct {
+	Loop      *task.Loop
+	Env       env.Env
+	Telemetry *telemetry.Registry // nil: one that logs through Env.Log
+	Node      int32               // not negative; the disk belongs to this node for ever
+	Machine   StateMachine
+	Failed    func(error) // called at most once, after Open succeeded: nothing is acknowledged any more, the incarnation must end
+
+	SnapshotBytes   int64 // of log since the last snapshot until the next; 4 MiB, at most 16 MiB
+	SnapshotEntries int64 // likewise; 10,000
+	QueueBytes      int   // of proposals not yet applied; 8 MiB, at most 16 MiB. At least one proposal is taken.
+	QueueEntries    int   // likewise; 10,000
+}
+
+func orDefault[T int | int64](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+func (o Options) resolve() (Options, error) {
+	if o.Node < 0 {
+		return o, fmt.Errorf("open the quorum: node id %d is negative", o.Node)
+	}
+	if n := o.Env.Meta.BlockBytes(); n <= 0 || blockBytes%n != 0 {
+		return o, fmt.Errorf("open the quorum: the metadata disk's blocks of %d bytes do not divide %d", n, blockBytes)
+	}
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.New(o.Env.Log, o.Env.Metrics)
+	}
+	o.SnapshotBytes = min(orDefault(o.SnapshotBytes, 4<<20), 16<<20)
+	o.SnapshotEntries = orDefault(o.SnapshotEntries, 10_000)
+	o.QueueBytes = min(orDefault(o.QueueBytes, 8<<20), 16<<20)
+	o.QueueEntries = orDefault(o.QueueEntries, 10_000)
+	return o, nil
+}
+
+// Quorum is one node's replica of the log. Its methods are called on the loop.
+type Quorum struct {
+	o       Options
+	id      uint64 // raft's: the node's plus one
+	cluster clusterID
+	node    *raft.RawNode
+	store   *storage
+	log     segmentLog
+	err     error // why nothing more happens
+	opened  func(error)
+	founded bool // by this incarnation
+	closing func()
+	busy    int // procs at work on the disk
+
+	leading bool
+	term    uint64
+	applied uint64
+
+	proposals []proposal // proposed and not yet applied, in order
+	bytes     int        // of them
+	nudge     task.Timer // a turn, for proposals made after this turn's flush
+
+	snapshots snapshotState
+	metrics   metrics
+}
+
+// proposal waits for its entry: entries of one term are applied in the order in which its leader
+// proposed them.
+type proposal struct {
+	term  uint64
+	bytes int
+	began env.Time
+	done  func(uint64, error)
+}
+
+type metrics struct {
+	bytes, groups, snapshots env.Counter
+	latency                  env.Histogram
+	applied                  env.Gauge
+}
+
+func newMetrics(t *telemetry.Registry) metrics {
+	return metrics{
+		bytes:     t.Counter("weir_quorum_written_bytes_total", "bytes written to the quorum's log in groups, padding included"),
+		groups:    t.Counter("weir_quorum_groups_total", "groups written to the quorum's log"),
+		snapshots: t.Counter("weir_quorum_snapshots_total", "snapshots of the metadata written"),
+		latency:   t.Histogram("weir_quorum_commit_nanoseconds", "time from the proposal of a record to its application"),
+		applied:   t.Gauge("weir_quorum_applied_index", "index of the last entry applied"),
+	}
+}
+
+// Open starts the node's replica from its disk, or founds a cluster if the disk is empty (R18).
+// done gets it once it leads and everything committed is applied to the machine; proposals may
+// follow at once. Founding waits for the object store for ever; a start from a disk with a log does
+// not need it. Errors are for people, apart from *CorruptError and *VersionError; after one nothing
+// is open, and the machine's state is of no use.
+func Open(o Options, done func(*Quorum, error)) {
+	o, err := o.resolve()
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	q := &Quorum{o: o, id: uint64(o.Node) + 1, metrics: newMetrics(o.Telemetry)}
+	q.opened = func(err error) {
+		q.opened = nil
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(q, nil)
+	}
+	o.Loop.Go("open quorum", func(p *task.Proc) {
+		if err := q.start(files{p, o.Env}); err != nil {
+			q.fail(err)
+		}
+	})
+}
+
+func (q *Quorum) start(f files) error {
+	list, err := f.list()
+	if err != nil {
+		return err
+	}
+	inv := takeInventory(list)
+	founded := len(inv.snapshots) == 0
+	if founded {
+		if inv, err = q.found(f, inv); err != nil {
+			return err
+		}
+	}
+	r := &recovery{files: f, node: q.o.Node}
+	if err := r.run(inv, q.o.Machine.Restore); err != nil {
+		return err
+	}
+	if r.torn {
+		q.o.Telemetry.Hit("quorum: torn tail")
+	}
+	q.cluster, q.store, q.applied = r.snapshot.cluster, r.store, r.snapshot.index
+	q.log.marks, q.log.sequence = r.marks, r.sequence
+	for _, e := range q.store.entries {
+		q.snapshots.bytes += int64(recordBytes(e))
+	}
+	if err := q.newSegment(f); err != nil {
+		return err
+	}
+	if err := q.clean(f, inv, r.snapshot); err != nil {
+		return err
+	}
+	q.founded = founded
+	return q.lead()
+}
+
+// lead starts raft and campaigns: a single voter needs to hear from nobody.
+func (q *Quorum) lead() error {
+	if len(q.store.voters) != 1 || q.store.voters[0] != q.id {
+		return fmt.Errorf("the log names voters %d, but this program runs a single voter, %d: start the version that wrote it",
+			q.store.voters, q.id)
+	}
+	node, err := raft.NewRawNode(&raft.Config{
+		ID: q.id, ElectionTick: 10, HeartbeatTick: 1, PreVote: true, CheckQuorum: true,
+		Storage: q.store, Applied: q.applied, AsyncStorageWrites: true, DisableProposalForwarding: true,
+		MaxSizePerMsg: 1 << 20, MaxInflightMsgs: 256, Logger: logger{q.o.Telemetry},
+	})
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	q.node = node
+	q.o.Loop.OnTurnEnd(q.flush)
+	if err := node.Campaign(); err != nil {
+		return fmt.Errorf("campaign: %w", err)
+	}
+	q.pump()
+	return nil
+}
+
+// ClusterID is the cluster's identity, from its marker: 22 characters of base64url.
+func (q *Quorum) ClusterID() string { return q.cluster.String() }
+
+// Propose appends an entry of 1 to EntryBytesMax bytes to the log. done runs once, in a later step
+// of the loop: right after Machine.Apply of the entry, which is durable then, or with ErrTooLarge,
+// ErrBusy or ErrClosed, and then nothing was proposed. If the node fails or closes first, done never
+// runs, and the entry may or may not be in the log. data is the caller's again when Propose returns.
+func (q *Quorum) Propose(data []byte, done func(index uint64, err error)) {
+	if err := q.refuse(data); err != nil {
+		q.o.Loop.Post(func() { done(0, err) })
+		return
+	}
+	if err := q.node.Propose(data); err != nil {
+		q.o.Loop.Post(func() { done(0, fmt.Errorf("%w (%w)", ErrBusy, err)) })
+		return
+	}
+	q.proposals = append(q.proposals, proposal{q.term, len(data), q.o.Loop.Now(), done})
+	q.bytes += len(data)
+	if !q.nudge.Pending() {
+		q.o.Loop.Reset(&q.nudge, 0, func() {})
+	}
+}
+
+func (q *Quorum) refuse(data []byte) error {
+	switch {
+	case q.err != nil || q.closing != nil || !q.leading:
+		return ErrClosed
+	case len(data) == 0 || len(data) > EntryBytesMax:
+		return ErrTooLarge
+	case len(q.proposals) >= q.o.QueueEntries || len(q.proposals) > 0 && q.bytes+len(data) > q.o.QueueBytes:
+		return ErrBusy
+	}
+	return nil
+}
+
+// flush runs at the end of every turn, when everything that the turn's events proposed has gathered.
+func (q *Quorum) flush() {
+	if q.err == nil {
+		q.o.Loop.Stop(&q.nudge)
+		q.pump()
+		q.maintain()
+		q.writeGroup()
+	}
+	q.stepClose()
+}
+
+// pump moves everything out of raft that is ready, until nothing more is.
+func (q *Quorum) pump() {
+	for q.err == nil && (q.node.HasReady() || q.settle()) {
+		if !q.node.HasReady() {
+			continue
+		}
+		ready := q.node.Ready()
+		if s := ready.SoftState; s != nil {
+			q.leading = s.RaftState == raft.StateLeader
+		}
+		for _, m := range ready.Messages {
+			q.dispatch(m)
+		}
+	}
+}
+
+func (q *Quorum) dispatch(m *raftpb.Message) {
+	switch m.GetType() {
+	case raftpb.MsgStorageAppend:
+		q.log.queue = append(q.log.queue, m)
+	case raftpb.MsgStorageApply:
+		for _, e := range m.GetEntries() {
+			q.apply(e)
+		}
+		q.respond(m)
+	}
+}
+
+// respond hands raft what waited for a storage message. A single voter has nobody else to tell.
+func (q *Quorum) respond(m *raftpb.Message) {
+	for _, r := range m.GetResponses() {
+		if err := q.node.Step(r); err != nil {
+			panic(fmt.Sprintf("quorum: raft refuses its own answer: %v", err))
+		}
+	}
+}
+
+func (q *Quorum) apply(e *raftpb.Entry) {
+	if e.GetIndex() != q.applied+1 {
+		panic(fmt.Sprintf("quorum: entry %d is applied after entry %d", e.GetIndex(), q.applied))
+	}
+	if len(e.GetData()) > 0 {
+		q.o.Machine.Apply(e.GetIndex(), e.GetTerm(), e.GetData())
+	}
+	q.applied = e.GetIndex()
+	q.metrics.applied.Set(int64(q.applied))
+	switch {
+	case len(e.GetData()) > 0 && len(q.proposals) > 0 && q.proposals[0].term == e.GetTerm():
+		q.answer(e.GetIndex())
+	case q.opened != nil && q.leading && len(e.GetData()) == 0 && e.GetTerm() == q.store.hard.term:
+		q.term = e.GetTerm()
+		q.opened(nil)
+		if !q.founded {
+			q.o.Loop.Go("check cluster marker", q.checkMarker)
+		}
+	}
+}
+
+// answer ends the oldest proposal, whose entry was applied at index.
+func (q *Quorum) answer(index uint64) {
+	p := q.proposals[0]
+	q.proposals[0].done = nil
+	q.proposals = q.proposals[1:]
+	q.bytes -= p.bytes
+	q.metrics.latency.Observe(int64(q.o.Loop.Now().Sub(p.began)))
+	p.done(index, nil)
+}
+
+// fail ends the replica: nothing is acknowledged after it, nothing is tried again.
+func (q *Quorum) fail(err error) {
+	if q.err != nil {
+		return
+	}
+	q.err = err
+	q.proposals, q.log.queue = nil, nil
+	q.stopTimers()
+	if q.log.stalled {
+		q.log.writing, q.log.stalled = false, false
+		q.log.release()
+	}
+	switch {
+	case q.opened != nil:
+		q.shut()
+		q.opened(err)
+	case q.closing != nil:
+		q.o.Telemetry.Error("the quorum failed while it was closed", slog.String("error", err.Error()))
+	default:
+		q.o.Failed(err)
+	}
+}
+
+func (q *Quorum) stopTimers() {
+	q.o.Loop.Stop(&q.nudge)
+	q.o.Loop.Stop(&q.log.retry)
+	q.o.Loop.Stop(&q.snapshots.noRoom)
+}
+
+// Close makes what was proposed durable and applied, marks the log as whole, and closes it; Propose
+// refuses from now on. done runs once nothing is in flight on the disk, also if the quorum failed.
+// With a full disk it does not wait for room.
+func (q *Quorum) Close(done func()) {
+	q.closing = done
+	q.o.Loop.Post(q.flush)
+}
+
+// stepClose closes once nothing is left to do.
+func (q *Quorum) stepClose() {
+	l := &q.log
+	if q.closing == nil || q.busy > 0 || l.writing && !l.stalled {
+		return
+	}
+	if stuck := l.stalled || l.at >= segmentBytesMax; q.err == nil && !stuck {
+		if len(l.queue) > 0 {
+			return
+		}
+		if !l.whole {
+			q.writeMark()
+			return
+		}
+	}
+	done := q.closing
+	q.closing = nil
+	q.stopTimers()
+	q.shut()
+	if q.err == nil {
+		q.err = ErrClosed
+	}
+	done()
+}

@@ -1,0 +1,220 @@
+package quorum
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"weir/core/env"
+	"weir/core/task"
+)
+
+const (
+	segmentBytesMax = 24 << 20  // a segment takes no further group beyond this
+	growBytes       = 256 << 10 // zeros written ahead together with a group, so that few writes grow the file
+	fullRetryAfter  = time.Second
+)
+
+// segmentLog writes the log: groups one after another into the newest segment, one write at a time.
+type segmentLog struct {
+	header   segmentHeader // of the newest segment
+	name     string
+	open     bool
+	at       int64  // where the next group goes
+	grown    int64  // size of the file
+	sequence uint64 // of the next group
+	marks    []segmentMark
+	queue    []*raftpb.Message // what raft wants durable, in order
+	rotating bool              // no group is written meanwhile
+
+	batch   []*raftpb.Message // in the group being written
+	group   groupHeader
+	slab    *env.Slab
+	op      env.DiskWrite
+	writing bool
+	stalled bool // writing, but the disk had no room: the timer tries again
+	retry   task.Timer
+	whole   bool // the newest group only says that everything before it was durable
+}
+
+// release gives the group's memory back.
+func (l *segmentLog) release() {
+	if l.slab != nil {
+		l.slab.Release()
+		l.slab = nil
+	}
+}
+
+// shut closes the newest segment.
+func (q *Quorum) shut() {
+	l := &q.log
+	l.release()
+	if l.open {
+		l.open = false
+		q.o.Env.Meta.Close(l.op.File)
+	}
+}
+
+// newSegment starts a segment; with a full disk it changes nothing. No write may be in flight.
+func (q *Quorum) newSegment(f files) error {
+	l := &q.log
+	ordinal := l.marks[len(l.marks)-1].ordinal + 1
+	h := segmentHeader{
+		cluster: q.cluster, node: q.o.Node, ordinal: ordinal, sequence: l.sequence, last: q.store.last(), hard: q.store.hard,
+		nonce: q.o.Env.Rand.Uint64("quorum segment nonce", ordinal, uint64(q.o.Env.Clock.WallMillis())),
+	}
+	name := segmentName(ordinal)
+	if err := f.publish(name, h.encode, nil); err != nil {
+		return err
+	}
+	file, size, err := f.open(name, false)
+	if err != nil {
+		return err
+	}
+	if l.open {
+		q.o.Env.Meta.Close(l.op.File)
+	}
+	l.header, l.name, l.open, l.at, l.grown, l.whole = h, name, true, blockBytes, size, false
+	l.op = env.DiskWrite{File: file, Durable: true, Prepare: l.prepare, Done: q.groupWritten}
+	l.marks = append(l.marks, segmentMark{ordinal, h.last})
+	return nil
+}
+
+// needsWrite reports whether a storage message has anything that must be durable. How far the log
+// is committed goes with the next group: raft finds it out again.
+func (q *Quorum) needsWrite(m *raftpb.Message) bool {
+	return len(m.GetEntries()) > 0 || m.Term != nil && (m.GetTerm() != q.store.hard.term || m.GetVote() != q.store.hard.vote)
+}
+
+// settle answers the first storage message at once if everything before it is durable and it has
+// nothing to write. It reports whether it did.
+func (q *Quorum) settle() bool {
+	l := &q.log
+	if l.writing || len(l.queue) == 0 || q.needsWrite(l.queue[0]) {
+		return false
+	}
+	m := l.queue[0]
+	l.queue = l.queue[1:]
+	q.stable(m)
+	return true
+}
+
+// stable takes a storage message whose content is durable.
+func (q *Quorum) stable(m *raftpb.Message) {
+	if m.Term != nil {
+		q.store.hard = hardState{m.GetTerm(), m.GetVote(), m.GetCommit()}
+	}
+	if !q.store.append(m.GetEntries()) {
+		panic(fmt.Sprintf("quorum: raft left a gap after entry %d", q.store.last()))
+	}
+	q.respond(m)
+}
+
+// writeGroup writes everything that has gathered as one group, unless one is being written.
+func (q *Quorum) writeGroup() {
+	l := &q.log
+	if q.err != nil || l.writing || l.rotating || len(l.queue) == 0 || l.at >= segmentBytesMax {
+		return
+	}
+	l.batch, l.queue = l.queue, nil
+	q.submit()
+}
+
+// writeMark writes an empty group, after which damage to any group before it is told from a torn
+// tail.
+func (q *Quorum) writeMark() {
+	if l := &q.log; !l.writing && !l.rotating && l.at < segmentBytesMax {
+		q.submit()
+	}
+}
+
+// submit writes the batch.
+func (q *Quorum) submit() {
+	l := &q.log
+	l.group = groupHeader{nonce: l.header.nonce, sequence: l.sequence, hard: q.store.hard}
+	room := groupHeaderBytes
+	for _, m := range l.batch {
+		if m.Term != nil {
+			l.group.hard = hardState{m.GetTerm(), m.GetVote(), m.GetCommit()}
+		}
+		for _, e := range m.GetEntries() {
+			room += recordBytes(e)
+			l.group.records++
+		}
+	}
+	l.group.bytes = uint32(roundUp(room))
+	bytes := roundUp(room)
+	if l.at+int64(bytes) > l.grown {
+		bytes += growBytes
+	}
+	l.slab = q.o.Env.Memory.Alloc(bytes)
+	l.op.Offset, l.op.Data, l.op.Err = l.at, l.slab.Data[:bytes], nil
+	l.writing = true
+	q.o.Env.Meta.Write(&l.op)
+}
+
+// prepare lays the group into its slab. It runs off the loop, and touches only the slab, the batch
+// and the group's header, all lent until the write completes.
+func (l *segmentLog) prepare() {
+	data := l.op.Data
+	at := groupHeaderBytes
+	for _, m := range l.batch {
+		for _, e := range m.GetEntries() {
+			at += encodeRecord(data[at:], e)
+		}
+	}
+	clear(data[at:])
+	l.group.sum = crc32.Checksum(data[groupHeaderBytes:l.group.bytes], castagnoli)
+	l.group.encode(data)
+}
+
+// groupWritten takes a completed write.
+func (q *Quorum) groupWritten(op *env.DiskWrite) {
+	l := &q.log
+	if q.err == nil && errors.Is(op.Err, env.ErrDiskFull) {
+		q.stall()
+		return
+	}
+	l.writing = false
+	l.release()
+	if op.Err != nil {
+		q.fail(fmt.Errorf("write of group %d to %q at %d: %w", l.sequence, l.name, op.Offset, op.Err))
+	}
+	if q.err != nil {
+		return
+	}
+	l.at += int64(l.group.bytes)
+	l.grown = max(l.grown, op.Offset+int64(len(op.Data)))
+	l.sequence++
+	l.whole = len(l.batch) == 0
+	q.snapshots.bytes += int64(l.group.bytes)
+	q.metrics.bytes.Add(int64(l.group.bytes))
+	q.metrics.groups.Add(1)
+	batch := l.batch
+	l.batch = nil
+	for _, m := range batch {
+		q.stable(m)
+	}
+	q.pump()
+}
+
+// stall waits for room on the disk, and tries the same group again, without room to grow into. A
+// full disk definitely promised nothing, so this, unlike any other error, may be tried again.
+func (q *Quorum) stall() {
+	l := &q.log
+	if !l.stalled {
+		q.o.Telemetry.Warn("no room on the metadata disk; free some, changes to the cluster's metadata wait meanwhile",
+			slog.String("file", l.name), slog.Int64("bytes", l.at))
+		q.o.Telemetry.Hit("quorum: disk full")
+	}
+	l.stalled = true
+	l.op.Data, l.op.Err = l.op.Data[:l.group.bytes], nil
+	q.o.Loop.Reset(&l.retry, fullRetryAfter, func() {
+		l.stalled = false
+		q.o.Env.Meta.Write(&l.op)
+	})
+}

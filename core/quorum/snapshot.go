@@ -1,0 +1,159 @@
+package quorum
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"time"
+
+	"weir/core/env"
+	"weir/core/task"
+)
+
+const (
+	segmentsMax      = 16 // each start begins a segment: a snapshot is due beyond this many
+	roomRetryAfter   = 10 * time.Second
+	snapshotBytesMax = 4 << 30
+)
+
+// snapshotState is when the next snapshot is due, and whether one is being written.
+type snapshotState struct {
+	bytes  int64      // of log since the newest one
+	active bool       // a proc begins a segment or writes a snapshot
+	noRoom task.Timer // pending: the disk had no room for a snapshot
+	warned bool       // of that, or of no room for a segment
+}
+
+func (q *Quorum) snapshotDue() bool {
+	entries := int64(q.applied - q.store.index)
+	return entries > 0 && (q.snapshots.bytes >= q.o.SnapshotBytes || entries >= q.o.SnapshotEntries || len(q.log.marks) > segmentsMax)
+}
+
+// maintain begins a new segment when the newest is full, or a snapshot is due. It is called with
+// every turn, so that it finds a moment between two writes.
+func (q *Quorum) maintain() {
+	s, l := &q.snapshots, &q.log
+	due := q.snapshotDue() && !s.noRoom.Pending()
+	if s.active || q.opened != nil || q.closing != nil || l.writing || l.retry.Pending() || !due && l.at < segmentBytesMax {
+		return
+	}
+	s.active, l.rotating = true, true
+	q.busy++
+	q.o.Loop.Go("maintain quorum log", func(p *task.Proc) {
+		f := files{p, q.o.Env}
+		err := q.newSegment(f)
+		l.rotating = false
+		q.maintained(err, &l.retry, fullRetryAfter)
+		if due && err == nil && q.err == nil && q.closing == nil {
+			q.maintained(q.takeSnapshot(f), &s.noRoom, roomRetryAfter)
+		}
+		s.active = false
+		q.busy--
+	})
+}
+
+// maintained judges how a step of maintenance ended. Without room nothing was lost: the log goes on
+// as it was, and the step is tried again when retry fires.
+func (q *Quorum) maintained(err error, retry *task.Timer, after time.Duration) {
+	switch {
+	case err == nil || q.err != nil:
+	case !errors.Is(err, env.ErrDiskFull):
+		q.fail(err)
+	default:
+		q.o.Telemetry.Hit("quorum: no room to maintain")
+		if !q.snapshots.warned {
+			q.snapshots.warned = true
+			q.o.Telemetry.Warn("no room on the metadata disk for a new log segment or snapshot; free some",
+				slog.String("error", err.Error()))
+		}
+		if q.closing == nil {
+			q.o.Loop.Reset(retry, after, func() {})
+		}
+	}
+}
+
+// takeSnapshot writes the machine's state as of the last entry applied, then gives up the log and
+// the snapshot before it.
+func (q *Quorum) takeSnapshot(f files) error {
+	index, bytes, before := q.applied, q.snapshots.bytes, q.store.index
+	term, err := q.store.Term(index)
+	if err != nil {
+		panic(fmt.Sprintf("quorum: the term of applied entry %d is unknown: %v", index, err))
+	}
+	h := snapshotHeader{
+		cluster: q.cluster, node: q.o.Node, index: index, term: term, voters: q.store.voters,
+		segment: segmentFor(q.log.marks, index),
+	}
+	if err := publishSnapshot(f, &h, q.o.Machine.AppendSnapshot(nil)); err != nil {
+		if errors.Is(err, env.ErrDiskFull) {
+			return errors.Join(err, f.remove(snapshotName(index)+temporary))
+		}
+		return err
+	}
+	q.store.compact(index, term)
+	q.snapshots.bytes -= bytes
+	q.snapshots.warned = false
+	q.metrics.snapshots.Add(1)
+	q.o.Telemetry.Hit("quorum: snapshot")
+	return q.giveUp(f, before, h.segment)
+}
+
+// segmentFor is the newest segment from which on every entry after index is read.
+func segmentFor(marks []segmentMark, index uint64) uint64 {
+	ordinal := marks[0].ordinal
+	for _, m := range marks {
+		if m.last <= index {
+			ordinal = m.ordinal
+		}
+	}
+	return ordinal
+}
+
+// giveUp removes the snapshot and the segments that a newer snapshot replaces, the oldest first.
+func (q *Quorum) giveUp(f files, snapshot, segment uint64) error {
+	if err := f.remove(snapshotName(snapshot)); err != nil {
+		return err
+	}
+	for q.log.marks[0].ordinal < segment {
+		if err := f.remove(segmentName(q.log.marks[0].ordinal)); err != nil {
+			return err
+		}
+		q.log.marks = q.log.marks[1:]
+	}
+	return nil
+}
+
+// publishSnapshot writes a snapshot of the data, whole or not at all.
+func publishSnapshot(f files, h *snapshotHeader, data []byte) error {
+	if len(data) > snapshotBytesMax {
+		return fmt.Errorf("the metadata of %d bytes are larger than a snapshot may be", len(data))
+	}
+	h.bytes, h.sum = uint64(len(data)), crc32.Checksum(data, castagnoli)
+	return f.publish(snapshotName(h.index), h.encode, data)
+}
+
+// clean removes what crashes of earlier incarnations left: files that were never finished, and
+// those that the newest snapshot replaced.
+func (q *Quorum) clean(f files, inv inventory, h snapshotHeader) error {
+	names := inv.temps
+	if inv.founding {
+		names = append(names, foundingName)
+	}
+	for _, index := range inv.snapshots {
+		if index < h.index {
+			names = append(names, snapshotName(index))
+		}
+	}
+	for _, ordinal := range inv.segments {
+		if ordinal < h.segment {
+			names = append(names, segmentName(ordinal))
+		}
+	}
+	for _, name := range names {
+		if err := f.remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
