@@ -8,13 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"weir/core/env"
 	"weir/core/env/envtest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
 	envtest.TestNetwork(t, func(t testing.TB) envtest.NetworkHarness {
