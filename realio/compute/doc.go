@@ -1,0 +1,8 @@
+// Package compute is production's env.Computer: a fixed number of goroutines that
+// run the core's pure functions off the loop, in the order of submission.
+//
+// By default there is one goroutine fewer than processors: Go lets a goroutine that
+// computes keep its processor for ten milliseconds, and the loop must not wait that
+// long for its own. Submit never blocks: what waits is bounded by what the core
+// submits. The package may import core/env only.
+package compute

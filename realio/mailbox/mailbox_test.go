@@ -1,0 +1,203 @@
+package mailbox
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"weir/core/env"
+	"weir/core/task"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type call func()
+
+func (c call) Deliver() { c() }
+
+type nodeFunc func(events []env.Event)
+
+func (f nodeFunc) Turn(events []env.Event) { f(events) }
+
+// start runs a mailbox around a real loop; stop waits for its end.
+func start(t testing.TB) (m *Mailbox, loop *task.Loop, stop func()) {
+	m = New(Options{})
+	loop = task.NewLoop(m.Clock())
+	done := make(chan struct{})
+	go func() {
+		m.Run(loop)
+		close(done)
+	}()
+	stop = func() {
+		m.Stop()
+		<-done
+	}
+	t.Cleanup(stop)
+	return m, loop, stop
+}
+
+// Events of one sender arrive in its order, each once.
+func TestOrderOfEachSender(t *testing.T) {
+	m, _, _ := start(t)
+	const senders, each = 8, 5_000
+	var next [senders]int // the loop's
+	var group sync.WaitGroup
+	for s := range senders {
+		group.Go(func() {
+			for i := range each {
+				m.Deliver(call(func() {
+					if next[s] != i {
+						t.Errorf("sender %d: event %d, want %d", s, i, next[s])
+					}
+					next[s]++
+				}))
+			}
+		})
+	}
+	group.Wait()
+	done := make(chan int)
+	m.Deliver(call(func() {
+		sum := 0
+		for _, n := range next {
+			sum += n
+		}
+		done <- sum
+	}))
+	if sum := <-done; sum != senders*each {
+		t.Fatalf("%d events, want %d", sum, senders*each)
+	}
+}
+
+func TestTimersWakeTheLoop(t *testing.T) {
+	m, loop, _ := start(t)
+	fired := make(chan time.Duration)
+	const wait = 30 * time.Millisecond
+	m.Deliver(call(func() {
+		from := loop.Now()
+		loop.After(time.Hour, func() { t.Error("an hour has not passed") })
+		loop.After(wait, func() {
+			loop.After(wait, func() { fired <- loop.Now().Sub(from) })
+		})
+	}))
+	if d := <-fired; d < 2*wait {
+		t.Fatalf("fired after %v", d)
+	}
+}
+
+// A timer further off than the loop ever sleeps costs no turns meanwhile.
+func TestNoTurnWithoutReason(t *testing.T) {
+	m := New(Options{})
+	turns, done := 0, make(chan struct{})
+	fired := make(chan struct{})
+	go func() {
+		m.Run(nodeFunc(func([]env.Event) {
+			if turns++; turns == 1 {
+				m.Clock().WakeAt(m.Clock().Now().Add(parkMax + parkMax/10))
+			} else {
+				close(fired)
+			}
+		}))
+		close(done)
+	}()
+	<-fired
+	m.Stop()
+	<-done
+	if turns != 2 {
+		t.Fatalf("%d turns", turns)
+	}
+}
+
+func TestEventsAfterStopAreDropped(t *testing.T) {
+	m, _, stop := start(t)
+	stop()
+	m.Deliver(call(func() { t.Error("delivered after the end") }))
+	m.Stop()
+}
+
+func TestEventsFromTheLoopItself(t *testing.T) {
+	m, _, _ := start(t)
+	done := make(chan struct{})
+	m.Deliver(call(func() {
+		inside := true
+		m.Deliver(call(func() {
+			if inside {
+				t.Error("delivered inside the event that delivered it")
+			}
+			close(done)
+		}))
+		inside = false
+	}))
+	<-done
+}
+
+func TestPanicIsReportedWithItsStack(t *testing.T) {
+	var value any
+	var stack string
+	m := New(Options{Panicked: func(v any, s []byte) { value, stack = v, string(s) }})
+	m.Deliver(call(breakInvariant))
+	m.Run(task.NewLoop(m.Clock()))
+	if value != "broken" || !strings.Contains(stack, "breakInvariant") {
+		t.Fatalf("%v with stack\n%s", value, stack)
+	}
+	m.Deliver(call(func() {}))
+}
+
+func breakInvariant() { panic("broken") }
+
+// Deliver and wakes race with parking on a timer: nothing may be lost.
+func TestParkingRaces(t *testing.T) {
+	m, loop, _ := start(t)
+	m.Deliver(call(func() {
+		var again func()
+		again = func() { loop.After(20*time.Microsecond, again) }
+		again()
+	}))
+	done := make(chan struct{}, 1)
+	for range 5_000 {
+		m.Deliver(call(func() { done <- struct{}{} }))
+		<-done
+	}
+}
+
+type nothing struct{}
+
+func (nothing) Deliver() {}
+
+// BenchmarkDeliver is what an event costs from its sender through the loop.
+func BenchmarkDeliver(b *testing.B) {
+	m, _, stop := start(b)
+	for b.Loop() {
+		m.Deliver(nothing{})
+	}
+	done := make(chan struct{})
+	m.Deliver(call(func() { close(done) }))
+	<-done
+	stop()
+}
+
+// BenchmarkDeliverParallel is that with a sender on every processor.
+func BenchmarkDeliverParallel(b *testing.B) {
+	m, _, stop := start(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			m.Deliver(nothing{})
+		}
+	})
+	stop()
+}
+
+// BenchmarkWake is a round trip between a parked goroutine and a parked loop: twice
+// what waking takes.
+func BenchmarkWake(b *testing.B) {
+	m, _, stop := start(b)
+	back := make(chan struct{})
+	answer := call(func() { back <- struct{}{} })
+	for b.Loop() {
+		m.Deliver(answer)
+		<-back
+	}
+	stop()
+}

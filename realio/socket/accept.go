@@ -1,0 +1,104 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"weir/core/env"
+)
+
+// acceptRetry is the pause after a failed accept: too many open files, as a rule.
+const acceptRetry = 100 * time.Millisecond
+
+// listener is one address and what its connections are bound to.
+type listener struct {
+	network *Network
+	socket  *net.TCPListener
+	name    string
+	handler env.ConnHandler
+	codec   env.Codec
+}
+
+func (n *Network) listen(e *env.Listen) (*listener, error) {
+	config := net.ListenConfig{KeepAlive: 0} // the system's probes, every 15 s
+	socket, err := config.Listen(context.Background(), "tcp", e.Address)
+	if err != nil {
+		return nil, listenError(e.Address, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refusing {
+		socket.Close()
+		return nil, listenError(e.Address, net.ErrClosed)
+	}
+	l := &listener{network: n, socket: socket.(*net.TCPListener), name: e.Name, handler: e.Handler, codec: e.Codec}
+	n.listeners = append(n.listeners, l)
+	return l, nil
+}
+
+// accept takes connections until the listener is closed.
+func (l *listener) accept() {
+	for {
+		socket, err := l.socket.AcceptTCP()
+		switch {
+		case err == nil:
+			l.take(socket)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			l.network.log(slog.LevelWarn, "cannot accept a connection; trying again", slog.String("listener", l.name), slog.Any("error", err))
+			select {
+			case <-time.After(acceptRetry):
+			case <-l.network.quit:
+				return
+			}
+		}
+	}
+}
+
+// take opens an accepted connection, or closes it if there are too many.
+func (l *listener) take(socket *net.TCPConn) {
+	n := l.network
+	remote := socket.RemoteAddr().(*net.TCPAddr)
+	ip := remote.AddrPort().Addr().Unmap()
+	c := newConn(l, socket, ip)
+	if c == nil || !n.enter(c, ip) {
+		socket.Close()
+		return
+	}
+	n.counts.accepted.Add(1)
+	n.o.Deliver(&opened{c, env.ConnInfo{Listener: l.name, Remote: remote.String()}})
+	n.group.Go(c.read)
+}
+
+// enter counts a connection in, within the bounds. What is refused is logged with
+// the next look at deadlines, in one line.
+func (n *Network) enter(c *conn, ip netip.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.stopped:
+		return false
+	case n.o.ConnectionsMax > 0 && len(n.conns) >= n.o.ConnectionsMax,
+		n.o.ConnectionsPerIPMax > 0 && n.perIP[ip] >= n.o.ConnectionsPerIPMax:
+		n.counts.refuse(ip)
+		return false
+	}
+	n.conns[c] = struct{}{}
+	n.perIP[ip]++
+	return true
+}
+
+// exit counts a connection out.
+func (n *Network) exit(c *conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, c)
+	if n.perIP[c.ip]--; n.perIP[c.ip] == 0 {
+		delete(n.perIP, c.ip)
+	}
+}

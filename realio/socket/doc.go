@@ -1,0 +1,36 @@
+// Package socket is production's env.Network: Kafka's frames over TCP.
+//
+// # Goroutines
+//
+// Each connection has one goroutine that reads, decodes and delivers its frames,
+// and, while there is something to send, one that encodes and writes. Each listener
+// has one that accepts, and one goroutine looks after all deadlines. The loop calls
+// the methods of env.Network and never waits for any of them.
+//
+// # What strangers cost
+//
+// A connection that is idle holds no buffer: a read buffer of 64 KiB is taken from
+// a pool when its socket has something to read, and given back when it has no more.
+// A frame's length and first bytes go to Codec.Admit; then the frame's size (and
+// some bytes for its bookkeeping) is reserved in one byte budget, and only then is
+// its body read: what the read buffer has of it is copied, the rest goes from the
+// kernel straight to the frame's own memory, off the heap. The budget is served
+// first come, first served, so that small frames never starve a large one. A
+// connection whose frames wait in the mailbox is not read further than a bound.
+//
+// A frame must arrive at a pace; so must the peer take what is written to it. While
+// other connections wait for the budget and half-read frames hold much of it, the
+// pace asked for is higher: whoever announces much and sends little is closed. A
+// codec that panics closes the connection that made it do so.
+//
+// # Ends
+//
+// A graceful Close writes what was sent, tells the peer by closing that direction,
+// and reads on for a second at most without looking at what comes, since closing a
+// socket with unread input would destroy what the peer has not read yet. An abort
+// resets the connection. A peer that closes its direction is gone, as in Kafka.
+//
+// Invariants: Opened comes first and Closed last, each once; a Send completes once,
+// and before Closed if it was submitted before the connection was gone; frames are
+// delivered in order. The package may import core/env and realio/memory.
+package socket

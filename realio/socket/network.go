@@ -1,0 +1,237 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"weir/core/env"
+	"weir/realio/memory"
+)
+
+// Reasons that Closed carries, besides io.EOF and what the system says.
+var (
+	ErrClosed  = errors.New("closed by this broker")
+	ErrIdle    = errors.New("idle for too long")
+	ErrSlow    = errors.New("a frame did not arrive in time")
+	ErrStalled = errors.New("the peer does not take what is sent to it")
+	ErrStopped = errors.New("the network was stopped")
+	ErrSize    = errors.New("frame size is negative")
+)
+
+// Options shape a Network. Only Deliver is required.
+type Options struct {
+	// Deliver puts an event in the node's mailbox. It is called from any goroutine,
+	// the loop's too, and must not block.
+	Deliver func(env.Event)
+	// Log and Metrics may be used from any goroutine; nil is silent.
+	Log     env.Logger
+	Metrics env.Metrics
+	// Arena gives the memory of frames; nil is one that keeps 64 MiB warm.
+	Arena *memory.Arena
+	// BudgetBytes bounds all frames that were not released yet
+	// (queued.max.request.bytes); 0 is 256 MiB. A frame counts with its size and 512
+	// bytes; its memory is up to a quarter more.
+	BudgetBytes int64
+	// ConnectionsMax and ConnectionsPerIPMax bound open connections (max.connections,
+	// max.connections.per.ip); 0 is no bound. One more is closed at once.
+	ConnectionsMax, ConnectionsPerIPMax int
+	// IdleTimeout closes connections on which nothing moved for so long
+	// (connections.max.idle.ms); 0 is never.
+	IdleTimeout time.Duration
+	// FrameTimeout is how long a frame may take, and a second more for each 256 KiB
+	// of it that arrived; 0 is 30 s.
+	FrameTimeout time.Duration
+	// WriteTimeout is how long a peer may take to make room for 512 KiB; 0 is 60 s.
+	WriteTimeout time.Duration
+}
+
+func (o *Options) setDefaults() {
+	if o.Arena == nil {
+		o.Arena = memory.NewArena(64 << 20)
+	}
+	if o.BudgetBytes == 0 {
+		o.BudgetBytes = 256 << 20
+	}
+	if o.FrameTimeout == 0 {
+		o.FrameTimeout = 30 * time.Second
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 60 * time.Second
+	}
+}
+
+// Network is an env.Network. The methods of that interface are called on the loop,
+// Stop and Stats from anywhere.
+type Network struct {
+	o      Options
+	budget *budget
+	counts counts
+	nextID atomic.Uint64
+	tick   atomic.Int64 // nanoseconds since start, as of the last look at deadlines
+	start  time.Time
+	quit   chan struct{} // closed by Stop
+	group  sync.WaitGroup
+
+	open map[env.ConnID]*conn // the loop's: opened and not closed
+
+	mu        sync.Mutex
+	conns     map[*conn]struct{}
+	perIP     map[netip.Addr]int
+	listeners []*listener
+	refusing  bool // no more listeners
+	stopped   bool
+}
+
+// New returns a network that listens nowhere yet. Stop ends it.
+func New(o Options) *Network {
+	o.setDefaults()
+	n := &Network{
+		o: o, budget: newBudget(o.BudgetBytes), start: time.Now(), quit: make(chan struct{}),
+		open: map[env.ConnID]*conn{}, conns: map[*conn]struct{}{}, perIP: map[netip.Addr]int{},
+	}
+	n.counts.init(o.Metrics)
+	n.tick.Store(1)
+	n.group.Go(n.watch)
+	return n
+}
+
+// Listen implements env.Network. After StopListening it fails.
+func (n *Network) Listen(e *env.Listen) {
+	n.group.Go(func() {
+		l, err := n.listen(e)
+		if err != nil {
+			e.Err = err
+			n.o.Deliver(e)
+			return
+		}
+		e.Bound, e.Err = l.socket.Addr().String(), nil
+		n.o.Deliver(e)
+		l.accept()
+	})
+}
+
+// Release implements env.Network.
+func (n *Network) Release(x *env.Frame) {
+	f, ok := x.World.(*frame)
+	if !ok {
+		panic("socket: a frame was released twice")
+	}
+	f.free()
+}
+
+// Send implements env.Network.
+func (n *Network) Send(e *env.Send) {
+	if c := n.open[e.Conn]; c == nil || !c.send(e) {
+		n.gone(e)
+	}
+}
+
+// gone completes a send whose connection is no more.
+func (n *Network) gone(e *env.Send) {
+	e.Err = env.ErrConnGone
+	if e.Done != nil {
+		n.o.Deliver(e)
+	}
+}
+
+// Mute implements env.Network: the frame whose body is being read is still
+// delivered.
+func (n *Network) Mute(id env.ConnID) {
+	if c := n.open[id]; c != nil {
+		c.muted.Store(true)
+	}
+}
+
+// Unmute implements env.Network.
+func (n *Network) Unmute(id env.ConnID) {
+	if c := n.open[id]; c != nil {
+		c.muted.Store(false)
+		c.resumeReading()
+	}
+}
+
+// Close implements env.Network. Closing what is closed does nothing.
+func (n *Network) Close(id env.ConnID, abort bool) {
+	c := n.open[id]
+	switch {
+	case c == nil:
+	case abort:
+		c.reset()
+	default:
+		c.closeGracefully()
+	}
+}
+
+// StopListening implements env.Network.
+func (n *Network) StopListening() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refusing = true
+	for _, l := range n.listeners {
+		l.socket.Close()
+	}
+	n.listeners = nil
+}
+
+// Stop resets every connection, stops listening, and returns when no goroutine of
+// the network runs any more. Closed is delivered for each connection.
+func (n *Network) Stop() {
+	n.StopListening()
+	n.mu.Lock()
+	if !n.stopped {
+		n.stopped = true
+		close(n.quit)
+	}
+	conns := n.snapshot(nil)
+	n.mu.Unlock()
+	for _, c := range conns {
+		c.fail(ErrStopped)
+	}
+	n.group.Wait()
+}
+
+// snapshot appends the connections there are. n.mu is held.
+func (n *Network) snapshot(to []*conn) []*conn {
+	for c := range n.conns {
+		to = append(to, c)
+	}
+	return to
+}
+
+// Stats is what a network holds at one moment.
+type Stats struct {
+	Connections  int
+	BudgetUsed   int64 // bytes reserved
+	BudgetQueued int64 // connections that wait for the budget
+}
+
+// Stats returns what the network holds now.
+func (n *Network) Stats() Stats {
+	used, waiting, _ := n.budget.state()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return Stats{Connections: len(n.conns), BudgetUsed: used, BudgetQueued: waiting}
+}
+
+func (n *Network) log(level slog.Level, message string, attrs ...slog.Attr) {
+	if n.o.Log != nil {
+		n.o.Log.Log(level, message, attrs...)
+	}
+}
+
+func listenError(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s: %w", address, env.ErrAddrInUse)
+	case errors.Is(err, net.ErrClosed):
+		return fmt.Errorf("listen on %s: the network has stopped listening", address)
+	}
+	return fmt.Errorf("listen on %s: %w", address, err)
+}

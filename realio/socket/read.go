@@ -1,0 +1,316 @@
+package socket
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"syscall"
+)
+
+const (
+	lengthBytes = 4
+	admitBytes  = 8 // of the body, for Codec.Admit
+	headBytes   = lengthBytes + admitBytes
+
+	// readBytes is the size of a read buffer. Frames up to about this size cost less
+	// than one system call each and a copy; larger ones are read in place.
+	readBytes = 64 << 10
+
+	// aheadMax is how many frames of one connection may wait in the mailbox before it
+	// is not read any further, until aheadResume are left.
+	aheadMax    = 128
+	aheadResume = aheadMax / 2
+)
+
+// errQuit ends the reading of frames; why is in conn.reason.
+var errQuit = errors.New("no more frames are wanted")
+
+var readBuffers = sync.Pool{New: func() any { return new([readBytes]byte) }}
+
+// input is the state of a connection's reader.
+type input struct {
+	buffer *[readBytes]byte // nil while there is nothing in it
+	r, w   int              // what is in it
+	stash  [headBytes]byte  // the first bytes of a frame, kept without a buffer
+	kept   int              // how many
+
+	// One call of RawConn.Read: into is where it reads to, nil is the buffer.
+	try  func(fd uintptr) bool
+	into []byte
+	got  int
+	err  error
+}
+
+func (in *input) buffered() int { return in.w - in.r + in.kept }
+
+// read is the reader's goroutine.
+func (c *conn) read() {
+	err := c.readFrames()
+	if !errors.Is(err, errQuit) {
+		c.fail(err)
+	}
+	c.discard()
+	c.in.dropBuffer()
+	c.mu.Lock()
+	c.unread = true
+	c.mu.Unlock()
+	c.finish()
+}
+
+// readFrames delivers frames until something is wrong.
+func (c *conn) readFrames() error {
+	for {
+		size, err := c.readHead()
+		if err != nil {
+			return err
+		}
+		if err := c.awaitTurn(); err != nil {
+			return err
+		}
+		f, err := c.readFrame(size)
+		if err != nil {
+			return err
+		}
+		c.network.counts.frames.Add(1)
+		c.ahead.Add(1)
+		c.network.o.Deliver(f)
+	}
+}
+
+// readHead waits for a frame's length and first bytes, leaves them in the buffer,
+// and returns its size.
+func (c *conn) readHead() (int, error) {
+	need := lengthBytes
+	for {
+		for c.in.buffered() < need {
+			if err := c.fill(nil); err != nil {
+				return 0, err
+			}
+		}
+		c.in.ensureBuffer()
+		size := int(int32(binary.BigEndian.Uint32(c.in.buffer[c.in.r:])))
+		if size < 0 {
+			return 0, fmt.Errorf("%w: %d", ErrSize, size)
+		}
+		if need = lengthBytes + min(size, admitBytes); c.in.buffered() >= need {
+			return size, nil
+		}
+	}
+}
+
+// readFrame has the frame judged, reserves, reads and decodes it.
+func (c *conn) readFrame(size int) (*frame, error) {
+	in := &c.in
+	body := in.buffer[in.r+lengthBytes : in.w]
+	if err := c.judge(func() error { return c.listener.codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
+		return nil, err
+	}
+	c.frameSince.Store(0)
+	charge, err := c.reserve(size)
+	if err != nil {
+		return nil, err
+	}
+	f := c.newFrame(size, charge)
+	err = c.readBody(f.Data)
+	if err == nil {
+		err = c.judge(func() (err error) {
+			f.message, err = c.listener.codec.Decode(f.Data)
+			return err
+		})
+	}
+	if err != nil {
+		f.free()
+		return nil, err
+	}
+	return f, nil
+}
+
+// reserve takes a frame's charge from the budget.
+func (c *conn) reserve(size int) (charge int64, err error) {
+	b := c.network.budget
+	if charge, ok := b.try(int64(size) + frameCharge); ok {
+		return charge, nil
+	}
+	c.queued.Store(true)
+	charge, ok := b.wait(int64(size)+frameCharge, c.quit)
+	c.active.Store(c.network.tick.Load())
+	c.queued.Store(false)
+	if !ok {
+		return 0, errQuit
+	}
+	return charge, nil
+}
+
+// readBody fills a frame: from the buffer what is there, the rest from the socket.
+func (c *conn) readBody(data []byte) error {
+	in := &c.in
+	in.r += lengthBytes
+	n := copy(data, in.buffer[in.r:in.w])
+	in.r += n
+	if n == len(data) {
+		return nil
+	}
+	c.frameBytes.Store(int64(len(data)))
+	for n < len(data) {
+		if err := c.fill(data[n:]); err != nil {
+			return err
+		}
+		n += in.got
+		c.frameGot.Store(int64(n))
+	}
+	c.frameBytes.Store(0)
+	c.frameGot.Store(0)
+	c.frameSince.Store(0)
+	return nil
+}
+
+// judge runs one of the codec's functions. A panic is the peer's doing, and costs
+// it its connection only: a codec keeps nothing that could be left broken.
+func (c *conn) judge(f func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("the codec failed on a frame: %v", value)
+			c.network.log(slog.LevelError, "a frame made its codec panic; its connection is closed. Please report this",
+				slog.Any("panic", value), slog.String("remote", c.socket.RemoteAddr().String()), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	return f()
+}
+
+// awaitTurn waits while the connection is muted, or its frames crowd the mailbox.
+func (c *conn) awaitTurn() error {
+	for c.held() {
+		c.frameSince.Store(0)
+		c.parked.Store(true)
+		if c.held() {
+			select {
+			case <-c.resume:
+			case <-c.quit:
+				return errQuit
+			}
+		}
+		c.parked.Store(false)
+		c.active.Store(c.network.tick.Load())
+	}
+	select {
+	case <-c.quit:
+		return errQuit
+	default:
+		return nil
+	}
+}
+
+func (c *conn) held() bool { return c.muted.Load() || c.ahead.Load() >= aheadMax }
+
+// resumeReading wakes a reader that waits for its turn.
+func (c *conn) resumeReading() {
+	if c.parked.Load() {
+		select {
+		case c.resume <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// fill waits for bytes and reads them: into dst, or with nil into the buffer.
+func (c *conn) fill(dst []byte) error {
+	in := &c.in
+	in.into, in.got, in.err = dst, 0, nil
+	if err := c.raw.Read(in.try); err != nil {
+		return err
+	}
+	if in.err != nil {
+		return in.err
+	}
+	if in.got == 0 {
+		return io.EOF
+	}
+	if dst == nil {
+		in.w += in.got
+	}
+	c.active.Store(c.network.tick.Load())
+	c.network.counts.received.Add(int64(in.got))
+	return nil
+}
+
+// tryRead reads what there is; false waits until there is more. The buffer is held
+// only while there is something in it.
+func (c *conn) tryRead(fd uintptr) bool {
+	in := &c.in
+	dst := in.into
+	if dst == nil {
+		in.makeRoom()
+		dst = in.buffer[in.w:]
+	}
+	for {
+		n, err := syscall.Read(int(fd), dst)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			c.waits()
+			return false
+		}
+		in.got, in.err = n, err
+		return true
+	}
+}
+
+// waits notes that the socket is empty, in the middle of a frame or between two.
+func (c *conn) waits() {
+	if c.in.into != nil || c.in.buffered() > 0 {
+		if c.frameSince.Load() == 0 {
+			c.frameSince.Store(c.network.tick.Load())
+		}
+	}
+	c.in.stashBuffer()
+}
+
+// stashBuffer gives the buffer back if what is in it is no more than a head.
+func (in *input) stashBuffer() {
+	if in.buffer != nil && in.w-in.r < headBytes {
+		in.kept = copy(in.stash[:], in.buffer[in.r:in.w])
+		in.dropBuffer()
+	}
+}
+
+func (in *input) dropBuffer() {
+	if in.buffer != nil {
+		readBuffers.Put(in.buffer)
+		in.buffer, in.r, in.w = nil, 0, 0
+	}
+}
+
+// ensureBuffer makes sure that what was kept is in a buffer.
+func (in *input) ensureBuffer() {
+	if in.buffer == nil {
+		in.buffer = readBuffers.Get().(*[readBytes]byte)
+		in.r, in.w = 0, copy(in.buffer[:], in.stash[:in.kept])
+		in.kept = 0
+	}
+}
+
+// makeRoom moves what is in the buffer to its start.
+func (in *input) makeRoom() {
+	in.ensureBuffer()
+	if in.r > 0 {
+		in.w = copy(in.buffer[:], in.buffer[in.r:in.w])
+		in.r = 0
+	}
+}
+
+// discard reads on without looking, after a graceful close, until the peer closes
+// too or the deadline closes the socket.
+func (c *conn) discard() {
+	c.mu.Lock()
+	failed := c.failed
+	c.mu.Unlock()
+	for c.in.r, c.in.w, c.in.kept = 0, 0, 0; !failed; c.in.w = 0 {
+		c.frameSince.Store(0)
+		failed = c.fill(nil) != nil
+	}
+}
