@@ -68,7 +68,9 @@ func (f *file) pwrite(p []byte, offset int64, flags int) (int, error) {
 	return unix.Pwritev2(f.fd, vector[:], offset, flags)
 }
 
-func (f *file) sync() error { return failure("sync", f.name, retry(func() error { return unix.Fdatasync(f.fd) })) }
+func (f *file) sync() error {
+	return failure("sync", f.name, retry(func() error { return unix.Fdatasync(f.fd) }))
+}
 
 func (f *file) close() error { return unix.Close(f.fd) }
 
