@@ -1,0 +1,5 @@
+package disk
+
+import "fmt"
+
+func openDevice(o Options) (*Disk, error) { return nil, fmt.Errorf("%q is a block device", o.Path) }

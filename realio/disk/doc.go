@@ -1,0 +1,25 @@
+// Package disk is env.Disk on the operating system: a directory of files, or a whole block device.
+//
+// It owns a directory or device for as long as it is open: a lock keeps other processes out. Calls
+// of the kernel run on a bounded number of goroutines; a completed operation is handed to the
+// node's mailbox. It may call core/env and realio/workers, and decides nothing.
+//
+// # Durability
+//
+// A Durable write is a single pwritev2 with RWF_DSYNC, on a Direct file past the page cache: on
+// space that was written before, one request to the device. Open finds out by such a write, read
+// back, whether the file system offers it; where it refuses, the log says so once, and Durable
+// writes go through the page cache and end with fdatasync. Either way the kernel's word that a
+// write is durable is all there is: a device that lies about its cache loses what it lied about.
+//
+// Creating, renaming and removing a file syncs the directories concerned, and so does creating what
+// exists already, or removing what does not: an earlier process may have died between the two.
+//
+// # Invariants
+//
+//   - A failed write or sync is never tried again, and its completion says so.
+//   - A name cannot leave the directory: names have no empty segment and none with a leading dot.
+//   - BlockBytes is 512 only where the device is known to write no more than that whole; it is 4096
+//     where it is known to, and where nothing is known.
+//   - Nothing is delivered before the call that submitted it returns to the loop, nor after Shutdown.
+package disk

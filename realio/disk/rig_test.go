@@ -1,0 +1,68 @@
+package disk
+
+import (
+	"testing"
+
+	"weir/core/env"
+	"weir/core/env/envtest"
+)
+
+// mailbox is where completions wait for the test's goroutine.
+type mailbox chan env.Event
+
+func newMailbox() mailbox { return make(mailbox, 4096) }
+
+func (m mailbox) deliver(e env.Event) { m <- e }
+
+// pump waits for one completion and delivers what has come.
+func (m mailbox) pump() {
+	(<-m).Deliver()
+	for {
+		select {
+		case e := <-m:
+			e.Deliver()
+		default:
+			return
+		}
+	}
+}
+
+// memory gives aligned slabs and recycles them.
+type memory struct{ free map[int][]*env.Slab }
+
+func newMemory() *memory { return &memory{free: map[int][]*env.Slab{}} }
+
+func (m *memory) Alloc(bytes int) *env.Slab {
+	size := (bytes + blockBytesMax - 1) / blockBytesMax * blockBytesMax
+	if free := m.free[size]; len(free) > 0 {
+		s := free[len(free)-1]
+		m.free[size] = free[:len(free)-1]
+		s.Reset()
+		return s
+	}
+	return env.NewSlab(m, alignedBytes(size))
+}
+
+func (m *memory) Free(s *env.Slab) { m.free[len(s.Data)] = append(m.free[len(s.Data)], s) }
+
+func TestMemoryOfTheseTests(t *testing.T) {
+	envtest.TestMemory(t, func(testing.TB) env.Memory { return newMemory() })
+}
+
+// world opens a disk at path, which restarts (a process dies and the page cache stays) when it crashes.
+func world(t testing.TB, open func(deliver func(env.Event)) *Disk) envtest.Harness {
+	t.Helper()
+	box := newMailbox()
+	d := open(box.deliver)
+	t.Cleanup(func() { _ = d.Shutdown() })
+	h := envtest.Harness{Disk: d, Memory: newMemory(), Pump: func() { box.pump() }}
+	h.Crash = func() (env.Disk, env.Memory) {
+		if err := d.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+		box = newMailbox()
+		d = open(box.deliver)
+		return d, newMemory()
+	}
+	return h
+}

@@ -1,0 +1,240 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"weir/core/env"
+	"weir/realio/workers"
+)
+
+// Options say where a Store keeps its objects.
+type Options struct {
+	// Path is a directory on a local file system, made if it is absent.
+	Path string
+	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
+	// and must not block for long. Required.
+	Deliver func(env.Event)
+	// Log takes what an operator should know. Nil is silent.
+	Log env.Logger
+	// InFlightMax bounds how many operations run at once; further ones wait in order. Zero means 16.
+	InFlightMax int
+}
+
+// Store implements env.ObjectStore. Its methods may be called from any goroutine, and never block.
+type Store struct {
+	root    string
+	deliver func(env.Event)
+	pool    *workers.Pool[env.Event]
+	session *session
+	folders folders
+	writer  writer
+}
+
+var _ env.ObjectStore = (*Store)(nil)
+
+// Open makes the directory if need be, sweeps what killed processes left half written, and makes
+// durable what they had named already.
+func Open(o Options) (*Store, error) {
+	if o.InFlightMax <= 0 {
+		o.InFlightMax = 16
+	}
+	s := &Store{root: filepath.Clean(o.Path), deliver: o.Deliver}
+	if err := os.MkdirAll(s.root, 0o700); err != nil {
+		return nil, fmt.Errorf("make object directory: %w", err)
+	}
+	s.folders.durable = map[string]bool{}
+	var err error
+	if s.session, err = openSession(filepath.Join(s.root, sessionsName)); err != nil {
+		return nil, fmt.Errorf("open object directory %q: %w", o.Path, err)
+	}
+	if err = syncFileSystem(s.root); err == nil {
+		s.writer, err = probeWriter(s.session.path("probe"))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open object directory %q: %w", o.Path, err), s.session.close())
+	}
+	if !s.writer.direct && o.Log != nil {
+		o.Log.Log(slog.LevelWarn, "the file system of the object directory refuses direct I/O: uploads go through the page cache "+
+			"and may slow a write-ahead log on the same device", slog.String("path", s.root))
+	}
+	s.pool = workers.New(o.InFlightMax, s.run)
+	return s, nil
+}
+
+// syncFileSystem makes durable whatever an earlier process left in the page cache: readers are going
+// to see it, and must not lose it to a power failure afterwards.
+func syncFileSystem(root string) error {
+	fd, err := open(filepath.Dir(root), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(fd), unix.Close(fd))
+}
+
+// Shutdown waits for what is in flight. Operations submitted afterwards are never completed.
+func (s *Store) Shutdown() error {
+	s.pool.Close()
+	return s.session.close()
+}
+
+// Put implements env.ObjectStore.
+func (s *Store) Put(o *env.PutObject) { s.pool.Submit(o) }
+
+// Get implements env.ObjectStore.
+func (s *Store) Get(o *env.GetObject) { s.pool.Submit(o) }
+
+// Delete implements env.ObjectStore.
+func (s *Store) Delete(o *env.DeleteObject) { s.pool.Submit(o) }
+
+// List implements env.ObjectStore.
+func (s *Store) List(o *env.ListObjects) { s.pool.Submit(o) }
+
+// run does one operation, on a worker.
+func (s *Store) run(e env.Event) {
+	switch o := e.(type) {
+	case *env.PutObject:
+		o.Outcome, o.Err = s.put(o.Key, o.Body)
+	case *env.GetObject:
+		s.get(o)
+	case *env.DeleteObject:
+		o.Outcome, o.Err = s.remove(o.Key)
+	case *env.ListObjects:
+		s.list(o)
+	}
+	s.deliver(e)
+}
+
+func (s *Store) locate(key string) (dir, name string, err error) {
+	dir, name, err = locate(key)
+	return filepath.Join(s.root, dir), name, err
+}
+
+// put writes the body to a file of the session, and gives it its name once it is durable.
+func (s *Store) put(key string, body [][]byte) (env.Outcome, error) {
+	dir, name, err := s.locate(key)
+	if err != nil {
+		return env.OutcomeFailed, err
+	}
+	target := filepath.Join(dir, name)
+	var stat unix.Stat_t
+	if unix.Lstat(target, &stat) == nil {
+		return s.exists(key, dir)
+	}
+	temporary := s.session.next()
+	err = s.writer.write(temporary, body)
+	if err == nil {
+		err = s.folders.make(s.root, dir)
+	}
+	if err != nil {
+		return env.OutcomeFailed, fmt.Errorf("put %s: %w", key, errors.Join(err, unlink(temporary)))
+	}
+	err = nameOnce(temporary, target)
+	if errors.Is(err, unix.EEXIST) {
+		return s.exists(key, dir)
+	}
+	if err != nil {
+		s.folders.forget(dir)
+		return env.OutcomeFailed, fmt.Errorf("put %s: %w", key, err)
+	}
+	if err := syncDirectory(dir); err != nil {
+		return env.OutcomeUnknown, fmt.Errorf("put %s: %w", key, err)
+	}
+	return env.OutcomeDone, nil
+}
+
+// exists refuses a put once the object that is in its way is sure to stay: whoever put it may have
+// died, or may not have come so far yet.
+func (s *Store) exists(key, dir string) (env.Outcome, error) {
+	if err := syncDirectory(dir); err != nil {
+		return env.OutcomeFailed, fmt.Errorf("put %s: %w", key, err)
+	}
+	return env.OutcomeRefused, fmt.Errorf("put %s: the object exists", key)
+}
+
+// nameOnce moves a file to a name that must be free. Where the file system cannot do that at once,
+// a second link does it.
+func nameOnce(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		err = unix.Link(from, to)
+	} else if err == nil {
+		return nil
+	}
+	if gone := unlink(from); err == nil {
+		err = gone
+	}
+	return err
+}
+
+func unlink(name string) error {
+	if err := unix.Unlink(name); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}
+
+func (s *Store) get(o *env.GetObject) {
+	o.N, o.Size = 0, 0
+	dir, name, err := s.locate(o.Key)
+	if err == nil {
+		o.N, o.Size, err = read(filepath.Join(dir, name), o.Into, o.Offset)
+	}
+	o.Outcome, o.Err = env.OutcomeDone, nil
+	if err != nil {
+		o.Outcome, o.Err = env.OutcomeFailed, fmt.Errorf("get %s: %w", o.Key, err)
+	}
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENAMETOOLONG) {
+		o.Outcome = env.OutcomeRefused
+	}
+}
+
+func read(name string, into []byte, offset int64) (int, int64, error) {
+	fd, err := open(name, unix.O_RDONLY)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return 0, 0, err
+	}
+	n := 0
+	for n < len(into) {
+		more, err := unix.Pread(fd, into[n:], offset+int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		if more == 0 {
+			break
+		}
+		n += more
+	}
+	return n, stat.Size, nil
+}
+
+// remove is durable when it returns. An error after the effect leaves open whether it stays.
+func (s *Store) remove(key string) (env.Outcome, error) {
+	dir, name, err := s.locate(key)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return env.OutcomeDone, nil // such an object cannot exist
+	}
+	if err == nil {
+		err = unlink(filepath.Join(dir, name))
+	}
+	if err != nil {
+		return env.OutcomeFailed, fmt.Errorf("delete %s: %w", key, err)
+	}
+	if err := syncDirectory(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+		return env.OutcomeUnknown, fmt.Errorf("delete %s: %w", key, err)
+	}
+	return env.OutcomeDone, nil
+}

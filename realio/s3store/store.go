@@ -1,0 +1,207 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"weir/core/env"
+	"weir/realio/workers"
+)
+
+// Options say which bucket, and how to speak to it. Zero fields take the default named beside them.
+type Options struct {
+	Bucket string
+	Prefix string // of all keys, joined to them by a slash; none
+
+	Endpoint  string // URL of a server other than AWS's own; AWS
+	Region    string // what the environment or the shared configuration say, else us-east-1
+	PathStyle bool   // the bucket in the path instead of the host name, which most other servers want
+
+	// AccessKey and SecretKey are fixed credentials. Without them the SDK's own chain is asked:
+	// environment, shared files, web identity, container and instance roles. That chain is why the
+	// SDK's config package is linked, several times the size of the rest: a broker in the cloud
+	// should hold no keys.
+	AccessKey, SecretKey string
+
+	NoChecksums bool          // leave the CRC32C header out, for a server that refuses it
+	PartBytes   int64         // bodies above go in parts of this size; 16 MiB. S3 wants 5 MiB at least.
+	PartsMax    int           // parts in flight for each put; 4
+	InFlightMax int           // operations at once, further ones wait in order; 64
+	TryTimeout  time.Duration // for each request; 20 s
+
+	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
+	// and must not block for long. Required.
+	Deliver func(env.Event)
+	// Metrics makes the counters of requests and bytes, which are used from many goroutines. Nil
+	// counts nothing.
+	Metrics env.Metrics
+	// Transport replaces the connection pool; tests lose answers with it.
+	Transport http.RoundTripper
+}
+
+func (o Options) withDefaults() Options {
+	if o.PartBytes <= 0 {
+		o.PartBytes = 16 << 20
+	}
+	if o.PartsMax <= 0 {
+		o.PartsMax = 4
+	}
+	if o.InFlightMax <= 0 {
+		o.InFlightMax = 64
+	}
+	if o.TryTimeout <= 0 {
+		o.TryTimeout = 20 * time.Second
+	}
+	if o.Transport == nil {
+		o.Transport = transport(o.InFlightMax * o.PartsMax)
+	}
+	return o
+}
+
+// transport keeps connections for every request that may be in flight, so that a burst does not
+// begin with handshakes. HTTP/1.1 only: S3 offers no more, and one connection a request spreads load.
+func transport(connections int) *http.Transport {
+	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   5 * time.Second,
+		MaxIdleConns:          connections,
+		MaxIdleConnsPerHost:   connections,
+		IdleConnTimeout:       30 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true, // a body is what is stored
+		WriteBufferSize:       256 << 10,
+		ReadBufferSize:        256 << 10,
+	}
+}
+
+// ParseLocation splits what follows "s3:" in a store's URL, BUCKET or BUCKET/PREFIX.
+func ParseLocation(text string) (bucket, prefix string, err error) {
+	bucket, prefix, _ = strings.Cut(strings.TrimPrefix(text, "//"), "/")
+	prefix = strings.Trim(prefix, "/")
+	if bucket == "" || strings.ContainsAny(bucket, " :") {
+		return "", "", fmt.Errorf("%q names no bucket: write s3:BUCKET or s3:BUCKET/PREFIX", text)
+	}
+	return bucket, prefix, nil
+}
+
+// Store implements env.ObjectStore. Its methods may be called from any goroutine, and never block.
+type Store struct {
+	options Options
+	bucket  *string
+	prefix  string
+	client  *s3.Client
+	http    *http.Client
+	pool    *workers.Pool[env.Event]
+	alive   context.Context
+	die     context.CancelFunc
+	counts  counts
+}
+
+var _ env.ObjectStore = (*Store)(nil)
+
+// Open reads the configuration of the environment if it is needed. It sends nothing.
+func Open(o Options) (*Store, error) {
+	if o.Bucket == "" {
+		return nil, errors.New("open s3 store: no bucket is named")
+	}
+	o = o.withDefaults()
+	s := &Store{options: o, bucket: &o.Bucket, http: &http.Client{Transport: o.Transport}, counts: newCounts(o.Metrics)}
+	if o.Prefix != "" {
+		s.prefix = o.Prefix + "/"
+	}
+	s.alive, s.die = context.WithCancel(context.Background())
+	settings := s3.Options{
+		Region:                     o.Region,
+		UsePathStyle:               o.PathStyle,
+		HTTPClient:                 s.http,
+		Retryer:                    aws.NopRetryer{},
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+	}
+	if o.Endpoint != "" {
+		settings.BaseEndpoint = &o.Endpoint
+	}
+	if !strings.HasPrefix(o.Endpoint, "http://") {
+		settings.APIOptions = append(settings.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+	}
+	if err := s.identify(&settings); err != nil {
+		return nil, err
+	}
+	s.client = s3.New(settings)
+	s.pool = workers.New(o.InFlightMax, s.run)
+	return s, nil
+}
+
+// identify finds credentials and region.
+func (s *Store) identify(settings *s3.Options) error {
+	o := &s.options
+	if o.AccessKey != "" {
+		settings.Credentials = credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, "")
+	}
+	if o.AccessKey == "" || o.Region == "" {
+		found, err := config.LoadDefaultConfig(s.alive, config.WithHTTPClient(s.http))
+		if err != nil {
+			return fmt.Errorf("open s3 store: read the AWS configuration of the environment: %w", err)
+		}
+		if o.AccessKey == "" {
+			settings.Credentials = found.Credentials
+		}
+		if o.Region == "" {
+			settings.Region = found.Region
+		}
+	}
+	if settings.Region == "" {
+		settings.Region = "us-east-1"
+	}
+	return nil
+}
+
+// Shutdown ends what is in flight, without waiting for answers, and closes the connections.
+// Operations submitted afterwards are never completed.
+func (s *Store) Shutdown() {
+	s.die()
+	s.pool.Close()
+	s.http.CloseIdleConnections()
+}
+
+// Put implements env.ObjectStore.
+func (s *Store) Put(o *env.PutObject) { s.pool.Submit(o) }
+
+// Get implements env.ObjectStore.
+func (s *Store) Get(o *env.GetObject) { s.pool.Submit(o) }
+
+// Delete implements env.ObjectStore.
+func (s *Store) Delete(o *env.DeleteObject) { s.pool.Submit(o) }
+
+// List implements env.ObjectStore.
+func (s *Store) List(o *env.ListObjects) { s.pool.Submit(o) }
+
+// run does one operation, on a worker.
+func (s *Store) run(e env.Event) {
+	switch o := e.(type) {
+	case *env.PutObject:
+		o.Outcome, o.Err = s.put(o.Key, o.Body)
+	case *env.GetObject:
+		s.get(o)
+	case *env.DeleteObject:
+		o.Outcome, o.Err = s.remove(o.Key)
+	case *env.ListObjects:
+		s.list(o)
+	}
+	s.options.Deliver(e)
+}
+
+func (s *Store) key(key string) *string { return aws.String(s.prefix + key) }
