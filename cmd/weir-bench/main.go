@@ -25,7 +25,7 @@ import (
 func main() {
 	commands := map[string]func(context.Context, []string) error{
 		"produce": produceCommand, "rate": rateCommand, "consume": consumeCommand, "first-ack": firstAckCommand,
-		"null": nullCommand, "kfake": kfakeCommand,
+		"compare": compareCommand, "null": nullCommand, "kfake": kfakeCommand,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|null|kfake [flags]   (-h after the verb lists its flags)")
