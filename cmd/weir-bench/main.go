@@ -7,6 +7,7 @@
 //	weir-bench compare -weir bin/weir         weir beside Apache Kafka, kfake and the null broker
 //	weir-bench null                           a broker that answers at once and keeps nothing
 //	weir-bench kfake                          franz-go's fake broker, in memory or with synced writes
+//	weir-bench kafka -kafka-libs DIR         Apache Kafka on an empty directory, in the foreground
 //
 // Client and broker share the machine here, so the client's CPU is part of every
 // figure: the null broker shows what it leaves over.
@@ -25,10 +26,10 @@ import (
 func main() {
 	commands := map[string]func(context.Context, []string) error{
 		"produce": produceCommand, "rate": rateCommand, "consume": consumeCommand, "first-ack": firstAckCommand,
-		"compare": compareCommand, "null": nullCommand, "kfake": kfakeCommand,
+		"compare": compareCommand, "null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|null|kfake [flags]   (-h after the verb lists its flags)")
+		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|null|kfake|kafka [flags]   (-h after the verb lists its flags)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
