@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"weir/internal/process"
+)
+
+// comparison is what `compare` was asked to do.
+type comparison struct {
+	rivals    rivalFlags
+	rounds    int
+	warm      int
+	bytes     int64
+	limit     time.Duration
+	rate      float64
+	readBytes int64
+	passes    int
+	touch     int64
+	dir       string
+	output    string
+	clients   int
+}
+
+// measured is one broker's round. Server figures leave out the start and warming up.
+type measured struct {
+	Rival    string        `json:"rival"`
+	Round    int           `json:"round"` // negative: warming up, not counted
+	FirstAck time.Duration `json:"first_ack_ns"`
+	Small    cost          `json:"produce_16KiB"`
+	Large    cost          `json:"produce_1MiB"`
+	Rate     *latencies    `json:"rate"`
+	RateCost cost          `json:"rate_cost"`
+	Read     cost          `json:"read"`
+	// Idle is resident memory once the first record was acknowledged.
+	Idle        int64 `json:"resident_idle_bytes"`
+	ResidentMax int64 `json:"resident_max_bytes"`
+	Resident    int64 `json:"resident_end_bytes"`
+}
+
+// cost is one load's outcome and what it took.
+type cost struct {
+	Bytes     int64         `json:"bytes"`
+	Elapsed   time.Duration `json:"elapsed_ns"`
+	ServerCPU time.Duration `json:"server_cpu_ns"`
+	ClientCPU time.Duration `json:"client_cpu_ns"`
+	Batch     int64         `json:"batch_bytes_mean,omitempty"`
+}
+
+func (c *cost) rate() float64 {
+	if c.Elapsed == 0 {
+		return 0
+	}
+	return float64(c.Bytes) / c.Elapsed.Seconds()
+}
+
+func compareCommand(ctx context.Context, args []string) error {
+	set := newFlags("compare")
+	c := &comparison{rivals: rivalFlags{weirConfig: keyValues{}}}
+	set.StringVar(&c.rivals.weir, "weir", "bin/weir", "the weir program")
+	set.StringVar(&c.rivals.weirArgs, "weir-args", "", "more arguments for `weir server`, separated by blanks")
+	set.Var(c.rivals.weirConfig, "weir-config", "key=value for weir's configuration file; may be repeated")
+	set.StringVar(&c.rivals.kafkaLibs, "kafka-libs", "", "directory with Apache Kafka's jars; empty leaves Kafka out")
+	set.StringVar(&c.rivals.java, "java", "java", "the Java 17 program")
+	set.StringVar(&c.rivals.only, "only", "", "only these rows, as weir,kafka")
+	set.IntVar(&c.rounds, "rounds", 3, "rounds that count; the median is shown")
+	set.IntVar(&c.warm, "warm", 1, "rounds before them that do not")
+	set.Int64Var(&c.bytes, "bytes", 2<<30, "bytes of values in each produce load")
+	set.DurationVar(&c.limit, "limit", 20*time.Second, "longest time of a produce load, and time at the fixed rate if that is under 10s")
+	set.Float64Var(&c.rate, "mb", 80, "MB a second of the latency load")
+	set.Int64Var(&c.readBytes, "read-bytes", 512<<20, "bytes of values in the topic that is read")
+	set.IntVar(&c.passes, "passes", 4, "times that topic is read")
+	set.IntVar(&c.clients, "clients", 4, "producers")
+	set.Int64Var(&c.touch, "touch", 8<<30, "bytes of memory touched before each round; cold guest memory slows whoever comes first")
+	set.StringVar(&c.dir, "dir", "", "where the brokers' directories are made; empty is the system's")
+	set.StringVar(&c.output, "o", "", "write every figure to this file, as JSON")
+	set.Parse(args)
+	frugal()
+	return c.run(ctx)
+}
+
+// run takes the brokers in turn, each round in another order of starting.
+func (c *comparison) run(ctx context.Context) error {
+	rows, missing := c.rivals.rivals()
+	for _, why := range missing {
+		fmt.Fprintln(os.Stderr, "left out:", why)
+	}
+	if len(rows) == 0 {
+		return errors.New("no broker to measure")
+	}
+	report := &report{
+		Date: time.Now().UTC().Truncate(time.Second), Machine: describeMachine(), Rivals: rows, Missing: missing, Clients: c.clients, Rate: c.rate * 1e6,
+		Bytes: c.bytes, ReadBytes: c.readBytes,
+	}
+	for round := -c.warm; round < c.rounds; round++ {
+		touchMemory(c.touch)
+		for i := range rows {
+			r := rows[(i+round+c.warm)%len(rows)]
+			m, err := c.measure(ctx, r)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+			m.Round = round
+			report.Rounds = append(report.Rounds, m)
+			fmt.Fprintln(os.Stderr, m)
+		}
+	}
+	fmt.Print(report.markdown())
+	if c.output == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.output, append(text, '\n'), 0o644)
+}
+
+// session is one broker under measurement.
+type session struct {
+	*comparison
+	rival   *rival
+	process *process.Process
+	brokers string
+	outcome *measured
+}
+
+// measure starts a broker on an empty directory, takes all figures and ends it.
+func (c *comparison) measure(ctx context.Context, r *rival) (*measured, error) {
+	dir, err := os.MkdirTemp(c.dir, "weir-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	port, err := process.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	if r.prepare != nil {
+		if err := r.prepare(dir, port); err != nil {
+			return nil, err
+		}
+	}
+	s := &session{comparison: c, rival: r, brokers: fmt.Sprintf("127.0.0.1:%d", port), outcome: &measured{Rival: r.Name}}
+	begin := time.Now()
+	if s.process, err = r.launch(dir, port); err != nil {
+		return nil, err
+	}
+	defer s.process.Kill()
+	if s.outcome.FirstAck, err = firstAck(ctx, s.brokers, begin, s.process.Ended()); err == nil {
+		err = s.loads(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; it printed last:\n%s", err, s.process.Tail(30))
+	}
+	_ = s.process.Stop(20 * time.Second)
+	return s.outcome, nil
+}
+
+// loads runs each load on a topic of its own.
+func (s *session) loads(ctx context.Context) error {
+	m := s.outcome
+	usage, err := s.process.Usage()
+	if err != nil {
+		return err
+	}
+	m.Idle = usage.Resident
+	steps := []func(context.Context) error{
+		func(ctx context.Context) error { return s.produce(ctx, 16<<10, min(s.bytes, 512<<20), &cost{}) },
+		func(ctx context.Context) error { return s.produce(ctx, 16<<10, s.bytes, &m.Small) },
+		func(ctx context.Context) error { return s.produce(ctx, 1<<20, s.bytes, &m.Large) },
+		s.latency, s.read,
+	}
+	for _, step := range steps {
+		runtime.GC() // of the client, so that no load pays for the one before
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	usage, err = s.process.Usage()
+	m.Resident, m.ResidentMax = usage.Resident, usage.ResidentMax
+	return err
+}
+
+func (s *session) load(batchBytes int, bytes int64) *load {
+	return &load{Brokers: s.brokers, Partitions: 12, Clients: s.clients, RecordBytes: 1024, BatchBytes: batchBytes, Bytes: bytes, Limit: s.limit}
+}
+
+// charged runs f and sets what the broker used meanwhile.
+func (s *session) charged(c *cost, f func() error) error {
+	before, err := s.process.Usage()
+	if err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	after, err := s.process.Usage()
+	c.ServerCPU = after.CPU - before.CPU
+	return err
+}
+
+func (s *session) produce(ctx context.Context, batchBytes int, bytes int64, c *cost) error {
+	l := s.load(batchBytes, bytes)
+	return s.charged(c, func() error {
+		o, err := produce(ctx, l)
+		if err != nil {
+			return fmt.Errorf("produce in batches of %d bytes: %w", batchBytes, err)
+		}
+		c.Bytes, c.Elapsed, c.ClientCPU, c.Batch = o.Bytes, o.Elapsed, o.ClientCPU, o.BatchBytes
+		return nil
+	})
+}
+
+func (s *session) latency(ctx context.Context) error {
+	l := s.load(16<<10, 0)
+	l.Rate, l.Limit = s.rate*1e6, min(l.Limit, 10*time.Second)
+	c := &s.outcome.RateCost
+	return s.charged(c, func() (err error) {
+		if s.outcome.Rate, err = atRate(ctx, l); err != nil {
+			return fmt.Errorf("at a fixed rate: %w", err)
+		}
+		o := s.outcome.Rate
+		c.Bytes, c.Elapsed, c.ClientCPU, c.Batch = o.Bytes, o.Elapsed, o.ClientCPU, o.BatchBytes
+		return nil
+	})
+}
+
+// read writes a topic that memory can hold and reads it whole, several times, each
+// time with a new client.
+func (s *session) read(ctx context.Context) error {
+	if s.rival.keepsNothing {
+		return nil
+	}
+	l := s.load(1<<20, s.readBytes)
+	if _, err := produce(ctx, l); err != nil {
+		return fmt.Errorf("write what is to be read: %w", err)
+	}
+	c := &s.outcome.Read
+	return s.charged(c, func() error {
+		for range s.passes {
+			o, err := consume(ctx, l.Brokers, l.Topic)
+			if err != nil {
+				return fmt.Errorf("read: %w", err)
+			}
+			c.Bytes, c.Elapsed, c.ClientCPU = c.Bytes+o.Bytes, c.Elapsed+o.Elapsed, c.ClientCPU+o.ClientCPU
+		}
+		return nil
+	})
+}
+
+// String is one line for whoever watches.
+func (m *measured) String() string {
+	name := fmt.Sprintf("round %d %s:", m.Round, m.Rival)
+	if m.Round < 0 {
+		name = "warm-up " + m.Rival + ":"
+	}
+	return fmt.Sprintf("%-20s first ack %v, 16 KiB %.0f MB/s, 1 MiB %.0f MB/s, p50 %v, p99 %v, read %.0f MB/s, resident %d MiB", name,
+		m.FirstAck.Round(time.Millisecond), m.Small.rate()/1e6, m.Large.rate()/1e6, m.Rate.P50, m.Rate.P99, m.Read.rate()/1e6, m.ResidentMax>>20)
+}
+
+// touchMemory takes memory from the system, writes to each page, and gives it back.
+func touchMemory(bytes int64) {
+	const piece = 256 << 20
+	var held [][]byte
+	for bytes = min(bytes, available()/2); bytes >= piece; bytes -= piece {
+		b, err := mapMemory(piece)
+		if err != nil {
+			break
+		}
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		held = append(held, b)
+	}
+	for _, b := range held {
+		unmapMemory(b)
+	}
+}
+
+// field returns the value after "key:" in a file of such lines.
+func field(file, key string) string {
+	text, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(text)) {
+		if k, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == key {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

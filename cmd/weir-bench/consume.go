@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// consumed is the outcome of reading a topic from start to end.
+type consumed struct {
+	Bytes     int64         `json:"bytes"`
+	Records   int64         `json:"records"`
+	Elapsed   time.Duration `json:"elapsed_ns"`
+	ClientCPU time.Duration `json:"client_cpu_ns"`
+}
+
+func (c *consumed) rate() float64 { return float64(c.Bytes) / c.Elapsed.Seconds() }
+
+func (c *consumed) String() string {
+	return fmt.Sprintf("%.1f MB/s  %d records, %d MB in %v  client CPU %.2f s (%.2f s a GiB)", c.rate()/1e6, c.Records, c.Bytes/1e6,
+		c.Elapsed.Round(time.Millisecond), c.ClientCPU.Seconds(), perGiB(c.ClientCPU, c.Bytes))
+}
+
+func consumeCommand(ctx context.Context, args []string) error {
+	set := newFlags("consume")
+	brokers := set.String("brokers", "127.0.0.1:9092", "bootstrap servers, host:port,...")
+	topic := set.String("topic", "", "the topic")
+	set.Parse(args)
+	if *topic == "" {
+		return errors.New("consume needs -topic")
+	}
+	frugal()
+	outcome, err := consume(ctx, *brokers, *topic)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("topic %s: %v\n", *topic, outcome)
+	return nil
+}
+
+// consume reads, with one client, all that the topic holds when it begins.
+func consume(ctx context.Context, brokers, topic string) (*consumed, error) {
+	client, err := kgo.NewClient(seeds(brokers), kgo.ClientID("weir-bench"), kgo.ConsumeTopics(topic), kgo.FetchMaxBytes(64<<20),
+		kgo.FetchMaxPartitionBytes(8<<20), kgo.FetchMaxWait(500*time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	left := int64(0)
+	ends.Each(func(end kadm.ListedOffset) {
+		first, _ := starts.Lookup(topic, end.Partition)
+		left += end.Offset - first.Offset
+	})
+	return drain(ctx, client, left)
+}
+
+func drain(ctx context.Context, client *kgo.Client, records int64) (*consumed, error) {
+	outcome := &consumed{}
+	cpu, begin := ownCPU(), time.Now()
+	for outcome.Records < records {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return nil, fmt.Errorf("after %d of %d records: %w", outcome.Records, records, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			outcome.Records++
+			outcome.Bytes += int64(len(r.Value))
+		})
+	}
+	outcome.Elapsed, outcome.ClientCPU = time.Since(begin), ownCPU()-cpu
+	return outcome, nil
+}

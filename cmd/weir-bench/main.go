@@ -1,0 +1,52 @@
+// Command weir-bench measures Kafka endpoints, all by the same client.
+//
+//	weir-bench produce -brokers HOST:PORT     how much goes in
+//	weir-bench rate -brokers HOST:PORT        latency at a fixed rate, counted from when each record was due
+//	weir-bench consume -brokers HOST:PORT     how fast a topic is read from start to end
+//	weir-bench first-ack -- PROGRAM ARG...    time from a program's start to its first acknowledgement
+//	weir-bench compare -weir bin/weir         weir beside Apache Kafka, kfake and the null broker
+//	weir-bench null                           a broker that answers at once and keeps nothing
+//	weir-bench kfake                          franz-go's fake broker, in memory or with synced writes
+//	weir-bench kafka -kafka-libs DIR         Apache Kafka on an empty directory, in the foreground
+//
+// Client and broker share the machine here, so the client's CPU is part of every
+// figure: the null broker shows what it leaves over.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+func main() {
+	commands := map[string]func(context.Context, []string) error{
+		"produce": produceCommand, "rate": rateCommand, "consume": consumeCommand, "first-ack": firstAckCommand,
+		"compare": compareCommand, "null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand,
+	}
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|null|kfake|kafka [flags]   (-h after the verb lists its flags)")
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := commands[os.Args[1]](ctx, os.Args[2:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "weir-bench:", err)
+		os.Exit(1)
+	}
+}
+
+// frugal lets the client's heap grow further between collections, unless the user
+// has said otherwise: what the client uses is taken from the broker.
+func frugal() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
+func newFlags(verb string) *flag.FlagSet { return flag.NewFlagSet(verb, flag.ExitOnError) }
