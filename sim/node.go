@@ -3,21 +3,79 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"weir/core/config"
 	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/node"
+	"weir/core/object"
 	"weir/core/telemetry"
+	"weir/sim/checker"
 	"weir/sim/machine"
 	"weir/sim/plan"
 )
 
 // realNode builds what production builds.
-func realNode(env.Env, NodeOptions) machine.Node { panic("sim: core/node is not here yet") }
+func realNode(e env.Env, o NodeOptions) machine.Node {
+	return node.New(e, node.Options{
+		Settings: topicDefaults(), Config: o.Config, Hostname: "broker",
+		Ready:  func(advertised []config.Listener) { o.Ready(advertised[0].Address()) },
+		Failed: o.Failed,
+	})
+}
 
-// audit compares the object store with the image (I8).
-func (w *world) audit() {}
+// topicDefaults are settings under which topics keep everything, whatever the
+// clocks say: retention is what a topic of the plan asks for.
+func topicDefaults() *config.Settings {
+	settings, err := config.Load(nil, nil, []config.Override{
+		{Key: "log.retention.ms", Value: "-1"},
+		{Key: "log.message.timestamp.after.max.ms", Value: strconv.FormatInt(1<<62, 10)},
+	})
+	if err != nil {
+		panic("sim: " + err.Error())
+	}
+	return settings
+}
+
+// audit compares the object store with the image (I8): what the image refers to is
+// there, and what nothing refers to dies within the sweep time.
+func (w *world) audit() {
+	n, ok := w.machine.Node().(*node.Node)
+	if !ok {
+		return // a stand-in that keeps no objects
+	}
+	w.auditReferences(n.Image())
+	w.await(SweepLimit, "the death of every object that nothing refers to", func() bool { return w.orphan(n.Image()) == "" })
+	if key := w.orphan(n.Image()); key != "" {
+		w.violate(checker.Violation{Invariant: "I8", Text: fmt.Sprintf("object %s is in nobody's image and lives on", key)})
+	}
+}
+
+func (w *world) auditReferences(image *metadata.Image) {
+	image.Objects(func(o *metadata.Object) {
+		key := object.Key(image.ClusterID(), uint64(o.ID))
+		if _, stored := w.store.Object(key); !stored && o.State == metadata.ObjectCommitted {
+			w.violate(checker.Violation{Invariant: "I8", Text: fmt.Sprintf("object %s is committed and gone from the store", key)})
+		}
+	})
+}
+
+// orphan returns the first stored object that the image does not know.
+func (w *world) orphan(image *metadata.Image) string {
+	for _, key := range w.store.Keys() {
+		id, ok := object.ParseKey(image.ClusterID(), key)
+		if !ok {
+			continue // the cluster's marker
+		}
+		if o, known := image.Object(metadata.ObjectID(id)); !known || o.State != metadata.ObjectCommitted {
+			return key
+		}
+	}
+	return ""
+}
 
 // invariantOf names the invariant that a panic of the core broke.
 func invariantOf(value any) string {
@@ -41,7 +99,8 @@ func brokerConfig(c *plan.Config, topics []plan.Topic) *config.Broker {
 	}
 	b := &config.Broker{
 		NodeID: brokerID, NumPartitions: 1, MessageMaxBytes: 1 << 20, MaxConnections: 1000, MaxConnectionsPerIP: 1000,
-		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), SocketRequestMaxBytes: 100 << 20,
+		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: 5 * time.Second,
+		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: 24 * time.Hour,
 		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
@@ -51,9 +110,6 @@ func brokerConfig(c *plan.Config, topics []plan.Topic) *config.Broker {
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}
-	b.Topic = config.Topic{
-		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1, MaxMessageBytes: 1 << 20,
-		TimestampBeforeMax: 1 << 62, TimestampAfterMax: 1 << 62, CompressionType: "producer", MinInSyncReplicas: 1,
-	}
+	b.SocketRequestMaxBytes = int32(min(100<<20, b.WALBytes/4)) // what the log takes in one piece
 	return b
 }

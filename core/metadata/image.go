@@ -219,6 +219,14 @@ func (im *Image) Object(id ObjectID) (*Object, bool) {
 	return o, ok
 }
 
+// Objects visits every object that was committed and is not deleted yet, by id.
+// It is for audits: it sorts them.
+func (im *Image) Objects(visit func(*Object)) {
+	for _, id := range slices.Sorted(maps.Keys(im.objects)) {
+		visit(im.objects[id])
+	}
+}
+
 // NextObject is the floor below which every object id has been leased.
 func (im *Image) NextObject() ObjectID { return im.nextObject }
 
@@ -254,6 +262,16 @@ func (im *Image) Destroyed(visit func(*Object) bool) { im.destroyed.Scan(visit) 
 // EpochOwes says that some range of a broker epoch is open, or not wholly
 // committed: its WAL must live (R3).
 func (im *Image) EpochOwes(epoch BrokerEpoch) bool { return im.owed[epoch] > 0 }
+
+// EpochsOwing returns the epochs that EpochOwes names, ascending.
+func (im *Image) EpochsOwing() (epochs []BrokerEpoch) {
+	for _, epoch := range slices.Sorted(maps.Keys(im.owed)) {
+		if im.owed[epoch] > 0 {
+			epochs = append(epochs, epoch)
+		}
+	}
+	return epochs
+}
 
 // OpenRanges returns the ranges of a broker epoch that are still open, ascending by
 // stream, End being -1. It looks at every stream.

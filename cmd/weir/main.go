@@ -1,0 +1,36 @@
+// Command weir is the broker.
+//
+//	weir server                 start a broker; without a file, an embedded one on 127.0.0.1:9092 with its data in ./data
+//	weir config                 print every configuration key with its effective value and where that comes from
+//	weir version                print the version
+//
+// Configuration: flags (--set key=value) over environment (WEIR_NODE_ID for
+// node.id) over --config server.properties over defaults.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	if err := rootCommand().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "weir:", err)
+		os.Exit(1)
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "weir",
+		Short:         "A diskless, Kafka-compatible broker",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	var given settingsFlags
+	given.register(root)
+	root.AddCommand(serverCommand(&given), configCommand(&given), versionCommand())
+	return root
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/core/config"
+	"weir/core/node"
+)
+
+const metricsHeaderTimeout = 10 * time.Second
+
+// logFlags choose how the log looks.
+type logFlags struct{ level, format string }
+
+func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.level)); err != nil {
+		return nil, fmt.Errorf("--log-level %s: must be debug, info, warn or error", f.level)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch f.format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format %s: must be text or json", f.format)
+}
+
+func serverCommand(given *settingsFlags) *cobra.Command {
+	var logs logFlags
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Start a broker; without configuration, an embedded one with its data in ./data",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := given.load()
+			if err != nil {
+				return err
+			}
+			log, err := logs.logger(c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return serve(settings, log, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
+	c.Flags().StringVar(&logs.format, "log-format", "text", "text or json")
+	return c
+}
+
+// serve runs a broker until it is told to end or cannot go on.
+func serve(settings *config.Settings, log *slog.Logger, out io.Writer) error {
+	for _, key := range settings.Unknown() {
+		log.Warn("unknown configuration key, ignored", "key", key)
+	}
+	c := settings.Broker()
+	world, err := openWorld(c, log)
+	if err != nil {
+		return err
+	}
+	var failure error
+	n := node.New(world.env, node.Options{
+		Settings: settings, Hostname: hostname(),
+		Ready: func(advertised []config.Listener) { greet(out, c, advertised) },
+		Failed: func(err error) {
+			failure = err
+			world.mailbox.Stop()
+		},
+	})
+	stop := watchSignals(log, func() { world.mailbox.Deliver(shutdown{n, world.mailbox.Stop}) })
+	defer stop()
+	world.mailbox.Run(n)
+	return errors.Join(failure, world.close())
+}
+
+// shutdown is the event that ends a node.
+type shutdown struct {
+	node *node.Node
+	done func()
+}
+
+// Deliver implements env.Event.
+func (s shutdown) Deliver() { s.node.Shutdown(s.done) }
+
+// watchSignals calls end at the first SIGTERM or SIGINT, and ends the process at
+// the second: what was acknowledged is in the log either way.
+func watchSignals(log *slog.Logger, end func()) (stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		for count := 0; ; count++ {
+			s, ok := <-signals
+			if !ok {
+				return
+			}
+			if count > 0 {
+				os.Exit(130)
+			}
+			log.Info("told to end; once more to end at once", "signal", s.String())
+			end()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
+}
+
+// greet says what to type next.
+func greet(out io.Writer, c *config.Broker, advertised []config.Listener) {
+	at := advertised[0].Address()
+	data := c.DataDir
+	if !strings.HasPrefix(data, "/") {
+		data = "./" + data
+	}
+	fmt.Fprintf(out, `
+weir is ready on %[1]s. Its log and objects are kept in %[2]s.
+
+Produce and consume with any Kafka client, for example kcat:
+
+    echo hello | kcat -b %[1]s -t greetings -P
+    kcat -b %[1]s -t greetings -C -o beginning -e
+
+Every key of the configuration: weir config --docs. To end: Ctrl-C.
+
+`, at, data)
+}

@@ -1,0 +1,25 @@
+// Package node builds one broker's node, in the same way for production and for
+// the simulator: it starts, recovers, routes events, and drains.
+//
+// # Start
+//
+//	quorum open -> cluster founded, if new -> broker registered: a new epoch
+//	  -> logs of ended epochs recovered -> log of this epoch created
+//	  -> their ranges taken over -> partitions opened -> ready
+//
+// Each step stands on the one before it. Ranges are opened for an epoch only
+// after its log exists, so that an epoch which owns a range and has no file has
+// lost acknowledged records: the start fails, and says so. Listeners are bound
+// first of all, for their addresses are part of the registration; connections
+// that come early wait, muted, for the broker.
+//
+// # Order of the metadata
+//
+// The quorum hands over records in the order of its log. Each is applied to the
+// image, then the parts that live by the image are told, and only then does its
+// proposer hear the verdict: whoever is answered finds the effects in place.
+//
+// The package may call everything else in core/. Invariants: everything runs on
+// the loop; a node fails once, and after that acknowledges nothing; a shutdown
+// answers what is under way, and leaves no slab and no frame behind.
+package node

@@ -1,0 +1,146 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"weir/core/broker"
+	"weir/core/config"
+	"weir/core/controller"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/partition"
+	"weir/core/quorum"
+	"weir/core/stream"
+	"weir/core/task"
+	"weir/core/telemetry"
+	"weir/core/wal"
+)
+
+// drainTimeout is how long a shutdown waits for requests that are under way.
+const drainTimeout = 20 * time.Second
+
+// Options are what a node needs beside its environment. All functions are called
+// on the loop.
+type Options struct {
+	// Settings is the node's configuration.
+	Settings *config.Settings
+	// Config is what the node goes by; nil: Settings.Broker(). The simulator sets
+	// sizes here that Settings would refuse.
+	Config *config.Broker
+	// Hostname is where clients reach a listener on every address.
+	Hostname string
+	// Ready says, once, that the broker serves, and where clients reach it.
+	Ready func(advertised []config.Listener)
+	// Failed says, at most once, that this incarnation cannot go on. Its process
+	// must end: only a new incarnation may try again.
+	Failed func(error)
+}
+
+// Node is one incarnation of a broker. Its methods are called by its world, from
+// one goroutine.
+type Node struct {
+	env       env.Env
+	options   Options
+	config    *config.Broker
+	loop      *task.Loop
+	telemetry *telemetry.Registry
+
+	gate       gate
+	metadata   metadataLog
+	quorum     *quorum.Quorum
+	controller *controller.Controller
+	sweeper    *controller.Sweeper
+	engine     *stream.Engine
+	log        *wal.Log
+	partitions *partition.Manager
+	broker     *broker.Broker
+	epoch      metadata.BrokerEpoch
+	listeners  []config.Listener   // as advertised
+	ends       []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+
+	begun    bool
+	started  bool // the start is over
+	failed   bool
+	ending   func() // set once Shutdown was called
+	shutting bool
+}
+
+// New returns a node that its first turn starts.
+func New(e env.Env, o Options) *Node {
+	n := &Node{env: e, options: o, config: o.Config, loop: task.NewLoop(e.Clock), telemetry: telemetry.New(e.Log, e.Metrics)}
+	if n.config == nil {
+		n.config = o.Settings.Broker()
+	}
+	n.gate.network = e.Network
+	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
+	return n
+}
+
+// Turn delivers events. The first one starts the node.
+func (n *Node) Turn(events []env.Event) {
+	if !n.begun {
+		n.begun = true
+		n.loop.Post(func() { n.loop.Go("start", n.start) })
+	}
+	n.loop.Turn(events)
+}
+
+// Abandon drops the node where it stands, as a crash does.
+func (n *Node) Abandon() { n.loop.Abandon() }
+
+// Image is the cluster's metadata as this node knows it, for audits.
+func (n *Node) Image() *metadata.Image { return n.metadata.image }
+
+// Telemetry is the node's marks and metrics.
+func (n *Node) Telemetry() *telemetry.Registry { return n.telemetry }
+
+// Epoch is the broker epoch of this incarnation; 0 before it is registered.
+func (n *Node) Epoch() metadata.BrokerEpoch { return n.epoch }
+
+// Shutdown ends the node cleanly: it answers what is under way, closes the log,
+// and calls done once nothing is in flight. It may be called outside of a turn;
+// the next one begins it. A shutdown during the start waits for its end.
+func (n *Node) Shutdown(done func()) {
+	n.ending = done
+	n.loop.Post(n.shutdown)
+}
+
+func (n *Node) shutdown() {
+	if n.shutting || !n.started || n.ending == nil {
+		return
+	}
+	n.shutting = true
+	n.telemetry.Info("shutting down")
+	if n.failed {
+		n.ending()
+		return
+	}
+	n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) })
+}
+
+// stop closes what start opened, in reverse.
+func (n *Node) stop(p *task.Proc) {
+	n.partitions.Close()
+	n.sweeper.Stop()
+	p.Await(n.engine.Shutdown)
+	p.Await(n.quorum.Close)
+	n.ending()
+}
+
+// fail ends the incarnation: its world ends the process.
+func (n *Node) fail(err error) {
+	if n.failed {
+		return
+	}
+	n.failed, n.started = true, true
+	n.telemetry.Error("this incarnation ends", slog.String("error", err.Error()))
+	n.options.Failed(err)
+	n.loop.Post(n.shutdown)
+}
+
+// failure is fail as a callback for the parts of the node.
+func (n *Node) failure(part string) func(error) {
+	return func(err error) { n.fail(fmt.Errorf("%s: %w", part, err)) }
+}

@@ -1,0 +1,291 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir/core/broker"
+	"weir/core/config"
+	"weir/core/controller"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/object"
+	"weir/core/partition"
+	"weir/core/quorum"
+	"weir/core/record"
+	"weir/core/stream"
+	"weir/core/task"
+	"weir/core/wal"
+)
+
+// start brings the node up, step by step; the first error ends the incarnation.
+func (n *Node) start(p *task.Proc) {
+	steps := []struct {
+		name string
+		run  func(*task.Proc) error
+	}{
+		{"listen", n.listen},
+		{"open the quorum's log", n.openQuorum},
+		{"found the cluster", n.foundCluster},
+		{"register the broker", n.register},
+		{"recover the write-ahead log", n.recoverLogs},
+		{"create the write-ahead log", n.createLog},
+		{"take over ranges", n.takeOver},
+		{"open partitions", n.serve},
+	}
+	for _, step := range steps {
+		if err := step.run(p); err != nil {
+			n.fail(fmt.Errorf("%s: %w", step.name, err))
+		}
+		if n.failed {
+			return
+		}
+	}
+	n.started = true
+	n.telemetry.Info("ready", slog.Int64("epoch", int64(n.epoch)), slog.String("cluster", n.metadata.image.ClusterID()))
+	n.options.Ready(n.listeners)
+	n.shutdown()
+}
+
+// listen binds every listener, for their addresses are registered.
+func (n *Node) listen(p *task.Proc) error {
+	var bound []config.Listener
+	for _, l := range n.config.Listeners {
+		op := &env.Listen{Name: l.Name, Address: l.Address(), Handler: &n.gate, Codec: n.codec()}
+		p.Await(func(wake func()) {
+			op.Done = func(*env.Listen) { wake() }
+			n.env.Network.Listen(op)
+		})
+		if op.Err != nil {
+			return fmt.Errorf("listener %s: %w; free the address, or change the key listeners", l, op.Err)
+		}
+		at, err := config.ParseListeners(l.Name + "://" + op.Bound)
+		if err != nil {
+			return err
+		}
+		n.telemetry.Info("listening", slog.String("listener", l.Name), slog.String("address", op.Bound))
+		bound = append(bound, at...)
+	}
+	n.listeners = n.config.Advertise(bound, n.options.Hostname)
+	return nil
+}
+
+func (n *Node) codec() env.Codec {
+	return &broker.Codec{ProduceBytesMax: int(n.config.SocketRequestMaxBytes)}
+}
+
+func (n *Node) openQuorum(p *task.Proc) (err error) {
+	p.Await(func(wake func()) {
+		quorum.Open(quorum.Options{
+			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
+			Machine: &n.metadata, Failed: n.failure("the quorum's log"),
+		}, func(q *quorum.Quorum, openErr error) {
+			n.quorum, err = q, openErr
+			wake()
+		})
+	})
+	if err != nil {
+		return err
+	}
+	n.controller = controller.New(controller.Options{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
+		Broker: metadata.BrokerID(n.config.NodeID), Config: n.config, Settings: n.options.Settings,
+	})
+	return nil
+}
+
+func (n *Node) foundCluster(p *task.Proc) (err error) {
+	id := n.quorum.ClusterID()
+	if known := n.metadata.image.ClusterID(); known == id {
+		return nil
+	} else if known != "" {
+		return fmt.Errorf("the metadata belong to cluster %s, the disk's marker to %s: disks were mixed up", known, id)
+	}
+	p.Await(func(wake func()) {
+		n.controller.FoundCluster(id, func(foundErr error) {
+			err = foundErr
+			wake()
+		})
+	})
+	return err
+}
+
+func (n *Node) register(p *task.Proc) (err error) {
+	b := metadata.Broker{ID: metadata.BrokerID(n.config.NodeID), Rack: n.config.Rack}
+	for i := range b.Incarnation {
+		b.Incarnation[i] = byte(n.env.Rand.Uint64("broker incarnation", 0, uint64(i)))
+	}
+	for _, l := range n.listeners {
+		b.Listeners = append(b.Listeners, metadata.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
+	}
+	p.Await(func(wake func()) {
+		n.controller.RegisterBroker(b, func(epoch metadata.BrokerEpoch, registerErr error) {
+			n.epoch, err = epoch, registerErr
+			wake()
+		})
+	})
+	if err != nil {
+		return err
+	}
+	n.buildStorage()
+	return nil
+}
+
+// buildStorage makes the engine and the partitions on it, with nothing opened.
+func (n *Node) buildStorage() {
+	n.engine = stream.NewEngine(stream.Options{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
+		Image: n.metadata.image, Controller: n.controller, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
+		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
+		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
+		NewState: n.newState, Failed: n.failure("the storage engine"),
+	})
+	n.partitions = partition.NewManager(partition.Options{
+		Loop: n.loop, Env: n.env, Image: n.metadata.image,
+		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch,
+		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream,
+		TopicConfig: func(overrides []metadata.Config) config.Topic {
+			return n.options.Settings.Topic(config.Overrides(overrides))
+		},
+		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval,
+	})
+}
+
+// newState rebuilds the state of a stream's producers, to be advanced by headers.
+func (n *Node) newState(checkpoint []byte, end int64) (stream.State, error) {
+	state, err := partition.LoadState(checkpoint, end, n.loop.Now(), 0)
+	if err != nil {
+		return nil, err
+	}
+	return recoveredState{state, n.loop}, nil
+}
+
+// recoveredState is a partition's state as the storage engine advances it.
+type recoveredState struct {
+	*partition.State
+	loop *task.Loop
+}
+
+// Replay implements stream.State.
+func (s recoveredState) Replay(h *record.Header) error { return s.State.Replay(h, s.loop.Now()) }
+
+const logPrefix = "wal-"
+
+func logName(epoch metadata.BrokerEpoch) string {
+	return fmt.Sprintf("%s%016x", logPrefix, int64(epoch))
+}
+
+// recoverLogs reads the logs of ended epochs, the oldest first.
+func (n *Node) recoverLogs(p *task.Proc) error {
+	epochs, err := n.findLogs(p)
+	if err != nil {
+		return err
+	}
+	for _, owing := range n.metadata.image.EpochsOwing() {
+		if !slices.Contains(epochs, owing) {
+			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s, or give them up by an explicit decision",
+				logName(owing), n.config.WALPath)
+		}
+	}
+	for _, epoch := range epochs {
+		if err := n.recoverLog(p, epoch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findLogs returns the epochs of the logs on the device, ascending.
+func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error) {
+	list := &env.DiskList{Prefix: logPrefix}
+	p.Await(func(wake func()) {
+		list.Done = func(*env.DiskList) { wake() }
+		n.env.WAL.List(list)
+	})
+	if list.Err != nil {
+		return nil, list.Err
+	}
+	for _, f := range list.Files {
+		epoch, err := strconv.ParseInt(strings.TrimPrefix(f.Name, logPrefix), 16, 64)
+		if err != nil {
+			continue // none of ours
+		}
+		if metadata.BrokerEpoch(epoch) >= n.epoch {
+			return nil, fmt.Errorf("file %s is of a later epoch than the metadata know (%d): the metadata's disk is older than the log's", f.Name, n.epoch)
+		}
+		epochs = append(epochs, metadata.BrokerEpoch(epoch))
+	}
+	return epochs, nil // the names sort as the numbers do
+}
+
+func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
+	began, batches := n.loop.Now(), int64(0)
+	header := func(id metadata.StreamID, h record.Header) {
+		batches++
+		n.partitions.Recover(id, h)
+	}
+	p.Await(func(wake func()) {
+		n.engine.RecoverLog(logName(epoch), epoch, header, func(ends []metadata.RangeEnd, recoverErr error) {
+			n.ends, err = append(n.ends, ends...), recoverErr
+			wake()
+		})
+	})
+	if err == nil {
+		n.telemetry.Info("recovered a write-ahead log", slog.Int64("epoch", int64(epoch)), slog.Int64("batches", batches),
+			slog.Duration("took", n.loop.Now().Sub(began)))
+	}
+	return err
+}
+
+func (n *Node) createLog(p *task.Proc) (err error) {
+	c := wal.Config{
+		SizeBytes: n.config.WALBytes,
+		// The log cache gives memory up by whole slabs, so it must hold many of them.
+		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
+	}
+	p.Await(func(wake func()) {
+		wal.Create(n.loop, n.env, c, logName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
+			n.log, err = l, createErr
+			wake()
+		})
+	})
+	if err == nil {
+		n.engine.UseLog(n.log)
+	}
+	return err
+}
+
+func (n *Node) takeOver(p *task.Proc) (err error) {
+	p.Await(func(wake func()) {
+		n.controller.TakeOver(n.epoch, n.ends, func(takeErr error) {
+			err = takeErr
+			wake()
+		})
+	})
+	n.ends = nil
+	return err
+}
+
+// serve opens the partitions and lets the clients in.
+func (n *Node) serve(*task.Proc) error {
+	n.broker = broker.New(broker.Options{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
+		Image: n.metadata.image, Controller: n.controller, Partitions: n.partitions,
+	})
+	n.imageChanged()
+	if n.failed {
+		return nil
+	}
+	cluster := n.quorum.ClusterID()
+	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
+		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
+	})
+	n.sweeper.InUseFloor(n.engine.ObjectFloor())
+	n.sweeper.Start()
+	n.gate.open(n.broker)
+	return nil
+}
