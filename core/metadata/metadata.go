@@ -77,6 +77,13 @@ type Range struct {
 	End         int64 // -1 while open
 }
 
+// RangeEnd is an open range and the offset after what its WAL holds of it.
+type RangeEnd struct {
+	Stream      StreamID
+	LeaderEpoch int32
+	End         int64 // -1: not known
+}
+
 // Part is what one object holds of one stream.
 type Part struct {
 	Object       ObjectID
