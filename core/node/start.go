@@ -141,7 +141,7 @@ func (n *Node) buildStorage() {
 		Image: n.metadata.image, Controller: n.controller, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
-		NewState: n.newState, Failed: n.failure("the storage engine"),
+		NewState: partition.RecoveredState(n.loop, 0), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Image: n.metadata.image,
@@ -153,24 +153,6 @@ func (n *Node) buildStorage() {
 		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval,
 	})
 }
-
-// newState rebuilds the state of a stream's producers, to be advanced by headers.
-func (n *Node) newState(checkpoint []byte, end int64) (stream.State, error) {
-	state, err := partition.LoadState(checkpoint, end, n.loop.Now(), 0)
-	if err != nil {
-		return nil, err
-	}
-	return recoveredState{state, n.loop}, nil
-}
-
-// recoveredState is a partition's state as the storage engine advances it.
-type recoveredState struct {
-	*partition.State
-	loop *task.Loop
-}
-
-// Replay implements stream.State.
-func (s recoveredState) Replay(h *record.Header) error { return s.State.Replay(h, s.loop.Now()) }
 
 const logPrefix = "wal-"
 

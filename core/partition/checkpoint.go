@@ -28,28 +28,42 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // AppendCheckpoint appends the state exactly as of End. Equal states give equal
 // bytes.
 func (s *State) AppendCheckpoint(dst []byte) []byte {
+	return s.appendLayer(dst, s.end, s.maxTimestamp, (*producer).durableWindow)
+}
+
+// AppendSummary appends the state as of everything appended, which ends at end,
+// in the encoding of a checkpoint.
+func (s *State) AppendSummary(dst []byte, end int64) []byte {
+	return s.appendLayer(dst, end, s.appendedMax, (*producer).appendedWindow)
+}
+
+func (p *producer) durableWindow() *window  { return &p.durable }
+func (p *producer) appendedWindow() *window { return &p.appended }
+
+func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*producer) *window) []byte {
 	start := len(dst)
 	dst = append(dst, checkpointMagic...)
 	dst = append(dst, checkpointVersion)
-	dst = binary.AppendVarint(dst, s.end)
-	dst = binary.AppendVarint(dst, s.maxTimestamp)
-	dst = binary.AppendUvarint(dst, uint64(s.durableProducers()))
+	dst = binary.AppendVarint(dst, end)
+	dst = binary.AppendVarint(dst, maxTimestamp)
+	dst = binary.AppendUvarint(dst, uint64(s.producersIn(layer)))
 	previous := int64(0)
 	for _, p := range s.producers {
-		if p.durable.epoch == noEpoch {
+		w := layer(p)
+		if w.epoch == noEpoch {
 			continue
 		}
 		dst = binary.AppendUvarint(dst, uint64(p.id-previous))
-		dst = p.durable.append(dst, s.end, s.maxTimestamp)
+		dst = w.append(dst, end, maxTimestamp)
 		previous = p.id
 	}
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
-func (s *State) durableProducers() int {
+func (s *State) producersIn(layer func(*producer) *window) int {
 	n := 0
 	for _, p := range s.producers {
-		if p.durable.epoch != noEpoch {
+		if layer(p).epoch != noEpoch {
 			n++
 		}
 	}

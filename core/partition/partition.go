@@ -280,6 +280,9 @@ func (p *Partition) acknowledgeDuplicates(highWatermark int64) {
 // Checkpoint implements stream.Owner: the state exactly as of the high watermark.
 func (p *Partition) Checkpoint(dst []byte) []byte { return p.state.AppendCheckpoint(dst) }
 
+// Summary implements stream.Owner: the state exactly as of everything appended.
+func (p *Partition) Summary(dst []byte) []byte { return p.state.AppendSummary(dst, p.log.End()) }
+
 // Trimmed implements stream.Owner. Producers outlive their records, as in Kafka.
 func (p *Partition) Trimmed(int64) {}
 

@@ -488,8 +488,17 @@ func TestEpochs(t *testing.T) {
 		wantEpoch  int32
 		wantOffset int64
 	}{
-		{-1, 0, -1, -1}, {0, 0, 0, 0}, {1, 0, 1, 10}, {2, 0, 1, 10}, {3, 0, 3, 20}, {4, 0, 3, 20}, {5, 0, 5, 33}, {6, 0, -1, -1},
-		{1, 15, 1, 15}, {3, 15, 3, 20}, {3, 25, 3, 25},
+		{-1, 0, -1, -1},
+		{0, 0, 0, 0},
+		{1, 0, 1, 10},
+		{2, 0, 1, 10},
+		{3, 0, 3, 20},
+		{4, 0, 3, 20},
+		{5, 0, 5, 33},
+		{6, 0, -1, -1},
+		{1, 15, 1, 15},
+		{3, 15, 3, 20},
+		{3, 25, 3, 25},
 	} {
 		if epoch, offset := cache.endOf(c.epoch, c.logStart, 33); epoch != c.wantEpoch || offset != c.wantOffset {
 			t.Errorf("end of epoch %d with log start %d is (%d, %d), want (%d, %d)", c.epoch, c.logStart, epoch, offset, c.wantEpoch, c.wantOffset)

@@ -1,20 +1,64 @@
-// Package stream is the storage engine: ordered append, fetch, trim, ranges.
 package stream
 
 import (
+	"errors"
+
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/record"
 )
 
 // Owner is the partition above a stream. Called on the loop.
 type Owner interface {
 	// Durable says that everything below highWatermark is durable; state for
-	// checkpoints must advance to exactly there.
+	// checkpoints must advance to exactly there. It is called once for all the
+	// batches that one event made durable, in the turn of that event.
 	Durable(highWatermark int64)
 	// Checkpoint appends the state exactly as of the stream's high watermark (R4).
 	Checkpoint(dst []byte) []byte
+	// Summary appends the state exactly as of everything appended, Stream.End, in
+	// the encoding of a checkpoint.
+	Summary(dst []byte) []byte
 	// Trimmed says that the log start moved.
 	Trimmed(logStart int64)
+}
+
+// State is the state of a stream's producers while a recovered tail is replayed.
+type State interface {
+	// Replay applies a batch, which must begin where the state ends.
+	Replay(h *record.Header) error
+	// AppendCheckpoint appends the state exactly as of the last batch replayed.
+	AppendCheckpoint(dst []byte) []byte
+	// Agrees compares the state with a summary that its former owner wrote as of
+	// the same offset. An error says what differs that may not.
+	Agrees(summary []byte) error
+}
+
+// Image is what the engine needs of the cluster's metadata: a *metadata.Image.
+// Nothing of what it returns is kept.
+type Image interface {
+	Stream(id metadata.StreamID) (*metadata.Stream, bool)
+	// EpochOwes reports whether a range of that broker epoch is open or not wholly
+	// committed, so that its WAL must live (R3).
+	EpochOwes(epoch metadata.BrokerEpoch) bool
+	// OpenRanges returns the newest ranges still open of that epoch, ascending by
+	// stream, their ends unknown.
+	OpenRanges(epoch metadata.BrokerEpoch) []metadata.RangeEnd
+}
+
+// CommitPart is one stream's part of an upload. A nil Checkpoint says that the
+// image has one as of the part's end or later.
+type CommitPart = metadata.CommitPart
+
+// Committer is what the engine asks of the controller. Each done runs exactly
+// once, on the loop, unless the node ends first.
+type Committer interface {
+	// LeaseObjects grants count object ids, from first on, to a broker epoch.
+	LeaseObjects(epoch metadata.BrokerEpoch, count int32, done func(first metadata.ObjectID, err error))
+	// Commit makes an object part of its streams; done runs after the record was
+	// applied to the image, and says part by part what was accepted (R1, R2). After
+	// an error nothing is known: the engine looks at the image and asks again.
+	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []CommitPart, done func(accepted []bool, err error))
 }
 
 // Batch is one batch to append.
@@ -26,16 +70,15 @@ type Batch struct {
 	Release       func() // the payload was copied (or the incarnation ended): the frame may go
 }
 
-// Stream is one partition's log on its leader.
-type Stream struct{}
-
-// Append gives the batch the next offsets. False: the WAL or the cache is full;
-// nothing was taken; Engine.OnSpace tells when to try again.
-func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) { panic("stub") }
-
-func (s *Stream) LogStart() int64      { panic("stub") }
-func (s *Stream) HighWatermark() int64 { panic("stub") }
-func (s *Stream) End() int64           { panic("stub") } // next offset to assign
+// Errors of Fetched.Err that callers may tell apart; anything else is for people.
+var (
+	// ErrTrimmed: the offset lies below the log start.
+	ErrTrimmed = errors.New("offset is below the log start")
+	// ErrGone: the stream was deleted, or this broker gave it up.
+	ErrGone = errors.New("stream is gone")
+	// ErrStopped: the engine shuts down.
+	ErrStopped = errors.New("storage engine is stopped")
+)
 
 // Fetched is a run of whole batches, the first holding the asked offset. Slabs
 // are retained for the receiver, who releases each once.
@@ -54,33 +97,51 @@ func (f *Fetched) Release() {
 	f.Slabs = nil
 }
 
-// Read reads from offset, which lies in [LogStart, HighWatermark), up to the high watermark: at
-// least one batch, then as many as fit in maxBytes. done may run before Read returns (log cache hit).
-func (s *Stream) Read(offset int64, maxBytes int, done func(Fetched)) { panic("stub") }
+// Stream is one partition's log on its leader. It is called on the loop only.
+type Stream struct {
+	engine      *Engine
+	id          metadata.StreamID
+	leaderEpoch int32
+	owner       Owner // nil once closed
 
-// FindTimestamp finds the first batch whose max timestamp is at least ts and
-// reads it; Err nil and no batch: none. ts -1 asks for the batch with the largest timestamp.
-func (s *Stream) FindTimestamp(ts int64, done func(Fetched)) { panic("stub") }
+	start         int64 // of the range
+	committed     int64 // as of the applied image
+	cut           int64 // end of the newest upload; the next one starts here
+	highWatermark int64
+	end           int64
+	logStart      int64
+	pinnedFrom    int64 // entries from here on are pinned in the cache and keep the WAL
 
-// Sizes for retention and DescribeLogDirs.
-func (s *Stream) Bytes() int64 { panic("stub") }
+	entries  ring  // in the log cache
+	uncut    int64 // bytes between cut and highWatermark
+	uploads  int   // under way, with a part of this stream
+	lastSlab *cacheSlab
+	told     bool // in Engine.dirty
+	listed   bool // in Engine.toCut
+	gone     bool // the image does not have it any more: nothing of it is owed
+	dead     bool // nothing of it is kept: gone, or wholly committed after Close
+	readers  [readersMax]reader
+	turn     int // of readers
+}
 
-// RetentionPoint returns the log start that retention asks for: parts wholly
-// older than minTimestamp (or -1) or beyond the newest maxBytes (or -1) go.
-func (s *Stream) RetentionPoint(minTimestamp, maxBytes int64) int64 { panic("stub") }
+// LogStart is the first offset that may be read.
+func (s *Stream) LogStart() int64 { return s.logStart }
 
-// Engine is all streams of one broker incarnation, over one WAL and one store.
-type Engine struct{}
+// HighWatermark is the end of what is durable.
+func (s *Stream) HighWatermark() int64 { return s.highWatermark }
 
-// Open opens the stream's newest range, which this incarnation owns, at start. Recovered state below
-// start comes from the image and from sealed WALs handed over with Recover.
-func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Stream { panic("stub") }
+// End is the next offset to assign.
+func (s *Stream) End() int64 { return s.end }
 
-// Close gives a stream up (topic deleted, leadership lost).
-func (e *Engine) Close(id metadata.StreamID) { panic("stub") }
+// rangeOf finds the range of a leader epoch.
+func rangeOf(s *metadata.Stream, leaderEpoch int32) (*metadata.Range, bool) {
+	for i := len(s.Ranges) - 1; i >= 0; i-- {
+		if s.Ranges[i].LeaderEpoch == leaderEpoch {
+			return &s.Ranges[i], true
+		}
+	}
+	return nil, false
+}
 
-// OnSpace sets the function that runs when appends may be tried again.
-func (e *Engine) OnSpace(f func()) { panic("stub") }
-
-// ImageChanged tells the engine that records were applied.
-func (e *Engine) ImageChanged() { panic("stub") }
+// committedOf is the first offset of a range that is not committed.
+func committedOf(r *metadata.Range) int64 { return max(r.Start, r.Committed) }

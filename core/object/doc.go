@@ -1,0 +1,71 @@
+// Package object is the format of what lies in the object store: batches of many streams, uploaded
+// by one broker in one immutable object.
+//
+// The package owns the layout, its encoding and its checks, and the names of objects. It knows
+// streams only as numbers and does no I/O: [Build] is a pure function over lent batches, made to run
+// off the loop, and the parsers are total: whatever the bytes, they return or fail, and allocate no
+// more than the bytes can describe. It may call core/record.
+//
+// # Layout, version 1
+//
+// All integers are little-endian. Nothing is aligned; positions count from the object's start.
+//
+//	0            +------------------------+
+//	             | header, 96 bytes       |  the nonce (R20): read this to settle a lost answer
+//	96           +------------------------+
+//	             | blocks of stream 3     |  a block: whole batches of one stream, one after another
+//	             | blocks of stream 7 ... |
+//	             +------------------------+
+//	             | index of stream 3      |  one for each part, in the order of the parts
+//	             | index of stream 7 ...  |
+//	footer       +------------------------+
+//	             | footer                 |  the parts; it ends with the object
+//	bytes        +------------------------+
+//
+// A part is what the object holds of one stream: batches without a gap, in one or more blocks of
+// about the size given to Build. A block never splits a batch, and is larger only if its one batch is.
+//
+// Header:
+//
+//	 0 u64 magic "weirOBJ1"         48 u64 bytes of the object
+//	 8 u32 version                  56 u64 position of the footer
+//	12 u32 CRC32C of the header,    64 u32 number of parts
+//	       this field as zero       68 u8  length of the cluster's id
+//	16 u64 object id                69     27 bytes: the cluster's id, then zeros
+//	24 i64 broker epoch
+//	32     nonce, 16 bytes
+//
+// Index (a 40-byte head, then 40 bytes for each block):
+//
+//	 0 u32 magic "widx"              0 u64 position of the block
+//	 4 u16 version, u16 zero         8 u32 bytes
+//	 8 u32 CRC32C of the index,     12 u32 CRC32C of the block
+//	       this field as zero       16 i64 first offset
+//	12 u32 number of blocks         24 i64 offset after the last
+//	16 u64 stream                   32 i64 max timestamp
+//	24 u64 object id
+//	32 i32 leader epoch, u32 zero
+//
+// Footer (a 40-byte head, then 64 bytes for each part):
+//
+//	 0 u32 magic "wftr"              0 u64 stream
+//	 4 u16 version, u16 zero         8 i64 first offset
+//	 8 u32 CRC32C of the footer,    16 i64 offset after the last
+//	       this field as zero       24 i64 max timestamp
+//	12 u32 number of parts          32 u64 bytes of the batches
+//	16 u64 object id                40 u64 position of the index
+//	24     nonce, 16 bytes          48 u32 bytes of the index
+//	                                52 i32 leader epoch
+//	                                56 u64 position of the first block
+//
+// A reader that has a part's row from the image reads its index and then blocks, and never the
+// footer; the footer is there for those who have lost the image.
+//
+// # Invariants
+//
+//   - One name, one body (R20): the name is made of cluster and object id, both stand in the header,
+//     and the nonce is drawn for each body, so that its creator knows its own.
+//   - A payload byte is summed once when the object is built; a reader sums each block before it
+//     believes any byte of it.
+//   - Equal inputs give equal bytes.
+package object

@@ -1,0 +1,53 @@
+package partition
+
+import (
+	"fmt"
+
+	"weir/core/record"
+	"weir/core/stream"
+	"weir/core/task"
+)
+
+// RecoveredState returns what stream.Options.NewState asks for: the state of a
+// partition's producers while the storage engine replays a recovered tail.
+// producersMax is that of Options.
+func RecoveredState(loop *task.Loop, producersMax int) func(checkpoint []byte, end int64) (stream.State, error) {
+	return func(checkpoint []byte, end int64) (stream.State, error) {
+		s, err := LoadState(checkpoint, end, loop.Now(), producersMax)
+		if err != nil {
+			return nil, err
+		}
+		return &recoveredState{s, loop}, nil
+	}
+}
+
+type recoveredState struct {
+	*State
+	loop *task.Loop
+}
+
+// Replay implements stream.State.
+func (s *recoveredState) Replay(h *record.Header) error { return s.State.Replay(h, s.loop.Now()) }
+
+// Agrees implements stream.State. The former owner may have forgotten producers
+// that were idle, or one too many; what it knew must be what the batches say.
+func (s *recoveredState) Agrees(summary []byte) error {
+	other, err := LoadState(summary, s.end, s.loop.Now(), s.max)
+	if err != nil {
+		return err
+	}
+	if other.maxTimestamp != s.maxTimestamp {
+		return fmt.Errorf("max timestamp is %d, the summary says %d", s.maxTimestamp, other.maxTimestamp)
+	}
+	full := len(s.producers) >= s.max
+	for _, p := range other.producers {
+		mine := s.find(p.id)
+		if mine == nil && full {
+			continue
+		}
+		if mine == nil || mine.durable != p.durable {
+			return fmt.Errorf("producer %d is not as the summary says", p.id)
+		}
+	}
+	return nil
+}

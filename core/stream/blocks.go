@@ -1,0 +1,337 @@
+package stream
+
+import (
+	"container/list"
+	"sort"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/object"
+	"weir/core/record"
+)
+
+// blockKey names a block: no two bodies share an object id.
+type blockKey struct {
+	object   metadata.ObjectID
+	position int64
+}
+
+// blockBatch is one batch of a block.
+type blockBatch struct {
+	base         int64
+	maxTimestamp int64
+	place, bytes int32
+}
+
+// block is one block in memory, or on its way.
+type block struct {
+	key       blockKey
+	slab      *env.Slab // nil while it is on its way
+	batches   []blockBatch
+	end       int64 // offset
+	served    int64 // offsets below were served already
+	again     bool  // something of it was served twice
+	waiters   []func(*block, error)
+	place     *list.Element
+	protected bool
+}
+
+// search returns the batch that holds the offset; len if none does.
+func (b *block) search(offset int64) int {
+	return sort.Search(len(b.batches), func(i int) bool { return b.endOf(i) > offset })
+}
+
+func (b *block) endOf(i int) int64 {
+	if i+1 < len(b.batches) {
+		return b.batches[i+1].base
+	}
+	return b.end
+}
+
+// take adds batches from offset on; it returns where it stopped, and whether the block ended there.
+func (b *block) take(g *gather, offset int64, maxBytes int) (next int64, more bool) {
+	b.again = b.again || offset < b.served
+	for i := b.search(offset); i < len(b.batches); i++ {
+		n := &b.batches[i]
+		if !g.fits(int(n.bytes), maxBytes) {
+			return n.base, false
+		}
+		g.add(b.slab.Data[n.place:n.place+n.bytes:n.place+n.bytes], b.slab)
+		b.served = max(b.served, b.endOf(i))
+	}
+	return b.end, true
+}
+
+// blockCache keeps blocks of the store. New ones are on trial, in the order of their last use; one
+// that is read again, not merely read on, is protected. What a scan brings in goes out by itself,
+// since a scan reads every offset once; so it cannot push out what is read again and again.
+type blockCache struct {
+	blocks    map[blockKey]*block
+	trial     list.List // front: used last
+	protected list.List
+	bytes     int64 // of slabs, without those on their way
+	safe      int64 // of protected ones
+	limit     int64
+	metrics   *metrics
+}
+
+func newBlockCache(limit int64, m *metrics) blockCache {
+	return blockCache{blocks: make(map[blockKey]*block), limit: limit, metrics: m}
+}
+
+// withBlock calls f with a block, now or when it came; f retains what it keeps. A nil f reads ahead:
+// only if nobody who waits is held up.
+func (e *Engine) withBlock(id metadata.ObjectID, k *object.Block, want urgency, f func(*block, error)) {
+	key := blockKey{id, k.Position}
+	b := e.blocks.blocks[key]
+	switch {
+	case b == nil:
+		if f == nil && e.gets.busy() {
+			return
+		}
+		e.loadBlock(key, k, want, f)
+	case f == nil:
+	case b.slab == nil:
+		b.waiters = append(b.waiters, f)
+	default:
+		e.metrics.blockHits.Add(1)
+		f(b, nil)
+		e.blocks.touch(b)
+	}
+}
+
+func (e *Engine) loadBlock(key blockKey, k *object.Block, want urgency, f func(*block, error)) {
+	b := &block{key: key, end: k.End, served: k.First}
+	if f != nil {
+		b.waiters = append(b.waiters, f)
+		e.metrics.blockMisses.Add(1)
+	} else {
+		e.metrics.readAhead.Add(1)
+		e.Telemetry.Hit("stream read: ahead")
+	}
+	e.blocks.blocks[key] = b
+	expected := *k
+	var batches []blockBatch
+	e.gets.submit(&get{
+		urgency: want, object: key.object, offset: k.Position, bytes: int(k.Bytes),
+		check: func(data []byte) (err error) {
+			batches, err = openBlock(&expected, data)
+			return err
+		},
+		done: func(slab *env.Slab, err error) {
+			b.batches = batches
+			e.blockLoaded(b, slab, err)
+		},
+	})
+}
+
+// openBlock checks a block and lists its batches.
+func openBlock(k *object.Block, data []byte) (batches []blockBatch, err error) {
+	place := int32(0)
+	err = k.Open(data, func(h *record.Header, data []byte) {
+		batches = append(batches, blockBatch{base: h.BaseOffset, maxTimestamp: h.MaxTimestamp, place: place, bytes: int32(len(data))})
+		place += int32(len(data))
+	})
+	return batches, err
+}
+
+func (e *Engine) blockLoaded(b *block, slab *env.Slab, err error) {
+	waiters := b.waiters
+	b.waiters = nil
+	kept := err == nil && e.blocks.add(b, slab)
+	if !kept {
+		delete(e.blocks.blocks, b.key)
+		b.slab = slab
+	}
+	for _, f := range waiters {
+		if err != nil {
+			f(nil, err)
+		} else {
+			f(b, nil)
+		}
+	}
+	if !kept && slab != nil {
+		slab.Release()
+	}
+	if kept {
+		e.blocks.evict()
+	}
+}
+
+// add puts a block that came on trial. One that would take a large part of the cache is not kept.
+func (c *blockCache) add(b *block, slab *env.Slab) bool {
+	if int64(len(slab.Data)) > c.limit/4 {
+		return false
+	}
+	b.slab = slab
+	b.place = c.trial.PushFront(b)
+	c.bytes += int64(len(slab.Data))
+	return true
+}
+
+// peek returns a block that is in memory.
+func (c *blockCache) peek(id metadata.ObjectID, position int64) *block {
+	b := c.blocks[blockKey{id, position}]
+	if b == nil || b.slab == nil || b.place == nil {
+		return nil
+	}
+	return b
+}
+
+// touch notes a use; called after it.
+func (c *blockCache) touch(b *block) {
+	switch {
+	case b.place == nil:
+	case b.protected:
+		c.protected.MoveToFront(b.place)
+	case b.again:
+		c.protect(b)
+	default:
+		c.trial.MoveToFront(b.place)
+	}
+}
+
+// protect moves a block that is read again among the protected, which take four fifths at most.
+func (c *blockCache) protect(b *block) {
+	c.trial.Remove(b.place)
+	b.place, b.protected = c.protected.PushFront(b), true
+	c.safe += int64(len(b.slab.Data))
+	for c.safe > c.limit/5*4 {
+		last := c.protected.Remove(c.protected.Back()).(*block)
+		last.protected, last.again = false, false
+		last.place = c.trial.PushFront(last)
+		c.safe -= int64(len(last.slab.Data))
+	}
+}
+
+func (c *blockCache) evict() {
+	for c.bytes > c.limit {
+		from := &c.trial
+		if from.Len() == 0 {
+			from = &c.protected
+		}
+		c.remove(from, from.Back())
+	}
+	c.metrics.blockBytes.Set(c.bytes)
+}
+
+func (c *blockCache) remove(from *list.List, at *list.Element) {
+	b := from.Remove(at).(*block)
+	delete(c.blocks, b.key)
+	c.bytes -= int64(len(b.slab.Data))
+	if b.protected {
+		c.safe -= int64(len(b.slab.Data))
+	}
+	b.slab.Release()
+	b.slab, b.place = nil, nil
+}
+
+// release empties the cache.
+func (c *blockCache) release() {
+	for _, l := range []*list.List{&c.trial, &c.protected} {
+		for l.Len() > 0 {
+			c.remove(l, l.Back())
+		}
+	}
+}
+
+// indexKey names a part's index.
+type indexKey struct {
+	object metadata.ObjectID
+	stream metadata.StreamID
+}
+
+// heldIndex is an index in memory, or on its way.
+type heldIndex struct {
+	object.Index
+	key     indexKey
+	waiters []func(*heldIndex, error)
+	place   *list.Element // nil while it is on its way
+}
+
+// indexBlocksMax bounds the rows of all indexes kept, of some 50 bytes each.
+const indexBlocksMax = 256 << 10
+
+// indexCache keeps the indexes used last.
+type indexCache struct {
+	indexes map[indexKey]*heldIndex
+	used    list.List // front: used last
+	blocks  int
+}
+
+func newIndexCache() indexCache { return indexCache{indexes: make(map[indexKey]*heldIndex)} }
+
+// withIndex calls f with a part's index, now or when it came.
+func (e *Engine) withIndex(id metadata.StreamID, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
+	key := indexKey{p.Object, id}
+	x := e.indexes.indexes[key]
+	switch {
+	case x == nil:
+		if want.demanded || !e.gets.busy() {
+			e.loadIndex(key, p, want, f)
+		}
+	case x.place == nil:
+		x.waiters = append(x.waiters, f)
+	default:
+		e.indexes.used.MoveToFront(x.place)
+		f(x, nil)
+	}
+}
+
+func (e *Engine) loadIndex(key indexKey, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
+	x := &heldIndex{key: key, waiters: []func(*heldIndex, error){f}}
+	e.indexes.indexes[key] = x
+	expected := *p
+	e.gets.submit(&get{
+		urgency: want, object: p.Object, offset: p.IndexOffset, bytes: int(p.IndexBytes),
+		check: func(data []byte) error { return x.parse(data, &expected) },
+		done: func(slab *env.Slab, err error) {
+			if slab != nil {
+				slab.Release()
+			}
+			e.indexLoaded(x, err)
+		},
+	})
+}
+
+// parse reads an index and holds it against the part's row in the image.
+func (x *heldIndex) parse(data []byte, p *metadata.Part) error {
+	index, err := object.ParseIndex(data)
+	if err != nil {
+		return err
+	}
+	if index.Object != uint64(p.Object) || index.Stream != uint64(x.key.stream) ||
+		index.Blocks[0].First != p.Start || index.Blocks[len(index.Blocks)-1].End != p.End {
+		return object.ErrDamaged
+	}
+	x.Index = *index
+	return nil
+}
+
+func (e *Engine) indexLoaded(x *heldIndex, err error) {
+	c := &e.indexes
+	if err != nil {
+		delete(c.indexes, x.key)
+	} else {
+		x.place = c.used.PushFront(x)
+		c.blocks += len(x.Blocks)
+		c.evict()
+	}
+	waiters := x.waiters
+	x.waiters = nil
+	for _, f := range waiters {
+		if err != nil {
+			f(nil, err)
+		} else {
+			f(x, nil)
+		}
+	}
+}
+
+func (c *indexCache) evict() {
+	for c.blocks > indexBlocksMax && c.used.Len() > 1 {
+		last := c.used.Remove(c.used.Back()).(*heldIndex)
+		delete(c.indexes, last.key)
+		c.blocks -= len(last.Blocks)
+	}
+}

@@ -1,0 +1,44 @@
+// Package stream is the storage engine: all streams of one broker incarnation over one WAL and one
+// object store. It gives offsets, makes batches durable, keeps recent ones in memory, uploads them in
+// large objects, reads everything back, and recovers what an ended incarnation left in its WAL.
+//
+// It knows nothing of Kafka beyond the head of a batch. It may call core/metadata, core/wal,
+// core/object, core/record, core/task, core/telemetry and core/env. What it asks of the controller
+// and of the cluster's image stands in the interfaces [Committer] and [Image].
+//
+// # The life of a batch
+//
+//	Append -> offsets -> WAL group -> durable: high watermark moves, owner is told
+//	       -> cut into an upload, with the owner's checkpoint as of exactly there (R4)
+//	       -> object built off the loop -> PUT -> commit, in the order of the cuts (R1)
+//	       -> image applied -> WAL trimmed (I5), cache may evict
+//
+// A read is answered from the log cache (the WAL's own slabs, kept), from a recovered tail, or from
+// the store through the block cache.
+//
+// # Memory
+//
+// The log cache holds at most CacheBytes, beyond one slab. What is not committed is pinned there, so
+// a store that is down for long fills it; then Append refuses, as it does when the WAL is full. The
+// block cache holds at most BlockCacheBytes; blocks on their way from the store come on top, a bounded
+// number of them, and so do blocks that a receiver of [Fetched] still holds. A recovered tail is
+// uploaded in pieces of bounded size.
+//
+// # Invariants
+//
+//   - Offsets of a stream are dense: each batch starts where the one before it ends (I2).
+//   - The high watermark only grows (I3), by batches in order; a cut never passes it.
+//   - Uploads start at the range's committed end, or at the end of the upload before them, and are
+//     committed one at a time in the order in which they were cut (I4). A part that the image refuses
+//     is cut again once no other upload of its stream is under way.
+//   - What is committed is what the applied image says, never what an upload hopes for. The WAL is
+//     trimmed below the lowest position that holds anything uncommitted of a stream that the image
+//     knows, and no higher (I5).
+//   - An entry's slab is released only once the image says that the entry is committed, or that its
+//     stream is gone.
+//   - A PUT whose answer is lost is settled by reading the nonce (R20). Nothing is ever put twice
+//     under one id with different bytes.
+//   - Bytes from the store or from a recovered WAL are checked against their sum before any of them is
+//     believed, every time they are read.
+//   - Every slab taken is given back; Shutdown waits until it can.
+package stream

@@ -1,0 +1,294 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/task"
+	"weir/core/telemetry"
+	"weir/core/wal"
+)
+
+// Options are what an Engine needs. The first group is required; zeros of the
+// second take the default named beside them.
+type Options struct {
+	Loop       *task.Loop
+	Env        env.Env
+	Telemetry  *telemetry.Registry
+	Image      Image
+	Controller Committer
+	Epoch      metadata.BrokerEpoch
+	Cluster    string // its id, of which object names are made
+	// NewState rebuilds the state of a stream's producers from a checkpoint as of
+	// end; an empty checkpoint knows none.
+	NewState func(checkpoint []byte, end int64) (State, error)
+	// Failed is told of what the engine cannot work around: the incarnation must
+	// end, and a person must look.
+	Failed func(error)
+
+	CacheBytes         int64         // log cache; 512 MiB
+	BlockCacheBytes    int64         // blocks read back from the store; 256 MiB
+	UploadBytes        int64         // uncommitted bytes that start an upload; 500 MB, never more than a third of cache or WAL
+	UploadInterval     time.Duration // age of the oldest uncommitted byte that starts one; 60 s
+	UploadsInFlightMax int           // 3
+	BlockBytes         int           // of a data block in an object; 512 KiB
+	OwnObjectBytes     int64         // a stream with so much in one upload gets its own object; 8 MiB
+	GetsInFlightMax    int           // reads of the store under way; 32
+	ReadBudget         time.Duration // how long a read is tried against a failing store; 20 s
+	TailBytes          int64         // of a recovered tail uploaded at once; 32 MiB, at most UploadBytes
+}
+
+func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+func (o Options) resolve() Options {
+	o.CacheBytes = orDefault(o.CacheBytes, 512<<20)
+	o.BlockCacheBytes = orDefault(o.BlockCacheBytes, 256<<20)
+	o.UploadBytes = min(orDefault(o.UploadBytes, 500_000_000), max(o.CacheBytes/3, 1))
+	o.UploadInterval = orDefault(o.UploadInterval, 60*time.Second)
+	o.UploadsInFlightMax = orDefault(o.UploadsInFlightMax, 3)
+	o.BlockBytes = orDefault(o.BlockBytes, 512<<10)
+	o.OwnObjectBytes = orDefault(o.OwnObjectBytes, 8<<20)
+	o.GetsInFlightMax = orDefault(o.GetsInFlightMax, 32)
+	o.ReadBudget = orDefault(o.ReadBudget, 20*time.Second)
+	o.TailBytes = min(orDefault(o.TailBytes, 32<<20), o.UploadBytes)
+	if o.Failed == nil {
+		o.Failed = func(err error) { panic(err) }
+	}
+	return o
+}
+
+// Engine is all streams of one broker incarnation, over one WAL and one store.
+// It is called on the loop only.
+type Engine struct {
+	Options
+	log     *wal.Log
+	streams map[metadata.StreamID]*Stream
+	ordered []*Stream // all that hold anything uncommitted or are open, ascending by id
+	onSpace func()
+	refused bool // an append was refused since space last came free
+
+	idle     []*pending // append structs for reuse
+	dirty    []*Stream  // whose owner has yet to hear of the high watermark
+	flush    func()     // tells them
+	flushes  bool       // flush is posted
+	cache    logCache
+	up       uploader
+	gets     fetcher
+	blocks   blockCache
+	indexes  indexCache
+	tails    []*tail // of ended incarnations, ascending by epoch
+	tailUp   tailUploader
+	stopping func() // set by Shutdown
+	released bool   // every slab was given back
+	scratch  []byte // of AppendSummary
+	inFlight int    // operations of the world
+
+	storeFailures int    // of the store in a row
+	retries       uint64 // draws of back-off so far
+	trimmedTo     wal.Position
+	metrics       metrics
+}
+
+// NewEngine returns an engine without a WAL: recover old ones first
+// ([Engine.RecoverLog]), then give it its own ([Engine.UseLog]).
+func NewEngine(o Options) *Engine {
+	e := &Engine{Options: o.resolve(), streams: make(map[metadata.StreamID]*Stream), onSpace: func() {}}
+	e.flush = e.tellOwners
+	e.metrics = newMetrics(e.Telemetry)
+	e.up.engine, e.tailUp.engine, e.gets.engine = e, e, e
+	e.blocks = newBlockCache(e.BlockCacheBytes, &e.metrics)
+	e.indexes = newIndexCache()
+	e.Loop.OnTurnEnd(e.up.turnEnd)
+	return e
+}
+
+// UseLog gives the engine the log of its own epoch, before any stream is opened.
+// The engine owns it from now on: Shutdown closes it.
+func (e *Engine) UseLog(l *wal.Log) {
+	e.log = l
+	l.OnSpace(e.spaceCame)
+	e.up.threshold = max(min(e.UploadBytes, l.Size()/3), 1)
+}
+
+// AppendBytesMax is the largest batch that Append takes.
+func (e *Engine) AppendBytesMax() int { return e.log.AppendBytesMax() }
+
+// OnSpace sets the function that runs when appends may be tried again.
+func (e *Engine) OnSpace(f func()) { e.onSpace = f }
+
+func (e *Engine) spaceCame() {
+	if e.refused && e.stopping == nil {
+		e.refused = false
+		e.onSpace()
+	}
+}
+
+// Open opens the stream's newest range, which the image says this incarnation
+// owns. What lies below its start is read from the store and from recovered WALs.
+func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Stream {
+	image, ok := e.Image.Stream(id)
+	if !ok {
+		panic(fmt.Sprintf("stream: open of stream %d, which the image does not have", id))
+	}
+	r, ok := rangeOf(image, leaderEpoch)
+	if !ok || r.BrokerEpoch != e.Epoch || r.End >= 0 || e.streams[id] != nil {
+		panic(fmt.Sprintf("stream: open of stream %d at leader epoch %d, which is not this epoch's or open already", id, leaderEpoch))
+	}
+	start := committedOf(r)
+	s := &Stream{
+		engine: e, id: id, leaderEpoch: leaderEpoch, owner: owner, start: r.Start,
+		committed: start, cut: start, highWatermark: start, end: start, pinnedFrom: start, logStart: image.LogStart,
+	}
+	e.streams[id] = s
+	at, _ := e.search(id)
+	e.ordered = slices.Insert(e.ordered, at, s)
+	return s
+}
+
+func (e *Engine) search(id metadata.StreamID) (int, bool) {
+	return slices.BinarySearchFunc(e.ordered, id, func(s *Stream, id metadata.StreamID) int {
+		switch {
+		case s.id < id:
+			return -1
+		case s.id > id:
+			return 1
+		}
+		return 0
+	})
+}
+
+// Close gives a stream up (topic deleted, leadership lost, shutdown). Its owner
+// hears nothing more. What it left uncommitted stays in the WAL, for recovery,
+// until the image says that the stream is gone or the range committed.
+func (e *Engine) Close(id metadata.StreamID) {
+	s := e.streams[id]
+	if s == nil {
+		return
+	}
+	delete(e.streams, id)
+	e.up.forget(s)
+	s.owner = nil
+	if e.refreshStream(s) {
+		e.settle()
+	}
+}
+
+// settleClosed drops a closed stream that no longer owes anything.
+func (e *Engine) settleClosed(s *Stream) {
+	if s.owner != nil || s.dead || s.committed < s.end {
+		return
+	}
+	e.drop(s)
+}
+
+// drop forgets a stream: nothing of it is kept from now on.
+func (e *Engine) drop(s *Stream) {
+	s.dead = true
+	e.up.forget(s)
+	s.unpin(s.end)
+	s.entries.drop(s.entries.len())
+	e.ordered = slices.DeleteFunc(e.ordered, func(o *Stream) bool { return o == s })
+}
+
+// ImageChanged tells the engine that records were applied.
+func (e *Engine) ImageChanged() {
+	moved := false
+	for _, s := range slices.Clone(e.ordered) {
+		if e.refreshStream(s) {
+			moved = true
+		}
+	}
+	e.refreshTails()
+	if moved {
+		e.settle()
+	}
+}
+
+// settle uses what commits made free.
+func (e *Engine) settle() {
+	e.trim()
+	e.cache.evict(e.CacheBytes)
+	e.metrics.cacheBytes.Set(e.cache.bytes)
+	if e.refused && e.cache.hasRoom(e.CacheBytes) {
+		e.Loop.Post(e.spaceCame)
+	}
+}
+
+// refreshStream takes what the image says of a stream, and reports whether
+// anything of it was committed or let go.
+func (e *Engine) refreshStream(s *Stream) bool {
+	image, ok := e.Image.Stream(s.id)
+	if !ok {
+		// Deleted. While it is open its owner may still append; nothing of that counts.
+		owed := s.pinnedFrom < s.end
+		s.disown()
+		if s.owner == nil {
+			e.drop(s)
+		}
+		return owed
+	}
+	if image.LogStart > s.logStart {
+		s.logStart = image.LogStart
+		if s.owner != nil {
+			s.owner.Trimmed(s.logStart)
+		}
+	}
+	r, ok := rangeOf(image, s.leaderEpoch)
+	if !ok {
+		return false
+	}
+	moved := e.advance(s, committedOf(r))
+	e.settleClosed(s)
+	return moved
+}
+
+// advance moves a stream's committed end to where the image has it.
+func (e *Engine) advance(s *Stream, committed int64) bool {
+	if committed < s.committed || committed > s.highWatermark {
+		telemetry.Assert(4, false, "stream %d is committed up to %d, it was up to %d, and is durable up to %d",
+			s.id, committed, s.committed, s.highWatermark)
+	}
+	if committed == s.committed {
+		return false
+	}
+	s.unpin(committed)
+	s.committed = committed
+	if s.cut < committed {
+		e.up.recut(s, committed)
+	}
+	return true
+}
+
+// disown lets go of what a deleted stream holds in WAL and cache.
+func (s *Stream) disown() {
+	s.engine.up.forget(s)
+	s.gone = true
+	s.unpin(s.end)
+}
+
+// trim gives up the WAL below the lowest position that holds anything
+// uncommitted of any stream that the image knows (I5).
+func (e *Engine) trim() {
+	if e.log == nil || e.stopping != nil {
+		return
+	}
+	upTo := e.log.Durable()
+	for _, s := range e.ordered {
+		if at, ok := s.firstUncommitted(); ok {
+			upTo = min(upTo, at)
+		}
+	}
+	if upTo <= e.trimmedTo {
+		return
+	}
+	e.trimmedTo = upTo
+	e.log.Trim(upTo)
+}

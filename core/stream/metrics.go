@@ -1,0 +1,36 @@
+package stream
+
+import (
+	"weir/core/env"
+	"weir/core/telemetry"
+)
+
+type metrics struct {
+	refused, uploads, uploadBytes, commits, partsRefused, retries env.Counter
+	gets, getBytes, blockHits, blockMisses, readAhead, damaged    env.Counter
+	putLatency, commitLatency, getLatency                         env.Histogram
+	cacheBytes, blockBytes, uncommitted                           env.Gauge
+}
+
+func newMetrics(t *telemetry.Registry) metrics {
+	return metrics{
+		refused:       t.Counter("weir_stream_appends_refused_total", "appends refused because WAL or log cache was full"),
+		uploads:       t.Counter("weir_upload_objects_total", "objects put into the store"),
+		uploadBytes:   t.Counter("weir_upload_bytes_total", "bytes of objects put into the store"),
+		commits:       t.Counter("weir_upload_commits_total", "objects committed"),
+		partsRefused:  t.Counter("weir_upload_parts_refused_total", "parts of commits that the image refused"),
+		retries:       t.Counter("weir_store_retries_total", "operations on the store that had to be tried again"),
+		gets:          t.Counter("weir_store_gets_total", "reads of the store"),
+		getBytes:      t.Counter("weir_store_get_bytes_total", "bytes read from the store"),
+		blockHits:     t.Counter("weir_block_cache_hits_total", "blocks found in the block cache"),
+		blockMisses:   t.Counter("weir_block_cache_misses_total", "blocks that had to be read from the store"),
+		readAhead:     t.Counter("weir_block_read_ahead_total", "blocks read ahead of demand"),
+		damaged:       t.Counter("weir_store_damaged_reads_total", "reads of the store that failed their checksum"),
+		putLatency:    t.Histogram("weir_store_put_nanoseconds", "time from submitting a PUT to its completion"),
+		commitLatency: t.Histogram("weir_upload_commit_nanoseconds", "time from proposing a commit to its answer"),
+		getLatency:    t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),
+		cacheBytes:    t.Gauge("weir_log_cache_bytes", "slabs of recent appends in memory"),
+		blockBytes:    t.Gauge("weir_block_cache_bytes", "blocks of the store in memory"),
+		uncommitted:   t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),
+	}
+}

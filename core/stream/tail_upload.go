@@ -1,0 +1,250 @@
+package stream
+
+import (
+	"fmt"
+	"log/slog"
+
+	"weir/core/env"
+	"weir/core/object"
+	"weir/core/record"
+	"weir/core/task"
+)
+
+const (
+	tailReadsInFlight = 16
+	tailEntryOverhead = 8 << 10 // what a batch's slab takes beyond its bytes, at most
+)
+
+// tailUploader uploads recovered tails in the background: one piece of bounded size after another, in
+// order of epochs and streams, each committed with its checkpoint before the next is read.
+type tailUploader struct {
+	engine   *Engine
+	piece    *tailPiece
+	upload   *upload // of the piece, once it is read
+	attempts int
+	retry    task.Timer
+}
+
+// tailPiece is what of one tail goes into one object.
+type tailPiece struct {
+	tail    *tail
+	parts   []tailPart
+	entries []tailEntry // of all parts, in order
+	got     []tailBatch
+	asked   int
+	flying  int
+	taken   int // replayed, in order
+	part    int // that the next one belongs to
+	err     error
+}
+
+// tailPart is the entries of one stream in a piece.
+type tailPart struct {
+	stream    *tailStream
+	end       int // in tailPiece.entries
+	stateFrom int64
+	part      uploadPart
+}
+
+// uses reports whether a piece of a tail is under way.
+func (u *tailUploader) uses(t *tail) bool { return u.piece != nil && u.piece.tail == t }
+
+// pump starts the next piece if there is one.
+func (u *tailUploader) pump() {
+	e := u.engine
+	if u.piece != nil || u.retry.Pending() || e.stopping != nil || e.log == nil {
+		return
+	}
+	for _, t := range e.tails {
+		if p := u.next(t); p != nil {
+			u.piece = p
+			u.read()
+			return
+		}
+	}
+}
+
+// next cuts a piece off a tail; nil if nothing of it may be uploaded now.
+func (u *tailUploader) next(t *tail) *tailPiece {
+	p := &tailPiece{tail: t}
+	bytes := int64(0)
+	for _, s := range t.streams {
+		if !s.sealed || len(s.entries) == 0 {
+			continue
+		}
+		part, ok := u.partOf(s)
+		if !ok {
+			continue
+		}
+		for i := range s.entries {
+			if bytes >= u.engine.TailBytes {
+				break
+			}
+			bytes += int64(s.entries[i].bytes) + tailEntryOverhead
+			p.entries = append(p.entries, s.entries[i])
+		}
+		part.end = len(p.entries)
+		p.parts = append(p.parts, part)
+		if bytes >= u.engine.TailBytes || len(p.parts) >= setPartsMax {
+			break
+		}
+	}
+	if len(p.parts) == 0 {
+		return nil
+	}
+	p.got = make([]tailBatch, len(p.entries))
+	return p
+}
+
+// partOf rebuilds the state of a stream's producers, as of the image's checkpoint, unless it is at
+// hand from the piece before.
+func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
+	e := u.engine
+	image, ok := e.Image.Stream(s.id)
+	if !ok {
+		return tailPart{}, false
+	}
+	part := tailPart{stream: s, stateFrom: s.entries[0].base}
+	part.part.Stream, part.part.LeaderEpoch = uint64(s.id), s.leaderEpoch
+	if s.state != nil {
+		return part, true
+	}
+	part.stateFrom = image.CheckpointEnd
+	if image.CheckpointEnd < s.entries[0].base {
+		e.Failed(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
+			s.id, image.CheckpointEnd, s.entries[0].base))
+		return tailPart{}, false
+	}
+	state, err := e.NewState(image.Checkpoint, image.CheckpointEnd)
+	if err != nil {
+		e.Failed(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
+		return tailPart{}, false
+	}
+	s.state = state
+	return part, true
+}
+
+// read keeps some reads of the piece in flight.
+func (u *tailUploader) read() {
+	p := u.piece
+	for p.err == nil && p.asked < len(p.entries) && p.flying < tailReadsInFlight {
+		i := p.asked
+		p.asked++
+		p.flying++
+		u.engine.readTail(p.tail, p.entries[i], func(b tailBatch) { u.arrived(p, i, b) })
+	}
+}
+
+func (u *tailUploader) arrived(p *tailPiece, i int, b tailBatch) {
+	p.flying--
+	p.got[i] = b
+	if b.err != nil && p.err == nil {
+		p.err = b.err
+	}
+	if u.engine.stopping != nil {
+		p.err = ErrStopped
+	}
+	for p.err == nil && p.taken < len(p.got) && p.got[p.taken].slab != nil {
+		p.err = p.take()
+	}
+	switch {
+	case p.err != nil && p.flying == 0:
+		u.failed(p)
+	case p.err != nil:
+	case p.taken == len(p.got):
+		u.store(p)
+	default:
+		u.read()
+	}
+}
+
+// take replays the next batch in order and adds it to its part.
+func (p *tailPiece) take() error {
+	for p.taken >= p.parts[p.part].end {
+		p.part++
+	}
+	t, n, data := &p.parts[p.part], &p.entries[p.taken], p.got[p.taken].data
+	h, err := record.ReadHeader(data)
+	if err == nil && n.base >= t.stateFrom {
+		err = t.stream.state.Replay(&h)
+	}
+	if err != nil {
+		return fmt.Errorf("replay the batch at offset %d of stream %d: %w", n.base, t.stream.id, err)
+	}
+	t.part.Batches = append(t.part.Batches, object.Batch{Data: data, Base: n.base, End: n.end(), MaxTimestamp: n.maxTimestamp})
+	t.part.bytes += int64(len(data))
+	p.taken++
+	return nil
+}
+
+// failed lets the piece go and tries again later. A tail that cannot be read is told again and again,
+// for it holds acknowledged data that exists nowhere else; the other streams go on.
+func (u *tailUploader) failed(p *tailPiece) {
+	e := u.engine
+	u.piece = nil
+	p.release()
+	if e.stopping != nil {
+		return
+	}
+	u.attempts++
+	e.Telemetry.Hit("stream tail upload: failed")
+	e.Telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
+		slog.String("file", p.tail.sealed.Name), slog.String("error", p.err.Error()))
+	e.Loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+}
+
+// release drops the slabs and the states, which are as of somewhere within the piece.
+func (p *tailPiece) release() {
+	for i := range p.got {
+		if p.got[i].slab != nil {
+			p.got[i].slab.Release()
+		}
+	}
+	for i := range p.parts {
+		p.parts[i].stream.state = nil
+	}
+}
+
+// store uploads a piece that is wholly read.
+func (u *tailUploader) store(p *tailPiece) {
+	e := u.engine
+	w := e.up.newUpload()
+	w.stored, w.settled = (*upload).commit, u.settled
+	for i := range p.parts {
+		t := &p.parts[i]
+		if image, ok := e.Image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
+			t.part.checkpoint = t.stream.state.AppendCheckpoint(nil)
+		}
+		w.add(t.part)
+	}
+	w.slabs = make([]*env.Slab, len(p.got))
+	for i := range p.got {
+		w.slabs[i] = p.got[i].slab
+	}
+	u.upload = w
+	w.start()
+}
+
+// settled runs when the piece's commit was answered. What the image did not take is read again.
+func (u *tailUploader) settled(w *upload) {
+	e, p := u.engine, u.piece
+	u.piece, u.upload, u.attempts = nil, nil, 0
+	w.release()
+	for i := range p.parts {
+		t := p.parts[i].stream
+		t.refresh(e.Image)
+		switch {
+		case len(t.entries) == 0:
+			t.state = nil
+		case t.entries[0].base < p.parts[i].part.end():
+			e.metrics.partsRefused.Add(1)
+			t.state = nil
+			u.attempts = 1
+		}
+	}
+	e.Telemetry.Hit("stream tail upload: committed")
+	if u.attempts > 0 {
+		e.Loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+	}
+	e.refreshTails()
+}

@@ -1,0 +1,287 @@
+package stream
+
+import (
+	"slices"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/object"
+	"weir/core/task"
+)
+
+const (
+	setPartsMax      = 2048      // parts of one object: a commit is one record of the quorum's log
+	setStateBytesMax = 512 << 10 // checkpoints of one object, for the same reason
+)
+
+// uploader turns durable bytes into committed objects: it decides when, cuts
+// all streams at their high watermarks, and commits in order of the cuts.
+type uploader struct {
+	engine    *Engine
+	threshold int64 // uncut bytes that start an upload
+	uncut     int64 // durable bytes that no upload has taken
+	toCut     []*Stream
+	age       task.Timer // runs from the oldest uncut byte
+	due       bool       // it ran out
+	queue     []*upload  // in order of cuts; the first is the next to commit
+	serial    uint64
+	ids       idLease
+}
+
+// add counts bytes that became durable.
+func (u *uploader) add(s *Stream, bytes int64) {
+	s.uncut += bytes
+	u.uncut += bytes
+	if !s.listed {
+		s.listed = true
+		u.toCut = append(u.toCut, s)
+	}
+	if !u.age.Pending() && !u.due {
+		u.engine.Loop.Reset(&u.age, u.engine.UploadInterval, u.aged)
+	}
+}
+
+func (u *uploader) aged() { u.due = true }
+
+// forget takes a stream's bytes out of what is to be uploaded.
+func (u *uploader) forget(s *Stream) {
+	u.uncut -= s.uncut
+	s.uncut = 0
+}
+
+// recut makes the next upload of a stream start at from.
+func (u *uploader) recut(s *Stream, from int64) {
+	u.forget(s)
+	s.cut = from
+	bytes := int64(0)
+	for i := s.entries.search(from); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
+		bytes += int64(s.entries.at(i).bytes)
+	}
+	if bytes > 0 && s.owner != nil && !s.gone {
+		u.add(s, bytes)
+	}
+}
+
+// turnEnd looks, after the events of a turn, whether it is time to upload.
+func (u *uploader) turnEnd() {
+	e := u.engine
+	if u.uncut == 0 || e.stopping != nil || len(u.queue) >= e.UploadsInFlightMax {
+		return
+	}
+	reason := u.reason()
+	if reason == "" {
+		return
+	}
+	e.Telemetry.Hit(reason)
+	u.cutAll()
+}
+
+// reason says why to upload now; empty if there is none. Under pressure, what
+// little came in during an upload does not start another.
+func (u *uploader) reason() string {
+	log := u.engine.log
+	switch {
+	case u.uncut >= u.threshold:
+		return "stream upload: bytes"
+	case u.due:
+		return "stream upload: age"
+	case len(u.queue) > 0 && u.uncut < u.threshold/8:
+		return ""
+	case u.engine.refused || log.Used() > log.Size()/2:
+		return "stream upload: pressure"
+	}
+	return ""
+}
+
+// cutAll takes everything durable into uploads, with each owner's checkpoint as
+// of exactly there (R4).
+func (u *uploader) cutAll() {
+	e := u.engine
+	e.tellOwners()
+	e.Loop.Stop(&u.age)
+	u.due = false
+	slices.SortStableFunc(u.toCut, func(a, b *Stream) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+	set := u.newUpload()
+	for i, s := range u.toCut {
+		u.toCut[i] = nil
+		s.listed = false
+		if s.uncut == 0 || s.gone || s.owner == nil {
+			continue
+		}
+		to := set
+		if s.uncut >= e.OwnObjectBytes {
+			to = u.newUpload()
+		}
+		to.cut(s)
+		if to != set {
+			u.enqueue(to)
+		} else if set.full() {
+			u.enqueue(set)
+			set = u.newUpload()
+		}
+	}
+	u.toCut = u.toCut[:0]
+	u.enqueue(set)
+	e.metrics.uncommitted.Set(u.uncut)
+	u.pump()
+}
+
+func (u *uploader) newUpload() *upload {
+	u.serial++
+	return &upload{engine: u.engine, serial: u.serial, stored: u.objectStored, settled: u.objectSettled}
+}
+
+func (u *uploader) enqueue(w *upload) {
+	if len(w.parts) > 0 {
+		u.queue = append(u.queue, w)
+	}
+}
+
+// pump starts as many of the queue's uploads as may be under way.
+func (u *uploader) pump() {
+	active := 0
+	for _, w := range u.queue {
+		if w.phase == phaseStored || w.phase == phaseCommitting {
+			continue
+		}
+		if active++; active > u.engine.UploadsInFlightMax {
+			return
+		}
+		if w.phase == phaseCut {
+			w.start()
+		}
+	}
+}
+
+func (u *uploader) objectStored(*upload) {
+	u.pump()
+	u.commitNext()
+}
+
+// commitNext commits the oldest upload once it is stored.
+func (u *uploader) commitNext() {
+	if len(u.queue) > 0 && u.queue[0].phase == phaseStored {
+		u.queue[0].commit()
+	}
+}
+
+// objectSettled runs when the commit of the oldest upload was answered. A part that the image did not
+// take is cut again, once no other upload holds the same stream.
+func (u *uploader) objectSettled(w *upload) {
+	e := u.engine
+	u.queue = slices.Delete(u.queue, 0, 1)
+	for i := range w.parts {
+		s := w.parts[i].stream
+		s.uploads--
+		e.refreshStream(s)
+		if s.dead || s.gone || s.committed >= w.parts[i].end() {
+			continue
+		}
+		e.metrics.partsRefused.Add(1)
+		e.Telemetry.Hit("stream upload: part refused")
+		if s.uploads == 0 {
+			u.recut(s, s.committed)
+		}
+	}
+	w.release()
+	e.settle()
+	u.pump()
+	u.commitNext()
+}
+
+// uploadPart is one stream's part of an upload.
+type uploadPart struct {
+	object.Part
+	stream     *Stream // nil: of a recovered tail
+	bytes      int64
+	checkpoint []byte
+}
+
+func (p *uploadPart) end() int64 { return p.Batches[len(p.Batches)-1].End }
+
+// phase is how far an upload is.
+type phase uint8
+
+const (
+	phaseCut phase = iota
+	phaseStoring
+	phaseStored
+	phaseCommitting
+	phaseDropped // by shutdown
+)
+
+// upload is one object from its cut to its commit.
+type upload struct {
+	engine   *Engine
+	serial   uint64
+	phase    phase
+	parts    []uploadPart
+	bytes    int64
+	state    int // bytes of checkpoints
+	slabs    []*env.Slab
+	id       metadata.ObjectID
+	built    object.Built
+	attempts int // in a row that failed
+	damaged  int // settling reads that made no sense
+	timer    task.Timer
+	began    env.Time
+	head     [object.HeaderBytes]byte // lent to a settling read
+	// stored runs when the object is surely in the store, settled when its commit was answered and
+	// the image says what became of it.
+	stored, settled func(*upload)
+}
+
+func (w *upload) full() bool {
+	return w.bytes >= w.engine.UploadBytes || len(w.parts) >= setPartsMax || w.state >= setStateBytesMax
+}
+
+// cut takes everything of a stream up to its high watermark.
+func (w *upload) cut(s *Stream) {
+	first, end := s.entries.search(s.cut), s.entries.search(s.highWatermark)
+	p := uploadPart{stream: s, bytes: s.uncut, checkpoint: s.owner.Checkpoint(nil)}
+	p.Stream, p.LeaderEpoch = uint64(s.id), s.leaderEpoch
+	p.Batches = make([]object.Batch, 0, end-first)
+	for i := first; i < end; i++ {
+		n := s.entries.at(i)
+		w.retain(n.slab)
+		p.Batches = append(p.Batches, object.Batch{Data: n.data(), Base: n.base, End: n.end(), MaxTimestamp: n.maxTimestamp})
+	}
+	w.engine.up.forget(s)
+	s.cut = s.highWatermark
+	s.uploads++
+	w.add(p)
+}
+
+func (w *upload) add(p uploadPart) {
+	w.parts = append(w.parts, p)
+	w.bytes += p.bytes
+	w.state += len(p.checkpoint)
+}
+
+// retain keeps a slab for as long as the body borrows it.
+func (w *upload) retain(c *cacheSlab) {
+	if c.upload != w.serial {
+		c.upload = w.serial
+		c.slab.Retain()
+		w.slabs = append(w.slabs, c.slab)
+	}
+}
+
+func (w *upload) release() {
+	for _, s := range w.slabs {
+		s.Release()
+	}
+	w.slabs, w.built.Body = nil, nil
+}
+
+// drop ends an upload that has nothing in flight, for shutdown.
+func (w *upload) drop() {
+	w.phase = phaseDropped
+	w.engine.Loop.Stop(&w.timer)
+	w.release()
+}
