@@ -66,7 +66,7 @@ func (w *world) auditReferences(image *metadata.Image) {
 // orphan returns the first stored object that the image does not know.
 func (w *world) orphan(image *metadata.Image) string {
 	for _, key := range w.store.Keys() {
-		id, ok := object.ParseKey(image.ClusterID(), key)
+		_, id, ok := object.ParseKey(key)
 		if !ok {
 			continue // the cluster's marker
 		}
