@@ -50,17 +50,17 @@ func (c *Controller) TakeOver(epoch metadata.BrokerEpoch, ends []metadata.RangeE
 		return
 	}
 	var failed error
-	open := gather(func() { done(failed) })
+	work := gather(func() { done(failed) })
 	for chunk := range slices.Chunk(todo, max(c.options.RecordBytesMax/rangeEndBytes, 1)) {
-		finished := open()
+		work.begin()
 		c.propose(&metadata.TakeOver{Broker: c.options.Broker, Epoch: epoch, Ends: chunk}, func(err error) {
 			if failed == nil {
 				failed = err
 			}
-			finished()
+			work.finish()
 		})
 	}
-	open()()
+	work.finish()
 }
 
 // rangeEndBytes is about what one range takes in a record.
@@ -128,26 +128,26 @@ func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done 
 func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []CommitPart, done func(accepted []bool, err error)) {
 	accepted := make([]bool, len(parts))
 	var failed error
-	open := gather(func() { done(accepted, failed) })
+	work := gather(func() { done(accepted, failed) })
 	for at := 0; at == 0 || at < len(parts); {
 		first, chunk := at, c.chunk(parts[at:])
 		if len(chunk) < len(parts) {
 			c.cut.Hit()
 		}
-		finished := open()
+		work.begin()
 		c.propose(&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: bytes, Parts: chunk}, func(err error) {
 			if err == nil {
 				copy(accepted[first:], c.image.Outcome().Accepted)
 			} else if failed == nil {
 				failed = err
 			}
-			finished()
+			work.finish()
 		})
 		if at += len(chunk); at == 0 {
 			break // a commit of nothing, for the verdict on its id
 		}
 	}
-	open()()
+	work.finish()
 }
 
 // commitPartBytes is about what a part takes in a record besides its checkpoint.

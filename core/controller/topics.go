@@ -14,7 +14,7 @@ const topicNameBytesMax = 249
 // it is, and draws no id.
 func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done func([]TopicResult)) {
 	results := make([]TopicResult, len(topics))
-	open := gather(func() { done(results) })
+	work := gather(func() { done(results) })
 	for i := range topics {
 		result := &results[i]
 		result.Name = topics[i].Name
@@ -25,29 +25,30 @@ func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done fun
 		case validateOnly:
 			result.Topic = wouldBe(r)
 		default:
-			finished := open()
+			work.begin()
 			c.createTopic(r, func(t *metadata.Topic, err error) {
 				result.Topic, result.Err = t, err
-				finished()
+				work.finish()
 			})
 		}
 	}
-	open()()
+	work.finish()
 }
 
-// gather returns a function to call once before each of several pieces of work; it
-// returns what to call when that piece is finished. done runs when all are. The
-// last piece is the handing out itself, so that done does not run before it ends.
-func gather(done func()) func() func() {
-	working := 1
-	finished := func() {
-		if working--; working == 0 {
-			done()
-		}
-	}
-	return func() func() {
-		working++
-		return finished
+// gathering calls done when each of several pieces of work is finished, and so is
+// the handing out of them.
+type gathering struct {
+	open int
+	done func()
+}
+
+func gather(done func()) *gathering { return &gathering{open: 1, done: done} }
+
+func (g *gathering) begin() { g.open++ }
+
+func (g *gathering) finish() {
+	if g.open--; g.open == 0 {
+		g.done()
 	}
 }
 
@@ -244,19 +245,19 @@ func wouldBe(r *metadata.CreateTopic) *metadata.Topic {
 // DeleteTopics deletes topics with all that they hold.
 func (c *Controller) DeleteTopics(ids []metadata.TopicID, done func([]TopicResult)) {
 	results := make([]TopicResult, len(ids))
-	open := gather(func() { done(results) })
+	work := gather(func() { done(results) })
 	for i, id := range ids {
 		result := &results[i]
 		if t, ok := c.image.TopicByID(id); ok {
 			result.Name = t.Name
 		}
-		finished := open()
+		work.begin()
 		c.propose(&metadata.DeleteTopic{ID: id}, func(err error) {
 			result.Err = kafka(err)
-			finished()
+			work.finish()
 		})
 	}
-	open()()
+	work.finish()
 }
 
 // CreatePartitions raises a topic's partitions to count; the assignment, if any, is
