@@ -11,7 +11,15 @@ import (
 	"weir/core/metadata"
 )
 
-func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
+// newTopicCase is a topic asked for and what Kafka makes of it.
+type newTopicCase struct {
+	name string
+	ask  controller.NewTopic
+	code int16
+	text string
+}
+
+func newTopicCases() []newTopicCase {
 	long := strings.Repeat("x", 250)
 	ofDefaults := func(name string) controller.NewTopic {
 		return controller.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1}
@@ -31,12 +39,7 @@ func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
 	mixed.Partitions = 1
 	mixedFactor := placed([]int32{1})
 	mixedFactor.ReplicationFactor = 1
-	for _, c := range []struct {
-		name string
-		ask  controller.NewTopic
-		code int16
-		text string
-	}{
+	return []newTopicCase{
 		{"no name", ofDefaults(""), 17, "the empty string is not allowed"},
 		{"dot", ofDefaults("."), 17, "'.' is not allowed"},
 		{"two dots", ofDefaults(".."), 17, "'..' is not allowed"},
@@ -62,7 +65,11 @@ func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
 		{"unknown key", configured("what.is.this", "1"), 40, "what.is.this"},
 		{"bad value", configured("retention.ms", "soon"), 40, "retention.ms"},
 		{"good value", configured("retention.ms", "5"), 0, ""},
-	} {
+	}
+}
+
+func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
+	for _, c := range newTopicCases() {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
 			r.topic("taken.x", 1)

@@ -18,7 +18,7 @@ import (
 
 // rig is a controller and a sweeper over a one-node log, a clock and a store.
 type rig struct {
-	t         *testing.T
+	t         reporter
 	now, wake env.Time
 	loop      *task.Loop
 	telemetry *telemetry.Registry
@@ -29,6 +29,13 @@ type rig struct {
 	c         *controller.Controller
 	epoch     metadata.BrokerEpoch
 	draws     []uint64 // what Rand gives first
+}
+
+// reporter is a *testing.T or a *rapid.T.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
 }
 
 func (r *rig) Now() env.Time      { return r.now }
@@ -89,7 +96,7 @@ func (l *fakeLog) run() {
 	}
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t reporter) *rig {
 	r := &rig{t: t, telemetry: telemetry.New(nil, nil), image: metadata.NewImage(), settings: &config.Settings{}}
 	r.loop = task.NewLoop(r)
 	r.log = &fakeLog{image: r.image}
@@ -106,7 +113,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) must(err error) {
 	r.t.Helper()
 	if err != nil {
-		r.t.Fatal(err)
+		r.t.Fatalf("%v", err)
 	}
 }
 

@@ -137,6 +137,11 @@ func TestOrphansOfThisEpochGoBelowItsFloorOnly(t *testing.T) {
 	s.InUseFloor(first + 1) // a floor does not sink
 	r.pass(3 * time.Second)
 	r.wantKept(first+3, first+4, first+5)
+	records := r.log.records
+	r.pass(time.Minute)
+	if r.log.records != records {
+		t.Error("records were proposed with nothing to do")
+	}
 	r.commit(first+4, stream)
 	s.InUseFloor(first + 6)
 	r.pass(3 * time.Second)
@@ -265,9 +270,8 @@ func TestSweeperOutlivesAQuorumThatRefuses(t *testing.T) {
 // I8, by random lives: no object that is referred to or may still be committed is
 // ever deleted, and in the end nothing but those is left.
 func TestEveryObjectIsNeededOrDies(t *testing.T) {
-	outer := t
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRig(outer)
+		r := newRig(t)
 		topic := r.topic("t", 3)
 		r.store.fail = func(string) env.Outcome {
 			return rapid.SampledFrom([]env.Outcome{env.OutcomeDone, env.OutcomeDone, env.OutcomeDone, env.OutcomeFailed, env.OutcomeUnknown}).Draw(t, "outcome")
