@@ -138,6 +138,10 @@ func (s *Stream) rangeOf(leaderEpoch int32) *Range {
 func (s *Stream) insert(p *CommitPart, object ObjectID) {
 	part := p.Part
 	part.Object, part.LeaderEpoch = object, p.LeaderEpoch
+	if n := len(s.Parts); n == 0 || s.Parts[n-1].End <= part.Start {
+		s.Parts = append(s.Parts, part) // nearly always
+		return
+	}
 	i, _ := slices.BinarySearchFunc(s.Parts, part.Start, func(q Part, start int64) int { return cmp.Compare(q.Start, start) })
 	if i > 0 && s.Parts[i-1].End > part.Start || i < len(s.Parts) && s.Parts[i].Start < part.End {
 		telemetry.Assert(4, false, "stream %d: part [%d, %d) overlaps another", s.ID, part.Start, part.End)
@@ -151,9 +155,10 @@ func (im *Image) pass(s *Stream, r *Range, p *CommitPart) {
 	if len(p.Checkpoint) > 0 && (len(s.Checkpoint) == 0 || p.Part.End > s.CheckpointEnd) {
 		s.Checkpoint, s.CheckpointEnd = bytes.Clone(p.Checkpoint), p.Part.End
 	}
-	im.owe(r, -1)
+	if p.Part.End == r.End {
+		im.owe(r, -1)
+	}
 	r.Committed = p.Part.End
-	im.owe(r, 1)
 	im.pruneRanges(s)
 }
 
