@@ -393,6 +393,11 @@ func TestNothingDecidedIsToBeAskedAgain(t *testing.T) {
 	r.log.broken = errors.New("the quorum is closed")
 	wantError(t, r.create(controller.NewTopic{Name: "t", Partitions: 1, ReplicationFactor: 1}, false).Err, 41, "closed")
 	r.c.AllocateProducerIDs(func(_, _ int64, err error) { wantError(t, err, 41, "closed") })
+	r.c.TrimStream(1, 1, func(err error) {
+		if err != r.log.broken {
+			t.Errorf("trim failed with %v", err)
+		}
+	})
 	r.c.RegisterBroker(metadata.Broker{ID: 1}, func(_ metadata.BrokerEpoch, err error) {
 		if !errors.Is(err, r.log.broken) {
 			t.Errorf("registration failed with %v", err)

@@ -24,7 +24,7 @@ const (
 )
 
 // apply judges a commit part by part: a refused part stops neither the rest nor
-// the broker, and a commit of which no part is accepted leaves its id prepared.
+// the broker, and a commit that moved no range leaves its id prepared.
 func (r *CommitObject) apply(im *Image) error {
 	keeps, err := im.judgeCommitter(r)
 	if err != nil {
@@ -118,8 +118,9 @@ func (s *Stream) judge(r *Range, p *CommitPart) verdict {
 }
 
 // mayCommit applies R1: the owner commits; once its epoch has ended, the
-// recoverer, who for as long as a broker's WAL is its own is that broker's
-// current epoch.
+// recoverer. As long as nobody else can read a broker's WAL, that is the broker's
+// current epoch. It may begin before it has closed the range: it is the only one
+// that can, and never closes it below what it committed.
 func (im *Image) mayCommit(r *Range, epoch BrokerEpoch) bool {
 	return r.BrokerEpoch == epoch || im.epochOf(r.Broker) == epoch
 }
