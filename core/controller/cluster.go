@@ -100,13 +100,14 @@ func (c *Controller) AllocateProducerIDs(done func(first, count int64, err error
 }
 
 // TrimStream raises a stream's log start (DeleteRecords, retention). One that is
-// not higher than it is changes nothing.
+// not higher than it is changes nothing. An error without a Kafka code means that
+// nothing was decided.
 func (c *Controller) TrimStream(stream metadata.StreamID, logStart int64, done func(error)) {
 	if s, ok := c.image.Stream(stream); ok && logStart >= 0 && logStart <= s.LogStart {
 		done(nil)
 		return
 	}
-	c.propose(&metadata.TrimStream{Stream: stream, LogStart: logStart}, func(err error) { done(kafka(err)) })
+	c.propose(&metadata.TrimStream{Stream: stream, LogStart: logStart}, func(err error) { done(verdict(err)) })
 }
 
 // LeaseObjects grants a block of object ids to a broker epoch (R19, R20). The error

@@ -37,10 +37,17 @@ func refuse(code int16, format string, args ...any) error {
 // kafka gives an error its Kafka code. What is neither Kafka's nor the image's
 // verdict means that nothing was decided: clients ask again (NOT_CONTROLLER).
 func kafka(err error) error {
+	err = verdict(err)
 	var e *Error
-	switch {
-	case err == nil, errors.As(err, &e):
+	if err == nil || errors.As(err, &e) {
 		return err
+	}
+	return refuse(codeNotController, "%v", err)
+}
+
+// verdict gives an error its Kafka code if something was decided.
+func verdict(err error) error {
+	switch {
 	case errors.Is(err, metadata.ErrTopicExists):
 		return refuse(codeTopicAlreadyExists, "%v", err)
 	case errors.Is(err, metadata.ErrTopicCollides):
@@ -54,7 +61,7 @@ func kafka(err error) error {
 	case errors.Is(err, config.ErrInvalidConfig):
 		return refuse(codeInvalidConfig, "%v", err)
 	}
-	return refuse(codeNotController, "%v", err)
+	return err
 }
 
 func unknownTopic() error {

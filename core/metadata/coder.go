@@ -125,6 +125,8 @@ func list[T any](c *coder, v *[]T, least int, each func(*coder, *T)) {
 // Fields of what both records and snapshots hold, and the least bytes of each.
 const (
 	commitPartBytesLeast = 9
+	leaderBytesLeast     = 2
+	rangeEndBytesLeast   = 3
 	configBytesLeast     = 2
 	endpointBytesLeast   = 3
 	featureBytesLeast    = 2

@@ -24,7 +24,7 @@ const (
 )
 
 // apply judges a commit part by part: a refused part stops neither the rest nor
-// the broker, and a commit of which no part is accepted leaves its id prepared.
+// the broker, and a commit that moved no range leaves its id prepared.
 func (r *CommitObject) apply(im *Image) error {
 	keeps, err := im.judgeCommitter(r)
 	if err != nil {
@@ -35,20 +35,19 @@ func (r *CommitObject) apply(im *Image) error {
 	references := int32(0)
 	for i := range r.Parts {
 		p := &r.Parts[i]
-		v := im.judgePart(p, r.Epoch)
+		s, of, v := im.judgePart(p, r.Epoch)
 		if v == taken && !keeps {
 			v = refused
 		}
-		accepted[i] = v != refused
-		switch v {
-		case taken:
+		if v == taken {
 			references++
-			im.take(p, r.Object)
-			moved = true
-		case passed:
-			im.pass(p)
+			s.insert(p, r.Object)
+		}
+		if v == taken || v == passed {
+			im.pass(s, of, p)
 			moved = true
 		}
+		accepted[i] = v != refused
 	}
 	im.outcome.Accepted = accepted
 	if !moved {
@@ -83,28 +82,34 @@ func (im *Image) judgeCommitter(r *CommitObject) (keeps bool, err error) {
 	return false, fmt.Errorf("%w: object %d, epoch %d", ErrNotPrepared, r.Object, r.Epoch)
 }
 
-func (im *Image) judgePart(p *CommitPart, epoch BrokerEpoch) verdict {
+// judgePart judges a part that names a stream, and a range of it, if there is one.
+func (im *Image) judgePart(p *CommitPart, epoch BrokerEpoch) (*Stream, *Range, verdict) {
 	s, ok := im.streams[p.Stream]
-	if !ok {
-		if p.Stream > 0 && p.Stream < im.nextStream {
-			return done // deleted
-		}
-		return refused
+	switch {
+	case !ok && p.Stream > 0 && p.Stream < im.nextStream:
+		return nil, nil, done // deleted
+	case !ok:
+		return nil, nil, refused
 	}
 	r := s.rangeOf(p.LeaderEpoch)
-	switch {
-	case r == nil || !im.mayCommit(r, epoch):
-		return refused
-	case p.Part.Start != r.Committed || p.Part.End <= p.Part.Start || !r.Open() && p.Part.End > r.End:
-		return refused
-	case p.Part.Bytes < 0 || p.Part.IndexOffset < 0 || p.Part.IndexBytes < 0:
+	if r == nil || !im.mayCommit(r, epoch) {
+		return nil, nil, refused
+	}
+	return s, r, s.judge(r, p)
+}
+
+// judge judges a part of a range by who may commit to it.
+func (s *Stream) judge(r *Range, p *CommitPart) verdict {
+	part := &p.Part
+	if part.Start != r.Committed || part.End <= part.Start || !r.Open() && part.End > r.End ||
+		part.Bytes < 0 || part.IndexOffset < 0 || part.IndexBytes < 0 {
 		return refused
 	}
-	checkpointed := len(p.Checkpoint) > 0 || len(s.Checkpoint) > 0 && s.CheckpointEnd >= p.Part.End
-	switch {
-	case p.Part.End <= s.LogStart && checkpointed:
+	below := part.End <= s.LogStart
+	switch checkpointed := len(p.Checkpoint) > 0 || len(s.Checkpoint) > 0 && s.CheckpointEnd >= part.End; {
+	case below && checkpointed:
 		return passed
-	case p.Part.End <= s.LogStart:
+	case below:
 		return done
 	case !checkpointed:
 		return refused // R4
@@ -113,8 +118,9 @@ func (im *Image) judgePart(p *CommitPart, epoch BrokerEpoch) verdict {
 }
 
 // mayCommit applies R1: the owner commits; once its epoch has ended, the
-// recoverer, who for as long as a broker's WAL is its own is that broker's
-// current epoch.
+// recoverer. As long as nobody else can read a broker's WAL, that is the broker's
+// current epoch. It may begin before it has closed the range: it is the only one
+// that can, and never closes it below what it committed.
 func (im *Image) mayCommit(r *Range, epoch BrokerEpoch) bool {
 	return r.BrokerEpoch == epoch || im.epochOf(r.Broker) == epoch
 }
@@ -129,30 +135,31 @@ func (s *Stream) rangeOf(leaderEpoch int32) *Range {
 	return nil
 }
 
-// take makes a part what it was judged to be: the next of its range.
-func (im *Image) take(p *CommitPart, object ObjectID) {
-	s := im.streams[p.Stream]
+// insert adds a part to those of the stream.
+func (s *Stream) insert(p *CommitPart, object ObjectID) {
 	part := p.Part
 	part.Object, part.LeaderEpoch = object, p.LeaderEpoch
+	if n := len(s.Parts); n == 0 || s.Parts[n-1].End <= part.Start {
+		s.Parts = append(s.Parts, part) // nearly always
+		return
+	}
 	i, _ := slices.BinarySearchFunc(s.Parts, part.Start, func(q Part, start int64) int { return cmp.Compare(q.Start, start) })
 	if i > 0 && s.Parts[i-1].End > part.Start || i < len(s.Parts) && s.Parts[i].Start < part.End {
 		telemetry.Assert(4, false, "stream %d: part [%d, %d) overlaps another", s.ID, part.Start, part.End)
 	}
 	s.Parts = slices.Insert(s.Parts, i, part)
-	im.pass(p)
 }
 
-// pass moves the committed end over a part. The checkpoint of the highest end
-// counts, in whatever order commits apply (R4).
-func (im *Image) pass(p *CommitPart) {
-	s := im.streams[p.Stream]
+// pass moves the range's committed end over a part. The checkpoint of the highest
+// end counts, in whatever order commits apply (R4).
+func (im *Image) pass(s *Stream, r *Range, p *CommitPart) {
 	if len(p.Checkpoint) > 0 && (len(s.Checkpoint) == 0 || p.Part.End > s.CheckpointEnd) {
 		s.Checkpoint, s.CheckpointEnd = bytes.Clone(p.Checkpoint), p.Part.End
 	}
-	r := s.rangeOf(p.LeaderEpoch)
-	im.owe(r, -1)
+	if p.Part.End == r.End {
+		im.owe(r, -1)
+	}
 	r.Committed = p.Part.End
-	im.owe(r, 1)
 	im.pruneRanges(s)
 }
 

@@ -287,7 +287,7 @@ func (r *CreateTopic) fields(c *coder) {
 	c.id((*[16]byte)(&r.ID))
 	c.text(&r.Name)
 	list(c, &r.Configs, configBytesLeast, fieldsOf)
-	list(c, &r.Leaders, 2, fieldsOf)
+	list(c, &r.Leaders, leaderBytesLeast, fieldsOf)
 }
 
 func (r *DeleteTopic) fields(c *coder) { c.id((*[16]byte)(&r.ID)) }
@@ -295,7 +295,7 @@ func (r *DeleteTopic) fields(c *coder) { c.id((*[16]byte)(&r.ID)) }
 func (r *AddPartitions) fields(c *coder) {
 	c.id((*[16]byte)(&r.ID))
 	integer(c, &r.From)
-	list(c, &r.Leaders, 2, fieldsOf)
+	list(c, &r.Leaders, leaderBytesLeast, fieldsOf)
 }
 
 func (r *SetTopicConfigs) fields(c *coder) {
@@ -350,7 +350,7 @@ func (p *CommitPart) fields(c *coder) {
 func (r *TakeOver) fields(c *coder) {
 	integer(c, &r.Broker)
 	integer(c, &r.Epoch)
-	list(c, &r.Ends, 3, fieldsOf)
+	list(c, &r.Ends, rangeEndBytesLeast, fieldsOf)
 }
 
 func (e *RangeEnd) fields(c *coder) {

@@ -17,9 +17,9 @@ const (
 	brokerBytesLeast        = 21
 	brokerConfigsBytesLeast = 3
 	leaseBytesLeast         = 3
-	objectBytesLeast        = 5
+	objectBytesLeast        = 4
 	partitionBytesLeast     = 3
-	streamBytesLeast        = 5
+	streamBytesLeast        = 6
 	topicBytesLeast         = 20
 )
 
