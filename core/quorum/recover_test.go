@@ -215,7 +215,11 @@ func (h *history) step() {
 // crash drops the node and starts the next; if it had led, what it had recovered is checked.
 func (h *history) crash() {
 	odds := rapid.IntRange(0, 20).Draw(h.T, "odds")
-	h.w.crash(func() bool { return odds == 20 || odds > 0 && rapid.IntRange(1, 20).Draw(h.T, "keep") <= odds })
+	die := h.w.crash
+	if rapid.Bool().Draw(h.T, "kill only") {
+		die = h.w.kill
+	}
+	die(func() bool { return odds == 20 || odds > 0 && rapid.IntRange(1, 20).Draw(h.T, "keep") <= odds })
 	h.w.draws++
 	acked := len(h.n.acked)
 	h.full = false
