@@ -65,6 +65,7 @@ func TestAProposalMadeAfterTheFlushIsNotForgotten(t *testing.T) {
 			n.propose("late")
 		}
 	})
+	w.wake = 1 << 62
 	w.turn(func() {})
 	if w.wake > w.now || len(w.pending) != 0 {
 		t.Fatalf("asked to be woken at %d, now is %d", w.wake, w.now)
@@ -146,6 +147,28 @@ func TestAFullDiskHoldsProposalsUp(t *testing.T) {
 	w.crash(never)
 	full = false
 	w.start(nil).has("a", "b")
+}
+
+func TestADiskWithoutRoomToGrowIntoStillTakesAGroup(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(nil)
+	w.disk.failing = func(op env.Event) error {
+		if o, ok := op.(*env.DiskWrite); ok && len(o.Data) > 100<<10 {
+			return env.ErrDiskFull
+		}
+		return nil
+	}
+	for i := range 100 {
+		n.write(fmt.Sprint(i))
+		if len(n.acked) <= i {
+			w.advance()
+			w.settle()
+		}
+	}
+	if len(n.acked) != 100 {
+		t.Fatalf("%d acknowledged", len(n.acked))
+	}
+	n.close()
 }
 
 func TestSnapshotsReplaceTheLog(t *testing.T) {

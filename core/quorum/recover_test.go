@@ -124,6 +124,19 @@ func TestATornLastGroupEndsTheLog(t *testing.T) {
 	}
 }
 
+// A killed process leaves a group in the page cache that no sync covered. Once a restart has shown
+// it, no power failure may take it back (R7).
+func TestWhatARestartShowedStays(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(nil)
+	n.write("a")
+	w.turn(func() { n.propose("b") })
+	w.kill(always)
+	w.start(nil).has("a", "b")
+	w.crash(never)
+	w.start(nil).has("a", "b")
+}
+
 func TestACleanlyClosedLogVouchesForItsLastGroup(t *testing.T) {
 	w := newWorld(t)
 	n := w.start(nil)
