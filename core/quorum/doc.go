@@ -1,2 +1,111 @@
-// Package quorum is the metadata's replicated log.
+// Package quorum is the replicated log that the metadata come from: entries are proposed, made
+// durable on the node's own disk, and applied in order to a state machine. It wins the cluster's
+// marker in the object store for a new cluster, and never gives up an entry that it acknowledged.
+//
+// The algorithm is go.etcd.io/raft, used as a state machine (RawNode, asynchronous storage writes);
+// this package owns the disk format, group commit, snapshots, recovery and founding. One voter is
+// built: it campaigns at its start, and leads until it ends. The format, the hard state and the
+// order of writes are those that several voters need. It may call core/env, core/task and
+// core/telemetry; entries are bytes to it.
+//
+// # Randomness and time
+//
+// Raft draws an election timeout from the process's randomness. Only a tick of a node that does not
+// lead reads it, and such a node is never ticked (R17): more voters bring ticks of the leader, and a
+// seeded timer of the followers that ends in Campaign. A single voter has nobody to hear from, so
+// that nothing ticks at all; a test holds that the draw reaches no output.
+//
+// # Files
+//
+// All integers are little-endian. Everything starts at a multiple of 4096. A file appears under its
+// name whole: it is written under a temporary name (".tmp"), synced, and renamed.
+//
+//	quorum/log-<ordinal>       a segment of the log
+//	quorum/snapshot-<index>    the machine's state as of the entry of that index
+//	quorum/founding            the nonce of a founding that has not ended yet
+//
+// Numbers in names are 16 hexadecimal digits. The first 16 bytes of every file are the same, and so
+// are those of the marker object:
+//
+//	 0 u64 magic: "weirQLG1", "weirQSN1", "weirQFD1"; "weirCLU1"
+//	 8 u32 version
+//	12 u32 CRC32C of the first 128 bytes (of a snapshot's first 4096, of the marker's 40), this field
+//	       as zero
+//
+// Segment: a header in a block of its own, then groups, one after another.
+//
+//	16     cluster id, 16 bytes      64 u64 index of the last entry before the segment
+//	32 i32 node                      72 u64 term  \
+//	40 u64 ordinal                   80 u64 vote   hard state at its start
+//	48 u64 nonce of this segment     88 u64 commit /
+//	56 u64 sequence of its first group
+//
+// Group: what one write made durable; zeros fill it up to a multiple of 4096.
+//
+//	 0 u32 magic "qgrp"              24 u64 term  \
+//	 4 u32 CRC32C of the header,     32 u64 vote   hard state
+//	       this field as zero        40 u64 commit /
+//	 8 u64 nonce of the segment      48 u32 length, header and padding included
+//	16 u64 sequence, counting        52 u32 number of records
+//	       through all segments      56 u32 CRC32C of everything behind the header
+//	                                 60 u32 zero
+//
+// Record, an entry of the log:
+//
+//	 0 u32 length of data             8 u64 term
+//	 4 u32 raft's type of entry      16 u64 index
+//	24     data, then zeros up to a multiple of 8
+//
+// A record whose index is taken replaces that entry and all after it. A group has one checksum
+// because it is valid whole or not at all.
+//
+// Snapshot: a header in a block of its own, then the data, zeros up to a multiple of 4096.
+//
+//	16     cluster id, 16 bytes      56 u64 length of data
+//	32 i32 node                      64 u32 CRC32C of data
+//	36 u32 number of voters          72 u64 ordinal of the segment from which on the log
+//	40 u64 index of the last entry          continues the snapshot
+//	48 u64 term of that entry        80 u64 each voter, raft's number: the node's plus one
+//
+// Founding: 16 cluster id, 32 i32 node, 40 u64 nonce. Marker, an object of 40 bytes: 16 cluster id,
+// 32 u64 nonce.
+//
+// # Fault model
+//
+// A crash may leave a write in flight torn at any of the disk's blocks, and a rename or removal done
+// or not. A killed process may leave a group in the page cache that the next power failure would
+// take back: recovery syncs each file before it trusts what it reads (R7). A full disk holds
+// proposals up, or a snapshot, until there is room. Any other error of the disk ends the incarnation:
+// it is reported once, nothing is acknowledged after it, and nothing is tried again.
+//
+// One write of the log is in flight at a time, so only the newest group can be torn. A group that
+// fails its checksum is damage, and loud, if anything vouches for it: a later group, a later segment
+// (whose header names the first sequence that is not before it), or the empty group that Close
+// writes. That leaves one group, the newest of an incarnation that was cut off: damage to it after
+// it was acknowledged looks like a torn write. The next start begins a segment of its own and never
+// writes into an old one, so that a torn group stays where it is and is passed over. A segment file
+// that vanishes is missed if a later one or the snapshot needs it.
+//
+// # Founding
+//
+// An empty disk founds a cluster only by winning the creation of the object "cluster" (R18). The
+// nonce is durable on the disk before that, so that a crash in between finds the marker to be its
+// own; a create whose answer was lost is settled by reading. The first segment and a snapshot of the
+// empty machine at entry 1 follow, and make the disk non-empty. An empty disk beside another's marker
+// does not start. A disk with a log starts without the store, and compares the marker when the store
+// answers; another cluster's marker, or none, ends the incarnation.
+//
+// # Invariants
+//
+//   - done of a proposal runs after its entry is durable and applied, once, in the order of proposals.
+//     What was acknowledged is found again by every later incarnation, at the same index.
+//   - Each index is applied once in an incarnation, in order. Entries of raft's own (each start adds
+//     one) are not shown to the machine.
+//   - A vote or term is durable before anything that depends on it is said. How far the log is
+//     committed is saved only along with something else: it is found out again.
+//   - A snapshot holds exactly the entries up to its index. Segments and snapshots are removed only
+//     once a newer snapshot is durable under its name, the oldest first.
+//   - A segment holds at most 64 MiB, and an entry at most 1 MiB: recovery allocates no more.
+//   - Proposals that gather in a turn, or while a write is in flight, are one write. A snapshot being
+//     written holds no proposal up; its bytes are made on the loop.
 package quorum

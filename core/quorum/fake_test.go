@@ -109,7 +109,16 @@ func (w *world) advance() {
 	w.turn(func() {})
 }
 
-// crash drops the node; a power failure, if keep is not always true.
+// kill drops the node's process: the cache keeps what it has.
+func (w *world) kill(keep func() bool) {
+	for _, op := range w.pending {
+		op.crash(keep)
+	}
+	w.loop.Abandon()
+	w.reset()
+}
+
+// crash is a power failure.
 func (w *world) crash(keep func() bool) {
 	for _, op := range w.pending {
 		op.crash(keep)

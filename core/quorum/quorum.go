@@ -367,12 +367,12 @@ func (q *Quorum) stepClose() {
 	if q.closing == nil || q.busy > 0 || l.writing && !l.stalled {
 		return
 	}
-	if stuck := l.stalled || l.at >= segmentBytesMax; q.err == nil && !stuck {
+	if q.err == nil && !l.stalled {
 		if len(l.queue) > 0 {
 			return
 		}
 		if !l.whole {
-			q.writeMark()
+			q.submit()
 			return
 		}
 	}

@@ -1,8 +1,12 @@
 package quorum
 
 import (
+	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +65,11 @@ func TestAProposalMadeAfterTheFlushIsNotForgotten(t *testing.T) {
 			n.propose("late")
 		}
 	})
+	w.wake = 1 << 62
 	w.turn(func() {})
+	if w.wake > w.now || len(w.pending) != 0 {
+		t.Fatalf("asked to be woken at %d, now is %d", w.wake, w.now)
+	}
 	w.advance()
 	w.settle()
 	n.has("late")
@@ -139,6 +147,28 @@ func TestAFullDiskHoldsProposalsUp(t *testing.T) {
 	w.crash(never)
 	full = false
 	w.start(nil).has("a", "b")
+}
+
+func TestADiskWithoutRoomToGrowIntoStillTakesAGroup(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(nil)
+	w.disk.failing = func(op env.Event) error {
+		if o, ok := op.(*env.DiskWrite); ok && len(o.Data) > 100<<10 {
+			return env.ErrDiskFull
+		}
+		return nil
+	}
+	for i := range 100 {
+		n.write(fmt.Sprint(i))
+		if len(n.acked) <= i {
+			w.advance()
+			w.settle()
+		}
+	}
+	if len(n.acked) != 100 {
+		t.Fatalf("%d acknowledged", len(n.acked))
+	}
+	n.close()
 }
 
 func TestSnapshotsReplaceTheLog(t *testing.T) {
@@ -223,4 +253,107 @@ func TestALargeLogGoesOnInSegments(t *testing.T) {
 	n.has(want...)
 	n.write("more")
 	n.close()
+}
+
+// Each operation of a life fails once, and no other is harmed: the node ends in order, gives back
+// what it holds, and the next finds everything acknowledged.
+func TestAnyFailureEndsTheNodeInOrder(t *testing.T) {
+	for at := 0; ; at++ {
+		w := newWorld(t)
+		ops := 0
+		w.disk.failing = func(env.Event) error {
+			if ops++; ops == at+1 {
+				return env.ErrDiskIO
+			}
+			return nil
+		}
+		n := w.patient(func(o *Options) { o.SnapshotEntries = 4 })
+		for i := 0; i < 12 && n.err == nil && n.failure == nil; i++ {
+			n.write(fmt.Sprint(i))
+		}
+		if failed := n.err != nil || n.failure != nil; failed != (ops > at) {
+			t.Fatalf("operation %d of %d fails: %v %v", at, ops, n.err, n.failure)
+		}
+		if n.err == nil {
+			if w.memory.live != 0 {
+				t.Fatalf("operation %d fails: %d slabs left", at, w.memory.live)
+			}
+			n.close()
+		}
+		if w.memory.live != 0 || w.disk.opens() != 0 {
+			t.Fatalf("operation %d fails: %d slabs left, %d files open", at, w.memory.live, w.disk.opens())
+		}
+		acked, finished := n.acked, ops <= at
+		w.disk.failing = nil
+		w.crash(never)
+		n = w.patient(nil)
+		if n.err != nil || len(n.machine.entries) < len(acked) {
+			t.Fatalf("operation %d failed, then: %v, %d entries of %d", at, n.err, len(n.machine.entries), len(acked))
+		}
+		if finished {
+			return
+		}
+	}
+}
+
+// constant is a source of randomness that always says the same.
+type constant byte
+
+func (c constant) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(c)
+	}
+	return len(b), nil
+}
+
+// Raft draws an election timeout from the process's randomness. Nothing here ticks, so it is never
+// read: whatever it is, the same events give the same bytes.
+func TestRaftsOwnRandomnessReachesNoOutput(t *testing.T) {
+	life := func() (disk []byte, log []string) {
+		w := newWorld(t)
+		for range 3 {
+			n := w.start(func(o *Options) { o.SnapshotEntries = 5 })
+			for i := range 7 {
+				n.write(fmt.Sprint(i), "and")
+			}
+			w.now += 1 << 40
+			w.advance()
+			w.settle()
+			w.crash(never)
+		}
+		return pack(w), w.logged
+	}
+	defer func(r io.Reader) { rand.Reader = r }(rand.Reader)
+	want, wantLog := life()
+	for _, c := range []constant{0, 1, 5, 7} {
+		rand.Reader = c
+		if got, log := life(); !bytes.Equal(got, want) || !slices.Equal(log, wantLog) {
+			t.Fatalf("with draws of %d the disk or the log differs", c)
+		}
+	}
+}
+
+func TestSegmentFor(t *testing.T) {
+	marks := []segmentMark{{3, 10}, {4, 20}, {5, 21}, {6, 30}}
+	for index, want := range map[uint64]uint64{10: 3, 19: 3, 20: 4, 21: 5, 29: 5, 30: 6, 99: 6} {
+		if got := segmentFor(marks, index); got != want {
+			t.Errorf("the log continues entry %d from segment %d, want %d", index, got, want)
+		}
+	}
+}
+
+func BenchmarkPropose(b *testing.B) {
+	w := newWorld(b)
+	n := w.start(nil)
+	data := make([]byte, 200)
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += 64 {
+		w.turn(func() {
+			for range 64 {
+				n.q.Propose(data, func(uint64, error) {})
+			}
+		})
+		w.settle()
+		n.machine.entries = nil
+	}
 }

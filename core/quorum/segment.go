@@ -117,22 +117,14 @@ func (q *Quorum) stable(m *raftpb.Message) {
 // writeGroup writes everything that has gathered as one group, unless one is being written.
 func (q *Quorum) writeGroup() {
 	l := &q.log
-	if q.err != nil || l.writing || l.rotating || len(l.queue) == 0 || l.at >= segmentBytesMax {
+	if q.err != nil || l.writing || l.rotating || len(l.queue) == 0 || l.at >= segmentBytesMax && q.closing == nil {
 		return
 	}
 	l.batch, l.queue = l.queue, nil
 	q.submit()
 }
 
-// writeMark writes an empty group, after which damage to any group before it is told from a torn
-// tail.
-func (q *Quorum) writeMark() {
-	if l := &q.log; !l.writing && !l.rotating && l.at < segmentBytesMax {
-		q.submit()
-	}
-}
-
-// submit writes the batch.
+// submit writes the batch. An empty one is a mark: it vouches for the group before it.
 func (q *Quorum) submit() {
 	l := &q.log
 	l.group = groupHeader{nonce: l.header.nonce, sequence: l.sequence, hard: q.store.hard}
