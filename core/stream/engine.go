@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -154,15 +155,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 }
 
 func (e *Engine) search(id metadata.StreamID) (int, bool) {
-	return slices.BinarySearchFunc(e.ordered, id, func(s *Stream, id metadata.StreamID) int {
-		switch {
-		case s.id < id:
-			return -1
-		case s.id > id:
-			return 1
-		}
-		return 0
-	})
+	return slices.BinarySearchFunc(e.ordered, id, func(s *Stream, id metadata.StreamID) int { return cmp.Compare(s.id, id) })
 }
 
 // Close gives a stream up (topic deleted, leadership lost, shutdown). Its owner
