@@ -19,7 +19,7 @@ type cluster struct {
 	streams   map[metadata.StreamID]*metadata.Stream
 	nextID    metadata.ObjectID
 	epoch     metadata.BrokerEpoch
-	weather   func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error
+	weather   func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "refuse" no part accepted
 	histories map[metadata.StreamID]*history
 	commits   int
 	refused   int
@@ -131,7 +131,7 @@ func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, 
 		}
 		accepted := make([]bool, len(parts))
 		for i := range parts {
-			accepted[i] = c.judge(id, &parts[i])
+			accepted[i] = weather != "refuse" && c.judge(id, &parts[i])
 			if !accepted[i] {
 				c.refused++
 			}

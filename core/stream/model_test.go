@@ -1,12 +1,14 @@
 package stream
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"weir/core/metadata"
+	"weir/core/record"
 	"weir/core/wal"
 )
 
@@ -49,7 +51,7 @@ func newModel(rt *rapid.T, t testing.TB) *model {
 		if m.draw(100) >= m.storm/2 {
 			return ""
 		}
-		return []string{"error", "lost"}[m.draw(2)]
+		return []string{"error", "lost", "refuse"}[m.draw(3)]
 	}
 	m.config = wal.Config{
 		SizeBytes: rapid.SampledFrom([]int64{256 << 10, 512 << 10, 2 << 20}).Draw(rt, "wal"),
@@ -91,8 +93,10 @@ func (m *model) step() {
 		for range m.draw(30) {
 			m.w.step()
 		}
-	case 11, 12, 13:
+	case 11, 12:
 		m.readSome(o)
+	case 13:
+		m.find(o)
 	case 14:
 		m.storm = []int{0, 10, 50}[m.draw(3)]
 	case 15:
@@ -139,6 +143,35 @@ func (m *model) readSome(o *owner) {
 	}
 }
 
+// find looks a timestamp up, and compares with the history.
+func (m *model) find(o *owner) {
+	if o == nil || m.storm > 0 {
+		return
+	}
+	ts := int64(m.draw(1200)) - 1
+	from, hw := o.stream.LogStart(), o.stream.HighWatermark()
+	want, largest := -1, int64(-1)
+	for i, end := range o.history.ends {
+		h, _ := record.ReadHeader(o.history.batches[i])
+		if end <= from || end > hw {
+			continue
+		}
+		if ts < 0 && h.MaxTimestamp > largest {
+			want, largest = i, h.MaxTimestamp
+		} else if ts >= 0 && want < 0 && h.MaxTimestamp >= ts {
+			want = i
+		}
+	}
+	var got Fetched
+	ended := false
+	m.w.turn(func() { o.stream.FindTimestamp(ts, func(f Fetched) { got, ended = f, true }) })
+	m.w.until("a timestamp", func() bool { return ended })
+	if got.Err != nil || (want < 0) != (len(got.Batches) == 0) || want >= 0 && !slices.Equal(got.Batches[0], o.history.batches[want]) {
+		m.w.t.Fatalf("stream %d: timestamp %d in [%d, %d): batch %d expected, %d found, %v", o.stream.id, ts, from, hw, want, len(got.Batches), got.Err)
+	}
+	got.Release()
+}
+
 func (m *model) trim(o *owner) {
 	if o == nil {
 		return
@@ -183,10 +216,7 @@ func (m *model) calm() {
 		return true
 	})
 	m.w.turn(m.n.e.ImageChanged)
-	m.w.settle()
-	if len(m.n.e.tails) > 0 || len(m.w.disk.files) != 1 {
-		m.w.t.Fatalf("%d tails and %d log files are left", len(m.n.e.tails), len(m.w.disk.files))
-	}
+	m.w.until("no ended incarnation's log is left", func() bool { return len(m.n.e.tails) == 0 && len(m.w.disk.files) == 1 })
 	for _, id := range m.c.sorted() {
 		m.n.owners[id].readAll(m.n, 1+m.draw(30000))
 	}
