@@ -21,6 +21,7 @@ type cluster struct {
 	epoch     metadata.BrokerEpoch
 	weather   func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "refuse" no part accepted
 	histories map[metadata.StreamID]*history
+	judgePart func(*CommitPart) bool // false: refuse
 	commits   int
 	refused   int
 }
@@ -131,7 +132,7 @@ func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, 
 		}
 		accepted := make([]bool, len(parts))
 		for i := range parts {
-			accepted[i] = weather != "refuse" && c.judge(id, &parts[i])
+			accepted[i] = weather != "refuse" && (c.judgePart == nil || c.judgePart(&parts[i])) && c.judge(id, &parts[i])
 			if !accepted[i] {
 				c.refused++
 			}
@@ -201,6 +202,13 @@ func (c *cluster) takeOver(ends []metadata.RangeEnd) {
 func (c *cluster) create(id metadata.StreamID) {
 	c.streams[id] = &metadata.Stream{ID: id, Ranges: []metadata.Range{{BrokerEpoch: c.epoch, End: -1}}}
 	c.histories[id] = &history{}
+}
+
+// shift pretends that the committed end of a stream lies where no batch of its log begins.
+func (c *cluster) shift(id metadata.StreamID) {
+	s := c.streams[id]
+	s.Ranges[0].Start -= 5
+	s.Ranges[0].Committed = s.Ranges[0].Start
 }
 
 // encodeState is the test owner's checkpoint: where it is, and a sum over all batches so far.
