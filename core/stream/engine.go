@@ -81,6 +81,7 @@ type Engine struct {
 	flush    func()     // tells them
 	flushes  bool       // flush is posted
 	cache    logCache
+	chunks   entryPool
 	up       uploader
 	gets     fetcher
 	blocks   blockCache
@@ -148,6 +149,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 		engine: e, id: id, leaderEpoch: leaderEpoch, owner: owner, start: r.Start,
 		committed: start, cut: start, highWatermark: start, end: start, pinnedFrom: start, logStart: image.LogStart,
 	}
+	s.entries.pool = &e.chunks
 	e.streams[id] = s
 	at, _ := e.search(id)
 	e.ordered = slices.Insert(e.ordered, at, s)
