@@ -2,6 +2,7 @@ package partition
 
 import (
 	"fmt"
+	"slices"
 
 	"weir/core/record"
 	"weir/core/stream"
@@ -30,7 +31,8 @@ type recoveredState struct {
 func (s *recoveredState) Replay(h *record.Header) error { return s.State.Replay(h, s.loop.Now()) }
 
 // Agrees implements stream.State. The former owner may have forgotten producers
-// that were idle, or one too many; what it knew must be what the batches say.
+// that were idle, or one too many, and what came before; what it knew must be
+// what the batches say.
 func (s *recoveredState) Agrees(summary []byte) error {
 	other, err := LoadState(summary, s.end, s.loop.Now(), s.max)
 	if err != nil {
@@ -45,9 +47,14 @@ func (s *recoveredState) Agrees(summary []byte) error {
 		if mine == nil && full {
 			continue
 		}
-		if mine == nil || mine.durable != p.durable {
+		if mine == nil || !mine.durable.endsWith(&p.durable) {
 			return fmt.Errorf("producer %d is not as the summary says", p.id)
 		}
 	}
 	return nil
+}
+
+// endsWith reports whether the last batches of w are those of v, of the same epoch.
+func (w *window) endsWith(v *window) bool {
+	return w.epoch == v.epoch && w.n >= v.n && slices.Equal(w.batches[w.n-v.n:w.n], v.batches[:v.n])
 }

@@ -24,48 +24,75 @@ func (n *entry) data() []byte {
 	return n.slab.slab.Data[n.place : n.place+n.bytes : n.place+n.bytes]
 }
 
-// ring holds a stream's entries: dense in offsets, ascending in slabs. Its
-// memory is reused; push is amortised.
+const (
+	chunkEntries = 32 // a power of two
+	chunkShift   = 5
+	chunksIdle   = 4096 // kept for reuse
+)
+
+// entryChunk is a piece of a ring.
+type entryChunk [chunkEntries]entry
+
+// entryPool keeps chunks for reuse.
+type entryPool struct{ idle []*entryChunk }
+
+func (p *entryPool) take() *entryChunk {
+	if n := len(p.idle); n > 0 {
+		c := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		return c
+	}
+	return new(entryChunk)
+}
+
+func (p *entryPool) give(c *entryChunk) {
+	if len(p.idle) < chunksIdle {
+		clear(c[:])
+		p.idle = append(p.idle, c)
+	}
+}
+
+// ring holds a stream's entries: dense in offsets, ascending in slabs. It grows by a chunk at a time, so
+// that however many there are, no append pays for moving them.
 type ring struct {
-	buffer []entry // length is a power of two
-	head   int
+	pool   *entryPool
+	chunks []*entryChunk
+	head   int // chunks before it are gone
+	skip   int // entries of the first chunk that are gone
 	n      int
 }
 
 func (r *ring) len() int { return r.n }
 
-func (r *ring) at(i int) *entry { return &r.buffer[(r.head+i)&(len(r.buffer)-1)] }
+func (r *ring) at(i int) *entry {
+	i += r.skip
+	return &r.chunks[r.head+i>>chunkShift][i&(chunkEntries-1)]
+}
 
 func (r *ring) push(e entry) {
-	if r.n == len(r.buffer) {
-		r.resize(max(8, 2*r.n))
+	if r.head+(r.skip+r.n)>>chunkShift == len(r.chunks) {
+		if r.head > 16 && r.head > len(r.chunks)/2 {
+			r.chunks, r.head = slices.Delete(r.chunks, 0, r.head), 0
+		}
+		r.chunks = append(r.chunks, r.pool.take())
 	}
 	r.n++
 	*r.at(r.n - 1) = e
 }
 
-// drop takes the first n entries off, and gives memory back that a busier time needed.
+// drop takes the first n entries off.
 func (r *ring) drop(n int) {
-	for i := range n {
-		r.at(i).slab = nil
-	}
-	if n > 0 {
-		r.head = (r.head + n) & (len(r.buffer) - 1)
-		r.n -= n
+	r.skip += n
+	r.n -= n
+	for r.head < len(r.chunks) && (r.skip >= chunkEntries || r.n == 0) {
+		r.pool.give(r.chunks[r.head])
+		r.chunks[r.head] = nil
+		r.head++
+		r.skip = max(r.skip-chunkEntries, 0)
 	}
 	if r.n == 0 {
-		r.buffer, r.head = nil, 0
-	} else if r.n < len(r.buffer)/8 {
-		r.resize(len(r.buffer) / 2)
+		r.chunks, r.head, r.skip = nil, 0, 0
 	}
-}
-
-func (r *ring) resize(capacity int) {
-	grown := make([]entry, capacity)
-	for i := range r.n {
-		grown[i] = *r.at(i)
-	}
-	r.buffer, r.head = grown, 0
 }
 
 // search returns the first entry that ends after offset; len if none does.

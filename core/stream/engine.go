@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -80,6 +81,7 @@ type Engine struct {
 	flush    func()     // tells them
 	flushes  bool       // flush is posted
 	cache    logCache
+	chunks   entryPool
 	up       uploader
 	gets     fetcher
 	blocks   blockCache
@@ -147,6 +149,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 		engine: e, id: id, leaderEpoch: leaderEpoch, owner: owner, start: r.Start,
 		committed: start, cut: start, highWatermark: start, end: start, pinnedFrom: start, logStart: image.LogStart,
 	}
+	s.entries.pool = &e.chunks
 	e.streams[id] = s
 	at, _ := e.search(id)
 	e.ordered = slices.Insert(e.ordered, at, s)
@@ -154,15 +157,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 }
 
 func (e *Engine) search(id metadata.StreamID) (int, bool) {
-	return slices.BinarySearchFunc(e.ordered, id, func(s *Stream, id metadata.StreamID) int {
-		switch {
-		case s.id < id:
-			return -1
-		case s.id > id:
-			return 1
-		}
-		return 0
-	})
+	return slices.BinarySearchFunc(e.ordered, id, func(s *Stream, id metadata.StreamID) int { return cmp.Compare(s.id, id) })
 }
 
 // Close gives a stream up (topic deleted, leadership lost, shutdown). Its owner

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -25,6 +26,7 @@ type recovery struct {
 	header func(metadata.StreamID, record.Header)
 	tail   *tail
 	ranges map[rangeKey]*recovered
+	found  []*recovered // those that are not nil
 	err    error
 }
 
@@ -98,6 +100,7 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 			if t.limit < 0 {
 				t.limit = math.MaxInt64
 			}
+			r.found = append(r.found, t)
 		}
 	}
 	r.ranges[key] = t
@@ -139,11 +142,8 @@ func (r *recovery) join(sealed *wal.Sealed) error {
 			return err
 		}
 	}
-	for _, key := range sortedKeys(r.ranges) {
-		t := r.ranges[key]
-		if t == nil {
-			continue
-		}
+	slices.SortStableFunc(r.found, compareRanges)
+	for _, t := range r.found {
 		if t.limit != math.MaxInt64 && t.next < t.limit {
 			return r.corrupt("stream %d, leader epoch %d ends at %d, it was sealed at %d", t.id, t.leaderEpoch, t.next, t.limit)
 		}
@@ -153,22 +153,12 @@ func (r *recovery) join(sealed *wal.Sealed) error {
 	return nil
 }
 
-// sortedKeys returns the keys ascending by stream, then leader epoch.
-func sortedKeys(m map[rangeKey]*recovered) []rangeKey {
-	keys := make([]rangeKey, 0, len(m))
-	for key := range m { //weir:pure sorted below, by all of the key
-		keys = append(keys, key)
+// compareRanges orders by stream, then leader epoch.
+func compareRanges(a, b *recovered) int {
+	if a.id != b.id {
+		return cmp.Compare(a.id, b.id)
 	}
-	slices.SortStableFunc(keys, func(a, b rangeKey) int {
-		if a.stream != b.stream {
-			if a.stream < b.stream {
-				return -1
-			}
-			return 1
-		}
-		return int(a.leaderEpoch) - int(b.leaderEpoch)
-	})
-	return keys
+	return cmp.Compare(a.leaderEpoch, b.leaderEpoch)
 }
 
 // ends says where the epoch's open ranges end.

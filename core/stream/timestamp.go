@@ -9,41 +9,75 @@ import (
 // reads it; Err nil and no batch: none. ts -1 asks for the batch with the largest timestamp.
 func (s *Stream) FindTimestamp(ts int64, done func(Fetched)) {
 	q := &timestampSearch{stream: s, ts: ts, from: s.logStart, done: done, deadline: s.engine.Loop.Now().Add(s.engine.ReadBudget)}
-	if ts < 0 {
-		q.ts, q.second = s.largestTimestamps()
+	if ts >= 0 {
+		q.next()
+		return
 	}
-	q.next()
+	q.ts = s.largestTimestamp()
+	part, err := s.partFor(s.logStart)
+	if err != nil || s.inCache(s.logStart) || part.Start == s.logStart || part.MaxTimestamp < q.ts {
+		q.next()
+		return
+	}
+	q.searchFirstPart(&part)
 }
 
-// largestTimestamps returns the largest timestamp of the log, and that of the log without the part in
-// which it begins: the largest of that part may belong to a batch that was trimmed.
-func (s *Stream) largestTimestamps() (all, without int64) {
-	without = -1
-	first := int64(-1)
-	if image, ok := s.engine.Image.Stream(s.id); ok {
-		for i := range image.Parts {
-			switch p := &image.Parts[i]; {
-			case p.End <= s.logStart:
-			case p.Start < s.logStart:
-				first = p.MaxTimestamp
-			default:
-				without = max(without, p.MaxTimestamp)
+// searchFirstPart makes the largest timestamp exact where the log starts within a part: what the image
+// says of that part may stem from a batch that was trimmed.
+func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
+	s, e, p := q.stream, q.stream.engine, *part
+	q.ts = s.largestTimestampFrom(p.End)
+	e.withIndex(s.id, &p, demanded(q.deadline), func(index *heldIndex, err error) {
+		if err != nil {
+			q.done(Fetched{Err: err})
+			return
+		}
+		i, _ := index.Find(s.logStart)
+		if i == len(index.Blocks) {
+			q.next()
+			return
+		}
+		for _, k := range index.Blocks[i+1:] {
+			q.ts = max(q.ts, k.MaxTimestamp)
+		}
+		e.withBlock(p.Object, &index.Blocks[i], demanded(q.deadline), func(b *block, err error) {
+			if err != nil {
+				q.done(Fetched{Err: err})
+				return
 			}
+			for j := b.search(s.logStart); j < len(b.batches); j++ {
+				q.ts = max(q.ts, b.batches[j].maxTimestamp)
+			}
+			q.next()
+		})
+	})
+}
+
+// largestTimestamp is the largest of the log, as far as the image and memory know.
+func (s *Stream) largestTimestamp() int64 { return s.largestTimestampFrom(s.logStart) }
+
+// largestTimestampFrom looks at what ends after an offset.
+func (s *Stream) largestTimestampFrom(offset int64) int64 {
+	largest := int64(-1)
+	if image, ok := s.engine.Image.Stream(s.id); ok {
+		first, _ := partAt(image.Parts, offset)
+		for i := range image.Parts[first:] {
+			largest = max(largest, image.Parts[first+i].MaxTimestamp)
 		}
 	}
 	for _, t := range s.engine.tails {
 		for _, ts := range t.streams {
 			for i := range ts.entries {
-				if ts.id == s.id && ts.entries[i].end() > s.logStart {
-					without = max(without, ts.entries[i].maxTimestamp)
+				if ts.id == s.id && ts.entries[i].end() > offset {
+					largest = max(largest, ts.entries[i].maxTimestamp)
 				}
 			}
 		}
 	}
-	for i := s.entries.search(s.logStart); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
-		without = max(without, s.entries.at(i).maxTimestamp)
+	for i := s.entries.search(offset); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
+		largest = max(largest, s.entries.at(i).maxTimestamp)
 	}
-	return max(first, without), without
+	return largest
 }
 
 // timestampSearch walks the log by offset: parts, whose largest timestamps spare most reads, then
@@ -51,7 +85,6 @@ func (s *Stream) largestTimestamps() (all, without int64) {
 type timestampSearch struct {
 	stream   *Stream
 	ts       int64
-	second   int64 // to look for if nothing has ts; 0: nothing
 	from     int64
 	deadline env.Time
 	done     func(Fetched)
@@ -83,16 +116,6 @@ func (q *timestampSearch) next() {
 		q.searchPart(&part)
 		return
 	}
-	q.none()
-}
-
-// none ends a search that found nothing.
-func (q *timestampSearch) none() {
-	if q.second > 0 && q.second < q.ts {
-		q.ts, q.second, q.from = q.second, 0, q.stream.logStart
-		q.next()
-		return
-	}
 	q.done(Fetched{})
 }
 
@@ -113,7 +136,7 @@ func (q *timestampSearch) searchCache() {
 			return
 		}
 	}
-	q.none()
+	q.done(Fetched{})
 }
 
 func (q *timestampSearch) searchTail(t *tailStream) (ended bool) {

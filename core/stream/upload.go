@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"slices"
 
 	"weir/core/env"
@@ -100,12 +101,7 @@ func (u *uploader) cutAll() {
 	e.tellOwners()
 	e.Loop.Stop(&u.age)
 	u.due = false
-	slices.SortStableFunc(u.toCut, func(a, b *Stream) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(u.toCut, func(a, b *Stream) int { return cmp.Compare(a.id, b.id) })
 	set := u.newUpload()
 	for i, s := range u.toCut {
 		u.toCut[i] = nil

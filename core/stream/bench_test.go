@@ -1,0 +1,149 @@
+package stream
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/record"
+	"weir/core/wal"
+)
+
+// quickWorld completes disk writes at the end of each turn, and does nothing off the loop, so that what
+// is measured is the loop's own work. The payload's copy and sum are not in it.
+type quickWorld struct {
+	*world
+	writes []*env.DiskWrite
+}
+
+type quickDisk struct {
+	*disk
+	w *quickWorld
+}
+
+func (d *quickDisk) Write(o *env.DiskWrite) { d.w.writes = append(d.w.writes, o) }
+
+func (w *quickWorld) complete() {
+	for len(w.writes) > 0 {
+		o := w.writes[0]
+		w.writes = w.writes[:copy(w.writes, w.writes[1:])]
+		w.loop.Turn([]env.Event{o})
+	}
+}
+
+// plainMemory recycles nothing and poisons nothing.
+type plainMemory struct{ free []*env.Slab }
+
+func (m *plainMemory) Alloc(bytes int) *env.Slab {
+	if n := len(m.free); n > 0 && len(m.free[n-1].Data) >= bytes {
+		s := m.free[n-1]
+		m.free = m.free[:n-1]
+		s.Reset()
+		return s
+	}
+	return env.NewSlab(m, make([]byte, bytes))
+}
+
+func (m *plainMemory) Free(s *env.Slab) { m.free = append(m.free, s) }
+
+type quietOwner struct{ told int }
+
+func (o *quietOwner) Durable(int64)                { o.told++ }
+func (o *quietOwner) Checkpoint(dst []byte) []byte { return dst }
+func (o *quietOwner) Summary(dst []byte) []byte    { return dst }
+func (o *quietOwner) Trimmed(int64)                {}
+
+func benchEngine(b *testing.B, streams int) (*quickWorld, *Engine, []*Stream) {
+	w := &quickWorld{world: newWorld(b)}
+	c := newCluster(w.world)
+	e := w.env()
+	e.WAL, e.Memory = &quickDisk{w.disk, w}, &plainMemory{}
+	engine := NewEngine(Options{
+		Loop: w.loop, Env: e, Telemetry: w.marks, Image: c, Controller: c, NewState: newTestState,
+		CacheBytes: 256 << 20, UploadInterval: 1000 * time.Hour,
+	})
+	var log *wal.Log
+	w.turn(func() {
+		wal.Create(w.loop, e, wal.Config{SizeBytes: 1 << 30}, "wal", 0, engine, func(err error) { b.Fatal(err) }, func(l *wal.Log, _ error) { log = l })
+	})
+	for log == nil {
+		if len(w.pending) > 0 {
+			w.step()
+		}
+		w.complete()
+	}
+	engine.UseLog(log)
+	var opened []*Stream
+	for i := range streams {
+		id := 1 + i
+		c.create(metadata.StreamID(id))
+		opened = append(opened, engine.Open(metadata.StreamID(id), 0, &quietOwner{}))
+	}
+	return w, engine, opened
+}
+
+// BenchmarkAppendToDurable is one batch from Append to the owner's ear, as the loop sees it: 64 batches
+// to 16 streams in a turn. When the log is half full it is taken as committed.
+func BenchmarkAppendToDurable(b *testing.B) {
+	w, e, streams := benchEngine(b, 16)
+	data := record.AppendBatch(nil, []record.Record{{Value: make([]byte, 900)}})
+	released := func() {}
+	batch := Batch{Data: data, Offsets: 1, LogAppendTime: -1, Release: released}
+	n := 0
+	turn := event(func() {
+		for range 64 {
+			if _, ok := streams[n%len(streams)].Append(batch); !ok {
+				panic("refused")
+			}
+			n++
+		}
+	})
+	events := []env.Event{turn}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.loop.Turn(events)
+		w.complete()
+		if e.log.Used() > 64<<20 {
+			b.StopTimer()
+			for _, s := range streams {
+				s.unpin(s.highWatermark)
+				e.up.forget(s)
+			}
+			e.trim()
+			e.cache.evict(16 << 20)
+			w.loop.Turn(nil)
+			w.complete()
+			b.StartTimer()
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/batch")
+}
+
+func BenchmarkCachedRead(b *testing.B) {
+	for _, batches := range []int{1, 64} {
+		b.Run(fmt.Sprintf("batches=%d", batches), func(b *testing.B) {
+			w, _, streams := benchEngine(b, 1)
+			data := record.AppendBatch(nil, []record.Record{{Value: make([]byte, 900)}})
+			for range 500 {
+				w.turn(func() {
+					for range 64 {
+						streams[0].Append(Batch{Data: data, Offsets: 1, LogAppendTime: -1})
+					}
+				})
+				w.complete()
+			}
+			at, got := int64(0), 0
+			b.ReportAllocs()
+			for b.Loop() {
+				streams[0].Read(at, batches*len(data), func(f Fetched) {
+					got += len(f.Batches)
+					f.Release()
+				})
+				at = (at + int64(batches)) % (streams[0].HighWatermark() - int64(batches))
+			}
+			b.SetBytes(int64(batches * len(data)))
+		})
+	}
+}

@@ -1,0 +1,506 @@
+package stream
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"weir/core/metadata"
+	"weir/core/record"
+	"weir/core/wal"
+)
+
+// cluster is a tiny image and controller, which outlive the node. It keeps the rules that the engine
+// relies on (R1-R3), and every accepted batch's place and checkpoint is held against the test's history.
+type cluster struct {
+	w         *world
+	streams   map[metadata.StreamID]*metadata.Stream
+	nextID    metadata.ObjectID
+	epoch     metadata.BrokerEpoch
+	weather   func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "refuse" no part accepted
+	histories map[metadata.StreamID]*history
+	judgePart func(*CommitPart) bool // false: refuse
+	commits   int
+	refused   int
+}
+
+// history is what the test knows of one stream.
+type history struct {
+	batches [][]byte // as they must be read, by offset
+	ends    []int64
+	sums    []uint64 // the owner's state after each
+	acked   int64
+}
+
+func (h *history) end() int64 {
+	if len(h.ends) == 0 {
+		return 0
+	}
+	return h.ends[len(h.ends)-1]
+}
+
+// at returns the batch that holds an offset.
+func (h *history) at(offset int64) int {
+	i, _ := slices.BinarySearchFunc(h.ends, offset, func(end, offset int64) int {
+		if end <= offset {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// sumAt is the state as of an offset that ends a batch.
+func (h *history) sumAt(offset int64) (uint64, bool) {
+	if offset == 0 {
+		return 0, true
+	}
+	i, ok := slices.BinarySearch(h.ends, offset)
+	if !ok {
+		return 0, false
+	}
+	return h.sums[i], true
+}
+
+func (h *history) cutTo(end int64) {
+	n, _ := slices.BinarySearch(h.ends, end+1)
+	h.batches, h.ends, h.sums = h.batches[:n], h.ends[:n], h.sums[:n]
+}
+
+func newCluster(w *world) *cluster {
+	return &cluster{
+		w: w, streams: map[metadata.StreamID]*metadata.Stream{}, nextID: 1, weather: func() string { return "" },
+		histories: map[metadata.StreamID]*history{},
+	}
+}
+
+func (c *cluster) sorted() []metadata.StreamID {
+	var ids []metadata.StreamID
+	for id := range c.streams {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (c *cluster) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
+	s, ok := c.streams[id]
+	return s, ok
+}
+
+func (c *cluster) EpochOwes(epoch metadata.BrokerEpoch) bool {
+	for _, id := range c.sorted() {
+		for _, r := range c.streams[id].Ranges {
+			if r.BrokerEpoch == epoch && (r.End < 0 || committedOf(&r) < r.End) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *cluster) OpenRanges(epoch metadata.BrokerEpoch) (ends []metadata.RangeEnd) {
+	for _, id := range c.sorted() {
+		s := c.streams[id]
+		if r := s.Ranges[len(s.Ranges)-1]; r.BrokerEpoch == epoch && r.End < 0 {
+			ends = append(ends, metadata.RangeEnd{Stream: id, LeaderEpoch: r.LeaderEpoch, End: -1})
+		}
+	}
+	return ends
+}
+
+func (c *cluster) LeaseObjects(_ metadata.BrokerEpoch, count int32, done func(metadata.ObjectID, error)) {
+	c.w.push(event(func() {
+		if c.weather() == "error" {
+			done(0, errors.New("no leader"))
+			return
+		}
+		first := c.nextID
+		c.nextID += metadata.ObjectID(count)
+		done(first, nil)
+	}), func() {})
+}
+
+func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, parts []CommitPart, done func([]bool, error)) {
+	c.w.push(event(func() {
+		weather := c.weather()
+		if weather == "error" {
+			done(nil, errors.New("proposal dropped"))
+			return
+		}
+		accepted := make([]bool, len(parts))
+		for i := range parts {
+			accepted[i] = weather != "refuse" && (c.judgePart == nil || c.judgePart(&parts[i])) && c.judge(id, &parts[i])
+			if !accepted[i] {
+				c.refused++
+			}
+		}
+		c.commits++
+		if weather == "lost" {
+			done(nil, errors.New("answer lost"))
+			return
+		}
+		done(accepted, nil)
+	}), func() {})
+}
+
+func (c *cluster) judge(id metadata.ObjectID, p *CommitPart) bool {
+	s, ok := c.streams[p.Stream]
+	if !ok {
+		return true
+	}
+	r, ok := rangeOf(s, p.LeaderEpoch)
+	if !ok || p.Part.Start != committedOf(r) || (r.End >= 0 && p.Part.End > r.End) {
+		return false
+	}
+	c.checkPart(id, s, p)
+	r.Committed = p.Part.End
+	s.Parts = append(s.Parts, p.Part)
+	slices.SortFunc(s.Parts, func(a, b metadata.Part) int { return cmp.Compare(a.Start, b.Start) })
+	if p.Checkpoint != nil && p.Part.End > s.CheckpointEnd {
+		s.Checkpoint, s.CheckpointEnd = p.Checkpoint, p.Part.End
+	}
+	return true
+}
+
+// checkPart holds a part against the history: nothing not durable, state exactly as of its end (R4).
+func (c *cluster) checkPart(id metadata.ObjectID, s *metadata.Stream, p *CommitPart) {
+	h := c.histories[s.ID]
+	sum, ok := h.sumAt(p.Part.End)
+	if !ok || p.Part.End > h.end() {
+		c.w.t.Fatalf("object %d of stream %d ends at %d, no batch does", id, s.ID, p.Part.End)
+	}
+	if p.Checkpoint == nil {
+		if s.CheckpointEnd < p.Part.End {
+			c.w.t.Fatalf("object %d of stream %d brings no checkpoint at %d, the image has one at %d", id, s.ID, p.Part.End, s.CheckpointEnd)
+		}
+		return
+	}
+	if want := encodeState(p.Part.End, sum); !slices.Equal(p.Checkpoint, want) {
+		c.w.t.Fatalf("object %d of stream %d: the checkpoint is not as of %d", id, s.ID, p.Part.End)
+	}
+}
+
+// takeOver closes open ranges of ended epochs at their ends, and opens the next ones (R3).
+func (c *cluster) takeOver(ends []metadata.RangeEnd) {
+	for _, end := range ends {
+		s, ok := c.streams[end.Stream]
+		if !ok {
+			continue
+		}
+		r := &s.Ranges[len(s.Ranges)-1]
+		if r.LeaderEpoch != end.LeaderEpoch || end.End < 0 {
+			c.w.t.Fatalf("stream %d: end %+v is not of its newest range %+v", end.Stream, end, r)
+		}
+		r.End = end.End
+		s.Ranges = append(s.Ranges, metadata.Range{LeaderEpoch: r.LeaderEpoch + 1, BrokerEpoch: c.epoch, Start: end.End, Committed: end.End, End: -1})
+	}
+}
+
+func (c *cluster) create(id metadata.StreamID) {
+	c.streams[id] = &metadata.Stream{ID: id, Ranges: []metadata.Range{{BrokerEpoch: c.epoch, End: -1}}}
+	c.histories[id] = &history{}
+}
+
+// shift pretends that the committed end of a stream lies where no batch of its log begins.
+func (c *cluster) shift(id metadata.StreamID) {
+	s := c.streams[id]
+	s.Ranges[0].Start -= 5
+	s.Ranges[0].Committed = s.Ranges[0].Start
+}
+
+// encodeState is the test owner's checkpoint: where it is, and a sum over all batches so far.
+func encodeState(end int64, sum uint64) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(end))
+	return binary.LittleEndian.AppendUint64(b, sum)
+}
+
+func nextSum(sum uint64, crc uint32) uint64 { return sum*1099511628211 + uint64(crc) + 1 }
+
+type testState struct {
+	end int64
+	sum uint64
+}
+
+func newTestState(checkpoint []byte, end int64) (State, error) {
+	s := &testState{end: end}
+	if len(checkpoint) == 0 {
+		return s, nil
+	}
+	if int64(binary.LittleEndian.Uint64(checkpoint)) != end {
+		return nil, errors.New("checkpoint of another offset")
+	}
+	s.sum = binary.LittleEndian.Uint64(checkpoint[8:])
+	return s, nil
+}
+
+func (s *testState) Replay(h *record.Header) error {
+	if h.BaseOffset != s.end {
+		return fmt.Errorf("batch at %d, state at %d", h.BaseOffset, s.end)
+	}
+	s.end, s.sum = h.NextOffset(), nextSum(s.sum, h.CRC)
+	return nil
+}
+
+func (s *testState) AppendCheckpoint(dst []byte) []byte {
+	return append(dst, encodeState(s.end, s.sum)...)
+}
+
+func (s *testState) Agrees(summary []byte) error {
+	if !slices.Equal(summary, encodeState(s.end, s.sum)) {
+		return errors.New("another state")
+	}
+	return nil
+}
+
+// owner is the partition above one stream.
+type owner struct {
+	history  *history
+	stream   *Stream
+	durable  int64
+	told     int
+	trimmed  int64
+	released int
+}
+
+func (o *owner) Durable(highWatermark int64) {
+	if highWatermark <= o.durable || highWatermark != o.stream.HighWatermark() {
+		panic("the high watermark does not move forward")
+	}
+	o.durable, o.history.acked = highWatermark, highWatermark
+	o.told++
+}
+
+func (o *owner) Checkpoint(dst []byte) []byte {
+	sum, ok := o.history.sumAt(o.durable)
+	if !ok || o.durable != o.stream.HighWatermark() {
+		panic("a checkpoint that is not as of the high watermark")
+	}
+	return append(dst, encodeState(o.durable, sum)...)
+}
+
+func (o *owner) Summary(dst []byte) []byte {
+	sum, _ := o.history.sumAt(o.stream.End())
+	return append(dst, encodeState(o.stream.End(), sum)...)
+}
+
+func (o *owner) Trimmed(logStart int64) { o.trimmed = logStart }
+
+// node is one incarnation: an engine, its log, its open streams.
+type node struct {
+	w      *world
+	c      *cluster
+	e      *Engine
+	log    *wal.Log
+	owners map[metadata.StreamID]*owner
+	failed error
+}
+
+// boot starts the next incarnation: recover, create, take over, open.
+func boot(w *world, c *cluster, o Options, config wal.Config) *node {
+	w.t.Helper()
+	c.epoch++
+	n := &node{w: w, c: c, owners: map[metadata.StreamID]*owner{}}
+	o.Loop, o.Env, o.Telemetry, o.Image, o.Controller = w.loop, w.env(), w.marks, c, c
+	o.Epoch, o.Cluster, o.NewState = c.epoch, "cluster", newTestState
+	if o.Failed == nil {
+		o.Failed = func(err error) { w.t.Fatalf("the engine failed: %v", err) }
+	}
+	n.e = NewEngine(o)
+	ends, err := n.recover()
+	if err != nil {
+		w.t.Fatalf("recovery of epoch %d failed: %v", c.epoch, err)
+	}
+	n.createLog(config)
+	c.takeOver(ends)
+	w.turn(n.e.ImageChanged)
+	for _, id := range c.sorted() {
+		n.open(id)
+	}
+	return n
+}
+
+func logName(epoch metadata.BrokerEpoch) string { return fmt.Sprintf("wal-%016x", int64(epoch)) }
+
+func (n *node) recover() (all []metadata.RangeEnd, failure error) {
+	for epoch := metadata.BrokerEpoch(1); epoch < n.c.epoch; epoch++ {
+		if n.w.disk.files[logName(epoch)] == nil {
+			continue
+		}
+		ended := false
+		headers := map[metadata.StreamID][]record.Header{}
+		n.w.turn(func() {
+			n.e.RecoverLog(logName(epoch), epoch, func(id metadata.StreamID, h record.Header) {
+				headers[id] = append(headers[id], h)
+			}, func(ends []metadata.RangeEnd, err error) {
+				all, failure, ended = append(all, ends...), err, true
+			})
+		})
+		n.w.until("the end of recovery", func() bool { return ended })
+		if failure != nil {
+			return nil, failure
+		}
+		n.c.checkHeaders(headers)
+	}
+	n.c.checkEnds(all)
+	return all, nil
+}
+
+// checkHeaders joins a stream's checkpoint and the recovered headers, as its next owner does.
+func (c *cluster) checkHeaders(headers map[metadata.StreamID][]record.Header) {
+	for _, id := range c.sorted() {
+		for _, h := range headers[id] {
+			i := c.histories[id].at(h.BaseOffset)
+			if i == len(c.histories[id].ends) || c.histories[id].ends[i] != h.NextOffset() {
+				c.w.t.Fatalf("stream %d: recovered batch [%d, %d) was never appended", id, h.BaseOffset, h.NextOffset())
+			}
+		}
+	}
+}
+
+// checkEnds makes sure that nothing acknowledged is missing (I1), and forgets what was not.
+func (c *cluster) checkEnds(ends []metadata.RangeEnd) {
+	for _, end := range ends {
+		h, ok := c.histories[end.Stream]
+		if !ok {
+			continue
+		}
+		if end.End < h.acked || end.End > h.end() {
+			c.w.t.Fatalf("stream %d ends at %d, acknowledged up to %d, appended up to %d", end.Stream, end.End, h.acked, h.end())
+		}
+		h.cutTo(end.End)
+		h.acked = end.End // recovered is durable
+	}
+}
+
+func (n *node) createLog(config wal.Config) {
+	n.w.turn(func() {
+		wal.Create(n.w.loop, n.w.env(), config, logName(n.c.epoch), int64(n.c.epoch), n.e, func(err error) { n.failed = err }, func(l *wal.Log, err error) {
+			if err != nil {
+				n.w.t.Fatal(err)
+			}
+			n.log = l
+		})
+	})
+	n.w.until("a log", func() bool { return n.log != nil })
+	n.e.UseLog(n.log)
+}
+
+func (n *node) open(id metadata.StreamID) *owner {
+	s := n.c.streams[id]
+	o := &owner{history: n.c.histories[id]}
+	o.stream = n.e.Open(id, s.Ranges[len(s.Ranges)-1].LeaderEpoch, o)
+	o.durable = o.stream.HighWatermark()
+	n.owners[id] = o
+	return o
+}
+
+// create makes a stream and opens it.
+func (n *node) create(id metadata.StreamID) *owner {
+	n.c.create(id)
+	return n.open(id)
+}
+
+// batchOf makes a batch of some records, its values of the given size in all.
+func batchOf(records, bytes int, timestamp int64, seed uint64) []byte {
+	list := make([]record.Record, records)
+	for i := range list {
+		value := make([]byte, max(bytes/records, 1))
+		for j := range value {
+			seed ^= seed << 13
+			seed ^= seed >> 7
+			seed ^= seed << 17
+			value[j] = byte(seed)
+		}
+		list[i] = record.Record{Timestamp: timestamp, Value: value}
+	}
+	return record.AppendBatch(nil, list)
+}
+
+// append appends a batch within a turn; false: there was no room.
+func (o *owner) append(n *node, records, bytes int, timestamp int64) (ok bool) {
+	data := batchOf(records, bytes, timestamp, uint64(len(o.history.ends))*7919+uint64(o.stream.id)+1)
+	n.w.turn(func() { ok = o.put(data, records, timestamp) })
+	return ok
+}
+
+func (o *owner) put(data []byte, records int, timestamp int64) bool {
+	h, _ := record.ReadHeader(data)
+	frame := slices.Clone(data)
+	base, ok := o.stream.Append(Batch{
+		Data: frame, Offsets: int32(records), MaxTimestamp: timestamp, LogAppendTime: -1,
+		Release: func() { clear(frame); o.released++ },
+	})
+	if !ok {
+		return false
+	}
+	if base != o.history.end() {
+		panic(fmt.Sprintf("offset %d was given, %d is next", base, o.history.end()))
+	}
+	sum, _ := o.history.sumAt(base)
+	record.Patch(data, base, o.stream.leaderEpoch)
+	o.history.batches = append(o.history.batches, data)
+	o.history.ends = append(o.history.ends, base+int64(records))
+	o.history.sums = append(o.history.sums, nextSum(sum, h.CRC))
+	return true
+}
+
+// read reads and compares with the history; it returns the offset after what came.
+func (o *owner) read(n *node, offset int64, maxBytes int) (next int64, err error) {
+	ended := false
+	n.w.turn(func() {
+		o.stream.Read(offset, maxBytes, func(f Fetched) {
+			ended = true
+			next, err = o.check(n, offset, f), f.Err
+			f.Release()
+		})
+	})
+	n.w.until(fmt.Sprintf("a read at %d", offset), func() bool { return ended })
+	return next, err
+}
+
+func (o *owner) check(n *node, offset int64, f Fetched) int64 {
+	bytes := 0
+	for _, got := range f.Batches {
+		i := o.history.at(offset)
+		if i == len(o.history.batches) || !slices.Equal(got, o.history.batches[i]) {
+			n.w.t.Fatalf("stream %d: the batch read at offset %d is not what was appended", o.stream.id, offset)
+		}
+		offset = o.history.ends[i]
+		bytes += len(got)
+	}
+	if bytes != f.Bytes || offset > o.history.acked {
+		n.w.t.Fatalf("stream %d: read %d bytes up to offset %d, says %d bytes, acknowledged %d", o.stream.id, bytes, offset, f.Bytes, o.history.acked)
+	}
+	return offset
+}
+
+// readAll reads everything that may be read.
+func (o *owner) readAll(n *node, maxBytes int) {
+	n.w.t.Helper()
+	for at := o.stream.LogStart(); at < o.stream.HighWatermark(); {
+		next, err := o.read(n, at, maxBytes)
+		if err != nil || next == at {
+			n.w.t.Fatalf("stream %d: read at %d of [%d, %d): up to %d, %v", o.stream.id, at, o.stream.LogStart(), o.stream.HighWatermark(), next, err)
+		}
+		at = next
+	}
+}
+
+// shutdown stops the node in good order and proves that nothing leaks.
+func (n *node) shutdown() {
+	n.w.t.Helper()
+	n.w.turn(func() {
+		for _, id := range n.c.sorted() {
+			n.e.Close(id)
+		}
+	})
+	done := false
+	n.w.turn(func() { n.e.Shutdown(func() { done = true }) })
+	n.w.until("the end of the shutdown", func() bool { return done })
+	if n.w.memory.live != 0 {
+		n.w.t.Fatalf("%d slabs of %d bytes leak", n.w.memory.live, n.w.memory.bytes)
+	}
+}
