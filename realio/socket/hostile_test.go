@@ -37,7 +37,7 @@ func writeAll(t testing.TB, socket *net.TCPConn, data []byte) {
 // frames between them.
 func TestLargeFramesOfZeros(t *testing.T) {
 	r := newRig(t, Options{BudgetBytes: 256 << 20})
-	const size, each = 100 << 20, 2
+	const size, each = 100 << 20, 1
 	var peers []*peer
 	for range 3 {
 		p := dialPeer(t, r.bound)
@@ -264,5 +264,27 @@ func TestFloodStaysOutside(t *testing.T) {
 		seen += len(r.held)
 		r.releaseHeld()
 	}
+	r.expectNothingReserved()
+}
+
+// Where there are very many connections, one that waits keeps what it has read
+// without the buffer.
+func TestManyWaitingConnections(t *testing.T) {
+	r := newRig(t, Options{})
+	r.net.connections.Add(100_000)
+	defer r.net.connections.Add(-100_000)
+	socket, id := r.raw()
+	r.net.Mute(id)
+	var frames []byte
+	for range 100 {
+		frames = append(frames, withLength(make([]byte, 300))...)
+	}
+	writeAll(t, socket, frames)
+	c := r.net.open[id]
+	r.until("a reader that waits", c.parked.Load)
+	r.hold = true
+	r.net.Unmute(id)
+	r.until("all frames", func() bool { return len(r.held) == 100 })
+	r.releaseHeld()
 	r.expectNothingReserved()
 }
