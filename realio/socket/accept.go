@@ -89,6 +89,7 @@ func (n *Network) enter(c *conn, ip netip.Addr) bool {
 		return false
 	}
 	n.conns[c] = struct{}{}
+	n.connections.Add(1)
 	n.perIP[ip]++
 	return true
 }
@@ -98,6 +99,7 @@ func (n *Network) exit(c *conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.conns, c)
+	n.connections.Add(-1)
 	if n.perIP[c.ip]--; n.perIP[c.ip] == 0 {
 		delete(n.perIP, c.ip)
 	}

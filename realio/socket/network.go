@@ -79,7 +79,8 @@ type Network struct {
 	quit   chan struct{} // closed by Stop
 	group  sync.WaitGroup
 
-	open map[env.ConnID]*conn // the loop's: opened and not closed
+	connections atomic.Int64         // as many as conns has
+	open        map[env.ConnID]*conn // the loop's: opened and not closed
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}

@@ -20,6 +20,12 @@ const (
 	// than one system call each and a copy; larger ones are read in place.
 	readBytes = 64 << 10
 
+	// readAheadMax bounds what all connections together have read that nobody asked for
+	// yet: where there are more than 1,024 of them, each reads less at once, down to
+	// readMin, and one that waits keeps no more than it needs.
+	readAheadMax = 64 << 20
+	readMin      = 4 << 10
+
 	// aheadMax is how many frames of one connection may wait in the mailbox before it
 	// is not read any further, until aheadResume are left.
 	aheadMax    = 128
@@ -37,6 +43,7 @@ type input struct {
 	r, w   int              // what is in it
 	stash  [headBytes]byte  // the first bytes of a frame, kept without a buffer
 	kept   int              // how many
+	shelf  []byte           // what was in the buffer of a reader that waits
 
 	// One call of RawConn.Read: into is where it reads to, nil is the buffer.
 	try  func(fd uintptr) bool
@@ -136,7 +143,9 @@ func (c *conn) reserve(size int) (charge int64, err error) {
 		return charge, nil
 	}
 	c.queued.Store(true)
+	c.shelve()
 	charge, ok := b.wait(int64(size)+frameCharge, c.quit)
+	c.in.unshelve()
 	c.active.Store(c.network.tick.Load())
 	c.queued.Store(false)
 	if !ok {
@@ -186,6 +195,7 @@ func (c *conn) awaitTurn() error {
 	for c.held() {
 		c.frameSince.Store(0)
 		c.parked.Store(true)
+		c.shelve()
 		if c.held() {
 			select {
 			case <-c.resume:
@@ -194,6 +204,7 @@ func (c *conn) awaitTurn() error {
 			}
 		}
 		c.parked.Store(false)
+		c.in.unshelve()
 		c.active.Store(c.network.tick.Load())
 	}
 	select {
@@ -244,7 +255,7 @@ func (c *conn) tryRead(fd uintptr) bool {
 	dst := in.into
 	if dst == nil {
 		in.makeRoom()
-		dst = in.buffer[in.w:]
+		dst = in.buffer[in.w:min(in.w+c.network.readShare(), readBytes)]
 	}
 	for {
 		n, err := syscall.Read(int(fd), dst)
@@ -300,6 +311,27 @@ func (in *input) makeRoom() {
 	if in.r > 0 {
 		in.w = copy(in.buffer[:], in.buffer[in.r:in.w])
 		in.r = 0
+	}
+}
+
+// readShare is how much one connection may read at once.
+func (n *Network) readShare() int {
+	return min(readBytes, max(readMin, readAheadMax/int(max(1, n.connections.Load()))))
+}
+
+// shelve keeps what was read without the buffer, where there are many connections.
+func (c *conn) shelve() {
+	if in := &c.in; in.buffer != nil && c.network.readShare() < readBytes {
+		in.shelf = append(in.shelf, in.buffer[in.r:in.w]...)
+		in.dropBuffer()
+	}
+}
+
+func (in *input) unshelve() {
+	if in.shelf != nil {
+		in.ensureBuffer()
+		in.r, in.w = 0, copy(in.buffer[:], in.shelf)
+		in.shelf = nil
 	}
 }
 
