@@ -12,7 +12,11 @@ import (
 
 const (
 	blockBytes = 4096 // what direct I/O is aligned to
-	chunkBytes = 1 << 20
+
+	// chunkBytes is one request to the device. A write-ahead log on the same device waits behind it:
+	// measured, its median write took 0.8 ms beside chunks of 1 MiB and 0.3 ms beside these, which
+	// still carry 700 MB/s.
+	chunkBytes = 256 << 10
 )
 
 // writer makes durable files out of many slices.

@@ -1,0 +1,236 @@
+package disk
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/core/env"
+	"weir/core/task"
+	"weir/core/wal"
+)
+
+// node is the least of a node that a log needs: a loop, its mailbox, memory, and a clock.
+type node struct {
+	box    mailbox
+	loop   *task.Loop
+	events []env.Event
+	start  time.Time
+	disk   *Disk
+}
+
+func (n *node) Now() env.Time                                        { return env.Time(time.Since(n.start)) }
+func (n *node) WallMillis() int64                                    { return 0 }
+func (n *node) WakeAt(env.Time)                                      {}
+func (n *node) Uint64(purpose string, entity, counter uint64) uint64 { return 42 }
+func (n *node) Counter(_, _ string) env.Counter                      { return nothing{} }
+func (n *node) Gauge(_, _ string) env.Gauge                          { return nothing{} }
+func (n *node) Histogram(_, _ string) env.Histogram                  { return nothing{} }
+
+type nothing struct{}
+
+func (nothing) Add(int64)     {}
+func (nothing) Set(int64)     {}
+func (nothing) Observe(int64) {}
+
+// turn waits for an event and runs the loop on all that have come.
+func (n *node) turn() {
+	n.events = append(n.events[:0], <-n.box)
+	for {
+		select {
+		case e := <-n.box:
+			n.events = append(n.events, e)
+			continue
+		default:
+		}
+		break
+	}
+	n.loop.Turn(n.events)
+}
+
+// do runs f on the loop.
+func (n *node) do(f func()) {
+	n.loop.Turn([]env.Event{posted(f)})
+}
+
+type posted func()
+
+func (p posted) Deliver() { p() }
+
+// writer keeps a number of appends in flight, each of which fills a group.
+type writer struct {
+	node
+	log     *wal.Log
+	appends int           // in all
+	again   []*wal.Append // those not in flight
+	target  int64         // bytes to place, and make durable
+	placed  int64
+	durable int64
+	group   int64
+}
+
+const regionBytes = 64 << 20
+
+func newWriter(b *testing.B, path string, group, depth int) *writer {
+	w := &writer{node: node{box: newMailbox(), start: time.Now()}, group: int64(group)}
+	w.loop = task.NewLoop(w)
+	w.disk = mustOpen(b, path, w.box.deliver)
+	e := env.Env{Clock: w, WAL: w.disk, Rand: w, Memory: newMemory(), Metrics: w}
+	config := wal.Config{SizeBytes: regionBytes, GroupBytesMax: group, WritesInFlightMax: depth, GrowBytes: regionBytes}
+	ready := false
+	w.do(func() {
+		wal.Create(w.loop, e, config, "wal", 1, nil, func(err error) { b.Error(err) }, func(l *wal.Log, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			w.log, ready = l, true
+		})
+	})
+	for !ready {
+		w.turn()
+	}
+	payload := make([]byte, group-64-40)
+	w.appends = depth * 2
+	for range w.appends {
+		w.again = append(w.again, &wal.Append{Stream: 1, Offsets: 1, Payload: payload, LogAppendTime: -1, Owner: w})
+	}
+	return w
+}
+
+// Durable implements wal.Owner.
+func (w *writer) Durable(a *wal.Append) {
+	w.durable += w.group
+	w.again = append(w.again, a)
+	if w.log.Used() > regionBytes/4 {
+		w.log.Trim(w.log.Durable())
+	}
+	w.refill()
+}
+
+func (w *writer) refill() {
+	for len(w.again) > 0 && w.placed < w.target {
+		if !w.log.Append(w.again[len(w.again)-1]) {
+			return
+		}
+		w.again = w.again[:len(w.again)-1]
+		w.placed += w.group
+	}
+}
+
+// write makes bytes durable, and returns how long that took.
+func (w *writer) write(bytes int64) time.Duration {
+	began := time.Now()
+	w.target = w.durable + bytes
+	w.do(w.refill)
+	for len(w.again) < w.appends || w.durable < w.target {
+		w.turn()
+	}
+	return time.Since(began)
+}
+
+// grow makes a first lap, which the log writes with zeros ahead of itself.
+func (w *writer) grow() {
+	for w.durable < regionBytes+regionBytes/8 {
+		w.write(64 * w.group)
+	}
+}
+
+// plain is a loop that does nothing but aligned, durable writes of one size, some at a time.
+type plain struct {
+	fd    int
+	group int
+	depth int
+	next  atomic.Int64
+}
+
+func newPlain(b *testing.B, path string, group, depth int) *plain {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_DIRECT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = unix.Close(fd) })
+	zeros := alignedBytes(1 << 20)
+	for at := int64(0); at < regionBytes; at += int64(len(zeros)) {
+		if _, err := unix.Pwrite(fd, zeros, at); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := unix.Fsync(fd); err != nil {
+		b.Fatal(err)
+	}
+	return &plain{fd: fd, group: group, depth: depth}
+}
+
+func (p *plain) write(b *testing.B, bytes int64) time.Duration {
+	began := time.Now()
+	last := p.next.Load() + bytes
+	var writers sync.WaitGroup
+	for range p.depth {
+		writers.Go(func() {
+			data := alignedBytes(p.group)
+			for {
+				at := p.next.Add(int64(p.group)) - int64(p.group)
+				if at >= last {
+					return
+				}
+				if _, err := unix.Pwritev2(p.fd, [][]byte{data}, at%regionBytes, unix.RWF_DSYNC); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	p.next.Store(last)
+	return time.Since(began)
+}
+
+// BenchmarkLog compares core/wal on this package with a plain loop of durable writes of the same
+// size and depth, in turns. The ratio is what the log keeps of the device.
+func BenchmarkLog(b *testing.B) {
+	for _, group := range []int{4 << 10, 64 << 10, 1 << 20} {
+		for _, depth := range []int{1, 4} {
+			b.Run(fmt.Sprintf("group=%dKiB/depth=%d", group>>10, depth), func(b *testing.B) {
+				dir := b.TempDir()
+				w := newWriter(b, filepath.Join(dir, "log"), group, depth)
+				p := newPlain(b, filepath.Join(dir, "plain"), group, depth)
+				piece := int64(group * 64)
+				w.grow()
+				var log, loop time.Duration
+				b.SetBytes(2 * piece)
+				b.ResetTimer()
+				for i := range b.N {
+					if i%2 == 0 {
+						log += w.write(piece)
+						loop += p.write(b, piece)
+					} else {
+						loop += p.write(b, piece)
+						log += w.write(piece)
+					}
+				}
+				b.StopTimer()
+				rate := func(d time.Duration) float64 { return float64(piece) * float64(b.N) / d.Seconds() / 1e6 }
+				b.ReportMetric(rate(log), "log-MB/s")
+				b.ReportMetric(rate(loop), "plain-MB/s")
+				b.ReportMetric(float64(loop)/float64(log), "ratio")
+				w.finish(b)
+			})
+		}
+	}
+}
+
+func (w *writer) finish(b *testing.B) {
+	closed := false
+	w.do(func() { w.log.Close(func(err error) { closed = true }) })
+	for !closed {
+		w.turn()
+	}
+	if err := w.disk.Shutdown(); err != nil {
+		b.Error(err)
+	}
+}
