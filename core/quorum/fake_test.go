@@ -141,7 +141,6 @@ type disk struct {
 	block int
 
 	failing func(op env.Event) error // may fail any operation
-	wrote   int64
 	writes  int
 }
 
@@ -279,7 +278,6 @@ func (d *disk) Write(o *env.DiskWrite) {
 	}
 	d.push(p, func(err error) { o.Err = err }, func() {
 		prepare()
-		d.wrote += int64(len(o.Data))
 		d.writes++
 		f.data = put(f.data, o.Offset, o.Data)
 		if o.Durable {
@@ -425,9 +423,7 @@ func (m *memory) Alloc(bytes int) *env.Slab {
 func (m *memory) Free(s *env.Slab) {
 	m.live--
 	m.bytes -= len(s.Data)
-	for i := range s.Data {
-		s.Data[i] = 0xDD
-	}
+	copy(s.Data, slices.Repeat([]byte{0xDD}, len(s.Data)))
 }
 
 // machine is a state machine that keeps every entry, and a pad that makes its snapshots large.

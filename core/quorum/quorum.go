@@ -177,10 +177,10 @@ func (q *Quorum) start(f files) error {
 	for _, e := range q.store.entries {
 		q.snapshots.bytes += int64(recordBytes(e))
 	}
-	if err := q.newSegment(f); err != nil {
+	if err := q.clean(f, inv, r.snapshot); err != nil { // first, since it makes room
 		return err
 	}
-	if err := q.clean(f, inv, r.snapshot); err != nil {
+	if err := q.newSegment(f); err != nil {
 		return err
 	}
 	q.founded = founded

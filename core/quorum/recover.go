@@ -43,7 +43,6 @@ type segmentMark struct{ ordinal, last uint64 }
 
 // inventory is what the disk holds, by its names.
 type inventory struct {
-	sizes     []env.FileInfo
 	snapshots []uint64 // ascending, as the names sort
 	segments  []uint64 // ascending
 	temps     []string
@@ -51,7 +50,7 @@ type inventory struct {
 }
 
 func takeInventory(list []env.FileInfo) inventory {
-	inv := inventory{sizes: list}
+	inv := inventory{}
 	for _, file := range list {
 		if n, ok := numbered(file.Name, snapshotPrefix); ok {
 			inv.snapshots = append(inv.snapshots, n)
