@@ -15,6 +15,7 @@ import (
 
 	"weir/core/config"
 	"weir/core/node"
+	"weir/realio/logging"
 )
 
 const metricsHeaderTimeout = 10 * time.Second
@@ -22,19 +23,15 @@ const metricsHeaderTimeout = 10 * time.Second
 // logFlags choose how the log looks.
 type logFlags struct{ level, format string }
 
-func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+func (f *logFlags) logger(w io.Writer) (*logging.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return nil, fmt.Errorf("--log-level %s: must be debug, info, warn or error", f.level)
 	}
-	options := &slog.HandlerOptions{Level: level}
-	switch f.format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+	if f.format != "text" && f.format != "json" {
+		return nil, fmt.Errorf("--log-format %s: must be text or json", f.format)
 	}
-	return nil, fmt.Errorf("--log-format %s: must be text or json", f.format)
+	return logging.New(w, logging.Options{Level: level, JSON: f.format == "json"}), nil
 }
 
 func serverCommand(given *settingsFlags) *cobra.Command {
@@ -52,6 +49,7 @@ func serverCommand(given *settingsFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer log.Close()
 			return serve(settings, log, c.OutOrStdout())
 		},
 	}
@@ -61,9 +59,9 @@ func serverCommand(given *settingsFlags) *cobra.Command {
 }
 
 // serve runs a broker until it is told to end or cannot go on.
-func serve(settings *config.Settings, log *slog.Logger, out io.Writer) error {
+func serve(settings *config.Settings, log *logging.Logger, out io.Writer) error {
 	for _, key := range settings.Unknown() {
-		log.Warn("unknown configuration key, ignored", "key", key)
+		log.Log(slog.LevelWarn, "unknown configuration key, ignored", slog.String("key", key))
 	}
 	c := settings.Broker()
 	world, err := openWorld(c, log)
@@ -96,7 +94,7 @@ func (s shutdown) Deliver() { s.node.Shutdown(s.done) }
 
 // watchSignals calls end at the first SIGTERM or SIGINT, and ends the process at
 // the second: what was acknowledged is in the log either way.
-func watchSignals(log *slog.Logger, end func()) (stop func()) {
+func watchSignals(log *logging.Logger, end func()) (stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
@@ -108,7 +106,7 @@ func watchSignals(log *slog.Logger, end func()) (stop func()) {
 			if count > 0 {
 				os.Exit(130)
 			}
-			log.Info("told to end; once more to end at once", "signal", s.String())
+			log.Log(slog.LevelInfo, "told to end; once more to end at once", slog.String("signal", s.String()))
 			end()
 		}
 	}()

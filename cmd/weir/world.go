@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,18 +32,16 @@ type realWorld struct {
 	mailbox *mailbox.Mailbox
 	metrics *metrics.Metrics
 	env     env.Env
-	log     *slog.Logger
+	log     env.Logger
 	closers []func() error // in order of opening
 }
 
 // openWorld opens every resource that the configuration names.
-func openWorld(c *config.Broker, log *slog.Logger) (*realWorld, error) {
-	logger := logging.New(log)
-	w := &realWorld{mailbox: mailbox.New(mailbox.Options{}), metrics: metrics.New(), log: log}
-	w.opened(logger.Close)
+func openWorld(c *config.Broker, logger *logging.Logger) (*realWorld, error) {
+	w := &realWorld{mailbox: mailbox.New(mailbox.Options{}), metrics: metrics.New(), log: logger}
 	arena := memory.NewArena(idleMemoryBytes)
 	pool := compute.New(w.mailbox.Deliver, runtime.GOMAXPROCS(0))
-	w.opened(func() error { pool.Stop(); return nil })
+	w.opened(quietly(pool.Stop))
 	w.env = env.Env{
 		Clock: w.mailbox.Clock(), Rand: random.New(), Compute: pool, Memory: memory.New(arena),
 		Log: logger, Metrics: w.metrics,
@@ -101,15 +98,23 @@ func (w *realWorld) openStore(c *config.Broker, logger env.Logger) error {
 	if err != nil {
 		return err
 	}
-	s, err := s3store.Open(context.Background(), s3store.Options{
+	s, err := s3store.Open(s3store.Options{
 		Bucket: bucket, Prefix: prefix, Endpoint: c.S3.Endpoint, Region: c.S3.Region,
 		PathStyle: c.S3.PathStyle, NoChecksums: c.S3.Checksum == "none", Deliver: w.mailbox.Deliver, Metrics: w.metrics,
 	})
 	if err == nil {
-		w.opened(s.Shutdown)
+		w.opened(quietly(s.Shutdown))
 		w.env.Store = s
 	}
 	return err
+}
+
+// quietly is a closer that cannot fail.
+func quietly(end func()) func() error {
+	return func() error {
+		end()
+		return nil
+	}
 }
 
 func (w *realWorld) openNetwork(c *config.Broker, arena *memory.Arena) {
@@ -117,7 +122,7 @@ func (w *realWorld) openNetwork(c *config.Broker, arena *memory.Arena) {
 		Deliver: w.mailbox.Deliver, Log: w.env.Log, Metrics: w.metrics, Arena: arena, BudgetBytes: c.QueuedMaxRequestBytes,
 		ConnectionsMax: c.MaxConnections, ConnectionsPerIPMax: c.MaxConnectionsPerIP, IdleTimeout: c.ConnectionsMaxIdle,
 	})
-	w.opened(n.Shutdown)
+	w.opened(quietly(n.Stop))
 	w.env.Network = n
 }
 
@@ -135,7 +140,7 @@ func (w *realWorld) serveMetrics(address string) error {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: metricsHeaderTimeout}
 	go func() { _ = server.Serve(l) }() // ends with Close
 	w.opened(server.Close)
-	w.log.Info("serving metrics", "address", l.Addr().String())
+	w.log.Log(slog.LevelInfo, "serving metrics", slog.String("address", l.Addr().String()))
 	return nil
 }
 

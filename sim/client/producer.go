@@ -151,7 +151,11 @@ func (p *Producer) add(part *producerPart) {
 		producer: -1, epoch: -1, sequence: -1, timestamp: p.wallMillis(),
 	}
 	if p.draws.PerMille(p.options.Compress) {
-		b.spec.codec = compress.Codec(p.draws.Between(1, 4))
+		newest := compress.Zstd
+		if p.options.Lag > 0 {
+			newest = compress.LZ4 // an old client does not know zstd, and old versions of Produce refuse it
+		}
+		b.spec.codec = compress.Codec(p.draws.Between(1, int64(newest)))
 	}
 	part.queue = append(part.queue, b)
 }
