@@ -89,7 +89,9 @@ func atRate(ctx context.Context, l *load) (*latencies, error) {
 }
 
 // feed sends each record at its time, gap nanoseconds after the one before; what
-// falls due between two ticks goes out at once, with its own time.
+// falls due between two ticks goes out at once, with its own time. An endpoint that
+// cannot keep up gets twice the time; what is not sent by then stays unsent, and the
+// rate that was reached says so.
 func (p *producer) feed(ctx context.Context, begin time.Time, gap float64) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -97,7 +99,9 @@ func (p *producer) feed(ctx context.Context, begin time.Time, gap float64) {
 		now := time.Since(begin)
 		for due := float64(n) * gap; due <= float64(now) && due < float64(p.load.Limit); due = float64(n) * gap {
 			p.send(ctx, int64(due))
-			n++
+			if n++; n%p.load.run() == 0 && time.Since(begin) > 2*p.load.Limit {
+				return
+			}
 		}
 		if now >= p.load.Limit {
 			return

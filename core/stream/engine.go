@@ -89,6 +89,7 @@ type Engine struct {
 	tails    []*tail // of ended incarnations, ascending by epoch
 	tailUp   tailUploader
 	stopping func() // set by Shutdown
+	failed   bool   // Failed was told
 	released bool   // every slab was given back
 	scratch  []byte // of AppendSummary
 	inFlight int    // operations of the world
@@ -204,6 +205,14 @@ func (e *Engine) ImageChanged() {
 	e.refreshTails()
 	if moved {
 		e.settle()
+	}
+}
+
+// fail tells, once, of what a person must look at.
+func (e *Engine) fail(err error) {
+	if !e.failed {
+		e.failed = true
+		e.Failed(err)
 	}
 }
 

@@ -111,13 +111,13 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 	}
 	part.stateFrom = image.CheckpointEnd
 	if image.CheckpointEnd < s.entries[0].base {
-		e.Failed(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
+		e.fail(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
 			s.id, image.CheckpointEnd, s.entries[0].base))
 		return tailPart{}, false
 	}
 	state, err := e.NewState(image.Checkpoint, image.CheckpointEnd)
 	if err != nil {
-		e.Failed(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
+		e.fail(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
 		return tailPart{}, false
 	}
 	s.state = state

@@ -31,6 +31,8 @@ type Stats struct {
 type class struct {
 	warm [][]byte // the last one was used most recently
 	cold [][]byte // carved pieces without memory behind them
+
+	chunks int // that were carved
 }
 
 // NewArena returns an arena that keeps at most idleMax bytes that nobody uses;
@@ -108,27 +110,37 @@ func pop(list *[][]byte) []byte {
 	return piece
 }
 
-// carve cuts a new chunk into cold pieces.
+// carve cuts a new chunk into cold pieces. A class's first chunk has small pages: of
+// a class that is hardly used only what is used becomes resident.
 func (a *Arena) carve(c *class, size int) {
-	chunk := a.mapPiece(chunkBytes)
+	chunk := a.mapAligned(chunkBytes)
+	if c.chunks++; c.chunks > 1 {
+		adviseHuge(chunk)
+	}
 	for at := 0; at+size <= chunkBytes; at += size {
 		c.cold = append(c.cold, chunk[at:at+size:at+size])
 	}
 }
 
-// mapPiece maps memory; of huge pages, and aligned to them, if it is as large as one.
+// mapPiece maps a large piece, of huge pages if it is as large as one.
 func (a *Arena) mapPiece(size int) []byte {
-	a.stats.Mapped += int64(size)
 	if size < chunkBytes {
+		a.stats.Mapped += int64(size)
 		return unsafe.Slice((*byte)(mustMap(size)), size)
 	}
+	piece := a.mapAligned(size)
+	adviseHuge(piece)
+	return piece
+}
+
+// mapAligned maps memory that starts where a huge page may.
+func (a *Arena) mapAligned(size int) []byte {
+	a.stats.Mapped += int64(size)
 	start := mustMap(size + chunkBytes)
 	skip := int(-uintptr(start) & (chunkBytes - 1))
 	mustUnmap(start, skip)
 	mustUnmap(unsafe.Add(start, skip+size), chunkBytes-skip)
-	piece := unsafe.Slice((*byte)(unsafe.Add(start, skip)), size)
-	adviseHuge(piece)
-	return piece
+	return unsafe.Slice((*byte)(unsafe.Add(start, skip)), size)
 }
 
 // trim gives the oldest idle pieces back to the system, large ones first, until a

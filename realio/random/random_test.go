@@ -11,7 +11,8 @@ var _ env.Rand = (*Rand)(nil)
 
 func TestDrawsAreKeyed(t *testing.T) {
 	r := New()
-	if r.Uint64("nonce", 1, 2) != r.Uint64("nonce", 1, 2) {
+	first := r.Uint64("nonce", 1, 2)
+	if again := r.Uint64("nonce", 1, 2); again != first {
 		t.Fatal("equal keys, different draws")
 	}
 	seen := map[uint64]bool{New().Uint64("a", 1, 2): true}

@@ -122,19 +122,19 @@ func TestSlowFramesGiveWay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := time.Since(from); d > 4500*time.Millisecond {
-		t.Fatalf("held up for %v", d)
+	if d := time.Since(from); d > 15*time.Second {
+		t.Fatalf("held up for %v, as if nobody waited", d)
 	}
 }
 
 // Nobody is closed for being slow while nobody waits for it.
 func TestSlowFrameAloneHasTime(t *testing.T) {
-	r := newRig(t, Options{BudgetBytes: 4 << 20, FrameTimeout: 500 * time.Millisecond})
+	r := newRig(t, Options{BudgetBytes: 4 << 20, FrameTimeout: 3 * time.Second})
 	slow, _ := r.raw()
 	frame := withLength(make([]byte, 3<<20))
 	write(t, slow, frame[:100])
 	from := time.Now()
-	r.until("some looks at the deadlines", func() bool { return time.Since(from) > 200*time.Millisecond })
+	r.until("some looks at the deadlines", func() bool { return time.Since(from) > 700*time.Millisecond })
 	writeAll(t, slow, frame[100:])
 	answer, err := make(chan []byte, 1), make(chan error, 1)
 	go func() {
@@ -211,7 +211,7 @@ func TestLingerEnds(t *testing.T) {
 }
 
 func TestIdleTimeout(t *testing.T) {
-	r := newRig(t, Options{IdleTimeout: 200 * time.Millisecond})
+	r := newRig(t, Options{IdleTimeout: 600 * time.Millisecond})
 	_, idle := r.raw()
 	busy := dialPeer(t, r.bound)
 	for sent := 0; r.closed[idle] == nil; r.box.pump() {
@@ -230,13 +230,13 @@ func TestIdleTimeout(t *testing.T) {
 
 // A connection that the core muted is not idle by its own fault.
 func TestMutedIsNotIdle(t *testing.T) {
-	r := newRig(t, Options{IdleTimeout: 80 * time.Millisecond})
+	r := newRig(t, Options{IdleTimeout: 200 * time.Millisecond})
 	_, muted := r.raw()
 	r.net.Mute(muted)
 	_, idle := r.raw()
 	r.untilClosed(idle)
 	from := time.Now()
-	r.until("more looks at the deadlines", func() bool { return time.Since(from) > 100*time.Millisecond })
+	r.until("more looks at the deadlines", func() bool { return time.Since(from) > 250*time.Millisecond })
 	if r.closed[muted] != nil {
 		t.Fatal(r.closed[muted])
 	}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+func null(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- serveNull(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return listener.Addr().String()
+}
+
+func fake(t *testing.T) string {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	return cluster.ListenAddrs()[0]
+}
+
+func small(brokers string) *load {
+	return &load{Brokers: brokers, Partitions: 3, Clients: 2, RecordBytes: 100, BatchBytes: 4096, Bytes: 1_000_000}
+}
+
+func TestProduceSendsExactlyTheBytesAskedFor(t *testing.T) {
+	for name, brokers := range map[string]string{"null": null(t), "kfake": fake(t)} {
+		t.Run(name, func(t *testing.T) {
+			l := small(brokers)
+			outcome, err := produce(t.Context(), l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if outcome.Bytes != l.Bytes || outcome.Records != 10_000 || outcome.Failed != 0 || outcome.BatchBytes > int64(l.BatchBytes) {
+				t.Fatalf("%+v", outcome)
+			}
+		})
+	}
+}
+
+func TestConsumeReadsAllThatWasProduced(t *testing.T) {
+	l := small(fake(t))
+	if _, err := produce(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := consume(t.Context(), l.Brokers, l.Topic)
+	if err != nil || outcome.Bytes != l.Bytes || outcome.Records != 10_000 {
+		t.Fatalf("%+v, error %v", outcome, err)
+	}
+}
+
+func TestRateHoldsTheRate(t *testing.T) {
+	l := small(null(t))
+	l.Bytes, l.Rate, l.Limit = 0, 1e6, 300*time.Millisecond
+	outcome, err := atRate(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(3000); outcome.Records < want-2 || outcome.Records > want+2 || outcome.P50 <= 0 || outcome.P50 > outcome.P99 || outcome.P999 > outcome.Max {
+		t.Fatalf("%+v, not %d records", outcome, want)
+	}
+}
+
+func TestFirstAckComesOrSaysWhyNot(t *testing.T) {
+	if took, err := firstAck(t.Context(), fake(t), time.Now(), nil); err != nil || took <= 0 {
+		t.Fatalf("%v, error %v", took, err)
+	}
+	ended := make(chan struct{})
+	close(ended)
+	if _, err := firstAck(t.Context(), "127.0.0.1:1", time.Now(), ended); err == nil || !strings.Contains(err.Error(), "ended") {
+		t.Fatalf("error %v", err)
+	}
+}
+
+func TestLoadsThatCannotBeAreRefused(t *testing.T) {
+	for name, change := range map[string]func(*load){
+		"no clients":   func(l *load) { l.Clients = 0 },
+		"tiny batches": func(l *load) { l.BatchBytes = 50 },
+		"no bound":     func(l *load) { l.Bytes = 0 },
+	} {
+		l := small(null(t))
+		change(l)
+		if _, err := produce(t.Context(), l); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// The null broker is open to whoever can reach it: no bytes may end it.
+func FuzzNullBroker(f *testing.F) {
+	f.Add([]byte("\x00\x12\x00\x03\x00\x00\x00\x01\xff\xff\x00\x02a\x02b\x00"))
+	f.Add([]byte("\x00\x03\x00\x01\x00\x00\x00\x01\xff\xff\x7f\xff\xff\xff"))
+	f.Add([]byte("\x00\x12\x00\x63\x00\x00\x00\x01\xff\xff"))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if len(frame) > 1 && frame[1] == 1 {
+			return // a fetch waits as long as the client says
+		}
+		b := &nullBroker{host: "127.0.0.1", port: 1, topics: map[string]int32{}, ids: map[[16]byte]string{}}
+		_, _ = b.answer(frame, nil)
+	})
+}
+
+func TestReportShowsMediansAndRatios(t *testing.T) {
+	one := func(rival string, round int, seconds int) *measured {
+		return &measured{Rival: rival, Round: round, FirstAck: time.Duration(seconds) * time.Second, Rate: &latencies{}}
+	}
+	r := &report{
+		Rivals: []*rival{{Name: "weir", Note: "synced"}, {Name: "kafka", Note: "page cache"}}, Missing: []string{"x: not there"},
+		Rounds: []*measured{one("weir", -1, 900), one("weir", 0, 1), one("weir", 1, 2), one("weir", 2, 30), one("kafka", 0, 4), one("kafka", 1, 4)},
+	}
+	text := r.markdown()
+	for _, want := range []string{"median of 3 rounds", "2.00 (x0.50)", "| 4.00 |", "Left out: x: not there", "| weir | synced | - |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
