@@ -37,7 +37,6 @@ func (n *Node) start(p *task.Proc) {
 		{"open partitions", n.serve},
 	}
 	for _, step := range steps {
-		n.telemetry.Info("step " + step.name)
 		if err := step.run(p); err != nil {
 			n.fail(fmt.Errorf("%s: %w", step.name, err))
 		}
