@@ -98,7 +98,7 @@ func (m *mutant) hunt(dir string, jobs int, limit time.Duration) (found string, 
 	}
 	defer restore()
 	binary := filepath.Join(dir, "weir-sim")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/weir-sim")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/weir-sim") // trimmed, or nothing built in another directory is of use
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("the defect does not compile: %s", out)
@@ -106,10 +106,11 @@ func (m *mutant) hunt(dir string, jobs int, limit time.Duration) (found string, 
 	return m.simulate(dir, binary, jobs, limit)
 }
 
-// simulate runs seeds until one fails. The limit of processor time is the
-// child's own (RLIMIT_CPU would need a shell; wall time times jobs bounds it).
+// simulate runs seeds until one fails or the limit is used up. The simulator
+// counts its own processor time, since a machine that is busy with other things
+// says nothing of the defect.
 func (m *mutant) simulate(dir, binary string, jobs int, limit time.Duration) (string, error) {
-	args := append([]string{"fuzz", "-duration", (limit / time.Duration(jobs)).String(), "-j", strconv.Itoa(jobs)}, m.args...)
+	args := append([]string{"fuzz", "-cpu", limit.String(), "-j", strconv.Itoa(jobs)}, m.args...)
 	fuzz := exec.Command(binary, args...)
 	fuzz.Dir = dir
 	out, err := fuzz.CombinedOutput()
@@ -124,8 +125,12 @@ func (m *mutant) simulate(dir, binary string, jobs int, limit time.Duration) (st
 	case cpu > limit:
 		return "", fmt.Errorf("found only after %v of processor time", cpu)
 	}
-	return fmt.Sprintf("%-9s found in %v", violated.FindString(string(out)), cpu), nil
+	found := failure.FindSubmatch(out)
+	if found == nil {
+		return "", fmt.Errorf("the simulator names no violation:\n%s", out)
+	}
+	return fmt.Sprintf("%-9s cpu=%-7v seed=%s", found[2], cpu, found[1]), nil
 }
 
-// violated is how the simulator names what was broken.
-var violated = regexp.MustCompile(`\b(I\d+|panic|contract|memory)\b`)
+// failure is the line of a seed that failed: the seed and what it broke.
+var failure = regexp.MustCompile(`(?m)^seed=(\d+) .*verdict=violation invariant=(\S+)$`)
