@@ -2,6 +2,7 @@ package sim
 
 import (
 	"strings"
+	"time"
 
 	"weir/sim/disk"
 	"weir/sim/event"
@@ -9,15 +10,21 @@ import (
 	"weir/sim/store"
 )
 
-// schedule arranges the plan's faults, counted from now.
-func (w *world) schedule() {
+// schedule arranges the plan's faults, those from before the first start or the
+// others, counted from now. It returns when the last of them ends.
+func (w *world) schedule(early bool) (last time.Duration) {
 	for i := range w.plan.Faults {
 		f := &w.plan.Faults[i]
+		if (f.Early != 0) != early {
+			continue
+		}
+		last = max(last, f.At+f.For)
 		w.queue.Call(f.At, func() { w.strike(f) })
 		if f.For > 0 && !restarts(f.Kind) {
 			w.queue.Call(f.At+f.For, func() { w.mend(f) })
 		}
 	}
+	return last
 }
 
 // restarts reports whether a fault ends with a restart of its own.

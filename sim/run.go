@@ -38,6 +38,8 @@ type Result struct {
 	Linear     int // partitions that porcupine judged
 	Puts       int64
 	Objects    int
+	// Marks is how often the node and the world reached each named place.
+	Marks      map[string]int64
 	Violations []checker.Violation
 	Log        []string // the node's last lines
 }
@@ -56,6 +58,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	w := newWorld(seed, p, options)
 	w.guard(w.story)
 	if w.machine.Running() {
+		w.takeMarks()
 		w.guard(func() { w.machine.Crash() })
 	}
 	linear := 0
@@ -63,7 +66,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	return &Result{
 		Seed: seed, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
-		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()),
+		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Marks: w.queue.Marks,
 		Violations: w.violations, Log: w.machine.Log.Tail(60),
 	}
 }
@@ -96,8 +99,9 @@ const (
 // story is the whole run, phase by phase.
 func (w *world) story() {
 	w.wanted = true
+	early := w.schedule(true)
 	w.boot()
-	if !w.await(startLimit, "the first start", func() bool { return w.ready }) {
+	if !w.await(early+startLimit, "the first start", func() bool { return w.ready }) {
 		return
 	}
 	topics := w.createTopics()
@@ -105,7 +109,7 @@ func (w *world) story() {
 		return
 	}
 	c := w.startClients(topics)
-	w.schedule()
+	w.schedule(false)
 	w.run(w.plan.Config.Duration, never)
 	w.heal()
 	c.end()
@@ -166,6 +170,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
 				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
 				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag,
+				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(w.config.MessageMaxBytes), RequestBytes: int(w.config.SocketRequestMaxBytes) - 1024,
 			}))
 		case "consumer":
 			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{

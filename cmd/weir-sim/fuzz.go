@@ -97,8 +97,10 @@ func (f *fuzzer) work() {
 		if f.twice && r.OK() {
 			again := sim.Run(seed, f.plan, sim.Options{NoLinear: true})
 			if again.Hash != r.Hash || again.Events != r.Events {
-				r.Violations = append(r.Violations, checker.Violation{Invariant: "determinism",
-					Text: fmt.Sprintf("the second run has hash %016x and %d events", again.Hash, again.Events)})
+				r.Violations = append(r.Violations, checker.Violation{
+					Invariant: "determinism",
+					Text:      fmt.Sprintf("the second run has hash %016x and %d events", again.Hash, again.Events),
+				})
 			}
 		}
 		f.took(r, wall)

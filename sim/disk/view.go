@@ -292,6 +292,7 @@ func (o *operation) completeWrite(d *Disk, e *env.DiskWrite) error {
 	capacity := d.options.CapacityBytes
 	if grow > 0 && (d.Faults.Full || capacity > 0 && d.used+grow > capacity) {
 		d.Injected++
+		d.queue.Hit("disk: full: " + d.name)
 		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskFull)
 	}
 	if d.draws.PPM(d.Faults.WritePPM) {
@@ -328,6 +329,7 @@ func (o *operation) crash(d *Disk) {
 	case *env.DiskWrite:
 		grows := e.Offset+int64(len(e.Data)) > int64(len(o.handle.file.data))
 		if o.started && !(grows && d.Faults.Full) {
+			d.queue.Hit("disk: a crash tore a write of " + d.name)
 			o.tear(d, e)
 		}
 	case *env.DiskOpen:

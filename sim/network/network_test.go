@@ -23,7 +23,9 @@ type echo struct {
 func (e *echo) Opened(id env.ConnID, _ env.ConnInfo) {
 	e.log = append(e.log, fmt.Sprintf("open %d", id))
 }
+
 func (e *echo) Closed(id env.ConnID, _ error) { e.log = append(e.log, fmt.Sprintf("closed %d", id)) }
+
 func (e *echo) Received(id env.ConnID, m any, f *env.Frame) {
 	if e.hold {
 		e.held = append(e.held, f)
@@ -32,6 +34,7 @@ func (e *echo) Received(id env.ConnID, m any, f *env.Frame) {
 	e.net.Send(&env.Send{Conn: id, Message: bytesMessage(append([]byte(nil), f.Data...)), Done: func(*env.Send) { e.sendDone++ }})
 	e.net.Release(f)
 }
+
 func (e *echo) Admit(size int, _ []byte) error {
 	if size > 100 {
 		return errors.New("too large")
