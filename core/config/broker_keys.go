@@ -83,7 +83,7 @@ var brokerKeys = []Definition{
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records: all that the write-ahead log holds, then whatever was appended last."),
 	words(String, "weir.data.dir", text("data"), "The directory under which everything is kept that has no path of its own."),
 	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
-	words(String, "weir.metrics.address", nil, "Where metrics are served to Prometheus, as host:port, under /metrics; unset: nowhere.").checked(checkAddress),
+	words(String, "weir.metrics.address", nil, "Where metrics are served to Prometheus, as host:port, under /metrics, and Go profiles under /debug/pprof; unset: nowhere.").checked(checkAddress),
 	words(String, "weir.object.store", nil, "Where objects are kept: file:PATH, or s3:BUCKET or s3:BUCKET/PREFIX; unset: a directory objects under weir.data.dir.").checked(checkObjectStore),
 	words(String, "weir.s3.checksum", text("crc32c"), "The checksum sent with every S3 upload; none where the store does not know it.", "crc32c", "none"),
 	words(String, "weir.s3.endpoint", nil, "The URL of an S3-compatible store; unset: AWS in weir.s3.region."),
