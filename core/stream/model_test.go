@@ -148,6 +148,7 @@ func (m *model) find(o *owner) {
 	if o == nil || m.storm > 0 {
 		return
 	}
+	m.w.settle() // nothing becomes durable while it looks
 	ts := int64(m.draw(1200)) - 1
 	from, hw := o.stream.LogStart(), o.stream.HighWatermark()
 	want, largest := -1, int64(-1)
