@@ -95,6 +95,15 @@ type Part struct {
 	IndexBytes   int32
 }
 
+// CommitPart is one stream's part of an upload. The object and leader epoch within
+// Part are set from the record.
+type CommitPart struct {
+	Stream      StreamID
+	LeaderEpoch int32
+	Part        Part
+	Checkpoint  []byte // state exactly as of Part.End
+}
+
 // Object is a stored object's life: prepared, committed, destroyed, deleted (then gone from the image).
 type Object struct {
 	ID          ObjectID

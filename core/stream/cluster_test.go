@@ -21,7 +21,7 @@ type cluster struct {
 	epoch     metadata.BrokerEpoch
 	weather   func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "refuse" no part accepted
 	histories map[metadata.StreamID]*history
-	judgePart func(*CommitPart) bool // false: refuse
+	judgePart func(*metadata.CommitPart) bool // false: refuse
 	commits   int
 	refused   int
 }
@@ -123,7 +123,7 @@ func (c *cluster) LeaseObjects(_ metadata.BrokerEpoch, count int32, done func(me
 	}), func() {})
 }
 
-func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, parts []CommitPart, done func([]bool, error)) {
+func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, parts []metadata.CommitPart, done func([]bool, error)) {
 	c.w.push(event(func() {
 		weather := c.weather()
 		if weather == "error" {
@@ -146,7 +146,7 @@ func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, 
 	}), func() {})
 }
 
-func (c *cluster) judge(id metadata.ObjectID, p *CommitPart) bool {
+func (c *cluster) judge(id metadata.ObjectID, p *metadata.CommitPart) bool {
 	s, ok := c.streams[p.Stream]
 	if !ok {
 		return true
@@ -166,7 +166,7 @@ func (c *cluster) judge(id metadata.ObjectID, p *CommitPart) bool {
 }
 
 // checkPart holds a part against the history: nothing not durable, state exactly as of its end (R4).
-func (c *cluster) checkPart(id metadata.ObjectID, s *metadata.Stream, p *CommitPart) {
+func (c *cluster) checkPart(id metadata.ObjectID, s *metadata.Stream, p *metadata.CommitPart) {
 	h := c.histories[s.ID]
 	sum, ok := h.sumAt(p.Part.End)
 	if !ok || p.Part.End > h.end() {
