@@ -36,9 +36,6 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 		base: base, offsets: b.Offsets, bytes: int32(len(b.Data)), maxTimestamp: b.MaxTimestamp,
 		at: p.At, slab: e.cache.of(p.Slab), place: int32(p.Offset),
 	})
-	if s.gone {
-		s.unpin(s.end)
-	}
 	return base, true
 }
 

@@ -8,16 +8,16 @@ import (
 func (w *upload) commit() {
 	w.phase = phaseCommitting
 	w.began = w.engine.Loop.Now()
-	parts := make([]CommitPart, len(w.parts))
+	parts := make([]metadata.CommitPart, len(w.parts))
 	for i := range w.parts {
 		parts[i] = w.commitPart(i)
 	}
 	w.engine.Controller.Commit(w.id, w.engine.Epoch, w.built.Header.Bytes, parts, w.commitDone)
 }
 
-func (w *upload) commitPart(i int) CommitPart {
+func (w *upload) commitPart(i int) metadata.CommitPart {
 	p, info := &w.parts[i], &w.built.Parts[i]
-	return CommitPart{
+	return metadata.CommitPart{
 		Stream: metadata.StreamID(p.Stream), LeaderEpoch: p.LeaderEpoch, Checkpoint: p.checkpoint,
 		Part: metadata.Part{
 			Object: w.id, Start: info.Start, End: info.End, LeaderEpoch: info.LeaderEpoch, MaxTimestamp: info.MaxTimestamp,

@@ -231,7 +231,7 @@ func (e *Engine) settle() {
 func (e *Engine) refreshStream(s *Stream) bool {
 	image, ok := e.Image.Stream(s.id)
 	if !ok {
-		// Deleted. While it is open its owner may still append; nothing of that counts.
+		// Deleted. Its owner may still append until it closes the stream; nothing of that counts.
 		owed := s.pinnedFrom < s.end
 		s.disown()
 		if s.owner == nil {
