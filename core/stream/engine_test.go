@@ -118,6 +118,20 @@ func TestAFullCacheTellsWhenThereIsRoomAgain(t *testing.T) {
 	n.shutdown()
 }
 
+func TestAfterALogFailsNothingIsAcknowledged(t *testing.T) {
+	w, _, n := start(t)
+	o := n.create(1)
+	o.fill(n, 10_000)
+	w.disk.broken = true
+	o.append(n, 1, 1000, 0)
+	w.settle()
+	if n.failed == nil || o.durable != 10 || o.append(n, 1, 1000, 0) {
+		t.Fatalf("failure %v, durable up to %d", n.failed, o.durable)
+	}
+	o.readAll(n, 3000)
+	n.shutdown()
+}
+
 func TestAFullLogPressesForUploads(t *testing.T) {
 	w := newWorld(t)
 	o := smallOptions

@@ -56,14 +56,15 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 // largestTimestamp is the largest of the log, as far as the image and memory know.
 func (s *Stream) largestTimestamp() int64 { return s.largestTimestampFrom(s.logStart) }
 
-// largestTimestampFrom looks at what ends after an offset.
+// largestTimestampFrom looks at what ends after an offset. The log cache, if it holds the offset, holds
+// all that follows.
 func (s *Stream) largestTimestampFrom(offset int64) int64 {
 	largest := int64(-1)
-	if image, ok := s.engine.image.Stream(s.id); ok {
-		first, _ := partAt(image.Parts, offset)
-		for i := range image.Parts[first:] {
-			largest = max(largest, image.Parts[first+i].MaxTimestamp)
-		}
+	for i := s.entries.search(offset); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
+		largest = max(largest, s.entries.at(i).maxTimestamp)
+	}
+	if s.inCache(offset) {
+		return largest
 	}
 	for t := range s.engine.tailsOf(s.id) {
 		for i := range t.entries {
@@ -72,8 +73,11 @@ func (s *Stream) largestTimestampFrom(offset int64) int64 {
 			}
 		}
 	}
-	for i := s.entries.search(offset); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
-		largest = max(largest, s.entries.at(i).maxTimestamp)
+	if image, ok := s.engine.image.Stream(s.id); ok {
+		first, _ := partAt(image.Parts, offset)
+		for i := range image.Parts[first:] {
+			largest = max(largest, image.Parts[first+i].MaxTimestamp)
+		}
 	}
 	return largest
 }
