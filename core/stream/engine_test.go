@@ -118,6 +118,20 @@ func TestAFullCacheTellsWhenThereIsRoomAgain(t *testing.T) {
 	n.shutdown()
 }
 
+func TestAfterALogFailsNothingIsAcknowledged(t *testing.T) {
+	w, _, n := start(t)
+	o := n.create(1)
+	o.fill(n, 10_000)
+	w.disk.broken = true
+	o.append(n, 1, 1000, 0)
+	w.settle()
+	if n.failed == nil || o.durable != 10 || o.append(n, 1, 1000, 0) {
+		t.Fatalf("failure %v, durable up to %d", n.failed, o.durable)
+	}
+	o.readAll(n, 3000)
+	n.shutdown()
+}
+
 func TestAFullLogPressesForUploads(t *testing.T) {
 	w := newWorld(t)
 	o := smallOptions
@@ -481,6 +495,37 @@ func TestAStreamIsDeletedWhileItsTailIsRead(t *testing.T) {
 	w.turn(func() { n.e.Close(1) })
 	w.until("the log is gone", func() bool { return w.disk.files[logName(1)] == nil })
 	n.shutdown()
+}
+
+func TestShutdownAnswersReadsThatAreTriedAgain(t *testing.T) {
+	w, c, n := start(t)
+	n.create(1).fill(n, 10_000)
+	n.owners[1].drain(n)
+	n.owners[1].append(n, 1, 100, 0)
+	w.settle()
+	n.shutdown()
+	n = boot(w, c, smallOptions, smallLog)
+	clear(w.store.objects)
+	w.disk.failing = true
+	answers := 0
+	w.turn(func() {
+		for _, at := range []int64{0, 10} {
+			n.owners[1].stream.Read(at, 100, func(f Fetched) {
+				if f.Err != ErrGone && f.Err != ErrStopped {
+					t.Errorf("read at %d: %v", at, f.Err)
+				}
+				answers++
+			})
+		}
+	})
+	w.settle()
+	if answers > 0 || len(n.e.waits) != 2 {
+		t.Fatalf("%d answers, %d waits", answers, len(n.e.waits))
+	}
+	n.shutdown()
+	if answers != 2 {
+		t.Fatalf("%d of 2 reads were answered", answers)
+	}
 }
 
 func TestShutdownWithEverythingUnderWay(t *testing.T) {

@@ -149,7 +149,10 @@ func (m *model) find(o *owner) {
 		return
 	}
 	m.w.settle() // nothing becomes durable while it looks
-	ts := int64(m.draw(1200)) - 1
+	ts := int64(m.draw(1200))
+	if m.draw(2) == 0 {
+		ts = -1
+	}
 	from, hw := o.stream.LogStart(), o.stream.HighWatermark()
 	want, largest := -1, int64(-1)
 	for i, end := range o.history.ends {
