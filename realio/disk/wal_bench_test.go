@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -197,6 +198,7 @@ func (p *plain) write(b *testing.B, bytes int64) time.Duration {
 // BenchmarkLog compares core/wal on this package with a plain loop of durable writes of the same
 // size and depth, in turns. The ratio of the medians is what the log keeps of the device.
 func BenchmarkLog(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + SpareProcessors))
 	for _, group := range []int{4 << 10, 64 << 10, 1 << 20} {
 		for _, depth := range []int{1, 4} {
 			b.Run(fmt.Sprintf("group=%dKiB/depth=%d", group>>10, depth), func(b *testing.B) {
