@@ -17,6 +17,8 @@ type fuzzer struct {
 	plan     *plan.Plan
 	twice    bool
 	keep     bool
+	slow     time.Duration
+	marks    map[string]int64 // how many seeds hit each
 	last     uint64
 	deadline time.Time
 	cpu      time.Duration // of the process; 0 is no bound
@@ -37,7 +39,7 @@ type fuzzer struct {
 
 func fuzzCommand(args []string) int {
 	set := flag.NewFlagSet("fuzz", flag.ExitOnError)
-	f := &fuzzer{}
+	f := &fuzzer{marks: map[string]int64{}}
 	set.StringVar(&f.plans.file, "plan", "", "file with a plan for all seeds, instead of each seed's own")
 	set.BoolVar(&f.plans.reference, "reference", false, "use the reference plan for all seeds")
 	first := set.Uint64("first-seed", 1, "the first seed")
@@ -47,6 +49,8 @@ func fuzzCommand(args []string) int {
 	workers := set.Int("j", 1, "runs at a time")
 	set.BoolVar(&f.twice, "twice", false, "run each seed twice and compare the hashes")
 	set.BoolVar(&f.keep, "keep-going", false, "go on after a failure")
+	set.DurationVar(&f.slow, "slow", 10*time.Second, "name seeds that take longer than this")
+	marks := set.Bool("marks", false, "print at the end how many seeds reached each named place")
 	set.Parse(args)
 	var err error
 	if f.plan, err = f.plans.load(); err != nil {
@@ -69,6 +73,9 @@ func fuzzCommand(args []string) int {
 	}
 	group.Wait()
 	f.summary("done: ")
+	if *marks {
+		printMarks(f.marks)
+	}
 	if f.failed > 0 {
 		return 1
 	}
@@ -116,6 +123,12 @@ func (f *fuzzer) took(r *sim.Result, wall time.Duration) {
 	f.faults += r.Faults
 	f.linear += r.Linear
 	f.simulated += r.Sim
+	for name, hits := range r.Marks {
+		f.marks[name] += min(hits, 1)
+	}
+	if wall > f.slow {
+		fmt.Printf("slow: seed=%d wall=%v events=%d ops=%d sim=%v\n", r.Seed, wall.Round(time.Millisecond), r.Events, r.Operations, r.Sim.Round(time.Second))
+	}
 	if !r.OK() {
 		f.failed++
 		f.stop = !f.keep

@@ -148,7 +148,7 @@ func (n *Node) buildStorage() {
 		NewState: partition.RecoveredState(n.loop, 0), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
-		Loop: n.loop, Env: n.env, Image: n.metadata.image,
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
 		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch,
 		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream,
 		TopicConfig: func(overrides []metadata.Config) config.Topic {

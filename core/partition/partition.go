@@ -203,10 +203,12 @@ func (p *Partition) repeat(a *Append, original sequenceRange) {
 		a.LogAppendTime = original.timestamp
 	}
 	a.Release()
+	p.manager.duplicate.Hit()
 	if a.end <= p.HighWatermark() {
 		p.acknowledge(a)
 		return
 	}
+	p.manager.waiting.Hit()
 	p.duplicates = append(p.duplicates, a)
 }
 

@@ -214,6 +214,8 @@ func (u *tailUploader) store(p *tailPiece) {
 		t := &p.parts[i]
 		if image, ok := e.image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
 			t.part.checkpoint = t.stream.state.AppendCheckpoint(nil)
+		} else {
+			e.telemetry.Hit("stream tail upload: without its own checkpoint")
 		}
 		w.add(t.part)
 	}

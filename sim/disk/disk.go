@@ -58,6 +58,8 @@ type Disk struct {
 	Faults Faults
 	// Injected counts faults that took effect.
 	Injected int
+	// OnWrite, if set, runs once while the next write is in flight.
+	OnWrite func()
 
 	queue    *event.Queue
 	options  Options

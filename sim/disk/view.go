@@ -108,6 +108,10 @@ func (v *view) Write(e *env.DiskWrite) {
 		v.disk.queue.After(total/4, o, 0)
 	}
 	v.disk.queue.After(total, o, 1)
+	if during := v.disk.OnWrite; during != nil {
+		v.disk.OnWrite = nil
+		v.disk.queue.Call(total*3/4, during)
+	}
 }
 
 func (v *view) Sync(e *env.DiskSync) {

@@ -102,6 +102,7 @@ type Workload struct {
 //
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
+//	crash-wal, kill-wal, crash-meta, kill-meta  the same, while the next write of that disk is in flight
 //	pause                the loop stands still for For
 //	clock-step           the wall clock jumps by Amount
 //	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
@@ -126,6 +127,7 @@ var FaultKinds = []string{
 	"meta-slow", "meta-stall", "meta-full", "meta-read-error", "meta-write-error", "meta-sync-error",
 	"store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-slow",
 	"cut", "cut-in", "cut-out", "stall", "net-slow", "reset",
+	"crash-wal", "kill-wal", "crash-meta", "kill-meta",
 }
 
 // field is one field of a line: its name and where it lies.

@@ -157,7 +157,7 @@ func (s *swarm) faults(p *Plan) {
 func drawFault(d *event.Stream, kind string, p *Plan) Fault {
 	f := Fault{Kind: kind, At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 3*time.Second)}
 	switch kind {
-	case "crash", "kill", "stop", "crash-put", "kill-put":
+	case "crash", "kill", "stop", "crash-put", "kill-put", "crash-wal", "kill-wal", "crash-meta", "kill-meta":
 		f.For = d.Duration(time.Millisecond, time.Second)
 	case "clock-step":
 		f.For, f.Amount = 0, d.Duration(-time.Hour, time.Hour)
