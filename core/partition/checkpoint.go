@@ -50,7 +50,7 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 	previous := int64(0)
 	for _, p := range s.producers {
 		w := layer(p)
-		if w.epoch == noEpoch {
+		if w.n == 0 {
 			continue
 		}
 		dst = binary.AppendUvarint(dst, uint64(p.id-previous))
@@ -63,7 +63,7 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 func (s *State) producersIn(layer func(*producer) *window) int {
 	n := 0
 	for _, p := range s.producers {
-		if layer(p).epoch != noEpoch {
+		if layer(p).n > 0 {
 			n++
 		}
 	}

@@ -249,7 +249,9 @@ func (p *Partition) retry() bool {
 // Those behind a living one wait for it: their order must not change.
 func (p *Partition) expireQueue(now env.Time) {
 	for p.queue.len() > 0 && (*p.queue.front()).Deadline <= now {
-		p.queue.pop().refuse(RequestTimedOut, "the log had no room in time")
+		a := p.queue.pop()
+		p.state.givenUp(&a.Header, now)
+		a.refuse(RequestTimedOut, "the log had no room in time")
 	}
 }
 

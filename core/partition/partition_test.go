@@ -311,6 +311,29 @@ func TestAnAppendThatWaitsTooLongTimesOut(t *testing.T) {
 	}
 }
 
+// An unknown producer's first batch is given up; those behind it find room. Any of
+// them could be a first one, if nobody remembered that there was another.
+func TestABatchGivenUpIsNotOvertakenByThoseBehindIt(t *testing.T) {
+	r := newRig(t)
+	r.log.room = 0
+	first := r.send(7, 0, 100, 1)
+	r.clock.now = env.Time(20 * time.Second)
+	second := r.send(7, 0, 101, 1)
+	r.clock.now = env.Time(31 * time.Second)
+	r.loop.Turn(nil)
+	r.want(first, RequestTimedOut, -1)
+	r.log.room = -1
+	r.manager.space()
+	r.want(second, OutOfOrderSequence, -1)
+	if _, err := LoadState(r.p.Summary(nil), 0, 0, 0); err != nil {
+		t.Fatalf("a producer without a batch spoils the summary: %v", err)
+	}
+	first, second = r.send(7, 0, 100, 1), r.send(7, 0, 101, 1)
+	r.log.durable(2)
+	r.want(first, None, 0)
+	r.want(second, None, 1)
+}
+
 func TestCloseAnswersEverythingOnce(t *testing.T) {
 	r := newRig(t)
 	r.log.room = 1

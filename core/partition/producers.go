@@ -67,6 +67,7 @@ type producer struct {
 	pending  int32    // batches appended and not durable
 	appended window
 	durable  window // epoch noEpoch: nothing of it is durable yet
+	first    int32  // sequence that its first batch must have, while appended has none
 }
 
 // State is the producer state of one partition. The zero value is not usable:
@@ -147,7 +148,11 @@ func (s *State) judge(h *record.Header) (duplicate, Code, string) {
 			fmt.Sprintf("producer %d has epoch %d, the batch is of epoch %d", p.id, w.epoch, h.ProducerEpoch)
 	}
 	expected := int32(0)
-	if h.ProducerEpoch == w.epoch {
+	switch {
+	case h.ProducerEpoch != w.epoch:
+	case w.n == 0:
+		expected = p.first
+	default:
 		expected = record.AddSequence(w.batches[w.n-1].last(), 1)
 	}
 	if h.BaseSequence != expected {
@@ -172,6 +177,17 @@ func (s *State) appended(h *record.Header, baseOffset, maxTimestamp int64, now e
 	}
 	s.appendedMax = max(s.appendedMax, maxTimestamp)
 	s.pending.push(entry)
+}
+
+// givenUp notes a batch that was not appended for want of room. A producer of which
+// nothing is known may begin at any sequence, and those that it sent behind this one
+// must not become the first: its retry would come too late.
+func (s *State) givenUp(h *record.Header, now env.Time) {
+	if !h.Idempotent() || s.find(h.ProducerID) != nil {
+		return
+	}
+	p := s.findOrAdd(h.ProducerID, now)
+	p.appended.epoch, p.first = h.ProducerEpoch, h.BaseSequence
 }
 
 func (s *State) findOrAdd(id int64, now env.Time) *producer {
