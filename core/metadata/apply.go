@@ -32,6 +32,7 @@ func (r *RegisterBroker) apply(im *Image) error {
 	}
 	i, known := im.searchBroker(r.ID)
 	if known && im.brokers[i].Incarnation == r.Incarnation {
+		im.brokers[i].Rack, im.brokers[i].Listeners = r.Rack, slices.Clone(r.Listeners)
 		return nil
 	}
 	b := &Broker{ID: r.ID, Epoch: BrokerEpoch(im.index), Incarnation: r.Incarnation, Rack: r.Rack, Listeners: slices.Clone(r.Listeners)}

@@ -47,18 +47,19 @@ type Node struct {
 	loop      *task.Loop
 	telemetry *telemetry.Registry
 
-	gate       gate
-	metadata   metadataLog
-	quorum     *quorum.Quorum
-	controller *controller.Controller
-	sweeper    *controller.Sweeper
-	engine     *stream.Engine
-	log        *wal.Log
-	partitions *partition.Manager
-	broker     *broker.Broker
-	epoch      metadata.BrokerEpoch
-	listeners  []config.Listener   // as advertised
-	ends       []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+	gate        gate
+	metadata    metadataLog
+	quorum      *quorum.Quorum
+	controller  *controller.Controller
+	sweeper     *controller.Sweeper
+	engine      *stream.Engine
+	log         *wal.Log
+	partitions  *partition.Manager
+	broker      *broker.Broker
+	epoch       metadata.BrokerEpoch
+	incarnation [16]byte
+	listeners   []config.Listener   // as advertised
+	ends        []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
 	begun    bool
 	started  bool // the start is over
