@@ -198,18 +198,18 @@ func (p *Partition) append(a *Append) bool {
 
 // repeat answers a duplicate like its original, once that is durable.
 func (p *Partition) repeat(a *Append, original sequenceRange) {
+	p.manager.duplicate.Hit()
 	a.BaseOffset, a.end = original.offset, original.end()
 	if a.LogAppendTime >= 0 {
 		a.LogAppendTime = original.timestamp
 	}
 	a.Release()
-	p.manager.duplicate.Hit()
 	if a.end <= p.HighWatermark() {
 		p.acknowledge(a)
 		return
 	}
-	p.manager.waiting.Hit()
 	p.duplicates = append(p.duplicates, a)
+	p.manager.waiting.Hit()
 }
 
 func (p *Partition) acknowledge(a *Append) {
