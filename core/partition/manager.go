@@ -66,20 +66,20 @@ const queueCheckInterval = 500 * time.Millisecond
 
 // Manager holds the partitions that this broker leads. It is called on the loop only.
 type Manager struct {
-	options                       Options
-	loop                          *task.Loop
-	env                           env.Env
-	duplicate, waiting, retention *telemetry.Mark
-	partitions                    []*Partition // ascending by stream
-	byName                        map[string]*topic
-	byID                          map[metadata.TopicID]*topic
-	topics                        []*topic // ascending by name
-	recovered                     map[metadata.StreamID][]record.Header
-	blocked                       fifo[*Partition] // in the order in which they ran out of room
-	queueTimer                    task.Timer
-	houseTimer                    task.Timer
-	generation                    uint64
-	stopped                       bool
+	options                                 Options
+	loop                                    *task.Loop
+	env                                     env.Env
+	duplicate, waiting, retention, heldBack *telemetry.Mark
+	partitions                              []*Partition // ascending by stream
+	byName                                  map[string]*topic
+	byID                                    map[metadata.TopicID]*topic
+	topics                                  []*topic // ascending by name
+	recovered                               map[metadata.StreamID][]record.Header
+	blocked                                 fifo[*Partition] // in the order in which they ran out of room
+	queueTimer                              task.Timer
+	houseTimer                              task.Timer
+	generation                              uint64
+	stopped                                 bool
 }
 
 // topic is a topic of the image as the data plane sees it.
@@ -107,6 +107,7 @@ func newManager(o Options) *Manager {
 	}
 	return &Manager{
 		duplicate: o.Telemetry.Mark("partition: a duplicate was recognised"),
+		heldBack:  o.Telemetry.Mark("partition: a batch was held back for one before it"),
 		waiting:   o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention: o.Telemetry.Mark("partition: retention raised a log start"),
 		options:   o,
