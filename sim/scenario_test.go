@@ -14,7 +14,7 @@ const scenarioSeeds = 4
 
 // TestScenarios runs the stories under testdata/scenarios on the real node; each says
 // in its head which rule of the protocol it is about, and names the marks without
-// which it was not told.
+// which it was not told ("tells"), and those that it must not reach ("never").
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.plan")
 	if err != nil || len(files) == 0 {
@@ -37,9 +37,14 @@ func TestScenarios(t *testing.T) {
 					hits[mark] += n
 				}
 			}
-			for _, mark := range marksTold(string(text)) {
+			for _, mark := range marksNamed(string(text), "# tells: ") {
 				if hits[mark] == 0 {
 					t.Errorf("never in %d seeds: %s", scenarioSeeds, mark)
+				}
+			}
+			for _, mark := range marksNamed(string(text), "# never: ") {
+				if hits[mark] > 0 {
+					t.Errorf("%d times in %d seeds: %s", hits[mark], scenarioSeeds, mark)
 				}
 			}
 		})
@@ -58,10 +63,10 @@ func runScenario(t *testing.T, seed uint64, file string, p *plan.Plan) *Result {
 	return r
 }
 
-// marksTold reads the lines "# tells: mark" of a scenario.
-func marksTold(text string) (marks []string) {
+// marksNamed reads the lines of a scenario that name a mark behind head.
+func marksNamed(text, head string) (marks []string) {
 	for line := range strings.Lines(text) {
-		if mark, ok := strings.CutPrefix(strings.TrimSpace(line), "# tells: "); ok {
+		if mark, ok := strings.CutPrefix(strings.TrimSpace(line), head); ok {
 			marks = append(marks, mark)
 		}
 	}
