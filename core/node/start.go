@@ -38,6 +38,7 @@ func (n *Node) start(p *task.Proc) {
 		{"tell where it listens", n.advertise},
 	}
 	for _, step := range steps {
+		n.step = step.name
 		if err := step.run(p); err != nil {
 			n.fail(fmt.Errorf("%s: %w", step.name, err))
 		}
@@ -45,7 +46,7 @@ func (n *Node) start(p *task.Proc) {
 			return
 		}
 	}
-	n.started = true
+	n.step, n.started = "", true
 	n.telemetry.Info("ready", slog.Int64("epoch", int64(n.epoch)), slog.String("cluster", n.metadata.image.ClusterID()))
 	n.options.Ready(n.listeners)
 	n.shutdown()
@@ -83,7 +84,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	p.Await(func(wake func()) {
 		quorum.Open(quorum.Options{
 			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
-			Machine: &n.metadata, Failed: n.failure("the quorum's log"),
+			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries,
 		}, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
 			wake()
@@ -95,6 +96,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	n.controller = controller.New(controller.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Broker: metadata.BrokerID(n.config.NodeID), Config: n.config, Settings: n.options.Settings,
+		RecordBytesMax: n.options.Tuning.RecordBytesMax,
 	})
 	return nil
 }
@@ -153,15 +155,17 @@ func (n *Node) announce(p *task.Proc) (err error) {
 
 // buildStorage makes the engine and the partitions on it, with nothing opened.
 func (n *Node) buildStorage() {
+	t := &n.options.Tuning
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
 		Image: n.metadata.image, Controller: n.controller, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
+		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes,
 		NewState: partition.RecoveredState(n.loop, 0), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
-		Loop: n.loop, Env: n.env, Image: n.metadata.image,
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
 		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch,
 		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream,
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
@@ -188,6 +192,9 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s, or give them up by an explicit decision",
 				logName(owing), n.config.WALPath)
 		}
+	}
+	if len(epochs) > 1 {
+		n.telemetry.Hit("node: several logs recovered at one start")
 	}
 	for _, epoch := range epochs {
 		if err := n.recoverLog(p, epoch); err != nil {
@@ -241,8 +248,9 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 
 func (n *Node) createLog(p *task.Proc) (err error) {
 	c := wal.Config{
-		SizeBytes:      n.config.WALBytes,
-		AppendBytesMax: int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
+		SizeBytes:         n.config.WALBytes,
+		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
+		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
@@ -283,6 +291,7 @@ func (n *Node) openPartitions(*task.Proc) error {
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
+		Grace: n.options.Tuning.SweepGrace, ListInterval: n.options.Tuning.SweepListInterval,
 	})
 	n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	n.sweeper.Start()

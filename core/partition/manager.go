@@ -11,6 +11,7 @@ import (
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/telemetry"
 )
 
 // Engine opens and closes streams: [OverStreams], or a test's fake.
@@ -44,6 +45,8 @@ type Options struct {
 	Broker metadata.BrokerID
 	Epoch  metadata.BrokerEpoch
 	Engine Engine
+	// Telemetry gets the marks; nil is silent.
+	Telemetry *telemetry.Registry
 	// Trim raises a stream's log start in the cluster's metadata.
 	Trim func(id metadata.StreamID, logStart int64, done func(error))
 	// TopicConfig resolves a topic's overrides to its effective configuration.
@@ -63,19 +66,20 @@ const queueCheckInterval = 500 * time.Millisecond
 
 // Manager holds the partitions that this broker leads. It is called on the loop only.
 type Manager struct {
-	options    Options
-	loop       *task.Loop
-	env        env.Env
-	partitions []*Partition // ascending by stream
-	byName     map[string]*topic
-	byID       map[metadata.TopicID]*topic
-	topics     []*topic // ascending by name
-	recovered  map[metadata.StreamID][]record.Header
-	blocked    fifo[*Partition] // in the order in which they ran out of room
-	queueTimer task.Timer
-	houseTimer task.Timer
-	generation uint64
-	stopped    bool
+	options                                 Options
+	loop                                    *task.Loop
+	env                                     env.Env
+	duplicate, waiting, retention, heldBack *telemetry.Mark
+	partitions                              []*Partition // ascending by stream
+	byName                                  map[string]*topic
+	byID                                    map[metadata.TopicID]*topic
+	topics                                  []*topic // ascending by name
+	recovered                               map[metadata.StreamID][]record.Header
+	blocked                                 fifo[*Partition] // in the order in which they ran out of room
+	queueTimer                              task.Timer
+	houseTimer                              task.Timer
+	generation                              uint64
+	stopped                                 bool
 }
 
 // topic is a topic of the image as the data plane sees it.
@@ -98,7 +102,14 @@ func NewManager(o Options) *Manager {
 }
 
 func newManager(o Options) *Manager {
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.New(nil, nil)
+	}
 	return &Manager{
+		duplicate: o.Telemetry.Mark("partition: a duplicate was recognised"),
+		heldBack:  o.Telemetry.Mark("partition: a batch was held back for one before it"),
+		waiting:   o.Telemetry.Mark("partition: a duplicate waited for its original"),
+		retention: o.Telemetry.Mark("partition: retention raised a log start"),
 		options:   o,
 		loop:      o.Loop,
 		env:       o.Env,

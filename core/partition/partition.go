@@ -36,6 +36,7 @@ type Partition struct {
 	queue        fifo[*Append] // waiting for room in the stream
 	acks         fifo[*Append] // appended, not durable
 	duplicates   []*Append     // repeat a batch in acks
+	gaps         []gap
 	watches      []*Watch
 	durableBytes int64 // since it opened
 	closed       Code  // set when it is closed
@@ -171,6 +172,10 @@ func (p *Partition) try(a *Append) bool {
 			p.repeat(a, earlier.batch)
 			return true
 		}
+		if p.behindGap(&a.Header) {
+			a.refuse(OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first")
+			return true
+		}
 	}
 	return p.append(a)
 }
@@ -198,6 +203,7 @@ func (p *Partition) append(a *Append) bool {
 
 // repeat answers a duplicate like its original, once that is durable.
 func (p *Partition) repeat(a *Append, original sequenceRange) {
+	p.manager.duplicate.Hit()
 	a.BaseOffset, a.end = original.offset, original.end()
 	if a.LogAppendTime >= 0 {
 		a.LogAppendTime = original.timestamp
@@ -208,6 +214,7 @@ func (p *Partition) repeat(a *Append, original sequenceRange) {
 		return
 	}
 	p.duplicates = append(p.duplicates, a)
+	p.manager.waiting.Hit()
 }
 
 func (p *Partition) acknowledge(a *Append) {
@@ -247,7 +254,9 @@ func (p *Partition) retry() bool {
 // Those behind a living one wait for it: their order must not change.
 func (p *Partition) expireQueue(now env.Time) {
 	for p.queue.len() > 0 && (*p.queue.front()).Deadline <= now {
-		p.queue.pop().refuse(RequestTimedOut, "the log had no room in time")
+		a := p.queue.pop()
+		p.noteGap(&a.Header)
+		a.refuse(RequestTimedOut, "the log had no room in time")
 	}
 }
 

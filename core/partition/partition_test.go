@@ -311,6 +311,28 @@ func TestAnAppendThatWaitsTooLongTimesOut(t *testing.T) {
 	}
 }
 
+// TestNothingStandsInForABatchThatTimedOut: the partition does not know the producer,
+// so nothing but the gap says that sequence 0 has to come first (I6).
+func TestNothingStandsInForABatchThatTimedOut(t *testing.T) {
+	r := newRig(t)
+	r.log.room = 0
+	first := r.send(7, 0, 0, 1)
+	r.clock.now = env.Time(20 * time.Second)
+	second := r.send(7, 0, 1, 1)
+	r.clock.now = env.Time(31 * time.Second)
+	r.loop.Turn(nil)
+	r.want(first, RequestTimedOut, -1)
+	r.log.room = -1
+	r.manager.space()
+	r.want(second, OutOfOrderSequence, -1)
+	r.want(r.send(7, 0, 2, 1), OutOfOrderSequence, -1)
+	sent := []*Append{r.send(7, 0, 0, 1), r.send(7, 0, 1, 1), r.send(8, 0, 5, 1)}
+	r.log.durable(3)
+	for i, a := range sent {
+		r.want(a, None, int64(i))
+	}
+}
+
 func TestCloseAnswersEverythingOnce(t *testing.T) {
 	r := newRig(t)
 	r.log.room = 1

@@ -124,6 +124,9 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 		return nil, r.corrupt("it is the log of broker epoch %d, not %d", sealed.BrokerEpoch, r.tail.epoch)
 	}
 	r.tail.sealed = sealed
+	if sealed.Torn {
+		e.telemetry.Hit("stream recover: torn tail")
+	}
 	if err := r.join(sealed); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type tailStream struct {
 	next        int64       // offset after the last
 	sealed      bool        // the image says where the range ends
 	state       State       // as of stateEnd, while it is uploaded; nil: to be rebuilt
+	stateEnd    int64       // may lie above the entries: the checkpoint of a newer range covers them
 }
 
 // tailEntry is one batch of a tail.

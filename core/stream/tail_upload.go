@@ -40,10 +40,9 @@ type tailPiece struct {
 
 // tailPart is the entries of one stream in a piece.
 type tailPart struct {
-	stream    *tailStream
-	end       int // in tailPiece.entries
-	stateFrom int64
-	part      uploadPart
+	stream *tailStream
+	end    int // in tailPiece.entries
+	part   uploadPart
 }
 
 // uses reports whether a piece of a tail is under way.
@@ -104,12 +103,11 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 	if !ok {
 		return tailPart{}, false
 	}
-	part := tailPart{stream: s, stateFrom: s.entries[0].base}
+	part := tailPart{stream: s}
 	part.part.Stream, part.part.LeaderEpoch = uint64(s.id), s.leaderEpoch
 	if s.state != nil {
 		return part, true
 	}
-	part.stateFrom = image.CheckpointEnd
 	if image.CheckpointEnd < s.entries[0].base {
 		e.fail(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
 			s.id, image.CheckpointEnd, s.entries[0].base))
@@ -120,7 +118,7 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 		e.fail(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
 		return tailPart{}, false
 	}
-	s.state = state
+	s.state, s.stateEnd = state, image.CheckpointEnd
 	return part, true
 }
 
@@ -165,8 +163,9 @@ func (p *tailPiece) take() error {
 	}
 	t, n, data := &p.parts[p.part], &p.entries[p.taken], p.got[p.taken].data
 	h, err := record.ReadHeader(data)
-	if err == nil && n.base >= t.stateFrom {
+	if err == nil && n.base >= t.stream.stateEnd {
 		err = t.stream.state.Replay(&h)
+		t.stream.stateEnd = n.end()
 	}
 	if err != nil {
 		return fmt.Errorf("replay the batch at offset %d of stream %d: %w", n.base, t.stream.id, err)
@@ -214,6 +213,8 @@ func (u *tailUploader) store(p *tailPiece) {
 		t := &p.parts[i]
 		if image, ok := e.image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
 			t.part.checkpoint = t.stream.state.AppendCheckpoint(nil)
+		} else {
+			e.telemetry.Hit("stream tail upload: without its own checkpoint")
 		}
 		w.add(t.part)
 	}

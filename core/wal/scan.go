@@ -163,6 +163,7 @@ func (s *scanner) groups() (end Position, reason string, err error) {
 			return 0, "", err
 		}
 		if data == nil || !s.valid(h, data) {
+			s.sealed.Torn = true
 			return at, "a group fails its checksum", nil
 		}
 		s.visitRecords(h, data)
@@ -177,8 +178,10 @@ func (s *scanner) misplaced(at Position, h groupHeader) error {
 	if h.at < at {
 		return nil
 	}
-	return &CorruptError{File: s.name, At: at, Durable: max(h.durable, s.super.durable),
-		Reason: fmt.Sprintf("it holds the group of position %d, so a newer superblock was lost or the group is misplaced", h.at)}
+	return &CorruptError{
+		File: s.name, At: at, Durable: max(h.durable, s.super.durable),
+		Reason: fmt.Sprintf("it holds the group of position %d, so a newer superblock was lost or the group is misplaced", h.at),
+	}
 }
 
 // valid sums every record of a group.
@@ -234,6 +237,7 @@ func (s *scanner) highestMark(lost Position) (Position, error) {
 			continue
 		}
 		if h, ok := decodeGroupHeader(head, &s.super); ok && h.at == at {
+			s.sealed.Torn = true
 			mark = max(mark, h.durable)
 		}
 	}
