@@ -73,6 +73,10 @@ type Manager struct {
 	recovered  map[metadata.StreamID][]record.Header
 	blocked    fifo[*Partition] // in the order in which they ran out of room
 	queueTimer task.Timer
+
+	inspections fifo[inspection] // waiting to be opened
+	inspecting  *Append          // is open, off the loop
+
 	houseTimer task.Timer
 	generation uint64
 	stopped    bool
