@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -87,7 +86,7 @@ func compareCommand(ctx context.Context, args []string) error {
 	return c.run(ctx)
 }
 
-// run takes the brokers in turn, each round in another order of starting.
+// run takes the brokers in turn; each round begins with another one.
 func (c *comparison) run(ctx context.Context) error {
 	rows, missing := c.rivals.rivals()
 	for _, why := range missing {
@@ -100,28 +99,39 @@ func (c *comparison) run(ctx context.Context) error {
 		Date: time.Now().UTC().Truncate(time.Second), Machine: describeMachine(), Rivals: rows, Missing: missing, Clients: c.clients, Rate: c.rate * 1e6,
 		Bytes: c.bytes, ReadBytes: c.readBytes,
 	}
-	for round := -c.warm; round < c.rounds; round++ {
+	for round := -c.warm; round < c.rounds && ctx.Err() == nil; round++ {
 		touchMemory(c.touch)
-		for i := range rows {
-			r := rows[(i+round+c.warm)%len(rows)]
-			m, err := c.measure(ctx, r)
-			if err != nil {
-				return fmt.Errorf("%s: %w", r.Name, err)
-			}
-			m.Round = round
-			report.Rounds = append(report.Rounds, m)
-			fmt.Fprintln(os.Stderr, m)
-		}
+		c.round(ctx, report, round)
 	}
 	fmt.Print(report.markdown())
-	if c.output == "" {
-		return nil
+	err := errors.Join(ctx.Err(), report.write(c.output))
+	for _, r := range rows {
+		if r.failed {
+			err = errors.Join(err, fmt.Errorf("%s failed", r.Name))
+		}
 	}
-	text, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return err
+	return err
+}
+
+// round measures each broker once. One that fails is left out from then on, so that it
+// does not spoil the figures of the others.
+func (c *comparison) round(ctx context.Context, report *report, round int) {
+	for i := range report.Rivals {
+		r := report.Rivals[(i+round+c.warm)%len(report.Rivals)]
+		if r.failed || ctx.Err() != nil {
+			continue
+		}
+		m, err := c.measure(ctx, r)
+		if err != nil {
+			r.failed = true
+			report.Missing = append(report.Missing, fmt.Sprintf("%s failed in round %d: %v", r.Name, round, err))
+			fmt.Fprintf(os.Stderr, "round %d %s: %v\n", round, r.Name, err)
+			continue
+		}
+		m.Round = round
+		report.Rounds = append(report.Rounds, m)
+		fmt.Fprintln(os.Stderr, m)
 	}
-	return os.WriteFile(c.output, append(text, '\n'), 0o644)
 }
 
 // session is one broker under measurement.

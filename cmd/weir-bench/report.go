@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +20,18 @@ type report struct {
 	Bytes     int64       `json:"produce_bytes"`
 	ReadBytes int64       `json:"read_bytes"`
 	Rounds    []*measured `json:"rounds"`
+}
+
+// write saves every figure as JSON; without a file it does nothing.
+func (r *report) write(file string) error {
+	if file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
 // column is one figure of a row.
@@ -72,7 +86,7 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "%s. %s.\n\n%d clients of one franz-go process on the same machine, records of 1 KiB, acks=all, idempotent, 12 partitions; the median of %d rounds, (x) as multiples of kafka.\n",
 		r.Date.Format("2006-01-02"), r.Machine, r.Clients, r.counted())
 	for _, why := range r.Missing {
-		fmt.Fprintf(&b, "Left out: %s.\n", why)
+		fmt.Fprintf(&b, "Left out: %s.\n", strings.SplitN(why, "\n", 2)[0])
 	}
 	titles, tables := r.tables()
 	for i, columns := range tables {

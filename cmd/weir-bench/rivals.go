@@ -18,6 +18,8 @@ type rival struct {
 	Note string `json:"note"`
 	// keepsNothing rows cannot be read.
 	keepsNothing bool
+	// failed rows are not tried again.
+	failed bool
 	// prepare does, in an empty directory, what is not part of a start; nil is nothing.
 	prepare func(dir string, port int) error
 	launch  func(dir string, port int) (*process.Process, error)

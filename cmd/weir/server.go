@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"weir/core/config"
 	"weir/core/node"
+	"weir/realio/disk"
 	"weir/realio/logging"
 )
 
@@ -63,6 +65,7 @@ func serve(settings *config.Settings, log *logging.Logger, out io.Writer) error 
 	for _, key := range settings.Unknown() {
 		log.Log(slog.LevelWarn, "unknown configuration key, ignored", slog.String("key", key))
 	}
+	spareProcessors()
 	c := settings.Broker()
 	world, err := openWorld(c, log)
 	if err != nil {
@@ -81,6 +84,14 @@ func serve(settings *config.Settings, log *logging.Logger, out io.Writer) error 
 	defer stop()
 	world.mailbox.Run(n)
 	return errors.Join(failure, world.close())
+}
+
+// spareProcessors gives the runtime more processors than there are, since writes
+// of the log that block each keep one for a while.
+func spareProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + disk.SpareProcessors)
+	}
 }
 
 // shutdown is the event that ends a node.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"runtime"
 	"strings"
@@ -137,6 +138,9 @@ func (w *realWorld) serveMetrics(address string) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", w.metrics.Handler())
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: metricsHeaderTimeout}
 	go func() { _ = server.Serve(l) }() // ends with Close
 	w.opened(server.Close)

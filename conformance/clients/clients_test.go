@@ -68,7 +68,7 @@ func TestWeirOnGofakes3(t *testing.T) {
 	}
 	server := httptest.NewServer(gofakes3.New(backend).Server())
 	t.Cleanup(server.Close)
-	judgeWeir(t, s3Config(server.URL))
+	judgeWeir(t, weirbin.S3Config(server.URL, bucket))
 }
 
 func TestWeirOnVersitygw(t *testing.T) {
@@ -95,13 +95,7 @@ func TestWeirOnVersitygw(t *testing.T) {
 	if _, err := p.WaitLine(func(line string) bool { return strings.Contains(line, address) }, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	judgeWeir(t, s3Config("http://"+address))
-}
-
-func s3Config(endpoint string) map[string]string {
-	return map[string]string{
-		"weir.object.store": "s3:" + bucket, "weir.s3.endpoint": endpoint, "weir.s3.region": "us-east-1", "weir.s3.path.style": "true",
-	}
+	judgeWeir(t, weirbin.S3Config("http://"+address, bucket))
 }
 
 // judgeWeir runs everything on the real broker as `make run` starts it, but for its
@@ -109,7 +103,7 @@ func s3Config(endpoint string) map[string]string {
 func judgeWeir(t *testing.T, config map[string]string) {
 	options := weirbin.Options{
 		Path: weirProgram(t), Dir: t.TempDir(), Config: config,
-		Env: []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey},
+		Env: weirbin.S3Env(accessKey, secretKey),
 	}
 	broker := startWeir(t, options)
 	topics := carryAll(t, Address(broker.Address), *recordsFlag)

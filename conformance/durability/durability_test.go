@@ -113,9 +113,7 @@ func TestWeirOnARefusingStore(t *testing.T) {
 	refuser := NewRefuser(gofakes3.New(backend).Server(), *seedFlag)
 	server := httptest.NewServer(refuser)
 	t.Cleanup(server.Close)
-	judge(t, weirOptions(t, keptIfFailed(t), map[string]string{
-		"weir.object.store": "s3:" + bucket, "weir.s3.endpoint": server.URL, "weir.s3.region": "us-east-1", "weir.s3.path.style": "true",
-	}))
+	judge(t, weirOptions(t, keptIfFailed(t), weirbin.S3Config(server.URL, bucket)))
 	refused, lost, served := refuser.Counts()
 	t.Logf("the store served %d requests, refused %d, lost the answers of %d", served, refused, lost)
 	if served < 10 || refused < 5 {
@@ -133,7 +131,7 @@ func weirOptions(t *testing.T, dir string, config map[string]string) Options {
 	}
 	keys := map[string]string{
 		"weir.upload.interval.ms": "150", "weir.upload.bytes": "2097152", "weir.wal.size.bytes": "67108864", "weir.cache.bytes": "67108864",
-		"weir.block.cache.bytes": "16777216",
+		"weir.block.cache.bytes": "16777216", "socket.request.max.bytes": "8388608",
 	}
 	for key, value := range config {
 		keys[key] = value
@@ -141,7 +139,7 @@ func weirOptions(t *testing.T, dir string, config map[string]string) Options {
 	path := weirProgram(t)
 	return options(t, fmt.Sprintf("127.0.0.1:%d", port), func() (*process.Process, error) {
 		b, err := weirbin.Launch(weirbin.Options{
-			Path: path, Dir: dir, Port: port, Config: keys, Env: []string{"AWS_ACCESS_KEY_ID=durability", "AWS_SECRET_ACCESS_KEY=durability-secret"},
+			Path: path, Dir: dir, Port: port, Config: keys, Env: weirbin.S3Env("durability", "durability-secret"),
 		})
 		if err != nil {
 			return nil, err

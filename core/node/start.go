@@ -224,7 +224,8 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 
 func (n *Node) createLog(p *task.Proc) (err error) {
 	c := wal.Config{
-		SizeBytes: n.config.WALBytes,
+		SizeBytes:      n.config.WALBytes,
+		AppendBytesMax: int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}

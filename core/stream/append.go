@@ -20,7 +20,7 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 	if e.stopping != nil || s.owner == nil {
 		return 0, false
 	}
-	if !e.cache.hasRoom(e.CacheBytes) {
+	if !e.cache.hasRoom(e.options.CacheBytes) {
 		e.refuse("stream append refused: cache full")
 		return 0, false
 	}
@@ -36,9 +36,6 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 		base: base, offsets: b.Offsets, bytes: int32(len(b.Data)), maxTimestamp: b.MaxTimestamp,
 		at: p.At, slab: e.cache.of(p.Slab), place: int32(p.Offset),
 	})
-	if s.gone {
-		s.unpin(s.end)
-	}
 	return base, true
 }
 
@@ -46,7 +43,7 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 func (e *Engine) refuse(mark string) {
 	e.refused = true
 	e.metrics.refused.Add(1)
-	e.Telemetry.Hit(mark)
+	e.telemetry.Hit(mark)
 }
 
 func (e *Engine) newPending(s *Stream, b *Batch) *pending {
@@ -99,7 +96,7 @@ func (s *Stream) durable(base, offsets, bytes int64) {
 	}
 	if !e.flushes {
 		e.flushes = true
-		e.Loop.Post(e.flush)
+		e.loop.Post(e.flush)
 	}
 }
 

@@ -107,7 +107,7 @@ func (e *Engine) loadBlock(key blockKey, k *object.Block, want urgency, f func(*
 		e.metrics.blockMisses.Add(1)
 	} else {
 		e.metrics.readAhead.Add(1)
-		e.Telemetry.Hit("stream read: ahead")
+		e.telemetry.Hit("stream read: ahead")
 	}
 	e.blocks.blocks[key] = b
 	expected := *k

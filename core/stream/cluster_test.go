@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/record"
 	"weir/core/wal"
 )
@@ -21,7 +22,8 @@ type cluster struct {
 	epoch     metadata.BrokerEpoch
 	weather   func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "refuse" no part accepted
 	histories map[metadata.StreamID]*history
-	judgePart func(*CommitPart) bool // false: refuse
+	judgePart func(*metadata.CommitPart) bool // false: refuse
+	committed map[metadata.ObjectID]bool
 	commits   int
 	refused   int
 }
@@ -72,7 +74,7 @@ func (h *history) cutTo(end int64) {
 func newCluster(w *world) *cluster {
 	return &cluster{
 		w: w, streams: map[metadata.StreamID]*metadata.Stream{}, nextID: 1, weather: func() string { return "" },
-		histories: map[metadata.StreamID]*history{},
+		histories: map[metadata.StreamID]*history{}, committed: map[metadata.ObjectID]bool{},
 	}
 }
 
@@ -123,7 +125,7 @@ func (c *cluster) LeaseObjects(_ metadata.BrokerEpoch, count int32, done func(me
 	}), func() {})
 }
 
-func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, parts []CommitPart, done func([]bool, error)) {
+func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, parts []metadata.CommitPart, done func([]bool, error)) {
 	c.w.push(event(func() {
 		weather := c.weather()
 		if weather == "error" {
@@ -137,6 +139,7 @@ func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, 
 				c.refused++
 			}
 		}
+		c.committed[id] = true
 		c.commits++
 		if weather == "lost" {
 			done(nil, errors.New("answer lost"))
@@ -146,7 +149,7 @@ func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, 
 	}), func() {})
 }
 
-func (c *cluster) judge(id metadata.ObjectID, p *CommitPart) bool {
+func (c *cluster) judge(id metadata.ObjectID, p *metadata.CommitPart) bool {
 	s, ok := c.streams[p.Stream]
 	if !ok {
 		return true
@@ -157,16 +160,51 @@ func (c *cluster) judge(id metadata.ObjectID, p *CommitPart) bool {
 	}
 	c.checkPart(id, s, p)
 	r.Committed = p.Part.End
-	s.Parts = append(s.Parts, p.Part)
-	slices.SortFunc(s.Parts, func(a, b metadata.Part) int { return cmp.Compare(a.Start, b.Start) })
+	if p.Part.End > s.LogStart {
+		s.Parts = append(s.Parts, p.Part)
+		slices.SortFunc(s.Parts, func(a, b metadata.Part) int { return cmp.Compare(a.Start, b.Start) })
+	}
 	if p.Checkpoint != nil && p.Part.End > s.CheckpointEnd {
 		s.Checkpoint, s.CheckpointEnd = p.Checkpoint, p.Part.End
 	}
+	c.prune(s)
 	return true
 }
 
+// prune forgets ranges that are wholly committed and trimmed.
+func (c *cluster) prune(s *metadata.Stream) {
+	for len(s.Ranges) > 1 && s.Ranges[0].End <= s.LogStart && committedOf(&s.Ranges[0]) == s.Ranges[0].End {
+		s.Ranges = s.Ranges[1:]
+	}
+}
+
+// trim raises a log start; objects that nobody refers to any more are deleted at once.
+func (c *cluster) trim(id metadata.StreamID, logStart int64) {
+	s := c.streams[id]
+	s.LogStart = logStart
+	s.Parts = slices.DeleteFunc(s.Parts, func(p metadata.Part) bool { return p.End <= logStart })
+	c.prune(s)
+	c.sweep()
+}
+
+// sweep deletes the objects that are committed and not referred to any more.
+func (c *cluster) sweep() {
+	used := map[metadata.ObjectID]bool{}
+	for _, s := range c.streams {
+		for i := range s.Parts {
+			used[s.Parts[i].Object] = true
+		}
+	}
+	for id := range c.committed {
+		if !used[id] {
+			delete(c.w.store.objects, object.Key("cluster", uint64(id)))
+			delete(c.committed, id)
+		}
+	}
+}
+
 // checkPart holds a part against the history: nothing not durable, state exactly as of its end (R4).
-func (c *cluster) checkPart(id metadata.ObjectID, s *metadata.Stream, p *CommitPart) {
+func (c *cluster) checkPart(id metadata.ObjectID, s *metadata.Stream, p *metadata.CommitPart) {
 	h := c.histories[s.ID]
 	sum, ok := h.sumAt(p.Part.End)
 	if !ok || p.Part.End > h.end() {

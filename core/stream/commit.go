@@ -7,17 +7,17 @@ import (
 // commit proposes the upload's commit (R1).
 func (w *upload) commit() {
 	w.phase = phaseCommitting
-	w.began = w.engine.Loop.Now()
-	parts := make([]CommitPart, len(w.parts))
+	w.began = w.engine.loop.Now()
+	parts := make([]metadata.CommitPart, len(w.parts))
 	for i := range w.parts {
 		parts[i] = w.commitPart(i)
 	}
-	w.engine.Controller.Commit(w.id, w.engine.Epoch, w.built.Header.Bytes, parts, w.commitDone)
+	w.engine.controller.Commit(w.id, w.engine.options.Epoch, w.built.Header.Bytes, parts, w.commitDone)
 }
 
-func (w *upload) commitPart(i int) CommitPart {
+func (w *upload) commitPart(i int) metadata.CommitPart {
 	p, info := &w.parts[i], &w.built.Parts[i]
-	return CommitPart{
+	return metadata.CommitPart{
 		Stream: metadata.StreamID(p.Stream), LeaderEpoch: p.LeaderEpoch, Checkpoint: p.checkpoint,
 		Part: metadata.Part{
 			Object: w.id, Start: info.Start, End: info.End, LeaderEpoch: info.LeaderEpoch, MaxTimestamp: info.MaxTimestamp,
@@ -33,13 +33,13 @@ func (w *upload) commitDone(_ []bool, err error) {
 	if w.phase == phaseDropped || e.stopping != nil {
 		return
 	}
-	e.metrics.commitLatency.Observe(int64(e.Loop.Now().Sub(w.began)))
+	e.metrics.commitLatency.Observe(int64(e.loop.Now().Sub(w.began)))
 	if err == nil || w.isCommitted() {
 		e.metrics.commits.Add(1)
 		w.settled(w)
 		return
 	}
-	e.Telemetry.Hit("stream upload: commit failed")
+	e.telemetry.Hit("stream upload: commit failed")
 	if w.attempts >= commitTriesMax {
 		w.renumber("its commit fails: " + err.Error())
 		return
@@ -51,7 +51,7 @@ func (w *upload) commitDone(_ []bool, err error) {
 func (w *upload) isCommitted() bool {
 	for i := range w.parts {
 		p := &w.parts[i]
-		s, ok := w.engine.Image.Stream(metadata.StreamID(p.Stream))
+		s, ok := w.engine.image.Stream(metadata.StreamID(p.Stream))
 		if !ok {
 			continue
 		}

@@ -69,7 +69,13 @@ func (o Options) resolve() Options {
 // Engine is all streams of one broker incarnation, over one WAL and one store.
 // It is called on the loop only.
 type Engine struct {
-	Options
+	options    Options
+	loop       *task.Loop
+	env        env.Env
+	telemetry  *telemetry.Registry
+	image      Image
+	controller Committer
+
 	log     *wal.Log
 	streams map[metadata.StreamID]*Stream
 	ordered []*Stream // all that hold anything uncommitted or are open, ascending by id
@@ -94,8 +100,8 @@ type Engine struct {
 	scratch  []byte // of AppendSummary
 	inFlight int    // operations of the world
 
-	storeFailures int    // of the store in a row
-	retries       uint64 // draws of back-off so far
+	storeFailures int // of the store in a row
+	waits         []*wait
 	trimmedTo     wal.Position
 	metrics       metrics
 }
@@ -103,13 +109,16 @@ type Engine struct {
 // NewEngine returns an engine without a WAL: recover old ones first
 // ([Engine.RecoverLog]), then give it its own ([Engine.UseLog]).
 func NewEngine(o Options) *Engine {
-	e := &Engine{Options: o.resolve(), streams: make(map[metadata.StreamID]*Stream), onSpace: func() {}}
+	e := &Engine{
+		options: o.resolve(), loop: o.Loop, env: o.Env, telemetry: o.Telemetry, image: o.Image, controller: o.Controller,
+		streams: make(map[metadata.StreamID]*Stream), onSpace: func() {},
+	}
 	e.flush = e.tellOwners
-	e.metrics = newMetrics(e.Telemetry)
+	e.metrics = newMetrics(e.telemetry)
 	e.up.engine, e.tailUp.engine, e.gets.engine = e, e, e
-	e.blocks = newBlockCache(e.BlockCacheBytes, &e.metrics)
+	e.blocks = newBlockCache(e.options.BlockCacheBytes, &e.metrics)
 	e.indexes = newIndexCache()
-	e.Loop.OnTurnEnd(e.up.turnEnd)
+	e.loop.OnTurnEnd(e.up.turnEnd)
 	return e
 }
 
@@ -118,7 +127,7 @@ func NewEngine(o Options) *Engine {
 func (e *Engine) UseLog(l *wal.Log) {
 	e.log = l
 	l.OnSpace(e.spaceCame)
-	e.up.threshold = max(min(e.UploadBytes, l.Size()/3), 1)
+	e.up.threshold = max(min(e.options.UploadBytes, l.Size()/3), 1)
 }
 
 // AppendBytesMax is the largest batch that Append takes.
@@ -137,12 +146,12 @@ func (e *Engine) spaceCame() {
 // Open opens the stream's newest range, which the image says this incarnation
 // owns. What lies below its start is read from the store and from recovered WALs.
 func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Stream {
-	image, ok := e.Image.Stream(id)
+	image, ok := e.image.Stream(id)
 	if !ok {
 		panic(fmt.Sprintf("stream: open of stream %d, which the image does not have", id))
 	}
 	r, ok := rangeOf(image, leaderEpoch)
-	if !ok || r.BrokerEpoch != e.Epoch || r.End >= 0 || e.streams[id] != nil {
+	if !ok || r.BrokerEpoch != e.options.Epoch || r.End >= 0 || e.streams[id] != nil {
 		panic(fmt.Sprintf("stream: open of stream %d at leader epoch %d, which is not this epoch's or open already", id, leaderEpoch))
 	}
 	start := committedOf(r)
@@ -191,15 +200,25 @@ func (e *Engine) drop(s *Stream) {
 	e.up.forget(s)
 	s.unpin(s.end)
 	s.entries.drop(s.entries.len())
-	e.ordered = slices.DeleteFunc(e.ordered, func(o *Stream) bool { return o == s })
+	at, _ := e.search(s.id)
+	for at < len(e.ordered) && e.ordered[at] != s {
+		at++ // one that was closed, and one that was opened since, may share an id
+	}
+	if at < len(e.ordered) {
+		e.ordered = slices.Delete(e.ordered, at, at+1)
+	}
 }
 
 // ImageChanged tells the engine that records were applied.
 func (e *Engine) ImageChanged() {
 	moved := false
-	for _, s := range slices.Clone(e.ordered) {
+	for i := 0; i < len(e.ordered); {
+		s := e.ordered[i]
 		if e.refreshStream(s) {
 			moved = true
+		}
+		if !s.dead {
+			i++ // else it is not there any more
 		}
 	}
 	e.refreshTails()
@@ -212,26 +231,26 @@ func (e *Engine) ImageChanged() {
 func (e *Engine) fail(err error) {
 	if !e.failed {
 		e.failed = true
-		e.Failed(err)
+		e.options.Failed(err)
 	}
 }
 
 // settle uses what commits made free.
 func (e *Engine) settle() {
 	e.trim()
-	e.cache.evict(e.CacheBytes)
+	e.cache.evict(e.options.CacheBytes)
 	e.metrics.cacheBytes.Set(e.cache.bytes)
-	if e.refused && e.cache.hasRoom(e.CacheBytes) {
-		e.Loop.Post(e.spaceCame)
+	if e.refused && e.cache.hasRoom(e.options.CacheBytes) {
+		e.loop.Post(e.spaceCame)
 	}
 }
 
 // refreshStream takes what the image says of a stream, and reports whether
 // anything of it was committed or let go.
 func (e *Engine) refreshStream(s *Stream) bool {
-	image, ok := e.Image.Stream(s.id)
+	image, ok := e.image.Stream(s.id)
 	if !ok {
-		// Deleted. While it is open its owner may still append; nothing of that counts.
+		// Deleted. Its owner may still append until it closes the stream; nothing of that counts.
 		owed := s.pinnedFrom < s.end
 		s.disown()
 		if s.owner == nil {

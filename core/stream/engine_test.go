@@ -89,6 +89,49 @@ func TestAStoreThatIsDownFillsTheCacheAndThenHoldsAppendsUp(t *testing.T) {
 	n.shutdown()
 }
 
+func TestAFullCacheTellsWhenThereIsRoomAgain(t *testing.T) {
+	w := newWorld(t)
+	o := smallOptions
+	o.CacheBytes, o.UploadBytes = 256<<10, 1<<20
+	n := boot(w, newCluster(w), o, wal.Config{SizeBytes: 64 << 20, SlabBytes: 64 << 10, GroupBytesMax: 32 << 10, GrowBytes: 1 << 20})
+	p := n.create(1)
+	w.until("the log's growth", func() bool { return len(w.pending) == 0 })
+	down, spaces := true, 0
+	w.store.weather = func(string) string {
+		if down {
+			return "failed"
+		}
+		return ""
+	}
+	n.e.OnSpace(func() { spaces++ })
+	for p.append(n, 1, 1000, 0) {
+		w.settle()
+	}
+	if w.hits("stream append refused: cache full") == 0 || spaces > 0 {
+		t.Fatal("it was not the cache that was full")
+	}
+	down = false
+	w.until("space", func() bool { return spaces > 0 })
+	if !p.append(n, 1, 1000, 0) {
+		t.Fatal("there is no room after OnSpace")
+	}
+	n.shutdown()
+}
+
+func TestAfterALogFailsNothingIsAcknowledged(t *testing.T) {
+	w, _, n := start(t)
+	o := n.create(1)
+	o.fill(n, 10_000)
+	w.disk.broken = true
+	o.append(n, 1, 1000, 0)
+	w.settle()
+	if n.failed == nil || o.durable != 10 || o.append(n, 1, 1000, 0) {
+		t.Fatalf("failure %v, durable up to %d", n.failed, o.durable)
+	}
+	o.readAll(n, 3000)
+	n.shutdown()
+}
+
 func TestAFullLogPressesForUploads(t *testing.T) {
 	w := newWorld(t)
 	o := smallOptions
@@ -147,7 +190,7 @@ func TestARefusedPartIsCutAgainAndHoldsUpNoOther(t *testing.T) {
 	w, c, n := start(t)
 	one, two := n.create(1), n.create(2)
 	refusals := 2
-	c.judgePart = func(p *CommitPart) bool {
+	c.judgePart = func(p *metadata.CommitPart) bool {
 		if p.Stream == 1 && refusals > 0 {
 			refusals--
 			return false
@@ -439,6 +482,50 @@ func TestATailThatCannotBeReadIsTriedAgain(t *testing.T) {
 	w.until("the tail's commit", func() bool { return !c.EpochOwes(1) })
 	n.owners[1].readAll(n, 3000)
 	n.shutdown()
+}
+
+func TestAStreamIsDeletedWhileItsTailIsRead(t *testing.T) {
+	w, c, n := start(t)
+	n.create(1).fill(n, 100_000)
+	n.shutdown()
+	n = boot(w, c, smallOptions, smallLog)
+	w.until("a piece that is being read", func() bool { return n.e.tailUp.piece != nil && n.e.tailUp.piece.asked < len(n.e.tailUp.piece.entries) })
+	delete(c.streams, 1)
+	w.turn(n.e.ImageChanged)
+	w.turn(func() { n.e.Close(1) })
+	w.until("the log is gone", func() bool { return w.disk.files[logName(1)] == nil })
+	n.shutdown()
+}
+
+func TestShutdownAnswersReadsThatAreTriedAgain(t *testing.T) {
+	w, c, n := start(t)
+	n.create(1).fill(n, 10_000)
+	n.owners[1].drain(n)
+	n.owners[1].append(n, 1, 100, 0)
+	w.settle()
+	n.shutdown()
+	n = boot(w, c, smallOptions, smallLog)
+	clear(w.store.objects)
+	w.disk.failing = true
+	answers := 0
+	w.turn(func() {
+		for _, at := range []int64{0, 10} {
+			n.owners[1].stream.Read(at, 100, func(f Fetched) {
+				if f.Err != ErrGone && f.Err != ErrStopped {
+					t.Errorf("read at %d: %v", at, f.Err)
+				}
+				answers++
+			})
+		}
+	})
+	w.settle()
+	if answers > 0 || len(n.e.waits) != 2 {
+		t.Fatalf("%d answers, %d waits", answers, len(n.e.waits))
+	}
+	n.shutdown()
+	if answers != 2 {
+		t.Fatalf("%d of 2 reads were answered", answers)
+	}
 }
 
 func TestShutdownWithEverythingUnderWay(t *testing.T) {

@@ -177,6 +177,7 @@ type disk struct {
 	files   map[string]*file
 	open    []*file
 	failing bool // reads fail
+	broken  bool // writes fail
 }
 
 type file struct{ data []byte }
@@ -226,6 +227,10 @@ func (d *disk) Write(o *env.DiskWrite) {
 	d.world.push(o, func() {
 		if o.Prepare != nil {
 			o.Prepare()
+		}
+		if d.broken {
+			o.Err = env.ErrDiskIO
+			return
 		}
 		f.writeAt(o.Offset, o.Data)
 	})

@@ -50,7 +50,7 @@ type get struct {
 }
 
 // busy reports whether reading ahead would hold up those who wait.
-func (f *fetcher) busy() bool { return f.active+len(f.queue) >= f.engine.GetsInFlightMax/2 }
+func (f *fetcher) busy() bool { return f.active+len(f.queue) >= f.engine.options.GetsInFlightMax/2 }
 
 // submit reads a range. done owns the slab's one reference.
 func (f *fetcher) submit(g *get) {
@@ -59,7 +59,7 @@ func (f *fetcher) submit(g *get) {
 }
 
 func (f *fetcher) pump() {
-	for len(f.queue) > 0 && f.active < f.engine.GetsInFlightMax {
+	for len(f.queue) > 0 && f.active < f.engine.options.GetsInFlightMax {
 		g := f.queue[0]
 		f.queue[0] = nil
 		f.queue = f.queue[1:]
@@ -70,12 +70,12 @@ func (f *fetcher) pump() {
 
 func (f *fetcher) start(g *get) {
 	e := f.engine
-	g.slab = e.Env.Memory.Alloc(g.bytes)
-	g.began = e.Loop.Now()
+	g.slab = e.env.Memory.Alloc(g.bytes)
+	g.began = e.loop.Now()
 	e.inFlight++
 	e.metrics.gets.Add(1)
-	e.Env.Store.Get(&env.GetObject{
-		Key: object.Key(e.Cluster, uint64(g.object)), Offset: g.offset, Into: g.slab.Data[:g.bytes],
+	e.env.Store.Get(&env.GetObject{
+		Key: object.Key(e.options.Cluster, uint64(g.object)), Offset: g.offset, Into: g.slab.Data[:g.bytes],
 		Done: func(op *env.GetObject) { f.arrived(g, op) },
 	})
 }
@@ -84,7 +84,7 @@ func (f *fetcher) arrived(g *get, op *env.GetObject) {
 	e := f.engine
 	e.inFlight--
 	e.storeAnswered(op.Outcome)
-	e.metrics.getLatency.Observe(int64(e.Loop.Now().Sub(g.began)))
+	e.metrics.getLatency.Observe(int64(e.loop.Now().Sub(g.began)))
 	switch {
 	case e.stopping != nil:
 		f.end(g, ErrStopped)
@@ -104,7 +104,7 @@ func (f *fetcher) arrived(g *get, op *env.GetObject) {
 func (f *fetcher) verify(g *get) {
 	e := f.engine
 	e.inFlight++
-	e.Env.Compute.Submit(&env.Compute{
+	e.env.Compute.Submit(&env.Compute{
 		Work: func() { g.err = g.check(g.slab.Data[:g.bytes]) },
 		Done: func(*env.Compute) {
 			e.inFlight--
@@ -124,14 +124,14 @@ func (f *fetcher) verify(g *get) {
 func (f *fetcher) isDamaged(g *get, err error) {
 	e := f.engine
 	e.metrics.damaged.Add(1)
-	e.Telemetry.Hit("stream read: damaged bytes")
+	e.telemetry.Hit("stream read: damaged bytes")
 	if g.damaged++; g.damaged < damagedReadsMax {
 		f.again(g, err)
 		return
 	}
 	err = fmt.Errorf("object %s is damaged at [%d, %d), read %d times: %w",
-		object.Key(e.Cluster, uint64(g.object)), g.offset, g.offset+int64(g.bytes), g.damaged, err)
-	e.Telemetry.Error("committed data cannot be read", slog.String("error", err.Error()))
+		object.Key(e.options.Cluster, uint64(g.object)), g.offset, g.offset+int64(g.bytes), g.damaged, err)
+	e.telemetry.Error("committed data cannot be read", slog.String("error", err.Error()))
 	f.end(g, err)
 }
 
@@ -140,15 +140,15 @@ func (f *fetcher) again(g *get, err error) {
 	e := f.engine
 	g.attempts++
 	wait := e.backoff("read retry", uint64(g.object), g.attempts)
-	if e.Loop.Now().Add(wait) > g.deadline {
-		f.end(g, fmt.Errorf("read of object %s given up after %d tries: %w", object.Key(e.Cluster, uint64(g.object)), g.attempts, err))
+	if e.loop.Now().Add(wait) > g.deadline {
+		f.end(g, fmt.Errorf("read of object %s given up after %d tries: %w", object.Key(e.options.Cluster, uint64(g.object)), g.attempts, err))
 		return
 	}
 	g.slab.Release()
 	g.slab = nil
 	f.active--
 	f.resting = append(f.resting, g)
-	e.Loop.Reset(&g.timer, wait, func() {
+	e.loop.Reset(&g.timer, wait, func() {
 		f.resting = slices.DeleteFunc(f.resting, func(o *get) bool { return o == g })
 		f.submit(g)
 	})
@@ -177,7 +177,7 @@ func (f *fetcher) cancel() {
 	waiting := append(f.queue, f.resting...)
 	f.queue, f.resting = nil, nil
 	for _, g := range waiting {
-		f.engine.Loop.Stop(&g.timer)
+		f.engine.loop.Stop(&g.timer)
 		g.done(nil, ErrStopped)
 	}
 }

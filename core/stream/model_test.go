@@ -148,7 +148,11 @@ func (m *model) find(o *owner) {
 	if o == nil || m.storm > 0 {
 		return
 	}
-	ts := int64(m.draw(1200)) - 1
+	m.w.settle() // nothing becomes durable while it looks
+	ts := int64(m.draw(1200))
+	if m.draw(2) == 0 {
+		ts = -1
+	}
 	from, hw := o.stream.LogStart(), o.stream.HighWatermark()
 	want, largest := -1, int64(-1)
 	for i, end := range o.history.ends {
@@ -180,7 +184,7 @@ func (m *model) trim(o *owner) {
 	if hw := o.stream.HighWatermark(); hw > s.LogStart {
 		i := o.history.at(s.LogStart + int64(m.draw(int(hw-s.LogStart))))
 		if i < len(o.history.ends) && o.history.ends[i] <= hw {
-			s.LogStart = o.history.ends[i]
+			m.c.trim(s.ID, o.history.ends[i])
 			m.w.turn(m.n.e.ImageChanged)
 		}
 	}
@@ -189,6 +193,7 @@ func (m *model) trim(o *owner) {
 func (m *model) remove(o *owner) {
 	id := o.stream.id
 	delete(m.c.streams, id)
+	m.c.sweep()
 	m.w.turn(m.n.e.ImageChanged)
 	m.w.turn(func() { m.n.e.Close(id) })
 	delete(m.n.owners, id)

@@ -23,10 +23,9 @@ const (
 // together have seen of the store counts too, so that a store in trouble is spared by everyone.
 func (e *Engine) backoff(purpose string, entity uint64, attempts int) time.Duration {
 	e.metrics.retries.Add(1)
-	e.retries++
 	doublings := min(max(attempts-1, e.storeFailures/8), retryDoublings)
 	half := min(retryFirst<<doublings, retryLast) / 2
-	return half + time.Duration(e.Env.Rand.Uint64(purpose, entity, e.retries)%uint64(half))
+	return half + time.Duration(e.env.Rand.Uint64(purpose, entity, uint64(attempts))%uint64(half))
 }
 
 // storeAnswered notes the weather: failures in a row, of all operations.
@@ -57,7 +56,7 @@ func (e *Engine) takeID(w *upload) {
 	l.waiting = append(l.waiting, w)
 	if !l.asking {
 		l.asking = true
-		e.Controller.LeaseObjects(e.Epoch, leaseIDs, e.leased)
+		e.controller.LeaseObjects(e.options.Epoch, leaseIDs, e.leased)
 	}
 }
 
@@ -69,7 +68,7 @@ func (e *Engine) leased(first metadata.ObjectID, err error) {
 	}
 	if err != nil {
 		l.attempts++
-		e.Loop.Reset(&l.retry, e.backoff("lease retry", 0, l.attempts), e.leaseAgain)
+		e.loop.Reset(&l.retry, e.backoff("lease retry", 0, l.attempts), e.leaseAgain)
 		return
 	}
 	l.next, l.end, l.attempts = first, first+leaseIDs, 0
@@ -109,9 +108,9 @@ func (w *upload) start() {
 func (w *upload) gotID(id metadata.ObjectID) {
 	e := w.engine
 	w.id, w.attempts, w.damaged = id, 0, 0
-	h := object.Header{ID: uint64(id), BrokerEpoch: int64(e.Epoch), Cluster: e.Cluster}
+	h := object.Header{ID: uint64(id), BrokerEpoch: int64(e.options.Epoch), Cluster: e.options.Cluster}
 	for i := range h.Nonce {
-		h.Nonce[i] = byte(e.Env.Rand.Uint64("object nonce", uint64(id), uint64(i/8)) >> (8 * (i % 8)))
+		h.Nonce[i] = byte(e.env.Rand.Uint64("object nonce", uint64(id), uint64(i/8)) >> (8 * (i % 8)))
 	}
 	parts := make([]object.Part, len(w.parts))
 	for i := range w.parts {
@@ -119,8 +118,8 @@ func (w *upload) gotID(id metadata.ObjectID) {
 	}
 	var built object.Built
 	e.inFlight++
-	e.Env.Compute.Submit(&env.Compute{
-		Work: func() { built = object.Build(h, parts, e.BlockBytes) },
+	e.env.Compute.Submit(&env.Compute{
+		Work: func() { built = object.Build(h, parts, e.options.BlockBytes) },
 		Done: func(*env.Compute) {
 			w.built = built
 			if w.landed() {
@@ -141,20 +140,20 @@ func (w *upload) landed() bool {
 	return false
 }
 
-func (w *upload) key() string { return object.Key(w.engine.Cluster, uint64(w.id)) }
+func (w *upload) key() string { return object.Key(w.engine.options.Cluster, uint64(w.id)) }
 
 // put creates the object. The body of one id is always the same bytes (R20).
 func (w *upload) put() {
 	e := w.engine
-	w.began = e.Loop.Now()
+	w.began = e.loop.Now()
 	e.inFlight++
-	e.Env.Store.Put(&env.PutObject{Key: w.key(), Body: w.built.Body, Done: w.putDone})
+	e.env.Store.Put(&env.PutObject{Key: w.key(), Body: w.built.Body, Done: w.putDone})
 }
 
 func (w *upload) putDone(op *env.PutObject) {
 	e := w.engine
 	e.storeAnswered(op.Outcome)
-	e.metrics.putLatency.Observe(int64(e.Loop.Now().Sub(w.began)))
+	e.metrics.putLatency.Observe(int64(e.loop.Now().Sub(w.began)))
 	if !w.landed() {
 		return
 	}
@@ -166,7 +165,7 @@ func (w *upload) putDone(op *env.PutObject) {
 	case env.OutcomeRefused:
 		w.settle()
 	default:
-		e.Telemetry.Hit("stream upload: put unknown")
+		e.telemetry.Hit("stream upload: put unknown")
 		w.again(w.settle)
 	}
 }
@@ -174,7 +173,7 @@ func (w *upload) putDone(op *env.PutObject) {
 // again calls step after a back-off; it never gives up, since the WAL keeps the data meanwhile.
 func (w *upload) again(step func()) {
 	w.attempts++
-	w.engine.Loop.Reset(&w.timer, w.engine.backoff("upload retry", uint64(w.id), w.attempts), step)
+	w.engine.loop.Reset(&w.timer, w.engine.backoff("upload retry", uint64(w.id), w.attempts), step)
 }
 
 func (w *upload) isStored() {
@@ -187,7 +186,7 @@ func (w *upload) isStored() {
 // settle reads the header of what lies under the upload's key.
 func (w *upload) settle() {
 	w.engine.inFlight++
-	w.engine.Env.Store.Get(&env.GetObject{Key: w.key(), Into: w.head[:], Done: w.settleDone})
+	w.engine.env.Store.Get(&env.GetObject{Key: w.key(), Into: w.head[:], Done: w.settleDone})
 }
 
 // settleDone decides what became of a PUT. An absent object may still arrive: putting the same bytes
@@ -200,7 +199,7 @@ func (w *upload) settleDone(op *env.GetObject) {
 	}
 	switch op.Outcome {
 	case env.OutcomeRefused:
-		e.Telemetry.Hit("stream upload: settled as absent")
+		e.telemetry.Hit("stream upload: settled as absent")
 		w.again(w.put)
 		return
 	case env.OutcomeDone:
@@ -211,7 +210,7 @@ func (w *upload) settleDone(op *env.GetObject) {
 	h, err := object.ParseHeader(w.head[:op.N])
 	switch {
 	case err == nil && h == w.built.Header:
-		e.Telemetry.Hit("stream upload: settled as ours")
+		e.telemetry.Hit("stream upload: settled as ours")
 		w.isStored()
 	case err != nil && w.damaged < damagedReadsMax:
 		w.damaged++
@@ -224,8 +223,8 @@ func (w *upload) settleDone(op *env.GetObject) {
 
 // renumber gives the upload a new id and builds it anew.
 func (w *upload) renumber(why string) {
-	w.engine.Telemetry.Hit("stream upload: renumbered")
-	w.engine.Telemetry.Error("an upload goes on under a new object id", slog.String("why", why), slog.String("key", w.key()))
+	w.engine.telemetry.Hit("stream upload: renumbered")
+	w.engine.telemetry.Error("an upload goes on under a new object id", slog.String("why", why), slog.String("key", w.key()))
 	w.phase = phaseStoring
 	w.engine.takeID(w)
 }

@@ -29,7 +29,7 @@ func (s *Stream) Read(offset int64, maxBytes int, done func(Fetched)) {
 			t.read(e, offset, maxBytes, done)
 			return
 		}
-		r := &storeRead{stream: s, offset: offset, maxBytes: maxBytes, done: done, deadline: e.Loop.Now().Add(e.ReadBudget)}
+		r := &storeRead{stream: s, offset: offset, maxBytes: maxBytes, done: done, deadline: e.loop.Now().Add(e.options.ReadBudget)}
 		r.step()
 	}
 }
@@ -119,8 +119,8 @@ func (r *storeRead) step() {
 func (r *storeRead) failed(err error) {
 	e := r.stream.engine
 	if err == errNoObject && r.resolved < resolvesMax && e.stopping == nil {
-		e.Telemetry.Hit("stream read: object gone")
-		e.Loop.After(e.backoff("read again", uint64(r.stream.id), r.resolved), r.step)
+		e.telemetry.Hit("stream read: object gone")
+		e.later(e.backoff("read again", uint64(r.stream.id), r.resolved), r.step)
 		return
 	}
 	r.done(Fetched{Err: err})
@@ -150,7 +150,7 @@ func (s *Stream) partFor(offset int64) (metadata.Part, error) {
 	if s.engine.stopping != nil {
 		return metadata.Part{}, ErrStopped
 	}
-	image, ok := s.engine.Image.Stream(s.id)
+	image, ok := s.engine.image.Stream(s.id)
 	if !ok || s.owner == nil {
 		return metadata.Part{}, ErrGone
 	}
@@ -198,7 +198,7 @@ func (s *Stream) follow(offset, next int64) int {
 // readAhead asks for blocks that a sequential reader will want, into the next part if need be.
 func (s *Stream) readAhead(part *metadata.Part, index *heldIndex, from, blocks int) {
 	e := s.engine
-	want := ahead(e.Loop.Now().Add(e.ReadBudget))
+	want := ahead(e.loop.Now().Add(e.options.ReadBudget))
 	for ; blocks > 0 && from < len(index.Blocks); from, blocks = from+1, blocks-1 {
 		e.withBlock(part.Object, &index.Blocks[from], want, nil)
 	}

@@ -46,7 +46,7 @@ type recovered struct {
 // device that fails: the broker must not start as if nothing were missing.
 func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, header func(metadata.StreamID, record.Header), done func(ends []metadata.RangeEnd, err error)) {
 	r := &recovery{engine: e, name: name, header: header, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
-	wal.Recover(e.Loop, e.Env, name, r.visit, func(sealed *wal.Sealed, err error) {
+	wal.Recover(e.loop, e.env, name, r.visit, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
 		if err != nil && sealed != nil {
 			sealed.Close()
@@ -92,7 +92,7 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 	if known {
 		return t
 	}
-	if image, ok := r.engine.Image.Stream(key.stream); ok {
+	if image, ok := r.engine.image.Stream(key.stream); ok {
 		owned, ok := rangeOf(image, key.leaderEpoch)
 		if ok && owned.BrokerEpoch == r.tail.epoch && (owned.End < 0 || committedOf(owned) < owned.End) {
 			t = &recovered{start: committedOf(owned), limit: owned.End}
@@ -110,7 +110,7 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 // finish judges what was found, and keeps it.
 func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, error) {
 	e := r.engine
-	owes := e.Image.EpochOwes(r.tail.epoch)
+	owes := e.image.EpochOwes(r.tail.epoch)
 	if errors.Is(err, env.ErrNotExist) && !owes {
 		return nil, nil
 	}
@@ -163,7 +163,7 @@ func compareRanges(a, b *recovered) int {
 
 // ends says where the epoch's open ranges end.
 func (r *recovery) ends() []metadata.RangeEnd {
-	ends := slices.Clone(r.engine.Image.OpenRanges(r.tail.epoch))
+	ends := slices.Clone(r.engine.image.OpenRanges(r.tail.epoch))
 	for i := range ends {
 		if t := r.rangeFor(rangeKey{ends[i].Stream, ends[i].LeaderEpoch}); t != nil {
 			ends[i].End = t.next
@@ -189,17 +189,17 @@ func (r *recovery) agree(s *streamSummary, at wal.Position) error {
 		return r.corrupt("stream %d, leader epoch %d: the summary at position %d says that it ends at %d there, the batches say %d",
 			s.stream, s.leaderEpoch, at, s.end, end)
 	}
-	r.engine.Telemetry.Hit("stream recover: summary agrees")
+	r.engine.telemetry.Hit("stream recover: summary agrees")
 	return r.agreeState(t, s, t.headers[:n])
 }
 
 // agreeState replays the headers before the summary from the image's checkpoint on.
 func (r *recovery) agreeState(t *recovered, s *streamSummary, headers []record.Header) error {
-	image, ok := r.engine.Image.Stream(s.stream)
+	image, ok := r.engine.image.Stream(s.stream)
 	if !ok || s.state == nil || image.CheckpointEnd != t.start {
 		return nil // an older tail comes between: the owner joins them all
 	}
-	state, err := r.engine.NewState(image.Checkpoint, image.CheckpointEnd)
+	state, err := r.engine.options.NewState(image.Checkpoint, image.CheckpointEnd)
 	for i := range headers {
 		if err == nil {
 			err = state.Replay(&headers[i])
@@ -211,6 +211,6 @@ func (r *recovery) agreeState(t *recovered, s *streamSummary, headers []record.H
 	if err != nil {
 		return r.corrupt("stream %d: checkpoint and batches do not give the state of the summary: %v", s.stream, err)
 	}
-	r.engine.Telemetry.Hit("stream recover: state agrees")
+	r.engine.telemetry.Hit("stream recover: state agrees")
 	return nil
 }

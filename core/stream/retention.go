@@ -3,7 +3,7 @@ package stream
 // Bytes is the size of the log: committed parts, recovered tails, and what is not committed yet.
 func (s *Stream) Bytes() int64 {
 	total := int64(0)
-	if image, ok := s.engine.Image.Stream(s.id); ok {
+	if image, ok := s.engine.image.Stream(s.id); ok {
 		for i := range image.Parts {
 			if image.Parts[i].End > s.logStart {
 				total += image.Parts[i].Bytes
@@ -15,14 +15,9 @@ func (s *Stream) Bytes() int64 {
 
 func (s *Stream) tailBytes() int64 {
 	total := int64(0)
-	for _, t := range s.engine.tails {
-		for _, ts := range t.streams {
-			if ts.id != s.id {
-				continue
-			}
-			for i := range ts.entries {
-				total += int64(ts.entries[i].bytes)
-			}
+	for t := range s.engine.tailsOf(s.id) {
+		for i := range t.entries {
+			total += int64(t.entries[i].bytes)
 		}
 	}
 	return total
@@ -41,7 +36,7 @@ func (s *Stream) uncommittedBytes() int64 {
 // nothing that is not committed yet goes; so the point is never above what the store has.
 func (s *Stream) RetentionPoint(minTimestamp, maxBytes int64) int64 {
 	point := s.logStart
-	image, ok := s.engine.Image.Stream(s.id)
+	image, ok := s.engine.image.Stream(s.id)
 	if !ok {
 		return point
 	}

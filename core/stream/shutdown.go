@@ -1,17 +1,48 @@
 package stream
 
+import (
+	"slices"
+	"time"
+
+	"weir/core/task"
+)
+
+// wait is a read that is tried again later; shutdown ends it at once.
+type wait struct {
+	engine *Engine
+	timer  task.Timer
+	step   func()
+}
+
+// later calls step after d, or when the engine shuts down.
+func (e *Engine) later(d time.Duration, step func()) {
+	w := &wait{engine: e, step: step}
+	e.waits = append(e.waits, w)
+	e.loop.Reset(&w.timer, d, w.end)
+}
+
+func (w *wait) end() {
+	e := w.engine
+	e.loop.Stop(&w.timer)
+	e.waits = slices.DeleteFunc(e.waits, func(o *wait) bool { return o == w })
+	w.step()
+}
+
 // Shutdown starts no new work, closes the WAL, waits for the operations in flight, answers reads that
 // wait with ErrStopped, gives every slab back, and calls done. What is not committed stays in the WAL
 // for recovery. Partitions are closed before. It is called once.
 func (e *Engine) Shutdown(done func()) {
 	e.stopping = done
-	e.Loop.Stop(&e.up.age)
-	e.Loop.Stop(&e.up.ids.retry)
-	e.Loop.Stop(&e.tailUp.retry)
+	e.loop.Stop(&e.up.age)
+	e.loop.Stop(&e.up.ids.retry)
+	e.loop.Stop(&e.tailUp.retry)
 	e.inFlight++
 	e.gets.cancel()
+	for len(e.waits) > 0 {
+		e.waits[0].end()
+	}
 	if e.log == nil {
-		e.Loop.Post(e.logClosed)
+		e.loop.Post(e.logClosed)
 	} else {
 		e.log.Close(func(error) { e.logClosed() })
 	}

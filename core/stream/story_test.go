@@ -81,7 +81,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 	case "trim":
 		var to int64
 		d.ScanArgs(t, "to", &to)
-		s.c.streams[s.streams(d)[0]].LogStart = to
+		s.c.trim(s.streams(d)[0], to)
 		s.w.turn(s.n.e.ImageChanged)
 	case "delete":
 		for _, id := range s.streams(d) {

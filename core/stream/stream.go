@@ -46,19 +46,17 @@ type Image interface {
 	OpenRanges(epoch metadata.BrokerEpoch) []metadata.RangeEnd
 }
 
-// CommitPart is one stream's part of an upload. A nil Checkpoint says that the
-// image has one as of the part's end or later.
-type CommitPart = metadata.CommitPart
-
-// Committer is what the engine asks of the controller. Each done runs exactly
-// once, on the loop, unless the node ends first.
+// Committer is what the engine asks of the controller: a *controller.Controller.
+// Each done runs exactly once, on the loop, unless the node ends first.
 type Committer interface {
 	// LeaseObjects grants count object ids, from first on, to a broker epoch.
 	LeaseObjects(epoch metadata.BrokerEpoch, count int32, done func(first metadata.ObjectID, err error))
 	// Commit makes an object part of its streams; done runs after the record was
-	// applied to the image, and says part by part what was accepted (R1, R2). After
-	// an error nothing is known: the engine looks at the image and asks again.
-	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []CommitPart, done func(accepted []bool, err error))
+	// applied to the image, and says part by part what was accepted (R1, R2): the
+	// engine reads it off the image. A part without a checkpoint says that the image
+	// has one as of the part's end or later. After an error nothing is known: the
+	// engine looks at the image and asks again.
+	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []metadata.CommitPart, done func(accepted []bool, err error))
 }
 
 // Batch is one batch to append.

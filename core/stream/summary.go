@@ -34,7 +34,7 @@ func (e *Engine) AppendSummary(dst []byte) []byte {
 		if len(dst)-start > most {
 			dst = dst[:mark]
 			dst[start+1] |= summaryOverflow
-			e.Telemetry.Hit("stream summary: overflow")
+			e.telemetry.Hit("stream summary: overflow")
 			break
 		}
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"iter"
 	"log/slog"
 	"slices"
 	"sort"
@@ -46,14 +47,25 @@ func (t *tailStream) holds(offset int64) (int, bool) {
 	return i, i < len(t.entries) && t.entries[i].base <= offset
 }
 
+// tailsOf iterates over what the tails hold of a stream, oldest first.
+func (e *Engine) tailsOf(id metadata.StreamID) iter.Seq[*tailStream] {
+	return func(yield func(*tailStream) bool) {
+		for _, t := range e.tails {
+			i := sort.Search(len(t.streams), func(i int) bool { return t.streams[i].id >= id })
+			for ; i < len(t.streams) && t.streams[i].id == id; i++ {
+				if !yield(t.streams[i]) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // tailAt finds the tail that holds an offset of a stream.
 func (e *Engine) tailAt(id metadata.StreamID, offset int64) (*tailStream, bool) {
-	for _, t := range e.tails {
-		i := sort.Search(len(t.streams), func(i int) bool { return t.streams[i].id >= id })
-		for ; i < len(t.streams) && t.streams[i].id == id; i++ {
-			if _, ok := t.streams[i].holds(offset); ok {
-				return t.streams[i], true
-			}
+	for t := range e.tailsOf(id) {
+		if _, ok := t.holds(offset); ok {
+			return t, true
 		}
 	}
 	return nil, false
@@ -67,9 +79,9 @@ func (e *Engine) refreshTails() {
 	}
 	e.tails = slices.DeleteFunc(e.tails, func(t *tail) bool {
 		for _, s := range t.streams {
-			s.refresh(e.Image)
+			s.refresh(e.image)
 		}
-		if e.Image.EpochOwes(t.epoch) || e.tailUp.uses(t) {
+		if e.image.EpochOwes(t.epoch) || e.tailUp.uses(t) {
 			return false
 		}
 		e.removeLog(t)
@@ -84,12 +96,12 @@ func (e *Engine) removeLog(t *tail) {
 			telemetry.Assert(1, false, "log %q is given up, stream %d has batches from offset %d in it", t.sealed.Name, s.id, s.entries[0].base)
 		}
 	}
-	e.Telemetry.Hit("stream recover: log removed")
+	e.telemetry.Hit("stream recover: log removed")
 	e.inFlight++
 	t.sealed.Remove(func(err error) {
 		e.inFlight--
 		if err != nil {
-			e.Telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
+			e.telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
 				slog.String("file", t.sealed.Name), slog.String("error", err.Error()))
 		}
 		e.stopped()
@@ -205,7 +217,7 @@ func (r *tailRead) arrived() {
 	}
 	if err := r.got[0].err; err != nil {
 		if r.tries++; r.tries < tailReadTriesMax && e.stopping == nil {
-			e.Loop.After(e.backoff("tail read retry", uint64(r.stream), r.tries), r.again)
+			e.later(e.backoff("tail read retry", uint64(r.stream), r.tries), r.again)
 			return
 		}
 		g.Err = err

@@ -77,7 +77,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 			continue
 		}
 		for i := range s.entries {
-			if bytes >= u.engine.TailBytes {
+			if bytes >= u.engine.options.TailBytes {
 				break
 			}
 			bytes += int64(s.entries[i].bytes) + tailEntryOverhead
@@ -85,7 +85,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 		}
 		part.end = len(p.entries)
 		p.parts = append(p.parts, part)
-		if bytes >= u.engine.TailBytes || len(p.parts) >= setPartsMax {
+		if bytes >= u.engine.options.TailBytes || len(p.parts) >= setPartsMax {
 			break
 		}
 	}
@@ -100,7 +100,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 // hand from the piece before.
 func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 	e := u.engine
-	image, ok := e.Image.Stream(s.id)
+	image, ok := e.image.Stream(s.id)
 	if !ok {
 		return tailPart{}, false
 	}
@@ -115,7 +115,7 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 			s.id, image.CheckpointEnd, s.entries[0].base))
 		return tailPart{}, false
 	}
-	state, err := e.NewState(image.Checkpoint, image.CheckpointEnd)
+	state, err := e.options.NewState(image.Checkpoint, image.CheckpointEnd)
 	if err != nil {
 		e.fail(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
 		return tailPart{}, false
@@ -187,10 +187,10 @@ func (u *tailUploader) failed(p *tailPiece) {
 		return
 	}
 	u.attempts++
-	e.Telemetry.Hit("stream tail upload: failed")
-	e.Telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
+	e.telemetry.Hit("stream tail upload: failed")
+	e.telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
 		slog.String("file", p.tail.sealed.Name), slog.String("error", p.err.Error()))
-	e.Loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+	e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
 }
 
 // release drops the slabs and the states, which are as of somewhere within the piece.
@@ -212,7 +212,7 @@ func (u *tailUploader) store(p *tailPiece) {
 	w.stored, w.settled = (*upload).commit, u.settled
 	for i := range p.parts {
 		t := &p.parts[i]
-		if image, ok := e.Image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
+		if image, ok := e.image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
 			t.part.checkpoint = t.stream.state.AppendCheckpoint(nil)
 		}
 		w.add(t.part)
@@ -232,7 +232,7 @@ func (u *tailUploader) settled(w *upload) {
 	w.release()
 	for i := range p.parts {
 		t := p.parts[i].stream
-		t.refresh(e.Image)
+		t.refresh(e.image)
 		switch {
 		case len(t.entries) == 0:
 			t.state = nil
@@ -242,9 +242,9 @@ func (u *tailUploader) settled(w *upload) {
 			u.attempts = 1
 		}
 	}
-	e.Telemetry.Hit("stream tail upload: committed")
+	e.telemetry.Hit("stream tail upload: committed")
 	if u.attempts > 0 {
-		e.Loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+		e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
 	}
 	e.refreshTails()
 }

@@ -8,7 +8,7 @@ import (
 // FindTimestamp finds the first batch whose max timestamp is at least ts and
 // reads it; Err nil and no batch: none. ts -1 asks for the batch with the largest timestamp.
 func (s *Stream) FindTimestamp(ts int64, done func(Fetched)) {
-	q := &timestampSearch{stream: s, ts: ts, from: s.logStart, done: done, deadline: s.engine.Loop.Now().Add(s.engine.ReadBudget)}
+	q := &timestampSearch{stream: s, ts: ts, from: s.logStart, done: done, deadline: s.engine.loop.Now().Add(s.engine.options.ReadBudget)}
 	if ts >= 0 {
 		q.next()
 		return
@@ -56,26 +56,28 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 // largestTimestamp is the largest of the log, as far as the image and memory know.
 func (s *Stream) largestTimestamp() int64 { return s.largestTimestampFrom(s.logStart) }
 
-// largestTimestampFrom looks at what ends after an offset.
+// largestTimestampFrom looks at what ends after an offset. The log cache, if it holds the offset, holds
+// all that follows.
 func (s *Stream) largestTimestampFrom(offset int64) int64 {
 	largest := int64(-1)
-	if image, ok := s.engine.Image.Stream(s.id); ok {
+	for i := s.entries.search(offset); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
+		largest = max(largest, s.entries.at(i).maxTimestamp)
+	}
+	if s.inCache(offset) {
+		return largest
+	}
+	for t := range s.engine.tailsOf(s.id) {
+		for i := range t.entries {
+			if t.entries[i].end() > offset {
+				largest = max(largest, t.entries[i].maxTimestamp)
+			}
+		}
+	}
+	if image, ok := s.engine.image.Stream(s.id); ok {
 		first, _ := partAt(image.Parts, offset)
 		for i := range image.Parts[first:] {
 			largest = max(largest, image.Parts[first+i].MaxTimestamp)
 		}
-	}
-	for _, t := range s.engine.tails {
-		for _, ts := range t.streams {
-			for i := range ts.entries {
-				if ts.id == s.id && ts.entries[i].end() > offset {
-					largest = max(largest, ts.entries[i].maxTimestamp)
-				}
-			}
-		}
-	}
-	for i := s.entries.search(offset); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
-		largest = max(largest, s.entries.at(i).maxTimestamp)
 	}
 	return largest
 }

@@ -38,7 +38,7 @@ func (u *uploader) add(s *Stream, bytes int64) {
 		u.toCut = append(u.toCut, s)
 	}
 	if !u.age.Pending() && !u.due {
-		u.engine.Loop.Reset(&u.age, u.engine.UploadInterval, u.aged)
+		u.engine.loop.Reset(&u.age, u.engine.options.UploadInterval, u.aged)
 	}
 }
 
@@ -66,14 +66,14 @@ func (u *uploader) recut(s *Stream, from int64) {
 // turnEnd looks, after the events of a turn, whether it is time to upload.
 func (u *uploader) turnEnd() {
 	e := u.engine
-	if u.uncut == 0 || e.stopping != nil || len(u.queue) >= e.UploadsInFlightMax {
+	if u.uncut == 0 || e.stopping != nil || len(u.queue) >= e.options.UploadsInFlightMax {
 		return
 	}
 	reason := u.reason()
 	if reason == "" {
 		return
 	}
-	e.Telemetry.Hit(reason)
+	e.telemetry.Hit(reason)
 	u.cutAll()
 }
 
@@ -99,7 +99,7 @@ func (u *uploader) reason() string {
 func (u *uploader) cutAll() {
 	e := u.engine
 	e.tellOwners()
-	e.Loop.Stop(&u.age)
+	e.loop.Stop(&u.age)
 	u.due = false
 	slices.SortStableFunc(u.toCut, func(a, b *Stream) int { return cmp.Compare(a.id, b.id) })
 	set := u.newUpload()
@@ -110,7 +110,7 @@ func (u *uploader) cutAll() {
 			continue
 		}
 		to := set
-		if s.uncut >= e.OwnObjectBytes {
+		if s.uncut >= e.options.OwnObjectBytes {
 			to = u.newUpload()
 		}
 		to.cut(s)
@@ -145,7 +145,7 @@ func (u *uploader) pump() {
 		if w.phase == phaseStored || w.phase == phaseCommitting {
 			continue
 		}
-		if active++; active > u.engine.UploadsInFlightMax {
+		if active++; active > u.engine.options.UploadsInFlightMax {
 			return
 		}
 		if w.phase == phaseCut {
@@ -179,7 +179,7 @@ func (u *uploader) objectSettled(w *upload) {
 			continue
 		}
 		e.metrics.partsRefused.Add(1)
-		e.Telemetry.Hit("stream upload: part refused")
+		e.telemetry.Hit("stream upload: part refused")
 		if s.uploads == 0 {
 			u.recut(s, s.committed)
 		}
@@ -233,7 +233,7 @@ type upload struct {
 }
 
 func (w *upload) full() bool {
-	return w.bytes >= w.engine.UploadBytes || len(w.parts) >= setPartsMax || w.state >= setStateBytesMax
+	return w.bytes >= w.engine.options.UploadBytes || len(w.parts) >= setPartsMax || w.state >= setStateBytesMax
 }
 
 // cut takes everything of a stream up to its high watermark.
@@ -278,6 +278,6 @@ func (w *upload) release() {
 // drop ends an upload that has nothing in flight, for shutdown.
 func (w *upload) drop() {
 	w.phase = phaseDropped
-	w.engine.Loop.Stop(&w.timer)
+	w.engine.loop.Stop(&w.timer)
 	w.release()
 }

@@ -71,6 +71,21 @@ type Options struct {
 	Echo io.Writer
 }
 
+// S3Env is an environment with these keys and nothing of the user's own for S3.
+func S3Env(accessKey, secretKey string) []string {
+	return []string{
+		"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_CA_BUNDLE=",
+		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
+}
+
+// S3Config are the keys for a bucket of an S3-compatible store.
+func S3Config(endpoint, bucket string) map[string]string {
+	return map[string]string{
+		"weir.object.store": "s3:" + bucket, "weir.s3.endpoint": endpoint, "weir.s3.region": "us-east-1", "weir.s3.path.style": "true",
+	}
+}
+
 // Broker is a started broker.
 type Broker struct {
 	*process.Process

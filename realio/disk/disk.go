@@ -12,6 +12,12 @@ import (
 	"weir/realio/workers"
 )
 
+// SpareProcessors is how far GOMAXPROCS should lie above the number of processors in a program that
+// writes a log through this package. A write that blocks keeps one of the runtime's processors until
+// the runtime notices; on two of them, four writes in flight left none for the loop. Measured there,
+// with other load on the machine: groups of 64 KiB went from 434 to 621 MB/s.
+const SpareProcessors = 2
+
 // Options say what a Disk is made of.
 type Options struct {
 	// Path is a directory, made if it is absent, or a block device.

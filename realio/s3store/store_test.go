@@ -351,3 +351,58 @@ func TestParseLocation(t *testing.T) {
 		}
 	}
 }
+
+// bill counts as Prometheus would.
+type bill struct {
+	mu sync.Mutex
+	n  map[string]int64
+}
+
+type line struct {
+	*bill
+	name string
+}
+
+func (b *bill) Counter(name, _ string) env.Counter { return line{b, name} }
+func (b *bill) Gauge(string, string) env.Gauge     { return nil }
+func (b *bill) Histogram(string, string) env.Histogram {
+	return nil
+}
+
+func (l line) Add(n int64) {
+	l.mu.Lock()
+	l.n[l.name] += n
+	l.mu.Unlock()
+}
+
+// TestEveryRequestIsOnTheBill: whatever the client sends is counted under its kind.
+func TestEveryRequestIsOnTheBill(t *testing.T) {
+	r := newRig(t)
+	b := &bill{n: map[string]int64{}}
+	r.counts = newCounts(b)
+	r.put("small", []byte("value"))
+	r.put("large", make([]byte, 2*partBytes+1))
+	r.get("small", 0, 10)
+	r.get("small", 100, 10) // learns the size by a second request
+	r.List(&env.ListObjects{Limit: 10})
+	<-r.box
+	r.Delete(&env.DeleteObject{Key: "small"})
+	<-r.box
+	want := map[string]int64{
+		"weir_s3_put_requests_total": 1, "weir_s3_multipart_requests_total": 2, "weir_s3_part_requests_total": 3,
+		"weir_s3_head_requests_total": 2, "weir_s3_get_requests_total": 2, "weir_s3_list_requests_total": 1,
+		"weir_s3_delete_requests_total": 1, "weir_s3_sent_bytes_total": 2*partBytes + 6, "weir_s3_received_bytes_total": 5,
+	}
+	total := int64(0)
+	for name, n := range want {
+		if b.n[name] != n {
+			t.Errorf("%s is %d, want %d", name, b.n[name], n)
+		}
+		if strings.HasSuffix(name, "_requests_total") {
+			total += n
+		}
+	}
+	if int64(len(r.seen)) != total {
+		t.Errorf("%d requests were sent, %d counted: %q", len(r.seen), total, r.seen)
+	}
+}

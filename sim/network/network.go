@@ -252,11 +252,13 @@ func (n *Network) Healed() {
 	}
 }
 
+// letGo lets held messages arrive at once: what was sent after them may be under
+// way on a link that was slower then, and must not be overtaken by it.
 func (c *Conn) letGo(l *lane) {
 	held := l.held
 	l.held = nil
 	for _, m := range held {
-		c.travel(m)
+		m.Fire(0)
 	}
 }
 
