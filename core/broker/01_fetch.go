@@ -155,14 +155,18 @@ func forgottenOf(r *kmsg.FetchRequest, byID bool) (keys []fetchKey) {
 func (f *fetching) start() {
 	f.round++
 	f.issuing = true
-	left, issued := f.maxBytes, false
+	held := &f.plane.held
+	if held.full() {
+		held.relieve(f.plane.loop.Now())
+	}
+	left, issued, full := held.room(f.maxBytes), false, held.full()
 	for i := range f.targets {
 		t := &f.targets[i]
 		f.look(t)
 		if t.code != partition.None || t.diverging.known || t.offset >= t.partition.LastStable() {
 			continue
 		}
-		if (left <= 0 && issued) || f.reading >= fetchReadsMax {
+		if full || (left <= 0 && issued) || f.reading >= fetchReadsMax {
 			continue
 		}
 		issued = true
@@ -347,7 +351,7 @@ func (f *fetching) fail(code partition.Code) {
 	f.exchange.reply(a.encode, nil)
 }
 
-// answer sends what was read, within the byte limit: the first batches that there
+// answer sends what was read, within the byte limits: the first batches that there
 // are go out whatever their size, later ones only if they fit.
 func (f *fetching) answer() {
 	f.ended = true
@@ -359,17 +363,26 @@ func (f *fetching) answer() {
 	if f.session != nil {
 		a.session = f.session.id
 	}
-	left := f.maxBytes
+	held := &f.plane.held
+	left, bytes, full := held.room(f.maxBytes), 0, held.full()
 	for i := range f.targets {
 		t := &f.targets[i]
-		if t.read.Bytes > 0 && left < f.maxBytes && t.read.Bytes > left {
+		if full || bytes > 0 && bytes+t.read.Bytes > left {
 			t.read.Release()
 			t.read = stream.Fetched{}
 		}
-		left -= t.read.Bytes
+		bytes += t.read.Bytes
 		f.add(a, t)
 	}
-	f.exchange.reply(a.encode, a.release)
+	if bytes == 0 {
+		f.exchange.reply(a.encode, a.release)
+		return
+	}
+	lent := held.add(f.exchange, int64(bytes), f.plane.loop.Now())
+	f.exchange.reply(a.encode, func() {
+		held.done(lent)
+		a.release()
+	})
 }
 
 // open makes a session of a full fetch's partitions.

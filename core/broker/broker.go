@@ -82,6 +82,7 @@ func New(o Options) *Broker {
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),
+		held:          heldAnswers{limit: o.Config.QueuedMaxRequestBytes},
 	}
 	return b
 }

@@ -272,6 +272,9 @@ func (r *Request) hangUp() {
 	r.end()
 }
 
+// cut implements exchange.
+func (r *Request) cut() { r.conn.hangUp(true) }
+
 func (r *Request) end() {
 	if r.state == requestAnswered {
 		panic("broker: a request was answered twice")

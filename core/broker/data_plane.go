@@ -30,6 +30,8 @@ type exchange interface {
 	silence()
 	// hangUp closes the connection.
 	hangUp()
+	// cut closes the connection at once, whatever was answered.
+	cut()
 	// releaseFrame gives the request's frame back. Once.
 	releaseFrame()
 	// onGone sets what runs if the connection closes before the answer.
@@ -66,6 +68,7 @@ type dataPlane struct {
 	ids        producerIDs
 	// fetchMaxBytes bounds what one Fetch answers with (fetch.max.bytes).
 	fetchMaxBytes int
+	held          heldAnswers
 }
 
 // find looks a partition up by id where there is one, by name otherwise.

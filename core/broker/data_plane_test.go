@@ -241,6 +241,50 @@ func TestFetchReturnsAtLeastOneBatchWhateverTheLimits(t *testing.T) {
 	}
 }
 
+// Clients that do not take their answers cannot make the broker hold more than the
+// limit and a batch, and lose their connections once others need the room.
+func TestAnswersNotTakenAreBounded(t *testing.T) {
+	r := newDataRig(t)
+	r.fill(1, 8)
+	r.plane.held.limit = int64(4 * batchBytes)
+	ask := fetchAsk{version: 12, epoch: -1, min: 1, wait: 100 * time.Millisecond, parts: []asked{{}}}
+	var stuck []*trade
+	for i := range 4 {
+		x := r.fetch(ask)
+		if n := batchesIn(x.parts()[0].RecordBatches); n != 1 {
+			t.Fatalf("answer %d has %d batches", i, n)
+		}
+		stuck = append(stuck, x)
+	}
+	late := r.fetch(ask)
+	late.want(false)
+	r.pass(ask.wait)
+	if p := late.parts()[0]; len(p.RecordBatches) != 0 || p.ErrorCode != 0 || p.HighWatermark != 8 {
+		t.Fatalf("%+v", p)
+	}
+	if stuck[0].wasCut {
+		t.Fatal("cut before its time")
+	}
+	r.pass(heldPatience)
+	late = r.fetch(ask)
+	for i, x := range stuck {
+		if x.wasCut != (i == 0) {
+			t.Fatalf("answer %d: cut=%v", i, x.wasCut)
+		}
+	}
+	stuck[0].written()
+	r.pass(ask.wait)
+	if n := batchesIn(late.parts()[0].RecordBatches); n != 1 {
+		t.Fatalf("%d batches once there is room", n)
+	}
+	for _, x := range append(stuck[1:], late) {
+		x.written()
+	}
+	if h := &r.plane.held; h.bytes != 0 || h.cut != 0 || h.first != nil || h.last != nil {
+		t.Fatalf("%d bytes are still counted", h.bytes)
+	}
+}
+
 func TestFetchNeverServesAboveTheHighWatermark(t *testing.T) {
 	r := newDataRig(t)
 	r.fill(1, 2)

@@ -249,6 +249,7 @@ type trade struct {
 	ended    int
 	silent   bool
 	hungUp   bool
+	wasCut   bool
 	frames   int
 	gone     func()
 	written  func()
@@ -265,6 +266,7 @@ func (x *trade) reply(encode func([]byte) [][]byte, written func()) {
 }
 func (x *trade) replyMessage(m kmsg.Response) { x.ended++; x.answered, x.message = true, m }
 func (x *trade) silence()                     { x.ended++; x.silent = true }
+func (x *trade) cut()                         { x.wasCut = true }
 func (x *trade) hangUp()                      { x.ended++; x.hungUp = true }
 func (x *trade) releaseFrame()                { x.frames++ }
 func (x *trade) onGone(f func())              { x.gone = f }
