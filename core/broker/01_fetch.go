@@ -40,6 +40,7 @@ type fetching struct {
 	reading   int
 	issuing   bool
 	waiting   bool
+	full      bool // answers not taken leave no room for records
 	posted    bool
 	need      int64 // bytes to wait for
 	ended     bool
@@ -156,17 +157,18 @@ func (f *fetching) start() {
 	f.round++
 	f.issuing = true
 	held := &f.plane.held
-	if held.full() {
-		held.relieve(f.plane.loop.Now())
+	f.full = held.full(f.exchange)
+	if f.full {
+		held.relieve(f.exchange, f.plane.loop.Now())
 	}
-	left, issued, full := held.room(f.maxBytes), false, held.full()
+	left, issued := held.room(f.exchange, f.maxBytes), false
 	for i := range f.targets {
 		t := &f.targets[i]
 		f.look(t)
 		if t.code != partition.None || t.diverging.known || t.offset >= t.partition.LastStable() {
 			continue
 		}
-		if full || (left <= 0 && issued) || f.reading >= fetchReadsMax {
+		if f.full || (left <= 0 && issued) || f.reading >= fetchReadsMax {
 			continue
 		}
 		issued = true
@@ -290,7 +292,11 @@ func (f *fetching) wait(need int64) {
 		t.watch.Watcher = f
 		t.partition.Watch(&t.watch)
 	}
-	f.plane.loop.Reset(&f.timer, f.deadline.Sub(f.plane.loop.Now()), f.resume)
+	left := f.deadline.Sub(f.plane.loop.Now())
+	if f.full {
+		left = min(left, heldRetry)
+	}
+	f.plane.loop.Reset(&f.timer, left, f.resume)
 }
 
 // Moved implements partition.Watcher. One look follows all the moves of an event.
@@ -364,7 +370,7 @@ func (f *fetching) answer() {
 		a.session = f.session.id
 	}
 	held := &f.plane.held
-	left, bytes, full := held.room(f.maxBytes), 0, held.full()
+	left, bytes, full := held.room(f.exchange, f.maxBytes), 0, held.full(f.exchange)
 	for i := range f.targets {
 		t := &f.targets[i]
 		if full || bytes > 0 && bytes+t.read.Bytes > left {

@@ -20,6 +20,8 @@ type exchange interface {
 	version() int16
 	// listener is the name of the listener that the client came by.
 	listener() string
+	// address is where the client comes from, without the port.
+	address() string
 	// reply answers with a body of its own making: encode is called off the loop
 	// with the response header, and returns the slices to write; written runs on
 	// the loop when they are no longer needed, also if the connection is gone.
