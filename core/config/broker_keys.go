@@ -76,7 +76,7 @@ var brokerKeys = []Definition{
 	integer(Int, "node.id", 1, 0, maxInt, "The number of this broker, unique in its cluster."),
 	integer(Int, "num.partitions", 1, 1, maxInt, "How many partitions a topic has that is made without a number."),
 	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds."),
-	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The bytes of all requests in memory; sockets are not read while there is no room. -1: the default."),
+	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The bytes of all requests in memory; sockets are not read while there is no room. Also the bytes of all records in answers that clients have not taken yet. -1: the default."),
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store."),

@@ -66,20 +66,25 @@ const queueCheckInterval = 500 * time.Millisecond
 
 // Manager holds the partitions that this broker leads. It is called on the loop only.
 type Manager struct {
-	options                                 Options
-	loop                                    *task.Loop
-	env                                     env.Env
+	options    Options
+	loop       *task.Loop
+	env        env.Env
+	partitions []*Partition // ascending by stream
+	byName     map[string]*topic
+	byID       map[metadata.TopicID]*topic
+	topics     []*topic // ascending by name
+	recovered  map[metadata.StreamID][]record.Header
+	blocked    fifo[*Partition] // in the order in which they ran out of room
+	queueTimer task.Timer
+
+	inspections fifo[inspection] // waiting to be opened
+	inspecting  *Append          // is open, off the loop
+
+	houseTimer task.Timer
+	generation uint64
+	stopped    bool
+
 	duplicate, waiting, retention, heldBack *telemetry.Mark
-	partitions                              []*Partition // ascending by stream
-	byName                                  map[string]*topic
-	byID                                    map[metadata.TopicID]*topic
-	topics                                  []*topic // ascending by name
-	recovered                               map[metadata.StreamID][]record.Header
-	blocked                                 fifo[*Partition] // in the order in which they ran out of room
-	queueTimer                              task.Timer
-	houseTimer                              task.Timer
-	generation                              uint64
-	stopped                                 bool
 }
 
 // topic is a topic of the image as the data plane sees it.

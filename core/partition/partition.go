@@ -56,6 +56,9 @@ type Append struct {
 	// KeysUnknown if the sender did not look (a compressed batch). Only a compacted
 	// topic cares, and then opens the batch off the loop.
 	Keyless int32
+	// Unopened says that the header's timestamps cannot be right: the partition opens
+	// the batch off the loop, and corrects them.
+	Unopened bool
 	// Deadline is when an append that still waits for room is given up.
 	Deadline env.Time
 	// Release runs exactly once: the payload was copied, or never will be.
@@ -71,6 +74,7 @@ type Append struct {
 	LogStart      int64
 	end           int64
 	inspecting    bool  // its records are being looked at, off the loop: Data is lent there
+	late          bool  // that look was not had in time
 	invalid       error // what the look at its records found
 	dropped       bool  // answered meanwhile: Release is owed when the look is over
 }
@@ -136,7 +140,7 @@ func (p *Partition) Append(a *Append) {
 		return
 	}
 	a.BadRecord = -1
-	if a.Keyless == KeysUnknown && p.compacted() {
+	if a.Unopened || a.Keyless == KeysUnknown && p.compacted() {
 		p.inspect(a)
 	}
 	p.queue.push(a)

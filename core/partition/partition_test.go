@@ -72,11 +72,12 @@ type rig struct {
 func (r *rig) Submit(c *env.Compute) { r.compute = append(r.compute, c) }
 
 func (r *rig) computeAll() {
-	for _, c := range r.compute {
+	for len(r.compute) > 0 {
+		c := r.compute[0]
+		r.compute = r.compute[1:]
 		c.Work()
 		c.Deliver()
 	}
-	r.compute = nil
 }
 
 func (r *rig) Appended(a *Append) { r.answers = append(r.answers, a) }
@@ -249,6 +250,60 @@ func TestACompactedTopicRefusesKeylessRecordsInOrder(t *testing.T) {
 	}
 	if r.computeAll(); released != 1 {
 		t.Fatalf("released %d times", released)
+	}
+}
+
+// One small batch can be very large once it is open: they are opened one at a time,
+// and one whose time is over before its turn is not opened.
+func TestBatchesAreOpenedOneAtATime(t *testing.T) {
+	r := newRig(t)
+	r.p.topic.config.CleanupPolicy = "compact"
+	var sent []*Append
+	for range 3 {
+		sent = append(sent, r.sendBatch(record.Builder{ProducerID: -1, Codec: 4}, 1, wallZero))
+	}
+	if len(r.compute) != 1 {
+		t.Fatalf("%d batches are open", len(r.compute))
+	}
+	r.clock.now += env.Time(time.Minute)
+	r.computeAll()
+	r.want(sent[0], InvalidRecord, -1)
+	r.want(sent[1], RequestTimedOut, -1)
+	r.want(sent[2], RequestTimedOut, -1)
+	bomb := record.Builder{ProducerID: -1, Codec: 1}
+	data := bomb.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Key: []byte("k"), Value: make([]byte, inspectBytesLeast)}})
+	h, err := record.Check(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Append{Header: h, Data: data, Owner: r, Release: func() {}, Deadline: r.clock.now + 1, Keyless: KeysUnknown}
+	r.p.Append(a)
+	r.computeAll()
+	r.want(a, InvalidRecord, -1)
+}
+
+func TestAWrongMaxTimestampIsPutRight(t *testing.T) {
+	r := newRig(t)
+	a := r.sendBatch(record.Builder{ProducerID: -1, Codec: 4}, 1, wallZero)
+	if len(r.log.taken) != 1 || a.inspecting {
+		t.Fatal("a batch was opened without need")
+	}
+	b := record.Builder{ProducerID: -1, Codec: 4}
+	data := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero + 7}})
+	record.SetMaxTimestamp(data, -1)
+	h, err := record.Check(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := &Append{Header: h, Data: data, Unopened: true, Owner: r, Release: func() {}, Deadline: r.clock.now + 1, Keyless: KeysUnknown}
+	r.p.Append(wrong)
+	if len(r.log.taken) != 1 {
+		t.Fatal("appended before it was opened")
+	}
+	r.computeAll()
+	taken := r.log.taken[1]
+	if h, err := record.Check(taken.Data); err != nil || h.MaxTimestamp != wallZero+7 || taken.MaxTimestamp != wallZero+7 {
+		t.Fatalf("header %+v, %v; appended with %d", h, err, taken.MaxTimestamp)
 	}
 }
 
