@@ -39,6 +39,7 @@ func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log
 }
 func (e *fakeEngine) Close(id metadata.StreamID) { e.closed = append(e.closed, id) }
 func (e *fakeEngine) OnSpace(func())             {}
+func (e *fakeEngine) AppendBytesMax() int        { return 1 << 20 }
 
 const (
 	me      = metadata.BrokerID(1)
