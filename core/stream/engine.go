@@ -86,6 +86,7 @@ type Engine struct {
 	dirty    []*Stream  // whose owner has yet to hear of the high watermark
 	flush    func()     // tells them
 	flushes  bool       // flush is posted
+	unowed   bool       // something became durable of which nothing is owed
 	cache    logCache
 	chunks   entryPool
 	up       uploader

@@ -394,6 +394,39 @@ func TestADeletedStreamHoldsNothingUp(t *testing.T) {
 	n.shutdown()
 }
 
+// A device that is slow for a moment has the whole log in flight when the topic that filled it is deleted:
+// nothing of it will ever be committed, and yet its space must come free.
+func TestAStreamThatIsDeletedWithALogFullOfItInFlightHoldsNothingUp(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(w)
+	n := boot(w, c, smallOptions, wal.Config{SizeBytes: 256 << 10, SlabBytes: 64 << 10, GroupBytesMax: 32 << 10})
+	one, two := n.create(1), n.create(2)
+	w.settle()
+	full := false
+	for range 1000 {
+		w.turn(func() { full = !one.put(batchOf(1, 1000, 0, 0), 1, 0) })
+		if full {
+			break
+		}
+	}
+	spaces := 0
+	n.e.OnSpace(func() { spaces++ })
+	if !full || two.append(n, 1, 1000, 0) {
+		t.Fatal("the log is not full")
+	}
+	delete(c.streams, 1)
+	w.turn(func() {
+		n.e.Close(1)
+		n.e.ImageChanged()
+	})
+	w.settle()
+	if spaces == 0 || !two.append(n, 1, 1000, 0) {
+		t.Fatalf("the log holds %d bytes of a stream that is gone", n.log.Used())
+	}
+	two.drain(n)
+	n.shutdown()
+}
+
 func TestTheFloorIsBelowWhatMayStillBeCommitted(t *testing.T) {
 	w, c, n := start(t)
 	o := n.create(1)
