@@ -473,9 +473,13 @@ func TestRecoveryIsLoudWhenWALAndImageDisagree(t *testing.T) {
 			c.streams[1].Ranges[0].Start, c.streams[1].Ranges[0].Committed = 0, 3
 			c.shift(1)
 		},
-		"it was sealed at":    func(_ *world, c *cluster) { c.streams[1].Ranges[0].End = 1_000_000 },
-		"log of broker epoch": func(w *world, c *cluster) { w.disk.files[logName(2)] = w.disk.files[logName(1)]; c.epoch++ },
-		"another state":       func(_ *world, c *cluster) { c.streams[1].Checkpoint = encodeState(0, 77) },
+		"log of broker epoch": func(w *world, c *cluster) {
+			w.disk.files[logName(2)] = w.disk.files[logName(1)]
+			c.streams[1].Ranges[0].BrokerEpoch = 2
+			c.epoch++
+		},
+		"it was sealed at": func(_ *world, c *cluster) { c.streams[1].Ranges[0].End = 1_000_000 },
+		"another state":    func(_ *world, c *cluster) { c.streams[1].Checkpoint = encodeState(0, 77) },
 	} {
 		if err := recoverWith(t, change); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: recovery says %v", name, err)
@@ -497,10 +501,23 @@ func TestMissingAndBlankLogsMatterOnlyIfOwed(t *testing.T) {
 	if err := ask(); err != nil {
 		t.Fatal(err)
 	}
+	w.disk.files["wal-missing"] = &file{data: []byte(strings.Repeat("damage", 10_000))}
+	if err := ask(); err != nil || w.disk.files["wal-missing"] != nil {
+		t.Fatalf("a damaged log of which nothing is owed holds up the start, or stays: %v", err)
+	}
 	c.create(5)
 	c.streams[5].Ranges[0].BrokerEpoch = 7
 	if err := ask(); !errors.Is(err, env.ErrNotExist) {
 		t.Fatalf("a log that is owed is missing: %v", err)
+	}
+	w.disk.files["wal-missing"] = &file{}
+	var corrupt *wal.CorruptError
+	if err := ask(); err == nil {
+		t.Fatal("a log that is owed is blank")
+	}
+	w.disk.files["wal-missing"] = &file{data: []byte(strings.Repeat("damage", 10_000))}
+	if err := ask(); !errors.As(err, &corrupt) {
+		t.Fatalf("a log that is owed is damaged: %v", err)
 	}
 }
 
