@@ -84,5 +84,7 @@ func (n *Node) imageChanged() {
 func (n *Node) refreshSettings() {
 	own := n.metadata.image.BrokerConfigs(metadata.BrokerID(n.config.NodeID))
 	shared := n.metadata.image.BrokerConfigs(-1)
-	n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared))
+	if n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared)) {
+		n.partitions.ConfigurationChanged()
+	}
 }

@@ -135,6 +135,14 @@ func (m *Manager) ImageChanged() error {
 	return nil
 }
 
+// ConfigurationChanged resolves the topics' configuration anew: what it falls back
+// on was changed.
+func (m *Manager) ConfigurationChanged() {
+	for _, t := range m.topics {
+		t.config = m.options.TopicConfig(t.overrides)
+	}
+}
+
 func (m *Manager) refresh(image *metadata.Topic) error {
 	t := m.byID[image.ID]
 	if t == nil {

@@ -144,6 +144,18 @@ func TestConfigurationFollowsTheImage(t *testing.T) {
 	}
 }
 
+func TestConfigurationFollowsWhatItFallsBackOn(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	g.changed(t)
+	p, _ := g.m.ByName("a", 0)
+	g.m.options.TopicConfig = func([]metadata.Config) config.Topic { return config.Topic{MaxMessageBytes: 7} }
+	g.m.ConfigurationChanged()
+	if p.Config().MaxMessageBytes != 7 {
+		t.Fatal("the change of a default was not seen")
+	}
+}
+
 func TestARangeOfAnEndedIncarnationIsNotOpened(t *testing.T) {
 	g := newManaged()
 	g.topic("a", 1, 11)
