@@ -427,6 +427,28 @@ func TestAStreamThatIsDeletedWithALogFullOfItInFlightHoldsNothingUp(t *testing.T
 	n.shutdown()
 }
 
+// A record costs the same however many streams there are: retention changes thousands in one turn.
+func TestAChangeLooksAtTheStreamsItNamesOnly(t *testing.T) {
+	w, c, n := start(t)
+	for id := range metadata.StreamID(1000) {
+		n.create(id + 1)
+	}
+	one, two := n.owners[7], n.owners[8]
+	one.fill(n, 10_000)
+	one.drain(n)
+	c.trim(7, 3)
+	delete(c.streams, 8)
+	c.lookups = 0
+	w.turn(func() {
+		n.e.StreamsChanged([]metadata.StreamID{7, 8, 7, 12345})
+		n.e.Close(8)
+	})
+	if c.lookups > 6 || one.trimmed != 3 || !two.stream.gone {
+		t.Fatalf("%d lookups; the log start is at %d, the deleted stream is gone: %v", c.lookups, one.trimmed, two.stream.gone)
+	}
+	n.shutdown()
+}
+
 func TestTheFloorIsBelowWhatMayStillBeCommitted(t *testing.T) {
 	w, c, n := start(t)
 	o := n.create(1)
