@@ -556,6 +556,37 @@ func TestATailThatCannotBeReadIsTriedAgain(t *testing.T) {
 	n.shutdown()
 }
 
+// A sector of a recovered log goes bad: what lies elsewhere in it, and in the logs after it, must get to
+// the store all the same.
+func TestATailThatCannotBeReadHoldsNoOtherStreamUp(t *testing.T) {
+	w, c, n := start(t)
+	for id := range metadata.StreamID(3) {
+		n.create(id+1).fill(n, 30_000)
+	}
+	n.shutdown()
+	// The store is down, so that a second log comes to be owed.
+	w.store.weather = func(op string) string { return "failed" }
+	n = boot(w, c, smallOptions, smallLog)
+	for id := range metadata.StreamID(3) {
+		n.owners[id+1].fill(n, 30_000)
+	}
+	n.shutdown()
+	n = boot(w, c, smallOptions, smallLog)
+	w.store.weather = func(string) string { return "" }
+	bad := n.e.tails[0].streams[1].entries[3].at
+	sound := w.disk.files[logName(1)].data[8192+int(bad)+100:]
+	sound[0] ^= 1
+	w.until("the other streams' commits", func() bool {
+		return c.streams[1].CommittedEnd() == 60 && c.streams[3].CommittedEnd() == 60 && w.hits("stream tail upload: failed") > 2
+	})
+	sound[0] ^= 1
+	w.until("the tails' commit", func() bool { return !c.EpochOwes(1) && !c.EpochOwes(2) })
+	for id := range metadata.StreamID(3) {
+		n.owners[id+1].readAll(n, 3000)
+	}
+	n.shutdown()
+}
+
 func TestAStreamIsDeletedWhileItsTailIsRead(t *testing.T) {
 	w, c, n := start(t)
 	n.create(1).fill(n, 100_000)

@@ -28,6 +28,7 @@ type tailStream struct {
 	next        int64       // offset after the last
 	sealed      bool        // the image says where the range ends
 	state       State       // as of stateEnd, while it is uploaded; nil: to be rebuilt
+	failed      bool        // it could not be read: the others go first
 }
 
 // tailEntry is one batch of a tail.
