@@ -30,7 +30,8 @@ type Log struct {
 	slabUsed int
 	open     *group   // gathering, nil if nothing is gathered
 	sealed   []*group // waiting to be written, in order
-	inFlight []*group // being written, in order; some may be written already, but not all before them
+	inFlight []*group // submitted, in order; some may be written already, but not all before them
+	writing  int      // of them, those that the device still has
 	bytes    int64    // in flight
 	idle     []*group
 
@@ -201,10 +202,11 @@ func (l *Log) sealAs(bytes uint32) {
 	l.submitSealed()
 }
 
-// submitSealed writes sealed groups while the limits allow it. Both limits count from the first
-// group that is not durable, so that recovery knows how far a hole can reach.
+// submitSealed writes sealed groups while the limits allow it. The device has a number of writes at
+// most; one that it delays is overtaken by others, but only so far: bytes count from the first group
+// that is not durable, so that recovery knows how far a hole can reach.
 func (l *Log) submitSealed() {
-	for len(l.sealed) > 0 && len(l.inFlight) < l.config.WritesInFlightMax {
+	for len(l.sealed) > 0 && l.writing < l.config.WritesInFlightMax {
 		g := l.sealed[0]
 		if !l.growth.covers(g, l.super.region) ||
 			len(l.inFlight) > 0 && l.bytes+int64(g.header.bytes) > l.config.inFlightBytes() {
@@ -212,6 +214,7 @@ func (l *Log) submitSealed() {
 		}
 		l.sealed = popFront(l.sealed)
 		l.inFlight = append(l.inFlight, g)
+		l.writing++
 		l.bytes += int64(g.header.bytes)
 		g.header.durable = l.super.durable
 		g.arrived, g.began = l.arrived, l.loop.Now()
@@ -247,10 +250,10 @@ func (l *Log) flush() {
 // threshold bytes have gathered. The threshold is half of what arrives during one write, learnt as
 // a moving average from the bytes placed between submit and completion: about two writes are then
 // in flight in the steady state, each as large as the load makes it, so groups grow with load and
-// with the device's latency, and a write that the device delays is overtaken by up to
-// WritesInFlightMax-1 others. No clock enters; the byte counter is the clock.
+// with the device's latency, and a write that the device delays is overtaken by others. No clock
+// enters; the byte counter is the clock.
 func (l *Log) mayOverlap() bool {
-	n := len(l.inFlight)
+	n := l.writing
 	return n == 0 || n < l.config.WritesInFlightMax && (int64(l.open.used) >= l.threshold || l.closing != nil)
 }
 
@@ -263,6 +266,7 @@ func (l *Log) learn(g *group) {
 
 // groupWritten takes a completed write; groups become durable from the front.
 func (l *Log) groupWritten(g *group) {
+	l.writing--
 	if err := g.op.Err; err != nil {
 		l.fail(fmt.Errorf("write of wal file %q at position %d: %w", l.name, g.header.at, err))
 	}

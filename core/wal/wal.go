@@ -19,7 +19,7 @@ type Config struct {
 	SlabBytes         int   // of a slab that groups are laid into, one after another (log cache granularity); 8 MiB
 	GroupBytesMax     int   // a group takes no further record beyond this; 2 MiB, at most SlabBytes and 1/8 of SizeBytes
 	AppendBytesMax    int   // largest payload of one Append; 128 MiB, at most 1/4 of SizeBytes. Recovery reads that far past the end.
-	WritesInFlightMax int   // 4
+	WritesInFlightMax int   // 4; groups that are written but wait for an earlier one do not count
 	SummaryEveryBytes int64 // 32 MiB, at most 1/4 of SizeBytes
 	GrowBytes         int64 // zero-written ahead of use; 64 MiB
 }
@@ -55,8 +55,9 @@ func (c Config) resolve() (Config, error) {
 	return c, nil
 }
 
-// inFlightBytes bounds the groups in flight, unless one alone is larger.
-func (c *Config) inFlightBytes() int64 { return int64(c.WritesInFlightMax) * int64(c.GroupBytesMax) }
+// inFlightBytes bounds the groups in flight, unless one alone is larger. It is several times what
+// the device has at once, so that one slow write does not leave it idle.
+func (c *Config) inFlightBytes() int64 { return 4 * int64(c.WritesInFlightMax) * int64(c.GroupBytesMax) }
 
 // aheadBytes bounds how far beyond the start of a lost group recovery must look for later ones.
 func (c *Config) aheadBytes() int64 {

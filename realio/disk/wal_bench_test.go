@@ -97,7 +97,7 @@ func newWriter(b *testing.B, path string, group, depth int) *writer {
 		w.turn()
 	}
 	payload := make([]byte, group-64-40)
-	w.appends = depth * 2
+	w.appends = depth * 4
 	for range w.appends {
 		w.again = append(w.again, &wal.Append{Stream: 1, Offsets: 1, Payload: payload, LogAppendTime: -1, Owner: w})
 	}
