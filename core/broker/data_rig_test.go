@@ -145,6 +145,7 @@ func (r *dataRig) Submit(c *env.Compute)                     { r.work = append(r
 func (r *dataRig) Topics() []*metadata.Topic                 { return r.topics }
 func (r *dataRig) Close(metadata.StreamID)                   {}
 func (r *dataRig) OnSpace(func())                            {}
+func (r *dataRig) AppendBytesMax() int                       { return 100 << 20 }
 
 func (r *dataRig) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 	return &metadata.Stream{ID: id, Ranges: []metadata.Range{{LeaderEpoch: 5, BrokerEpoch: 1, End: -1}}}, true

@@ -151,14 +151,17 @@ func (s *Settings) Unknown() []string { return s.unknown }
 
 // SetDynamic replaces what was changed at run time: for this broker, and for all.
 // Values that are not valid (a newer version's, say) count as not set. The struct
-// that Broker returned changes in place.
-func (s *Settings) SetDynamic(own, shared []Override) {
+// that Broker returned changes in place; what Topic returned is to be asked for anew
+// if anything changed.
+func (s *Settings) SetDynamic(own, shared []Override) (changed bool) {
+	own, shared = validDynamic(own), validDynamic(shared)
 	if slices.Equal(s.own, own) && slices.Equal(s.shared, shared) {
-		return
+		return false
 	}
-	s.own, s.shared = validDynamic(own), validDynamic(shared)
+	s.own, s.shared = own, shared
 	s.fresh = false
 	s.Broker()
+	return true
 }
 
 func validDynamic(in []Override) (out []Override) {

@@ -19,6 +19,8 @@ type Engine interface {
 	Open(id metadata.StreamID, leaderEpoch int32, owner stream.Owner) Log
 	Close(id metadata.StreamID)
 	OnSpace(f func())
+	// AppendBytesMax is the largest batch that a stream takes.
+	AppendBytesMax() int
 }
 
 // OverStreams returns the Engine of the real storage engine.
@@ -149,6 +151,14 @@ func (m *Manager) ImageChanged() error {
 	return nil
 }
 
+// ConfigurationChanged resolves the topics' configuration anew: what it falls back
+// on was changed.
+func (m *Manager) ConfigurationChanged() {
+	for _, t := range m.topics {
+		t.config = m.options.TopicConfig(t.overrides)
+	}
+}
+
 func (m *Manager) refresh(image *metadata.Topic) error {
 	t := m.byID[image.ID]
 	if t == nil {
@@ -213,6 +223,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 	p := &Partition{
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
+		batchBytesMax: m.options.Engine.AppendBytesMax(),
 	}
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)

@@ -93,7 +93,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, topic: &topic{config: config.Topic{
+	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, batchBytesMax: 1 << 20, topic: &topic{config: config.Topic{
 		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1,
 		MaxMessageBytes: 1 << 20, TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
 	}}}
@@ -217,7 +217,9 @@ func TestValidation(t *testing.T) {
 	r.want(r.sendBatch(builder, 1, wallZero-60_001), InvalidTimestamp, -1)
 	r.p.topic.config.MaxMessageBytes = 80
 	r.want(r.sendBatch(builder, 10, wallZero), MessageTooLarge, -1)
-	r.p.topic.config.MaxMessageBytes = 1 << 20
+	r.p.topic.config.MaxMessageBytes, r.p.batchBytesMax = 1<<20, 80
+	r.want(r.sendBatch(builder, 10, wallZero), MessageTooLarge, -1)
+	r.p.batchBytesMax = 1 << 20
 	good := []*Append{r.sendBatch(builder, 1, wallZero+3_600_000), r.sendBatch(builder, 1, wallZero-60_000), r.sendBatch(builder, 1, -1)}
 	r.log.durable(3)
 	for i, a := range good {

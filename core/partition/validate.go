@@ -18,6 +18,8 @@ func (p *Partition) validate(a *Append) (Code, string) {
 		return InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
 	case h.Bytes > int(c.MaxMessageBytes):
 		return MessageTooLarge, fmt.Sprintf("batch of %d bytes, max.message.bytes is %d", h.Bytes, c.MaxMessageBytes)
+	case h.Bytes > p.batchBytesMax:
+		return MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.batchBytesMax)
 	case h.Control():
 		return InvalidRecord, "clients may not write control records"
 	case h.Transactional():

@@ -54,13 +54,47 @@ func (u *tailUploader) pump() {
 	if u.piece != nil || u.retry.Pending() || e.stopping != nil || e.log == nil {
 		return
 	}
-	for _, t := range e.tails {
+	if u.piece = u.first(); u.piece == nil && u.forgive() {
+		u.piece = u.first()
+	}
+	if u.piece != nil {
+		u.read()
+	}
+}
+
+// first cuts a piece off the oldest tail that has one.
+func (u *tailUploader) first() *tailPiece {
+	for _, t := range u.engine.tails {
 		if p := u.next(t); p != nil {
-			u.piece = p
-			u.read()
-			return
+			return p
 		}
 	}
+	return nil
+}
+
+// forgive lets streams that could not be read have another turn; false: there are none.
+func (u *tailUploader) forgive() (any bool) {
+	for _, t := range u.engine.tails {
+		for _, s := range t.streams {
+			any = any || s.failed
+			s.failed = false
+		}
+	}
+	return any
+}
+
+// comesFirst reports whether no older tail holds anything of the stream: its producers are rebuilt in
+// order.
+func (u *tailUploader) comesFirst(s *tailStream) bool {
+	for older := range u.engine.tailsOf(s.id) {
+		if older == s {
+			break
+		}
+		if len(older.entries) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // next cuts a piece off a tail; nil if nothing of it may be uploaded now.
@@ -68,7 +102,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 	p := &tailPiece{tail: t}
 	bytes := int64(0)
 	for _, s := range t.streams {
-		if !s.sealed || len(s.entries) == 0 {
+		if !s.sealed || len(s.entries) == 0 || s.failed || !u.comesFirst(s) {
 			continue
 		}
 		part, ok := u.partOf(s)
@@ -177,10 +211,11 @@ func (p *tailPiece) take() error {
 }
 
 // failed lets the piece go and tries again later. A tail that cannot be read is told again and again,
-// for it holds acknowledged data that exists nowhere else; the other streams go on.
+// for it holds acknowledged data that exists nowhere else; the other streams go first.
 func (u *tailUploader) failed(p *tailPiece) {
 	e := u.engine
 	u.piece = nil
+	p.blame()
 	p.release()
 	if e.stopping != nil {
 		return
@@ -190,6 +225,20 @@ func (u *tailUploader) failed(p *tailPiece) {
 	e.telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
 		slog.String("file", p.tail.sealed.Name), slog.String("error", p.err.Error()))
 	e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+}
+
+// blame marks the streams of the batches that did not come, or did not make sense.
+func (p *tailPiece) blame() {
+	from := 0
+	for i := range p.parts {
+		t := &p.parts[i]
+		for j := from; j < t.end; j++ {
+			if p.got[j].err != nil || j == p.taken && p.got[j].slab != nil {
+				t.stream.failed = true
+			}
+		}
+		from = t.end
+	}
 }
 
 // release drops the slabs and the states, which are as of somewhere within the piece.
