@@ -47,7 +47,6 @@ func (n *Node) start(p *task.Proc) {
 	n.started = true
 	n.telemetry.Info("ready", slog.Int64("epoch", int64(n.epoch)), slog.String("cluster", n.metadata.image.ClusterID()))
 	n.options.Ready(n.listeners)
-	n.shutdown()
 }
 
 // listen binds every listener, for their addresses are registered.
