@@ -73,7 +73,7 @@ func TestDefaultsResolve(t *testing.T) {
 
 func TestLayersOverrideEachOther(t *testing.T) {
 	s := load(t, "node.id=4\nnum.partitions = 3\nbroker.rack=file\nlog.retention.hours: 2\nlog.dirs=/var/weir\nsome.plugin=x\n",
-		map[string]string{"WEIR_BROKER_RACK": "environment", "WEIR_WAL_SIZE_BYTES": "2147483648", "PATH": "/bin"},
+		map[string]string{"WEIR_BROKER_RACK": "environment", "WEIR_WAL_SIZE_BYTES": "2147483648", "WEIR_NODEID": "8", "PATH": "/bin"},
 		config.Override{Key: "node.id", Value: "7"})
 	b := s.Broker()
 	if b.NodeID != 7 || b.NumPartitions != 3 || b.Rack != "environment" || b.WALBytes != 2<<30 || b.Topic.Retention != 2*time.Hour {
@@ -82,7 +82,7 @@ func TestLayersOverrideEachOther(t *testing.T) {
 	if b.WALPath != "/var/weir/wal" || b.DataDir != "/var/weir" {
 		t.Errorf("the directory of log.dirs is not used: %q %q", b.WALPath, b.DataDir)
 	}
-	if !slices.Equal(s.Unknown(), []string{"some.plugin"}) {
+	if !slices.Equal(s.Unknown(), []string{"some.plugin", "WEIR_NODEID"}) {
 		t.Errorf("unknown keys are %v", s.Unknown())
 	}
 	for _, e := range s.DescribeBroker() {
@@ -131,8 +131,14 @@ func TestParseProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []config.Property{
-		{Key: "a", Value: "1", Line: 4}, {Key: "b", Value: "two words", Line: 5}, {Key: "c", Value: "three", Line: 6}, {Key: "d=e", Value: "A\tz", Line: 7},
-		{Key: "long", Value: "x,y,z", Line: 8}, {Key: "empty", Line: 11}, {Key: "flag", Line: 12}, {Key: "end", Value: `\`, Line: 13},
+		{Key: "a", Value: "1", Line: 4},
+		{Key: "b", Value: "two words", Line: 5},
+		{Key: "c", Value: "three", Line: 6},
+		{Key: "d=e", Value: "A\tz", Line: 7},
+		{Key: "long", Value: "x,y,z", Line: 8},
+		{Key: "empty", Line: 11},
+		{Key: "flag", Line: 12},
+		{Key: "end", Value: `\`, Line: 13},
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("read %v,\nwant %v", got, want)
