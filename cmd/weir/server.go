@@ -83,7 +83,11 @@ func serve(settings *config.Settings, log *logging.Logger, out io.Writer) error 
 	stop := watchSignals(log, func() { world.mailbox.Deliver(shutdown{n, world.mailbox.Stop}) })
 	defer stop()
 	world.mailbox.Run(n)
-	return errors.Join(failure, world.close())
+	err = errors.Join(failure, world.close())
+	if err == nil {
+		log.Log(slog.LevelInfo, "ended")
+	}
+	return err
 }
 
 // spareProcessors gives the runtime more processors than there are, since writes
