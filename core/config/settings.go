@@ -128,16 +128,23 @@ func (s *Settings) setEnvironment(variables map[string]string) (faults []error) 
 	return faults
 }
 
-// checkListenersMapped refuses a listener without a protocol: it must not be open
-// to all because its name was mistaken for one.
+// checkListenersMapped refuses a listener without a protocol, or with one that is
+// not served: it must not be open to all because its name was mistaken for one.
 func (s *Settings) checkListenersMapped() error {
 	for _, l := range s.Broker().Listeners {
-		mapped := slices.ContainsFunc(SplitList(s.text("listener.security.protocol.map")), func(pair string) bool {
-			name, _, _ := strings.Cut(pair, ":")
-			return strings.EqualFold(name, l.Name)
-		})
-		if !mapped {
+		protocol := ""
+		for _, pair := range SplitList(s.text("listener.security.protocol.map")) {
+			if name, p, _ := strings.Cut(pair, ":"); strings.EqualFold(name, l.Name) {
+				protocol = p
+			}
+		}
+		switch protocol {
+		case plaintext:
+		case "":
 			return fmt.Errorf("listener.security.protocol.map has no protocol for listener %s", l.Name)
+		default:
+			return fmt.Errorf("protocol %s of listener %s is not supported, only %s: change listeners or listener.security.protocol.map",
+				protocol, l.Name, plaintext)
 		}
 	}
 	return nil
