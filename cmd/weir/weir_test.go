@@ -105,7 +105,7 @@ func TestServerGreetsAndEnds(t *testing.T) {
 		line := says(t, p, "weir is ready on 127.0.0.1:")
 		address := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
 		says(t, p, "To end: Ctrl-C")
-		printed(t, p, "./data", "kcat -b "+address+" -t greetings -P")
+		printed(t, p, "./data/wal", "./data/objects", "kcat -b "+address+" -t greetings -P")
 		client, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ const credentialsAdvice = "; check the credentials (AWS_ACCESS_KEY_ID and AWS_SE
 // advised are codes of answers that an operator can do something about.
 var advised = map[string]string{
 	"NoSuchBucket":          "; make the bucket, or name another one in weir.object.store",
+	"InvalidBucketName":     "; name another one in weir.object.store",
 	"PermanentRedirect":     "; the bucket is in another region: set weir.s3.region",
 	"AccessDenied":          credentialsAdvice,
 	"ExpiredToken":          credentialsAdvice,
