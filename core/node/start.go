@@ -49,7 +49,6 @@ func (n *Node) start(p *task.Proc) {
 	n.step, n.started = "", true
 	n.telemetry.Info("ready", slog.Int64("epoch", int64(n.epoch)), slog.String("cluster", n.metadata.image.ClusterID()))
 	n.options.Ready(n.listeners)
-	n.shutdown()
 }
 
 // listen binds every listener. It comes last: until then clients are refused, and
