@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"weir/core/task"
@@ -93,7 +94,8 @@ type clients struct {
 const (
 	creatorClient = 50
 	probeClient   = 51
-	drainClient   = 52 // and up
+	drainClient   = 52 // and up, so many for each drain
+	drainers      = 4
 )
 
 // story is the whole run, phase by phase.
@@ -270,17 +272,33 @@ func (w *world) probe(topics []*client.Topic) {
 	p.Stop()
 }
 
-// drain reads everything back.
+// drain reads everything back, by several readers, each of which waits for the store
+// as often as its partitions have objects.
 func (w *world) drain(topics []*client.Topic) {
 	if w.violated() || len(topics) == 0 {
 		return
 	}
-	number := len(topics[0].Partitions[0].History.Drains)
+	var shares [drainers][]*client.Partition
+	n := 0
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			shares[n%drainers] = append(shares[n%drainers], p)
+			n++
+		}
+	}
+	first := drainClient + drainers*len(topics[0].Partitions[0].History.Drains)
 	sizes := [...]int32{1 << 20, 3000, 64 << 10}
-	d := client.NewDrainer(w.cluster, drainClient+number, topics, sizes[w.draws.Below(3)])
-	d.Start()
-	w.await(drainLimit, "a whole read of the log", d.Done)
-	d.Stop()
+	bytes := sizes[w.draws.Below(3)]
+	var all []*client.Drainer
+	for i, share := range shares {
+		d := client.NewDrainer(w.cluster, first+i, share, bytes)
+		d.Start()
+		all = append(all, d)
+	}
+	w.await(drainLimit, "a whole read of the log", func() bool { return !slices.ContainsFunc(all, func(d *client.Drainer) bool { return !d.Done() }) })
+	for _, d := range all {
+		d.Stop()
+	}
 }
 
 // restartAndDrain: what was acknowledged is there after a restart too, of either kind.

@@ -51,11 +51,17 @@ func fuzzCommand(args []string) int {
 	set.BoolVar(&f.keep, "keep-going", false, "go on after a failure")
 	set.DurationVar(&f.slow, "slow", 10*time.Second, "name seeds that take longer than this")
 	marks := set.Bool("marks", false, "print at the end how many seeds reached each named place")
+	profile := set.String("cpuprofile", "", "write a CPU profile to this file")
 	set.Parse(args)
 	var err error
 	if f.plan, err = f.plans.load(); err != nil {
 		return complain(err)
 	}
+	stop, err := startProfile(*profile)
+	if err != nil {
+		return complain(err)
+	}
+	defer stop()
 	if *seeds == 0 && *duration == 0 && f.cpu == 0 {
 		*seeds = 100
 	}

@@ -85,17 +85,11 @@ func runCommand(args []string) int {
 		defer file.Close()
 		defer buffered.Flush()
 	}
-	if *profile != "" {
-		file, err := os.Create(*profile)
-		if err != nil {
-			return complain(err)
-		}
-		defer file.Close()
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return complain(err)
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := startProfile(*profile)
+	if err != nil {
+		return complain(err)
 	}
+	defer stop()
 	start, cpu := time.Now(), cpuTime()
 	r := sim.Run(plans.seed, p, options)
 	wall, used := time.Since(start), cpuTime()-cpu
@@ -109,6 +103,24 @@ func runCommand(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// startProfile profiles the CPU into a file until stop; an empty name is none.
+func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		file.Close()
+	}, nil
 }
 
 func printMarks(marks map[string]int64) {

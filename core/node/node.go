@@ -64,18 +64,19 @@ type Node struct {
 	loop      *task.Loop
 	telemetry *telemetry.Registry
 
-	gate       gate
-	metadata   metadataLog
-	quorum     *quorum.Quorum
-	controller *controller.Controller
-	sweeper    *controller.Sweeper
-	engine     *stream.Engine
-	log        *wal.Log
-	partitions *partition.Manager
-	broker     *broker.Broker
-	epoch      metadata.BrokerEpoch
-	listeners  []config.Listener   // as advertised
-	ends       []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+	gate        gate
+	metadata    metadataLog
+	quorum      *quorum.Quorum
+	controller  *controller.Controller
+	sweeper     *controller.Sweeper
+	engine      *stream.Engine
+	log         *wal.Log
+	partitions  *partition.Manager
+	broker      *broker.Broker
+	epoch       metadata.BrokerEpoch
+	incarnation [16]byte
+	listeners   []config.Listener   // as advertised
+	ends        []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
 	begun    bool
 	step     string // of the start, while it runs
@@ -122,17 +123,24 @@ func (n *Node) Starting() string { return n.step }
 
 // Shutdown ends the node cleanly: it answers what is under way, closes the log,
 // and calls done once nothing is in flight. It may be called outside of a turn;
-// the next one begins it. A shutdown during the start waits for its end.
+// the next one begins it. During the start nothing is acknowledged, so a shutdown
+// gives the start up as a crash would: what is in flight then, done does not wait for.
 func (n *Node) Shutdown(done func()) {
 	n.ending = done
 	n.loop.Post(n.shutdown)
 }
 
 func (n *Node) shutdown() {
-	if n.shutting || !n.started || n.ending == nil {
+	if n.shutting || n.ending == nil {
 		return
 	}
 	n.shutting = true
+	if !n.started {
+		n.failed = true // what the start still waits for finds that it is over
+		n.telemetry.Info("the start is given up")
+		n.ending()
+		return
+	}
 	n.telemetry.Info("shutting down")
 	if n.failed {
 		n.ending()

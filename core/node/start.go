@@ -27,14 +27,15 @@ func (n *Node) start(p *task.Proc) {
 		name string
 		run  func(*task.Proc) error
 	}{
-		{"listen", n.listen},
 		{"open the quorum's log", n.openQuorum},
 		{"found the cluster", n.foundCluster},
 		{"register the broker", n.register},
 		{"recover the write-ahead log", n.recoverLogs},
 		{"create the write-ahead log", n.createLog},
 		{"take over ranges", n.takeOver},
-		{"open partitions", n.serve},
+		{"open partitions", n.openPartitions},
+		{"listen", n.listen},
+		{"tell where it listens", n.advertise},
 	}
 	for _, step := range steps {
 		n.step = step.name
@@ -48,10 +49,10 @@ func (n *Node) start(p *task.Proc) {
 	n.step, n.started = "", true
 	n.telemetry.Info("ready", slog.Int64("epoch", int64(n.epoch)), slog.String("cluster", n.metadata.image.ClusterID()))
 	n.options.Ready(n.listeners)
-	n.shutdown()
 }
 
-// listen binds every listener, for their addresses are registered.
+// listen binds every listener. It comes last: until then clients are refused, and
+// try again, instead of waiting on a connection that a failed start would cut.
 func (n *Node) listen(p *task.Proc) error {
 	var bound []config.Listener
 	for _, l := range n.config.Listeners {
@@ -115,11 +116,30 @@ func (n *Node) foundCluster(p *task.Proc) (err error) {
 	return err
 }
 
-func (n *Node) register(p *task.Proc) (err error) {
-	b := metadata.Broker{ID: metadata.BrokerID(n.config.NodeID), Rack: n.config.Rack}
-	for i := range b.Incarnation {
-		b.Incarnation[i] = byte(n.env.Rand.Uint64("broker incarnation", 0, uint64(i)))
+// register begins the broker epoch. Where the broker listens is told once it does.
+func (n *Node) register(p *task.Proc) error {
+	for i := range n.incarnation {
+		n.incarnation[i] = byte(n.env.Rand.Uint64("broker incarnation", 0, uint64(i)))
 	}
+	if err := n.announce(p); err != nil {
+		return err
+	}
+	n.buildStorage()
+	return nil
+}
+
+// advertise tells the cluster where clients reach this broker, and lets them in.
+func (n *Node) advertise(p *task.Proc) error {
+	if err := n.announce(p); err != nil {
+		return err
+	}
+	n.gate.open(n.broker)
+	return nil
+}
+
+// announce registers this incarnation with the listeners that it has by now.
+func (n *Node) announce(p *task.Proc) (err error) {
+	b := metadata.Broker{ID: metadata.BrokerID(n.config.NodeID), Incarnation: n.incarnation, Rack: n.config.Rack}
 	for _, l := range n.listeners {
 		b.Listeners = append(b.Listeners, metadata.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
 	}
@@ -129,11 +149,7 @@ func (n *Node) register(p *task.Proc) (err error) {
 			wake()
 		})
 	})
-	if err != nil {
-		return err
-	}
-	n.buildStorage()
-	return nil
+	return err
 }
 
 // buildStorage makes the engine and the partitions on it, with nothing opened.
@@ -232,8 +248,8 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 func (n *Node) createLog(p *task.Proc) (err error) {
 	c := wal.Config{
 		SizeBytes:         n.config.WALBytes,
-		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
+		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
@@ -260,8 +276,8 @@ func (n *Node) takeOver(p *task.Proc) (err error) {
 	return err
 }
 
-// serve opens the partitions and lets the clients in.
-func (n *Node) serve(*task.Proc) error {
+// openPartitions opens what this broker leads, and what serves it.
+func (n *Node) openPartitions(*task.Proc) error {
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
 		Image: n.metadata.image, Controller: n.controller, Partitions: n.partitions,
@@ -278,6 +294,5 @@ func (n *Node) serve(*task.Proc) error {
 	})
 	n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	n.sweeper.Start()
-	n.gate.open(n.broker)
 	return nil
 }

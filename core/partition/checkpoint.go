@@ -18,6 +18,9 @@ const (
 	// producerBytesLeast is the smallest encoding of a producer: id, epoch, count
 	// and one batch of four fields.
 	producerBytesLeast = 7
+	// producerBytesMost is the largest: five batches of 5, 5, 10 and 10 bytes behind an
+	// id of 10, an epoch of 3 and a count.
+	producerBytesMost = 14 + windowBatches*30
 )
 
 // ErrCheckpoint: the bytes are no checkpoint of this version, or damaged.
@@ -50,7 +53,7 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 	previous := int64(0)
 	for _, p := range s.producers {
 		w := layer(p)
-		if w.n == 0 {
+		if w.epoch == noEpoch {
 			continue
 		}
 		dst = binary.AppendUvarint(dst, uint64(p.id-previous))
@@ -63,7 +66,7 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 func (s *State) producersIn(layer func(*producer) *window) int {
 	n := 0
 	for _, p := range s.producers {
-		if layer(p).n > 0 {
+		if layer(p).epoch != noEpoch {
 			n++
 		}
 	}

@@ -19,6 +19,8 @@ type Engine interface {
 	Open(id metadata.StreamID, leaderEpoch int32, owner stream.Owner) Log
 	Close(id metadata.StreamID)
 	OnSpace(f func())
+	// AppendBytesMax is the largest batch that a stream takes.
+	AppendBytesMax() int
 }
 
 // OverStreams returns the Engine of the real storage engine.
@@ -66,20 +68,25 @@ const queueCheckInterval = 500 * time.Millisecond
 
 // Manager holds the partitions that this broker leads. It is called on the loop only.
 type Manager struct {
-	options                       Options
-	loop                          *task.Loop
-	env                           env.Env
-	duplicate, waiting, retention *telemetry.Mark
-	partitions                    []*Partition // ascending by stream
-	byName                        map[string]*topic
-	byID                          map[metadata.TopicID]*topic
-	topics                        []*topic // ascending by name
-	recovered                     map[metadata.StreamID][]record.Header
-	blocked                       fifo[*Partition] // in the order in which they ran out of room
-	queueTimer                    task.Timer
-	houseTimer                    task.Timer
-	generation                    uint64
-	stopped                       bool
+	options    Options
+	loop       *task.Loop
+	env        env.Env
+	partitions []*Partition // ascending by stream
+	byName     map[string]*topic
+	byID       map[metadata.TopicID]*topic
+	topics     []*topic // ascending by name
+	recovered  map[metadata.StreamID][]record.Header
+	blocked    fifo[*Partition] // in the order in which they ran out of room
+	queueTimer task.Timer
+
+	inspections fifo[inspection] // waiting to be opened
+	inspecting  *Append          // is open, off the loop
+
+	houseTimer task.Timer
+	generation uint64
+	stopped    bool
+
+	duplicate, waiting, retention, heldBack *telemetry.Mark
 }
 
 // topic is a topic of the image as the data plane sees it.
@@ -107,6 +114,7 @@ func newManager(o Options) *Manager {
 	}
 	return &Manager{
 		duplicate: o.Telemetry.Mark("partition: a duplicate was recognised"),
+		heldBack:  o.Telemetry.Mark("partition: a batch was held back for one before it"),
 		waiting:   o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention: o.Telemetry.Mark("partition: retention raised a log start"),
 		options:   o,
@@ -141,6 +149,14 @@ func (m *Manager) ImageChanged() error {
 	}
 	m.dropDeleted()
 	return nil
+}
+
+// ConfigurationChanged resolves the topics' configuration anew: what it falls back
+// on was changed.
+func (m *Manager) ConfigurationChanged() {
+	for _, t := range m.topics {
+		t.config = m.options.TopicConfig(t.overrides)
+	}
 }
 
 func (m *Manager) refresh(image *metadata.Topic) error {
@@ -207,6 +223,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 	p := &Partition{
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
+		batchBytesMax: m.options.Engine.AppendBytesMax(),
 	}
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)

@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// outputDelay is how long a program's output is read on after its end, if children
+// that it left behind hold it open.
+const outputDelay = time.Second
+
 // Options say what to run.
 type Options struct {
 	// Name stands in errors; empty is the path's.
@@ -46,6 +50,7 @@ func Start(o Options) (*Process, error) {
 	p.command.Dir, p.command.Env = o.Dir, append(os.Environ(), o.Env...)
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.SysProcAttr = attributes()
+	p.command.WaitDelay = outputDelay
 	if err := p.command.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
