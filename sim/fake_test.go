@@ -23,7 +23,6 @@ type fakeBroker struct {
 	defect string
 	begun  bool
 	ending func()
-	waits  []*fakeWait
 	count  int
 }
 
@@ -58,11 +57,6 @@ type fakeProducer struct {
 type fakeSeen struct {
 	sequence int32
 	base     int64
-}
-
-type fakeWait struct {
-	part *fakePart
-	done func()
 }
 
 func buildFake(disk *fakeDisk, defect string) Build {

@@ -57,7 +57,9 @@ func (c Config) resolve() (Config, error) {
 
 // inFlightBytes bounds the groups in flight, unless one alone is larger. It is several times what
 // the device has at once, so that one slow write does not leave it idle.
-func (c *Config) inFlightBytes() int64 { return 4 * int64(c.WritesInFlightMax) * int64(c.GroupBytesMax) }
+func (c *Config) inFlightBytes() int64 {
+	return 4 * int64(c.WritesInFlightMax) * int64(c.GroupBytesMax)
+}
 
 // aheadBytes bounds how far beyond the start of a lost group recovery must look for later ones.
 func (c *Config) aheadBytes() int64 {
