@@ -9,8 +9,10 @@ import (
 	"weir/core/env"
 )
 
-var small = Config{SizeBytes: 256 << 10, SlabBytes: 64 << 10, GroupBytesMax: 16 << 10, AppendBytesMax: 32 << 10,
-	WritesInFlightMax: 3, SummaryEveryBytes: 64 << 10, GrowBytes: 32 << 10}
+var small = Config{
+	SizeBytes: 256 << 10, SlabBytes: 64 << 10, GroupBytesMax: 16 << 10, AppendBytesMax: 32 << 10,
+	WritesInFlightMax: 3, SummaryEveryBytes: 64 << 10, GrowBytes: 32 << 10,
+}
 
 // grown is small with all of its space grown at the start, so that only groups are in flight.
 func grown() Config {

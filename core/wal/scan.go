@@ -177,8 +177,10 @@ func (s *scanner) misplaced(at Position, h groupHeader) error {
 	if h.at < at {
 		return nil
 	}
-	return &CorruptError{File: s.name, At: at, Durable: max(h.durable, s.super.durable),
-		Reason: fmt.Sprintf("it holds the group of position %d, so a newer superblock was lost or the group is misplaced", h.at)}
+	return &CorruptError{
+		File: s.name, At: at, Durable: max(h.durable, s.super.durable),
+		Reason: fmt.Sprintf("it holds the group of position %d, so a newer superblock was lost or the group is misplaced", h.at),
+	}
 }
 
 // valid sums every record of a group.
