@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// orphanGrace is how long the output of a program that has ended is waited for, while something that
+// it started holds the pipe.
+const orphanGrace = time.Second
+
 // Options say what to run.
 type Options struct {
 	// Name stands in errors; empty is the path's.
@@ -46,6 +50,7 @@ func Start(o Options) (*Process, error) {
 	p.command.Dir, p.command.Env = o.Dir, append(os.Environ(), o.Env...)
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.SysProcAttr = attributes()
+	p.command.WaitDelay = orphanGrace
 	if err := p.command.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
@@ -54,7 +59,9 @@ func Start(o Options) (*Process, error) {
 }
 
 func (p *Process) wait() {
-	p.err = p.command.Wait()
+	if p.err = p.command.Wait(); errors.Is(p.err, exec.ErrWaitDelay) {
+		p.err = nil
+	}
 	p.output.close()
 	close(p.ended)
 }
@@ -62,7 +69,8 @@ func (p *Process) wait() {
 // ID is the number that the operating system gave.
 func (p *Process) ID() int { return p.command.Process.Pid }
 
-// Ended is closed once the program is gone and its output is complete.
+// Ended is closed once the program is gone and its output is complete, or a second later while
+// something that it started still holds the output.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // Wait returns how the program ended: nil is exit code 0.

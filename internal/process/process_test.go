@@ -20,7 +20,7 @@ func start(t *testing.T, script string) *Process {
 func is(line string) func(string) bool { return func(s string) bool { return s == line } }
 
 func TestALineIsFoundBeforeAndAfterItCame(t *testing.T) {
-	p := start(t, "echo one; echo two >&2; read x < /dev/zero & wait")
+	p := start(t, "echo one; echo two >&2; exec sleep 60")
 	for _, want := range []string{"two", "one"} {
 		if line, err := p.WaitLine(is(want), 10*time.Second); err != nil || line != want {
 			t.Fatalf("line %q, error %v", line, err)
@@ -36,6 +36,13 @@ func TestAMissingLineShowsTheOutput(t *testing.T) {
 	}
 	if err := p.Wait(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestNobodyWaitsForWhatAProgramLeavesBehind(t *testing.T) {
+	p := start(t, "sleep 60 & echo gone")
+	if err := p.Wait(); err != nil || p.Tail(1) != "gone" {
+		t.Fatalf("error %v, last line %q", err, p.Tail(1))
 	}
 }
 
