@@ -57,7 +57,9 @@ func (c Config) resolve() (Config, error) {
 
 // inFlightBytes bounds the groups in flight, unless one alone is larger. It is several times what
 // the device has at once, so that one slow write does not leave it idle.
-func (c *Config) inFlightBytes() int64 { return 4 * int64(c.WritesInFlightMax) * int64(c.GroupBytesMax) }
+func (c *Config) inFlightBytes() int64 {
+	return 4 * int64(c.WritesInFlightMax) * int64(c.GroupBytesMax)
+}
 
 // aheadBytes bounds how far beyond the start of a lost group recovery must look for later ones.
 func (c *Config) aheadBytes() int64 {
@@ -76,7 +78,7 @@ type Append struct {
 	LeaderEpoch   int32
 	BaseOffset    int64
 	Offsets       int32  // how many offsets the batch takes
-	Payload       []byte // lent until Durable: copied off the loop, into the slab, patched there with BaseOffset and LeaderEpoch
+	Payload       []byte // lent until Durable, its CRC right: copied off the loop into the slab, patched there with BaseOffset and LeaderEpoch
 	LogAppendTime int64  // milliseconds to stamp into the batch, or -1
 	Owner         Owner
 
