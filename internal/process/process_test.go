@@ -2,7 +2,9 @@ package process
 
 import (
 	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -40,9 +42,14 @@ func TestAMissingLineShowsTheOutput(t *testing.T) {
 }
 
 func TestNobodyWaitsForWhatAProgramLeavesBehind(t *testing.T) {
-	p := start(t, "sleep 60 & echo gone")
-	if err := p.Wait(); err != nil || p.Tail(1) != "gone" {
+	p := start(t, "sleep 600 & echo $!")
+	err := p.Wait()
+	orphan, parse := strconv.Atoi(p.Tail(1))
+	if err != nil || parse != nil {
 		t.Fatalf("error %v, last line %q", err, p.Tail(1))
+	}
+	if err := syscall.Kill(orphan, syscall.SIGKILL); err != nil {
+		t.Fatalf("the child that it left: %v", err)
 	}
 }
 
