@@ -81,11 +81,11 @@ fmt: ## format the source
 	$(TOOL) gofumpt -w .
 
 .PHONY: fuzz
-fuzz: ## run each go fuzz target for FUZZTIME=60s
+fuzz: ## run each go fuzz target for FUZZTIME=60s of one core
 	@set -e; for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
 	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$file); do \
 	    echo "== $$target ($$(dirname $$file))"; \
-	    GOMEMLIMIT=1GiB $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+	    GOMEMLIMIT=1GiB $(GO) test -run '^$$' -parallel 1 -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./$$(dirname $$file); \
 	  done; done
 
 .PHONY: bench

@@ -12,6 +12,11 @@
 // with or without the race detector. The simulator starts no goroutine; time comes
 // from its queue of events, every draw from the seed.
 //
+// Places that should be reached sometimes are marks, the node's
+// (package telemetry) and the world's ([event.Queue.Hit]): a scenario under
+// testdata/scenarios names those without which its story was not told, and the swarm
+// as a whole must reach a list of them, or the tests fail.
+//
 // Each device states its fault model in its own package: machine, disk, store,
 // network. The plan's text form is in package plan.
 package sim

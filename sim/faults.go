@@ -2,6 +2,7 @@ package sim
 
 import (
 	"strings"
+	"time"
 
 	"weir/sim/disk"
 	"weir/sim/event"
@@ -9,24 +10,26 @@ import (
 	"weir/sim/store"
 )
 
-// schedule arranges the plan's faults, counted from now.
-func (w *world) schedule() {
+// schedule arranges the plan's faults, those from before the first start or the
+// others, counted from now. It returns when the last of them ends.
+func (w *world) schedule(early bool) (last time.Duration) {
 	for i := range w.plan.Faults {
 		f := &w.plan.Faults[i]
+		if (f.Early != 0) != early {
+			continue
+		}
+		last = max(last, f.At+f.For)
 		w.queue.Call(f.At, func() { w.strike(f) })
 		if f.For > 0 && !restarts(f.Kind) {
 			w.queue.Call(f.At+f.For, func() { w.mend(f) })
 		}
 	}
+	return last
 }
 
 // restarts reports whether a fault ends with a restart of its own.
 func restarts(kind string) bool {
-	switch kind {
-	case "crash", "kill", "stop", "crash-put", "kill-put":
-		return true
-	}
-	return false
+	return strings.HasPrefix(kind, "crash") || strings.HasPrefix(kind, "kill") || kind == "stop"
 }
 
 // strike begins a fault.
@@ -38,16 +41,16 @@ func (w *world) strike(f *plan.Fault) {
 	w.queue.Note(event.KindFault, brokerID, event.SumString(f.Kind), uint64(f.Rate), uint64(f.Amount))
 	switch f.Kind {
 	case "crash", "kill":
-		w.crash(f.Kind == "crash")
-		w.bootAfter(f.For)
+		w.crashFor(f)
 	case "crash-put", "kill-put":
 		w.store.OnPut = func(string) {
 			w.store.OnPut = nil
-			w.queue.Call(0, func() {
-				w.crash(f.Kind == "crash-put")
-				w.bootAfter(f.For)
-			})
+			w.queue.Call(0, func() { w.crashFor(f) })
 		}
+	case "crash-wal", "kill-wal":
+		w.wal.OnWrite = func() { w.crashFor(f) }
+	case "crash-meta", "kill-meta":
+		w.meta.OnWrite = func() { w.crashFor(f) }
 	case "stop":
 		if w.ready {
 			w.shutdown(func() { w.bootAfter(f.For) })
@@ -63,6 +66,15 @@ func (w *world) strike(f *plan.Fault) {
 	default:
 		w.set(f, true)
 	}
+}
+
+// crashFor ends the incarnation, and starts the next one after the fault's time.
+func (w *world) crashFor(f *plan.Fault) {
+	if w.healed {
+		return
+	}
+	w.crash(strings.HasPrefix(f.Kind, "crash"))
+	w.bootAfter(f.For)
 }
 
 // mend ends a fault.
@@ -161,7 +173,7 @@ func (w *world) setLinks(f *plan.Fault, on bool, rate int64) {
 // heal ends every fault, and sees that the broker is up.
 func (w *world) heal() {
 	w.healed = true
-	w.store.OnPut = nil
+	w.store.OnPut, w.wal.OnWrite, w.meta.OnWrite = nil, nil, nil
 	w.queue.Note(event.KindFault, brokerID, 0, 0, 0)
 	w.wal.Faults, w.meta.Faults, w.store.Faults = disk.Faults{}, disk.Faults{}, store.Faults{}
 	for client := range 64 {

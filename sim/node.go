@@ -21,7 +21,7 @@ import (
 // realNode builds what production builds.
 func realNode(e env.Env, o NodeOptions) machine.Node {
 	return node.New(e, node.Options{
-		Settings: topicDefaults(), Config: o.Config, Hostname: "broker",
+		Settings: topicDefaults(), Config: o.Config, Tuning: o.Tuning, Hostname: "broker",
 		Ready:  func(advertised []config.Listener) { o.Ready(advertised[0].Address()) },
 		Failed: o.Failed,
 	})
@@ -98,10 +98,10 @@ func brokerConfig(c *plan.Config, topics []plan.Topic) *config.Broker {
 		return v
 	}
 	b := &config.Broker{
-		NodeID: brokerID, NumPartitions: 1, MessageMaxBytes: 1 << 20, MaxConnections: 1000, MaxConnectionsPerIP: 1000,
-		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: 5 * time.Second,
+		NodeID: brokerID, NumPartitions: 1, MessageMaxBytes: int32(or(c.MessageBytes, 1<<20)), MaxConnections: 1000, MaxConnectionsPerIP: 1000,
+		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: time.Duration(or(int64(c.Housekeeping), int64(5*time.Second))),
 		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
-		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: 24 * time.Hour,
+		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
 		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
 		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: "broker", Port: 9092}},
@@ -112,4 +112,27 @@ func brokerConfig(c *plan.Config, topics []plan.Topic) *config.Broker {
 	}
 	b.SocketRequestMaxBytes = int32(min(100<<20, b.WALBytes/4)) // what the log takes in one piece
 	return b
+}
+
+// tuning is the plan's word on what no setting names.
+func tuning(c *plan.Config) node.Tuning {
+	return node.Tuning{
+		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, RecordBytesMax: int(c.RecordBytes),
+		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes,
+		SweepGrace: c.Grace, SweepListInterval: c.Listing,
+	}
+}
+
+// takeMarks adds up what the living node has hit, and names the step of its start.
+func (w *world) takeMarks() {
+	n, ok := w.machine.Node().(*node.Node)
+	if !ok {
+		return
+	}
+	for _, m := range n.Telemetry().Marks() {
+		w.queue.Marks[m.Name] += m.Hits
+	}
+	if step := n.Starting(); step != "" {
+		w.queue.Hit("world: the node ended while it was to " + step)
+	}
 }

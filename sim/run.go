@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"weir/core/task"
@@ -38,6 +39,8 @@ type Result struct {
 	Linear     int // partitions that porcupine judged
 	Puts       int64
 	Objects    int
+	// Marks is how often the node and the world reached each named place.
+	Marks      map[string]int64
 	Violations []checker.Violation
 	Log        []string // the node's last lines
 }
@@ -56,6 +59,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	w := newWorld(seed, p, options)
 	w.guard(w.story)
 	if w.machine.Running() {
+		w.takeMarks()
 		w.guard(func() { w.machine.Crash() })
 	}
 	linear := 0
@@ -63,7 +67,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	return &Result{
 		Seed: seed, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
-		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()),
+		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Marks: w.queue.Marks,
 		Violations: w.violations, Log: w.machine.Log.Tail(60),
 	}
 }
@@ -90,14 +94,16 @@ type clients struct {
 const (
 	creatorClient = 50
 	probeClient   = 51
-	drainClient   = 52 // and up
+	drainClient   = 52 // and up, so many for each drain
+	drainers      = 4
 )
 
 // story is the whole run, phase by phase.
 func (w *world) story() {
 	w.wanted = true
+	early := w.schedule(true)
 	w.boot()
-	if !w.await(startLimit, "the first start", func() bool { return w.ready }) {
+	if !w.await(early+startLimit, "the first start", func() bool { return w.ready }) {
 		return
 	}
 	topics := w.createTopics()
@@ -105,7 +111,7 @@ func (w *world) story() {
 		return
 	}
 	c := w.startClients(topics)
-	w.schedule()
+	w.schedule(false)
 	w.run(w.plan.Config.Duration, never)
 	w.heal()
 	c.end()
@@ -166,6 +172,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
 				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
 				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag,
+				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(w.config.MessageMaxBytes), RequestBytes: int(w.config.SocketRequestMaxBytes) - 1024,
 			}))
 		case "consumer":
 			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{
@@ -250,17 +257,33 @@ func (w *world) probe(topics []*client.Topic) {
 	p.Stop()
 }
 
-// drain reads everything back.
+// drain reads everything back, by several readers, each of which waits for the store
+// as often as its partitions have objects.
 func (w *world) drain(topics []*client.Topic) {
 	if w.violated() || len(topics) == 0 {
 		return
 	}
-	number := len(topics[0].Partitions[0].History.Drains)
+	var shares [drainers][]*client.Partition
+	n := 0
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			shares[n%drainers] = append(shares[n%drainers], p)
+			n++
+		}
+	}
+	first := drainClient + drainers*len(topics[0].Partitions[0].History.Drains)
 	sizes := [...]int32{1 << 20, 3000, 64 << 10}
-	d := client.NewDrainer(w.cluster, drainClient+number, topics, sizes[w.draws.Below(3)])
-	d.Start()
-	w.await(drainLimit, "a whole read of the log", d.Done)
-	d.Stop()
+	bytes := sizes[w.draws.Below(3)]
+	var all []*client.Drainer
+	for i, share := range shares {
+		d := client.NewDrainer(w.cluster, first+i, share, bytes)
+		d.Start()
+		all = append(all, d)
+	}
+	w.await(drainLimit, "a whole read of the log", func() bool { return !slices.ContainsFunc(all, func(d *client.Drainer) bool { return !d.Done() }) })
+	for _, d := range all {
+		d.Stop()
+	}
 }
 
 // restartAndDrain: what was acknowledged is there after a restart too, of either kind.

@@ -8,6 +8,7 @@ import (
 
 	"weir/core/config"
 	"weir/core/env"
+	"weir/core/node"
 	"weir/sim/checker"
 	"weir/sim/client"
 	"weir/sim/disk"
@@ -21,6 +22,7 @@ import (
 // NodeOptions is what a world tells a node at birth.
 type NodeOptions struct {
 	Config *config.Broker
+	Tuning node.Tuning
 	Ready  func(address string)
 	Failed func(error)
 }
@@ -120,8 +122,8 @@ func (w *world) boot() {
 		Network: w.net.Host(brokerID).Attach(box), Store: w.store.Attach(box), Rand: w.machine.Rand(),
 		Compute: w.machine.Computer(), Memory: w.memory, Log: w.machine.Log, Metrics: &w.metrics,
 	}
-	node := w.options.Build(e, NodeOptions{
-		Config: w.config,
+	built := w.options.Build(e, NodeOptions{
+		Config: w.config, Tuning: tuning(&w.plan.Config),
 		Ready: func(address string) {
 			if !box.Dead() {
 				w.ready, w.cluster.Address = true, address
@@ -133,7 +135,7 @@ func (w *world) boot() {
 			}
 		},
 	})
-	w.machine.Start(node)
+	w.machine.Start(built)
 }
 
 // failed is the node's word that its incarnation cannot go on: the world ends the
@@ -141,6 +143,7 @@ func (w *world) boot() {
 func (w *world) failed(err error) {
 	w.failures++
 	w.lastError = err
+	w.queue.Hit("world: the node gave up")
 	w.queue.Note(event.KindNode, brokerID, 3, uint64(w.failures), 0)
 	// Not from within its own turn.
 	incarnation := w.machine.Incarnation()
@@ -163,6 +166,7 @@ func (w *world) crash(power bool) {
 	}
 	w.ready = false
 	box := w.machine.Box()
+	w.takeMarks()
 	w.machine.Crash()
 	w.wal.Crash(power)
 	w.meta.Crash(power)
@@ -180,16 +184,19 @@ func (w *world) bootAfter(d time.Duration) {
 	})
 }
 
-// shutdown ends the incarnation cleanly, and checks that it left nothing behind.
+// shutdown ends the incarnation cleanly, and checks that it left nothing behind; a
+// start that is given up may leave what it has in flight.
 func (w *world) shutdown(done func()) {
-	incarnation := w.machine.Incarnation()
+	incarnation, served := w.machine.Incarnation(), w.ready
 	w.machine.Node().Shutdown(func() {
 		// Not from within its own turn.
 		w.queue.Call(0, func() {
 			if w.machine.Incarnation() != incarnation || !w.machine.Running() {
 				return
 			}
-			w.checkLeaks()
+			if served {
+				w.checkLeaks()
+			}
 			w.crash(false)
 			done()
 		})

@@ -17,6 +17,8 @@ type fuzzer struct {
 	plan     *plan.Plan
 	twice    bool
 	keep     bool
+	slow     time.Duration
+	marks    map[string]int64 // how many seeds hit each
 	last     uint64
 	deadline time.Time
 
@@ -36,7 +38,7 @@ type fuzzer struct {
 
 func fuzzCommand(args []string) int {
 	set := flag.NewFlagSet("fuzz", flag.ExitOnError)
-	f := &fuzzer{}
+	f := &fuzzer{marks: map[string]int64{}}
 	set.StringVar(&f.plans.file, "plan", "", "file with a plan for all seeds, instead of each seed's own")
 	set.BoolVar(&f.plans.reference, "reference", false, "use the reference plan for all seeds")
 	first := set.Uint64("first-seed", 1, "the first seed")
@@ -45,11 +47,19 @@ func fuzzCommand(args []string) int {
 	workers := set.Int("j", 1, "runs at a time")
 	set.BoolVar(&f.twice, "twice", false, "run each seed twice and compare the hashes")
 	set.BoolVar(&f.keep, "keep-going", false, "go on after a failure")
+	set.DurationVar(&f.slow, "slow", 10*time.Second, "name seeds that take longer than this")
+	marks := set.Bool("marks", false, "print at the end how many seeds reached each named place")
+	profile := set.String("cpuprofile", "", "write a CPU profile to this file")
 	set.Parse(args)
 	var err error
 	if f.plan, err = f.plans.load(); err != nil {
 		return complain(err)
 	}
+	stop, err := startProfile(*profile)
+	if err != nil {
+		return complain(err)
+	}
+	defer stop()
 	if *seeds == 0 && *duration == 0 {
 		*seeds = 100
 	}
@@ -67,6 +77,9 @@ func fuzzCommand(args []string) int {
 	}
 	group.Wait()
 	f.summary("done: ")
+	if *marks {
+		printMarks(f.marks)
+	}
 	if f.failed > 0 {
 		return 1
 	}
@@ -95,8 +108,10 @@ func (f *fuzzer) work() {
 		if f.twice && r.OK() {
 			again := sim.Run(seed, f.plan, sim.Options{NoLinear: true})
 			if again.Hash != r.Hash || again.Events != r.Events {
-				r.Violations = append(r.Violations, checker.Violation{Invariant: "determinism",
-					Text: fmt.Sprintf("the second run has hash %016x and %d events", again.Hash, again.Events)})
+				r.Violations = append(r.Violations, checker.Violation{
+					Invariant: "determinism",
+					Text:      fmt.Sprintf("the second run has hash %016x and %d events", again.Hash, again.Events),
+				})
 			}
 		}
 		f.took(r, wall)
@@ -112,6 +127,12 @@ func (f *fuzzer) took(r *sim.Result, wall time.Duration) {
 	f.faults += r.Faults
 	f.linear += r.Linear
 	f.simulated += r.Sim
+	for name, hits := range r.Marks {
+		f.marks[name] += min(hits, 1)
+	}
+	if wall > f.slow {
+		fmt.Printf("slow: seed=%d wall=%v events=%d ops=%d sim=%v\n", r.Seed, wall.Round(time.Millisecond), r.Events, r.Operations, r.Sim.Round(time.Second))
+	}
 	if !r.OK() {
 		f.failed++
 		f.stop = !f.keep

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,6 +64,7 @@ func runCommand(args []string) int {
 	clients := set.Bool("vv", false, "print every answer that clients get, too")
 	trace := set.String("trace", "", "write every entry of the trace to this file")
 	profile := set.String("cpuprofile", "", "write a CPU profile to this file")
+	marks := set.Bool("marks", false, "print how often the node and the world reached each named place")
 	linear := set.Bool("porcupine", true, "judge short histories by porcupine, too")
 	set.Parse(args)
 	p, err := plans.load()
@@ -82,27 +85,48 @@ func runCommand(args []string) int {
 		defer file.Close()
 		defer buffered.Flush()
 	}
-	if *profile != "" {
-		file, err := os.Create(*profile)
-		if err != nil {
-			return complain(err)
-		}
-		defer file.Close()
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return complain(err)
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := startProfile(*profile)
+	if err != nil {
+		return complain(err)
 	}
+	defer stop()
 	start, cpu := time.Now(), cpuTime()
 	r := sim.Run(plans.seed, p, options)
 	wall, used := time.Since(start), cpuTime()-cpu
 	report(r, wall, plans.replay(r.Seed))
 	fmt.Printf("cpu=%v events/s=%.0f ops/cpu-s=%.0f sim/wall=%.0f acked=%d resends=%d restarts=%d puts=%d objects=%d porcupine=%d\n", used.Round(time.Millisecond),
 		float64(r.Events)/wall.Seconds(), float64(r.Operations)/used.Seconds(), r.Sim.Seconds()/wall.Seconds(), r.Acked, r.Resends, r.Restarts, r.Puts, r.Objects, r.Linear)
+	if *marks {
+		printMarks(r.Marks)
+	}
 	if !r.OK() {
 		return 1
 	}
 	return 0
+}
+
+// startProfile profiles the CPU into a file until stop; an empty name is none.
+func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		file.Close()
+	}, nil
+}
+
+func printMarks(marks map[string]int64) {
+	for _, name := range slices.Sorted(maps.Keys(marks)) {
+		fmt.Printf("%8d  %s\n", marks[name], name)
+	}
 }
 
 func complain(err error) int {

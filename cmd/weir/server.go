@@ -83,7 +83,11 @@ func serve(settings *config.Settings, log *logging.Logger, out io.Writer) error 
 	stop := watchSignals(log, func() { world.mailbox.Deliver(shutdown{n, world.mailbox.Stop}) })
 	defer stop()
 	world.mailbox.Run(n)
-	return errors.Join(failure, world.close())
+	err = errors.Join(failure, world.close())
+	if err == nil {
+		log.Log(slog.LevelInfo, "ended")
+	}
+	return err
 }
 
 // spareProcessors gives the runtime more processors than there are, since writes
@@ -129,13 +133,8 @@ func watchSignals(log *logging.Logger, end func()) (stop func()) {
 
 // greet says what to type next.
 func greet(out io.Writer, c *config.Broker, advertised []config.Listener) {
-	at := advertised[0].Address()
-	data := c.DataDir
-	if !strings.HasPrefix(data, "/") {
-		data = "./" + data
-	}
 	fmt.Fprintf(out, `
-weir is ready on %[1]s. Its log and objects are kept in %[2]s.
+weir is ready on %[1]s. Its log is kept in %[2]s, its objects in %[3]s.
 
 Produce and consume with any Kafka client, for example kcat:
 
@@ -144,5 +143,13 @@ Produce and consume with any Kafka client, for example kcat:
 
 Every key of the configuration: weir config --docs. To end: Ctrl-C.
 
-`, at, data)
+`, advertised[0].Address(), shown(c.WALPath), shown(strings.TrimPrefix(c.ObjectStore, "file:")))
+}
+
+// shown marks a relative path as one.
+func shown(path string) string {
+	if path == "" || strings.ContainsAny(path[:1], "./") || strings.HasPrefix(path, "s3:") {
+		return path
+	}
+	return "./" + path
 }

@@ -93,7 +93,7 @@ func printSettings(w io.Writer, settings *config.Settings, docs bool) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", e.Key, value, e.Origin)
 	}
 	for _, key := range settings.Unknown() {
-		fmt.Fprintf(table, "%s\t\tunknown key, ignored\n", key)
+		fmt.Fprintf(table, "%s\t\tunknown, ignored\n", key)
 	}
 	return table.Flush()
 }

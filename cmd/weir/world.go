@@ -101,7 +101,7 @@ func (w *realWorld) openStore(c *config.Broker, logger env.Logger) error {
 	}
 	s, err := s3store.Open(s3store.Options{
 		Bucket: bucket, Prefix: prefix, Endpoint: c.S3.Endpoint, Region: c.S3.Region,
-		PathStyle: c.S3.PathStyle, NoChecksums: c.S3.Checksum == "none", Deliver: w.mailbox.Deliver, Metrics: w.metrics,
+		PathStyle: c.S3.PathStyle, NoChecksums: c.S3.Checksum == "none", Deliver: w.mailbox.Deliver, Metrics: w.metrics, Log: logger,
 	})
 	if err == nil {
 		w.opened(quietly(s.Shutdown))

@@ -1,8 +1,11 @@
 package durability
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Offsets that a record of the ledger can have beside an acknowledged one.
@@ -46,6 +49,10 @@ func (l *ledger) answered(id identity, offset int64, err error) {
 	if err != nil {
 		*at = refused
 		l.refused++
+		var cut *kgo.ErrFirstReadEOF
+		if errors.As(err, &cut) {
+			return // a kill hit a connection in its first exchange: this client takes that for a wrong protocol, and gives up
+		}
 		if len(l.failures) < 5 {
 			l.failures = append(l.failures, fmt.Errorf("producer %d, partition %d, sequence %d: %w", id.producer, id.partition, id.sequence, err))
 		}

@@ -16,8 +16,6 @@ const (
 	// producePartsMax bounds the partitions of one request: each costs some
 	// hundred bytes here, and as little as six on the wire.
 	producePartsMax = 1 << 16
-	// inspectBytesMax bounds what a batch may decompress to when it is opened.
-	inspectBytesMax = 64 << 20
 
 	produceFlexible  = 9
 	produceTopicIDs  = 13
@@ -122,28 +120,28 @@ func (p *producePart) check(version int16, batch []byte) {
 		p.Code = partition.InvalidRecord
 	case h.Codec() == compress.Zstd && version < produceZstd:
 		p.Code, p.Detail = partition.UnsupportedCompressionType, "zstd needs Produce version 7"
-	case h.Codec() == compress.None || h.MaxTimestamp < h.FirstTimestamp:
+	case h.Codec() == compress.None:
 		err = p.inspect()
+	default:
+		p.Unopened = h.MaxTimestamp < h.FirstTimestamp
 	}
 	if err != nil {
 		p.Detail = err.Error()
 	}
 }
 
-// inspect looks at every record: always when that is cheap, and when the header
-// cannot be right. As in Kafka, a max timestamp that some clients get wrong is
-// put right instead of refused.
+// inspect looks at every record of a batch that is not compressed. A max timestamp
+// that some clients get wrong is put right instead of refused; a compressed batch
+// where that shows is opened by the partition, since here nothing bounds how many
+// are open at once.
 func (p *producePart) inspect() error {
-	facts, err := record.Inspect(p.Data, inspectBytesMax)
+	facts, err := record.Inspect(p.Data, len(p.Data))
 	if err != nil {
 		p.Code = partition.InvalidRecord
 		return err
 	}
 	p.MinTimestamp, p.MaxTimestamp, p.Keyless = facts.MinTimestamp, facts.MaxTimestamp, facts.Keyless
-	if facts.MaxTimestamp != p.Header.MaxTimestamp && !p.Header.LogAppendTime() {
-		record.SetMaxTimestamp(p.Data, facts.MaxTimestamp)
-		p.Header.MaxTimestamp = facts.MaxTimestamp
-	}
+	partition.CorrectMaxTimestamp(&p.Append, facts.MaxTimestamp)
 	return nil
 }
 

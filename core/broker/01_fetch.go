@@ -40,6 +40,7 @@ type fetching struct {
 	reading   int
 	issuing   bool
 	waiting   bool
+	full      bool // answers not taken leave no room for records
 	posted    bool
 	need      int64 // bytes to wait for
 	ended     bool
@@ -155,14 +156,19 @@ func forgottenOf(r *kmsg.FetchRequest, byID bool) (keys []fetchKey) {
 func (f *fetching) start() {
 	f.round++
 	f.issuing = true
-	left, issued := f.maxBytes, false
+	held := &f.plane.held
+	f.full = held.full(f.exchange)
+	if f.full {
+		held.relieve(f.exchange, f.plane.loop.Now())
+	}
+	left, issued := held.room(f.exchange, f.maxBytes), false
 	for i := range f.targets {
 		t := &f.targets[i]
 		f.look(t)
 		if t.code != partition.None || t.diverging.known || t.offset >= t.partition.LastStable() {
 			continue
 		}
-		if (left <= 0 && issued) || f.reading >= fetchReadsMax {
+		if f.full || (left <= 0 && issued) || f.reading >= fetchReadsMax {
 			continue
 		}
 		issued = true
@@ -286,7 +292,11 @@ func (f *fetching) wait(need int64) {
 		t.watch.Watcher = f
 		t.partition.Watch(&t.watch)
 	}
-	f.plane.loop.Reset(&f.timer, f.deadline.Sub(f.plane.loop.Now()), f.resume)
+	left := f.deadline.Sub(f.plane.loop.Now())
+	if f.full {
+		left = min(left, heldRetry)
+	}
+	f.plane.loop.Reset(&f.timer, left, f.resume)
 }
 
 // Moved implements partition.Watcher. One look follows all the moves of an event.
@@ -347,7 +357,7 @@ func (f *fetching) fail(code partition.Code) {
 	f.exchange.reply(a.encode, nil)
 }
 
-// answer sends what was read, within the byte limit: the first batches that there
+// answer sends what was read, within the byte limits: the first batches that there
 // are go out whatever their size, later ones only if they fit.
 func (f *fetching) answer() {
 	f.ended = true
@@ -359,17 +369,26 @@ func (f *fetching) answer() {
 	if f.session != nil {
 		a.session = f.session.id
 	}
-	left := f.maxBytes
+	held := &f.plane.held
+	left, bytes, full := held.room(f.exchange, f.maxBytes), 0, held.full(f.exchange)
 	for i := range f.targets {
 		t := &f.targets[i]
-		if t.read.Bytes > 0 && left < f.maxBytes && t.read.Bytes > left {
+		if full || bytes > 0 && bytes+t.read.Bytes > left {
 			t.read.Release()
 			t.read = stream.Fetched{}
 		}
-		left -= t.read.Bytes
+		bytes += t.read.Bytes
 		f.add(a, t)
 	}
-	f.exchange.reply(a.encode, a.release)
+	if bytes == 0 {
+		f.exchange.reply(a.encode, a.release)
+		return
+	}
+	lent := held.add(f.exchange, int64(bytes), f.plane.loop.Now())
+	f.exchange.reply(a.encode, func() {
+		held.done(lent)
+		a.release()
+	})
 }
 
 // open makes a session of a full fetch's partitions.

@@ -22,6 +22,9 @@ const (
 	timestampEarliestPending = -6 // from version 11
 
 	listOffsetsTimeouts = 10 // the version from which the request has a timeout
+
+	// openBytesMax bounds what a batch may decompress to when it is opened.
+	openBytesMax = 64 << 20
 )
 
 // specialSince says from which version a special timestamp may be asked.
@@ -193,7 +196,7 @@ func findRecord(batch []byte, timestamp, least int64) foundRecord {
 	if err != nil {
 		return best
 	}
-	best.err = record.Each(batch, inspectBytesMax, func(r record.Record) bool {
+	best.err = record.Each(batch, openBytesMax, func(r record.Record) bool {
 		if r.Offset < least {
 			return true
 		}

@@ -742,5 +742,7 @@ func TestEveryAdminRequestReleasesItsFrame(t *testing.T) {
 	})
 }
 
-var _ env.ConnHandler = (*Broker)(nil)
-var _ env.Codec = (*Codec)(nil)
+var (
+	_ env.ConnHandler = (*Broker)(nil)
+	_ env.Codec       = (*Codec)(nil)
+)

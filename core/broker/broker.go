@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"time"
 
 	"weir/core/config"
@@ -82,6 +83,7 @@ func New(o Options) *Broker {
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),
+		held:          newHeldAnswers(o.Config.QueuedMaxRequestBytes),
 	}
 	return b
 }
@@ -91,13 +93,21 @@ func (b *Broker) Codec() *Codec { return &Codec{ProduceBytesMax: int(b.config.So
 
 // Opened implements env.ConnHandler.
 func (b *Broker) Opened(id env.ConnID, info env.ConnInfo) {
-	c := &conn{id: id, broker: b, info: info, index: len(b.conns)}
+	c := &conn{id: id, broker: b, info: info, address: hostOf(info.Remote), index: len(b.conns)}
 	b.byID[id] = c
 	b.conns = append(b.conns, c)
 	b.counts.connections.Set(int64(len(b.conns)))
 	if b.draining {
 		c.hangUp(false)
 	}
+}
+
+// hostOf is host:port without the port.
+func hostOf(address string) string {
+	if colon := strings.LastIndexByte(address, ':'); colon >= 0 {
+		return address[:colon]
+	}
+	return address
 }
 
 // Received implements env.ConnHandler.

@@ -72,7 +72,8 @@ type conn struct {
 	id            env.ConnID
 	broker        *Broker
 	info          env.ConnInfo
-	index         int // in broker.conns
+	address       string // of info.Remote, without the port
+	index         int    // in broker.conns
 	clientID      string
 	head, tail    *Request
 	waiting       *Request // the first that has not started
@@ -271,6 +272,12 @@ func (r *Request) hangUp() {
 	r.close = true
 	r.end()
 }
+
+// address implements exchange.
+func (r *Request) address() string { return r.conn.address }
+
+// cut implements exchange.
+func (r *Request) cut() { r.conn.hangUp(true) }
 
 func (r *Request) end() {
 	if r.state == requestAnswered {

@@ -20,6 +20,8 @@ type exchange interface {
 	version() int16
 	// listener is the name of the listener that the client came by.
 	listener() string
+	// address is where the client comes from, without the port.
+	address() string
 	// reply answers with a body of its own making: encode is called off the loop
 	// with the response header, and returns the slices to write; written runs on
 	// the loop when they are no longer needed, also if the connection is gone.
@@ -30,6 +32,8 @@ type exchange interface {
 	silence()
 	// hangUp closes the connection.
 	hangUp()
+	// cut closes the connection at once, whatever was answered.
+	cut()
 	// releaseFrame gives the request's frame back. Once.
 	releaseFrame()
 	// onGone sets what runs if the connection closes before the answer.
@@ -66,6 +70,7 @@ type dataPlane struct {
 	ids        producerIDs
 	// fetchMaxBytes bounds what one Fetch answers with (fetch.max.bytes).
 	fetchMaxBytes int
+	held          heldAnswers
 }
 
 // find looks a partition up by id where there is one, by name otherwise.

@@ -137,6 +137,7 @@ type fetchAsk struct {
 	isolation int8
 	parts     []asked
 	forget    []int32
+	from      string
 }
 
 func (r *dataRig) fetch(a fetchAsk) *trade {
@@ -173,7 +174,7 @@ func (r *dataRig) fetch(a fetchAsk) *trade {
 	if err := wired.ReadFrom(q.AppendTo(nil)); err != nil {
 		r.t.Fatal(err)
 	}
-	x := &trade{t: r.t, v: a.version}
+	x := &trade{t: r.t, v: a.version, from: a.from}
 	r.plane.fetch(x, wired)
 	return x
 }
@@ -238,6 +239,50 @@ func TestFetchReturnsAtLeastOneBatchWhateverTheLimits(t *testing.T) {
 	parts = r.fetch(fetchAsk{version: 12, epoch: -1, max: 4 * batchBytes, parts: []asked{{index: 0, max: 2 * batchBytes}, {index: 1}}}).parts()
 	if batchesIn(parts[0].RecordBatches) != 2 || batchesIn(parts[1].RecordBatches) != 2 {
 		t.Fatalf("%d and %d batches, want 2 and 2", batchesIn(parts[0].RecordBatches), batchesIn(parts[1].RecordBatches))
+	}
+}
+
+// Clients that do not take their answers cannot make the broker hold more than the
+// limit and a batch, and lose their connections once others need the room.
+func TestAnswersNotTakenAreBounded(t *testing.T) {
+	r := newDataRig(t)
+	r.fill(1, 8)
+	r.plane.held.limit = int64(4 * batchBytes)
+	ask := fetchAsk{version: 12, epoch: -1, min: 1, wait: heldRetry, parts: []asked{{}}}
+	var stuck []*trade
+	for i := range 3 {
+		x := r.fetch(ask)
+		if n := batchesIn(x.parts()[0].RecordBatches); n != 1 {
+			t.Fatalf("answer %d has %d batches", i, n)
+		}
+		stuck = append(stuck, x)
+	}
+	late := r.fetch(ask)
+	late.want(false)
+	other := ask
+	other.from = "elsewhere"
+	if n := batchesIn(r.fetch(other).parts()[0].RecordBatches); n != 1 {
+		t.Fatalf("another address gets %d batches", n)
+	}
+	r.pass(heldRetry)
+	if p := late.parts()[0]; len(p.RecordBatches) != 0 || p.ErrorCode != 0 || p.HighWatermark != 8 {
+		t.Fatalf("%+v", p)
+	}
+	if stuck[0].wasCut {
+		t.Fatal("cut before its time")
+	}
+	r.pass(heldPatience)
+	ask.wait = time.Minute
+	late = r.fetch(ask)
+	for i, x := range stuck {
+		if x.wasCut != (i == 0) {
+			t.Fatalf("answer %d: cut=%v", i, x.wasCut)
+		}
+	}
+	stuck[0].written()
+	r.pass(heldRetry)
+	if n := batchesIn(late.parts()[0].RecordBatches); n != 1 {
+		t.Fatalf("%d batches once there is room", n)
 	}
 }
 

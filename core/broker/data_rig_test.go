@@ -145,6 +145,7 @@ func (r *dataRig) Submit(c *env.Compute)                     { r.work = append(r
 func (r *dataRig) Topics() []*metadata.Topic                 { return r.topics }
 func (r *dataRig) Close(metadata.StreamID)                   {}
 func (r *dataRig) OnSpace(func())                            {}
+func (r *dataRig) AppendBytesMax() int                       { return 100 << 20 }
 
 func (r *dataRig) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 	return &metadata.Stream{ID: id, Ranges: []metadata.Range{{LeaderEpoch: 5, BrokerEpoch: 1, End: -1}}}, true
@@ -200,6 +201,7 @@ func newDataRig(t *testing.T) *dataRig {
 		t.Fatal(err)
 	}
 	r.plane = &dataPlane{
+		held: newHeldAnswers(0),
 		loop: r.loop, env: e, image: r, partitions: manager, sessions: newFetchSessions(3, r), fetchMaxBytes: 1 << 20,
 		trim:     func(_ metadata.StreamID, _ int64, done func(error)) { r.trims = append(r.trims, done) },
 		allocate: func(done func(first, count int64, err error)) { r.grants = append(r.grants, done) },
@@ -249,6 +251,8 @@ type trade struct {
 	ended    int
 	silent   bool
 	hungUp   bool
+	wasCut   bool
+	from     string
 	frames   int
 	gone     func()
 	written  func()
@@ -265,6 +269,8 @@ func (x *trade) reply(encode func([]byte) [][]byte, written func()) {
 }
 func (x *trade) replyMessage(m kmsg.Response) { x.ended++; x.answered, x.message = true, m }
 func (x *trade) silence()                     { x.ended++; x.silent = true }
+func (x *trade) address() string              { return x.from }
+func (x *trade) cut()                         { x.wasCut = true }
 func (x *trade) hangUp()                      { x.ended++; x.hungUp = true }
 func (x *trade) releaseFrame()                { x.frames++ }
 func (x *trade) onGone(f func())              { x.gone = f }

@@ -20,7 +20,9 @@
 // size within the key's limit. Before a body is decoded a walk over its schema
 // checks every array's length against what is left of the frame, and counts
 // unknown tags, so that what decoding allocates stays within a small multiple of
-// the frame. A connection with too many requests waiting is not read from.
+// the frame. A connection with too many requests waiting is not read from. Records in
+// answers that their clients do not take are counted up to a limit, of which one
+// address has three quarters at most; beyond it, who keeps them is cut off.
 //
 // The package may call core/partition, core/controller, core/config and what
 // lies below. Invariants: one answer or none for each request, in order; each

@@ -224,8 +224,10 @@ func newRig(t *testing.T, file string) *rig {
 	r.controller = &fakeController{rig: r, refuse: map[string]error{}}
 	for i, rack := range []string{"z1", "z2", ""} {
 		id := metadata.BrokerID(i + 1)
-		r.brokers = append(r.brokers, &metadata.Broker{ID: id, Rack: rack, Fenced: id == 3,
-			Listeners: []metadata.Endpoint{{Listener: "CLIENTS", Host: "host" + string(rune('0'+id)), Port: 9000 + int32(id)}}})
+		r.brokers = append(r.brokers, &metadata.Broker{
+			ID: id, Rack: rack, Fenced: id == 3,
+			Listeners: []metadata.Endpoint{{Listener: "CLIENTS", Host: "host" + string(rune('0'+id)), Port: 9000 + int32(id)}},
+		})
 	}
 	r.broker = New(Options{
 		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Compute: r, Network: r.net}, Telemetry: telemetry.New(nil, nil),

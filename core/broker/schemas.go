@@ -21,7 +21,9 @@ var (
 	// The topics of Metadata 0 may not be null, but kmsg takes that for none.
 	metadataSchema = schema{flexible: 9, fields: []wireField{
 		structs(wireUUID.from(10), wireString.upTo(9), wireNullable.from(10)),
-		wireBool.from(4), {kind: int8Kind, since: 8, until: 10}, wireBool.from(8),
+		wireBool.from(4),
+		{kind: int8Kind, since: 8, until: 10},
+		wireBool.from(8),
 	}}
 
 	apiVersionsSchema = schema{flexible: 3, fields: []wireField{wireString.from(3), wireString.from(3)}}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -38,7 +39,7 @@ var brokerKeys = []Definition{
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor shown for topics made without one. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
 	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The most bytes that one fetch answers with, unless its first batch alone is larger."),
-	words(List, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet.").checked(checkProtocols),
+	words(List, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
 	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
 	integer(Long, "log.cleaner.max.compaction.lag.ms", maxLong, 1, maxLong, "The default of the topic key max.compaction.lag.ms.").dynamic(),
@@ -76,7 +77,7 @@ var brokerKeys = []Definition{
 	integer(Int, "node.id", 1, 0, maxInt, "The number of this broker, unique in its cluster."),
 	integer(Int, "num.partitions", 1, 1, maxInt, "How many partitions a topic has that is made without a number."),
 	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds."),
-	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The bytes of all requests in memory; sockets are not read while there is no room. -1: the default."),
+	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The bytes of all requests in memory; sockets are not read while there is no room. Also the bytes of all records in answers that clients have not taken yet. -1: the default."),
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store."),
@@ -109,14 +110,21 @@ func checkAddress(value string) error {
 	return nil
 }
 
+// protocols are Kafka's. A map may name them for listeners that are not used, as the
+// file that comes with Kafka does.
+var protocols = []string{plaintext, "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
+
+// plaintext is the only protocol that is served yet.
+const plaintext = "PLAINTEXT"
+
 func checkProtocols(value string) error {
 	for _, pair := range SplitList(value) {
 		name, protocol, ok := strings.Cut(pair, ":")
 		if !ok || name == "" {
 			return fmt.Errorf("%q is not NAME:PROTOCOL", pair)
 		}
-		if protocol != "PLAINTEXT" {
-			return fmt.Errorf("protocol %s of listener %s is not supported, only PLAINTEXT", protocol, name)
+		if !slices.Contains(protocols, protocol) {
+			return fmt.Errorf("%s of listener %s is none of the protocols %s", protocol, name, strings.Join(protocols, ", "))
 		}
 	}
 	return nil

@@ -73,7 +73,7 @@ func TestDefaultsResolve(t *testing.T) {
 
 func TestLayersOverrideEachOther(t *testing.T) {
 	s := load(t, "node.id=4\nnum.partitions = 3\nbroker.rack=file\nlog.retention.hours: 2\nlog.dirs=/var/weir\nsome.plugin=x\n",
-		map[string]string{"WEIR_BROKER_RACK": "environment", "WEIR_WAL_SIZE_BYTES": "2147483648", "PATH": "/bin"},
+		map[string]string{"WEIR_BROKER_RACK": "environment", "WEIR_WAL_SIZE_BYTES": "2147483648", "WEIR_NODEID": "8", "PATH": "/bin"},
 		config.Override{Key: "node.id", Value: "7"})
 	b := s.Broker()
 	if b.NodeID != 7 || b.NumPartitions != 3 || b.Rack != "environment" || b.WALBytes != 2<<30 || b.Topic.Retention != 2*time.Hour {
@@ -82,7 +82,7 @@ func TestLayersOverrideEachOther(t *testing.T) {
 	if b.WALPath != "/var/weir/wal" || b.DataDir != "/var/weir" {
 		t.Errorf("the directory of log.dirs is not used: %q %q", b.WALPath, b.DataDir)
 	}
-	if !slices.Equal(s.Unknown(), []string{"some.plugin"}) {
+	if !slices.Equal(s.Unknown(), []string{"some.plugin", "WEIR_NODEID"}) {
 		t.Errorf("unknown keys are %v", s.Unknown())
 	}
 	for _, e := range s.DescribeBroker() {
@@ -116,11 +116,45 @@ func TestLoadReportsEveryFault(t *testing.T) {
 	}
 	for _, file := range []string{
 		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
-		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=A:SSL", "listeners=SSL://:1", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
+		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=PLAINTEXT:TLS",
+		"listeners=SSL://:1", "listeners=SSL://:1\nlistener.security.protocol.map=SSL:SSL", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
 	} {
 		if _, err := config.Load([]byte(file), nil, nil); err == nil {
 			t.Errorf("%s is accepted", file)
 		}
+	}
+}
+
+// TestKafkasOwnFile: the settings of the server.properties that comes with Kafka are
+// taken, or known to mean nothing here.
+func TestKafkasOwnFile(t *testing.T) {
+	s := load(t, `process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:9093
+listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
+num.network.threads=3
+num.io.threads=8
+socket.request.max.bytes=104857600
+log.dirs=/tmp/kraft-combined-logs
+num.partitions=1
+offsets.topic.replication.factor=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+log.retention.check.interval.ms=300000
+`, nil)
+	if b := s.Broker(); len(b.Listeners) != 2 || b.DataDir != "/tmp/kraft-combined-logs" {
+		t.Errorf("resolved to %+v", *b)
+	}
+	want := []string{
+		"process.roles", "controller.quorum.bootstrap.servers", "inter.broker.listener.name", "controller.listener.names",
+		"num.network.threads", "num.io.threads", "offsets.topic.replication.factor",
+	}
+	if !slices.Equal(s.Unknown(), want) {
+		t.Errorf("unknown keys are %v", s.Unknown())
 	}
 }
 
@@ -131,8 +165,14 @@ func TestParseProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []config.Property{
-		{Key: "a", Value: "1", Line: 4}, {Key: "b", Value: "two words", Line: 5}, {Key: "c", Value: "three", Line: 6}, {Key: "d=e", Value: "A\tz", Line: 7},
-		{Key: "long", Value: "x,y,z", Line: 8}, {Key: "empty", Line: 11}, {Key: "flag", Line: 12}, {Key: "end", Value: `\`, Line: 13},
+		{Key: "a", Value: "1", Line: 4},
+		{Key: "b", Value: "two words", Line: 5},
+		{Key: "c", Value: "three", Line: 6},
+		{Key: "d=e", Value: "A\tz", Line: 7},
+		{Key: "long", Value: "x,y,z", Line: 8},
+		{Key: "empty", Line: 11},
+		{Key: "flag", Line: 12},
+		{Key: "end", Value: `\`, Line: 13},
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("read %v,\nwant %v", got, want)

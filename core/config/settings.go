@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -67,17 +68,20 @@ const (
 
 var layerNames = [staticLayers]string{"flag", "environment", "file"}
 
+const environmentPrefix = "WEIR_"
+
 // EnvironmentName is the variable that sets a broker key: WEIR_NODE_ID for
 // node.id, WEIR_WAL_PATH for weir.wal.path.
 func EnvironmentName(key string) string {
 	key = strings.TrimPrefix(key, "weir.")
-	return "WEIR_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+	return environmentPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
 // Load makes Settings of a properties file, of environment variables (by their
-// whole names; others are ignored) and of flags, each stronger than the one before.
-// Keys that no table has are kept in Unknown and change nothing, as in Kafka. All
-// faults are reported at once.
+// whole names) and of flags, each stronger than the one before. Keys of the file
+// that no table has, and variables WEIR_* that name none, are kept in Unknown and
+// change nothing, as in Kafka; an unknown flag is a fault. All faults are reported
+// at once.
 func Load(file []byte, environment map[string]string, flags []Override) (*Settings, error) {
 	s := &Settings{}
 	properties, err := ParseProperties(file)
@@ -87,14 +91,7 @@ func Load(file []byte, environment map[string]string, flags []Override) (*Settin
 			faults = append(faults, fmt.Errorf("line %d: %w", p.Line, err))
 		}
 	}
-	for i := range brokerKeys {
-		name := EnvironmentName(brokerKeys[i].Key)
-		if value, ok := environment[name]; ok {
-			if err := s.set(layerEnvironment, brokerKeys[i].Key, value); err != nil {
-				faults = append(faults, fmt.Errorf("environment variable %s: %w", name, err))
-			}
-		}
-	}
+	faults = append(faults, s.setEnvironment(environment)...)
 	for _, f := range flags {
 		if _, known := BrokerKey(f.Key); !known {
 			faults = append(faults, fmt.Errorf("flag: unknown key %q", f.Key))
@@ -111,16 +108,43 @@ func Load(file []byte, environment map[string]string, flags []Override) (*Settin
 	return s, nil
 }
 
-// checkListenersMapped refuses a listener without a protocol: it must not be open
-// to all because its name was mistaken for one.
+func (s *Settings) setEnvironment(variables map[string]string) (faults []error) {
+	keys := map[string]string{}
+	for i := range brokerKeys {
+		keys[EnvironmentName(brokerKeys[i].Key)] = brokerKeys[i].Key
+	}
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		key, ok := keys[name]
+		if !ok {
+			if strings.HasPrefix(name, environmentPrefix) {
+				s.unknown = append(s.unknown, name)
+			}
+			continue
+		}
+		if err := s.set(layerEnvironment, key, variables[name]); err != nil {
+			faults = append(faults, fmt.Errorf("environment variable %s: %w", name, err))
+		}
+	}
+	return faults
+}
+
+// checkListenersMapped refuses a listener without a protocol, or with one that is
+// not served: it must not be open to all because its name was mistaken for one.
 func (s *Settings) checkListenersMapped() error {
 	for _, l := range s.Broker().Listeners {
-		mapped := slices.ContainsFunc(SplitList(s.text("listener.security.protocol.map")), func(pair string) bool {
-			name, _, _ := strings.Cut(pair, ":")
-			return strings.EqualFold(name, l.Name)
-		})
-		if !mapped {
+		protocol := ""
+		for _, pair := range SplitList(s.text("listener.security.protocol.map")) {
+			if name, p, _ := strings.Cut(pair, ":"); strings.EqualFold(name, l.Name) {
+				protocol = p
+			}
+		}
+		switch protocol {
+		case plaintext:
+		case "":
 			return fmt.Errorf("listener.security.protocol.map has no protocol for listener %s", l.Name)
+		default:
+			return fmt.Errorf("protocol %s of listener %s is not supported, only %s: change listeners or listener.security.protocol.map",
+				protocol, l.Name, plaintext)
 		}
 	}
 	return nil
@@ -146,19 +170,23 @@ func (s *Settings) set(layer int, key, value string) error {
 	return nil
 }
 
-// Unknown returns the keys of the file that mean nothing here, in their order.
+// Unknown returns the keys of the file that mean nothing here, in their order, and
+// then such variables.
 func (s *Settings) Unknown() []string { return s.unknown }
 
 // SetDynamic replaces what was changed at run time: for this broker, and for all.
 // Values that are not valid (a newer version's, say) count as not set. The struct
-// that Broker returned changes in place.
-func (s *Settings) SetDynamic(own, shared []Override) {
+// that Broker returned changes in place; what Topic returned is to be asked for anew
+// if anything changed.
+func (s *Settings) SetDynamic(own, shared []Override) (changed bool) {
+	own, shared = validDynamic(own), validDynamic(shared)
 	if slices.Equal(s.own, own) && slices.Equal(s.shared, shared) {
-		return
+		return false
 	}
-	s.own, s.shared = validDynamic(own), validDynamic(shared)
+	s.own, s.shared = own, shared
 	s.fresh = false
 	s.Broker()
+	return true
 }
 
 func validDynamic(in []Override) (out []Override) {

@@ -23,7 +23,8 @@ func (c *Controller) FoundCluster(clusterID string, done func(error)) {
 }
 
 // RegisterBroker registers an incarnation of a broker, which ends those before it,
-// and answers with its epoch. A zero Incarnation is drawn.
+// and answers with its epoch. A zero Incarnation is drawn; the current one, once
+// more, says anew where the broker listens.
 func (c *Controller) RegisterBroker(b metadata.Broker, done func(metadata.BrokerEpoch, error)) {
 	if b.Incarnation == ([16]byte{}) {
 		b.Incarnation = c.randomID()

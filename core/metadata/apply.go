@@ -32,6 +32,7 @@ func (r *RegisterBroker) apply(im *Image) error {
 	}
 	i, known := im.searchBroker(r.ID)
 	if known && im.brokers[i].Incarnation == r.Incarnation {
+		im.brokers[i].Rack, im.brokers[i].Listeners = r.Rack, slices.Clone(r.Listeners)
 		return nil
 	}
 	b := &Broker{ID: r.ID, Epoch: BrokerEpoch(im.index), Incarnation: r.Incarnation, Rack: r.Rack, Listeners: slices.Clone(r.Listeners)}
@@ -99,6 +100,7 @@ func (im *Image) indexTopic(t *Topic) {
 
 // addPartitions gives a topic partitions and their streams.
 func (im *Image) addPartitions(t *Topic, leaders []Leader) {
+	im.changes.Topics = true
 	for _, l := range leaders {
 		p := Partition{Index: int32(len(t.Partitions)), Stream: im.nextStream, Leader: l.Broker}
 		im.nextStream++
@@ -106,6 +108,7 @@ func (im *Image) addPartitions(t *Topic, leaders []Leader) {
 		s.Ranges = []Range{{Broker: l.Broker, BrokerEpoch: l.Epoch, End: -1}}
 		t.Partitions = append(t.Partitions, p)
 		im.streams[s.ID] = s
+		im.changed(s.ID)
 		im.owe(&s.Ranges[0], 1)
 	}
 }
@@ -128,6 +131,7 @@ func (r *DeleteTopic) apply(im *Image) error {
 	}
 	i, _ := im.searchTopic(t.Name)
 	im.topics = slices.Delete(im.topics, i, i+1)
+	im.changes.Topics = true
 	delete(im.byName, t.Name)
 	delete(im.byID, t.ID)
 	if strings.ContainsAny(t.Name, "._") {
@@ -145,6 +149,7 @@ func (im *Image) dropStream(id StreamID) {
 		im.unrefer(s.Parts[i].Object)
 	}
 	delete(im.streams, id)
+	im.changed(id)
 }
 
 func (r *AddPartitions) apply(im *Image) error {
@@ -186,6 +191,7 @@ func (r *SetTopicConfigs) apply(im *Image) error {
 		return fmt.Errorf("configuration of topic %s: %w", t.Name, err)
 	}
 	t.Configs, t.ConfigsIndex = slices.Clone(r.Configs), im.index
+	im.changes.Topics = true
 	return nil
 }
 

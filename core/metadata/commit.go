@@ -161,6 +161,7 @@ func (im *Image) pass(s *Stream, r *Range, p *CommitPart) {
 	}
 	r.Committed = p.Part.End
 	im.pruneRanges(s)
+	im.changed(s.ID)
 }
 
 // owe counts a range for or against its WAL.
@@ -192,6 +193,7 @@ func (r *TrimStream) apply(im *Image) error {
 	}
 	s.Parts = slices.Delete(s.Parts, 0, below)
 	im.pruneRanges(s)
+	im.changed(s.ID)
 	return nil
 }
 
@@ -267,4 +269,6 @@ func (im *Image) takeOver(s *Stream, epoch BrokerEpoch, end int64) {
 	im.pruneRanges(s)
 	p := &im.byID[s.Topic].Partitions[s.Partition]
 	p.Leader, p.LeaderEpoch = next.Broker, next.LeaderEpoch
+	im.changes.Topics = true
+	im.changed(s.ID)
 }

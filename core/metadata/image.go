@@ -35,6 +35,7 @@ var (
 type Image struct {
 	index   uint64
 	outcome Outcome
+	changes Changes
 
 	clusterID     string
 	features      []Feature // by name
@@ -79,7 +80,7 @@ type Outcome struct {
 func NewImage() *Image {
 	im := &Image{
 		streams: map[StreamID]*Stream{}, objects: map[ObjectID]*Object{},
-		nextStream: 1, nextObject: 1,
+		nextStream: 1, nextObject: 1, changes: Changes{All: true},
 	}
 	im.derive()
 	return im

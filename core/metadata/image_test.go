@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"slices"
 	"testing"
@@ -110,7 +111,10 @@ func TestEqualLogsGiveEqualImages(t *testing.T) {
 			encoded := r.AppendTo(nil)
 			before := live.AppendSnapshot(nil)
 			floor := highs(live)
+			topics, streams := show(live)
+			live.TakeChanges()
 			err := live.Apply(index, r)
+			wantChanges(t, live, topics, streams)
 			after := live.AppendSnapshot(nil)
 			if err != nil && !bytes.Equal(before, after) {
 				t.Fatalf("a refused record changed the image: %v", err)
@@ -142,6 +146,35 @@ func TestEqualLogsGiveEqualImages(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// show is the image's topics and streams in words.
+func show(im *metadata.Image) (topics string, streams map[metadata.StreamID]string) {
+	streams = map[metadata.StreamID]string{}
+	for _, topic := range im.Topics() {
+		topics += fmt.Sprintf("%+v\n", *topic)
+		for _, p := range topic.Partitions {
+			s, _ := im.Stream(p.Stream)
+			streams[p.Stream] = fmt.Sprintf("%+v", *s)
+		}
+	}
+	return topics, streams
+}
+
+// wantChanges holds what a record changed against what the image says of it.
+func wantChanges(t *rapid.T, im *metadata.Image, topics string, streams map[metadata.StreamID]string) {
+	said := im.TakeChanges()
+	topicsNow, now := show(im)
+	if said.All || !said.Topics && topics != topicsNow {
+		t.Fatalf("topics changed, %+v was said; they were\n%s and are\n%s", said, topics, topicsNow)
+	}
+	either := maps.Clone(streams)
+	maps.Copy(either, now)
+	for id := range either {
+		if streams[id] != now[id] && !slices.Contains(said.Streams, id) {
+			t.Fatalf("stream %d changed, %v was said; it was\n%s and is\n%s", id, said.Streams, streams[id], now[id])
+		}
+	}
 }
 
 // highs are the committed ends and log starts of all streams, which never go back.

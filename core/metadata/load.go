@@ -14,6 +14,7 @@ func (s *contents) image(index uint64) (*Image, error) {
 		index: index, clusterID: s.clusterID, features: s.features, brokers: s.brokers, brokerConfigs: s.brokerConfigs,
 		topics: s.topics, streams: make(map[StreamID]*Stream, len(s.streams)), objects: make(map[ObjectID]*Object, len(s.objects)),
 		leases: s.leases, nextStream: s.nextStream, nextObject: s.nextObject, nextProducer: s.nextProducer,
+		changes: Changes{All: true},
 	}
 	im.derive()
 	for _, load := range []func(*contents) error{im.loadBrokers, im.loadObjects, im.loadStreams, im.loadTopics, im.loadLeases} {

@@ -109,8 +109,8 @@ type FoundCluster struct {
 }
 
 // RegisterBroker starts a broker epoch, whose number is this record's index, and
-// ends the older ones of the id. One that repeats the current incarnation changes
-// nothing: its epoch is the one it got first.
+// ends the older ones of the id. One that repeats the current incarnation keeps the
+// epoch that this got first, and says anew where it listens.
 type RegisterBroker struct {
 	ID          BrokerID
 	Incarnation [16]byte

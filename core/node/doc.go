@@ -5,13 +5,13 @@
 //
 //	quorum open -> cluster founded, if new -> broker registered: a new epoch
 //	  -> logs of ended epochs recovered -> log of this epoch created
-//	  -> their ranges taken over -> partitions opened -> ready
+//	  -> their ranges taken over -> partitions opened -> listeners bound
+//	  -> their addresses registered -> ready
 //
 // Each step stands on the one before it. Ranges are opened for an epoch only
 // after its log exists, so that an epoch which owns a range and has no file has
-// lost acknowledged records: the start fails, and says so. Listeners are bound
-// first of all, for their addresses are part of the registration; connections
-// that come early wait, muted, for the broker.
+// lost acknowledged records: the start fails, and says so. Connections that come
+// before the addresses are registered wait, muted.
 //
 // # Order of the metadata
 //

@@ -3,7 +3,7 @@ package node
 import "weir/core/env"
 
 // gate stands between the listeners and the broker: connections that come before
-// there is a broker are muted, and handed over with what was read of them.
+// the broker may answer are muted, and handed over with what was read of them.
 type gate struct {
 	network env.Network
 	broker  env.ConnHandler

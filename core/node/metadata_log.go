@@ -63,18 +63,26 @@ func (m *metadataLog) Propose(r metadata.Record, done func(error)) {
 	})
 }
 
-// imageChanged tells the parts that live by the image. Before the start is over
-// there are none that could do anything about it.
+// imageChanged tells the parts that live by the image, of what changed only: a record
+// costs the same however many partitions there are. Before the start is over there
+// are none that could do anything about it.
 func (n *Node) imageChanged() {
 	if n.failed || n.broker == nil {
 		return
 	}
 	n.refreshSettings()
-	if err := n.partitions.ImageChanged(); err != nil {
-		n.fail(err)
-		return
+	changes := n.metadata.image.TakeChanges()
+	if changes.All || changes.Topics {
+		if err := n.partitions.ImageChanged(); err != nil {
+			n.fail(err)
+			return
+		}
 	}
-	n.engine.ImageChanged()
+	if changes.All {
+		n.engine.ImageChanged()
+	} else {
+		n.engine.StreamsChanged(changes.Streams)
+	}
 	if n.sweeper != nil {
 		n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	}
@@ -84,5 +92,7 @@ func (n *Node) imageChanged() {
 func (n *Node) refreshSettings() {
 	own := n.metadata.image.BrokerConfigs(metadata.BrokerID(n.config.NodeID))
 	shared := n.metadata.image.BrokerConfigs(-1)
-	n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared))
+	if n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared)) {
+		n.partitions.ConfigurationChanged()
+	}
 }

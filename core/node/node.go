@@ -29,6 +29,8 @@ type Options struct {
 	// Config is what the node goes by; nil: Settings.Broker(). The simulator sets
 	// sizes here that Settings would refuse.
 	Config *config.Broker
+	// Tuning overrides sizes that no setting names; zeros leave them as they are.
+	Tuning Tuning
 	// Hostname is where clients reach a listener on every address.
 	Hostname string
 	// Ready says, once, that the broker serves, and where clients reach it.
@@ -36,6 +38,21 @@ type Options struct {
 	// Failed says, at most once, that this incarnation cannot go on. Its process
 	// must end: only a new incarnation may try again.
 	Failed func(error)
+}
+
+// Tuning is bounds of the node's parts that nobody has had a reason to configure,
+// at the names of the options they go to. The simulator makes them small, so that
+// what happens once an hour in production happens in every run.
+type Tuning struct {
+	SummaryEveryBytes  int64         // wal.Config
+	SnapshotEntries    int64         // quorum.Options
+	RecordBytesMax     int           // controller.Options
+	UploadsInFlightMax int           // stream.Options
+	BlockBytes         int           // stream.Options
+	OwnObjectBytes     int64         // stream.Options
+	TailBytes          int64         // stream.Options
+	SweepGrace         time.Duration // controller.SweeperOptions.Grace
+	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, from
@@ -47,21 +64,23 @@ type Node struct {
 	loop      *task.Loop
 	telemetry *telemetry.Registry
 
-	gate       gate
-	metadata   metadataLog
-	quorum     *quorum.Quorum
-	controller *controller.Controller
-	sweeper    *controller.Sweeper
-	engine     *stream.Engine
-	log        *wal.Log
-	partitions *partition.Manager
-	broker     *broker.Broker
-	epoch      metadata.BrokerEpoch
-	listeners  []config.Listener   // as advertised
-	ends       []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+	gate        gate
+	metadata    metadataLog
+	quorum      *quorum.Quorum
+	controller  *controller.Controller
+	sweeper     *controller.Sweeper
+	engine      *stream.Engine
+	log         *wal.Log
+	partitions  *partition.Manager
+	broker      *broker.Broker
+	epoch       metadata.BrokerEpoch
+	incarnation [16]byte
+	listeners   []config.Listener   // as advertised
+	ends        []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
 	begun    bool
-	started  bool // the start is over
+	step     string // of the start, while it runs
+	started  bool   // the start is over
 	failed   bool
 	ending   func() // set once Shutdown was called
 	shutting bool
@@ -99,19 +118,29 @@ func (n *Node) Telemetry() *telemetry.Registry { return n.telemetry }
 // Epoch is the broker epoch of this incarnation; 0 before it is registered.
 func (n *Node) Epoch() metadata.BrokerEpoch { return n.epoch }
 
+// Starting names the step that the start is at; it is empty before and after.
+func (n *Node) Starting() string { return n.step }
+
 // Shutdown ends the node cleanly: it answers what is under way, closes the log,
 // and calls done once nothing is in flight. It may be called outside of a turn;
-// the next one begins it. A shutdown during the start waits for its end.
+// the next one begins it. During the start nothing is acknowledged, so a shutdown
+// gives the start up as a crash would: what is in flight then, done does not wait for.
 func (n *Node) Shutdown(done func()) {
 	n.ending = done
 	n.loop.Post(n.shutdown)
 }
 
 func (n *Node) shutdown() {
-	if n.shutting || !n.started || n.ending == nil {
+	if n.shutting || n.ending == nil {
 		return
 	}
 	n.shutting = true
+	if !n.started {
+		n.failed = true // what the start still waits for finds that it is over
+		n.telemetry.Info("the start is given up")
+		n.ending()
+		return
+	}
 	n.telemetry.Info("shutting down")
 	if n.failed {
 		n.ending()

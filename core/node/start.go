@@ -27,16 +27,18 @@ func (n *Node) start(p *task.Proc) {
 		name string
 		run  func(*task.Proc) error
 	}{
-		{"listen", n.listen},
 		{"open the quorum's log", n.openQuorum},
 		{"found the cluster", n.foundCluster},
 		{"register the broker", n.register},
 		{"recover the write-ahead log", n.recoverLogs},
 		{"create the write-ahead log", n.createLog},
 		{"take over ranges", n.takeOver},
-		{"open partitions", n.serve},
+		{"open partitions", n.openPartitions},
+		{"listen", n.listen},
+		{"tell where it listens", n.advertise},
 	}
 	for _, step := range steps {
+		n.step = step.name
 		if err := step.run(p); err != nil {
 			n.fail(fmt.Errorf("%s: %w", step.name, err))
 		}
@@ -44,13 +46,13 @@ func (n *Node) start(p *task.Proc) {
 			return
 		}
 	}
-	n.started = true
+	n.step, n.started = "", true
 	n.telemetry.Info("ready", slog.Int64("epoch", int64(n.epoch)), slog.String("cluster", n.metadata.image.ClusterID()))
 	n.options.Ready(n.listeners)
-	n.shutdown()
 }
 
-// listen binds every listener, for their addresses are registered.
+// listen binds every listener. It comes last: until then clients are refused, and
+// try again, instead of waiting on a connection that a failed start would cut.
 func (n *Node) listen(p *task.Proc) error {
 	var bound []config.Listener
 	for _, l := range n.config.Listeners {
@@ -81,7 +83,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	p.Await(func(wake func()) {
 		quorum.Open(quorum.Options{
 			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
-			Machine: &n.metadata, Failed: n.failure("the quorum's log"),
+			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries,
 		}, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
 			wake()
@@ -93,6 +95,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	n.controller = controller.New(controller.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Broker: metadata.BrokerID(n.config.NodeID), Config: n.config, Settings: n.options.Settings,
+		RecordBytesMax: n.options.Tuning.RecordBytesMax,
 	})
 	return nil
 }
@@ -113,11 +116,30 @@ func (n *Node) foundCluster(p *task.Proc) (err error) {
 	return err
 }
 
-func (n *Node) register(p *task.Proc) (err error) {
-	b := metadata.Broker{ID: metadata.BrokerID(n.config.NodeID), Rack: n.config.Rack}
-	for i := range b.Incarnation {
-		b.Incarnation[i] = byte(n.env.Rand.Uint64("broker incarnation", 0, uint64(i)))
+// register begins the broker epoch. Where the broker listens is told once it does.
+func (n *Node) register(p *task.Proc) error {
+	for i := range n.incarnation {
+		n.incarnation[i] = byte(n.env.Rand.Uint64("broker incarnation", 0, uint64(i)))
 	}
+	if err := n.announce(p); err != nil {
+		return err
+	}
+	n.buildStorage()
+	return nil
+}
+
+// advertise tells the cluster where clients reach this broker, and lets them in.
+func (n *Node) advertise(p *task.Proc) error {
+	if err := n.announce(p); err != nil {
+		return err
+	}
+	n.gate.open(n.broker)
+	return nil
+}
+
+// announce registers this incarnation with the listeners that it has by now.
+func (n *Node) announce(p *task.Proc) (err error) {
+	b := metadata.Broker{ID: metadata.BrokerID(n.config.NodeID), Incarnation: n.incarnation, Rack: n.config.Rack}
 	for _, l := range n.listeners {
 		b.Listeners = append(b.Listeners, metadata.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
 	}
@@ -127,24 +149,22 @@ func (n *Node) register(p *task.Proc) (err error) {
 			wake()
 		})
 	})
-	if err != nil {
-		return err
-	}
-	n.buildStorage()
-	return nil
+	return err
 }
 
 // buildStorage makes the engine and the partitions on it, with nothing opened.
 func (n *Node) buildStorage() {
+	t := &n.options.Tuning
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
 		Image: n.metadata.image, Controller: n.controller, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
+		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes,
 		NewState: partition.RecoveredState(n.loop, 0), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
-		Loop: n.loop, Env: n.env, Image: n.metadata.image,
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
 		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch,
 		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream,
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
@@ -171,6 +191,9 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s, or give them up by an explicit decision",
 				logName(owing), n.config.WALPath)
 		}
+	}
+	if len(epochs) > 1 {
+		n.telemetry.Hit("node: several logs recovered at one start")
 	}
 	for _, epoch := range epochs {
 		if err := n.recoverLog(p, epoch); err != nil {
@@ -224,8 +247,9 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 
 func (n *Node) createLog(p *task.Proc) (err error) {
 	c := wal.Config{
-		SizeBytes:      n.config.WALBytes,
-		AppendBytesMax: int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
+		SizeBytes:         n.config.WALBytes,
+		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
+		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
@@ -252,8 +276,8 @@ func (n *Node) takeOver(p *task.Proc) (err error) {
 	return err
 }
 
-// serve opens the partitions and lets the clients in.
-func (n *Node) serve(*task.Proc) error {
+// openPartitions opens what this broker leads, and what serves it.
+func (n *Node) openPartitions(*task.Proc) error {
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
 		Image: n.metadata.image, Controller: n.controller, Partitions: n.partitions,
@@ -266,9 +290,9 @@ func (n *Node) serve(*task.Proc) error {
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
+		Grace: n.options.Tuning.SweepGrace, ListInterval: n.options.Tuning.SweepListInterval,
 	})
 	n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	n.sweeper.Start()
-	n.gate.open(n.broker)
 	return nil
 }

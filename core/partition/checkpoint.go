@@ -18,6 +18,9 @@ const (
 	// producerBytesLeast is the smallest encoding of a producer: id, epoch, count
 	// and one batch of four fields.
 	producerBytesLeast = 7
+	// producerBytesMost is the largest: five batches of 5, 5, 10 and 10 bytes behind an
+	// id of 10, an epoch of 3 and a count.
+	producerBytesMost = 14 + windowBatches*30
 )
 
 // ErrCheckpoint: the bytes are no checkpoint of this version, or damaged.

@@ -11,6 +11,7 @@ import (
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/telemetry"
 )
 
 // Engine opens and closes streams: [OverStreams], or a test's fake.
@@ -18,6 +19,8 @@ type Engine interface {
 	Open(id metadata.StreamID, leaderEpoch int32, owner stream.Owner) Log
 	Close(id metadata.StreamID)
 	OnSpace(f func())
+	// AppendBytesMax is the largest batch that a stream takes.
+	AppendBytesMax() int
 }
 
 // OverStreams returns the Engine of the real storage engine.
@@ -44,6 +47,8 @@ type Options struct {
 	Broker metadata.BrokerID
 	Epoch  metadata.BrokerEpoch
 	Engine Engine
+	// Telemetry gets the marks; nil is silent.
+	Telemetry *telemetry.Registry
 	// Trim raises a stream's log start in the cluster's metadata.
 	Trim func(id metadata.StreamID, logStart int64, done func(error))
 	// TopicConfig resolves a topic's overrides to its effective configuration.
@@ -73,9 +78,15 @@ type Manager struct {
 	recovered  map[metadata.StreamID][]record.Header
 	blocked    fifo[*Partition] // in the order in which they ran out of room
 	queueTimer task.Timer
+
+	inspections fifo[inspection] // waiting to be opened
+	inspecting  *Append          // is open, off the loop
+
 	houseTimer task.Timer
 	generation uint64
 	stopped    bool
+
+	duplicate, waiting, retention, heldBack *telemetry.Mark
 }
 
 // topic is a topic of the image as the data plane sees it.
@@ -98,7 +109,14 @@ func NewManager(o Options) *Manager {
 }
 
 func newManager(o Options) *Manager {
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.New(nil, nil)
+	}
 	return &Manager{
+		duplicate: o.Telemetry.Mark("partition: a duplicate was recognised"),
+		heldBack:  o.Telemetry.Mark("partition: a batch was held back for one before it"),
+		waiting:   o.Telemetry.Mark("partition: a duplicate waited for its original"),
+		retention: o.Telemetry.Mark("partition: retention raised a log start"),
 		options:   o,
 		loop:      o.Loop,
 		env:       o.Env,
@@ -131,6 +149,14 @@ func (m *Manager) ImageChanged() error {
 	}
 	m.dropDeleted()
 	return nil
+}
+
+// ConfigurationChanged resolves the topics' configuration anew: what it falls back
+// on was changed.
+func (m *Manager) ConfigurationChanged() {
+	for _, t := range m.topics {
+		t.config = m.options.TopicConfig(t.overrides)
+	}
 }
 
 func (m *Manager) refresh(image *metadata.Topic) error {
@@ -197,6 +223,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 	p := &Partition{
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
+		batchBytesMax: m.options.Engine.AppendBytesMax(),
 	}
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)

@@ -39,6 +39,7 @@ func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log
 }
 func (e *fakeEngine) Close(id metadata.StreamID) { e.closed = append(e.closed, id) }
 func (e *fakeEngine) OnSpace(func())             {}
+func (e *fakeEngine) AppendBytesMax() int        { return 1 << 20 }
 
 const (
 	me      = metadata.BrokerID(1)
@@ -140,6 +141,18 @@ func TestConfigurationFollowsTheImage(t *testing.T) {
 	g.changed(t)
 	if p.Config().MaxMessageBytes != 101 {
 		t.Fatal("the change was not seen")
+	}
+}
+
+func TestConfigurationFollowsWhatItFallsBackOn(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	g.changed(t)
+	p, _ := g.m.ByName("a", 0)
+	g.m.options.TopicConfig = func([]metadata.Config) config.Topic { return config.Topic{MaxMessageBytes: 7} }
+	g.m.ConfigurationChanged()
+	if p.Config().MaxMessageBytes != 7 {
+		t.Fatal("the change of a default was not seen")
 	}
 }
 

@@ -32,10 +32,13 @@ type Partition struct {
 	topic   *topic
 	state   *State
 	epochs  epochCache
+	// batchBytesMax is what the stream takes, whatever the topic's configuration says.
+	batchBytesMax int
 
 	queue        fifo[*Append] // waiting for room in the stream
 	acks         fifo[*Append] // appended, not durable
 	duplicates   []*Append     // repeat a batch in acks
+	gaps         []gap
 	watches      []*Watch
 	durableBytes int64 // since it opened
 	closed       Code  // set when it is closed
@@ -55,6 +58,9 @@ type Append struct {
 	// KeysUnknown if the sender did not look (a compressed batch). Only a compacted
 	// topic cares, and then opens the batch off the loop.
 	Keyless int32
+	// Unopened says that the header's timestamps cannot be right: the partition opens
+	// the batch off the loop, and corrects them.
+	Unopened bool
 	// Deadline is when an append that still waits for room is given up.
 	Deadline env.Time
 	// Release runs exactly once: the payload was copied, or never will be.
@@ -70,6 +76,7 @@ type Append struct {
 	LogStart      int64
 	end           int64
 	inspecting    bool  // its records are being looked at, off the loop: Data is lent there
+	late          bool  // that look was not had in time
 	invalid       error // what the look at its records found
 	dropped       bool  // answered meanwhile: Release is owed when the look is over
 }
@@ -135,7 +142,7 @@ func (p *Partition) Append(a *Append) {
 		return
 	}
 	a.BadRecord = -1
-	if a.Keyless == KeysUnknown && p.compacted() {
+	if a.Unopened || a.Keyless == KeysUnknown && p.compacted() {
 		p.inspect(a)
 	}
 	p.queue.push(a)
@@ -171,6 +178,10 @@ func (p *Partition) try(a *Append) bool {
 			p.repeat(a, earlier.batch)
 			return true
 		}
+		if p.behindGap(&a.Header) {
+			a.refuse(OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first")
+			return true
+		}
 	}
 	return p.append(a)
 }
@@ -198,6 +209,7 @@ func (p *Partition) append(a *Append) bool {
 
 // repeat answers a duplicate like its original, once that is durable.
 func (p *Partition) repeat(a *Append, original sequenceRange) {
+	p.manager.duplicate.Hit()
 	a.BaseOffset, a.end = original.offset, original.end()
 	if a.LogAppendTime >= 0 {
 		a.LogAppendTime = original.timestamp
@@ -208,6 +220,7 @@ func (p *Partition) repeat(a *Append, original sequenceRange) {
 		return
 	}
 	p.duplicates = append(p.duplicates, a)
+	p.manager.waiting.Hit()
 }
 
 func (p *Partition) acknowledge(a *Append) {
@@ -247,7 +260,9 @@ func (p *Partition) retry() bool {
 // Those behind a living one wait for it: their order must not change.
 func (p *Partition) expireQueue(now env.Time) {
 	for p.queue.len() > 0 && (*p.queue.front()).Deadline <= now {
-		p.queue.pop().refuse(RequestTimedOut, "the log had no room in time")
+		a := p.queue.pop()
+		p.noteGap(&a.Header)
+		a.refuse(RequestTimedOut, "the log had no room in time")
 	}
 }
 

@@ -72,11 +72,12 @@ type rig struct {
 func (r *rig) Submit(c *env.Compute) { r.compute = append(r.compute, c) }
 
 func (r *rig) computeAll() {
-	for _, c := range r.compute {
+	for len(r.compute) > 0 {
+		c := r.compute[0]
+		r.compute = r.compute[1:]
 		c.Work()
 		c.Deliver()
 	}
-	r.compute = nil
 }
 
 func (r *rig) Appended(a *Append) { r.answers = append(r.answers, a) }
@@ -92,7 +93,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, topic: &topic{config: config.Topic{
+	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, batchBytesMax: 1 << 20, topic: &topic{config: config.Topic{
 		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1,
 		MaxMessageBytes: 1 << 20, TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
 	}}}
@@ -216,7 +217,9 @@ func TestValidation(t *testing.T) {
 	r.want(r.sendBatch(builder, 1, wallZero-60_001), InvalidTimestamp, -1)
 	r.p.topic.config.MaxMessageBytes = 80
 	r.want(r.sendBatch(builder, 10, wallZero), MessageTooLarge, -1)
-	r.p.topic.config.MaxMessageBytes = 1 << 20
+	r.p.topic.config.MaxMessageBytes, r.p.batchBytesMax = 1<<20, 80
+	r.want(r.sendBatch(builder, 10, wallZero), MessageTooLarge, -1)
+	r.p.batchBytesMax = 1 << 20
 	good := []*Append{r.sendBatch(builder, 1, wallZero+3_600_000), r.sendBatch(builder, 1, wallZero-60_000), r.sendBatch(builder, 1, -1)}
 	r.log.durable(3)
 	for i, a := range good {
@@ -249,6 +252,60 @@ func TestACompactedTopicRefusesKeylessRecordsInOrder(t *testing.T) {
 	}
 	if r.computeAll(); released != 1 {
 		t.Fatalf("released %d times", released)
+	}
+}
+
+// One small batch can be very large once it is open: they are opened one at a time,
+// and one whose time is over before its turn is not opened.
+func TestBatchesAreOpenedOneAtATime(t *testing.T) {
+	r := newRig(t)
+	r.p.topic.config.CleanupPolicy = "compact"
+	var sent []*Append
+	for range 3 {
+		sent = append(sent, r.sendBatch(record.Builder{ProducerID: -1, Codec: 4}, 1, wallZero))
+	}
+	if len(r.compute) != 1 {
+		t.Fatalf("%d batches are open", len(r.compute))
+	}
+	r.clock.now += env.Time(time.Minute)
+	r.computeAll()
+	r.want(sent[0], InvalidRecord, -1)
+	r.want(sent[1], RequestTimedOut, -1)
+	r.want(sent[2], RequestTimedOut, -1)
+	bomb := record.Builder{ProducerID: -1, Codec: 1}
+	data := bomb.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Key: []byte("k"), Value: make([]byte, inspectBytesLeast)}})
+	h, err := record.Check(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Append{Header: h, Data: data, Owner: r, Release: func() {}, Deadline: r.clock.now + 1, Keyless: KeysUnknown}
+	r.p.Append(a)
+	r.computeAll()
+	r.want(a, InvalidRecord, -1)
+}
+
+func TestAWrongMaxTimestampIsPutRight(t *testing.T) {
+	r := newRig(t)
+	a := r.sendBatch(record.Builder{ProducerID: -1, Codec: 4}, 1, wallZero)
+	if len(r.log.taken) != 1 || a.inspecting {
+		t.Fatal("a batch was opened without need")
+	}
+	b := record.Builder{ProducerID: -1, Codec: 4}
+	data := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero + 7}})
+	record.SetMaxTimestamp(data, -1)
+	h, err := record.Check(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := &Append{Header: h, Data: data, Unopened: true, Owner: r, Release: func() {}, Deadline: r.clock.now + 1, Keyless: KeysUnknown}
+	r.p.Append(wrong)
+	if len(r.log.taken) != 1 {
+		t.Fatal("appended before it was opened")
+	}
+	r.computeAll()
+	taken := r.log.taken[1]
+	if h, err := record.Check(taken.Data); err != nil || h.MaxTimestamp != wallZero+7 || taken.MaxTimestamp != wallZero+7 {
+		t.Fatalf("header %+v, %v; appended with %d", h, err, taken.MaxTimestamp)
 	}
 }
 
@@ -308,6 +365,28 @@ func TestAnAppendThatWaitsTooLongTimesOut(t *testing.T) {
 	r.manager.space()
 	if len(r.log.taken) != 0 {
 		t.Fatal("appended after it was given up")
+	}
+}
+
+// TestNothingStandsInForABatchThatTimedOut: the partition does not know the producer,
+// so nothing but the gap says that sequence 0 has to come first (I6).
+func TestNothingStandsInForABatchThatTimedOut(t *testing.T) {
+	r := newRig(t)
+	r.log.room = 0
+	first := r.send(7, 0, 0, 1)
+	r.clock.now = env.Time(20 * time.Second)
+	second := r.send(7, 0, 1, 1)
+	r.clock.now = env.Time(31 * time.Second)
+	r.loop.Turn(nil)
+	r.want(first, RequestTimedOut, -1)
+	r.log.room = -1
+	r.manager.space()
+	r.want(second, OutOfOrderSequence, -1)
+	r.want(r.send(7, 0, 2, 1), OutOfOrderSequence, -1)
+	sent := []*Append{r.send(7, 0, 0, 1), r.send(7, 0, 1, 1), r.send(8, 0, 5, 1)}
+	r.log.durable(3)
+	for i, a := range sent {
+		r.want(a, None, int64(i))
 	}
 }
 

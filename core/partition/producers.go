@@ -14,8 +14,10 @@ const (
 	// has in flight, and so on the duplicates to be recognised.
 	windowBatches = 5
 	noEpoch       = -1
-	// DefaultProducersMax bounds the producers kept for one partition.
-	DefaultProducersMax = 20_000
+	// DefaultProducersMax bounds the producers kept for one partition. So many, at
+	// producerBytesMost each, make a checkpoint that fits one record of the quorum's
+	// log: a larger one could never be committed, nor anything that follows it.
+	DefaultProducersMax = 5_000
 )
 
 // sequenceRange is what is remembered of one batch.
@@ -178,8 +180,7 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	if p := s.find(id); p != nil {
 		return p
 	}
-	if len(s.producers) >= s.max {
-		s.evict()
+	for len(s.producers) >= s.max && s.evict() {
 	}
 	p := &producer{id: id, seen: now, appended: window{epoch: noEpoch}, durable: window{epoch: noEpoch}}
 	i, _ := s.search(id)
@@ -188,19 +189,25 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	return p
 }
 
-// evict forgets the producer that has been idle for longest.
-func (s *State) evict() {
-	oldest := -1
+// evict forgets the producer whose last batch is the oldest, unless all have batches
+// that are not durable. It goes by offsets, not by time, which a restart forgets: an
+// owner and whoever replays its log must forget the same ones.
+func (s *State) evict() bool {
+	oldest, at := -1, int64(0)
 	for i, p := range s.producers {
-		if p.pending == 0 && (oldest < 0 || p.seen < s.producers[oldest].seen) {
-			oldest = i
+		if last := p.lastOffset(); p.pending == 0 && (oldest < 0 || last < at) {
+			oldest, at = i, last
 		}
 	}
 	if oldest >= 0 {
 		s.producers = slices.Delete(s.producers, oldest, oldest+1)
 		s.last = nil
 	}
+	return oldest >= 0
 }
+
+// lastOffset is where the producer's newest batch begins.
+func (p *producer) lastOffset() int64 { return p.appended.batches[p.appended.n-1].offset }
 
 // advance moves the durable layer to the high watermark.
 func (s *State) advance(highWatermark int64) {

@@ -32,7 +32,8 @@ func (s *recoveredState) Replay(h *record.Header) error { return s.State.Replay(
 
 // Agrees implements stream.State. The former owner may have forgotten producers
 // that were idle, or one too many, and what came before; what it knew must be
-// what the batches say.
+// what the batches say. Once there were too many producers, either may have
+// forgotten what the other still knows: then only what both know must agree.
 func (s *recoveredState) Agrees(summary []byte) error {
 	other, err := LoadState(summary, s.end, s.loop.Now(), s.max)
 	if err != nil {
@@ -47,14 +48,19 @@ func (s *recoveredState) Agrees(summary []byte) error {
 		if mine == nil && full {
 			continue
 		}
-		if mine == nil || !mine.durable.endsWith(&p.durable) {
+		if mine == nil || !mine.durable.endsWith(&p.durable, full) {
 			return fmt.Errorf("producer %d is not as the summary says", p.id)
 		}
 	}
 	return nil
 }
 
-// endsWith reports whether the last batches of w are those of v, of the same epoch.
-func (w *window) endsWith(v *window) bool {
-	return w.epoch == v.epoch && w.n >= v.n && slices.Equal(w.batches[w.n-v.n:w.n], v.batches[:v.n])
+// endsWith reports whether the last batches of w are those of v, of the same epoch;
+// partly, as far as w has them.
+func (w *window) endsWith(v *window, partly bool) bool {
+	n := v.n
+	if partly {
+		n = min(n, w.n)
+	}
+	return w.epoch == v.epoch && w.n >= n && slices.Equal(w.batches[w.n-n:w.n], v.batches[v.n-n:v.n])
 }

@@ -1,11 +1,16 @@
 package partition
 
 import (
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/quorum"
 	"weir/core/record"
 	"weir/core/task"
 )
@@ -65,5 +70,58 @@ func TestARecoveredStateAgreesWithItsOwnersSummary(t *testing.T) {
 	}
 	if err := replayed(t, 19).Agrees(summary); err == nil {
 		t.Fatal("a summary of another offset agrees")
+	}
+}
+
+// Producers come and go in a partition that remembers few, as the owner's clock, its deadline for idle
+// ones and its writes in flight have it; whoever replays the batches must not find damage in that.
+func TestARecoveredStateAgreesHoweverManyProducersThereWere(t *testing.T) {
+	for seed := range uint64(300) {
+		draw := rand.New(rand.NewPCG(seed, 0))
+		owner, err := LoadState(nil, 0, 0, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, end := map[int64]int32{}, int64(0)
+		again, _ := LoadState(nil, 0, 0, 4)
+		recovered := &recoveredState{again, task.NewLoop(&fakeClock{})}
+		for now := range env.Time(60) {
+			id := draw.Int64N(8)
+			h := record.Header{BaseOffset: end, ProducerID: id, BaseSequence: next[id], MaxTimestamp: draw.Int64N(9)}
+			next[id]++
+			owner.appended(&h, end, h.MaxTimestamp, now)
+			end++
+			if err := recovered.Replay(&h); err != nil {
+				t.Fatal(err)
+			}
+			if draw.IntN(3) > 0 {
+				owner.advance(end)
+			}
+			if draw.IntN(10) == 0 {
+				owner.expire(now, 5)
+			}
+			if err := recovered.Agrees(owner.AppendSummary(nil, end)); err != nil {
+				t.Fatalf("seed %d, offset %d: %v", seed, end, err)
+			}
+		}
+	}
+}
+
+// A checkpoint that does not fit one record could never be committed, and with it nothing that was cut
+// later: the log would fill up for ever.
+func TestTheLargestCheckpointFitsARecord(t *testing.T) {
+	s := &State{end: math.MaxInt64, maxTimestamp: 1 << 62, max: DefaultProducersMax}
+	w := window{epoch: math.MaxInt16, n: windowBatches}
+	for i := range w.batches {
+		w.batches[i] = sequenceRange{base: math.MaxInt32, delta: math.MaxInt32, timestamp: -1 << 62}
+	}
+	for i := range int64(DefaultProducersMax) {
+		s.producers = append(s.producers, &producer{id: i << 49, durable: w, appended: w})
+	}
+	const rest = 1 << 10 // of the record
+	part := metadata.CommitPart{Checkpoint: s.AppendCheckpoint(nil)}
+	r := metadata.CommitObject{Parts: []metadata.CommitPart{part}}
+	if n := len(r.AppendTo(nil)); n > quorum.EntryBytesMax-rest || len(part.Checkpoint) < DefaultProducersMax*(producerBytesMost-9) {
+		t.Fatalf("a checkpoint of %d bytes makes a record of %d, at most %d are taken", len(part.Checkpoint), n, quorum.EntryBytesMax)
 	}
 }

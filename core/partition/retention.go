@@ -36,6 +36,7 @@ func (p *Partition) retain() {
 		most = c.RetentionBytes
 	}
 	if point := p.log.RetentionPoint(oldest, most); point > p.LogStart() {
+		p.manager.retention.Hit()
 		// A refusal is no harm: the next round asks again.
 		p.manager.options.Trim(p.Stream, point, func(error) {})
 	}

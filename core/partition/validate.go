@@ -3,9 +3,6 @@ package partition
 import (
 	"fmt"
 	"strings"
-
-	"weir/core/env"
-	"weir/core/record"
 )
 
 // validate checks what depends on the topic's configuration. That the batch is
@@ -13,12 +10,16 @@ import (
 func (p *Partition) validate(a *Append) (Code, string) {
 	h, c := &a.Header, &p.topic.config
 	switch {
+	case a.late:
+		return RequestTimedOut, "too many batches wait to be opened"
 	case a.invalid != nil:
 		return InvalidRecord, a.invalid.Error()
 	case h.BaseOffset != 0:
 		return InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
 	case h.Bytes > int(c.MaxMessageBytes):
 		return MessageTooLarge, fmt.Sprintf("batch of %d bytes, max.message.bytes is %d", h.Bytes, c.MaxMessageBytes)
+	case h.Bytes > p.batchBytesMax:
+		return MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.batchBytesMax)
 	case h.Control():
 		return InvalidRecord, "clients may not write control records"
 	case h.Transactional():
@@ -52,32 +53,4 @@ func (p *Partition) validateTimestamps(a *Append) (Code, string) {
 
 func (p *Partition) compacted() bool {
 	return strings.Contains(p.topic.config.CleanupPolicy, "compact")
-}
-
-// inspectBytesMax bounds what a batch may decompress to when it is opened.
-const inspectBytesMax = 64 << 20
-
-// inspect opens a compressed batch off the loop to see whether all records have
-// keys. Until it is done, the append holds its place in the queue.
-func (p *Partition) inspect(a *Append) {
-	a.inspecting = true
-	var facts record.Facts
-	var err error
-	p.manager.env.Compute.Submit(&env.Compute{
-		Work: func() { facts, err = record.Inspect(a.Data, inspectBytesMax) },
-		Done: func(*env.Compute) { p.inspected(a, facts, err) },
-	})
-}
-
-func (p *Partition) inspected(a *Append, facts record.Facts, err error) {
-	a.inspecting = false
-	if a.dropped {
-		a.Release()
-		return
-	}
-	a.Keyless = facts.Keyless
-	a.invalid = err
-	if !p.blocked {
-		p.pump()
-	}
 }

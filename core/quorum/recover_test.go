@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -203,7 +204,7 @@ func TestAnotherVersionIsNamed(t *testing.T) {
 				if strings.HasPrefix(name, prefix) {
 					b := w.disk.files[name].data
 					order.PutUint32(b[8:], 7)
-					resum(b)
+					resum(b, false)
 				}
 			}
 			var version *VersionError
@@ -434,52 +435,39 @@ func TestGoldenFilesOfVersion1(t *testing.T) {
 	n.close()
 }
 
-// resum makes the checksums of heads and group headers fit, so that the fuzzer gets past them.
-func resum(data []byte) {
-	for at := 0; at+blockBytes <= len(data); at += blockBytes {
-		switch b := data[at:]; {
-		case at == 0 && order.Uint64(b) == snapshotMagic:
-			order.PutUint32(b[12:], sumWithout(b[:blockBytes], 12))
-		case at == 0:
-			order.PutUint32(b[12:], sumWithout(b[:headBytes], 12))
-		case order.Uint32(b) == groupMagic:
-			order.PutUint32(b[4:], sumWithout(b[:groupHeaderBytes], 4))
-		}
-	}
-}
-
+// FuzzRecover opens a directory with one file of which bytes were overwritten and the end was cut off,
+// as a short script says: the fuzzer works on scripts, which are small, instead of on files.
 func FuzzRecover(f *testing.F) {
 	w := filled(f)
 	names := w.disk.names()
 	snapshot, segment := names[len(names)-1], w.newest()
-	log := w.disk.files[segment].data[:6*blockBytes]
-	f.Add(true, log, uint32(0), []byte(nil))
-	f.Add(true, log, uint32(blockBytes+48), []byte{0xff, 0xff, 0xff, 0x7f})
-	f.Add(true, log, uint32(blockBytes+groupHeaderBytes), []byte{0xff, 0xff})
-	f.Add(false, w.disk.files[snapshot].data, uint32(56), []byte{0, 0, 0, 0, 0xff})
-	f.Add(false, []byte{}, uint32(0), []byte(nil))
+	f.Add(true, []byte{})
+	f.Add(true, []byte{mendHeads, 0, 0x10, 48, 4, 0xff, 0xff, 0xff, 0x7f}) // a group's bytes
+	f.Add(true, []byte{mendAll, 0, 0x10, groupHeaderBytes, 2, 0xff, 0xff}) // a record's bytes
+	f.Add(true, []byte{mendAll, 0, 0x10, groupHeaderBytes + 16, 1, 0x7f})  // its index
+	f.Add(true, []byte{mendNothing, 0, 0x20, 9, 0})                        // cut inside a group
+	f.Add(false, []byte{mendAll, 0, 0, 56, 5, 0, 0, 0, 0, 0xff})           // the snapshot's bytes
+	f.Add(false, []byte{mendNothing, 0, 0, 0, 0})                          // no snapshot
 	whole := w.disk.files
 	for _, f := range whole {
 		f.data = f.data[:roundUp(len(bytes.TrimRight(f.data, "\x00"))+1)] // small is fast
 	}
-	f.Fuzz(func(t *testing.T, ofLog bool, data []byte, at uint32, patch []byte) {
-		if len(data) > 1<<20 {
+	f.Fuzz(func(t *testing.T, ofLog bool, script []byte) {
+		if len(script) > 1<<10 {
 			return
 		}
-		data = bytes.Clone(data)
-		if int(at) < len(data) {
-			copy(data[at:], patch)
-		}
-		resum(data)
 		name := snapshot
 		if ofLog {
 			name = segment
 		}
 		w := newWorld(t)
 		for n, f := range whole {
-			w.disk.files[n] = &file{data: bytes.Clone(f.data), durable: bytes.Clone(f.data)}
+			data := bytes.Clone(f.data)
+			if n == name {
+				data = spoil(data, script)
+			}
+			w.disk.files[n] = &file{data: data, durable: bytes.Clone(data)}
 		}
-		w.disk.files[name] = &file{data: data, durable: bytes.Clone(data)}
 		n := w.open(nil)
 		w.settle()
 		if !n.done {
@@ -492,4 +480,57 @@ func FuzzRecover(f *testing.F) {
 			t.Fatalf("%d slabs left, %d bytes at the peak", w.memory.live, w.memory.peak)
 		}
 	})
+}
+
+// How a script's first byte says which checksums are made to fit afterwards, so that the fuzzer gets
+// past them.
+const (
+	mendNothing = iota
+	mendHeads   // of segments, snapshots and groups
+	mendAll     // of what follows them, too
+)
+
+// spoil runs a script on data. After its first byte it is a list of a position of three bytes, a
+// number n, and n bytes that overwrite what lies there; with n = 0 data is cut off there.
+func spoil(data, script []byte) []byte {
+	if len(script) == 0 {
+		return data
+	}
+	mend, script := script[0], script[1:]
+	for len(script) >= 4 {
+		at, n := int(script[0])<<16|int(script[1])<<8|int(script[2]), int(script[3])
+		script = script[4:]
+		n = min(n, len(script))
+		switch {
+		case at >= len(data):
+		case n == 0:
+			data = data[:at]
+		default:
+			copy(data[at:], script[:n])
+		}
+		script = script[n:]
+	}
+	if mend != mendNothing {
+		resum(data, mend == mendAll)
+	}
+	return data
+}
+
+func resum(data []byte, bodies bool) {
+	for at := 0; at+blockBytes <= len(data); at += blockBytes {
+		switch b := data[at:]; {
+		case at == 0 && order.Uint64(b) == snapshotMagic:
+			if n := order.Uint64(b[56:]); bodies && n <= uint64(len(b)-blockBytes) {
+				order.PutUint32(b[64:], crc32.Checksum(b[blockBytes:blockBytes+n], castagnoli))
+			}
+			order.PutUint32(b[12:], sumWithout(b[:blockBytes], 12))
+		case at == 0:
+			order.PutUint32(b[12:], sumWithout(b[:headBytes], 12))
+		case order.Uint32(b) == groupMagic:
+			if n := order.Uint32(b[48:]); bodies && n >= groupHeaderBytes && uint64(n) <= uint64(len(b)) {
+				order.PutUint32(b[56:], crc32.Checksum(b[groupHeaderBytes:n], castagnoli))
+			}
+			order.PutUint32(b[4:], sumWithout(b[:groupHeaderBytes], 4))
+		}
+	}
 }

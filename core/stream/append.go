@@ -76,6 +76,15 @@ func (p *pending) Durable(a *wal.Append) {
 	}
 }
 
+// Dropped implements wal.Owner. The partition is closed by then, and has answered.
+func (p *pending) Dropped(*wal.Append) {
+	e, release := p.stream.engine, p.release
+	e.recycle(p)
+	if release != nil {
+		release()
+	}
+}
+
 // durable moves the high watermark over one batch. The owner hears of it once,
 // after the event.
 func (s *Stream) durable(base, offsets, bytes int64) {
@@ -83,14 +92,14 @@ func (s *Stream) durable(base, offsets, bytes int64) {
 		telemetry.Assert(3, false, "stream %d: offset %d became durable, the high watermark is %d", s.id, base, s.highWatermark)
 	}
 	s.highWatermark += offsets
-	if s.owner == nil {
-		return
-	}
 	e := s.engine
-	if !s.gone {
+	switch {
+	case s.owner == nil || s.gone:
+		e.unowed = true
+	default:
 		e.up.add(s, bytes)
 	}
-	if !s.told {
+	if s.owner != nil && !s.told {
 		s.told = true
 		e.dirty = append(e.dirty, s)
 	}
@@ -100,7 +109,8 @@ func (s *Stream) durable(base, offsets, bytes int64) {
 	}
 }
 
-// tellOwners tells each owner once how far its stream is durable.
+// tellOwners tells each owner once how far its stream is durable. What nobody will commit gives its
+// space in the WAL up as soon as it is durable: no commit comes that would.
 func (e *Engine) tellOwners() {
 	e.flushes = false
 	for i := 0; i < len(e.dirty); i++ {
@@ -112,4 +122,8 @@ func (e *Engine) tellOwners() {
 		}
 	}
 	e.dirty = e.dirty[:0]
+	if e.unowed {
+		e.unowed = false
+		e.trim()
+	}
 }

@@ -26,6 +26,7 @@ type cluster struct {
 	committed map[metadata.ObjectID]bool
 	commits   int
 	refused   int
+	lookups   int // of streams, by the engine
 }
 
 // history is what the test knows of one stream.
@@ -88,6 +89,7 @@ func (c *cluster) sorted() []metadata.StreamID {
 }
 
 func (c *cluster) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
+	c.lookups++
 	s, ok := c.streams[id]
 	return s, ok
 }

@@ -86,6 +86,7 @@ type Engine struct {
 	dirty    []*Stream  // whose owner has yet to hear of the high watermark
 	flush    func()     // tells them
 	flushes  bool       // flush is posted
+	unowed   bool       // something became durable of which nothing is owed
 	cache    logCache
 	chunks   entryPool
 	up       uploader
@@ -209,7 +210,36 @@ func (e *Engine) drop(s *Stream) {
 	}
 }
 
-// ImageChanged tells the engine that records were applied.
+// StreamsChanged tells the engine which streams the records that were applied changed: it looks at no
+// other.
+func (e *Engine) StreamsChanged(ids []metadata.StreamID) {
+	moved := false
+	for _, id := range ids {
+		if e.refreshID(id) {
+			moved = true
+		}
+	}
+	e.refreshTailsOf(ids)
+	if moved {
+		e.settle()
+	}
+}
+
+// refreshID refreshes a stream, and those of its id that were closed.
+func (e *Engine) refreshID(id metadata.StreamID) (moved bool) {
+	for at, _ := e.search(id); at < len(e.ordered) && e.ordered[at].id == id; {
+		s := e.ordered[at]
+		if e.refreshStream(s) {
+			moved = true
+		}
+		if !s.dead {
+			at++ // else it is not there any more
+		}
+	}
+	return moved
+}
+
+// ImageChanged tells the engine that records were applied, whatever they changed.
 func (e *Engine) ImageChanged() {
 	moved := false
 	for i := 0; i < len(e.ordered); {

@@ -394,6 +394,61 @@ func TestADeletedStreamHoldsNothingUp(t *testing.T) {
 	n.shutdown()
 }
 
+// A device that is slow for a moment has the whole log in flight when the topic that filled it is deleted:
+// nothing of it will ever be committed, and yet its space must come free.
+func TestAStreamThatIsDeletedWithALogFullOfItInFlightHoldsNothingUp(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(w)
+	n := boot(w, c, smallOptions, wal.Config{SizeBytes: 256 << 10, SlabBytes: 64 << 10, GroupBytesMax: 32 << 10})
+	one, two := n.create(1), n.create(2)
+	w.settle()
+	full := false
+	for range 1000 {
+		w.turn(func() { full = !one.put(batchOf(1, 1000, 0, 0), 1, 0) })
+		if full {
+			break
+		}
+	}
+	spaces := 0
+	n.e.OnSpace(func() { spaces++ })
+	if !full || two.append(n, 1, 1000, 0) {
+		t.Fatal("the log is not full")
+	}
+	delete(c.streams, 1)
+	w.turn(func() {
+		n.e.Close(1)
+		n.e.ImageChanged()
+	})
+	w.settle()
+	if spaces == 0 || !two.append(n, 1, 1000, 0) {
+		t.Fatalf("the log holds %d bytes of a stream that is gone", n.log.Used())
+	}
+	two.drain(n)
+	n.shutdown()
+}
+
+// A record costs the same however many streams there are: retention changes thousands in one turn.
+func TestAChangeLooksAtTheStreamsItNamesOnly(t *testing.T) {
+	w, c, n := start(t)
+	for id := range metadata.StreamID(1000) {
+		n.create(id + 1)
+	}
+	one, two := n.owners[7], n.owners[8]
+	one.fill(n, 10_000)
+	one.drain(n)
+	c.trim(7, 3)
+	delete(c.streams, 8)
+	c.lookups = 0
+	w.turn(func() {
+		n.e.StreamsChanged([]metadata.StreamID{7, 8, 7, 12345})
+		n.e.Close(8)
+	})
+	if c.lookups > 6 || one.trimmed != 3 || !two.stream.gone {
+		t.Fatalf("%d lookups; the log start is at %d, the deleted stream is gone: %v", c.lookups, one.trimmed, two.stream.gone)
+	}
+	n.shutdown()
+}
+
 func TestTheFloorIsBelowWhatMayStillBeCommitted(t *testing.T) {
 	w, c, n := start(t)
 	o := n.create(1)
@@ -440,9 +495,13 @@ func TestRecoveryIsLoudWhenWALAndImageDisagree(t *testing.T) {
 			c.streams[1].Ranges[0].Start, c.streams[1].Ranges[0].Committed = 0, 3
 			c.shift(1)
 		},
-		"it was sealed at":    func(_ *world, c *cluster) { c.streams[1].Ranges[0].End = 1_000_000 },
-		"log of broker epoch": func(w *world, c *cluster) { w.disk.files[logName(2)] = w.disk.files[logName(1)]; c.epoch++ },
-		"another state":       func(_ *world, c *cluster) { c.streams[1].Checkpoint = encodeState(0, 77) },
+		"log of broker epoch": func(w *world, c *cluster) {
+			w.disk.files[logName(2)] = w.disk.files[logName(1)]
+			c.streams[1].Ranges[0].BrokerEpoch = 2
+			c.epoch++
+		},
+		"it was sealed at": func(_ *world, c *cluster) { c.streams[1].Ranges[0].End = 1_000_000 },
+		"another state":    func(_ *world, c *cluster) { c.streams[1].Checkpoint = encodeState(0, 77) },
 	} {
 		if err := recoverWith(t, change); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: recovery says %v", name, err)
@@ -464,10 +523,23 @@ func TestMissingAndBlankLogsMatterOnlyIfOwed(t *testing.T) {
 	if err := ask(); err != nil {
 		t.Fatal(err)
 	}
+	w.disk.files["wal-missing"] = &file{data: []byte(strings.Repeat("damage", 10_000))}
+	if err := ask(); err != nil || w.disk.files["wal-missing"] != nil {
+		t.Fatalf("a damaged log of which nothing is owed holds up the start, or stays: %v", err)
+	}
 	c.create(5)
 	c.streams[5].Ranges[0].BrokerEpoch = 7
 	if err := ask(); !errors.Is(err, env.ErrNotExist) {
 		t.Fatalf("a log that is owed is missing: %v", err)
+	}
+	w.disk.files["wal-missing"] = &file{}
+	var corrupt *wal.CorruptError
+	if err := ask(); err == nil {
+		t.Fatal("a log that is owed is blank")
+	}
+	w.disk.files["wal-missing"] = &file{data: []byte(strings.Repeat("damage", 10_000))}
+	if err := ask(); !errors.As(err, &corrupt) {
+		t.Fatalf("a log that is owed is damaged: %v", err)
 	}
 }
 
@@ -481,6 +553,37 @@ func TestATailThatCannotBeReadIsTriedAgain(t *testing.T) {
 	w.disk.failing = false
 	w.until("the tail's commit", func() bool { return !c.EpochOwes(1) })
 	n.owners[1].readAll(n, 3000)
+	n.shutdown()
+}
+
+// A sector of a recovered log goes bad: what lies elsewhere in it, and in the logs after it, must get to
+// the store all the same.
+func TestATailThatCannotBeReadHoldsNoOtherStreamUp(t *testing.T) {
+	w, c, n := start(t)
+	for id := range metadata.StreamID(3) {
+		n.create(id+1).fill(n, 30_000)
+	}
+	n.shutdown()
+	// The store is down, so that a second log comes to be owed.
+	w.store.weather = func(op string) string { return "failed" }
+	n = boot(w, c, smallOptions, smallLog)
+	for id := range metadata.StreamID(3) {
+		n.owners[id+1].fill(n, 30_000)
+	}
+	n.shutdown()
+	n = boot(w, c, smallOptions, smallLog)
+	w.store.weather = func(string) string { return "" }
+	bad := n.e.tails[0].streams[1].entries[3].at
+	sound := w.disk.files[logName(1)].data[8192+int(bad)+100:]
+	sound[0] ^= 1
+	w.until("the other streams' commits", func() bool {
+		return c.streams[1].CommittedEnd() == 60 && c.streams[3].CommittedEnd() == 60 && w.hits("stream tail upload: failed") > 2
+	})
+	sound[0] ^= 1
+	w.until("the tails' commit", func() bool { return !c.EpochOwes(1) && !c.EpochOwes(2) })
+	for id := range metadata.StreamID(3) {
+		n.owners[id+1].readAll(n, 3000)
+	}
 	n.shutdown()
 }
 

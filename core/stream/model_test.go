@@ -185,7 +185,7 @@ func (m *model) trim(o *owner) {
 		i := o.history.at(s.LogStart + int64(m.draw(int(hw-s.LogStart))))
 		if i < len(o.history.ends) && o.history.ends[i] <= hw {
 			m.c.trim(s.ID, o.history.ends[i])
-			m.w.turn(m.n.e.ImageChanged)
+			m.w.turn(func() { m.n.e.StreamsChanged([]metadata.StreamID{s.ID}) })
 		}
 	}
 }
@@ -194,7 +194,7 @@ func (m *model) remove(o *owner) {
 	id := o.stream.id
 	delete(m.c.streams, id)
 	m.c.sweep()
-	m.w.turn(m.n.e.ImageChanged)
+	m.w.turn(func() { m.n.e.StreamsChanged([]metadata.StreamID{id}) })
 	m.w.turn(func() { m.n.e.Close(id) })
 	delete(m.n.owners, id)
 }

@@ -2,8 +2,8 @@ package stream
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 
@@ -43,8 +43,14 @@ type recovered struct {
 // logs are recovered in order of their epochs. header gets each kept batch's header, those of one
 // stream in order; what it got counts only if done gets no error. done gets the ends of the epoch's
 // open ranges, for the record that closes them (R3). Errors mean damage to acknowledged data, or a
-// device that fails: the broker must not start as if nothing were missing.
+// device that fails: the broker must not start as if nothing were missing. A log of which nothing is
+// owed any more is removed unread (R3): what it holds, damage included, matters to nobody.
 func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, header func(metadata.StreamID, record.Header), done func(ends []metadata.RangeEnd, err error)) {
+	if !e.image.EpochOwes(epoch) {
+		e.telemetry.Hit("stream recover: nothing owed")
+		e.removeUnowed(name, func() { done(nil, nil) })
+		return
+	}
 	r := &recovery{engine: e, name: name, header: header, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
 	wal.Recover(e.loop, e.env, name, r.visit, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
@@ -53,6 +59,17 @@ func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, header func
 		}
 		done(ends, err)
 	})
+}
+
+// removeUnowed removes a log that nothing is owed of. One that stays behind does no harm.
+func (e *Engine) removeUnowed(name string, done func()) {
+	e.env.WAL.Remove(&env.DiskRemove{Name: name, Done: func(op *env.DiskRemove) {
+		if op.Err != nil {
+			e.telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
+				slog.String("file", name), slog.String("error", op.Err.Error()))
+		}
+		done()
+	}})
 }
 
 func (r *recovery) corrupt(format string, args ...any) error {
@@ -110,20 +127,19 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 // finish judges what was found, and keeps it.
 func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, error) {
 	e := r.engine
-	owes := e.image.EpochOwes(r.tail.epoch)
-	if errors.Is(err, env.ErrNotExist) && !owes {
-		return nil, nil
-	}
 	if err == nil {
 		err = r.err
 	}
 	if err != nil {
 		return nil, err
 	}
-	if sealed.BrokerEpoch != int64(r.tail.epoch) && (sealed.BrokerEpoch != 0 || owes) {
+	if sealed.BrokerEpoch != int64(r.tail.epoch) {
 		return nil, r.corrupt("it is the log of broker epoch %d, not %d", sealed.BrokerEpoch, r.tail.epoch)
 	}
 	r.tail.sealed = sealed
+	if sealed.Torn {
+		e.telemetry.Hit("stream recover: torn tail")
+	}
 	if err := r.join(sealed); err != nil {
 		return nil, err
 	}

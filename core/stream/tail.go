@@ -28,6 +28,8 @@ type tailStream struct {
 	next        int64       // offset after the last
 	sealed      bool        // the image says where the range ends
 	state       State       // as of stateEnd, while it is uploaded; nil: to be rebuilt
+	stateEnd    int64       // may lie above the entries: the checkpoint of a newer range covers them
+	failed      bool        // it could not be read: the others go first
 }
 
 // tailEntry is one batch of a tail.
@@ -71,16 +73,35 @@ func (e *Engine) tailAt(id metadata.StreamID, offset int64) (*tailStream, bool) 
 	return nil, false
 }
 
-// refreshTails takes what the image says of the ranges in recovered logs, gives up logs that are not
-// owed any more (R3), and goes on uploading the others.
+// refreshTails takes what the image says of the ranges in recovered logs.
 func (e *Engine) refreshTails() {
+	for _, t := range e.tails {
+		for _, s := range t.streams {
+			s.refresh(e.image)
+		}
+	}
+	e.settleTails()
+}
+
+// refreshTailsOf does so for some streams only.
+func (e *Engine) refreshTailsOf(ids []metadata.StreamID) {
+	if len(e.tails) == 0 {
+		return
+	}
+	for _, id := range ids {
+		for s := range e.tailsOf(id) {
+			s.refresh(e.image)
+		}
+	}
+	e.settleTails()
+}
+
+// settleTails gives up logs that are not owed any more (R3), and goes on uploading the others.
+func (e *Engine) settleTails() {
 	if e.stopping != nil {
 		return
 	}
 	e.tails = slices.DeleteFunc(e.tails, func(t *tail) bool {
-		for _, s := range t.streams {
-			s.refresh(e.image)
-		}
 		if e.image.EpochOwes(t.epoch) || e.tailUp.uses(t) {
 			return false
 		}

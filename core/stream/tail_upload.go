@@ -40,10 +40,9 @@ type tailPiece struct {
 
 // tailPart is the entries of one stream in a piece.
 type tailPart struct {
-	stream    *tailStream
-	end       int // in tailPiece.entries
-	stateFrom int64
-	part      uploadPart
+	stream *tailStream
+	end    int // in tailPiece.entries
+	part   uploadPart
 }
 
 // uses reports whether a piece of a tail is under way.
@@ -55,13 +54,47 @@ func (u *tailUploader) pump() {
 	if u.piece != nil || u.retry.Pending() || e.stopping != nil || e.log == nil {
 		return
 	}
-	for _, t := range e.tails {
+	if u.piece = u.first(); u.piece == nil && u.forgive() {
+		u.piece = u.first()
+	}
+	if u.piece != nil {
+		u.read()
+	}
+}
+
+// first cuts a piece off the oldest tail that has one.
+func (u *tailUploader) first() *tailPiece {
+	for _, t := range u.engine.tails {
 		if p := u.next(t); p != nil {
-			u.piece = p
-			u.read()
-			return
+			return p
 		}
 	}
+	return nil
+}
+
+// forgive lets streams that could not be read have another turn; false: there are none.
+func (u *tailUploader) forgive() (any bool) {
+	for _, t := range u.engine.tails {
+		for _, s := range t.streams {
+			any = any || s.failed
+			s.failed = false
+		}
+	}
+	return any
+}
+
+// comesFirst reports whether no older tail holds anything of the stream: its producers are rebuilt in
+// order.
+func (u *tailUploader) comesFirst(s *tailStream) bool {
+	for older := range u.engine.tailsOf(s.id) {
+		if older == s {
+			break
+		}
+		if len(older.entries) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // next cuts a piece off a tail; nil if nothing of it may be uploaded now.
@@ -69,7 +102,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 	p := &tailPiece{tail: t}
 	bytes := int64(0)
 	for _, s := range t.streams {
-		if !s.sealed || len(s.entries) == 0 {
+		if !s.sealed || len(s.entries) == 0 || s.failed || !u.comesFirst(s) {
 			continue
 		}
 		part, ok := u.partOf(s)
@@ -104,12 +137,11 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 	if !ok {
 		return tailPart{}, false
 	}
-	part := tailPart{stream: s, stateFrom: s.entries[0].base}
+	part := tailPart{stream: s}
 	part.part.Stream, part.part.LeaderEpoch = uint64(s.id), s.leaderEpoch
 	if s.state != nil {
 		return part, true
 	}
-	part.stateFrom = image.CheckpointEnd
 	if image.CheckpointEnd < s.entries[0].base {
 		e.fail(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
 			s.id, image.CheckpointEnd, s.entries[0].base))
@@ -120,7 +152,7 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 		e.fail(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
 		return tailPart{}, false
 	}
-	s.state = state
+	s.state, s.stateEnd = state, image.CheckpointEnd
 	return part, true
 }
 
@@ -165,8 +197,9 @@ func (p *tailPiece) take() error {
 	}
 	t, n, data := &p.parts[p.part], &p.entries[p.taken], p.got[p.taken].data
 	h, err := record.ReadHeader(data)
-	if err == nil && n.base >= t.stateFrom {
+	if err == nil && n.base >= t.stream.stateEnd {
 		err = t.stream.state.Replay(&h)
+		t.stream.stateEnd = n.end()
 	}
 	if err != nil {
 		return fmt.Errorf("replay the batch at offset %d of stream %d: %w", n.base, t.stream.id, err)
@@ -178,10 +211,11 @@ func (p *tailPiece) take() error {
 }
 
 // failed lets the piece go and tries again later. A tail that cannot be read is told again and again,
-// for it holds acknowledged data that exists nowhere else; the other streams go on.
+// for it holds acknowledged data that exists nowhere else; the other streams go first.
 func (u *tailUploader) failed(p *tailPiece) {
 	e := u.engine
 	u.piece = nil
+	p.blame()
 	p.release()
 	if e.stopping != nil {
 		return
@@ -191,6 +225,20 @@ func (u *tailUploader) failed(p *tailPiece) {
 	e.telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
 		slog.String("file", p.tail.sealed.Name), slog.String("error", p.err.Error()))
 	e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+}
+
+// blame marks the streams of the batches that did not come, or did not make sense.
+func (p *tailPiece) blame() {
+	from := 0
+	for i := range p.parts {
+		t := &p.parts[i]
+		for j := from; j < t.end; j++ {
+			if p.got[j].err != nil || j == p.taken && p.got[j].slab != nil {
+				t.stream.failed = true
+			}
+		}
+		from = t.end
+	}
 }
 
 // release drops the slabs and the states, which are as of somewhere within the piece.
@@ -214,6 +262,8 @@ func (u *tailUploader) store(p *tailPiece) {
 		t := &p.parts[i]
 		if image, ok := e.image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
 			t.part.checkpoint = t.stream.state.AppendCheckpoint(nil)
+		} else {
+			e.telemetry.Hit("stream tail upload: without its own checkpoint")
 		}
 		w.add(t.part)
 	}

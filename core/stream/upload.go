@@ -175,7 +175,14 @@ func (u *uploader) objectSettled(w *upload) {
 		s := w.parts[i].stream
 		s.uploads--
 		e.refreshStream(s)
-		if s.dead || s.gone || s.committed >= w.parts[i].end() {
+		switch end := w.parts[i].end(); {
+		case s.dead || s.gone:
+			e.telemetry.Hit("stream upload: a part's stream was deleted meanwhile")
+			continue
+		case s.committed >= end && s.logStart >= end:
+			e.telemetry.Hit("stream upload: a part was trimmed meanwhile")
+			continue
+		case s.committed >= end:
 			continue
 		}
 		e.metrics.partsRefused.Add(1)

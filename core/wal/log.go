@@ -240,6 +240,7 @@ func (l *Log) flush() {
 		l.seal()
 	}
 	l.submitSealed()
+	l.dropStalled()
 	l.saveSuperblock()
 	l.grow()
 	l.stepClose()
@@ -353,8 +354,27 @@ func (l *Log) Trim(upTo Position) {
 	}
 }
 
+// dropStalled lets a log that closes go of the groups that wait for room on a full device.
+func (l *Log) dropStalled() {
+	if l.closing == nil || !l.growth.stalled || len(l.sealed) == 0 || l.growth.covers(l.sealed[0], l.super.region) {
+		return
+	}
+	dropped := l.sealed
+	if l.open != nil {
+		dropped = append(dropped, l.open)
+	}
+	l.open, l.sealed = nil, nil
+	for _, g := range dropped {
+		for _, a := range g.appends {
+			a.Owner.Dropped(a)
+		}
+		g.slab.Release()
+	}
+}
+
 // Close writes what has gathered, records where the log ends, and closes the file. Append refuses
-// from now on; owners of appends still in flight are told first.
+// from now on; owners of appends still in flight are told first. It does not wait for room on a full
+// device: what has none is dropped.
 func (l *Log) Close(done func(error)) {
 	if l.err != nil {
 		done(l.err)

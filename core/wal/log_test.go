@@ -286,6 +286,30 @@ func TestGroupsWaitForGrownSpace(t *testing.T) {
 	}
 }
 
+// A shutdown cannot wait for somebody to free room on the device.
+func TestALogClosesOnAFullDevice(t *testing.T) {
+	w := newWorld(t)
+	config := small
+	config.GrowBytes = 4096
+	j := w.create("wal-7", config, nil)
+	w.disk.limit = 64 << 10
+	for range 20 {
+		w.turn(func() { j.append(9000) })
+	}
+	w.settle()
+	j.close()
+	if j.durable == 0 || j.dropped == 0 || j.durable+j.dropped != len(j.accepted) || j.failure != nil {
+		t.Fatalf("%d durable and %d dropped of %d, failure %v", j.durable, j.dropped, len(j.accepted), j.failure)
+	}
+	if w.memory.live != 0 {
+		t.Fatalf("the log keeps %d slabs", w.memory.live)
+	}
+	w.disk.limit = 0
+	if r := w.recover("wal-7"); r.err != nil || len(r.entries) != j.durable {
+		t.Fatalf("%d entries were recovered, %d were durable: %v", len(r.entries), j.durable, r.err)
+	}
+}
+
 func TestSummariesAreRecovered(t *testing.T) {
 	w := newWorld(t)
 	var j *journal
@@ -351,3 +375,4 @@ func TestAppendAllocatesNothingPerRecord(t *testing.T) {
 type trimmer struct{ log *Log }
 
 func (o trimmer) Durable(a *Append) { o.log.Trim(a.At) }
+func (trimmer) Dropped(*Append)     {}

@@ -26,6 +26,7 @@ type Sealed struct {
 	SummaryAt   Position // of the summary; entries below it are in it, entries above it are not
 	Trimmed     Position // where the first entry may lie
 	End         Position
+	Torn        bool // a group that was being written is lost, or one behind it is not
 
 	env     env.Env
 	file    env.FileID

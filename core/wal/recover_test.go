@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
@@ -429,24 +430,23 @@ func TestGoldenFileOfVersion1(t *testing.T) {
 	}
 }
 
+// FuzzRecover recovers a log of which bytes were overwritten and the end was cut off, as a short
+// script says: the fuzzer works on scripts, which are small, instead of on logs.
 func FuzzRecover(f *testing.F) {
 	w, _ := filled(f, 3, 9000)
 	sound := w.disk.files["wal-7"].data[:headBytes+64<<10]
-	f.Add(sound, uint32(0), []byte(nil))
-	f.Add(sound, uint32(headBytes+48), []byte{0xff, 0xff, 0xff, 0xff})
-	f.Add(sound, uint32(40), []byte{0, 0, 0, 0, 0, 0, 0, 0x40})
-	f.Add([]byte{}, uint32(0), []byte(nil))
-	f.Fuzz(func(t *testing.T, data []byte, at uint32, patch []byte) {
-		if len(data) > 1<<20 {
+	f.Add([]byte{})
+	f.Add([]byte{mendHeads, 0, 0x20, 48, 4, 0xff, 0xff, 0xff, 0xff})  // a group's bytes
+	f.Add([]byte{mendAll, 0, 0x20, 56, 8, 0, 0, 0, 0, 0, 0, 0, 0x40}) // its durable mark
+	f.Add([]byte{mendAll, 0, 0x20, 72, 4, 0xff, 0xff, 0, 0})          // a record's bytes
+	f.Add([]byte{mendHeads, 0, 0, 40, 8, 0, 0, 0, 0, 0, 0, 0, 0x40})  // the region
+	f.Add([]byte{mendNothing, 0, 0x30, 200, 0})                       // cut inside the first group
+	f.Fuzz(func(t *testing.T, script []byte) {
+		if len(script) > 1<<10 {
 			return
 		}
-		data = bytes.Clone(data)
-		if int(at) < len(data) {
-			copy(data[at:], patch)
-		}
-		resum(data)
 		w := newWorld(t)
-		w.disk.files["x"] = &file{data: data}
+		w.disk.files["x"] = &file{data: spoil(bytes.Clone(sound), script)}
 		r := w.recover("x")
 		if r.err == nil {
 			for _, e := range r.entries {
@@ -461,15 +461,73 @@ func FuzzRecover(f *testing.F) {
 	})
 }
 
-// resum makes the checksums of superblocks and of the group headers at block starts fit, so that
-// the fuzzer gets past them.
-func resum(data []byte) {
+// How a script's first byte says which checksums are made to fit afterwards, so that the fuzzer gets
+// past them.
+const (
+	mendNothing = iota
+	mendHeads   // of superblocks and group headers
+	mendAll     // of records, too
+)
+
+// spoil runs a script on data. After its first byte it is a list of a position of three bytes, a
+// number n, and n bytes that overwrite what lies there; with n = 0 data is cut off there.
+func spoil(data, script []byte) []byte {
+	if len(script) == 0 {
+		return data
+	}
+	mend, script := script[0], script[1:]
+	for len(script) >= 4 {
+		at, n := int(script[0])<<16|int(script[1])<<8|int(script[2]), int(script[3])
+		script = script[4:]
+		n = min(n, len(script))
+		switch {
+		case at >= len(data):
+		case n == 0:
+			data = data[:at]
+		default:
+			copy(data[at:], script[:n])
+		}
+		script = script[n:]
+	}
+	resum(data, mend)
+	return data
+}
+
+func resum(data []byte, mend byte) {
+	if mend == mendNothing {
+		return
+	}
 	for at := 0; at+blockBytes <= len(data); at += blockBytes {
 		b := data[at:]
-		if at < headBytes && order.Uint64(b) == superMagic {
+		switch {
+		case at < headBytes && order.Uint64(b) == superMagic:
 			order.PutUint32(b[12:], sumWithout(b[:superBytes], 12))
-		} else if order.Uint32(b) == groupMagic {
+		case order.Uint32(b) == groupMagic:
+			if mend == mendAll {
+				order.PutUint32(b[52:], resumRecords(b))
+			}
 			order.PutUint32(b[8:], sumWithout(b[:groupHeaderBytes], 8))
 		}
 	}
+}
+
+// resumRecords makes the sums of a group's records fit and returns the sum over them.
+func resumRecords(group []byte) (sum uint32) {
+	var scratch [16]byte
+	nonce, base := order.Uint64(group[24:]), Position(order.Uint64(group[40:]))
+	at := groupHeaderBytes
+	for range order.Uint32(group[12:]) {
+		if at >= len(group) {
+			break
+		}
+		h, ok := decodeRecordHeader(group[at:])
+		if !ok {
+			break
+		}
+		end := at + recordHeaderBytes + int(h.bytes)
+		order.PutUint32(group[at:], crc32.Update(sumSeed(&scratch, nonce, base+Position(at)), castagnoli, group[at+4:end]))
+		sum = crc32.Update(sum, castagnoli, group[at:at+4])
+		at += recordBytes(int(h.bytes))
+	}
+	return sum
 }

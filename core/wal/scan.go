@@ -163,6 +163,7 @@ func (s *scanner) groups() (end Position, reason string, err error) {
 			return 0, "", err
 		}
 		if data == nil || !s.valid(h, data) {
+			s.sealed.Torn = true
 			return at, "a group fails its checksum", nil
 		}
 		s.visitRecords(h, data)
@@ -236,6 +237,7 @@ func (s *scanner) highestMark(lost Position) (Position, error) {
 			continue
 		}
 		if h, ok := decodeGroupHeader(head, &s.super); ok && h.at == at {
+			s.sealed.Torn = true
 			mark = max(mark, h.durable)
 		}
 	}

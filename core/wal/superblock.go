@@ -137,6 +137,8 @@ func (o *summaryOwner) Durable(a *Append) {
 	o.super.summary = a.At
 }
 
+func (o *summaryOwner) Dropped(*Append) { o.summary.flying = false }
+
 // growthState is the writing of zeros ahead of use, on the first lap.
 type growthState struct {
 	slab    *env.Slab // zeros, while growing

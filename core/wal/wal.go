@@ -67,12 +67,18 @@ func (c *Config) aheadBytes() int64 {
 	return c.inFlightBytes() + int64(largest) + blockBytes
 }
 
-// Owner is told when its append became durable. Called on the loop, in order of
-// appends of the whole log. It may append and trim.
-type Owner interface{ Durable(a *Append) }
+// Owner is told what became of its append. Called on the loop, in order of appends
+// of the whole log; never for what is under way when the log fails.
+type Owner interface {
+	// Durable says that the append is durable. It may append and trim.
+	Durable(a *Append)
+	// Dropped says that the log closes without the append, for a full device has no
+	// room for it: it was not written, and never will be.
+	Dropped(a *Append)
+}
 
-// Append is one batch to log. The caller owns the struct again at Durable, and
-// changes nothing of it before.
+// Append is one batch to log. The caller owns the struct again at Durable or
+// Dropped, and changes nothing of it before.
 type Append struct {
 	Stream        uint64
 	LeaderEpoch   int32

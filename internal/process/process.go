@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// orphanGrace is how long the output of a program that has ended is waited for, while something that
-// it started holds the pipe.
-const orphanGrace = time.Second
+// outputDelay is how long a program's output is read on after its end, if children
+// that it left behind hold it open.
+const outputDelay = time.Second
 
 // Options say what to run.
 type Options struct {
@@ -50,7 +50,7 @@ func Start(o Options) (*Process, error) {
 	p.command.Dir, p.command.Env = o.Dir, append(os.Environ(), o.Env...)
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.SysProcAttr = attributes()
-	p.command.WaitDelay = orphanGrace
+	p.command.WaitDelay = outputDelay
 	if err := p.command.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
@@ -59,9 +59,7 @@ func Start(o Options) (*Process, error) {
 }
 
 func (p *Process) wait() {
-	if p.err = p.command.Wait(); errors.Is(p.err, exec.ErrWaitDelay) {
-		p.err = nil
-	}
+	p.err = p.command.Wait()
 	p.output.close()
 	close(p.ended)
 }
@@ -69,8 +67,7 @@ func (p *Process) wait() {
 // ID is the number that the operating system gave.
 func (p *Process) ID() int { return p.command.Process.Pid }
 
-// Ended is closed once the program is gone and its output is complete, or a second later while
-// something that it started still holds the output.
+// Ended is closed once the program is gone and its output is complete.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // Wait returns how the program ended: nil is exit code 0.

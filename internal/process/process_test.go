@@ -2,9 +2,7 @@ package process
 
 import (
 	"os"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -38,18 +36,6 @@ func TestAMissingLineShowsTheOutput(t *testing.T) {
 	}
 	if err := p.Wait(); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestNobodyWaitsForWhatAProgramLeavesBehind(t *testing.T) {
-	p := start(t, "sleep 600 & echo $!")
-	err := p.Wait()
-	orphan, parse := strconv.Atoi(p.Tail(1))
-	if err != nil || parse != nil {
-		t.Fatalf("error %v, last line %q", err, p.Tail(1))
-	}
-	if err := syscall.Kill(orphan, syscall.SIGKILL); err != nil {
-		t.Fatalf("the child that it left: %v", err)
 	}
 }
 

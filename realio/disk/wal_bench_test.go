@@ -116,6 +116,9 @@ func (w *writer) Durable(a *wal.Append) {
 	w.refill()
 }
 
+// Dropped implements wal.Owner.
+func (w *writer) Dropped(*wal.Append) { panic("dropped") }
+
 func (w *writer) refill() {
 	for len(w.again) > 0 && w.placed < w.target {
 		if !w.log.Append(w.again[len(w.again)-1]) {

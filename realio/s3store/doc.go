@@ -20,6 +20,9 @@
 // Unknown is not aborted, since that could undo it; let a lifecycle rule of the bucket remove
 // incomplete uploads after a day.
 //
+// A store that ignores the condition of a whole put too is found out by the first such put of a
+// process, which is sent once more and must be refused; else every put fails, and says why.
+//
 // Each body carries its CRC32C in a header, computed here, so that a store that knows it refuses
 // what arrives damaged; no trailers and no chunked framing, which many stores mistake for data.
 // Payloads are not hashed for the signature over TLS.

@@ -21,10 +21,10 @@ func (s *Store) put(key string, pieces [][]byte) (env.Outcome, error) {
 	if size(pieces) > s.options.PartBytes {
 		outcome, err = s.putParts(key, pieces)
 	} else {
-		outcome, err = s.putWhole(key, pieces)
+		outcome, err = s.putStrictly(key, pieces)
 	}
 	if err != nil {
-		err = fmt.Errorf("put %s%s into bucket %s: %w", s.prefix, key, *s.bucket, err)
+		err = fmt.Errorf("put %s%s into bucket %s: %w%s", s.prefix, key, *s.bucket, err, advice(err))
 	}
 	return outcome, err
 }
@@ -40,6 +40,28 @@ func (s *Store) putWhole(key string, pieces [][]byte) (env.Outcome, error) {
 		Body: b, ContentLength: &b.size, ChecksumCRC32C: s.checksum(pieces),
 	})
 	return t.written(err), err
+}
+
+// errLax is what a store is told that overwrites objects.
+var errLax = errors.New("the store wrote over an object that exists: it does not know If-None-Match, and would lose acknowledged records; " +
+	"use one that does")
+
+// putStrictly is putWhole, and sees once that the store refuses to write what it just wrote.
+func (s *Store) putStrictly(key string, pieces [][]byte) (env.Outcome, error) {
+	outcome, err := s.putWhole(key, pieces)
+	if outcome == env.OutcomeRefused {
+		s.strict.Store(true)
+	}
+	if outcome != env.OutcomeDone || s.strict.Load() {
+		return outcome, err
+	}
+	switch again, _ := s.putWhole(key, pieces); again {
+	case env.OutcomeDone:
+		return env.OutcomeFailed, errLax
+	case env.OutcomeRefused:
+		s.strict.Store(true)
+	}
+	return outcome, nil
 }
 
 // upload is a multipart upload on its way. Until its parts are joined there is no object.

@@ -26,7 +26,7 @@ func (s *Store) get(o *env.GetObject) {
 	o.Err = nil
 	if err != nil {
 		o.N, o.Size = 0, 0
-		o.Err = fmt.Errorf("get %s%s from bucket %s: %w", s.prefix, o.Key, *s.bucket, err)
+		o.Err = fmt.Errorf("get %s%s from bucket %s: %w%s", s.prefix, o.Key, *s.bucket, err, advice(err))
 	}
 }
 
@@ -112,7 +112,7 @@ func (s *Store) list(o *env.ListObjects) {
 	output, err := s.client.ListObjectsV2(t, input)
 	o.Objects, o.More, o.Outcome, o.Err = nil, false, env.OutcomeDone, nil
 	if err != nil {
-		o.Outcome, o.Err = env.OutcomeFailed, fmt.Errorf("list %s%s in bucket %s: %w", s.prefix, o.Prefix, *s.bucket, err)
+		o.Outcome, o.Err = env.OutcomeFailed, fmt.Errorf("list %s%s in bucket %s: %w%s", s.prefix, o.Prefix, *s.bucket, err, advice(err))
 		return
 	}
 	for _, object := range output.Contents {

@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -46,6 +48,8 @@ type Options struct {
 	// Metrics makes the counters of requests and bytes, which are used from many goroutines. Nil
 	// counts nothing.
 	Metrics env.Metrics
+	// Log takes the SDK's warnings. Nil is silent.
+	Log env.Logger
 	// Transport replaces the connection pool; tests lose answers with it.
 	Transport http.RoundTripper
 }
@@ -63,28 +67,22 @@ func (o Options) withDefaults() Options {
 	if o.TryTimeout <= 0 {
 		o.TryTimeout = 20 * time.Second
 	}
-	if o.Transport == nil {
-		o.Transport = transport(o.InFlightMax * o.PartsMax)
-	}
 	return o
 }
 
-// transport keeps connections for every request that may be in flight, so that a burst does not
-// begin with handshakes. HTTP/1.1 only: S3 offers no more, and one connection a request spreads load.
-func transport(connections int) *http.Transport {
+// tune makes a transport keep connections for every request that may be in flight, so that a burst
+// does not begin with handshakes. HTTP/1.1 only: S3 offers no more, and one connection a request
+// spreads load.
+func (o *Options) tune(t *http.Transport) {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
-		TLSHandshakeTimeout:   5 * time.Second,
-		MaxIdleConns:          connections,
-		MaxIdleConnsPerHost:   connections,
-		IdleConnTimeout:       30 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true, // a body is what is stored
-		WriteBufferSize:       256 << 10,
-		ReadBufferSize:        256 << 10,
-	}
+	t.DialContext = dialer.DialContext
+	t.TLSHandshakeTimeout = 5 * time.Second
+	t.MaxIdleConns = o.InFlightMax * o.PartsMax
+	t.MaxIdleConnsPerHost, t.MaxConnsPerHost = t.MaxIdleConns, 0
+	t.IdleConnTimeout = 30 * time.Second
+	t.ForceAttemptHTTP2 = false
+	t.DisableCompression = true // a body is what is stored
+	t.WriteBufferSize, t.ReadBufferSize = 256<<10, 256<<10
 }
 
 // ParseLocation splits what follows "s3:" in a store's URL, BUCKET or BUCKET/PREFIX.
@@ -108,6 +106,7 @@ type Store struct {
 	alive   context.Context
 	die     context.CancelFunc
 	counts  counts
+	strict  atomic.Bool // the store was seen to refuse what exists
 }
 
 var _ env.ObjectStore = (*Store)(nil)
@@ -128,6 +127,7 @@ func Open(o Options) (*Store, error) {
 		UsePathStyle:               o.PathStyle,
 		HTTPClient:                 s.http,
 		Retryer:                    aws.NopRetryer{},
+		Logger:                     sdkLog{o.Log},
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 	}
@@ -145,14 +145,20 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// identify finds credentials and region.
+// identify finds credentials and region, and the certificates that the environment trusts
+// (AWS_CA_BUNDLE), which the SDK adds to a client of its own kind only.
 func (s *Store) identify(settings *s3.Options) error {
 	o := &s.options
 	if o.AccessKey != "" {
 		settings.Credentials = credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, "")
 	}
+	own := awshttp.NewBuildableClient().WithTransportOptions(o.tune)
 	if o.AccessKey == "" || o.Region == "" {
-		found, err := config.LoadDefaultConfig(s.alive, config.WithHTTPClient(s.http))
+		client := aws.HTTPClient(own)
+		if o.Transport != nil {
+			client = s.http
+		}
+		found, err := config.LoadDefaultConfig(s.alive, config.WithHTTPClient(client), config.WithLogger(sdkLog{o.Log}))
 		if err != nil {
 			return fmt.Errorf("open s3 store: read the AWS configuration of the environment: %w", err)
 		}
@@ -162,6 +168,12 @@ func (s *Store) identify(settings *s3.Options) error {
 		if o.Region == "" {
 			settings.Region = found.Region
 		}
+		if changed, ok := found.HTTPClient.(*awshttp.BuildableClient); ok {
+			own = changed
+		}
+	}
+	if o.Transport == nil {
+		s.http.Transport = own.GetTransport()
 	}
 	if settings.Region == "" {
 		settings.Region = "us-east-1"

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"weir/core/env"
@@ -64,9 +63,8 @@ func (l *listener) accept() {
 func (l *listener) take(socket *net.TCPConn) {
 	n := l.network
 	remote := socket.RemoteAddr().(*net.TCPAddr)
-	ip := remote.AddrPort().Addr().Unmap()
-	c := newConn(l, socket, ip)
-	if c == nil || !n.enter(c, ip) {
+	c := newConn(l, socket, remote.AddrPort().Addr().Unmap())
+	if c == nil || !n.enter(c) {
 		socket.Close()
 		return
 	}
@@ -77,20 +75,26 @@ func (l *listener) take(socket *net.TCPConn) {
 
 // enter counts a connection in, within the bounds. What is refused is logged with
 // the next look at deadlines, in one line.
-func (n *Network) enter(c *conn, ip netip.Addr) bool {
+func (n *Network) enter(c *conn) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	from := n.sources[c.ip]
 	switch {
 	case n.stopped:
 		return false
 	case n.o.ConnectionsMax > 0 && len(n.conns) >= n.o.ConnectionsMax,
-		n.o.ConnectionsPerIPMax > 0 && n.perIP[ip] >= n.o.ConnectionsPerIPMax:
-		n.counts.refuse(ip)
+		n.o.ConnectionsPerIPMax > 0 && from != nil && from.connections >= n.o.ConnectionsPerIPMax:
+		n.counts.refuse(c.ip)
 		return false
 	}
 	n.conns[c] = struct{}{}
 	n.connections.Add(1)
-	n.perIP[ip]++
+	if from == nil {
+		from = &source{}
+		n.sources[c.ip] = from
+	}
+	from.connections++
+	c.source = from
 	return true
 }
 
@@ -100,7 +104,7 @@ func (n *Network) exit(c *conn) {
 	defer n.mu.Unlock()
 	delete(n.conns, c)
 	n.connections.Add(-1)
-	if n.perIP[c.ip]--; n.perIP[c.ip] == 0 {
-		delete(n.perIP, c.ip)
+	if c.source.connections--; c.source.connections == 0 {
+		delete(n.sources, c.ip)
 	}
 }

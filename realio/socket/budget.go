@@ -1,20 +1,36 @@
 package socket
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// budget is the bytes that all received frames may hold. Who asks first is served
-// first. A frame larger than all of it is let in when there is no other.
+// sourcePart of the budget, in quarters, is the most that the frames of one address
+// hold, so that it cannot keep all others waiting.
+const sourcePart = 3
+
+// budget is the bytes that all received frames may hold. Addresses take turns, and of
+// one address who asks first is served first. A frame that is too large for its
+// address's part, or for the budget, is let in when there is no other of it.
 type budget struct {
 	total   int64
 	free    atomic.Int64
-	waiting atomic.Int64 // waiters in the queue
+	waiting atomic.Int64 // waiters in all queues
+	short   atomic.Bool  // somebody waits for what others hold, not its own address
 
 	mu    sync.Mutex
-	queue []*waiter // the first has waited longest
+	turns []*source // those with waiters, the next first
 	waits int64     // reservations that had to wait
+}
+
+// source is one address that connections come from.
+type source struct {
+	connections int // guarded by Network.mu
+
+	used    atomic.Int64 // of the budget
+	waiting atomic.Int64
+	queue   []*waiter // the first has waited longest; guarded by budget.mu
 }
 
 type waiter struct {
@@ -30,19 +46,22 @@ func newBudget(total int64) *budget {
 
 // try reserves n bytes if they are free and nobody waits. It returns what must be
 // released.
-func (b *budget) try(n int64) (int64, bool) {
+func (b *budget) try(s *source, n int64) (int64, bool) {
 	n = min(n, b.total)
-	return n, b.waiting.Load() == 0 && b.take(n)
+	return n, b.waiting.Load() == 0 && b.take(s, n) == taken
 }
 
 // wait reserves n bytes when it is its turn and they are free; false if quit is
 // closed before. It returns what must be released.
-func (b *budget) wait(n int64, quit <-chan struct{}) (int64, bool) {
+func (b *budget) wait(s *source, n int64, quit <-chan struct{}) (int64, bool) {
 	n = min(n, b.total)
 	w := &waiter{bytes: n, granted: make(chan struct{})}
 	b.mu.Lock()
 	b.waits++
-	b.queue = append(b.queue, w)
+	if s.queue = append(s.queue, w); len(s.queue) == 1 {
+		b.turns = append(b.turns, s)
+	}
+	s.waiting.Add(1)
 	b.waiting.Add(1)
 	b.grant() // what was released before waiting was raised told nobody
 	b.mu.Unlock()
@@ -50,26 +69,41 @@ func (b *budget) wait(n int64, quit <-chan struct{}) (int64, bool) {
 	case <-w.granted:
 		return n, true
 	case <-quit:
-		b.leave(w)
+		b.leave(s, w)
 		return 0, false
 	}
 }
 
-// take reserves n bytes if they are free.
-func (b *budget) take(n int64) bool {
+// outcome is what became of an attempt to reserve.
+type outcome uint8
+
+const (
+	taken   outcome = iota
+	ownPart         // the address holds its part
+	noRoom          // the budget is used up
+)
+
+// take reserves n bytes if the address may have them and they are free.
+func (b *budget) take(s *source, n int64) outcome {
+	if used := s.used.Add(n); used > b.total/4*sourcePart && used != n {
+		s.used.Add(-n)
+		return ownPart
+	}
 	for {
 		free := b.free.Load()
 		if free < n {
-			return false
+			s.used.Add(-n)
+			return noRoom
 		}
 		if b.free.CompareAndSwap(free, free-n) {
-			return true
+			return taken
 		}
 	}
 }
 
 // release gives n bytes back.
-func (b *budget) release(n int64) {
+func (b *budget) release(s *source, n int64) {
+	s.used.Add(-n)
 	b.free.Add(n)
 	if b.waiting.Load() > 0 {
 		b.mu.Lock()
@@ -78,38 +112,55 @@ func (b *budget) release(n int64) {
 	}
 }
 
-// grant serves the queue as far as what is free goes. b.mu is held.
+// grant serves the queues in turn as far as what is free goes. An address that waits
+// for itself is passed over; for any other what is free is kept. b.mu is held.
 func (b *budget) grant() {
-	served := 0
-	for served < len(b.queue) && b.take(b.queue[served].bytes) {
-		close(b.queue[served].granted)
-		served++
+	b.short.Store(false)
+	for i := 0; i < len(b.turns); {
+		s := b.turns[i]
+		w := s.queue[0]
+		switch b.take(s, w.bytes) {
+		case ownPart:
+			i++
+			continue
+		case noRoom:
+			b.short.Store(true)
+			return
+		}
+		close(w.granted)
+		b.drop(s, 0)
+		b.turns = slices.Delete(b.turns, i, i+1)
+		if len(s.queue) > 0 {
+			b.turns = append(b.turns, s)
+		}
 	}
-	b.drop(0, served)
 }
 
-// drop takes waiters [from, to) out of the queue. b.mu is held.
-func (b *budget) drop(from, to int) {
-	rest := append(b.queue[:from], b.queue[to:]...)
-	clear(b.queue[len(rest):])
-	b.queue = rest
-	b.waiting.Add(int64(from - to))
+// drop takes a waiter out of its queue. b.mu is held.
+func (b *budget) drop(s *source, at int) {
+	s.queue = slices.Delete(s.queue, at, at+1)
+	s.waiting.Add(-1)
+	b.waiting.Add(-1)
 }
 
 // leave takes back a reservation that nobody wants any more.
-func (b *budget) leave(w *waiter) {
+func (b *budget) leave(s *source, w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, other := range b.queue {
-		if other == w {
-			b.drop(i, i+1)
-			b.grant() // those behind it may fit
-			return
+	if at := slices.Index(s.queue, w); at >= 0 {
+		if b.drop(s, at); len(s.queue) == 0 {
+			at := slices.Index(b.turns, s)
+			b.turns = slices.Delete(b.turns, at, at+1)
 		}
+	} else { // granted meanwhile
+		s.used.Add(-w.bytes)
+		b.free.Add(w.bytes)
 	}
-	b.free.Add(w.bytes) // granted meanwhile
-	b.grant()
+	b.grant() // others may fit
 }
+
+// contended says that frames of an address are in somebody's way.
+func (b *budget) contended(s *source) bool { return b.short.Load() || s.waiting.Load() > 0 }
 
 // state returns the bytes reserved, the waiters, and how many had to wait ever.
 func (b *budget) state() (used, waiting, waits int64) {

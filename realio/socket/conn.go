@@ -20,6 +20,7 @@ type conn struct {
 	socket   *net.TCPConn
 	raw      syscall.RawConn
 	ip       netip.Addr
+	source   *source // of ip, from enter on
 
 	// Set on the loop, read by the reader.
 	muted  atomic.Bool

@@ -62,9 +62,9 @@ func (n *Network) enforce(conns []*conn, now int64) {
 	for _, c := range conns {
 		held += c.frameBytes.Load()
 	}
-	contended := n.budget.waiting.Load() > 0 && held >= n.budget.total/heldShare
+	much := held >= n.budget.total/heldShare
 	for _, c := range conns {
-		if reason := c.overdue(now, contended); reason != nil {
+		if reason := c.overdue(now, much && n.budget.contended(c.source)); reason != nil {
 			n.counts.overdue.Add(1)
 			c.fail(reason)
 		}

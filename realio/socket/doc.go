@@ -16,12 +16,13 @@
 // A frame's length and first bytes go to Codec.Admit; then the frame's size (and
 // some bytes for its bookkeeping) is reserved in one byte budget, and only then is
 // its body read: what the read buffer has of it is copied, the rest goes from the
-// kernel straight to the frame's own memory, off the heap. The budget is served
-// first come, first served, so that small frames never starve a large one. A
-// connection whose frames wait in the mailbox is not read further than a bound.
+// kernel straight to the frame's own memory, off the heap. The frames
+// of one address hold three quarters of it at most; addresses that wait take turns,
+// and of one address who comes first is served first, so that small frames never
+// starve a large one. A connection whose frames wait in the mailbox is not read further than a bound.
 //
 // A frame must arrive at a pace; so must the peer take what is written to it. While
-// other connections wait for the budget and half-read frames hold much of it, the
+// half-read frames hold much of the budget and keep other connections waiting, the
 // pace asked for is higher: whoever announces much and sends little is closed. A
 // codec that panics closes the connection that made it do so.
 //

@@ -41,7 +41,7 @@ func (f *frame) free() {
 		n.o.Arena.Put(f.piece)
 		f.piece = nil
 	}
-	n.budget.release(f.charge)
+	n.budget.release(f.conn.source, f.charge)
 }
 
 // Deliver implements env.Event.

@@ -37,7 +37,8 @@ type Options struct {
 	Arena *memory.Arena
 	// BudgetBytes bounds all frames that were not released yet
 	// (queued.max.request.bytes); 0 is 256 MiB. A frame counts with its size and 512
-	// bytes; its memory is up to a quarter more.
+	// bytes; its memory is up to a quarter more. The frames of one address hold three
+	// quarters of it at most.
 	BudgetBytes int64
 	// ConnectionsMax and ConnectionsPerIPMax bound open connections (max.connections,
 	// max.connections.per.ip); 0 is no bound. One more is closed at once.
@@ -84,7 +85,7 @@ type Network struct {
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}
-	perIP     map[netip.Addr]int
+	sources   map[netip.Addr]*source // with connections
 	listeners []*listener
 	refusing  bool // no more listeners
 	stopped   bool
@@ -95,7 +96,7 @@ func New(o Options) *Network {
 	o.setDefaults()
 	n := &Network{
 		o: o, budget: newBudget(o.BudgetBytes), start: time.Now(), quit: make(chan struct{}),
-		open: map[env.ConnID]*conn{}, conns: map[*conn]struct{}{}, perIP: map[netip.Addr]int{},
+		open: map[env.ConnID]*conn{}, conns: map[*conn]struct{}{}, sources: map[netip.Addr]*source{},
 	}
 	n.counts.init(o.Metrics)
 	n.tick.Store(1)

@@ -101,28 +101,28 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 }
 
 func TestBudgetIsFair(t *testing.T) {
-	b := newBudget(100)
-	if n, ok := b.try(60); !ok || n != 60 {
+	b, s := newBudget(100), &source{}
+	if n, ok := b.try(s, 60); !ok || n != 60 {
 		t.Fatal("no room in an empty budget")
 	}
 	quit := make(chan struct{})
 	large, left := make(chan int64), make(chan bool)
 	go func() {
-		n, _ := b.wait(1000, quit)
+		n, _ := b.wait(s, 1000, quit)
 		large <- n
 	}()
 	for b.waiting.Load() == 0 {
 	}
-	if _, ok := b.try(1); ok {
+	if _, ok := b.try(s, 1); ok {
 		t.Fatal("a small frame overtook a large one that waits")
 	}
 	go func() {
-		_, ok := b.wait(10, quit)
+		_, ok := b.wait(s, 10, quit)
 		left <- ok
 	}()
 	for b.waiting.Load() < 2 {
 	}
-	b.release(60)
+	b.release(s, 60)
 	if n := <-large; n != 100 {
 		t.Fatalf("a frame larger than the budget reserved %d", n)
 	}
@@ -130,34 +130,65 @@ func TestBudgetIsFair(t *testing.T) {
 	if <-left {
 		t.Fatal("reserved after it gave up")
 	}
-	b.release(100)
+	b.release(s, 100)
 	if used, waiting, waits := b.state(); used != 0 || waiting != 0 || waits != 2 {
 		t.Fatalf("%d used, %d waiting, %d waits", used, waiting, waits)
+	}
+}
+
+// One address cannot keep the others out, however much of it waits.
+func TestBudgetKeepsAPartForOthers(t *testing.T) {
+	b, greedy, modest := newBudget(100), &source{}, &source{}
+	if _, ok := b.try(greedy, 70); !ok {
+		t.Fatal("no room in an empty budget")
+	}
+	quit, left := make(chan struct{}), make(chan bool)
+	go func() {
+		_, ok := b.wait(greedy, 20, quit)
+		left <- ok
+	}()
+	for b.waiting.Load() == 0 {
+	}
+	if b.contended(modest) || !b.contended(greedy) {
+		t.Fatal("who waits for itself is in nobody else's way")
+	}
+	if n, ok := b.wait(modest, 25, nil); !ok || n != 25 {
+		t.Fatal("another address waited")
+	}
+	b.release(modest, 25)
+	close(quit)
+	if <-left {
+		t.Fatal("an address got more than its part")
+	}
+	b.release(greedy, 70)
+	if n, ok := b.try(greedy, 100); !ok || n != 100 {
+		t.Fatal("a large frame is not let in alone")
 	}
 }
 
 // Whoever comes and goes, in the end everything is free and nobody was forgotten.
 func TestBudgetUnderLoad(t *testing.T) {
 	b := newBudget(1000)
+	sources := make([]source, 3)
 	done := make(chan struct{})
 	const workers = 16
 	for w := range workers {
 		go func() {
 			defer func() { done <- struct{}{} }()
-			quit := make(chan struct{})
+			s, quit := &sources[w%len(sources)], make(chan struct{})
 			close(quit)
 			for i := range 2_000 {
 				want := int64((w*31+i*17)%1200 + 1)
-				n, ok := b.try(want)
+				n, ok := b.try(s, want)
 				switch {
 				case ok:
 				case i%5 == 0:
-					n, ok = b.wait(want, quit)
+					n, ok = b.wait(s, want, quit)
 				default:
-					n, ok = b.wait(want, nil)
+					n, ok = b.wait(s, want, nil)
 				}
 				if ok {
-					b.release(n)
+					b.release(s, n)
 				}
 			}
 		}()
@@ -165,8 +196,13 @@ func TestBudgetUnderLoad(t *testing.T) {
 	for range workers {
 		<-done
 	}
-	if used, waiting, _ := b.state(); used != 0 || waiting != 0 {
-		t.Fatalf("%d used, %d waiting", used, waiting)
+	if used, waiting, _ := b.state(); used != 0 || waiting != 0 || len(b.turns) != 0 {
+		t.Fatalf("%d used, %d waiting, %d in turn", used, waiting, len(b.turns))
+	}
+	for i := range sources {
+		if s := &sources[i]; s.used.Load() != 0 || s.waiting.Load() != 0 {
+			t.Fatalf("%d used, %d waiting of one address", s.used.Load(), s.waiting.Load())
+		}
 	}
 }
 

@@ -139,12 +139,12 @@ func (c *conn) readFrame(size int) (*frame, error) {
 // reserve takes a frame's charge from the budget.
 func (c *conn) reserve(size int) (charge int64, err error) {
 	b := c.network.budget
-	if charge, ok := b.try(int64(size) + frameCharge); ok {
+	if charge, ok := b.try(c.source, int64(size)+frameCharge); ok {
 		return charge, nil
 	}
 	c.queued.Store(true)
 	c.shelve()
-	charge, ok := b.wait(int64(size)+frameCharge, c.quit)
+	charge, ok := b.wait(c.source, int64(size)+frameCharge, c.quit)
 	c.in.unshelve()
 	c.active.Store(c.network.tick.Load())
 	c.queued.Store(false)

@@ -27,6 +27,11 @@ type batchSpec struct {
 
 const headerBytes = 61
 
+// bytesMax is the most that the batch takes uncompressed.
+func (s *batchSpec) bytesMax() int {
+	return headerBytes + int(s.records)*(max(s.valueSize, valueHeader)+recordOverhead)
+}
+
 // appendBatch encodes a batch of magic 2.
 func appendBatch(dst []byte, s *batchSpec) []byte {
 	start := len(dst)

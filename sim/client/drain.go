@@ -8,8 +8,7 @@ import (
 	"weir/sim/checker"
 )
 
-// Drainer reads every partition from its start to its end, once, while nobody
-// writes.
+// Drainer reads each of its partitions from start to end, once, while nobody writes.
 type Drainer struct {
 	session
 	parts   []*drainPart
@@ -33,14 +32,12 @@ const (
 	drainDone
 )
 
-// NewDrainer makes a drainer of topics; Start starts it. bytes bounds each fetch.
-func NewDrainer(c *Cluster, client int, topics []*Topic, bytes int32) *Drainer {
+// NewDrainer makes a drainer of partitions; Start starts it. bytes bounds each fetch.
+func NewDrainer(c *Cluster, client int, partitions []*Partition, bytes int32) *Drainer {
 	d := &Drainer{bytes: bytes}
 	d.init(c, client, d)
-	for _, t := range topics {
-		for _, p := range t.Partitions {
-			d.parts = append(d.parts, &drainPart{Partition: p, call: c.Stamp(), number: int32(len(p.History.Drains) + 1)})
-		}
+	for _, p := range partitions {
+		d.parts = append(d.parts, &drainPart{Partition: p, call: c.Stamp(), number: int32(len(p.History.Drains) + 1)})
 	}
 	return d
 }

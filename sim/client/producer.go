@@ -26,6 +26,12 @@ type ProducerOptions struct {
 	Spread int64
 	// Compress is how many batches in a thousand are compressed.
 	Compress int64
+	// Huge is how many batches in a thousand are about as large as BatchBytes, Excess
+	// how many of a plain producer are larger.
+	Huge, Excess int64
+	// BatchBytes is the largest batch that the broker takes, RequestBytes the largest
+	// request; 0 is no bound.
+	BatchBytes, RequestBytes int
 	// GiveUp is after how long an idempotent producer abandons a batch, bumping its
 	// epoch; 0 is never.
 	GiveUp time.Duration
@@ -150,6 +156,7 @@ func (p *Producer) add(part *producerPart) {
 		tag: part.tag, id: -1, records: int32(p.small(p.options.Records)), valueSize: int(p.small(p.options.ValueBytes)),
 		producer: -1, epoch: -1, sequence: -1, timestamp: p.wallMillis(),
 	}
+	p.size(&b.spec)
 	if p.draws.PerMille(p.options.Compress) {
 		newest := compress.Zstd
 		if p.options.Lag > 0 {
@@ -158,6 +165,30 @@ func (p *Producer) add(part *producerPart) {
 		b.spec.codec = compress.Codec(p.draws.Between(1, int64(newest)))
 	}
 	part.queue = append(part.queue, b)
+}
+
+// recordOverhead is the most that a record takes beside its value.
+const recordOverhead = 16
+
+// size keeps a batch within what the broker takes, or brings it close to that, or
+// beyond.
+func (p *Producer) size(s *batchSpec) {
+	o := &p.options
+	most := o.BatchBytes
+	if o.RequestBytes > 0 && (most == 0 || most > o.RequestBytes) {
+		most = o.RequestBytes
+	}
+	if most == 0 {
+		return
+	}
+	switch draw := p.draws.Below(1000); {
+	case draw < o.Huge:
+		s.valueSize = (most-headerBytes)/int(s.records) - recordOverhead
+	case draw < o.Huge+o.Excess && !o.Idempotent:
+		s.records, s.valueSize = 1, o.BatchBytes+int(p.draws.Below(1000))
+		return
+	}
+	s.valueSize = min(s.valueSize, (most-headerBytes)/int(s.records)-recordOverhead)
 }
 
 func (p *Producer) sessionUp() {
@@ -241,7 +272,11 @@ func (p *Producer) gather() (*kmsg.ProduceRequest, []sentBatch) {
 	r := kmsg.NewPtrProduceRequest()
 	r.Acks, r.TimeoutMillis = -1, 3000
 	p.records = p.records[:0]
-	for _, s := range sent {
+	for i, s := range sent {
+		if most := p.options.RequestBytes; i > 0 && most > 0 && len(p.records)+s.batch.spec.bytesMax() > most {
+			sent = sent[:i] // the others go into a request of their own
+			break
+		}
 		p.prepare(s.part, s.batch)
 		p.records = appendBatch(p.records, &s.batch.spec)
 	}

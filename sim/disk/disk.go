@@ -58,10 +58,13 @@ type Disk struct {
 	Faults Faults
 	// Injected counts faults that took effect.
 	Injected int
+	// OnWrite, if set, runs once while the next write is in flight.
+	OnWrite func()
 
 	queue    *event.Queue
 	options  Options
 	machine  uint64
+	name     string
 	files    []*file // by name
 	used     int64
 	inflight []*operation
@@ -92,7 +95,7 @@ type version struct {
 // New returns an empty disk.
 func New(queue *event.Queue, machineID uint64, name string, options Options) *Disk {
 	return &Disk{
-		queue: queue, options: options, machine: machineID,
+		queue: queue, options: options, machine: machineID, name: name,
 		draws:   queue.Stream("disk "+name, machineID),
 		crashes: queue.Stream("disk crash "+name, machineID),
 	}
@@ -293,6 +296,7 @@ func (f *file) lose(d *Disk) {
 			continue
 		}
 		d.Injected++
+		d.queue.Hit("disk: a power failure took a block back")
 		survivor := versions[d.crashes.Below(int64(len(versions)))].before
 		copy(f.data[min(b*size, int64(len(f.data))):], survivor)
 	}

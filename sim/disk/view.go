@@ -108,6 +108,10 @@ func (v *view) Write(e *env.DiskWrite) {
 		v.disk.queue.After(total/4, o, 0)
 	}
 	v.disk.queue.After(total, o, 1)
+	if during := v.disk.OnWrite; during != nil {
+		v.disk.OnWrite = nil
+		v.disk.queue.Call(total*3/4, during)
+	}
 }
 
 func (v *view) Sync(e *env.DiskSync) {
@@ -292,6 +296,7 @@ func (o *operation) completeWrite(d *Disk, e *env.DiskWrite) error {
 	capacity := d.options.CapacityBytes
 	if grow > 0 && (d.Faults.Full || capacity > 0 && d.used+grow > capacity) {
 		d.Injected++
+		d.queue.Hit("disk: full: " + d.name)
 		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskFull)
 	}
 	if d.draws.PPM(d.Faults.WritePPM) {
@@ -328,6 +333,7 @@ func (o *operation) crash(d *Disk) {
 	case *env.DiskWrite:
 		grows := e.Offset+int64(len(e.Data)) > int64(len(o.handle.file.data))
 		if o.started && !(grows && d.Faults.Full) {
+			d.queue.Hit("disk: a crash tore a write of " + d.name)
 			o.tear(d, e)
 		}
 	case *env.DiskOpen:

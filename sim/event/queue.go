@@ -47,6 +47,8 @@ func (e *entry) before(o *entry) bool {
 type Queue struct {
 	Rand  Rand
 	Trace Trace
+	// Marks counts how often the world did what a test may want to be sure of, by name.
+	Marks map[string]int64
 
 	heap   []entry
 	now    Time
@@ -56,7 +58,7 @@ type Queue struct {
 
 // NewQueue returns an empty queue at time 0.
 func NewQueue(seed uint64) *Queue {
-	return &Queue{Rand: Rand{seed: mix(seed^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)}, heap: make([]entry, 0, 1024)}
+	return &Queue{Rand: Rand{seed: mix(seed^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)}, heap: make([]entry, 0, 1024), Marks: map[string]int64{}}
 }
 
 // Now is the time of the event that is firing.
@@ -67,6 +69,9 @@ func (q *Queue) Fired() uint64 { return q.fired }
 
 // Len counts the events that wait.
 func (q *Queue) Len() int { return len(q.heap) }
+
+// Hit counts one visit of a mark.
+func (q *Queue) Hit(mark string) { q.Marks[mark]++ }
 
 // At schedules h at time t, or now if t has passed.
 func (q *Queue) At(t Time, h Handler, arg uint64) {

@@ -162,8 +162,9 @@ func (c *Conn) ID() env.ConnID { return c.id }
 
 // lane is one direction.
 type lane struct {
-	last event.Time // arrival of the latest frame
-	held []*message // by a cut
+	last  event.Time // arrival of the latest frame
+	held  []*message // by a cut, or behind what was held by one
+	going bool       // what is held is about to arrive
 }
 
 type message struct {
@@ -215,11 +216,11 @@ func (c *Conn) travel(m *message) {
 // Fire implements event.Handler: a message arrives.
 func (m *message) Fire(uint64) {
 	c := m.conn
-	l, cut := &c.toBroker, c.link().CutToBroker
+	l := &c.toBroker
 	if m.toClient {
-		l, cut = &c.toClient, c.link().CutToClient || c.link().Stalled
+		l = &c.toClient
 	}
-	if cut || len(l.held) > 0 {
+	if c.cut(l) || len(l.held) > 0 {
 		c.network.Injected++
 		l.held = append(l.held, m)
 		return
@@ -252,14 +253,30 @@ func (n *Network) Healed() {
 	}
 }
 
-// letGo lets held messages arrive at once: what was sent after them may be under
-// way on a link that was slower then, and must not be overtaken by it.
+// letGo lets what is held go on after a moment. What arrives until then queues up
+// behind it: it was sent later.
 func (c *Conn) letGo(l *lane) {
-	held := l.held
-	l.held = nil
-	for _, m := range held {
-		m.Fire(0)
+	if len(l.held) == 0 || l.going {
+		return
 	}
+	l.going = true
+	c.network.queue.After(c.latency(), Fire(func() {
+		l.going = false
+		for len(l.held) > 0 && !c.cut(l) {
+			m := l.held[0]
+			l.held = l.held[1:]
+			c.arrive(m)
+		}
+	}), 0)
+}
+
+// cut reports whether a cut or a stall holds a lane back.
+func (c *Conn) cut(l *lane) bool {
+	link := c.link()
+	if l == &c.toBroker {
+		return link.CutToBroker
+	}
+	return link.CutToClient || link.Stalled
 }
 
 // Reset breaks every connection between a client and a broker machine; client -1

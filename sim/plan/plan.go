@@ -41,6 +41,20 @@ type Config struct {
 	TurnCost        time.Duration
 	ComputeSlow     int64 // thousandths
 	Restarts        int64 // how often the broker is restarted between drains at the end
+	MessageBytes    int64 // the largest batch that the broker takes
+
+	// Bounds of the broker's parts that no setting names; see node.Tuning.
+	SummaryBytes    int64
+	SnapshotEntries int64
+	RecordBytes     int64
+	Uploads         int64
+	DataBlockBytes  int64
+	OwnObjectBytes  int64
+	TailBytes       int64
+	Grace           time.Duration // before destroyed objects are deleted
+	Listing         time.Duration // between two listings of the store
+	Housekeeping    time.Duration // between two rounds of retention
+	ProducerIdle    time.Duration // after which an idle producer is forgotten
 }
 
 // Topic is a topic made before the workloads start.
@@ -66,6 +80,8 @@ type Workload struct {
 	Spread     int64
 	Idempotent int64
 	Compress   int64 // thousandths
+	Huge       int64 // thousandths of batches that are nearly as large as the broker takes
+	Excess     int64 // thousandths of batches that are larger than that
 	GiveUp     time.Duration
 
 	// Consumer.
@@ -81,10 +97,12 @@ type Workload struct {
 	Pause time.Duration
 }
 
-// Fault is one fault and its time; At counts from the start of the workloads.
+// Fault is one fault and its time; At counts from the start of the workloads, or of
+// the world.
 //
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
+//	crash-wal, kill-wal, crash-meta, kill-meta  the same, while the next write of that disk is in flight
 //	pause                the loop stands still for For
 //	clock-step           the wall clock jumps by Amount
 //	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
@@ -98,6 +116,8 @@ type Fault struct {
 	Client int64
 	Rate   int64
 	Amount time.Duration
+	// Early counts At from before the broker's first start, if it is not 0.
+	Early int64
 }
 
 // Kinds of faults, in the order in which the swarm draws them.
@@ -107,6 +127,7 @@ var FaultKinds = []string{
 	"meta-slow", "meta-stall", "meta-full", "meta-read-error", "meta-write-error", "meta-sync-error",
 	"store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-slow",
 	"cut", "cut-in", "cut-out", "stall", "net-slow", "reset",
+	"crash-wal", "kill-wal", "crash-meta", "kill-meta",
 }
 
 // field is one field of a line: its name and where it lies.
@@ -117,9 +138,31 @@ type field struct {
 
 func (c *Config) fields() []field {
 	return []field{
-		{"duration", &c.Duration}, {"wal", &c.WALBytes}, {"cache", &c.CacheBytes}, {"block-cache", &c.BlockCacheBytes},
-		{"upload", &c.UploadBytes}, {"interval", &c.UploadInterval}, {"frames", &c.FrameBudget}, {"sessions", &c.FetchSessions},
-		{"block", &c.BlockBytes}, {"drift", &c.DriftPPM}, {"turn", &c.TurnCost}, {"compute", &c.ComputeSlow}, {"restarts", &c.Restarts},
+		{"duration", &c.Duration},
+		{"wal", &c.WALBytes},
+		{"cache", &c.CacheBytes},
+		{"block-cache", &c.BlockCacheBytes},
+		{"upload", &c.UploadBytes},
+		{"interval", &c.UploadInterval},
+		{"frames", &c.FrameBudget},
+		{"sessions", &c.FetchSessions},
+		{"block", &c.BlockBytes},
+		{"drift", &c.DriftPPM},
+		{"turn", &c.TurnCost},
+		{"compute", &c.ComputeSlow},
+		{"restarts", &c.Restarts},
+		{"message", &c.MessageBytes},
+		{"summary", &c.SummaryBytes},
+		{"snapshot", &c.SnapshotEntries},
+		{"record", &c.RecordBytes},
+		{"uploads", &c.Uploads},
+		{"data-block", &c.DataBlockBytes},
+		{"own-object", &c.OwnObjectBytes},
+		{"tail", &c.TailBytes},
+		{"grace", &c.Grace},
+		{"listing", &c.Listing},
+		{"housekeeping", &c.Housekeeping},
+		{"producer-idle", &c.ProducerIdle},
 	}
 }
 
@@ -129,15 +172,31 @@ func (t *Topic) fields() []field {
 
 func (w *Workload) fields() []field {
 	return []field{
-		{"client", &w.Client}, {"lag", &w.Lag}, {"rate", &w.PerSecond}, {"records", &w.Records}, {"value", &w.ValueBytes},
-		{"in-flight", &w.InFlight}, {"spread", &w.Spread}, {"idempotent", &w.Idempotent}, {"compress", &w.Compress}, {"give-up", &w.GiveUp},
-		{"sessions", &w.Sessions}, {"max-wait", &w.MaxWait}, {"min-bytes", &w.MinBytes}, {"max-bytes", &w.MaxBytes},
-		{"partition-bytes", &w.PartitionBytes}, {"rewind", &w.Rewind}, {"ask", &w.Ask}, {"pause", &w.Pause},
+		{"client", &w.Client},
+		{"lag", &w.Lag},
+		{"rate", &w.PerSecond},
+		{"records", &w.Records},
+		{"value", &w.ValueBytes},
+		{"in-flight", &w.InFlight},
+		{"spread", &w.Spread},
+		{"idempotent", &w.Idempotent},
+		{"compress", &w.Compress},
+		{"give-up", &w.GiveUp},
+		{"huge", &w.Huge},
+		{"excess", &w.Excess},
+		{"sessions", &w.Sessions},
+		{"max-wait", &w.MaxWait},
+		{"min-bytes", &w.MinBytes},
+		{"max-bytes", &w.MaxBytes},
+		{"partition-bytes", &w.PartitionBytes},
+		{"rewind", &w.Rewind},
+		{"ask", &w.Ask},
+		{"pause", &w.Pause},
 	}
 }
 
 func (f *Fault) fields() []field {
-	return []field{{"at", &f.At}, {"for", &f.For}, {"client", &f.Client}, {"rate", &f.Rate}, {"amount", &f.Amount}}
+	return []field{{"at", &f.At}, {"for", &f.For}, {"client", &f.Client}, {"rate", &f.Rate}, {"amount", &f.Amount}, {"early", &f.Early}}
 }
 
 // String is the plan's text.

@@ -17,6 +17,7 @@ func Swarm(seed uint64) *Plan {
 	s := &swarm{rand: event.SeedRand(seed)}
 	p := &Plan{}
 	s.config(&p.Config)
+	s.tuning(&p.Config)
 	s.topics(p)
 	s.workloads(p)
 	s.faults(p)
@@ -45,12 +46,32 @@ func (s *swarm) config(c *Config) {
 	c.Restarts = d.Between(1, 2)
 }
 
+// tuning makes small, in some seeds, what is large in production.
+func (s *swarm) tuning(c *Config) {
+	d := s.rand.Stream("plan tuning", 0)
+	c.MessageBytes = pick[int64](&d, 0, 0, 64<<10, 10<<10)
+	c.SummaryBytes = pick[int64](&d, 0, 16<<10, 64<<10, 200<<10)
+	c.SnapshotEntries = pick[int64](&d, 0, 5, 20, 100)
+	c.RecordBytes = pick[int64](&d, 0, 0, 300, 2000)
+	c.Uploads = pick[int64](&d, 0, 1, 2, 8)
+	c.DataBlockBytes = pick[int64](&d, 0, 1<<10, 8<<10, 64<<10)
+	c.OwnObjectBytes = pick[int64](&d, 0, 0, 8<<10, 50<<10)
+	c.TailBytes = pick[int64](&d, 0, 0, 20<<10)
+	c.Grace = pick(&d, 0, 100*time.Millisecond, 2*time.Second)
+	c.Listing = pick(&d, 0, 300*time.Millisecond, 3*time.Second)
+	c.Housekeeping = pick(&d, 0, 300*time.Millisecond)
+	c.ProducerIdle = pick(&d, 0, 0, 0, 40*time.Second)
+}
+
 func (s *swarm) topics(p *Plan) {
 	d := s.rand.Stream("plan topics", 0)
 	for i := range d.Between(1, 3) {
 		t := Topic{Name: fmt.Sprintf("t%d", i), Partitions: d.Between(1, 4)}
 		if d.PerMille(150) {
 			t.RetentionBytes = d.Between(20<<10, 200<<10)
+		}
+		if each := s.rand.Stream("plan topic", uint64(i)); each.PerMille(150) {
+			t.Retention = each.Duration(200*time.Millisecond, 10*time.Second)
 		}
 		p.Topics = append(p.Topics, t)
 	}
@@ -67,6 +88,11 @@ func (s *swarm) workloads(p *Plan) {
 				w.Lag = each.Between(0, 1000)
 			}
 			make(&w, &each)
+			sizes := s.rand.Stream("plan sizes", uint64(client))
+			if w.Kind == "producer" {
+				w.Huge = pick[int64](&sizes, 0, 0, 5, 30)
+				w.Excess = pick[int64](&sizes, 0, 0, 20)
+			}
 			p.Workloads = append(p.Workloads, w)
 			client++
 		}
@@ -131,7 +157,7 @@ func (s *swarm) faults(p *Plan) {
 func drawFault(d *event.Stream, kind string, p *Plan) Fault {
 	f := Fault{Kind: kind, At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 3*time.Second)}
 	switch kind {
-	case "crash", "kill", "stop", "crash-put", "kill-put":
+	case "crash", "kill", "stop", "crash-put", "kill-put", "crash-wal", "kill-wal", "crash-meta", "kill-meta":
 		f.For = d.Duration(time.Millisecond, time.Second)
 	case "clock-step":
 		f.For, f.Amount = 0, d.Duration(-time.Hour, time.Hour)
@@ -150,6 +176,9 @@ func drawFault(d *event.Stream, kind string, p *Plan) Fault {
 	}
 	if kind == "net-slow" {
 		f.Client = -1
+	}
+	if d.PerMille(60) {
+		f.Early, f.At = 1, d.Duration(0, 500*time.Millisecond)
 	}
 	if kind == "reset" {
 		f.For = 0

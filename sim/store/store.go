@@ -219,8 +219,12 @@ func (s *Store) drawFate(changes bool) fate {
 		fate    fate
 		changes int // 1: only for requests that change; -1: only for reads
 	}{
-		{f.Refuse, fateRefuse, 0}, {f.LostBefore, fateLostBefore, 1}, {f.LostAfter, fateLostAfter, 1},
-		{f.Late, fateLate, 1}, {f.Short, fateShort, -1}, {f.Corrupt, fateCorrupt, -1},
+		{f.Refuse, fateRefuse, 0},
+		{f.LostBefore, fateLostBefore, 1},
+		{f.LostAfter, fateLostAfter, 1},
+		{f.Late, fateLate, 1},
+		{f.Short, fateShort, -1},
+		{f.Corrupt, fateCorrupt, -1},
 	}
 	for _, o := range odds {
 		if o.changes > 0 && !changes || o.changes < 0 && changes {
@@ -321,6 +325,7 @@ func (r *request) effect(s *Store) {
 				e.Outcome = env.OutcomeRefused
 			}
 		}
+		s.markPut(r, exists)
 		if !exists {
 			s.insert(e.Key, slices.Concat(e.Body...))
 			if s.OnPut != nil {
@@ -329,12 +334,32 @@ func (r *request) effect(s *Store) {
 		}
 		s.queue.Note(event.KindStore, r.view.box.Machine, 1, event.SumString(e.Key), uint64(r.fate))
 	case *env.DeleteObject:
+		if r.dead || r.fate == fateLate {
+			s.queue.Hit("store: a DELETE came after it was given up")
+		}
 		s.remove(e.Key)
 		s.queue.Note(event.KindStore, r.view.box.Machine, 2, event.SumString(e.Key), uint64(r.fate))
 	case *env.GetObject:
 		r.read(s, e)
 	case *env.ListObjects:
 		r.list(s, e)
+	}
+}
+
+// markPut counts the PUTs that make stories.
+func (s *Store) markPut(r *request, exists bool) {
+	late := r.dead || r.fate == fateLate
+	switch {
+	case late && exists:
+		s.queue.Hit("store: a PUT came after it was given up, and found its key taken")
+	case late && r.dead:
+		s.queue.Hit("store: a PUT came after its node had died")
+	case late:
+		s.queue.Hit("store: a PUT came after it was given up")
+	case exists:
+		s.queue.Hit("store: a PUT found its key taken")
+	case r.fate == fateLostAfter:
+		s.queue.Hit("store: a PUT took effect and its answer was lost")
 	}
 }
 
@@ -354,10 +379,12 @@ func (r *request) read(s *Store, g *env.GetObject) {
 	}
 	if g.N > 0 && r.fate == fateShort {
 		s.Injected++
+		s.queue.Hit("store: a read ended early")
 		g.N = int(r.draw % uint64(g.N))
 	}
 	if g.N > 0 && r.fate == fateCorrupt {
 		s.Injected++
+		s.queue.Hit("store: a read carried flipped bits")
 		g.Into[r.draw%uint64(g.N)] ^= byte(1 << (r.draw >> 32 % 8))
 	}
 }
@@ -399,6 +426,9 @@ func (r *request) answer(s *Store) {
 		}
 	case *env.DeleteObject:
 		e.Outcome, e.Err = verdict(r.fate, env.OutcomeDone, "delete "+e.Key)
+		if lost {
+			s.queue.Hit("store: the answer of a DELETE was lost")
+		}
 		if lost && !r.done {
 			r.event = &env.DeleteObject{Key: e.Key}
 		}

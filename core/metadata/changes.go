@@ -1,0 +1,34 @@
+package metadata
+
+// Changes is what records changed since it was last taken.
+type Changes struct {
+	// All: too much to name; the image is new.
+	All bool
+	// Topics: a topic came or went, or its partitions or configuration changed.
+	Topics bool
+	// Streams that changed or are gone; some may come twice.
+	Streams []StreamID
+}
+
+// changesMax is how many streams are named before it is all of them.
+const changesMax = 64 << 10
+
+// TakeChanges returns what changed since the last call, so that those who live by the
+// image need not look at all of it after every record. The first call says All.
+func (im *Image) TakeChanges() Changes {
+	taken := im.changes
+	im.changes = Changes{}
+	return taken
+}
+
+// changed notes that a stream is no longer what it was.
+func (im *Image) changed(id StreamID) {
+	c := &im.changes
+	switch {
+	case c.All:
+	case len(c.Streams) >= changesMax:
+		*c = Changes{All: true}
+	default:
+		c.Streams = append(c.Streams, id)
+	}
+}

@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"weir/sim/plan"
+)
+
+// loudPlan leaves acknowledged batches in the WAL alone.
+const loudPlan = `
+config upload=1048576 interval=1h wal=4194304
+topic name=t partitions=2
+client producer client=0 rate=80 records=4 value=300 in-flight=5 spread=2 idempotent=1
+`
+
+// damaged runs a broker, ends it, damages what it left, starts it again, and returns
+// the error with which that start fails; empty if it serves.
+func damaged(t *testing.T, seed uint64, damage func(w *world)) string {
+	t.Helper()
+	p, err := plan.Parse(loudPlan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(seed, p, Options{Build: realNode})
+	w.boot()
+	w.await(startLimit, "the first start", func() bool { return w.ready })
+	c := w.startClients(w.createTopics())
+	w.run(2*time.Second, never)
+	c.end()
+	w.await(convergeLimit, "answers", c.idle)
+	w.crash(true)
+	damage(w)
+	w.boot()
+	w.run(startLimit, func() bool { return w.lastError != nil })
+	c.stop()
+	if w.violated() || w.cluster.Acked == 0 {
+		t.Fatalf("%d batches acknowledged, violations %v", w.cluster.Acked, w.violations)
+	}
+	if w.lastError == nil {
+		if !w.ready {
+			t.Fatal("neither served nor failed")
+		}
+		return ""
+	}
+	return w.lastError.Error()
+}
+
+// TestDamageIsLoud: a start that cannot find, or cannot believe, what was acknowledged
+// fails, and says what to do. It never serves what is left.
+func TestDamageIsLoud(t *testing.T) {
+	// The sixth group's first record, behind the two superblocks.
+	const inSixthGroup = 8192 + 5*4096 + 100
+	tests := []struct {
+		name, says string
+		damage     func(w *world)
+	}{
+		{"nothing is wrong", "", func(*world) {}},
+		// R18: a voter with an empty disk must not found the cluster anew.
+		{"the metadata's disk is empty", "is empty, but the bucket already holds", func(w *world) { w.meta.Wipe() }},
+		{"both disks are empty", "is empty, but the bucket already holds", func(w *world) { w.meta.Wipe(); w.wal.Wipe() }},
+		// R3: the epoch owes its log.
+		{"the log's disk is empty", "is missing", func(w *world) { w.wal.Wipe() }},
+		// R7: damage below the durable mark is no torn tail.
+		{"a durable byte of the log is damaged", "is damaged", func(w *world) {
+			w.wal.Corrupt(w.wal.Names()[0], inSixthGroup, 0x10)
+		}},
+		{"both superblocks are damaged", "superblock", func(w *world) {
+			w.wal.Corrupt(w.wal.Names()[0], 20, 1)
+			w.wal.Corrupt(w.wal.Names()[0], 4096+20, 1)
+		}},
+		// The wrong bucket, or an emptied one.
+		{"the cluster's marker is gone", "holds no cluster", func(w *world) { w.store.Discard("cluster") }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for seed := uint64(1); seed <= 5; seed++ {
+				if got := damaged(t, seed, test.damage); !strings.Contains(got, test.says) || (got == "") != (test.says == "") {
+					t.Errorf("seed %d: the start failed with %q, want one that says %q", seed, got, test.says)
+				}
+			}
+		})
+	}
+}
