@@ -295,7 +295,7 @@ func (b *fakeBroker) append(p *fakePart, records []byte) (int16, int64) {
 		if sequence != s.next && b.defect != "no window of duplicates" {
 			return 45, -1
 		}
-		s.next = sequence + n
+		s.next = (sequence + n) & 0x7fffffff // wraps to 0
 		s.last = append(s.last, fakeSeen{sequence, p.end})
 		if len(s.last) > 5 {
 			s.last = s.last[1:]
