@@ -23,7 +23,6 @@ type fakeBroker struct {
 	defect string
 	begun  bool
 	ending func()
-	waits  []*fakeWait
 	count  int
 }
 
@@ -58,11 +57,6 @@ type fakeProducer struct {
 type fakeSeen struct {
 	sequence int32
 	base     int64
-}
-
-type fakeWait struct {
-	part *fakePart
-	done func()
 }
 
 func buildFake(disk *fakeDisk, defect string) Build {
@@ -301,7 +295,7 @@ func (b *fakeBroker) append(p *fakePart, records []byte) (int16, int64) {
 		if sequence != s.next && b.defect != "no window of duplicates" {
 			return 45, -1
 		}
-		s.next = sequence + n
+		s.next = (sequence + n) & 0x7fffffff // wraps to 0
 		s.last = append(s.last, fakeSeen{sequence, p.end})
 		if len(s.last) > 5 {
 			s.last = s.last[1:]

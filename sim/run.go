@@ -118,6 +118,9 @@ func (w *world) story() {
 	if !w.await(convergeLimit, "the answers that producers wait for", c.idle) {
 		return
 	}
+	if !w.await(convergeLimit, "readers to be served from each partition", c.served) {
+		return
+	}
 	c.stop()
 	w.probe(topics)
 	w.drain(topics)
@@ -208,6 +211,9 @@ func (c *clients) end() {
 	for _, p := range c.producers {
 		p.End()
 	}
+	for _, k := range c.consumers {
+		k.End()
+	}
 	for _, h := range c.churns {
 		h.End()
 	}
@@ -224,6 +230,15 @@ func (c *clients) idle() bool {
 	}
 	for _, h := range c.churns {
 		if !h.Idle() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *clients) served() bool {
+	for _, k := range c.consumers {
+		if !k.Served() {
 			return false
 		}
 	}

@@ -49,7 +49,6 @@ type world struct {
 	violations []checker.Violation
 	ready      bool
 	wanted     bool // the broker should be up
-	expectLoud bool // a failure to start is what the run waits for
 	failures   int
 	restarts   int
 	faultCount int

@@ -21,6 +21,7 @@ type fuzzer struct {
 	marks    map[string]int64 // how many seeds hit each
 	last     uint64
 	deadline time.Time
+	cpu      time.Duration // of the process; 0 is no bound
 
 	mutex      sync.Mutex
 	next       uint64
@@ -44,6 +45,7 @@ func fuzzCommand(args []string) int {
 	first := set.Uint64("first-seed", 1, "the first seed")
 	seeds := set.Uint64("seeds", 0, "how many seeds; 0 is no bound")
 	duration := set.Duration("duration", 0, "for how long; 0 is no bound")
+	set.DurationVar(&f.cpu, "cpu", 0, "for how much processor time; 0 is no bound")
 	workers := set.Int("j", 1, "runs at a time")
 	set.BoolVar(&f.twice, "twice", false, "run each seed twice and compare the hashes")
 	set.BoolVar(&f.keep, "keep-going", false, "go on after a failure")
@@ -60,7 +62,7 @@ func fuzzCommand(args []string) int {
 		return complain(err)
 	}
 	defer stop()
-	if *seeds == 0 && *duration == 0 {
+	if *seeds == 0 && *duration == 0 && f.cpu == 0 {
 		*seeds = 100
 	}
 	f.next, f.last = *first, ^uint64(0)
@@ -89,7 +91,7 @@ func fuzzCommand(args []string) int {
 func (f *fuzzer) take() (uint64, bool) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	if f.stop || f.next > f.last || !f.deadline.IsZero() && time.Now().After(f.deadline) {
+	if f.stop || f.next > f.last || !f.deadline.IsZero() && time.Now().After(f.deadline) || f.cpu > 0 && cpuTime() > f.cpu {
 		return 0, false
 	}
 	f.next++

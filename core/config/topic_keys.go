@@ -87,7 +87,7 @@ func throttledReplicas(value string) error {
 		_, first := parseInteger(partition)
 		_, second := parseInteger(broker)
 		if pair != "*" && (!ok || first != nil || second != nil) {
-			return fmt.Errorf("must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId],...")
+			return fmt.Errorf("must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId]")
 		}
 	}
 	return nil

@@ -13,12 +13,11 @@ import (
 
 // world is a node's outside under the test's command: nothing completes before the test says so.
 type world struct {
-	t       testing.TB
-	loop    *task.Loop
-	now     env.Time
-	disk    *disk
-	memory  *memory
-	prepare bool // whether a crash finds prepared writes in flight
+	t      testing.TB
+	loop   *task.Loop
+	now    env.Time
+	disk   *disk
+	memory *memory
 }
 
 func newWorld(t testing.TB) *world {

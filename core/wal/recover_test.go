@@ -391,8 +391,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // and stamps, a summary, a filler, and a second lap.
 func golden(t *testing.T) (*world, *journal) {
 	w := newWorld(t)
-	var j *journal
-	j = w.create("wal-7", small, textSummary{func() string { return "summary" }})
+	j := w.create("wal-7", small, textSummary{func() string { return "summary" }})
 	for i := range 21 {
 		w.turn(func() { j.append(1000 + 1000*i); j.append(61) })
 		w.settle()

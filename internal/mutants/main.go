@@ -49,9 +49,14 @@ func runAll(all []*mutant, jobs int, limit time.Duration) int {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		return 2
 	}
+	sound := filepath.Join(dir, "weir-sim-sound")
+	if err := build(dir, sound); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants: the source without a defect:", err)
+		return 2
+	}
 	survived := 0
 	for _, m := range all {
-		found, err := m.hunt(dir, jobs, limit)
+		found, err := m.hunt(dir, sound, jobs, limit)
 		if err != nil {
 			fmt.Printf("FAIL  %-34s %v\n", m.name, err)
 			survived++
@@ -90,42 +95,76 @@ func copyTree(dir string) error {
 	return nil
 }
 
-// hunt plants the defect in the copy, looks for it, and takes it out again.
-func (m *mutant) hunt(dir string, jobs int, limit time.Duration) (found string, err error) {
+// build builds the simulator of the copy as it stands.
+func build(dir, binary string) error {
+	// Trimmed of paths, or what was built in another directory is of no use.
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/weir-sim")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// hunt plants the defect in the copy, looks for it, and takes it out again. What
+// finds it must find nothing without it.
+func (m *mutant) hunt(dir, sound string, jobs int, limit time.Duration) (found string, err error) {
 	restore, err := m.plant(dir)
 	if err != nil {
 		return "", err
 	}
 	defer restore()
 	binary := filepath.Join(dir, "weir-sim")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/weir-sim")
-	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("the defect does not compile: %s", out)
+	if err := build(dir, binary); err != nil {
+		return "", fmt.Errorf("the defect does not compile: %w", err)
 	}
-	return m.simulate(dir, binary, jobs, limit)
+	f, err := m.simulate(dir, binary, jobs, limit)
+	if err != nil {
+		return "", err
+	}
+	again := exec.Command(sound, append(m.fuzz(jobs), "-first-seed", f.seed, "-seeds", "1")...)
+	again.Dir = dir
+	if out, err := again.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("seed %s fails without the defect too: %w\n%s", f.seed, err, out)
+	}
+	return fmt.Sprintf("%-12s cpu=%-7v seed=%s", f.invariant, f.cpu, f.seed), nil
 }
 
-// simulate runs seeds until one fails. The limit of processor time is the
-// child's own (RLIMIT_CPU would need a shell; wall time times jobs bounds it).
-func (m *mutant) simulate(dir, binary string, jobs int, limit time.Duration) (string, error) {
-	args := append([]string{"fuzz", "-duration", (limit / time.Duration(jobs)).String(), "-j", strconv.Itoa(jobs)}, m.args...)
-	fuzz := exec.Command(binary, args...)
+// finding is the run that found a defect.
+type finding struct {
+	seed, invariant string
+	cpu             time.Duration // of all runs up to it
+}
+
+func (m *mutant) fuzz(jobs int) []string {
+	return append([]string{"fuzz", "-j", strconv.Itoa(jobs)}, m.args...)
+}
+
+// simulate runs seeds until one fails or the limit is used up. The simulator
+// counts its own processor time, since a machine that is busy with other things
+// says nothing of the defect.
+func (m *mutant) simulate(dir, binary string, jobs int, limit time.Duration) (f finding, err error) {
+	fuzz := exec.Command(binary, append(m.fuzz(jobs), "-cpu", limit.String())...)
 	fuzz.Dir = dir
 	out, err := fuzz.CombinedOutput()
 	usage, _ := fuzz.ProcessState.SysUsage().(*syscall.Rusage)
-	cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Round(100 * time.Millisecond)
+	f.cpu = time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Round(100 * time.Millisecond)
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return "", fmt.Errorf("not found in %v of processor time", cpu)
+		return f, fmt.Errorf("not found in %v of processor time", f.cpu)
 	case !errors.As(err, &exit) || exit.ExitCode() != 1:
-		return "", fmt.Errorf("the simulator failed: %v\n%s", err, out)
-	case cpu > limit:
-		return "", fmt.Errorf("found only after %v of processor time", cpu)
+		return f, fmt.Errorf("the simulator failed: %w\n%s", err, out)
+	case f.cpu > limit:
+		return f, fmt.Errorf("found only after %v of processor time", f.cpu)
 	}
-	return fmt.Sprintf("%-9s found in %v", violated.FindString(string(out)), cpu), nil
+	said := failure.FindSubmatch(out)
+	if said == nil {
+		return f, fmt.Errorf("the simulator names no violation:\n%s", out)
+	}
+	f.seed, f.invariant = string(said[1]), string(said[2])
+	return f, nil
 }
 
-// violated is how the simulator names what was broken.
-var violated = regexp.MustCompile(`\b(I\d+|panic|contract|memory)\b`)
+// failure is the line of a run that failed: its seed and what it broke.
+var failure = regexp.MustCompile(`(?m)^seed=(\d+) .*verdict=violation invariant=(\S+)$`)

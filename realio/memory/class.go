@@ -20,10 +20,3 @@ func classOf(bytes int) (class, size int) {
 	steps := (pages + 1<<shift - 1) >> shift // 5 to 8
 	return 4 + 4*shift + steps - 5, steps << shift * pageBytes
 }
-
-// ClassBytes returns the size of the piece that Get gives for a request of the
-// given size.
-func ClassBytes(bytes int) int {
-	_, size := classOf(bytes)
-	return size
-}

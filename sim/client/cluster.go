@@ -82,12 +82,3 @@ func (c *Cluster) wallMillis() int64 { return startMillis + int64(c.Queue.Now())
 func (c *Cluster) fail(invariant, format string, args ...any) {
 	c.Fail(checker.Violation{Invariant: invariant, Text: fmt.Sprintf(format, args...)})
 }
-
-func (c *Cluster) topicByID(id [16]byte) *Topic {
-	for _, t := range c.Topics {
-		if t.ID == id && id != [16]byte{} {
-			return t
-		}
-	}
-	return nil
-}

@@ -35,6 +35,7 @@ type Consumer struct {
 	sessionID int32
 	epoch     int32
 	batches   []checker.Batch
+	ending    bool
 }
 
 type consumerPart struct {
@@ -43,6 +44,9 @@ type consumerPart struct {
 	lost   bool  // out of range: ask where the log starts
 	inside bool  // the fetch session holds it
 	told   int64 // the offset that the session knows
+
+	ended  int64 // offset when the reader was told to end
+	target int64 // high watermark known then
 }
 
 // NewConsumer makes a consumer; Start starts it.
@@ -60,6 +64,25 @@ func NewConsumer(c *Cluster, client int, options ConsumerOptions) *Consumer {
 
 // Start connects and begins to read.
 func (k *Consumer) Start() { k.connect() }
+
+// End stops rewinds: from here on the reader goes forward only.
+func (k *Consumer) End() {
+	k.ending = true
+	for _, p := range k.parts {
+		p.ended, p.target = p.offset, p.high
+	}
+}
+
+// Served reports whether since End each partition was read on, if there was anything
+// to read: none may starve for another, nor be left out.
+func (k *Consumer) Served() bool {
+	for _, p := range k.parts {
+		if p.offset < p.target && p.offset <= p.ended {
+			return false
+		}
+	}
+	return true
+}
 
 // Stop ends the client.
 func (k *Consumer) Stop() { k.stop() }
@@ -103,7 +126,7 @@ func (k *Consumer) step() {
 		k.list(p, -1-k.draws.Below(2))
 		return
 	}
-	if k.draws.PerMille(k.options.Rewind) {
+	if !k.ending && k.draws.PerMille(k.options.Rewind) {
 		p := k.parts[k.draws.Below(int64(len(k.parts)))]
 		p.offset = k.draws.Below(p.offset + 1)
 	}
@@ -181,6 +204,9 @@ func (k *Consumer) fetch() {
 		r.SessionID, r.SessionEpoch = 0, -1
 	}
 	incremental := k.options.Sessions && k.epoch > 0
+	if !incremental && len(k.parts) > 0 {
+		k.parts = append(k.parts[1:], k.parts[0]) // as clients do, so that none starves behind a byte limit
+	}
 	for _, p := range k.parts {
 		if incremental && p.inside && p.told == p.offset {
 			continue

@@ -222,17 +222,27 @@ func (p *Producer) initProducer() {
 			return
 		}
 		p.producerID, p.epoch = v.ProducerID, v.ProducerEpoch
-		p.newSession()
+		p.newSession(p.firstSequence())
 		p.pump()
 	})
 }
 
-// newSession starts every partition again at sequence 0.
-func (p *Producer) newSession() {
+// newSession starts every partition again.
+func (p *Producer) newSession(sequence int32) {
 	for _, part := range p.parts {
 		p.sessions++
-		part.session, part.sequence, part.ordinal = p.sessions, 0, 0
+		part.session, part.sequence, part.ordinal = p.sessions, sequence, 0
 	}
+}
+
+// firstSequence is where a new producer id begins: 0, or so high that its sequences
+// soon wrap. A broker takes any from a producer that it does not know, since it may
+// have forgotten it.
+func (p *Producer) firstSequence() int32 {
+	if p.draws.PerMille(700) {
+		return 0
+	}
+	return math.MaxInt32 - int32(p.draws.Below(200))
 }
 
 // pump sends what may be sent, in order.
@@ -327,7 +337,7 @@ func (p *Producer) prepare(part *producerPart, b *batch) {
 			a.Session, a.Sequence = part.session, part.ordinal
 			b.spec.producer, b.spec.epoch, b.spec.sequence = p.producerID, p.epoch, part.sequence
 			part.ordinal++
-			part.sequence += b.spec.records
+			part.sequence = (part.sequence + b.spec.records) & math.MaxInt32 // wraps to 0
 		}
 		b.spec.id = int32(len(part.History.Appends))
 		part.History.Appends = append(part.History.Appends, a)
@@ -480,6 +490,6 @@ func (p *Producer) giveUp() {
 		part.queue = kept
 	}
 	p.epoch++
-	p.newSession()
+	p.newSession(0)
 	p.drop()
 }

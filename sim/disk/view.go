@@ -39,18 +39,17 @@ const (
 // operation is one submitted operation. It fires once to start a write (which
 // prepares its bytes) and once to complete.
 type operation struct {
-	view     *view
-	verb     verb
-	started  bool
-	ended    bool
-	serial   uint64
-	size     int64
-	handle   *handle
-	offset   int64
-	length   int64
-	event    env.Event
-	disk     *Disk
-	position int
+	view    *view
+	verb    verb
+	started bool
+	ended   bool
+	serial  uint64
+	size    int64
+	handle  *handle
+	offset  int64
+	length  int64
+	event   env.Event
+	disk    *Disk
 }
 
 func (v *view) BlockBytes() int { return v.disk.options.BlockBytes }
@@ -191,7 +190,7 @@ func (o *operation) Fire(last uint64) {
 	d := o.disk
 	d.drop(o)
 	d.serial++
-	err, sum := o.complete(d)
+	sum, err := o.complete(d)
 	d.queue.Note(event.KindDisk, d.machine, uint64(o.verb), uint64(o.offset)^uint64(o.length)<<40, sum^errorCode(err))
 	o.view.box.Deliver(o.event)
 	o.recycle(last)
@@ -224,30 +223,30 @@ func errorCode(err error) uint64 {
 	return 0
 }
 
-func (o *operation) complete(d *Disk) (error, uint64) {
+func (o *operation) complete(d *Disk) (uint64, error) {
 	switch e := o.event.(type) {
 	case *env.DiskOpen:
 		o.completeOpen(d, e)
-		return e.Err, uint64(e.Size)
+		return uint64(e.Size), e.Err
 	case *env.DiskRead:
 		o.completeRead(d, e)
-		return e.Err, uint64(e.N)
+		return uint64(e.N), e.Err
 	case *env.DiskWrite:
 		e.Err = o.completeWrite(d, e)
-		return e.Err, event.Sum(e.Data)
+		return event.Sum(e.Data), e.Err
 	case *env.DiskSync:
 		e.Err = o.completeSync(d)
-		return e.Err, 0
+		return 0, e.Err
 	case *env.DiskRename:
 		e.Err = nil
 		if !d.rename(e.From, e.To) {
 			e.Err = env.ErrNotExist
 		}
-		return e.Err, event.SumString(e.To)
+		return event.SumString(e.To), e.Err
 	case *env.DiskRemove:
 		d.remove(e.Name)
 		e.Err = nil
-		return nil, event.SumString(e.Name)
+		return event.SumString(e.Name), nil
 	case *env.DiskList:
 		e.Files, e.Err = nil, nil
 		for _, f := range d.files {
@@ -255,7 +254,7 @@ func (o *operation) complete(d *Disk) (error, uint64) {
 				e.Files = append(e.Files, env.FileInfo{Name: f.name, Size: int64(len(f.data))})
 			}
 		}
-		return nil, uint64(len(e.Files))
+		return uint64(len(e.Files)), nil
 	}
 	panic("sim: unknown disk operation")
 }

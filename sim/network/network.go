@@ -5,8 +5,9 @@
 //   - Frames of one direction of a connection arrive in order, each after a
 //     latency from the table; directions and connections overtake each other.
 //   - A cut holds back what travels between a client and a broker, in one direction
-//     or both; what is held arrives when the cut heals, if the connection still
-//     lives. Nobody is told of a cut.
+//     or both; what is held arrives when the cut heals or up to as long after as
+//     it was cut (3 s at most), if the connection still lives. Nobody is told of a
+//     cut.
 //   - A reset ends a connection: what is in flight is lost, and the two ends learn
 //     of it at different times.
 //   - A stall keeps one client from reading: sends to it stay lent.
@@ -164,6 +165,7 @@ func (c *Conn) ID() env.ConnID { return c.id }
 type lane struct {
 	last  event.Time // arrival of the latest frame
 	held  []*message // by a cut, or behind what was held by one
+	since event.Time // when the first of them was held
 	going bool       // what is held is about to arrive
 }
 
@@ -222,6 +224,9 @@ func (m *message) Fire(uint64) {
 	}
 	if c.cut(l) || len(l.held) > 0 {
 		c.network.Injected++
+		if len(l.held) == 0 {
+			l.since = c.network.queue.Now()
+		}
 		l.held = append(l.held, m)
 		return
 	}
@@ -253,14 +258,23 @@ func (n *Network) Healed() {
 	}
 }
 
-// letGo lets what is held go on after a moment. What arrives until then queues up
-// behind it: it was sent later.
+// retryMax is the longest wait between two tries of a connection's sender.
+const retryMax = 3 * time.Second
+
+// letGo lets what is held go on when its sender tries again: at once, or after as
+// long as it has been trying, since each try waits for twice as long as the one
+// before; so a younger connection gets through first. What arrives until then queues
+// up behind it: it was sent later.
 func (c *Conn) letGo(l *lane) {
 	if len(l.held) == 0 || l.going {
 		return
 	}
 	l.going = true
-	c.network.queue.After(c.latency(), Fire(func() {
+	wait := c.latency()
+	if c.draws.PerMille(500) {
+		wait += c.draws.Duration(0, min(c.network.queue.Now().Sub(l.since), retryMax))
+	}
+	c.network.queue.After(wait, Fire(func() {
 		l.going = false
 		for len(l.held) > 0 && !c.cut(l) {
 			m := l.held[0]

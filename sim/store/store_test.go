@@ -15,7 +15,6 @@ type rig struct {
 	store   *Store
 	box     *machine.Box
 	objects env.ObjectStore
-	mailbox []env.Event
 }
 
 func newRig(seed uint64) *rig {
