@@ -2,10 +2,12 @@ package object
 
 import (
 	"fmt"
-	"hash/crc32"
+
+	"weir/core/record"
 )
 
-// Batch is one batch to store: whole, as it is to be served, with its offsets [Base, End).
+// Batch is one batch to store: whole, as it is to be served, with its offsets [Base, End). Its own
+// CRC must be right: Build takes the sum of the records from there.
 type Batch struct {
 	Data         []byte
 	Base, End    int64
@@ -28,8 +30,8 @@ type Built struct {
 }
 
 // Build lays an object out, in the order of the parts. blockBytes is the size that a block does not
-// exceed unless its one batch does. It is pure and copies no batch; it panics on a part that is empty
-// or has a gap, since storing it would lose data.
+// exceed unless its one batch does. It is pure, copies no batch and reads no more than the headers of
+// large ones; it panics on a part that is empty or has a gap, since storing it would lose data.
 func Build(h Header, parts []Part, blockBytes int) Built {
 	if len(h.Cluster) > clusterBytesMax {
 		panic(fmt.Sprintf("object: cluster id %q has more than %d bytes", h.Cluster, clusterBytesMax))
@@ -91,7 +93,7 @@ func (b *builder) extend(k *Block, batch *Batch) {
 		k.Position, k.First, k.MaxTimestamp = b.at, batch.Base, batch.MaxTimestamp
 	}
 	k.Bytes += int32(len(batch.Data))
-	k.Sum = crc32.Update(k.Sum, castagnoli, batch.Data)
+	k.Sum = record.UpdateSum(k.Sum, batch.Data)
 	k.End, k.MaxTimestamp = batch.End, max(k.MaxTimestamp, batch.MaxTimestamp)
 	b.body = append(b.body, batch.Data)
 	b.at += int64(len(batch.Data))

@@ -65,7 +65,8 @@
 //
 //   - One name, one body (R20): the name is made of cluster and object id, both stand in the header,
 //     and the nonce is drawn for each body, so that its creator knows its own.
-//   - A payload byte is summed once when the object is built; a reader sums each block before it
-//     believes any byte of it.
+//   - Block sums are combined from the batches' own CRCs, which were verified when the batches came
+//     in: what changed in memory since then fails the block's sum. A reader sums each block before
+//     it believes any byte of it.
 //   - Equal inputs give equal bytes.
 package object

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"hash/crc32"
 	"math"
 	"os"
 	"slices"
@@ -119,6 +120,41 @@ func TestWhatIsBuiltIsReadBack(t *testing.T) {
 		built := Build(h, parts, rapid.SampledFrom([]int{1, 1000, 10_000, math.MaxInt}).Draw(rt, "block"))
 		check(t, slices.Concat(built.Body...), &built, parts)
 	})
+}
+
+// TestBuiltSumsArePlainSums of the blocks' bytes, though no records are read for them.
+func TestBuiltSumsArePlainSums(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var p Part
+		for base := range rapid.Int64Range(1, 20).Draw(rt, "batches") {
+			bytes := rapid.OneOf(rapid.IntRange(1, 3000), rapid.IntRange(1, 200_000)).Draw(rt, "bytes")
+			p.Batches = append(p.Batches, batch(base, 1, bytes, 0))
+		}
+		built := Build(Header{}, []Part{p}, rapid.SampledFrom([]int{1, 10_000, 512 << 10}).Draw(rt, "block"))
+		data, info := slices.Concat(built.Body...), built.Parts[0]
+		index, err := ParseIndex(data[info.IndexPosition : info.IndexPosition+int64(info.IndexBytes)])
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for i, k := range index.Blocks {
+			if sum := crc32.Checksum(data[k.Position:k.Position+int64(k.Bytes)], castagnoli); sum != k.Sum {
+				rt.Fatalf("block %d has the sum %08x, the index says %08x", i, sum, k.Sum)
+			}
+		}
+	})
+}
+
+// TestBuildDoesNotHideDamage that a batch took in memory after its CRC was verified.
+func TestBuildDoesNotHideDamage(t *testing.T) {
+	good := batch(0, 1, 5000, 0)
+	good.Data[4000] ^= 1
+	built := Build(Header{}, []Part{{Batches: []Batch{good}}}, 1000)
+	data, info := slices.Concat(built.Body...), built.Parts[0]
+	index, _ := ParseIndex(data[info.IndexPosition : info.IndexPosition+int64(info.IndexBytes)])
+	k := index.Blocks[0]
+	if err := k.Open(data[k.Position:k.Position+int64(k.Bytes)], func(*record.Header, []byte) {}); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("got %v", err)
+	}
 }
 
 func TestBuildCopiesNoBatch(t *testing.T) {

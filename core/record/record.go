@@ -207,17 +207,21 @@ func Patch(b []byte, baseOffset int64, leaderEpoch int32) {
 }
 
 // StampLogAppendTime sets the timestamp type and max timestamp of the batch b,
-// and the CRC anew.
+// and renews its CRC, which must be right, without reading the records.
 func StampLogAppendTime(b []byte, millis int64) {
-	attributes := binary.BigEndian.Uint16(b[atAttributes:]) | logAppendTimeBit
-	binary.BigEndian.PutUint16(b[atAttributes:], attributes)
-	SetMaxTimestamp(b, millis)
+	reseal(b, func(header []byte) {
+		attributes := binary.BigEndian.Uint16(header[atAttributes:]) | logAppendTimeBit
+		binary.BigEndian.PutUint16(header[atAttributes:], attributes)
+		binary.BigEndian.PutUint64(header[atMaxTimestamp:], uint64(millis))
+	})
 }
 
-// SetMaxTimestamp sets the max timestamp of the batch b, and the CRC anew.
+// SetMaxTimestamp sets the max timestamp of the batch b, and renews its CRC,
+// which must be right, without reading the records.
 func SetMaxTimestamp(b []byte, millis int64) {
-	binary.BigEndian.PutUint64(b[atMaxTimestamp:], uint64(millis))
-	Seal(b)
+	reseal(b, func(header []byte) {
+		binary.BigEndian.PutUint64(header[atMaxTimestamp:], uint64(millis))
+	})
 }
 
 // Seal writes the CRC of the batch b.

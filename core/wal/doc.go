@@ -49,17 +49,28 @@
 //
 // Record (starts at a multiple of 8, and so does its payload):
 //
-//	 0 u32 CRC32C of nonce, position of the record, bytes 4..39, payload
+//	 0 u32 CRC32C of nonce, position of the record, bytes 4..39,
+//	       and the payload, of a batch only its first 61 bytes
 //	 4 u8  kind: 1 = batch, 2 = summary; then three zero bytes
 //	 8 u32 payload length           24 i64 base offset
 //	12 i32 leader epoch             32 u32 number of offsets
 //	16 u64 stream                   36 u32 zero
 //	40     payload, then zeros up to a multiple of 8
 //
-// A payload byte is summed once: by its record's CRC, while it is copied. The group's CRC covers the
-// records' CRCs, and thereby everything. The nonce is drawn for each log and never leaves it, so
-// that no client can write a payload that passes for a group; the position in each sum makes bytes
-// of an earlier lap, or written to the wrong place, fail it.
+// The 61 bytes are a batch's header, with the CRC32C that the batch carries over everything from its
+// byte 21 on. That CRC was verified when the batch came in, so no record is summed again on its way
+// to the device; a record is valid only if its own sum and its batch's CRC both hold, and recovery
+// and reads check both. The group's CRC covers the records' CRCs, and thereby everything.
+//
+// What a device may leave of a write is found so. Torn: the blocks with the records' heads are there
+// and some with their bodies are not; these bodies fail the CRC in the head. Stale or misdirected
+// heads: the nonce, drawn for each log and never told, and the position in each sum make bytes of
+// another log, an earlier lap or another place fail it; no client can write a payload that passes
+// for a head, or for a group. Stale or misdirected bodies: they are some other batch's bytes under
+// this head, and fail its CRC unless they are the same. A client may choose bodies so that bytes of
+// its own fit several heads of its own; below the highest mark a device would have to lose a durable
+// write for that to matter, above it lies only what was never acknowledged. What changed in memory
+// after the batch came in fails too, where a sum taken at the copy would have vouched for it.
 //
 // # Invariants
 //
@@ -80,6 +91,6 @@
 //     is tried again.
 //   - What a new leader must know without reading payloads is repeated in summary records (R4), every
 //     SummaryEveryBytes, as of everything appended before them.
-//   - Payload is copied, patched and summed in DiskWrite.Prepare, off the loop, which touches only
-//     the group's slab and the appends, lent until they are durable.
+//   - Payload is copied and patched, and heads are summed, in DiskWrite.Prepare, off the loop, which
+//     touches only the group's slab and the appends, lent until they are durable.
 package wal

@@ -293,6 +293,7 @@ func batch(seed, bytes int) []byte {
 		x ^= x << 17
 		b[i] = byte(x)
 	}
+	record.Seal(b)
 	return b
 }
 

@@ -242,12 +242,26 @@ func sumSeed(scratch *[16]byte, nonce uint64, at Position) uint32 {
 	return crc32.Update(0, castagnoli, scratch[:])
 }
 
-// checkRecord sums the record at the start of b.
+// summed is how many bytes at the start of the record its sum covers. The rest of a batch is covered
+// by the batch's own CRC, which lies among them.
+func (h *recordHeader) summed() int {
+	if h.kind == kindBatch {
+		return recordHeaderBytes + record.HeaderBytes
+	}
+	return recordHeaderBytes + int(h.bytes)
+}
+
+// sumRecord is the sum of the record at the start of b, of which all that it covers is laid.
+func (h *recordHeader) sumRecord(b []byte, scratch *[16]byte, nonce uint64, at Position) uint32 {
+	return crc32.Update(sumSeed(scratch, nonce, at), castagnoli, b[4:h.summed()])
+}
+
+// checkRecord checks every byte of the record at the start of b: what its sum covers by that, the
+// rest of a batch by the batch's CRC.
 func checkRecord(b []byte, scratch *[16]byte, nonce uint64, at Position) (recordHeader, bool) {
 	h, ok := decodeRecordHeader(b)
-	if !ok {
+	if !ok || h.sumRecord(b, scratch, nonce, at) != h.sum {
 		return h, false
 	}
-	sum := sumSeed(scratch, nonce, at)
-	return h, crc32.Update(sum, castagnoli, b[4:recordHeaderBytes+int(h.bytes)]) == h.sum
+	return h, h.kind != kindBatch || record.SumHolds(h.payload(b))
 }

@@ -7,9 +7,6 @@ import (
 	"weir/core/record"
 )
 
-// copyChunkBytes is copied and then summed while it is still in the processor's cache.
-const copyChunkBytes = 32 << 10
-
 // group is one write: records gathered, laid out in a slab, sealed, written, durable. The structs
 // are recycled, so that a group allocates nothing in the steady state.
 type group struct {
@@ -78,31 +75,14 @@ func (g *group) lay(room []byte, a *Append) {
 		offsets:     a.Offsets,
 	}
 	h.encode(room)
-	sum := sumSeed(&g.scratch, g.header.nonce, a.At)
-	sum = crc32.Update(sum, castagnoli, room[4:recordHeaderBytes])
 	payload := h.payload(room)
-	if a.kind == kindBatch && a.LogAppendTime >= 0 {
-		// The stamp changes the batch's own checksum, so it needs the whole batch first.
-		copy(payload, a.Payload)
+	copy(payload, a.Payload)
+	if a.kind == kindBatch {
 		record.Patch(payload, a.BaseOffset, a.LeaderEpoch)
-		record.StampLogAppendTime(payload, a.LogAppendTime)
-		sum = crc32.Update(sum, castagnoli, payload)
-	} else {
-		sum = copyAndSum(sum, payload, a)
-	}
-	order.PutUint32(room, sum)
-	clear(room[recordHeaderBytes+len(payload):])
-}
-
-// copyAndSum copies a's payload chunk by chunk, patches a batch's head, and sums each chunk.
-func copyAndSum(sum uint32, payload []byte, a *Append) uint32 {
-	for at := 0; at < len(payload); at += copyChunkBytes {
-		chunk := payload[at:min(at+copyChunkBytes, len(payload))]
-		copy(chunk, a.Payload[at:])
-		if at == 0 && a.kind == kindBatch {
-			record.Patch(chunk, a.BaseOffset, a.LeaderEpoch)
+		if a.LogAppendTime >= 0 {
+			record.StampLogAppendTime(payload, a.LogAppendTime)
 		}
-		sum = crc32.Update(sum, castagnoli, chunk)
 	}
-	return sum
+	order.PutUint32(room, h.sumRecord(room, &g.scratch, g.header.nonce, a.At))
+	clear(room[recordHeaderBytes+len(payload):])
 }

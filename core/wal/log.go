@@ -90,7 +90,8 @@ func (l *Log) OnSpace(f func()) { l.onSpace = f }
 
 // Append places a in the gathering group. False means that the log is full (or failed, or
 // closing): nothing was placed; try again when the function given to OnSpace runs. The payload must
-// be a whole batch of at most AppendBytesMax bytes. Whoever keeps a.Slab beyond Durable retains it.
+// be a whole batch of at most AppendBytesMax bytes whose own CRC was verified: recovery takes a wrong
+// one for damage. Whoever keeps a.Slab beyond Durable retains it.
 func (l *Log) Append(a *Append) bool {
 	if len(a.Payload) < record.HeaderBytes || len(a.Payload) > l.config.AppendBytesMax || a.Offsets <= 0 {
 		panic(fmt.Sprintf("wal: append of %d bytes and %d offsets", len(a.Payload), a.Offsets))

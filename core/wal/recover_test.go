@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weir/core/env"
+	"weir/core/record"
 
 	"pgregory.net/rapid"
 )
@@ -34,12 +35,18 @@ func filled(t testing.TB, n, bytes int) (*world, *journal) {
 func TestDamageBelowTheMarkIsLoud(t *testing.T) {
 	for name, damage := range map[string]func([]byte, *Append){
 		"payload":      func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+200] ^= 1 },
+		"last byte":    func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+len(a.Payload)-1] ^= 1 },
+		"batch head":   func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+3] ^= 1 },
+		"batch CRC":    func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+17] ^= 1 },
 		"record sum":   func(b []byte, a *Append) { b[fileAt(a.At)] ^= 1 },
 		"record head":  func(b []byte, a *Append) { b[fileAt(a.At)+20] ^= 1 },
 		"group header": func(b []byte, a *Append) { b[fileAt(a.At)-groupHeaderBytes+40] ^= 1 },
 		"zeroed block": func(b []byte, a *Append) { clear(b[fileAt(a.At)-groupHeaderBytes:][:blockBytes]) },
 		"earlier group": func(b []byte, a *Append) {
 			copy(b[fileAt(a.At)-groupHeaderBytes:][:3*blockBytes], b[headBytes:])
+		},
+		"earlier body": func(b []byte, a *Append) {
+			copy(b[fileAt(a.At)-groupHeaderBytes+blockBytes:][:blockBytes], b[headBytes+blockBytes:])
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,6 +100,27 @@ func TestAHoleAmongWritesInFlightIsATornTail(t *testing.T) {
 		if len(r.entries) != 1+hole {
 			t.Fatalf("hole in write %d: found %d entries", hole, len(r.entries))
 		}
+	}
+}
+
+// TestABodyOfTheLapBeforeIsATornTail: heads got to the device, and the blocks behind them still hold
+// what lay there a lap before, at the very same places within batches of the same size.
+func TestABodyOfTheLapBeforeIsATornTail(t *testing.T) {
+	w := newWorld(t)
+	j := w.create("wal-7", grown(), nil)
+	w.settle()
+	for range 3 * int(small.SizeBytes) / (4 * blockBytes) {
+		w.turn(func() { j.append(4*blockBytes - groupHeaderBytes - recordHeaderBytes) })
+		w.settle()
+		w.turn(func() { j.log.Trim(j.accepted[len(j.accepted)-1].At) })
+		w.settle()
+	}
+	w.turn(func() { j.append(4*blockBytes - groupHeaderBytes - recordHeaderBytes) })
+	block := 0
+	w.crash(func() bool { block++; return block <= blockBytes/w.disk.block })
+	r := w.recover("wal-7")
+	if r.err != nil || r.sealed.End != j.accepted[len(j.accepted)-1].At-groupHeaderBytes {
+		t.Fatalf("%v; the log ends at %d, its last batch begins at %d", r.err, r.sealed.End, j.accepted[len(j.accepted)-1].At)
 	}
 }
 
@@ -224,6 +252,7 @@ func TestPayloadThatLooksLikeAGroupFoolsNobody(t *testing.T) {
 	// The forger knows everything but the nonce, and claims that all of this was durable.
 	forged := groupHeader{epoch: 7, nonce: 1, at: 2 * blockBytes, bytes: blockBytes, durable: 2 * blockBytes}
 	forged.encode(j.accepted[0].Payload[2*blockBytes-groupHeaderBytes-recordHeaderBytes:])
+	record.Seal(j.accepted[0].Payload)
 	block := 0
 	w.crash(func() bool { block++; return block > 2 })
 	if r := w.recover("wal-7"); r.err != nil || len(r.entries) != 0 {

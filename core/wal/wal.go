@@ -84,7 +84,7 @@ type Append struct {
 	LeaderEpoch   int32
 	BaseOffset    int64
 	Offsets       int32  // how many offsets the batch takes
-	Payload       []byte // lent until Durable: copied off the loop, into the slab, patched there with BaseOffset and LeaderEpoch
+	Payload       []byte // lent until Durable, its CRC right: copied off the loop into the slab, patched there with BaseOffset and LeaderEpoch
 	LogAppendTime int64  // milliseconds to stamp into the batch, or -1
 	Owner         Owner
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/core/env"
+	"weir/core/record"
 	"weir/core/task"
 	"weir/core/wal"
 )
@@ -97,6 +98,7 @@ func newWriter(b *testing.B, path string, group, depth int) *writer {
 		w.turn()
 	}
 	payload := make([]byte, group-64-40)
+	record.Seal(payload)
 	w.appends = depth * 4
 	for range w.appends {
 		w.again = append(w.again, &wal.Append{Stream: 1, Offsets: 1, Payload: payload, LogAppendTime: -1, Owner: w})

@@ -11,7 +11,7 @@ import (
 )
 
 // conn is one connection. The goroutine that reads lives as long as it; one that
-// writes is started when there is something to send and ends when there is not. The
+// writes is found when there is something to send and left when there is not. The
 // connection is finished by whichever of the two ends last.
 type conn struct {
 	id       env.ConnID
@@ -138,12 +138,12 @@ func (c *conn) send(e *env.Send) bool {
 	return true
 }
 
-// startWriting makes sure that there is a goroutine that writes. c.mu is held.
+// startWriting makes sure that there is a goroutine that writes. c.mu is held, and the
+// network's count of goroutines has the reader or the last writer still.
 func (c *conn) startWriting() {
 	if !c.writing {
 		c.writing = true
-		c.network.group.Add(1) // the reader's count, or a writer's, is still there
-		go c.write()
+		c.network.writers.start(c)
 	}
 }
 

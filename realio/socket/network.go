@@ -80,6 +80,8 @@ type Network struct {
 	quit   chan struct{} // closed by Stop
 	group  sync.WaitGroup
 
+	writers writers
+
 	connections atomic.Int64         // as many as conns has
 	open        map[env.ConnID]*conn // the loop's: opened and not closed
 
@@ -99,6 +101,7 @@ func New(o Options) *Network {
 		open: map[env.ConnID]*conn{}, conns: map[*conn]struct{}{}, sources: map[netip.Addr]*source{},
 	}
 	n.counts.init(o.Metrics)
+	n.writers = writers{group: &n.group, quit: n.quit, work: make(chan *conn)}
 	n.tick.Store(1)
 	n.group.Go(n.watch)
 	return n

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"weir/core/env"
@@ -34,9 +35,53 @@ type batch struct {
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// write is the goroutine that empties the queue.
+// writersIdleMax bounds the goroutines that wait for a connection to write.
+const writersIdleMax = 64
+
+// writers are goroutines that write, each for one connection at a time. They are kept,
+// because encoding grows a goroutine's stack, and a new one would grow it for every
+// response.
+type writers struct {
+	group *sync.WaitGroup
+	quit  chan struct{} // closed: nobody waits any more
+	work  chan *conn    // without room: a send succeeds if a writer waits
+	idle  atomic.Int64
+}
+
+// start finds a goroutine for the connection; the group's count is not 0.
+func (w *writers) start(c *conn) {
+	select {
+	case w.work <- c:
+	default:
+		w.group.Add(1)
+		go w.run(c)
+	}
+}
+
+func (w *writers) run(c *conn) {
+	defer w.group.Done()
+	for c != nil {
+		c.write()
+		c = w.next()
+	}
+}
+
+// next waits for another connection; nil: there are enough that wait, or the end.
+func (w *writers) next() *conn {
+	defer w.idle.Add(-1)
+	if w.idle.Add(1) > writersIdleMax {
+		return nil
+	}
+	select {
+	case c := <-w.work:
+		return c
+	case <-w.quit:
+		return nil
+	}
+}
+
+// write empties the queue.
 func (c *conn) write() {
-	defer c.network.group.Done()
 	b := batches.Get().(*batch)
 	for queue := c.takeQueue(); len(queue) > 0; queue = c.takeQueue() {
 		for _, e := range queue {
@@ -52,8 +97,8 @@ func (c *conn) write() {
 	c.finish()
 }
 
-// takeQueue returns what is to be sent; nothing ends the goroutine, after it told
-// the peer of a graceful close.
+// takeQueue returns what is to be sent; nothing ends the writing, after the peer was
+// told of a graceful close.
 func (c *conn) takeQueue() []*env.Send {
 	c.mu.Lock()
 	defer c.mu.Unlock()
