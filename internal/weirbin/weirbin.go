@@ -19,8 +19,8 @@ import (
 // slow disk fits.
 const startLimit = 60 * time.Second
 
-// Root is the repository that the working directory lies in.
-func Root() (string, error) {
+// root is the repository that the working directory lies in.
+func root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -40,13 +40,13 @@ func Root() (string, error) {
 
 // Build compiles cmd/weir into dir and returns the program's path.
 func Build(dir string) (string, error) {
-	root, err := Root()
+	source, err := root()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "weir")
 	command := exec.Command("go", "build", "-o", path, "./cmd/weir")
-	command.Dir = root
+	command.Dir = source
 	if text, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build ./cmd/weir: %w\n%s", err, text)
 	}
