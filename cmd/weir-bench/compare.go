@@ -187,7 +187,8 @@ func (s *session) loads(ctx context.Context) error {
 	}
 	m.Idle = usage.Resident
 	steps := []func(context.Context) error{
-		func(ctx context.Context) error { return s.produce(ctx, 16<<10, min(s.bytes, 512<<20), &cost{}) },
+		// As much as the memory that a broker will go on using, which is slow at its first touch.
+		func(ctx context.Context) error { return s.produce(ctx, 16<<10, s.bytes, &cost{}) },
 		func(ctx context.Context) error { return s.produce(ctx, 16<<10, s.bytes, &m.Small) },
 		func(ctx context.Context) error { return s.produce(ctx, 1<<20, s.bytes, &m.Large) },
 		s.latency, s.read,
