@@ -41,7 +41,7 @@ type realWorld struct {
 func openWorld(c *config.Broker, logger *logging.Logger) (*realWorld, error) {
 	w := &realWorld{mailbox: mailbox.New(mailbox.Options{}), metrics: metrics.New(), log: logger}
 	arena := memory.NewArena(idleMemoryBytes)
-	pool := compute.New(w.mailbox.Deliver, runtime.GOMAXPROCS(0))
+	pool := compute.New(w.mailbox.DeliverInTurn, runtime.GOMAXPROCS(0))
 	w.opened(quietly(pool.Stop))
 	w.env = env.Env{
 		Clock: w.mailbox.Clock(), Rand: random.New(), Compute: pool, Memory: memory.New(arena),
@@ -65,7 +65,7 @@ func (w *realWorld) opened(closer func() error) { w.closers = append(w.closers, 
 // openDisks opens the log's device and that of the metadata.
 func (w *realWorld) openDisks(c *config.Broker, logger env.Logger) error {
 	open := func(path string) (env.Disk, error) {
-		d, err := disk.Open(disk.Options{Path: path, Deliver: w.mailbox.Deliver, Log: logger})
+		d, err := disk.Open(disk.Options{Path: path, Deliver: w.mailbox.DeliverInTurn, Log: logger})
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +88,7 @@ func (w *realWorld) openDisks(c *config.Broker, logger env.Logger) error {
 func (w *realWorld) openStore(c *config.Broker, logger env.Logger) error {
 	kind, at, _ := strings.Cut(c.ObjectStore, ":")
 	if kind == "file" {
-		s, err := filestore.Open(filestore.Options{Path: at, Deliver: w.mailbox.Deliver, Log: logger})
+		s, err := filestore.Open(filestore.Options{Path: at, Deliver: w.mailbox.DeliverInTurn, Log: logger})
 		if err == nil {
 			w.opened(s.Shutdown)
 			w.env.Store = s
@@ -101,7 +101,7 @@ func (w *realWorld) openStore(c *config.Broker, logger env.Logger) error {
 	}
 	s, err := s3store.Open(s3store.Options{
 		Bucket: bucket, Prefix: prefix, Endpoint: c.S3.Endpoint, Region: c.S3.Region,
-		PathStyle: c.S3.PathStyle, NoChecksums: c.S3.Checksum == "none", Deliver: w.mailbox.Deliver, Metrics: w.metrics, Log: logger,
+		PathStyle: c.S3.PathStyle, NoChecksums: c.S3.Checksum == "none", Deliver: w.mailbox.DeliverInTurn, Metrics: w.metrics, Log: logger,
 	})
 	if err == nil {
 		w.opened(quietly(s.Shutdown))

@@ -88,7 +88,7 @@ func newDisk(o Options, s storage, a abilities) *Disk {
 		o.InFlightMax = 16
 	}
 	d := &Disk{deliver: o.Deliver, storage: s, abilities: a, files: map[env.FileID]handle{}}
-	d.pool = workers.New(o.InFlightMax, d.run)
+	d.pool = workers.New(o.InFlightMax, d.run, d.complete)
 	return d
 }
 
@@ -183,9 +183,14 @@ func (d *Disk) run(e env.Event) {
 		o.Files, o.Err = d.storage.list(o.Prefix)
 	case closing:
 		_ = o.close() // it never syncs, so it has nothing to say
-		return
 	}
-	d.deliver(e)
+}
+
+// complete delivers an operation that was run.
+func (d *Disk) complete(e env.Event) {
+	if _, unheard := e.(closing); !unheard {
+		d.deliver(e)
+	}
 }
 
 func (d *Disk) runOpen(o *env.DiskOpen) {

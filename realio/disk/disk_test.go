@@ -139,7 +139,7 @@ func TestErrorsHaveSentinels(t *testing.T) {
 }
 
 func TestOperationOnAClosedFile(t *testing.T) {
-	box := newMailbox()
+	box := newCompletions()
 	d := mustOpen(t, t.TempDir(), box.deliver)
 	defer func() { _ = d.Shutdown() }()
 	w := &env.DiskWrite{File: 7, Data: make([]byte, 512), Done: func(*env.DiskWrite) {}}

@@ -7,19 +7,19 @@ import (
 	"weir/core/env/envtest"
 )
 
-// mailbox is where completions wait for the test's goroutine.
-type mailbox chan env.Event
+// completions wait here for the test's goroutine.
+type completions chan env.Event
 
-func newMailbox() mailbox { return make(mailbox, 4096) }
+func newCompletions() completions { return make(completions, 4096) }
 
-func (m mailbox) deliver(e env.Event) { m <- e }
+func (c completions) deliver(e env.Event) { c <- e }
 
 // pump waits for one completion and delivers what has come.
-func (m mailbox) pump() {
-	(<-m).Deliver()
+func (c completions) pump() {
+	(<-c).Deliver()
 	for {
 		select {
-		case e := <-m:
+		case e := <-c:
 			e.Deliver()
 		default:
 			return
@@ -52,7 +52,7 @@ func TestMemoryOfTheseTests(t *testing.T) {
 // world opens a disk at path, which restarts (a process dies and the page cache stays) when it crashes.
 func world(t testing.TB, open func(deliver func(env.Event)) *Disk) envtest.Harness {
 	t.Helper()
-	box := newMailbox()
+	box := newCompletions()
 	d := open(box.deliver)
 	t.Cleanup(func() { _ = d.Shutdown() })
 	h := envtest.Harness{Disk: d, Memory: newMemory(), Pump: func() { box.pump() }}
@@ -60,7 +60,7 @@ func world(t testing.TB, open func(deliver func(env.Event)) *Disk) envtest.Harne
 		if err := d.Shutdown(); err != nil {
 			t.Fatal(err)
 		}
-		box = newMailbox()
+		box = newCompletions()
 		d = open(box.deliver)
 		return d, newMemory()
 	}

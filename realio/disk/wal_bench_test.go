@@ -16,20 +16,17 @@ import (
 	"weir/core/record"
 	"weir/core/task"
 	"weir/core/wal"
+	"weir/realio/mailbox"
 )
 
-// node is the least of a node that a log needs: a loop, its mailbox, memory, and a clock.
+// node is the least of a node that a log needs: a loop with its mailbox, memory, and randomness.
 type node struct {
-	box    mailbox
-	loop   *task.Loop
-	events []env.Event
-	start  time.Time
-	disk   *Disk
+	box     *mailbox.Mailbox
+	loop    *task.Loop
+	disk    *Disk
+	stopped chan struct{}
 }
 
-func (n *node) Now() env.Time                                        { return env.Time(time.Since(n.start)) }
-func (n *node) WallMillis() int64                                    { return 0 }
-func (n *node) WakeAt(env.Time)                                      {}
 func (n *node) Uint64(purpose string, entity, counter uint64) uint64 { return 42 }
 func (n *node) Counter(_, _ string) env.Counter                      { return nothing{} }
 func (n *node) Gauge(_, _ string) env.Gauge                          { return nothing{} }
@@ -41,24 +38,22 @@ func (nothing) Add(int64)     {}
 func (nothing) Set(int64)     {}
 func (nothing) Observe(int64) {}
 
-// turn waits for an event and runs the loop on all that have come.
-func (n *node) turn() {
-	n.events = append(n.events[:0], <-n.box)
-	for {
-		select {
-		case e := <-n.box:
-			n.events = append(n.events, e)
-			continue
-		default:
-		}
-		break
-	}
-	n.loop.Turn(n.events)
+func newNode(b *testing.B, path string) node {
+	n := node{box: mailbox.New(mailbox.Options{}), stopped: make(chan struct{})}
+	n.loop = task.NewLoop(n.box.Clock())
+	n.disk = mustOpen(b, path, n.box.DeliverInTurn)
+	go func() {
+		n.box.Run(n.loop)
+		close(n.stopped)
+	}()
+	return n
 }
 
-// do runs f on the loop.
-func (n *node) do(f func()) {
-	n.loop.Turn([]env.Event{posted(f)})
+// do runs f on the loop, and waits until f's done is called there.
+func (n *node) do(f func(done func())) {
+	ended := make(chan struct{})
+	n.box.Deliver(posted(func() { f(func() { close(ended) }) }))
+	<-ended
 }
 
 type posted func()
@@ -75,28 +70,24 @@ type writer struct {
 	placed  int64
 	durable int64
 	group   int64
+	done    func() // of write
 }
 
 const regionBytes = 64 << 20
 
 func newWriter(b *testing.B, path string, group, depth int) *writer {
-	w := &writer{node: node{box: newMailbox(), start: time.Now()}, group: int64(group)}
-	w.loop = task.NewLoop(w)
-	w.disk = mustOpen(b, path, w.box.deliver)
-	e := env.Env{Clock: w, WAL: w.disk, Rand: w, Memory: newMemory(), Metrics: w}
+	w := &writer{node: newNode(b, path), group: int64(group)}
+	e := env.Env{Clock: w.box.Clock(), WAL: w.disk, Rand: w, Memory: newMemory(), Metrics: w}
 	config := wal.Config{SizeBytes: regionBytes, GroupBytesMax: group, WritesInFlightMax: depth, GrowBytes: regionBytes}
-	ready := false
-	w.do(func() {
+	w.do(func(done func()) {
 		wal.Create(w.loop, e, config, "wal", 1, nil, func(err error) { b.Error(err) }, func(l *wal.Log, err error) {
 			if err != nil {
 				b.Error(err)
 			}
-			w.log, ready = l, true
+			w.log = l
+			done()
 		})
 	})
-	for !ready {
-		w.turn()
-	}
 	payload := make([]byte, group-64-40)
 	record.Seal(payload)
 	w.appends = depth * 4
@@ -114,6 +105,9 @@ func (w *writer) Durable(a *wal.Append) {
 		w.log.Trim(w.log.Durable())
 	}
 	w.refill()
+	if len(w.again) == w.appends && w.durable >= w.target {
+		w.done()
+	}
 }
 
 // Dropped implements wal.Owner.
@@ -132,11 +126,11 @@ func (w *writer) refill() {
 // write makes bytes durable, and returns how long that took.
 func (w *writer) write(bytes int64) time.Duration {
 	began := time.Now()
-	w.target = w.durable + bytes
-	w.do(w.refill)
-	for len(w.again) < w.appends || w.durable < w.target {
-		w.turn()
-	}
+	w.do(func(done func()) {
+		w.done = done
+		w.target = w.durable + bytes
+		w.refill()
+	})
 	return time.Since(began)
 }
 
@@ -239,11 +233,9 @@ func BenchmarkLog(b *testing.B) {
 }
 
 func (w *writer) finish(b *testing.B) {
-	closed := false
-	w.do(func() { w.log.Close(func(err error) { closed = true }) })
-	for !closed {
-		w.turn()
-	}
+	w.do(func(done func()) { w.log.Close(func(error) { done() }) })
+	w.box.Stop()
+	<-w.stopped
 	if err := w.disk.Shutdown(); err != nil {
 		b.Error(err)
 	}

@@ -29,7 +29,6 @@ type Options struct {
 // Store implements env.ObjectStore. Its methods may be called from any goroutine, and never block.
 type Store struct {
 	root    string
-	deliver func(env.Event)
 	pool    *workers.Pool[env.Event]
 	session *session
 	folders folders
@@ -44,7 +43,7 @@ func Open(o Options) (*Store, error) {
 	if o.InFlightMax <= 0 {
 		o.InFlightMax = 16
 	}
-	s := &Store{root: filepath.Clean(o.Path), deliver: o.Deliver}
+	s := &Store{root: filepath.Clean(o.Path)}
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return nil, fmt.Errorf("make object directory: %w", err)
 	}
@@ -63,7 +62,7 @@ func Open(o Options) (*Store, error) {
 		o.Log.Log(slog.LevelWarn, "the file system of the object directory refuses direct I/O: uploads go through the page cache "+
 			"and may slow a write-ahead log on the same device", slog.String("path", s.root))
 	}
-	s.pool = workers.New(o.InFlightMax, s.run)
+	s.pool = workers.New(o.InFlightMax, s.run, o.Deliver)
 	return s, nil
 }
 
@@ -107,7 +106,6 @@ func (s *Store) run(e env.Event) {
 	case *env.ListObjects:
 		s.list(o)
 	}
-	s.deliver(e)
 }
 
 func (s *Store) locate(key string) (dir, name string, err error) {

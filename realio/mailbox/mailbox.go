@@ -38,17 +38,25 @@ type Options struct {
 	Panicked func(value any, stack []byte)
 }
 
-// Mailbox is the queue before one node's loop.
+// Mailbox is the queue before one node's loop. Whoever runs a turn, the loop's own
+// goroutine or a driver's, has the loop until the turn ends.
 type Mailbox struct {
 	clock    *clock.Clock
 	panicked func(value any, stack []byte)
 	wake     chan struct{} // has room for one
-	spare    []env.Event   // the loop's
+	timer    *time.Timer
+
+	// Of whoever has the loop.
+	node  Node
+	spare []env.Event
 
 	mu      sync.Mutex
 	events  []env.Event
-	parked  bool
+	parked  bool // the loop's goroutine waits, and nobody has woken it
+	lent    bool // a driver's goroutine has the loop; only while parked
 	stopped bool
+	armed   bool     // the timer will fire
+	alarm   env.Time // when
 }
 
 // New returns an empty mailbox.
@@ -69,15 +77,52 @@ func (m *Mailbox) Clock() *clock.Clock { return m.clock }
 // it does not block. After Stop the event is dropped.
 func (m *Mailbox) Deliver(e env.Event) {
 	m.mu.Lock()
-	if m.stopped {
+	defer m.mu.Unlock()
+	if !m.stopped {
+		m.events = append(m.events, e)
+		m.rouse()
+	}
+}
+
+// DeliverInTurn is Deliver by a goroutine that can spare the time of a turn and holds
+// no lock: if the loop is parked, the caller runs the turn in its place, and returns
+// after it.
+func (m *Mailbox) DeliverInTurn(e env.Event) {
+	m.mu.Lock()
+	if !m.parked || m.lent || m.stopped {
 		m.mu.Unlock()
+		m.Deliver(e)
 		return
 	}
 	m.events = append(m.events, e)
-	parked := m.parked
-	m.parked = false
+	m.lent = true
+	events := m.swap()
 	m.mu.Unlock()
-	if parked {
+	defer m.giveBack()
+	_, due := m.pause()
+	m.turn(events, due)
+}
+
+// giveBack ends a turn by a driver's goroutine. What came meanwhile is the loop's
+// own goroutine's, so that a driver has one turn at most.
+func (m *Mailbox) giveBack() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lent = false
+	wait, due := m.pause()
+	switch {
+	case m.stopped || due || len(m.events) > 0:
+		m.rouse()
+	default:
+		m.arm(wait)
+	}
+}
+
+// rouse wakes the loop's goroutine if it is parked and the loop is not lent. m.mu is
+// held; wake has room, since only one that is parked is sent to.
+func (m *Mailbox) rouse() {
+	if m.parked && !m.lent {
+		m.parked = false
 		m.wake <- struct{}{}
 	}
 }
@@ -85,47 +130,49 @@ func (m *Mailbox) Deliver(e env.Event) {
 // Stop makes Run return after the turn that is running. Any goroutine may call it.
 func (m *Mailbox) Stop() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.stopped = true
-	parked := m.parked
-	m.parked = false
-	m.mu.Unlock()
-	if parked {
-		m.wake <- struct{}{}
-	}
+	m.rouse()
 }
 
 // Run is the loop: it gives the node a first turn without events, then one whenever
 // there is an event or the clock says so, and returns after Stop, or when the node
 // panicked and the options let it. It is called once.
 func (m *Mailbox) Run(node Node) {
+	m.node = node
+	m.timer = time.NewTimer(parkMax)
+	m.timer.Stop()
+	defer m.timer.Stop()
+	m.turn(nil, false)
+	for {
+		events, due, ok := m.next()
+		if !ok {
+			return
+		}
+		m.turn(events, due)
+	}
+}
+
+// turn gives the node a turn. The caller has the loop.
+func (m *Mailbox) turn(events []env.Event, due bool) {
 	defer func() {
 		if value := recover(); value != nil {
 			m.Stop()
 			m.panicked(value, debug.Stack())
 		}
 	}()
-	timer := time.NewTimer(parkMax)
-	defer timer.Stop()
-	node.Turn(nil)
-	for {
-		events, due, ok := m.next(timer)
-		if !ok {
-			return
-		}
-		if due {
-			m.clock.Woken()
-		}
-		node.Turn(events)
-		clear(events)
+	if due {
+		m.clock.Woken()
 	}
+	m.node.Turn(events)
+	clear(events)
 }
 
 // next waits for events or for the time, and returns the events; false is the end.
-func (m *Mailbox) next(timer *time.Timer) (events []env.Event, due, ok bool) {
+func (m *Mailbox) next() (events []env.Event, due, ok bool) {
 	for {
-		wait, timed := m.clock.Wake()
-		due = timed && wait == 0
 		m.mu.Lock()
+		wait, due := m.pause()
 		if m.stopped {
 			m.mu.Unlock()
 			return nil, false, false
@@ -136,9 +183,31 @@ func (m *Mailbox) next(timer *time.Timer) (events []env.Event, due, ok bool) {
 			return events, due, true
 		}
 		m.parked = true
+		m.arm(wait)
 		m.mu.Unlock()
-		m.park(timer, wait, timed)
+		m.park()
 	}
+}
+
+// pause returns how long the loop may sleep, or that it is due. The caller has the
+// loop.
+func (m *Mailbox) pause() (wait time.Duration, due bool) {
+	wait, timed := m.clock.Wake()
+	if !timed || wait > parkMax {
+		return parkMax, false
+	}
+	return wait, wait == 0
+}
+
+// arm sets the timer, unless it fires sooner: waking for nothing costs less than
+// setting it at every turn. m.mu is held.
+func (m *Mailbox) arm(wait time.Duration) {
+	alarm := m.clock.Now().Add(wait)
+	if m.armed && m.alarm <= alarm {
+		return
+	}
+	m.armed, m.alarm = true, alarm
+	m.timer.Reset(wait)
 }
 
 // swap takes what is there, and leaves the room of the turn before.
@@ -150,22 +219,21 @@ func (m *Mailbox) swap() []env.Event {
 	return m.spare
 }
 
-func (m *Mailbox) park(timer *time.Timer, wait time.Duration, timed bool) {
-	if !timed {
-		<-m.wake
-		return
-	}
-	timer.Reset(min(wait, parkMax))
-	select {
-	case <-m.wake:
-	case <-timer.C:
-		m.mu.Lock()
-		awaited := !m.parked // somebody is about to send
-		m.parked = false
-		m.mu.Unlock()
-		if awaited {
-			<-m.wake
+// park waits until the loop's goroutine is woken, or the timer fires while the loop
+// is not lent.
+func (m *Mailbox) park() {
+	for {
+		select {
+		case <-m.wake:
+			return
+		case <-m.timer.C:
 		}
+		m.mu.Lock()
+		m.armed = false
+		if !m.lent {
+			m.rouse() // unless somebody has
+		}
+		m.mu.Unlock()
 	}
 }
 

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -162,6 +163,138 @@ func TestParkingRaces(t *testing.T) {
 	}
 }
 
+// awaitParked returns once the loop has nothing to do.
+func awaitParked(m *Mailbox) {
+	for {
+		m.mu.Lock()
+		parked := m.parked && !m.lent
+		m.mu.Unlock()
+		if parked {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// The turn is over when DeliverInTurn returns: no goroutine but the caller's ran it.
+func TestTurnInPlaceOfAParkedLoop(t *testing.T) {
+	m, _, _ := start(t)
+	awaitParked(m)
+	ran := false
+	m.DeliverInTurn(call(func() { ran = true }))
+	if !ran {
+		t.Fatal("the event was left to the loop's goroutine")
+	}
+}
+
+// What comes in a lent turn, from the turn itself too, is run after it.
+func TestEventsOfALentTurn(t *testing.T) {
+	m, _, _ := start(t)
+	awaitParked(m)
+	done := make(chan struct{})
+	m.DeliverInTurn(call(func() {
+		inside := true
+		m.DeliverInTurn(call(func() {
+			if inside {
+				t.Error("turns overlap")
+			}
+			close(done)
+		}))
+		inside = false
+	}))
+	<-done
+}
+
+func TestTimerOfALentTurn(t *testing.T) {
+	m, loop, _ := start(t)
+	for range 3 {
+		awaitParked(m)
+		fired := make(chan struct{})
+		m.DeliverInTurn(call(func() { loop.After(time.Millisecond, func() { close(fired) }) }))
+		<-fired
+	}
+}
+
+func TestStopInALentTurn(t *testing.T) {
+	m, _, stop := start(t)
+	awaitParked(m)
+	m.DeliverInTurn(call(m.Stop))
+	stop()
+	m.DeliverInTurn(call(func() { t.Error("delivered after the end") }))
+}
+
+func TestPanicOfALentTurn(t *testing.T) {
+	var value any
+	m := New(Options{Panicked: func(v any, _ []byte) { value = v }})
+	done := make(chan struct{})
+	go func() {
+		m.Run(task.NewLoop(m.Clock()))
+		close(done)
+	}()
+	awaitParked(m)
+	m.DeliverInTurn(call(breakInvariant))
+	<-done
+	if value != "broken" {
+		t.Fatal(value)
+	}
+}
+
+// Goroutines that lend themselves, others that do not, and timers: turns never overlap,
+// every event is run once, in the order of its sender.
+func TestTurnsNeverOverlap(t *testing.T) {
+	m, loop, _ := start(t)
+	const senders, each = 8, 3_000
+	var next [senders]int // as inside: of whoever has the loop, for the race detector
+	inside, timers := false, 0
+	turn := func(f func()) {
+		if inside {
+			t.Error("turns overlap")
+		}
+		inside = true
+		f()
+		inside = false
+	}
+	m.Deliver(call(func() {
+		var again func()
+		again = func() {
+			turn(func() { timers++ })
+			loop.After(30*time.Microsecond, again)
+		}
+		again()
+	}))
+	var group sync.WaitGroup
+	for s := range senders {
+		deliver := m.DeliverInTurn
+		if s%4 == 3 {
+			deliver = m.Deliver
+		}
+		group.Go(func() {
+			for i := range each {
+				deliver(call(func() {
+					turn(func() {
+						if next[s] != i {
+							t.Errorf("sender %d: event %d, want %d", s, i, next[s])
+						}
+						next[s]++
+					})
+				}))
+			}
+		})
+	}
+	group.Wait()
+	sum := make(chan int)
+	m.Deliver(call(func() {
+		n := 0
+		for _, events := range next {
+			n += events
+		}
+		sum <- n
+	}))
+	if n := <-sum; n != senders*each {
+		t.Fatalf("%d events, want %d", n, senders*each)
+	}
+}
+
 type nothing struct{}
 
 func (nothing) Deliver() {}
@@ -198,6 +331,16 @@ func BenchmarkWake(b *testing.B) {
 	for b.Loop() {
 		m.Deliver(answer)
 		<-back
+	}
+	stop()
+}
+
+// BenchmarkTurnInPlace is a turn of a parked loop on its sender's goroutine.
+func BenchmarkTurnInPlace(b *testing.B) {
+	m, _, stop := start(b)
+	awaitParked(m)
+	for b.Loop() {
+		m.DeliverInTurn(nothing{})
 	}
 	stop()
 }

@@ -141,7 +141,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.client = s3.New(settings)
-	s.pool = workers.New(o.InFlightMax, s.run)
+	s.pool = workers.New(o.InFlightMax, s.run, o.Deliver)
 	return s, nil
 }
 
@@ -213,7 +213,6 @@ func (s *Store) run(e env.Event) {
 	case *env.ListObjects:
 		s.list(o)
 	}
-	s.options.Deliver(e)
 }
 
 func (s *Store) key(key string) *string { return aws.String(s.prefix + key) }

@@ -5,20 +5,25 @@ import "sync"
 // Pool runs jobs of one kind. Its methods may be called from any goroutine.
 type Pool[T any] struct {
 	run     func(T)
+	deliver func(T)
 	max     int
+
 	mu      sync.Mutex
 	wake    sync.Cond
 	queue   []T // from next on
 	next    int
-	idle    int
+	idle    int // wait
+	coming  int // will take a job soon, without being woken
 	started int
 	closed  bool
 	done    sync.WaitGroup
 }
 
-// New returns a pool that calls run for each job, on at most limit goroutines at once.
-func New[T any](limit int, run func(T)) *Pool[T] {
-	p := &Pool[T]{run: run, max: max(limit, 1)}
+// New returns a pool that calls run for each job, and then deliver, on at most limit goroutines at
+// once. Run may block; deliver must not for long, since a job that is submitted meanwhile may wait
+// for its end rather than have another goroutine woken, which takes longer.
+func New[T any](limit int, run, deliver func(T)) *Pool[T] {
+	p := &Pool[T]{run: run, deliver: deliver, max: max(limit, 1)}
 	p.wake.L = &p.mu
 	return p
 }
@@ -31,12 +36,14 @@ func (p *Pool[T]) Submit(job T) {
 		return
 	}
 	p.push(job)
-	waiting := len(p.queue) - p.next
+	waiting := len(p.queue) - p.next - p.coming
 	switch {
+	case waiting <= 0:
 	case p.idle >= waiting:
 		p.wake.Signal()
 	case p.started < p.max:
 		p.started++
+		p.coming++
 		p.done.Go(p.work)
 	default:
 		p.wake.Signal()
@@ -60,6 +67,10 @@ func (p *Pool[T]) work() {
 			return
 		}
 		p.run(job)
+		p.mu.Lock()
+		p.coming++
+		p.mu.Unlock()
+		p.deliver(job)
 	}
 }
 
@@ -67,6 +78,7 @@ func (p *Pool[T]) work() {
 func (p *Pool[T]) take() (job T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.coming--
 	for p.next == len(p.queue) {
 		if p.closed {
 			return job, false

@@ -16,7 +16,7 @@ func TestEveryJobRunsOnceWithinTheBound(t *testing.T) {
 		}
 		ran[i].Add(1)
 		running.Add(-1)
-	})
+	}, func(int) {})
 	var submitters sync.WaitGroup
 	for s := range 4 {
 		submitters.Go(func() {
@@ -50,7 +50,7 @@ func TestBlockedJobsDoNotHoldOthers(t *testing.T) {
 			return
 		}
 		passed <- struct{}{}
-	})
+	}, func(bool) {})
 	p.Submit(true)
 	p.Submit(true)
 	for range 5 {
@@ -61,9 +61,32 @@ func TestBlockedJobsDoNotHoldOthers(t *testing.T) {
 	p.Close()
 }
 
+// TestJobsSubmittedInDelivery: what deliver submits runs, whether its own goroutine or others take it.
+func TestJobsSubmittedInDelivery(t *testing.T) {
+	ran := make(chan int, 100)
+	var p *Pool[int]
+	p = New(3, func(n int) { ran <- n }, func(n int) {
+		if n < 60 {
+			p.Submit(3*n + 1)
+			p.Submit(3*n + 2)
+			p.Submit(3*n + 3)
+		}
+	})
+	p.Submit(0)
+	seen := map[int]bool{}
+	for len(seen) < 3*60+1 {
+		n := <-ran
+		if seen[n] {
+			t.Fatalf("job %d ran twice", n)
+		}
+		seen[n] = true
+	}
+	p.Close()
+}
+
 func TestSubmitAllocatesNothing(t *testing.T) {
 	ran := make(chan struct{})
-	p := New(1, func(*int) { ran <- struct{}{} })
+	p := New(1, func(*int) {}, func(*int) { ran <- struct{}{} })
 	defer p.Close()
 	job := new(int)
 	if n := testing.AllocsPerRun(1000, func() { p.Submit(job); <-ran }); n > 0.1 {
