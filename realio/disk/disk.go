@@ -14,9 +14,11 @@ import (
 
 // SpareProcessors is how far GOMAXPROCS should lie above the number of processors in a program that
 // writes a log through this package. A write that blocks keeps one of the runtime's processors until
-// the runtime notices; on two of them, four writes in flight left none for the loop. Measured there,
-// with other load on the machine: groups of 64 KiB went from 434 to 621 MB/s.
-const SpareProcessors = 2
+// the runtime notices; on two of them, four writes in flight left none for the loop. Each spare one
+// also costs: the runtime wakes a thread for it whenever it sees work. Measured on two processors
+// with a client beside the broker, at 80 MB/s: none, one and two spare ones gave a median latency of
+// 826, 765 and 794 us.
+const SpareProcessors = 1
 
 // Options say what a Disk is made of.
 type Options struct {
