@@ -5,6 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/env"
+	"weir/core/quorum"
+	"weir/core/task"
+	"weir/sim/machine"
 	"weir/sim/plan"
 )
 
@@ -47,6 +51,50 @@ func damaged(t *testing.T, seed uint64, damage func(w *world)) string {
 	return w.lastError.Error()
 }
 
+// newerNode is as much of a broker of a later version as adds to the quorum's log.
+type newerNode struct {
+	loop          *task.Loop
+	options       quorum.Options
+	opened, added bool
+}
+
+// newerRecord is of a type that no version knows yet.
+var newerRecord = []byte{0xff, 1}
+
+func (n *newerNode) Abandon()                           { n.loop.Abandon() }
+func (n *newerNode) Shutdown(done func())               { done() }
+func (n *newerNode) Apply(uint64, uint64, []byte) error { return nil }
+func (n *newerNode) AppendSnapshot(dst []byte) []byte   { return dst }
+func (n *newerNode) Restore(uint64, []byte) error       { return nil }
+
+func (n *newerNode) Turn(events []env.Event) {
+	if !n.opened {
+		n.opened = true
+		quorum.Open(n.options, func(q *quorum.Quorum, err error) {
+			if err != nil {
+				panic(err)
+			}
+			q.Propose(newerRecord, func(_ uint64, err error) { n.added = err == nil })
+		})
+	}
+	n.loop.Turn(events)
+}
+
+// appendNewerRecord has a broker of a later version run for a moment.
+func appendNewerRecord(w *world) {
+	build := w.options.Build
+	var newer *newerNode
+	w.options.Build = func(e env.Env, o NodeOptions) machine.Node {
+		newer = &newerNode{loop: task.NewLoop(e.Clock)}
+		newer.options = quorum.Options{Loop: newer.loop, Env: e, Node: o.Config.NodeID, Machine: newer, Failed: o.Failed}
+		return newer
+	}
+	w.boot()
+	w.await(startLimit, "the newer record", func() bool { return newer.added })
+	w.crash(true)
+	w.options.Build = build
+}
+
 // TestDamageIsLoud: a start that cannot find, or cannot believe, what was acknowledged
 // fails, and says what to do. It never serves what is left.
 func TestDamageIsLoud(t *testing.T) {
@@ -70,6 +118,8 @@ func TestDamageIsLoud(t *testing.T) {
 			w.wal.Corrupt(w.wal.Names()[0], 20, 1)
 			w.wal.Corrupt(w.wal.Names()[0], 4096+20, 1)
 		}},
+		// A downgrade.
+		{"the metadata hold a record of a newer version", "start the version that wrote it", appendNewerRecord},
 		// The wrong bucket, or an emptied one.
 		{"the cluster's marker is gone", "holds no cluster", func(w *world) { w.store.Discard("cluster") }},
 	}

@@ -16,18 +16,19 @@ type metadataLog struct {
 	stale   bool  // records were applied that the parts have not been told of
 }
 
-// Apply implements quorum.StateMachine. A record that cannot be decoded stops the
+// Apply implements quorum.StateMachine. A record that cannot be decoded ends the
 // node: whatever wrote it knows more than this program, which must not guess.
-func (m *metadataLog) Apply(index, _ uint64, data []byte) {
+func (m *metadataLog) Apply(index, _ uint64, data []byte) error {
 	r, err := metadata.DecodeRecord(data)
 	if err != nil {
-		panic(fmt.Sprintf("node: metadata record %d: %v; start a version that knows it", index, err))
+		return fmt.Errorf("metadata record: %w; start the version that wrote it", err)
 	}
 	m.verdict = m.image.Apply(index, r)
 	if !m.stale {
 		m.stale = true
 		m.node.loop.Post(m.tell)
 	}
+	return nil
 }
 
 // tell lets the parts of the node see what was applied, once.

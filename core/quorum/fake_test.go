@@ -432,14 +432,21 @@ type machine struct {
 	entries [][]byte
 	index   uint64
 	pad     int
+	unknown string // an entry that it cannot apply
 }
 
-func (m *machine) Apply(index, term uint64, data []byte) {
+var errUnknownEntry = errors.New("unknown entry")
+
+func (m *machine) Apply(index, term uint64, data []byte) error {
 	if index <= m.index || term == 0 {
 		m.t.Fatalf("entry %d of term %d is applied after entry %d", index, term, m.index)
 	}
 	m.index = index
+	if m.unknown != "" && m.unknown == string(data) {
+		return errUnknownEntry
+	}
 	m.entries = append(m.entries, data)
+	return nil
 }
 
 func (m *machine) AppendSnapshot(dst []byte) []byte {

@@ -26,8 +26,9 @@ var (
 // StateMachine is what the log is applied to. Its methods are called on the loop.
 type StateMachine interface {
 	// Apply takes one committed entry. Indexes grow; they leave out those of the log's own entries.
-	// data is valid for ever and must not be changed.
-	Apply(index, term uint64, data []byte)
+	// data is valid for ever and must not be changed. An error, for people, ends the replica: what
+	// follows an entry that cannot be applied must not be applied either.
+	Apply(index, term uint64, data []byte) error
 	// AppendSnapshot appends the whole state, as of the last entry applied, in a deterministic
 	// encoding. At most 4 GiB.
 	AppendSnapshot(dst []byte) []byte
@@ -278,7 +279,9 @@ func (q *Quorum) dispatch(m *raftpb.Message) {
 		q.log.queue = append(q.log.queue, m)
 	case raftpb.MsgStorageApply:
 		for _, e := range m.GetEntries() {
-			q.apply(e)
+			if q.apply(e); q.err != nil {
+				return
+			}
 		}
 		q.respond(m)
 	}
@@ -298,7 +301,10 @@ func (q *Quorum) apply(e *raftpb.Entry) {
 		panic(fmt.Sprintf("quorum: entry %d is applied after entry %d", e.GetIndex(), q.applied))
 	}
 	if len(e.GetData()) > 0 {
-		q.o.Machine.Apply(e.GetIndex(), e.GetTerm(), e.GetData())
+		if err := q.o.Machine.Apply(e.GetIndex(), e.GetTerm(), e.GetData()); err != nil {
+			q.fail(fmt.Errorf("entry %d: %w", e.GetIndex(), err))
+			return
+		}
 	}
 	q.applied = e.GetIndex()
 	q.metrics.applied.Set(int64(q.applied))

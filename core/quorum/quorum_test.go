@@ -121,6 +121,34 @@ func TestAFailedWriteEndsTheNode(t *testing.T) {
 	n.close()
 }
 
+// A log that holds what this version does not know, as after a downgrade, is not applied past it.
+func TestAnEntryThatCannotBeAppliedEndsTheNode(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(nil)
+	n.write("a", "from the future", "b")
+	w.crash(never)
+	var old *machine
+	n = w.patient(func(o *Options) {
+		old = o.Machine.(*machine)
+		old.unknown = "from the future"
+	})
+	if !errors.Is(n.err, errUnknownEntry) || n.failure != nil || len(old.entries) != 1 {
+		t.Fatalf("open %v, failure %v, %d entries applied", n.err, n.failure, len(old.entries))
+	}
+	if w.memory.live != 0 || w.disk.opens() != 0 {
+		t.Fatalf("%d slabs left, %d files open", w.memory.live, w.disk.opens())
+	}
+	w.crash(never)
+	n = w.start(func(o *Options) { o.Machine.(*machine).unknown = "c" })
+	n.has("a", "from the future", "b")
+	w.turn(func() { n.q.Propose([]byte("c"), func(uint64, error) { t.Error("answered") }) })
+	w.settle()
+	if !errors.Is(n.failure, errUnknownEntry) {
+		t.Fatalf("failure %v", n.failure)
+	}
+	n.close()
+}
+
 func TestAFullDiskHoldsProposalsUp(t *testing.T) {
 	w := newWorld(t)
 	n := w.start(nil)
