@@ -4,8 +4,9 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 
 // The keys that code branches on.
 const (
-	produceKey     = 0
-	apiVersionsKey = 18
+	produceKey      = 0
+	fetchRequestKey = 1
+	apiVersionsKey  = 18
 )
 
 // api is one API key: what is served, and by what.

@@ -184,6 +184,9 @@ func (b *Broker) Throttle(id env.ConnID, d time.Duration) {
 type counts struct {
 	requests, malformed env.Counter
 	connections         env.Gauge
+	produceTime         env.Histogram
+	fetchTime           env.Histogram
+	otherTime           env.Histogram
 	pipelined, muted    *telemetry.Mark
 	dropped, cut        *telemetry.Mark
 }
@@ -193,9 +196,24 @@ func newCounts(t *telemetry.Registry) counts {
 		requests:    t.Counter("weir_requests_total", "Requests received."),
 		malformed:   t.Counter("weir_requests_refused_total", "Requests that closed their connection: malformed, or of a version that is not served."),
 		connections: t.Gauge("weir_connections", "Open connections."),
+		produceTime: t.Histogram("weir_produce_nanoseconds", "From the arrival of a Produce request until its answer is written."),
+		fetchTime:   t.Histogram("weir_fetch_nanoseconds", "From the arrival of a Fetch request until its answer is written, the wait for records included."),
+		otherTime:   t.Histogram("weir_request_nanoseconds", "From the arrival of any other request until its answer is written."),
 		pipelined:   t.Mark("broker: a produce request started behind another"),
 		muted:       t.Mark("broker: a connection with too much waiting was muted"),
 		dropped:     t.Mark("broker: an answer was dropped with its connection"),
 		cut:         t.Mark("broker: a drain cut a connection"),
 	}
+}
+
+// took notes how long a request took from its arrival until its answer was written.
+func (c *counts) took(key int16, d time.Duration) {
+	h := c.otherTime
+	switch key {
+	case produceKey:
+		h = c.produceTime
+	case fetchRequestKey:
+		h = c.fetchTime
+	}
+	h.Observe(int64(d))
 }

@@ -39,13 +39,14 @@ type Request struct {
 	clientID []byte // in the frame
 	fault    error  // why it cannot be served
 
-	conn   *conn
-	frame  *env.Frame
-	next   *Request
-	state  requestState
-	close  bool // hang up in its turn
-	silent bool // no answer in its turn
-	gone   func()
+	conn    *conn
+	frame   *env.Frame
+	arrived env.Time
+	next    *Request
+	state   requestState
+	close   bool // hang up in its turn
+	silent  bool // no answer in its turn
+	gone    func()
 	answer
 }
 
@@ -105,6 +106,7 @@ func (c *conn) receive(r *Request) {
 	}
 	c.queued++
 	c.waitingBytes += len(r.frame.Data)
+	r.arrived = c.broker.loop.Now()
 	c.pump()
 }
 
@@ -323,8 +325,11 @@ func (r *Request) Encode(scratch []byte) [][]byte {
 }
 
 // wasWritten runs when the answer left, or never will.
-func (r *Request) wasWritten(*env.Send) {
+func (r *Request) wasWritten(e *env.Send) {
 	c := r.conn
+	if e.Err == nil {
+		c.broker.counts.took(r.Key, c.broker.loop.Now().Sub(r.arrived))
+	}
 	c.unwritten--
 	r.wasDropped()
 	if !c.ended {

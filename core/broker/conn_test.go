@@ -358,3 +358,31 @@ func BenchmarkProduceThroughTheLoop(b *testing.B) {
 		clear(r.net.released)
 	}
 }
+
+// times keeps what was observed.
+type times []time.Duration
+
+func (h *times) Observe(v int64) { *h = append(*h, time.Duration(v)) }
+
+func TestRequestsAreTimed(t *testing.T) {
+	r := newRig(t, "")
+	var produce, fetch, other times
+	r.broker.counts.produceTime, r.broker.counts.fetchTime, r.broker.counts.otherTime = &produce, &fetch, &other
+	id := r.connect()
+	r.send(id, metadataOf("t"))
+	r.send(id, produceOf("t", -1, 0))
+	r.pass(time.Second)
+	r.logs[1].durable()
+	r.turn()
+	r.net.hold = true
+	r.send(id, fetchOf(0))
+	r.pass(time.Minute)
+	if len(fetch) != 0 {
+		t.Fatal("an answer that is not written yet was timed")
+	}
+	r.net.deliver()
+	r.turn()
+	if !slices.Equal(produce, times{time.Second}) || !slices.Equal(fetch, times{time.Minute}) || !slices.Equal(other, times{0}) {
+		t.Fatalf("produce %v, fetch %v, other %v", produce, fetch, other)
+	}
+}
