@@ -71,7 +71,7 @@ func compareCommand(ctx context.Context, args []string) error {
 	set.StringVar(&c.rivals.java, "java", "java", "the Java 17 program")
 	set.StringVar(&c.rivals.only, "only", "", "only these rows, as weir,kafka")
 	set.IntVar(&c.rounds, "rounds", 3, "rounds that count; the median is shown")
-	set.IntVar(&c.warm, "warm", 1, "rounds before them that do not")
+	set.IntVar(&c.warm, "warm", 0, "rounds before them that do not; brokers are warmed in every round")
 	set.Int64Var(&c.bytes, "bytes", 10<<30, "bytes of values in each produce load; a few GiB would measure what the page cache takes in before it writes")
 	set.DurationVar(&c.limit, "limit", 15*time.Second, "longest time of a produce load, and time at the fixed rate if that is under 10s")
 	set.Float64Var(&c.rate, "mb", 80, "MB a second of the latency load")
@@ -223,6 +223,9 @@ func (s *session) charged(c *cost, f func() error) error {
 }
 
 func (s *session) produce(ctx context.Context, batchBytes int, bytes int64, c *cost) error {
+	if bound := s.rival.bytesMax; bound > 0 {
+		bytes = min(bytes, bound)
+	}
 	l := s.load(batchBytes, bytes)
 	return s.charged(c, func() error {
 		o, err := produce(ctx, l)

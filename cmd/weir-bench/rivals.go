@@ -18,6 +18,8 @@ type rival struct {
 	Note string `json:"note"`
 	// keepsNothing rows cannot be read.
 	keepsNothing bool
+	// bytesMax bounds each produce load of a broker that keeps everything in memory; 0 is no bound.
+	bytesMax int64
 	// failed rows are not tried again.
 	failed bool
 	// prepare does, in an empty directory, what is not part of a start; nil is nothing.
@@ -70,8 +72,8 @@ func (f *rivalFlags) rivals() (all []*rival, missing []string) {
 	}
 	add(f.kafkaRow("kafka", "page cache", ""), kafka)
 	add(f.kafkaRow("kafka-flush", "flushed each batch", "log.flush.interval.messages=1\n"), kafka)
-	add(kfakeRow("kfake", "memory"), "")
-	add(kfakeRow("kfake-sync", "synced each batch", "-sync"), "")
+	add(kfakeRow("kfake", "memory, loads of 1 GiB"), "")
+	add(kfakeRow("kfake-sync", "synced each batch, loads of 1 GiB", "-sync"), "")
 	add(nullRow(), "")
 	return all, missing
 }
@@ -193,8 +195,11 @@ func own(args ...string) (*process.Process, error) {
 	return process.Start(process.Options{Name: "weir-bench " + args[0], Path: path, Args: args})
 }
 
+// kfakeBytesMax leaves room for five loads and the collector's slack: kfake never forgets.
+const kfakeBytesMax = 1 << 30
+
 func kfakeRow(name, note string, args ...string) *rival {
-	return &rival{Name: name, Note: note, launch: func(dir string, port int) (*process.Process, error) {
+	return &rival{Name: name, Note: note, bytesMax: kfakeBytesMax, launch: func(dir string, port int) (*process.Process, error) {
 		all := []string{"kfake", "-listen", fmt.Sprintf("127.0.0.1:%d", port)}
 		if len(args) > 0 {
 			all = append(all, "-dir", filepath.Join(dir, "kfake"))
