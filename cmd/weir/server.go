@@ -15,9 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/core/config"
+	"weir/core/env"
 	"weir/core/node"
 	"weir/realio/disk"
 	"weir/realio/logging"
+	"weir/realio/metrics"
 )
 
 const metricsHeaderTimeout = 10 * time.Second
@@ -25,7 +27,7 @@ const metricsHeaderTimeout = 10 * time.Second
 // logFlags choose how the log looks.
 type logFlags struct{ level, format string }
 
-func (f *logFlags) logger(w io.Writer) (*logging.Logger, error) {
+func (f *logFlags) logger(w io.Writer, m env.Metrics) (*logging.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.level)); err != nil {
 		return nil, fmt.Errorf("--log-level %s: must be debug, info, warn or error", f.level)
@@ -33,7 +35,8 @@ func (f *logFlags) logger(w io.Writer) (*logging.Logger, error) {
 	if f.format != "text" && f.format != "json" {
 		return nil, fmt.Errorf("--log-format %s: must be text or json", f.format)
 	}
-	return logging.New(w, logging.Options{Level: level, JSON: f.format == "json"}), nil
+	dropped := m.Counter("weir_log_lines_dropped_total", "Lines of the log that were dropped because standard error was too slow.")
+	return logging.New(w, logging.Options{Level: level, JSON: f.format == "json", Dropped: dropped}), nil
 }
 
 func serverCommand(given *settingsFlags) *cobra.Command {
@@ -47,12 +50,13 @@ func serverCommand(given *settingsFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log, err := logs.logger(c.ErrOrStderr())
+			m := metrics.New()
+			log, err := logs.logger(c.ErrOrStderr(), m)
 			if err != nil {
 				return err
 			}
 			defer log.Close()
-			return serve(settings, log, c.OutOrStdout())
+			return serve(settings, log, m, c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
@@ -61,13 +65,13 @@ func serverCommand(given *settingsFlags) *cobra.Command {
 }
 
 // serve runs a broker until it is told to end or cannot go on.
-func serve(settings *config.Settings, log *logging.Logger, out io.Writer) error {
+func serve(settings *config.Settings, log *logging.Logger, m *metrics.Metrics, out io.Writer) error {
 	for _, key := range settings.Unknown() {
 		log.Log(slog.LevelWarn, "unknown configuration key, ignored", slog.String("key", key))
 	}
 	spareProcessors()
 	c := settings.Broker()
-	world, err := openWorld(c, log)
+	world, err := openWorld(c, log, m)
 	if err != nil {
 		return err
 	}
