@@ -55,8 +55,8 @@ type Tuning struct {
 	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
 }
 
-// Node is one incarnation of a broker. Its methods are called by its world, from
-// one goroutine.
+// Node is one incarnation of a broker. Its methods are called by its world, once at
+// a time, each call after the one before.
 type Node struct {
 	env       env.Env
 	options   Options

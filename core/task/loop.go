@@ -7,8 +7,8 @@ import (
 )
 
 // Loop orders everything that happens in one node. It is not safe for
-// concurrent use: its world calls Turn from one goroutine, and everything else
-// is called from inside a turn.
+// concurrent use: its world calls Turn once at a time, each call after the one
+// before, and everything else is called from inside a turn.
 type Loop struct {
 	clock   env.Clock
 	timers  timerHeap

@@ -18,7 +18,7 @@ type Options struct {
 	// Path is a directory on a local file system, made if it is absent.
 	Path string
 	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
-	// and must not block for long. Required.
+	// and may run a turn of the loop. Required.
 	Deliver func(env.Event)
 	// Log takes what an operator should know. Nil is silent.
 	Log env.Logger

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -55,8 +56,8 @@ type Mailbox struct {
 	parked  bool // the loop's goroutine waits, and nobody has woken it
 	lent    bool // a driver's goroutine has the loop; only while parked
 	stopped bool
-	armed   bool     // the timer will fire
-	alarm   env.Time // when
+	armed   bool      // the timer will fire
+	alarm   time.Time // when; like the timer, it stands while the machine is suspended
 }
 
 // New returns an empty mailbox.
@@ -98,9 +99,12 @@ func (m *Mailbox) DeliverInTurn(e env.Event) {
 	m.lent = true
 	events := m.swap()
 	m.mu.Unlock()
-	defer m.giveBack()
 	_, due := m.pause()
 	m.turn(events, due)
+	m.giveBack()
+	// What the turn woke waits for this processor, and goes before the caller's next
+	// blocking call, which would keep it.
+	runtime.Gosched()
 }
 
 // giveBack ends a turn by a driver's goroutine. What came meanwhile is the loop's
@@ -109,11 +113,9 @@ func (m *Mailbox) giveBack() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lent = false
-	wait, due := m.pause()
-	switch {
-	case m.stopped || due || len(m.events) > 0:
+	if wait, due := m.pause(); m.stopped || due || len(m.events) > 0 {
 		m.rouse()
-	default:
+	} else {
 		m.arm(wait)
 	}
 }
@@ -168,8 +170,9 @@ func (m *Mailbox) turn(events []env.Event, due bool) {
 	clear(events)
 }
 
-// next waits for events or for the time, and returns the events; false is the end.
-func (m *Mailbox) next() (events []env.Event, due, ok bool) {
+// next waits for events or for the time, and returns the events and whether it is
+// time; not ok is the end.
+func (m *Mailbox) next() (_ []env.Event, _, ok bool) {
 	for {
 		m.mu.Lock()
 		wait, due := m.pause()
@@ -178,7 +181,7 @@ func (m *Mailbox) next() (events []env.Event, due, ok bool) {
 			return nil, false, false
 		}
 		if due || len(m.events) > 0 {
-			events = m.swap()
+			events := m.swap()
 			m.mu.Unlock()
 			return events, due, true
 		}
@@ -202,8 +205,8 @@ func (m *Mailbox) pause() (wait time.Duration, due bool) {
 // arm sets the timer, unless it fires sooner: waking for nothing costs less than
 // setting it at every turn. m.mu is held.
 func (m *Mailbox) arm(wait time.Duration) {
-	alarm := m.clock.Now().Add(wait)
-	if m.armed && m.alarm <= alarm {
+	alarm := time.Now().Add(wait)
+	if m.armed && !m.alarm.After(alarm) {
 		return
 	}
 	m.armed, m.alarm = true, alarm
@@ -230,9 +233,7 @@ func (m *Mailbox) park() {
 		}
 		m.mu.Lock()
 		m.armed = false
-		if !m.lent {
-			m.rouse() // unless somebody has
-		}
+		m.rouse() // unless somebody has, or the loop is lent
 		m.mu.Unlock()
 	}
 }

@@ -225,7 +225,8 @@ func TestStopInALentTurn(t *testing.T) {
 
 func TestPanicOfALentTurn(t *testing.T) {
 	var value any
-	m := New(Options{Panicked: func(v any, _ []byte) { value = v }})
+	var stack string
+	m := New(Options{Panicked: func(v any, s []byte) { value, stack = v, string(s) }})
 	done := make(chan struct{})
 	go func() {
 		m.Run(task.NewLoop(m.Clock()))
@@ -234,8 +235,8 @@ func TestPanicOfALentTurn(t *testing.T) {
 	awaitParked(m)
 	m.DeliverInTurn(call(breakInvariant))
 	<-done
-	if value != "broken" {
-		t.Fatal(value)
+	if value != "broken" || !strings.Contains(stack, "breakInvariant") {
+		t.Fatalf("%v with stack\n%s", value, stack)
 	}
 }
 

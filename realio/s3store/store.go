@@ -43,7 +43,7 @@ type Options struct {
 	TryTimeout  time.Duration // for each request; 20 s
 
 	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
-	// and must not block for long. Required.
+	// and may run a turn of the loop. Required.
 	Deliver func(env.Event)
 	// Metrics makes the counters of requests and bytes, which are used from many goroutines. Nil
 	// counts nothing.

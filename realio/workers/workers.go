@@ -20,8 +20,8 @@ type Pool[T any] struct {
 }
 
 // New returns a pool that calls run for each job, and then deliver, on at most limit goroutines at
-// once. Run may block; deliver must not for long, since a job that is submitted meanwhile may wait
-// for its end rather than have another goroutine woken, which takes longer.
+// once. Run may block; deliver may take as long as a turn of the loop, since a job that is submitted
+// meanwhile may wait for its end rather than have another goroutine woken, which takes longer.
 func New[T any](limit int, run, deliver func(T)) *Pool[T] {
 	p := &Pool[T]{run: run, deliver: deliver, max: max(limit, 1)}
 	p.wake.L = &p.mu
