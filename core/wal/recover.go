@@ -73,13 +73,13 @@ func (s *scanner) open() error {
 }
 
 func (s *scanner) sync() error {
-	sync := &env.DiskSync{File: s.file}
+	op := &env.DiskSync{File: s.file}
 	s.proc.Await(func(wake func()) {
-		sync.Done = func(*env.DiskSync) { wake() }
-		s.env.WAL.Sync(sync)
+		op.Done = func(*env.DiskSync) { wake() }
+		s.env.WAL.Sync(op)
 	})
-	if sync.Err != nil {
-		return fmt.Errorf("sync wal file %q before recovery: %w", s.name, sync.Err)
+	if op.Err != nil {
+		return fmt.Errorf("sync wal file %q before recovery: %w", s.name, op.Err)
 	}
 	return nil
 }
