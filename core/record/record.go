@@ -57,6 +57,8 @@ var (
 	ErrInvalid = errors.New("record batch is invalid")
 	// ErrCodec: the attributes name no known codec. (UNSUPPORTED_COMPRESSION_TYPE)
 	ErrCodec = errors.New("unknown compression codec")
+	// ErrCompressed: the records do not decompress. (INVALID_RECORD)
+	ErrCompressed = errors.New("records do not decompress")
 	// ErrTooLarge: a batch decompresses to more than the caller's limit.
 	ErrTooLarge = errors.New("record batch decompresses to more than the limit")
 )

@@ -142,16 +142,6 @@ func TestSequencesWrap(t *testing.T) {
 	}
 }
 
-func TestInspect(t *testing.T) {
-	records := sample(10)
-	records[6].Key = nil
-	b := record.AppendBatch(nil, records)
-	facts, err := record.Inspect(b, 0)
-	if err != nil || facts.MinTimestamp != 1000 || facts.MaxTimestamp != 1006 || facts.MaxOffset != 6 || facts.Keyless != 6 {
-		t.Fatalf("%+v, %v", facts, err)
-	}
-}
-
 func TestEachStopsAtTheLimit(t *testing.T) {
 	b := (&record.Builder{Codec: compress.Zstd, ProducerID: -1}).AppendBatch(nil, []record.Record{{Value: make([]byte, 1<<20)}})
 	if err := record.Each(b, 1<<10, func(record.Record) bool { return true }); !errors.Is(err, record.ErrTooLarge) {
@@ -159,7 +149,7 @@ func TestEachStopsAtTheLimit(t *testing.T) {
 	}
 }
 
-func TestCheckAndInspectAllocateNothing(t *testing.T) {
+func TestCheckAllocatesNothing(t *testing.T) {
 	b := record.AppendBatch(nil, sample(50))
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := record.Check(b); err != nil {
@@ -167,9 +157,6 @@ func TestCheckAndInspectAllocateNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("Check allocates %v times", n)
-	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = record.Inspect(b, 0) }); n > 4 {
-		t.Errorf("Inspect allocates %v times a batch", n)
 	}
 }
 
@@ -204,15 +191,4 @@ func FuzzEach(f *testing.F) {
 			t.Fatalf("%d records of %+v, %v", n, h, err)
 		}
 	})
-}
-
-func BenchmarkInspect(b *testing.B) {
-	batch := record.AppendBatch(nil, sample(200))
-	b.SetBytes(int64(len(batch)))
-	b.ReportAllocs()
-	for range b.N {
-		if _, err := record.Inspect(batch, 0); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
