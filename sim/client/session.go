@@ -68,7 +68,7 @@ func (s *session) connect() {
 		return
 	}
 	s.serial++
-	s.conn = s.Net.Dial(s.client, s.Address, s)
+	s.conn = s.Net.Dial(s.client, s.bootstrap(s.client, s.serial), s)
 	s.conn.Tag = s.serial
 	s.after(requestTimeout, func() {
 		if !s.up {
