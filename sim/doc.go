@@ -1,12 +1,17 @@
 // Package sim runs the very node that production runs in a world made of one seed.
 //
-// A run is (seed, plan): a broker on simulated clocks, disks, network and object
-// store, and clients that speak Kafka's protocol to it. Faults strike while the
+// A run is (seed, plan): brokers on simulated clocks, disks, network and object
+// store, and clients that speak Kafka's protocol to them. Faults strike while the
 // clients work; then all of them heal, and the run must converge: every producer
 // gets its answers, each partition takes a write, and a reader finds everything that
-// was acknowledged, once more after each restart. At the end the history is judged by
-// package checker, the object store is audited against the broker's image, and every
+// was acknowledged, once more after each restart. At the end package checker checks
+// the history, the object store is audited against the broker's image, and every
 // slab and frame must be accounted for.
+//
+// The world holds any number of machines, each with its disks, node id and zone; a
+// link within a zone is faster than one between zones; clients bootstrap at any
+// machine. A fault names the machine or the zone that it strikes. Today's plans have
+// one machine. A second one may start from a copy of the first one's disks.
 //
 // Same commit, seed and plan: same trace hash, on every machine, at any GOMAXPROCS,
 // with or without the race detector. The simulator starts no goroutine; time comes

@@ -32,49 +32,71 @@ func restarts(kind string) bool {
 	return strings.HasPrefix(kind, "crash") || strings.HasPrefix(kind, "kill") || kind == "stop"
 }
 
+// targets are the brokers that a fault strikes: the one that it names, or those of its
+// zone, or all.
+func (w *world) targets(f *plan.Fault) (targets []*broker) {
+	for _, b := range w.brokers {
+		if (f.Node == 0 || f.Node == int64(b.machine.ID)) && (f.Zone == 0 || f.Zone == b.zone) {
+			targets = append(targets, b)
+		}
+	}
+	return targets
+}
+
 // strike begins a fault.
 func (w *world) strike(f *plan.Fault) {
 	if w.healed {
 		return
 	}
 	w.faultCount++
-	w.queue.Note(event.KindFault, brokerID, event.SumString(f.Kind), uint64(f.Rate), uint64(f.Amount))
+	w.queue.Note(event.KindFault, uint64(f.Node), event.SumString(f.Kind), uint64(f.Rate), uint64(f.Amount))
+	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
+		setStore(&w.store.Faults, what, f.Rate)
+		return
+	}
+	for _, b := range w.targets(f) {
+		b.strike(f)
+	}
+}
+
+// strike begins a fault of one broker.
+func (b *broker) strike(f *plan.Fault) {
 	switch f.Kind {
 	case "crash", "kill":
-		w.crashFor(f)
+		b.crashFor(f)
 	case "crash-put", "kill-put":
-		w.store.OnPut = func(string) {
-			w.store.OnPut = nil
-			w.queue.Call(0, func() { w.crashFor(f) })
+		b.store.OnPut = func(string) {
+			b.store.OnPut = nil
+			b.queue.Call(0, func() { b.crashFor(f) })
 		}
 	case "crash-wal", "kill-wal":
-		w.wal.OnWrite = func() { w.crashFor(f) }
+		b.wal.OnWrite = func() { b.crashFor(f) }
 	case "crash-meta", "kill-meta":
-		w.meta.OnWrite = func() { w.crashFor(f) }
+		b.meta.OnWrite = func() { b.crashFor(f) }
 	case "stop":
-		if w.ready {
-			w.shutdown(func() { w.bootAfter(f.For) })
+		if b.ready {
+			b.shutdown(func() { b.bootAfter(f.For) })
 		}
 	case "pause":
-		if w.machine.Running() {
-			w.machine.Pause()
+		if b.machine.Running() {
+			b.machine.Pause()
 		}
 	case "clock-step":
-		w.machine.Clock().StepWall(f.Amount.Milliseconds())
+		b.machine.Clock().StepWall(f.Amount.Milliseconds())
 	case "reset":
-		w.net.Reset(int(f.Client), brokerID)
+		b.net.Reset(int(f.Client), b.machine.ID)
 	default:
-		w.set(f, true)
+		b.set(f, true)
 	}
 }
 
 // crashFor ends the incarnation, and starts the next one after the fault's time.
-func (w *world) crashFor(f *plan.Fault) {
-	if w.healed {
+func (b *broker) crashFor(f *plan.Fault) {
+	if b.healed {
 		return
 	}
-	w.crash(strings.HasPrefix(f.Kind, "crash"))
-	w.bootAfter(f.For)
+	b.crash(strings.HasPrefix(f.Kind, "crash"))
+	b.bootAfter(f.For)
 }
 
 // mend ends a fault.
@@ -82,17 +104,27 @@ func (w *world) mend(f *plan.Fault) {
 	if w.healed {
 		return
 	}
-	switch f.Kind {
-	case "clock-step", "reset":
-	case "pause":
-		w.machine.Resume()
-	default:
-		w.set(f, false)
+	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
+		setStore(&w.store.Faults, what, 0)
+		return
+	}
+	for _, b := range w.targets(f) {
+		b.mend(f)
 	}
 }
 
-// set switches a fault that lasts. Two of a kind at once: the last word counts.
-func (w *world) set(f *plan.Fault, on bool) {
+func (b *broker) mend(f *plan.Fault) {
+	switch f.Kind {
+	case "clock-step", "reset":
+	case "pause":
+		b.machine.Resume()
+	default:
+		b.set(f, false)
+	}
+}
+
+// set switches a fault that lasts. Of two of a kind at once, the last change counts.
+func (b *broker) set(f *plan.Fault, on bool) {
 	rate := f.Rate
 	if !on {
 		rate = 0
@@ -100,13 +132,11 @@ func (w *world) set(f *plan.Fault, on bool) {
 	device, what, _ := strings.Cut(f.Kind, "-")
 	switch device {
 	case "wal":
-		setDisk(&w.wal.Faults, what, rate, f, on)
+		setDisk(&b.wal.Faults, what, rate, f, on)
 	case "meta":
-		setDisk(&w.meta.Faults, what, rate, f, on)
-	case "store":
-		setStore(&w.store.Faults, what, rate)
+		setDisk(&b.meta.Faults, what, rate, f, on)
 	default:
-		w.setLinks(f, on, rate)
+		b.setLinks(f, on, rate)
 	}
 }
 
@@ -146,12 +176,12 @@ func setStore(s *store.Faults, what string, rate int64) {
 	}
 }
 
-func (w *world) setLinks(f *plan.Fault, on bool, rate int64) {
-	for client := range 64 {
+func (b *broker) setLinks(f *plan.Fault, on bool, rate int64) {
+	for client := range clientsMax {
 		if f.Client >= 0 && int64(client) != f.Client {
 			continue
 		}
-		link := w.net.Link(client, brokerID)
+		link := b.net.Link(client, b.machine.ID)
 		switch f.Kind {
 		case "cut":
 			link.CutToBroker, link.CutToClient = on, on
@@ -166,26 +196,36 @@ func (w *world) setLinks(f *plan.Fault, on bool, rate int64) {
 		}
 	}
 	if !on {
-		w.net.Healed()
+		b.net.Healed()
 	}
 }
 
-// heal ends every fault, and sees that the broker is up.
+// heal ends every fault, and sees that the brokers are up.
 func (w *world) heal() {
 	w.healed = true
-	w.store.OnPut, w.wal.OnWrite, w.meta.OnWrite = nil, nil, nil
-	w.queue.Note(event.KindFault, brokerID, 0, 0, 0)
-	w.wal.Faults, w.meta.Faults, w.store.Faults = disk.Faults{}, disk.Faults{}, store.Faults{}
-	for client := range 64 {
-		*w.net.Link(client, brokerID) = healthy
+	w.store.OnPut = nil
+	w.queue.Note(event.KindFault, 0, 0, 0, 0)
+	w.store.Faults = store.Faults{}
+	for _, b := range w.brokers {
+		b.wal.OnWrite, b.meta.OnWrite = nil, nil
+		b.wal.Faults, b.meta.Faults = disk.Faults{}, disk.Faults{}
+		for client := range clientsMax {
+			*w.net.Link(client, b.machine.ID) = healthy
+		}
 	}
 	w.net.Healed()
-	w.machine.Resume()
-	if !w.machine.Running() {
-		w.boot()
+	for _, b := range w.brokers {
+		b.machine.Resume()
+		if b.wanted && !b.machine.Running() {
+			b.boot()
+		}
 	}
 }
 
 func (w *world) injected() int {
-	return w.faultCount + w.wal.Injected + w.meta.Injected + w.store.Injected + w.net.Injected
+	n := w.faultCount + w.store.Injected + w.net.Injected
+	for _, b := range w.brokers {
+		n += b.wal.Injected + b.meta.Injected
+	}
+	return n
 }

@@ -29,7 +29,7 @@ func damaged(t *testing.T, seed uint64, damage func(w *world)) string {
 	}
 	w := newWorld(seed, p, Options{Build: realNode})
 	w.boot()
-	w.await(startLimit, "the first start", func() bool { return w.ready })
+	w.await(startLimit, "the first start", w.ready)
 	c := w.startClients(w.createTopics())
 	w.run(2*time.Second, never)
 	c.end()
@@ -37,18 +37,18 @@ func damaged(t *testing.T, seed uint64, damage func(w *world)) string {
 	w.crash(true)
 	damage(w)
 	w.boot()
-	w.run(startLimit, func() bool { return w.lastError != nil })
+	w.run(startLimit, func() bool { return w.lastError() != nil })
 	c.stop()
 	if w.violated() || w.cluster.Acked == 0 {
 		t.Fatalf("%d batches acknowledged, violations %v", w.cluster.Acked, w.violations)
 	}
-	if w.lastError == nil {
-		if !w.ready {
+	if w.lastError() == nil {
+		if !w.ready() {
 			t.Fatal("neither served nor failed")
 		}
 		return ""
 	}
-	return w.lastError.Error()
+	return w.lastError().Error()
 }
 
 // newerNode is as much of a broker of a later version as adds to the quorum's log.
@@ -106,17 +106,17 @@ func TestDamageIsLoud(t *testing.T) {
 	}{
 		{"nothing is wrong", "", func(*world) {}},
 		// R18: a voter with an empty disk must not found the cluster anew.
-		{"the metadata's disk is empty", "is empty, but the bucket already holds", func(w *world) { w.meta.Wipe() }},
-		{"both disks are empty", "is empty, but the bucket already holds", func(w *world) { w.meta.Wipe(); w.wal.Wipe() }},
+		{"the metadata's disk is empty", "is empty, but the bucket already holds", func(w *world) { w.brokers[0].meta.Wipe() }},
+		{"both disks are empty", "is empty, but the bucket already holds", func(w *world) { w.brokers[0].meta.Wipe(); w.brokers[0].wal.Wipe() }},
 		// R3: the epoch owes its log.
-		{"the log's disk is empty", "is missing", func(w *world) { w.wal.Wipe() }},
+		{"the log's disk is empty", "is missing", func(w *world) { w.brokers[0].wal.Wipe() }},
 		// R7: damage below the durable mark is no torn tail.
 		{"a durable byte of the log is damaged", "is damaged", func(w *world) {
-			w.wal.Corrupt(w.wal.Names()[0], inSixthGroup, 0x10)
+			w.brokers[0].wal.Corrupt(w.brokers[0].wal.Names()[0], inSixthGroup, 0x10)
 		}},
 		{"both superblocks are damaged", "superblock", func(w *world) {
-			w.wal.Corrupt(w.wal.Names()[0], 20, 1)
-			w.wal.Corrupt(w.wal.Names()[0], 4096+20, 1)
+			w.brokers[0].wal.Corrupt(w.brokers[0].wal.Names()[0], 20, 1)
+			w.brokers[0].wal.Corrupt(w.brokers[0].wal.Names()[0], 4096+20, 1)
 		}},
 		// A downgrade.
 		{"the metadata hold a record of a newer version", "start the version that wrote it", appendNewerRecord},

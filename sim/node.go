@@ -21,7 +21,7 @@ import (
 // realNode builds what production builds.
 func realNode(e env.Env, o NodeOptions) machine.Node {
 	return node.New(e, node.Options{
-		Settings: topicDefaults(), Config: o.Config, Tuning: o.Tuning, Hostname: "broker",
+		Settings: topicDefaults(), Config: o.Config, Tuning: o.Tuning, Hostname: o.Config.Listeners[0].Host,
 		Ready:  func(advertised []config.Listener) { o.Ready(advertised[0].Address()) },
 		Failed: o.Failed,
 	})
@@ -43,8 +43,8 @@ func topicDefaults() *config.Settings {
 // audit compares the object store with the image (I8): what the image refers to is
 // there, and what nothing refers to dies within the sweep time.
 func (w *world) audit() {
-	n, ok := w.machine.Node().(*node.Node)
-	if !ok {
+	n := w.imageHolder()
+	if n == nil {
 		return // a stand-in that keeps no objects
 	}
 	w.auditReferences(n.Image())
@@ -52,6 +52,16 @@ func (w *world) audit() {
 	if key := w.orphan(n.Image()); key != "" {
 		w.violate(checker.Violation{Invariant: "I8", Text: fmt.Sprintf("object %s is in nobody's image and lives on", key)})
 	}
+}
+
+// imageHolder is a node whose image counts, or nil.
+func (w *world) imageHolder() *node.Node {
+	for _, b := range w.brokers {
+		if n, ok := b.machine.Node().(*node.Node); ok && b.ready {
+			return n
+		}
+	}
+	return nil
 }
 
 func (w *world) auditReferences(image *metadata.Image) {
@@ -89,8 +99,8 @@ func invariantOf(value any) string {
 	return "panic"
 }
 
-// brokerConfig is the broker's configuration: the plan's, and small defaults.
-func brokerConfig(c *plan.Config, topics []plan.Topic) *config.Broker {
+// brokerConfig is a broker's configuration: the plan's, and small defaults.
+func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	or := func(v, standard int64) int64 {
 		if v == 0 {
 			return standard
@@ -98,14 +108,14 @@ func brokerConfig(c *plan.Config, topics []plan.Topic) *config.Broker {
 		return v
 	}
 	b := &config.Broker{
-		NodeID: brokerID, NumPartitions: 1, MessageMaxBytes: int32(or(c.MessageBytes, 1<<20)), MaxConnections: 1000, MaxConnectionsPerIP: 1000,
+		NodeID: id, NumPartitions: 1, MessageMaxBytes: int32(or(c.MessageBytes, 1<<20)), MaxConnections: 1000, MaxConnectionsPerIP: 1000,
 		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: time.Duration(or(int64(c.Housekeeping), int64(5*time.Second))),
 		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
 		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
-		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: "broker", Port: 9092}},
-		AdvertisedListeners: []config.Listener{{Name: "PLAINTEXT", Host: "broker", Port: 9092}},
+		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
+		AdvertisedListeners: []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
 	}
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
@@ -120,19 +130,5 @@ func tuning(c *plan.Config) node.Tuning {
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, RecordBytesMax: int(c.RecordBytes),
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes,
 		SweepGrace: c.Grace, SweepListInterval: c.Listing,
-	}
-}
-
-// takeMarks adds up what the living node has hit, and names the step of its start.
-func (w *world) takeMarks() {
-	n, ok := w.machine.Node().(*node.Node)
-	if !ok {
-		return
-	}
-	for _, m := range n.Telemetry().Marks() {
-		w.queue.Marks[m.Name] += m.Hits
-	}
-	if step := n.Starting(); step != "" {
-		w.queue.Hit("world: the node ended while it was to " + step)
 	}
 }

@@ -58,9 +58,11 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	}
 	w := newWorld(seed, p, options)
 	w.guard(w.story)
-	if w.machine.Running() {
-		w.takeMarks()
-		w.guard(func() { w.machine.Crash() })
+	for _, b := range w.brokers {
+		if b.machine.Running() {
+			b.takeMarks()
+			w.guard(b.machine.Crash)
+		}
 	}
 	linear := 0
 	w.guard(func() { linear = w.judge() })
@@ -68,8 +70,16 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 		Seed: seed, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
 		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Marks: w.queue.Marks,
-		Violations: w.violations, Log: w.machine.Log.Tail(60),
+		Violations: w.violations, Log: w.logTail(),
 	}
+}
+
+// logTail is the last lines of each broker's log.
+func (w *world) logTail() (lines []string) {
+	for _, b := range w.brokers {
+		lines = append(lines, b.machine.Log.Tail(60)...)
+	}
+	return lines
 }
 
 func panicked(value any, stack []byte) checker.Violation {
@@ -100,10 +110,9 @@ const (
 
 // story is the whole run, phase by phase.
 func (w *world) story() {
-	w.wanted = true
 	early := w.schedule(true)
 	w.boot()
-	if !w.await(early+startLimit, "the first start", func() bool { return w.ready }) {
+	if !w.await(early+startLimit, "the first start", w.ready) {
 		return
 	}
 	topics := w.createTopics()
@@ -134,8 +143,8 @@ func (w *world) await(limit time.Duration, what string, done func() bool) bool {
 		return !w.violated()
 	}
 	text := fmt.Sprintf("%v after the faults healed, still waiting for %s", limit, what)
-	if w.lastError != nil {
-		text += fmt.Sprintf("; the node last failed with: %v", w.lastError)
+	if err := w.lastError(); err != nil {
+		text += fmt.Sprintf("; the node last failed with: %v", err)
 	}
 	w.violate(checker.Violation{Invariant: "I11", Text: text})
 	return false
@@ -175,7 +184,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
 				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
 				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag,
-				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(w.config.MessageMaxBytes), RequestBytes: int(w.config.SocketRequestMaxBytes) - 1024,
+				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(w.brokers[0].config.MessageMaxBytes), RequestBytes: int(w.brokers[0].config.SocketRequestMaxBytes) - 1024,
 			}))
 		case "consumer":
 			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{
@@ -308,7 +317,7 @@ func (w *world) restartAndDrain(topics []*client.Topic) {
 			return
 		}
 		// Let uploads get somewhere, or not.
-		w.run(w.draws.Duration(0, 3*w.config.UploadInterval), never)
+		w.run(w.draws.Duration(0, 3*w.brokers[0].config.UploadInterval), never)
 		if w.draws.PerMille(300) {
 			w.stop()
 		} else {
@@ -318,18 +327,28 @@ func (w *world) restartAndDrain(topics []*client.Topic) {
 			return
 		}
 		w.boot()
-		if !w.await(startLimit, "a restart", func() bool { return w.ready }) {
+		if !w.await(startLimit, "a restart", w.ready) {
 			return
 		}
 		w.drain(topics)
 	}
 }
 
-// stop shuts the broker down cleanly.
+// stop shuts the brokers down cleanly.
 func (w *world) stop() {
-	down := false
-	w.shutdown(func() { down = true })
-	w.await(startLimit, "a clean shutdown", func() bool { return down })
+	w.shutdown(startLimit, "a clean shutdown")
+}
+
+// shutdown tells every broker to end, and waits for it.
+func (w *world) shutdown(limit time.Duration, what string) {
+	up := 0
+	for _, b := range w.brokers {
+		if b.machine.Running() {
+			up++
+			b.shutdown(func() { up-- })
+		}
+	}
+	w.await(limit, what, func() bool { return up == 0 })
 }
 
 // settle lets the store come to rest, audits it, and ends the node cleanly.

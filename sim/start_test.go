@@ -13,17 +13,14 @@ func TestAStartCanBeGivenUp(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, time.Second, time.Minute} {
 		for seed := uint64(1); seed <= 3; seed++ {
 			w := newWorld(seed, &plan.Plan{}, Options{Build: realNode})
-			w.wanted = true
 			w.store.Faults.Refuse = 1000 // founding waits for the store
 			w.guard(func() {
 				w.boot()
 				w.run(after, never)
-				ended := false
-				w.shutdown(func() { ended = true })
-				w.await(time.Second, "the end of a start that is given up", func() bool { return ended })
+				w.shutdown(time.Second, "the end of a start that is given up")
 				w.store.Faults.Refuse = 0
 				w.boot()
-				w.await(startLimit, "the start after it", func() bool { return w.ready })
+				w.await(startLimit, "the start after it", w.ready)
 				w.stop()
 			})
 			if w.violated() {
@@ -38,21 +35,18 @@ func TestARestartCanBeGivenUp(t *testing.T) {
 	p := &plan.Plan{Topics: []plan.Topic{{Name: "t", Partitions: 3}}}
 	p.Config.UploadInterval = time.Hour // all stays in the log
 	w := newWorld(1, p, Options{Build: realNode})
-	w.wanted = true
 	w.guard(func() {
 		w.boot()
-		w.await(startLimit, "the first start", func() bool { return w.ready })
+		w.await(startLimit, "the first start", w.ready)
 		topics := w.createTopics()
 		for round := range 24 {
 			w.probe(topics)
 			w.crash(round%2 == 0)
 			w.boot()
 			w.run(time.Duration(round)*1500*time.Microsecond, never)
-			ended := false
-			w.shutdown(func() { ended = true })
-			w.await(time.Second, "the end of a restart that is given up", func() bool { return ended })
+			w.shutdown(time.Second, "the end of a restart that is given up")
 			w.boot()
-			w.await(startLimit, "the restart after it", func() bool { return w.ready })
+			w.await(startLimit, "the restart after it", w.ready)
 		}
 		w.drain(topics)
 	})

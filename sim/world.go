@@ -11,7 +11,6 @@ import (
 	"weir/core/node"
 	"weir/sim/checker"
 	"weir/sim/client"
-	"weir/sim/disk"
 	"weir/sim/event"
 	"weir/sim/machine"
 	"weir/sim/network"
@@ -30,56 +29,40 @@ type NodeOptions struct {
 // Build makes a node in an environment. It is not started: its first turn does that.
 type Build func(e env.Env, o NodeOptions) machine.Node
 
-// world is one run's world: one broker's machine with its disks, the network, the
-// object store, and the clients.
+// world is one run's world: the brokers' machines, the network, the object store,
+// and the clients.
 type world struct {
 	options Options
 	plan    *plan.Plan
 	queue   *event.Queue
-	machine *machine.Machine
-	wal     *disk.Disk
-	meta    *disk.Disk
+	brokers []*broker // in order of their machines, numbered from 1
 	store   *store.Store
 	net     *network.Network
 	cluster *client.Cluster
-	metrics machine.Metrics
-	memory  *machine.Memory
-	config  *config.Broker
 
 	violations []checker.Violation
-	ready      bool
-	wanted     bool // the broker should be up
 	failures   int
 	restarts   int
 	faultCount int
 	healed     bool
 	draws      event.Stream
-	lastError  error
 }
 
-const brokerID = 1
+// clientsMax bounds the numbers of clients, and so the network's links.
+const clientsMax = 64
 
 func newWorld(seed uint64, p *plan.Plan, options Options) *world {
 	w := &world{options: options, plan: p, queue: event.NewQueue(seed)}
-	block := int(p.Config.BlockBytes)
-	if block == 0 {
-		block = 4096
-	}
-	w.machine = machine.New(w.queue, brokerID)
-	w.machine.Clock().DriftPPM = p.Config.DriftPPM
-	w.machine.Slow = p.Config.ComputeSlow
-	if p.Config.TurnCost > 0 {
-		w.machine.TurnCost = p.Config.TurnCost
-	}
-	w.machine.Log.Echo = options.Echo
-	w.wal = disk.New(w.queue, brokerID, "wal", disk.Options{BlockBytes: block})
-	w.meta = disk.New(w.queue, brokerID, "meta", disk.Options{BlockBytes: block})
 	w.store = store.New(w.queue)
-	w.net = network.New(w.queue, 64)
-	w.config = brokerConfig(&p.Config, p.Topics)
-	w.net.Host(brokerID).FrameBudget = w.config.QueuedMaxRequestBytes
+	w.net = network.New(w.queue, clientsMax)
 	w.draws = w.queue.Stream("world", 0)
 	w.cluster = &client.Cluster{Queue: w.queue, Net: w.net, Fail: w.violate}
+	for _, spec := range p.Machines() {
+		w.addBroker(spec)
+	}
+	for i := range p.Workloads {
+		w.net.Place(int(p.Workloads[i].Client), p.Workloads[i].Zone)
+	}
 	if options.Trace != nil {
 		w.queue.Trace.Sink = func(at event.Time, kind event.Kind, node, a, b, c uint64) {
 			fmt.Fprintf(options.Trace, "%d %v %d %x %x %x\n", int64(at), kind, node, a, b, c)
@@ -111,111 +94,40 @@ func (w *world) guard(f func()) {
 	f()
 }
 
-// boot starts the broker's next incarnation.
+// boot starts every broker that does not run.
 func (w *world) boot() {
-	w.ready = false
-	box := w.machine.Boot()
-	w.memory = &machine.Memory{}
-	e := env.Env{
-		Clock: w.machine.Clock(), WAL: w.wal.Attach(box), Meta: w.meta.Attach(box),
-		Network: w.net.Host(brokerID).Attach(box), Store: w.store.Attach(box), Rand: w.machine.Rand(),
-		Compute: w.machine.Computer(), Memory: w.memory, Log: w.machine.Log, Metrics: &w.metrics,
-	}
-	built := w.options.Build(e, NodeOptions{
-		Config: w.config, Tuning: tuning(&w.plan.Config),
-		Ready: func(address string) {
-			if !box.Dead() {
-				w.ready, w.cluster.Address = true, address
-			}
-		},
-		Failed: func(err error) {
-			if !box.Dead() {
-				w.failed(err)
-			}
-		},
-	})
-	w.machine.Start(built)
-}
-
-// failed is the node's word that its incarnation cannot go on: the world ends the
-// process, and its supervisor starts it again.
-func (w *world) failed(err error) {
-	w.failures++
-	w.lastError = err
-	w.queue.Hit("world: the node gave up")
-	w.queue.Note(event.KindNode, brokerID, 3, uint64(w.failures), 0)
-	// Not from within its own turn.
-	incarnation := w.machine.Incarnation()
-	w.queue.Call(0, func() {
-		if w.machine.Incarnation() == incarnation && w.machine.Running() {
-			w.crash(false)
-			w.bootAfter(w.draws.Duration(50*time.Millisecond, 500*time.Millisecond))
+	for _, b := range w.brokers {
+		if !b.machine.Running() {
+			b.boot()
 		}
-	})
+	}
 }
 
-// crash ends the incarnation: by power failure, or by the death of its process.
+// ready reports whether every broker serves.
+func (w *world) ready() bool {
+	for _, b := range w.brokers {
+		if b.wanted && !b.ready {
+			return false
+		}
+	}
+	return true
+}
+
+// crash ends every incarnation at once.
 func (w *world) crash(power bool) {
-	if !w.machine.Running() {
-		if power {
-			w.wal.Crash(true)
-			w.meta.Crash(true)
+	for _, b := range w.brokers {
+		b.crash(power)
+	}
+}
+
+// lastError is what a broker failed with last, or nil.
+func (w *world) lastError() (err error) {
+	for _, b := range w.brokers {
+		if b.lastError != nil {
+			err = b.lastError
 		}
-		return
 	}
-	w.ready = false
-	box := w.machine.Box()
-	w.takeMarks()
-	w.machine.Crash()
-	w.wal.Crash(power)
-	w.meta.Crash(power)
-	w.store.Crash(box)
-	w.net.Host(brokerID).Crash(power && w.draws.PerMille(500))
-}
-
-// bootAfter starts the broker unless something else has by then.
-func (w *world) bootAfter(d time.Duration) {
-	w.restarts++
-	w.queue.Call(d, func() {
-		if w.wanted && !w.machine.Running() {
-			w.boot()
-		}
-	})
-}
-
-// shutdown ends the incarnation cleanly, and checks that it left nothing behind; a
-// start that is given up may leave what it has in flight.
-func (w *world) shutdown(done func()) {
-	incarnation, served := w.machine.Incarnation(), w.ready
-	w.machine.Node().Shutdown(func() {
-		// Not from within its own turn.
-		w.queue.Call(0, func() {
-			if w.machine.Incarnation() != incarnation || !w.machine.Running() {
-				return
-			}
-			if served {
-				w.checkLeaks()
-			}
-			w.crash(false)
-			done()
-		})
-	})
-	w.machine.Box().Deliver(nudge{})
-}
-
-// nudge gives the node a turn.
-type nudge struct{}
-
-func (nudge) Deliver() {}
-
-func (w *world) checkLeaks() {
-	if n := w.memory.Live(); n != 0 {
-		w.violate(checker.Violation{Invariant: "memory", Text: fmt.Sprintf("%d slabs of %d bytes were never released", n, w.memory.LiveBytes())})
-	}
-	w.memory.Check()
-	if n := w.net.Host(brokerID).Frames(); n != 0 {
-		w.violate(checker.Violation{Invariant: "memory", Text: fmt.Sprintf("%d frames were never released", n)})
-	}
+	return err
 }
 
 // run goes on until done, at most for limit; false if it took longer.

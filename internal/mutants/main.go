@@ -1,5 +1,5 @@
 // Command mutants proves that the simulator bites: it plants each defect under
-// mutants/ in a copy of the source, simulates seeds until one fails, and fails
+// sim/mutants/ in a copy of the source, simulates seeds until one fails, and fails
 // itself if a defect survives its two minutes of processor time.
 //
 //	go run ./internal/mutants [-j JOBS] [-cpu SECONDS] [NAME...]
@@ -24,7 +24,7 @@ func main() {
 	jobs := flag.Int("j", 2, "simulations at a time")
 	limit := flag.Duration("cpu", 2*time.Minute, "processor time in which a defect must be found")
 	flag.Parse()
-	all, err := load("mutants")
+	all, err := load("sim/mutants")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(2)

@@ -11,7 +11,7 @@ import (
 // next long run.
 func TestEveryDefectStillApplies(t *testing.T) {
 	root := "../.."
-	all, err := load(filepath.Join(root, "mutants"))
+	all, err := load(filepath.Join(root, "sim/mutants"))
 	if err != nil {
 		t.Fatal(err)
 	}

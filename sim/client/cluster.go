@@ -13,8 +13,6 @@ import (
 type Cluster struct {
 	Queue *event.Queue
 	Net   *network.Network
-	// Address is where the broker listens.
-	Address string
 	// Fail is told of what breaks the protocol itself.
 	Fail func(checker.Violation)
 	// Echo, if set, gets a line for each answer.
@@ -22,6 +20,8 @@ type Cluster struct {
 
 	Topics     []*Topic
 	Partitions []*Partition
+
+	addresses []string // by machine, from 1
 
 	// Operations counts answered operations of clients.
 	Operations int64
@@ -65,6 +65,23 @@ func (c *Cluster) NewTopic(name string, partitions int, trimming bool, configs .
 	}
 	c.Topics = append(c.Topics, t)
 	return t
+}
+
+// Serves notes where a machine's broker listens: clients may bootstrap there.
+func (c *Cluster) Serves(machine uint64, address string) {
+	for uint64(len(c.addresses)) < machine {
+		c.addresses = append(c.addresses, "")
+	}
+	c.addresses[machine-1] = address
+}
+
+// bootstrap is the address that a client tries at its n-th connection: all in turn, each
+// client from another one on.
+func (c *Cluster) bootstrap(client int, n uint64) string {
+	if len(c.addresses) == 0 {
+		return ""
+	}
+	return c.addresses[(uint64(client)+n)%uint64(len(c.addresses))]
 }
 
 // Stamp is a strictly increasing time.

@@ -37,6 +37,7 @@ type session struct {
 	format   *kmsg.RequestFormatter
 	buffer   []byte
 	serial   uint64
+	dials    uint64
 	checking bool
 	backoff  time.Duration
 }
@@ -68,7 +69,8 @@ func (s *session) connect() {
 		return
 	}
 	s.serial++
-	s.conn = s.Net.Dial(s.client, s.Address, s)
+	s.conn = s.Net.Dial(s.client, s.bootstrap(s.client, s.dials), s)
+	s.dials++
 	s.conn.Tag = s.serial
 	s.after(requestTimeout, func() {
 		if !s.up {

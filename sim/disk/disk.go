@@ -174,6 +174,22 @@ func (d *Disk) Corrupt(name string, offset int64, mask byte) {
 	d.Injected++
 }
 
+// CopyFrom replaces what the disk holds by what a power failure at this moment would
+// leave of another: a snapshot of its volume, consistent in time.
+func (d *Disk) CopyFrom(of *Disk) {
+	d.Wipe()
+	for _, f := range of.files {
+		c := &file{name: f.name, data: slices.Clone(f.data), durable: f.durable, pending: map[int64]*block{}}
+		for at, b := range f.pending {
+			c.pending[at] = &block{versions: slices.Clone(b.versions)}
+		}
+		d.files = append(d.files, c)
+		d.used += int64(len(f.data))
+	}
+	d.serial = of.serial
+	d.Crash(true)
+}
+
 // Wipe empties the disk.
 func (d *Disk) Wipe() { d.files, d.used = nil, 0 }
 

@@ -64,7 +64,8 @@ type Network struct {
 
 	queue   *event.Queue
 	hosts   []*Host // by machine
-	links   []*Link // by client; one broker machine for now, shaped by hosts
+	links   []*Link // by machine and client
+	zones   map[int]int64
 	conns   []*Conn // open ones, in order of opening
 	nextID  env.ConnID
 	clients int
@@ -73,9 +74,13 @@ type Network struct {
 
 // New returns an empty network for clients numbered from 0.
 func New(queue *event.Queue, clients int) *Network {
-	n := &Network{queue: queue, clients: clients}
+	n := &Network{queue: queue, clients: clients, zones: map[int]int64{}}
 	return n
 }
+
+// Place puts a client into a zone. Links within a zone are faster; a client that was
+// placed nowhere is in no broker's zone.
+func (n *Network) Place(client int, zone int64) { n.zones[client] = zone }
 
 // Link is the path between a client and a broker machine.
 func (n *Network) Link(client int, machineID uint64) *Link {
@@ -201,7 +206,11 @@ func (c *Conn) link() *Link {
 }
 
 func (c *Conn) latency() time.Duration {
-	return latency.LinkRegion.Scaled(&c.draws, c.link().SlowPerMille)
+	row := &latency.LinkRegion
+	if c.host != nil && c.host.Zone != 0 && c.host.Zone == c.network.zones[c.client] {
+		row = &latency.LinkZone
+	}
+	return row.Scaled(&c.draws, c.link().SlowPerMille)
 }
 
 // travel sends a message on its way; it keeps its place behind earlier ones.
@@ -424,6 +433,8 @@ type listener struct {
 type Host struct {
 	// FrameBudget bounds the bytes of frames not yet released; 0 is no bound.
 	FrameBudget int64
+	// Zone is where the machine is; 0 is in no zone.
+	Zone int64
 
 	network   *Network
 	machine   uint64

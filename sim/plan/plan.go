@@ -1,4 +1,4 @@
-// Package plan says what a run does: the broker's configuration, its topics, the
+// Package plan says what a run does: the brokers and their configuration, the topics, the
 // clients' workloads, and the faults. A run is (seed, plan); the seed decides all
 // that the plan leaves open.
 //
@@ -20,6 +20,7 @@ import (
 // Plan is one run's plan.
 type Plan struct {
 	Config    Config
+	Brokers   []Broker // none: one, in zone 1
 	Topics    []Topic
 	Workloads []Workload
 	Faults    []Fault
@@ -57,6 +58,20 @@ type Config struct {
 	ProducerIdle    time.Duration // after which an idle producer is forgotten
 }
 
+// Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
+type Broker struct {
+	NodeID int64 // 0: the machine's number
+	Zone   int64 // 1 and up
+}
+
+// Machines are the plan's brokers: at least one.
+func (p *Plan) Machines() []Broker {
+	if len(p.Brokers) == 0 {
+		return []Broker{{Zone: 1}}
+	}
+	return p.Brokers
+}
+
 // Topic is a topic made before the workloads start.
 type Topic struct {
 	Name           string
@@ -71,6 +86,7 @@ type Workload struct {
 	// Client is its number, unique; draws are keyed by it.
 	Client int64
 	Lag    int64 // how far below the newest versions it speaks, in thousandths
+	Zone   int64 // where it is; 0: in none of the brokers' zones
 
 	// Producer.
 	PerSecond  int64
@@ -98,7 +114,8 @@ type Workload struct {
 }
 
 // Fault is one fault and its time; At counts from the start of the workloads, or of
-// the world.
+// the world. It strikes the machine Node, or the machines of Zone, or all if both are 0;
+// a fault of the object store strikes all.
 //
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
@@ -116,6 +133,8 @@ type Fault struct {
 	Client int64
 	Rate   int64
 	Amount time.Duration
+	Node   int64 // machine; 0: each in Zone
+	Zone   int64 // 0: any
 	// Early counts At from before the broker's first start, if it is not 0.
 	Early int64
 }
@@ -166,6 +185,8 @@ func (c *Config) fields() []field {
 	}
 }
 
+func (b *Broker) fields() []field { return []field{{"id", &b.NodeID}, {"zone", &b.Zone}} }
+
 func (t *Topic) fields() []field {
 	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}}
 }
@@ -174,6 +195,7 @@ func (w *Workload) fields() []field {
 	return []field{
 		{"client", &w.Client},
 		{"lag", &w.Lag},
+		{"zone", &w.Zone},
 		{"rate", &w.PerSecond},
 		{"records", &w.Records},
 		{"value", &w.ValueBytes},
@@ -196,13 +218,16 @@ func (w *Workload) fields() []field {
 }
 
 func (f *Fault) fields() []field {
-	return []field{{"at", &f.At}, {"for", &f.For}, {"client", &f.Client}, {"rate", &f.Rate}, {"amount", &f.Amount}, {"early", &f.Early}}
+	return []field{{"at", &f.At}, {"for", &f.For}, {"client", &f.Client}, {"rate", &f.Rate}, {"amount", &f.Amount}, {"node", &f.Node}, {"zone", &f.Zone}, {"early", &f.Early}}
 }
 
 // String is the plan's text.
 func (p *Plan) String() string {
 	var b strings.Builder
 	writeLine(&b, "config", p.Config.fields())
+	for i := range p.Brokers {
+		writeLine(&b, "broker", p.Brokers[i].fields())
+	}
 	for i := range p.Topics {
 		writeLine(&b, "topic", p.Topics[i].fields())
 	}
@@ -253,6 +278,9 @@ func (p *Plan) parseLine(words []string) error {
 	switch words[0] {
 	case "config":
 		return parseFields(words[1:], p.Config.fields())
+	case "broker":
+		p.Brokers = append(p.Brokers, Broker{})
+		return parseFields(words[1:], p.Brokers[len(p.Brokers)-1].fields())
 	case "topic":
 		p.Topics = append(p.Topics, Topic{})
 		return parseFields(words[1:], p.Topics[len(p.Topics)-1].fields())

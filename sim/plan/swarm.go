@@ -87,6 +87,8 @@ func (s *swarm) workloads(p *Plan) {
 			if each.PerMille(300) {
 				w.Lag = each.Between(0, 1000)
 			}
+			place := s.rand.Stream("plan zone", uint64(client))
+			w.Zone = place.Below(2)
 			make(&w, &each)
 			sizes := s.rand.Stream("plan sizes", uint64(client))
 			if w.Kind == "producer" {

@@ -1,0 +1,203 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"weir/core/config"
+	"weir/core/env"
+	"weir/core/node"
+	"weir/sim/checker"
+	"weir/sim/disk"
+	"weir/sim/event"
+	"weir/sim/machine"
+	"weir/sim/plan"
+)
+
+// broker is one machine of the cluster: its disks, its place in the network, and the
+// node that runs there, through all of the node's incarnations. Two machines may run
+// the same node id: a clone of a disk keeps the id of the broker that wrote it.
+type broker struct {
+	*world
+	zone    int64
+	machine *machine.Machine
+	wal     *disk.Disk
+	meta    *disk.Disk
+	memory  *machine.Memory
+	metrics machine.Metrics
+	config  *config.Broker
+
+	ready     bool
+	wanted    bool // a supervisor starts it again after it ended
+	lastError error
+	draws     event.Stream
+}
+
+// addBroker adds a machine, with empty disks and not started, as the plan describes it.
+func (w *world) addBroker(spec plan.Broker) *broker {
+	id := uint64(len(w.brokers) + 1)
+	c := &w.plan.Config
+	block := int(c.BlockBytes)
+	if block == 0 {
+		block = 4096
+	}
+	b := &broker{world: w, zone: spec.Zone, wanted: true, machine: machine.New(w.queue, id)}
+	b.machine.Clock().DriftPPM = c.DriftPPM
+	b.machine.Slow = c.ComputeSlow
+	if c.TurnCost > 0 {
+		b.machine.TurnCost = c.TurnCost
+	}
+	b.machine.Log.Echo = w.options.Echo
+	b.wal = disk.New(w.queue, id, "wal", disk.Options{BlockBytes: block})
+	b.meta = disk.New(w.queue, id, "meta", disk.Options{BlockBytes: block})
+	b.config = brokerConfig(c, hostname(id), int32(id))
+	if spec.NodeID != 0 {
+		b.config.NodeID = int32(spec.NodeID)
+	}
+	host := w.net.Host(id)
+	host.FrameBudget, host.Zone = b.config.QueuedMaxRequestBytes, spec.Zone
+	b.draws = w.queue.Stream("world", id)
+	w.brokers = append(w.brokers, b)
+	return b
+}
+
+// hostname is under what name clients reach a machine.
+func hostname(id uint64) string {
+	if id == 1 {
+		return "broker"
+	}
+	return fmt.Sprintf("broker-%d", id)
+}
+
+// addClone adds a machine whose disks hold what a power failure at this moment would
+// leave on the disks of another, as a copy of its volumes does. It has that broker's
+// node id and zone, and is not started.
+func (w *world) addClone(of *broker) *broker {
+	b := w.addBroker(plan.Broker{NodeID: int64(of.config.NodeID), Zone: of.zone})
+	b.wal.CopyFrom(of.wal)
+	b.meta.CopyFrom(of.meta)
+	return b
+}
+
+// boot starts the machine's next incarnation.
+func (b *broker) boot() {
+	b.ready = false
+	box := b.machine.Boot()
+	b.memory = &machine.Memory{}
+	e := env.Env{
+		Clock: b.machine.Clock(), WAL: b.wal.Attach(box), Meta: b.meta.Attach(box),
+		Network: b.net.Host(b.machine.ID).Attach(box), Store: b.store.Attach(box), Rand: b.machine.Rand(),
+		Compute: b.machine.Computer(), Memory: b.memory, Log: b.machine.Log, Metrics: &b.metrics,
+	}
+	built := b.options.Build(e, NodeOptions{
+		Config: b.config, Tuning: tuning(&b.plan.Config),
+		Ready: func(address string) {
+			if !box.Dead() {
+				b.ready = true
+				b.cluster.Serves(b.machine.ID, address)
+			}
+		},
+		Failed: func(err error) {
+			if !box.Dead() {
+				b.failed(err)
+			}
+		},
+	})
+	b.machine.Start(built)
+}
+
+// failed is called by a node whose incarnation cannot go on: the process ends, and its
+// supervisor starts it again.
+func (b *broker) failed(err error) {
+	b.failures++
+	b.lastError = err
+	b.queue.Hit("world: the node gave up")
+	b.queue.Note(event.KindNode, b.machine.ID, 3, uint64(b.failures), 0)
+	// Not from within its own turn.
+	incarnation := b.machine.Incarnation()
+	b.queue.Call(0, func() {
+		if b.machine.Incarnation() == incarnation && b.machine.Running() {
+			b.crash(false)
+			b.bootAfter(b.draws.Duration(50*time.Millisecond, 500*time.Millisecond))
+		}
+	})
+}
+
+// crash ends the incarnation: by power failure, or by the death of its process.
+func (b *broker) crash(power bool) {
+	if !b.machine.Running() {
+		if power {
+			b.wal.Crash(true)
+			b.meta.Crash(true)
+		}
+		return
+	}
+	b.ready = false
+	box := b.machine.Box()
+	b.takeMarks()
+	b.machine.Crash()
+	b.wal.Crash(power)
+	b.meta.Crash(power)
+	b.store.Crash(box)
+	b.net.Host(b.machine.ID).Crash(power && b.draws.PerMille(500))
+}
+
+// bootAfter starts the machine's node unless something else has by then.
+func (b *broker) bootAfter(d time.Duration) {
+	b.restarts++
+	b.queue.Call(d, func() {
+		if b.wanted && !b.machine.Running() {
+			b.boot()
+		}
+	})
+}
+
+// shutdown ends the incarnation cleanly, and checks that it left nothing behind; a
+// start that is given up may leave what it has in flight.
+func (b *broker) shutdown(done func()) {
+	incarnation, served := b.machine.Incarnation(), b.ready
+	b.machine.Node().Shutdown(func() {
+		// Not from within its own turn.
+		b.queue.Call(0, func() {
+			if b.machine.Incarnation() != incarnation || !b.machine.Running() {
+				return
+			}
+			if served {
+				b.checkLeaks()
+			}
+			b.crash(false)
+			done()
+		})
+	})
+	b.machine.Box().Deliver(nudge{})
+}
+
+// nudge gives the node a turn.
+type nudge struct{}
+
+func (nudge) Deliver() {}
+
+func (b *broker) checkLeaks() {
+	if n := b.memory.Live(); n != 0 {
+		b.violate(checker.Violation{Invariant: "memory", Text: fmt.Sprintf("%d slabs of %d bytes were never released", n, b.memory.LiveBytes())})
+	}
+	b.memory.Check()
+	if n := b.net.Host(b.machine.ID).Frames(); n != 0 {
+		b.violate(checker.Violation{Invariant: "memory", Text: fmt.Sprintf("%d frames were never released", n)})
+	}
+}
+
+// takeMarks adds the marks that the running node has hit, and names the step of its
+// start.
+func (b *broker) takeMarks() {
+	n, ok := b.machine.Node().(*node.Node)
+	if !ok {
+		return
+	}
+	for _, m := range n.Telemetry().Marks() {
+		b.queue.Marks[m.Name] += m.Hits
+	}
+	if step := n.Starting(); step != "" {
+		b.queue.Hit("world: the node ended while it was to " + step)
+	}
+}
