@@ -23,7 +23,7 @@ type Facts struct {
 	Keyless int32
 	// RecordBytesMax is the size of the largest record, without its length field.
 	RecordBytesMax int
-	// Bytes is the size of all records, decompressed.
+	// Bytes is the size of all records, decompressed; after an error, of those that were read.
 	Bytes int
 }
 
@@ -51,10 +51,19 @@ func Validate(h *Header, b []byte, limit int) (Facts, error) {
 		return facts, err
 	}
 	defer s.stream.Close()
+	err = s.readAll(&facts)
+	if facts.MinTimestamp == math.MaxInt64 {
+		facts.MinTimestamp = facts.MaxTimestamp
+	}
+	facts.Bytes = s.total
+	return facts, err
+}
+
+func (s *scanner) readAll(facts *Facts) error {
 	var e Entry
-	for e.Index = range h.Records {
+	for e.Index = range s.h.Records {
 		if err := s.read(&e); err != nil {
-			return facts, err
+			return err
 		}
 		if e.Timestamp != NoTimestamp {
 			facts.MinTimestamp = min(facts.MinTimestamp, e.Timestamp)
@@ -65,11 +74,7 @@ func Validate(h *Header, b []byte, limit int) (Facts, error) {
 			facts.Keyless = e.Index
 		}
 	}
-	if facts.MinTimestamp == math.MaxInt64 {
-		facts.MinTimestamp = facts.MaxTimestamp
-	}
-	facts.Bytes = s.consumed()
-	return facts, s.end()
+	return s.end()
 }
 
 // Scan calls f for each record of the batch b until it returns false. It reads as [Validate] does,
@@ -107,7 +112,7 @@ type scanner struct {
 	h      *Header
 	stream *compress.Stream
 	chunk  []byte // what is not consumed of the last chunk
-	ended  int    // bytes of the chunks, the last included
+	total  int    // bytes of all chunks so far
 }
 
 func newScanner(h *Header, b []byte, limit int) (scanner, error) {
@@ -128,7 +133,7 @@ func decompressError(err error) error {
 // errEnded: the records end inside one.
 var errEnded = fmt.Errorf("%w: the records end before the last", ErrInvalid)
 
-func (s *scanner) consumed() int { return s.ended - len(s.chunk) }
+func (s *scanner) consumed() int { return s.total - len(s.chunk) }
 
 // refill gets the next chunk. The last must be used up.
 func (s *scanner) refill() error {
@@ -140,7 +145,7 @@ func (s *scanner) refill() error {
 		return decompressError(err)
 	}
 	s.chunk = chunk
-	s.ended += len(chunk)
+	s.total += len(chunk)
 	return nil
 }
 

@@ -90,17 +90,17 @@ func TestPoisonedBatchesAreRefused(t *testing.T) {
 	}
 	for codec := compress.None; codec.Valid(); codec++ {
 		for name, b := range map[string][]byte{
-			"a record too many":         withRecords(codec, 2, plain),
-			"a record too few":          withRecords(codec, 4, plain),
-			"no records":                withRecords(codec, 1, nil),
-			"a byte after the last":     withRecords(codec, 3, append(bytes.Clone(plain), 0)),
-			"a second first record":     withRecords(codec, 2, append(bytes.Clone(one), one...)),
-			"offset deltas from one":    withRecords(codec, 1, lies(3, 2)),
-			"a record longer than said": withRecords(codec, 1, lies(0, 2)),
-			"a key beyond the record":   withRecords(codec, 1, lies(4, 2)),
-			"a header count of -1":      withRecords(codec, 1, lies(len(one)-1, 1)),
+			"a record too many":          withRecords(codec, 2, plain),
+			"a record too few":           withRecords(codec, 4, plain),
+			"no records":                 withRecords(codec, 1, nil),
+			"a byte after the last":      withRecords(codec, 3, append(bytes.Clone(plain), 0)),
+			"a second first record":      withRecords(codec, 2, append(bytes.Clone(one), one...)),
+			"offset deltas from one":     withRecords(codec, 1, lies(3, 2)),
+			"a record longer than said":  withRecords(codec, 1, lies(0, 2)),
+			"a key beyond the record":    withRecords(codec, 1, lies(4, 2)),
+			"a header count of -1":       withRecords(codec, 1, lies(len(one)-1, 1)),
 			"headers that are not there": withRecords(codec, 1, lies(len(one)-1, 200)),
-			"a varint of six bytes":     withRecords(codec, 1, append([]byte{0x80 | one[0], 0x80, 0x80, 0x80, 0x80, 0}, one[1:]...)),
+			"a varint of six bytes":      withRecords(codec, 1, append([]byte{0x80 | one[0], 0x80, 0x80, 0x80, 0x80, 0}, one[1:]...)),
 		} {
 			_, err := validate(b)
 			require.ErrorIs(t, err, record.ErrInvalid, "%v: %s", codec, name)
