@@ -15,7 +15,7 @@ func (s *Stream) FindTimestamp(ts int64, done func(Fetched)) {
 	}
 	q.ts = s.largestTimestamp()
 	part, err := s.partFor(s.logStart)
-	if err != nil || s.inCache(s.logStart) || part.Start == s.logStart || part.MaxTimestamp < q.ts {
+	if err != nil || s.inCache(s.logStart) || part.Start == s.logStart || part.LargestTimestamp() < q.ts {
 		q.next()
 		return
 	}
@@ -76,7 +76,7 @@ func (s *Stream) largestTimestampFrom(offset int64) int64 {
 	if image, ok := s.engine.image.Stream(s.id); ok {
 		first, _ := partAt(image.Parts, offset)
 		for i := range image.Parts[first:] {
-			largest = max(largest, image.Parts[first+i].MaxTimestamp)
+			largest = max(largest, image.Parts[first+i].LargestTimestamp())
 		}
 	}
 	return largest
@@ -111,7 +111,7 @@ func (q *timestampSearch) next() {
 			q.done(Fetched{Err: err})
 			return
 		}
-		if part.MaxTimestamp < q.ts {
+		if part.LargestTimestamp() < q.ts {
 			q.from = part.End
 			continue
 		}
