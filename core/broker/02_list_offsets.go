@@ -45,19 +45,20 @@ func specialSince(timestamp int64) int16 {
 
 // listing is a ListOffsets request under way.
 type listing struct {
-	plane    *dataPlane
-	exchange exchange
-	response *kmsg.ListOffsetsResponse
-	open     int
-	lookups  []*kmsg.ListOffsetsResponseTopicPartition // nil once done
-	timer    task.Timer
-	ended    bool
+	plane     *dataPlane
+	exchange  exchange
+	response  *kmsg.ListOffsetsResponse
+	isolation partition.Isolation
+	open      int
+	lookups   []*kmsg.ListOffsetsResponseTopicPartition // nil once done
+	timer     task.Timer
+	ended     bool
 }
 
 // listOffsets answers a ListOffsets request. Lookups by timestamp read a batch
 // and open it off the loop; all others answer at once.
 func (d *dataPlane) listOffsets(x exchange, r *kmsg.ListOffsetsRequest) {
-	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), open: 1}
+	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), isolation: isolationOf(r.IsolationLevel), open: 1}
 	l.response.Topics = make([]kmsg.ListOffsetsResponseTopic, len(r.Topics))
 	for i := range r.Topics {
 		t := &l.response.Topics[i]
@@ -118,9 +119,7 @@ func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, o
 	}
 	switch q.Timestamp {
 	case timestampLatest:
-		// Both isolation levels: without transactions the last stable offset is
-		// the high watermark.
-		out.Offset, out.LeaderEpoch = p.LastStable(), p.LeaderEpoch()
+		out.Offset, out.LeaderEpoch = p.ReadableEnd(l.isolation), p.LeaderEpoch()
 	case timestampEarliest, timestampEarliestLocal:
 		out.Offset, out.LeaderEpoch = p.LogStart(), p.EpochAt(p.LogStart())
 	case timestampLatestTiered, timestampEarliestPending:
@@ -141,7 +140,7 @@ func (l *listing) search(p *partition.Partition, timestamp int64, out *kmsg.List
 	l.open++
 	lookup := len(l.lookups)
 	l.lookups = append(l.lookups, out)
-	p.Log().FindTimestamp(timestamp, func(got stream.Fetched) {
+	p.FindTimestamp(timestamp, func(got stream.Fetched) {
 		if got.Err == nil && len(got.Batches) > 0 && !l.ended {
 			l.openBatch(p, timestamp, got, lookup)
 			return
