@@ -23,8 +23,9 @@ const (
 
 	listOffsetsTimeouts = 10 // the version from which the request has a timeout
 
-	// openBytesMax bounds what a batch may decompress to when it is opened.
-	openBytesMax = 64 << 20
+	// openBytesMax bounds what a batch may decompress to when a timestamp is looked up in it: the
+	// most that Produce takes, in a request as large as socket.request.max.bytes can be.
+	openBytesMax = decompressedRatioMax * 256 << 20
 )
 
 // specialSince says from which version a special timestamp may be asked.
@@ -196,7 +197,7 @@ func findRecord(batch []byte, timestamp, least int64) foundRecord {
 	if err != nil {
 		return best
 	}
-	best.err = record.Each(batch, openBytesMax, func(r record.Record) bool {
+	best.err = record.Scan(batch, openBytesMax, func(r record.Entry) bool {
 		if r.Offset < least {
 			return true
 		}

@@ -234,7 +234,8 @@ func (r *dataRig) fill(id metadata.StreamID, n int) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		p.Append(&partition.Append{Header: h, Data: b, MinTimestamp: -1, MaxTimestamp: h.MaxTimestamp, Keyless: -1, Release: func() {}, Owner: r})
+		facts := record.Facts{MinTimestamp: -1, MaxTimestamp: h.MaxTimestamp, Keyless: -1}
+		p.Append(&partition.Append{Header: h, Data: b, Facts: facts, Release: func() {}, Owner: r})
 	}
 	l.durable()
 }
