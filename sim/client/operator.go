@@ -47,11 +47,11 @@ func NewOperator(c *Cluster, client int, options OperatorOptions) *Operator {
 func (o *Operator) Start() { o.connect() }
 
 // End stops new changes; what is in force is checked once more.
-func (o *Operator) End() { o.ending, o.checked = true, false }
+func (o *Operator) End() { o.ending, o.checked = true, o.checked && !o.whole() }
 
 // Verify checks once more what is in force, after [Operator.End].
 func (o *Operator) Verify() {
-	o.checked = false
+	o.checked = o.checked && !o.whole()
 	if o.up {
 		o.step()
 	}
