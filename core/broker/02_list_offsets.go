@@ -249,7 +249,7 @@ func findRecord(batch []byte, timestamp, least int64) foundRecord {
 		return best
 	}
 	best.err = record.Scan(batch, openBytesMax, func(r record.Entry) bool {
-		if r.Offset < least {
+		if r.Offset < least || timestamp < 0 && r.Timestamp < record.NoTimestamp {
 			return true
 		}
 		if best.offset < 0 || r.Timestamp > best.timestamp {

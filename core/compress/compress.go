@@ -90,7 +90,7 @@ func Compress(c Codec, dst, src []byte) ([]byte, error) {
 	case Snappy:
 		return snappyXerial(dst, src), nil
 	case LZ4:
-		return writeAll(dst, src, func(w io.Writer) io.WriteCloser { return lz4.NewWriter(w) })
+		return writeAll(dst, src, newLZ4Writer)
 	case Zstd:
 		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
 		if err != nil {
@@ -99,6 +99,15 @@ func Compress(c Codec, dst, src []byte) ([]byte, error) {
 		return enc.EncodeAll(src, dst), nil
 	}
 	return nil, fmt.Errorf("%w: %d", ErrUnknownCodec, uint8(c))
+}
+
+// newLZ4Writer writes frames with blocks of 64 KiB, as Kafka's clients do.
+func newLZ4Writer(w io.Writer) io.WriteCloser {
+	writer := lz4.NewWriter(w)
+	if err := writer.Apply(lz4.BlockSizeOption(lz4.Block64Kb)); err != nil {
+		panic("compress: " + err.Error()) // an option of this package's own
+	}
+	return writer
 }
 
 func writeAll(dst, src []byte, open func(io.Writer) io.WriteCloser) ([]byte, error) {

@@ -170,8 +170,12 @@ type lz4Decoder struct {
 
 const (
 	lz4Magic       = 0x184d2204
-	lz4FlagsMask   = 0xe2 // version, block independence and the reserved bit
+	lz4FlagsMask   = 0xe3 // version, block independence, and the bits that Kafka reserves
 	lz4FlagsWanted = 0x60
+	lz4BlockSums   = 0x10
+	lz4ContentSize = 0x08
+	lz4ContentSum  = 0x04
+	lz4HeadBytes   = 7 // magic, flags, block size, checksum
 )
 
 func (d *lz4Decoder) reset(src []byte) error {
@@ -190,6 +194,35 @@ func (d *lz4Decoder) reset(src []byte) error {
 		return fmt.Errorf("%w: not an lz4 frame", ErrCorrupt)
 	case src[4]&lz4FlagsMask != lz4FlagsWanted:
 		return fmt.Errorf("%w: lz4 frame with flags %#x", ErrCorrupt, src[4])
+	}
+	return checkLZ4End(src)
+}
+
+// checkLZ4End makes sure that src is one lz4 frame: the library would go on with a second one, which
+// Kafka's clients do not read.
+func checkLZ4End(src []byte) error {
+	flags, at := src[4], lz4HeadBytes
+	if flags&lz4ContentSize != 0 {
+		at += 8
+	}
+	for {
+		if len(src) < at+4 {
+			return fmt.Errorf("%w: lz4 frame is cut off", ErrCorrupt)
+		}
+		size := int(binary.LittleEndian.Uint32(src[at:]) & (1<<31 - 1))
+		at += 4
+		if size == 0 {
+			break
+		}
+		if at += size; flags&lz4BlockSums != 0 {
+			at += 4
+		}
+	}
+	if flags&lz4ContentSum != 0 {
+		at += 4
+	}
+	if at != len(src) {
+		return fmt.Errorf("%w: lz4 frame ends at byte %d of %d", ErrCorrupt, at, len(src))
 	}
 	return nil
 }
