@@ -15,7 +15,7 @@ type Log interface {
 	HighWatermark() int64
 	End() int64
 	Read(offset int64, maxBytes int, done func(stream.Fetched))
-	FindTimestamp(ts int64, done func(stream.Fetched))
+	FindTimestamp(from, ts int64, done func(stream.Fetched))
 	Bytes() int64
 	RetentionPoint(minTimestamp, maxBytes int64) int64
 }
@@ -122,10 +122,11 @@ func (p *Partition) Read(offset int64, maxBytes int, i Isolation, done func(stre
 	p.log.Read(offset, maxBytes, done)
 }
 
-// FindTimestamp reads the first batch whose max timestamp is at or after millis, of those below the high
-// watermark; -1 asks for the batch with the largest. There may be none. What done gets it must release.
-func (p *Partition) FindTimestamp(millis int64, done func(stream.Fetched)) {
-	p.log.FindTimestamp(millis, done)
+// FindTimestamp reads the first batch whose max timestamp is at or after millis, of those between from
+// and the high watermark; -1 asks for the batch with the largest. There may be none. What done gets it
+// must release.
+func (p *Partition) FindTimestamp(from, millis int64, done func(stream.Fetched)) {
+	p.log.FindTimestamp(from, millis, done)
 }
 
 // Config is the topic's effective configuration.
