@@ -11,6 +11,7 @@ const (
 	codeTopicExists        = 36
 	codeInvalidPartitions  = 37
 	codeInvalidConfig      = 40
+	codePolicyViolation    = 44
 	codeOutOfOrderSequence = 45
 	codeDuplicateSequence  = 46
 	codeInvalidEpoch       = 47

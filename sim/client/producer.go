@@ -39,6 +39,8 @@ type ProducerOptions struct {
 	Acks int16
 	// Mixed is how far apart the timestamps of a batch's records are, in milliseconds.
 	Mixed int64
+	// Poison is how many rounds in a thousand have a batch that must be refused.
+	Poison int64
 	// Lag is how far below the newest versions it speaks, in thousandths.
 	Lag int64
 }
@@ -142,6 +144,9 @@ func (t *producerTick) Fire(uint64) {
 		return
 	}
 	p.giveUp()
+	if p.options.Poison > 0 && p.up && p.known && p.whole() && p.draws.PerMille(p.options.Poison) {
+		p.poison(p.parts[p.draws.Below(int64(len(p.parts)))])
+	}
 	spread := p.draws.Between(1, min(p.options.Spread, int64(len(p.parts))))
 	for range spread {
 		p.turn += 1 + int(p.draws.Below(2))
@@ -454,6 +459,9 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 	case part.Topic.Deleting || code == codeMessageTooLarge || code == codeCorruptMessage || code == codeInvalidRecord:
 		part.drop(position)
 		p.unexpected(part, a, code)
+	case code == codePolicyViolation: // the partition knows as many producers as it may, and not this one
+		a.Outcome, a.Return, a.Code = checker.Failed, p.Stamp(), code
+		part.drop(position)
 	case code == codeOutOfOrderSequence && position > 0:
 		a.Code = code // its predecessor has to be sent again
 	case code == codeOutOfOrderSequence || code == codeUnknownProducer || code == codeInvalidEpoch || code == codeProducerFenced:

@@ -56,6 +56,7 @@ type Config struct {
 	Listing         time.Duration // between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention
 	ProducerIdle    time.Duration // after which an idle producer is forgotten
+	Producers       int64         // known of one partition
 	ProducerIDs     int64         // granted to a broker at a time
 	ListPage        int64         // keys of one listing of the store
 
@@ -109,6 +110,7 @@ type Workload struct {
 	Excess     int64 // thousandths of batches that are larger than that
 	GiveUp     time.Duration
 	Acks       int64 // of a plain producer. 0: all; 1: the leader's; 2: none
+	Poison     int64 // rounds in a thousand with a batch that must be refused
 	Mixed      int64 // milliseconds between the timestamps of a batch's records
 
 	// Consumer.
@@ -201,6 +203,7 @@ func (c *Config) fields() []field {
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
 		{"producer-idle", &c.ProducerIdle},
+		{"producers", &c.Producers},
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
@@ -236,6 +239,7 @@ func (w *Workload) fields() []field {
 		{"rewind", &w.Rewind},
 		{"ask", &w.Ask},
 		{"acks", &w.Acks},
+		{"poison", &w.Poison},
 		{"mixed", &w.Mixed},
 		{"epochs", &w.Epochs},
 		{"forget", &w.Forget},
