@@ -162,7 +162,9 @@ func (w *world) createTopics() []*client.Topic {
 	var topics []*client.Topic
 	for i := range w.plan.Topics {
 		t := &w.plan.Topics[i]
-		topics = append(topics, w.cluster.NewTopic(t.Name, max(1, int(t.Partitions)), w.retention(t), topicConfigs(t)...))
+		topic := w.cluster.NewTopic(t.Name, max(1, int(t.Partitions)), w.retention(t), topicConfigs(t)...)
+		topic.Untimed = t.Untimed == 1
+		topics = append(topics, topic)
 	}
 	for i := range w.plan.Workloads {
 		if l := &w.plan.Workloads[i]; l.Kind == "operator" {

@@ -173,7 +173,9 @@ func (p *Producer) add(part *producerPart) {
 		tag: part.tag, id: -1, records: int32(p.small(p.options.Records)), valueSize: int(p.small(p.options.ValueBytes)),
 		producer: -1, epoch: -1, sequence: -1, timestamp: p.wallMillis(),
 	}
-	if p.options.Mixed > 0 && p.whole() && p.draws.PerMille(500) {
+	if part.Topic.Untimed {
+		b.spec.timestamp = -1
+	} else if p.options.Mixed > 0 && p.whole() && p.draws.PerMille(500) {
 		b.spec.mixed = p.options.Mixed
 	}
 	p.size(&b.spec)

@@ -85,6 +85,7 @@ type Topic struct {
 	Partitions     int64
 	Retention      time.Duration // 0: for ever
 	RetentionBytes int64         // 0: no limit
+	Untimed        int64         // 1: records are written without a timestamp
 }
 
 // Workload is one client.
@@ -213,7 +214,7 @@ func (c *Config) fields() []field {
 func (b *Broker) fields() []field { return []field{{"id", &b.NodeID}, {"zone", &b.Zone}} }
 
 func (t *Topic) fields() []field {
-	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}}
+	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}, {"untimed", &t.Untimed}}
 }
 
 func (w *Workload) fields() []field {

@@ -83,6 +83,9 @@ func (s *swarm) topics(p *Plan) {
 		if each := s.rand.Stream("plan topic", uint64(i)); each.PerMille(150) {
 			t.Retention = each.Duration(200*time.Millisecond, 10*time.Second)
 		}
+		if untimed := s.rand.Stream("plan untimed", uint64(i)); untimed.PerMille(150) {
+			t.Untimed = 1
+		}
 		p.Topics = append(p.Topics, t)
 	}
 }
