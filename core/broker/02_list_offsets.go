@@ -3,6 +3,8 @@ package broker
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/env"
 	"weir/core/partition"
 	"weir/core/record"
@@ -101,18 +103,18 @@ func repeatedParts(r *kmsg.ListOffsetsRequest) map[fetchKey]int {
 // find answers one partition, at once or when a lookup is done.
 func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition, repeated bool) {
 	if repeated {
-		out.ErrorCode = int16(invalidRequest)
+		out.ErrorCode = int16(wire.InvalidRequest)
 		return
 	}
 	if since := specialSince(q.Timestamp); l.response.Version < since {
-		out.ErrorCode = int16(unsupportedVersion)
+		out.ErrorCode = int16(wire.UnsupportedVersion)
 		return
 	}
 	p, code := l.plane.partitions.ByName(topic, q.Partition)
-	if code == partition.None && l.response.Version >= 4 {
+	if code == wire.None && l.response.Version >= 4 {
 		code = p.CheckEpoch(q.CurrentLeaderEpoch)
 	}
-	if code != partition.None {
+	if code != wire.None {
 		out.ErrorCode = int16(code)
 		return
 	}
@@ -148,7 +150,7 @@ func (l *listing) search(p *partition.Partition, timestamp int64, out *kmsg.List
 		}
 		got.Release()
 		if got.Err != nil {
-			out.ErrorCode = int16(partition.KafkaStorageError)
+			out.ErrorCode = int16(wire.KafkaStorageError)
 		}
 		l.found(lookup)
 	})
@@ -173,7 +175,7 @@ func (l *listing) openBatch(p *partition.Partition, timestamp int64, got stream.
 				return
 			}
 			if out := l.lookups[lookup]; found.err != nil {
-				out.ErrorCode = int16(partition.CorruptMessage)
+				out.ErrorCode = int16(wire.CorruptMessage)
 			} else {
 				out.Offset, out.Timestamp, out.LeaderEpoch = found.offset, found.timestamp, found.epoch
 			}
@@ -226,7 +228,7 @@ func (l *listing) finish() {
 func (l *listing) giveUp() {
 	for _, out := range l.lookups {
 		if out != nil {
-			out.ErrorCode = int16(partition.RequestTimedOut)
+			out.ErrorCode = int16(wire.RequestTimedOut)
 		}
 	}
 	l.finish()

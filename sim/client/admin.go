@@ -3,6 +3,8 @@ package client
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -201,7 +203,7 @@ func (h *Churn) remove() {
 			h.fail("protocol", "delete of one topic answered %d", len(v.Topics))
 			return
 		}
-		if code := v.Topics[0].ErrorCode; code == 0 || code == codeUnknownTopic {
+		if code := v.Topics[0].ErrorCode; code == 0 || code == wire.UnknownTopicOrPartition {
 			h.topic = nil
 		}
 		h.after(h.pause(), h.step)
@@ -278,7 +280,7 @@ func (t *Trimmer) trim() {
 		switch trim := &p.History.Trims[i]; got.ErrorCode {
 		case 0:
 			trim.Outcome, trim.Return, trim.LogStart = checker.Done, t.Stamp(), got.LowWatermark
-		case codeUnknownTopic, codeOffsetOutOfRange:
+		case wire.UnknownTopicOrPartition, wire.OffsetOutOfRange:
 			trim.Outcome, trim.Return = checker.Failed, t.Stamp()
 		}
 		t.after(t.draws.Duration(0, 2*t.options.Pause), t.trim)

@@ -3,6 +3,8 @@ package client
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -241,7 +243,7 @@ func addFetch(r *kmsg.FetchRequest, p *Partition, offset int64, bytes int32) {
 func (k *Consumer) fetched(v *kmsg.FetchResponse, call int64) {
 	switch v.ErrorCode {
 	case 0:
-	case codeFetchSession, codeFetchSessionEpoch:
+	case wire.FetchSessionIDNotFound, wire.InvalidFetchSessionEpoch:
 		k.forget()
 		k.next()
 		return
@@ -292,7 +294,7 @@ func (k *Consumer) take(t *kmsg.FetchResponseTopic, got *kmsg.FetchResponseTopic
 	}
 	end, ok := k.session.record(p.Partition, got, p.told0(k), call, back, 0, &k.batches)
 	p.offset = max(p.offset, end)
-	if got.ErrorCode == codeOffsetOutOfRange {
+	if got.ErrorCode == wire.OffsetOutOfRange {
 		p.lost = true
 	}
 	if !ok {
@@ -315,7 +317,7 @@ func (s *session) record(p *Partition, got *kmsg.FetchResponseTopicPartition, fr
 	r := checker.Read{Client: int32(s.client), Drain: drain, Call: call, Return: back, From: from, HighWatermark: got.HighWatermark, LogStart: -1}
 	switch got.ErrorCode {
 	case 0:
-	case codeOffsetOutOfRange:
+	case wire.OffsetOutOfRange:
 		r.OutOfRange, r.HighWatermark = true, -1
 		p.History.AddRead(r, nil)
 		return 0, false

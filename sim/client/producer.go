@@ -4,6 +4,8 @@ import (
 	"math"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/compress"
@@ -382,23 +384,6 @@ func findProduced(v *kmsg.ProduceResponse, partition *Partition) (code int16, ba
 	return 0, 0, false
 }
 
-// Kafka's error codes that producers tell apart.
-const (
-	codeOffsetOutOfRange   = 1
-	codeCorruptMessage     = 2
-	codeUnknownTopic       = 3
-	codeMessageTooLarge    = 10
-	codeOutOfOrderSequence = 45
-	codeDuplicateSequence  = 46
-	codeInvalidEpoch       = 47
-	codeUnknownProducer    = 59
-	codeUnknownTopicID     = 100
-	codeInvalidRecord      = 87
-	codeProducerFenced     = 90
-	codeFetchSession       = 70
-	codeFetchSessionEpoch  = 71
-)
-
 // answered takes an answer; code -1 is a lost one.
 func (p *Producer) answered(s sentBatch, code int16, base int64) {
 	part, b := s.part, s.batch
@@ -410,7 +395,7 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 	}
 	a := &part.History.Appends[b.spec.id]
 	switch {
-	case code == 0 || code == codeDuplicateSequence && p.options.Idempotent:
+	case code == 0 || code == wire.DuplicateSequence && p.options.Idempotent:
 		if code != 0 {
 			base = -1
 		}
@@ -423,12 +408,12 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 			a.Outcome, a.Return = checker.Failed, p.Stamp()
 		}
 		part.drop(position)
-	case part.Topic.Deleting || code == codeMessageTooLarge || code == codeCorruptMessage || code == codeInvalidRecord:
+	case part.Topic.Deleting || code == wire.MessageTooLarge || code == wire.CorruptMessage || code == wire.InvalidRecord:
 		part.drop(position)
 		p.unexpected(part, a, code)
-	case code == codeOutOfOrderSequence && position > 0:
+	case code == wire.OutOfOrderSequence && position > 0:
 		a.Code = code // its predecessor has to be sent again
-	case code == codeOutOfOrderSequence || code == codeUnknownProducer || code == codeInvalidEpoch || code == codeProducerFenced:
+	case code == wire.OutOfOrderSequence || code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch || code == wire.ProducerFenced:
 		p.unexpected(part, a, code)
 		part.drop(position)
 	default:
@@ -449,7 +434,7 @@ func (p *Producer) unexpected(part *producerPart, a *checker.Append, code int16)
 // definite reports whether an error excludes that the batch was appended, or will be.
 func definite(code int16) bool {
 	switch code {
-	case codeCorruptMessage, codeUnknownTopic, codeMessageTooLarge, codeInvalidRecord, codeOutOfOrderSequence, codeInvalidEpoch, codeUnknownTopicID:
+	case wire.CorruptMessage, wire.UnknownTopicOrPartition, wire.MessageTooLarge, wire.InvalidRecord, wire.OutOfOrderSequence, wire.InvalidProducerEpoch, wire.UnknownTopicID:
 		return true
 	}
 	return false
