@@ -100,13 +100,16 @@ func (l *memoryLog) deliver() {
 	}
 }
 
-func (l *memoryLog) FindTimestamp(ts int64, done func(stream.Fetched)) {
+func (l *memoryLog) FindTimestamp(from, ts int64, done func(stream.Fetched)) {
 	var best []byte
 	top := int64(-1)
 	for _, b := range l.batches {
 		h, err := record.ReadHeader(b)
 		if err != nil {
 			panic(err)
+		}
+		if h.NextOffset() <= from {
+			continue
 		}
 		if ts >= 0 && h.MaxTimestamp >= ts {
 			best = b

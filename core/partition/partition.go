@@ -16,7 +16,7 @@ type Log interface {
 	HighWatermark() int64
 	End() int64
 	Read(offset int64, maxBytes int, done func(stream.Fetched))
-	FindTimestamp(ts int64, done func(stream.Fetched))
+	FindTimestamp(from, ts int64, done func(stream.Fetched))
 	Bytes() int64
 	RetentionPoint(minTimestamp, maxBytes int64) int64
 }

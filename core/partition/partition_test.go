@@ -41,13 +41,13 @@ func (l *fakeLog) Append(b stream.Batch) (int64, bool) {
 	b.Release()
 	return base, true
 }
-func (l *fakeLog) LogStart() int64                           { return l.start }
-func (l *fakeLog) HighWatermark() int64                      { return l.hw }
-func (l *fakeLog) End() int64                                { return l.at }
-func (l *fakeLog) Read(int64, int, func(stream.Fetched))     {}
-func (l *fakeLog) FindTimestamp(int64, func(stream.Fetched)) {}
-func (l *fakeLog) Bytes() int64                              { return 0 }
-func (l *fakeLog) RetentionPoint(int64, int64) int64         { return l.point }
+func (l *fakeLog) LogStart() int64                                  { return l.start }
+func (l *fakeLog) HighWatermark() int64                             { return l.hw }
+func (l *fakeLog) End() int64                                       { return l.at }
+func (l *fakeLog) Read(int64, int, func(stream.Fetched))            {}
+func (l *fakeLog) FindTimestamp(int64, int64, func(stream.Fetched)) {}
+func (l *fakeLog) Bytes() int64                                     { return 0 }
+func (l *fakeLog) RetentionPoint(int64, int64) int64                { return l.point }
 
 func (l *fakeLog) durable(hw int64) {
 	l.hw = hw
