@@ -1,7 +1,0 @@
-package client
-
-// Kafka's error codes that clients tell apart.
-const (
-	codeNotLeader   = 6
-	codeTopicExists = 36
-)
