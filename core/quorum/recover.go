@@ -293,7 +293,9 @@ func (r *recovery) take(name string, at int64, h groupHeader, body []byte) error
 			return &CorruptError{File: name, Offset: at, Reason: "a group is whole but its entries are not"}
 		}
 		if e.GetType() == markEntry && len(e.GetData()) == markBytes {
-			r.shipped = decodePosition(e.GetData())
+			if at := decodePosition(e.GetData()); at.sequence > r.shipped.sequence { // the snapshot may be newer
+				r.shipped = at
+			}
 			body = body[room:]
 			continue
 		}

@@ -56,6 +56,7 @@ type Config struct {
 	Listing         time.Duration // between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention
 	ProducerIdle    time.Duration // after which an idle producer is forgotten
+	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -182,6 +183,7 @@ func (c *Config) fields() []field {
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
 		{"producer-idle", &c.ProducerIdle},
+		{"ship-async", &c.ShipAsync},
 	}
 }
 

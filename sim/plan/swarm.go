@@ -61,6 +61,7 @@ func (s *swarm) tuning(c *Config) {
 	c.Listing = pick(&d, 0, 300*time.Millisecond, 3*time.Second)
 	c.Housekeeping = pick(&d, 0, 300*time.Millisecond)
 	c.ProducerIdle = pick(&d, 0, 0, 0, 40*time.Second)
+	c.ShipAsync = pick[int64](&d, 0, 0, 0, 1)
 }
 
 func (s *swarm) topics(p *Plan) {
