@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"weir/core/compress"
 )
 
 func null(t *testing.T) string {
@@ -132,5 +134,23 @@ func TestReportShowsMediansAndRatios(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
+	}
+}
+
+func TestReplaySendsExactlyTheBytesAskedFor(t *testing.T) {
+	for codec := compress.Gzip; codec.Valid(); codec++ {
+		l := &load{Brokers: fake(t), Partitions: 3, Clients: 2, RecordBytes: 1024, BatchBytes: 64 << 10, Bytes: 10 * 3 * 64 << 10, Limit: time.Minute}
+		if err := newTopic(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		r := replayOf(l, codec)
+		outcome, err := r.run(t.Context())
+		if err != nil || outcome.Bytes != l.Bytes {
+			t.Fatalf("%v: %+v, error %v", codec, outcome, err)
+		}
+		if r.Ratio < 1.5 || r.Ratio > 5 {
+			t.Errorf("%v: compressed %.2f:1", codec, r.Ratio)
+		}
+		t.Logf("%v: compressed %.2f:1", codec, r.Ratio)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/core/compress"
 	"weir/internal/process"
 )
 
@@ -36,6 +37,9 @@ type measured struct {
 	FirstAck time.Duration `json:"first_ack_ns"`
 	Small    cost          `json:"produce_16KiB"`
 	Large    cost          `json:"produce_1MiB"`
+	LZ4      cost          `json:"produce_lz4"`
+	Zstd     cost          `json:"produce_zstd"`
+	Gzip     cost          `json:"produce_gzip"`
 	Rate     *latencies    `json:"rate"`
 	RateCost cost          `json:"rate_cost"`
 	Read     cost          `json:"read"`
@@ -52,6 +56,7 @@ type cost struct {
 	ServerCPU time.Duration `json:"server_cpu_ns"`
 	ClientCPU time.Duration `json:"client_cpu_ns"`
 	Batch     int64         `json:"batch_bytes_mean,omitempty"`
+	Ratio     float64       `json:"compression_ratio,omitempty"`
 }
 
 func (c *cost) rate() float64 {
@@ -191,6 +196,9 @@ func (s *session) loads(ctx context.Context) error {
 		func(ctx context.Context) error { return s.produce(ctx, 16<<10, s.bytes, &cost{}) },
 		func(ctx context.Context) error { return s.produce(ctx, 16<<10, s.bytes, &m.Small) },
 		func(ctx context.Context) error { return s.produce(ctx, 1<<20, s.bytes, &m.Large) },
+		func(ctx context.Context) error { return s.compressed(ctx, compress.LZ4, &m.LZ4) },
+		func(ctx context.Context) error { return s.compressed(ctx, compress.Zstd, &m.Zstd) },
+		func(ctx context.Context) error { return s.compressed(ctx, compress.Gzip, &m.Gzip) },
 		s.latency, s.read,
 	}
 	for _, step := range steps {
@@ -233,6 +241,32 @@ func (s *session) produce(ctx context.Context, batchBytes int, bytes int64, c *c
 			return fmt.Errorf("produce in batches of %d bytes: %w", batchBytes, err)
 		}
 		c.Bytes, c.Elapsed, c.ClientCPU, c.Batch = o.Bytes, o.Elapsed, o.ClientCPU, o.BatchBytes
+		return nil
+	})
+}
+
+// compressedBatchBytes is the size of the values in a compressed batch: 16 to 24 KiB once compressed,
+// as producers send with a batch.size of 16 KiB or a little more.
+const compressedBatchBytes = 64 << 10
+
+// compressed replays batches of one codec. Bytes and rates are of the values, decompressed.
+func (s *session) compressed(ctx context.Context, codec compress.Codec, c *cost) error {
+	bytes := s.bytes
+	if bound := s.rival.bytesMax; bound > 0 {
+		bytes = min(bytes, bound)
+	}
+	l := s.load(compressedBatchBytes, bytes)
+	if err := newTopic(ctx, l); err != nil {
+		return err
+	}
+	r := replayOf(l, codec)
+	runtime.GC()
+	return s.charged(c, func() error {
+		o, err := r.run(ctx)
+		if err != nil {
+			return fmt.Errorf("produce %v batches: %w", codec, err)
+		}
+		c.Bytes, c.Elapsed, c.ClientCPU, c.Batch, c.Ratio = o.Bytes, o.Elapsed, o.ClientCPU, o.BatchBytes, r.Ratio
 		return nil
 	})
 }
@@ -280,8 +314,9 @@ func (m *measured) String() string {
 	if m.Round < 0 {
 		name = "warm-up " + m.Rival + ":"
 	}
-	return fmt.Sprintf("%-20s first ack %v, 16 KiB %.0f MB/s, 1 MiB %.0f MB/s, p50 %v, p99 %v, read %.0f MB/s, resident %d MiB", name,
-		m.FirstAck.Round(time.Millisecond), m.Small.rate()/1e6, m.Large.rate()/1e6, m.Rate.P50, m.Rate.P99, m.Read.rate()/1e6, m.ResidentMax>>20)
+	return fmt.Sprintf("%-20s first ack %v, 16 KiB %.0f MB/s, 1 MiB %.0f MB/s, lz4 %.0f MB/s, zstd %.0f MB/s, gzip %.0f MB/s, p50 %v, p99 %v, read %.0f MB/s, resident %d MiB", name,
+		m.FirstAck.Round(time.Millisecond), m.Small.rate()/1e6, m.Large.rate()/1e6,
+		m.LZ4.rate()/1e6, m.Zstd.rate()/1e6, m.Gzip.rate()/1e6, m.Rate.P50, m.Rate.P99, m.Read.rate()/1e6, m.ResidentMax>>20)
 }
 
 // touchMemory takes memory from the system, writes to each page, and gives it back.

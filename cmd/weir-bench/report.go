@@ -72,12 +72,22 @@ func (r *report) tables() (titles []string, all [][]column) {
 		column{"peak MiB", mebibytes, func(m *measured) float64 { return float64(m.ResidentMax) }, true},
 		column{"start to first ack s", seconds, func(m *measured) float64 { return m.FirstAck.Seconds() }, true})
 	produce := append(loadColumns("16 KiB", func(m *measured) *cost { return &m.Small }), loadColumns("1 MiB", func(m *measured) *cost { return &m.Large })...)
+	var compressed []column
+	ratio := func(of func(*measured) *cost) float64 {
+		return r.median("weir", func(m *measured) float64 { return of(m).Ratio })
+	}
+	lz4, zstd, gzip := func(m *measured) *cost { return &m.LZ4 }, func(m *measured) *cost { return &m.Zstd }, func(m *measured) *cost { return &m.Gzip }
+	compressed = append(compressed, loadColumns("lz4", lz4)...)
+	compressed = append(compressed, loadColumns("zstd", zstd)...)
+	compressed = append(compressed, loadColumns("gzip", gzip)...)
 	titles = []string{
 		"Produce, as fast as it goes, in batches of at most 16 KiB and 1 MiB",
+		fmt.Sprintf("Produce of batches made beforehand, 64 KiB of JSON log lines each, compressed %.1f:1 (lz4), %.1f:1 (zstd), %.1f:1 (gzip); figures are of what they decompress to",
+			ratio(lz4), ratio(zstd), ratio(gzip)),
 		fmt.Sprintf("Latency at %.0f MB/s in batches of at most 16 KiB, from when each record was due", r.Rate/1e6),
 		"Full read of a topic from memory; resident memory; start",
 	}
-	return titles, [][]column{produce, latency, rest}
+	return titles, [][]column{produce, compressed, latency, rest}
 }
 
 // markdown shows the median of the rounds, with the ratio to Kafka as shipped.

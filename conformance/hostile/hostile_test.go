@@ -290,13 +290,10 @@ func slow(r *rig) {
 	}
 }
 
-// bomb is a batch of 64 KiB or less that decompresses to almost 64 MiB, with a largest
-// timestamp before the first, which makes the broker look inside.
+// bomb is a batch of 64 KiB or less that decompresses to almost 64 MiB.
 func bomb(codec compress.Codec) []byte {
 	b := record.Builder{Codec: codec, ProducerID: record.NoProducer, ProducerEpoch: -1, BaseSequence: -1}
-	batch := b.AppendBatch(nil, []record.Record{{Timestamp: time.Now().UnixMilli(), Value: make([]byte, 63<<20)}})
-	record.SetMaxTimestamp(batch, 1)
-	return batch
+	return b.AppendBatch(nil, []record.Record{{Timestamp: time.Now().UnixMilli(), Value: make([]byte, 63<<20)}})
 }
 
 func produceRequest(topic string, batches ...[]byte) *kmsg.ProduceRequest {

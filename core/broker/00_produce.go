@@ -48,6 +48,9 @@ func (p *producing) submit(t *produceTopic, part *producePart) {
 		t.name = found.Name
 	}
 	switch {
+	case part.replaced:
+		p.release()
+		p.answered()
 	case p.acks < -1 || p.acks > 1:
 		p.refuse(part, invalidRequiredAcks, "acks must be 0, 1 or all")
 	case p.transactional:
@@ -62,7 +65,7 @@ func (p *producing) submit(t *produceTopic, part *producePart) {
 }
 
 func (p *producing) refuse(part *producePart, code partition.Code, detail string) {
-	part.Code, part.Detail, part.BadRecord = code, detail, -1
+	part.Code, part.Detail = code, detail
 	part.BaseOffset, part.LogAppendTime, part.LogStart = -1, -1, -1
 	p.release()
 	p.answered()

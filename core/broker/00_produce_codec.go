@@ -17,12 +17,18 @@ const (
 	// hundred bytes here, and as little as six on the wire.
 	producePartsMax = 1 << 16
 
-	produceFlexible  = 9
-	produceTopicIDs  = 13
-	produceZstd      = 7
-	produceErrors    = 8 // record errors and an error message
-	produceHints     = 10
-	produceLeastRead = 3
+	produceFlexible   = 9
+	produceTopicIDs   = 13
+	produceZstd       = 7
+	produceErrors     = 8 // record errors and an error message
+	produceHints      = 10
+	produceVersionMin = 3
+
+	// What the batches of one request may decompress to in all: so many bytes, or so many times
+	// the request's size if that is more. It bounds the CPU time that a request takes before its
+	// topics are looked up; memory does not grow with what a batch decompresses to.
+	decompressedBytesMax = 64 << 20
+	decompressedRatioMax = 64
 )
 
 var errMalformed = errors.New("malformed request")
@@ -36,6 +42,7 @@ type produceRequest struct {
 	transactional bool
 	topics        []produceTopic
 	parts         []producePart // in the order of the request
+	decompressed  int           // bytes that the batches may still decompress to
 }
 
 // produceTopic is a topic of the request; its partitions are parts[first:end].
@@ -44,20 +51,23 @@ type produceTopic struct {
 	name       string // set on the loop
 	id         metadata.TopicID
 	first, end int
+	replaced   int // parts of the topic that the request has again, further on
 }
 
-// producePart is one partition of the request. Its Append has the verdict of the
-// checks that need no loop in Code and Detail.
+// producePart is one partition of the request. If the batch cannot be appended
+// anywhere, Code and Detail of its Append say why.
 type producePart struct {
 	partition.Append
-	index  int32
-	leader leaderHint
+	index    int32
+	replaced bool // the request has the partition again, further on
+	leader   leaderHint
 }
 
-// decodeProduce decodes a request's body and checks its batches. It runs off the
-// loop and allocates twice for any number of records: topics and partitions.
+// decodeProduce decodes a request's body and reads every record of its batches, so
+// that the loop gets facts. It runs off the loop, on the connection's goroutine, and
+// allocates twice for any number of records: topics and partitions.
 func decodeProduce(version int16, body []byte) (*produceRequest, error) {
-	r := &produceRequest{version: version}
+	r := &produceRequest{version: version, decompressed: max(decompressedBytesMax, decompressedRatioMax*len(body))}
 	in := kbin.Reader{Src: body}
 	flexible := version >= produceFlexible
 	r.transactional = readNullableString(&in, flexible) != nil
@@ -73,6 +83,7 @@ func decodeProduce(version int16, body []byte) (*produceRequest, error) {
 	if err := in.Complete(); err != nil {
 		return nil, fmt.Errorf("%w: %v", errMalformed, err)
 	}
+	r.markReplaced()
 	return r, nil
 }
 
@@ -97,7 +108,7 @@ func (r *produceRequest) decodeTopic(in *kbin.Reader, flexible bool) error {
 			return fmt.Errorf("%w: partitions are cut off", errMalformed)
 		}
 		r.parts = append(r.parts, producePart{index: index})
-		r.parts[len(r.parts)-1].check(r.version, batch)
+		r.check(&r.parts[len(r.parts)-1], batch)
 	}
 	skipTags(in, flexible)
 	t.end = len(r.parts)
@@ -105,12 +116,10 @@ func (r *produceRequest) decodeTopic(in *kbin.Reader, flexible bool) error {
 	return nil
 }
 
-// check judges one batch as far as it can be without the topic.
-func (p *producePart) check(version int16, batch []byte) {
-	p.Data = batch
-	p.Keyless = partition.KeysUnknown
-	h, err := record.Check(batch)
-	p.Header, p.MinTimestamp, p.MaxTimestamp = h, h.FirstTimestamp, h.MaxTimestamp
+// check validates one batch as far as it can be without the topic.
+func (r *produceRequest) check(p *producePart, data []byte) {
+	h, err := record.Check(data)
+	p.Header = h
 	switch {
 	case errors.Is(err, record.ErrCorrupt):
 		p.Code = partition.CorruptMessage
@@ -118,47 +127,90 @@ func (p *producePart) check(version int16, batch []byte) {
 		p.Code = partition.UnsupportedCompressionType
 	case err != nil:
 		p.Code = partition.InvalidRecord
-	case h.Codec() == compress.Zstd && version < produceZstd:
+	case h.Codec() == compress.Zstd && r.version < produceZstd:
 		p.Code, p.Detail = partition.UnsupportedCompressionType, "zstd needs Produce version 7"
-	case h.Codec() == compress.None:
-		err = p.inspect()
 	default:
-		p.Unopened = h.MaxTimestamp < h.FirstTimestamp
+		p.Data = data[:h.Bytes]
+		r.readRecords(p)
 	}
 	if err != nil {
 		p.Detail = err.Error()
 	}
 }
 
-// inspect looks at every record of a batch that is not compressed. A max timestamp
-// that some clients get wrong is put right instead of refused; a compressed batch
-// where that shows is opened by the partition, since here nothing bounds how many
-// are open at once.
-func (p *producePart) inspect() error {
-	facts, err := record.Inspect(p.Data, len(p.Data))
-	if err != nil {
-		p.Code = partition.InvalidRecord
-		return err
+// readRecords validates the records of a batch.
+func (r *produceRequest) readRecords(p *producePart) {
+	if p.Header.Codec() == compress.None {
+		p.Facts, p.Invalid = record.Validate(&p.Header, p.Data, len(p.Data))
+		return
 	}
-	p.MinTimestamp, p.MaxTimestamp, p.Keyless = facts.MinTimestamp, facts.MaxTimestamp, facts.Keyless
-	partition.CorrectMaxTimestamp(&p.Append, facts.MaxTimestamp)
-	return nil
+	p.Facts, p.Invalid = record.Validate(&p.Header, p.Data, r.decompressed)
+	if r.decompressed -= p.Facts.Bytes; errors.Is(p.Invalid, record.ErrTooLarge) {
+		r.decompressed = 0
+	}
+}
+
+// markReplaced finds partitions that the request has more than once. Kafka stores the last batch
+// and answers once.
+func (r *produceRequest) markReplaced() {
+	if len(r.parts) < 2 || r.ascending() {
+		return
+	}
+	last := make(map[partKey]place, len(r.parts))
+	for i := range r.topics {
+		t := &r.topics[i]
+		for j := t.first; j < t.end; j++ {
+			k := partKey{string(t.wireName), t.id, r.parts[j].index}
+			if before, twice := last[k]; twice {
+				r.parts[before.part].replaced = true
+				r.topics[before.topic].replaced++
+			}
+			last[k] = place{i, j}
+		}
+	}
+}
+
+type partKey struct {
+	name  string
+	id    metadata.TopicID
+	index int32
+}
+
+type place struct{ topic, part int }
+
+// ascending reports whether the request has one topic, and its partitions in ascending order: then
+// none is there twice.
+func (r *produceRequest) ascending() bool {
+	if len(r.topics) > 1 {
+		return false
+	}
+	for i := range r.parts[1:] {
+		if r.parts[i].index >= r.parts[i+1].index {
+			return false
+		}
+	}
+	return true
 }
 
 // appendProduceResponse appends the body of the answer.
 func (r *produceRequest) appendProduceResponse(dst []byte, throttleMillis int32, nodes []nodeEndpoint) []byte {
 	flexible := r.version >= produceFlexible
-	dst = appendArrayLen(dst, flexible, len(r.topics))
+	dst = appendArrayLen(dst, flexible, r.topicsAnswered())
 	for i := range r.topics {
 		t := &r.topics[i]
+		if t.superseded() {
+			continue
+		}
 		if r.version >= produceTopicIDs {
 			dst = append(dst, t.id[:]...)
 		} else {
 			dst = appendString(dst, flexible, t.name)
 		}
-		dst = appendArrayLen(dst, flexible, t.end-t.first)
+		dst = appendArrayLen(dst, flexible, t.end-t.first-t.replaced)
 		for j := range r.parts[t.first:t.end] {
-			dst = r.parts[t.first+j].append(dst, r.version)
+			if part := &r.parts[t.first+j]; !part.replaced {
+				dst = part.append(dst, r.version)
+			}
 		}
 		dst = appendNoTags(dst, flexible)
 	}
@@ -172,6 +224,19 @@ func (r *produceRequest) appendProduceResponse(dst []byte, throttleMillis int32,
 		return appendNodeEndpoints(dst, nodes)
 	}
 	return appendNoTags(dst, true)
+}
+
+// superseded reports whether the request has all of the topic's partitions again, further on.
+func (t *produceTopic) superseded() bool { return t.replaced > 0 && t.replaced == t.end-t.first }
+
+func (r *produceRequest) topicsAnswered() int {
+	n := len(r.topics)
+	for i := range r.topics {
+		if r.topics[i].superseded() {
+			n--
+		}
+	}
+	return n
 }
 
 func (p *producePart) append(dst []byte, version int16) []byte {
@@ -203,14 +268,13 @@ func (p *producePart) appendErrors(dst []byte, flexible bool) []byte {
 	if p.Code == partition.None || p.Detail == "" {
 		detail = nil
 	}
-	if p.Code == partition.None || p.BadRecord < 0 {
-		dst = appendArrayLen(dst, flexible, 0)
-		return appendNullableString(dst, flexible, detail)
+	dst = appendArrayLen(dst, flexible, len(p.RecordErrors))
+	for i := range p.RecordErrors {
+		e := &p.RecordErrors[i]
+		dst = kbin.AppendInt32(dst, e.Index)
+		dst = appendNullableString(dst, flexible, &e.Detail)
+		dst = appendNoTags(dst, flexible)
 	}
-	dst = appendArrayLen(dst, flexible, 1)
-	dst = kbin.AppendInt32(dst, p.BadRecord)
-	dst = appendNullableString(dst, flexible, detail)
-	dst = appendNoTags(dst, flexible)
 	return appendNullableString(dst, flexible, detail)
 }
 

@@ -31,7 +31,7 @@ type api struct {
 // takes FindCoordinator 0 as the sign of lz4: until that key is here, its producers
 // send uncompressed what was to be lz4.
 var apiTable = [...]api{
-	{key: 0, min: produceLeastRead, max: 13, advertisedMin: 0, schema: &schema{flexible: produceFlexible}, decode: decodeProduceBody},
+	{key: 0, min: produceVersionMin, max: 13, advertisedMin: 0, schema: &schema{flexible: produceFlexible}, decode: decodeProduceBody},
 	{key: 1, min: 4, max: 18, advertisedMin: -1, bytesMax: requestBytesMax, schema: &fetchSchema, decode: decodeMessage[kmsg.FetchRequest]},
 	{key: 2, min: 1, max: 11, advertisedMin: -1, bytesMax: requestBytesMax, schema: &listOffsetsSchema, decode: decodeMessage[kmsg.ListOffsetsRequest]},
 	{key: 3, min: 0, max: 13, advertisedMin: -1, bytesMax: requestBytesMax, schema: &metadataSchema, decode: decodeMessage[kmsg.MetadataRequest]},

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/compress"
@@ -41,7 +42,7 @@ func produceBody(version int16, batches ...[]byte) []byte {
 }
 
 func TestProduceRequestsDecodeLikeKmsg(t *testing.T) {
-	for version := int16(produceLeastRead); version <= 13; version++ {
+	for version := int16(produceVersionMin); version <= 13; version++ {
 		good, packed := batchOf(compress.None, 3), batchOf(compress.Gzip, 3)
 		r, err := decodeProduce(version, produceBody(version, good, packed, nil))
 		if err != nil {
@@ -74,9 +75,6 @@ func TestProduceJudgesBatchesAsKafkaDoes(t *testing.T) {
 	corrupt := bytes.Clone(batchOf(compress.None, 1))
 	corrupt[len(corrupt)-1] ^= 1
 	twice := append(batchOf(compress.None, 1), batchOf(compress.None, 1)...)
-	malformed := bytes.Clone(batchOf(compress.None, 1))
-	malformed[record.HeaderBytes] = 0x80
-	record.Seal(malformed)
 	for _, c := range []struct {
 		name    string
 		version int16
@@ -86,9 +84,8 @@ func TestProduceJudgesBatchesAsKafkaDoes(t *testing.T) {
 		{"magic 1", 9, old, partition.InvalidRecord},
 		{"bad checksum", 9, corrupt, partition.CorruptMessage},
 		{"two batches", 9, twice, partition.InvalidRecord},
-		{"trailing byte", 9, append(batchOf(compress.None, 1), 0), partition.InvalidRecord},
+		{"trailing byte", 9, append(batchOf(compress.None, 1), 0), partition.None},
 		{"empty", 9, []byte{}, partition.InvalidRecord},
-		{"records that do not parse", 9, malformed, partition.InvalidRecord},
 		{"zstd at version 6", 6, batchOf(compress.Zstd, 1), partition.UnsupportedCompressionType},
 		{"zstd at version 7", 7, batchOf(compress.Zstd, 1), partition.None},
 	} {
@@ -102,23 +99,21 @@ func TestProduceJudgesBatchesAsKafkaDoes(t *testing.T) {
 	}
 }
 
-func TestAWrongMaxTimestampIsPutRight(t *testing.T) {
-	for _, codec := range []compress.Codec{compress.None, compress.LZ4} {
-		b := batchOf(codec, 4)
-		record.SetMaxTimestamp(b, -1)
-		r, err := decodeProduce(9, produceBody(9, b))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &r.parts[0]
-		if codec != compress.None {
-			if !p.Unopened || p.Code != partition.None {
-				t.Fatalf("%v: left as it is, code %d", codec, p.Code)
-			}
-			continue
-		}
-		if h, err := record.Check(p.Data); err != nil || p.Code != partition.None || h.MaxTimestamp != 1003 || p.MaxTimestamp != 1003 {
-			t.Fatalf("%v: code %d, header %+v, %v", codec, p.Code, h, err)
+// One request's batches share a bound on what they decompress to.
+func TestBombsShareABudget(t *testing.T) {
+	b := record.Builder{Codec: compress.Zstd, ProducerID: -1}
+	bomb := b.AppendBatch(nil, []record.Record{{Value: make([]byte, 40<<20)}})
+	for _, c := range []struct {
+		batches [][]byte
+		invalid []bool
+	}{
+		{[][]byte{bomb}, []bool{false}},
+		{[][]byte{bomb, bomb, bomb}, []bool{false, true, true}},
+	} {
+		r, err := decodeProduce(9, produceBody(9, c.batches...))
+		require.NoError(t, err)
+		for i, want := range c.invalid {
+			require.Equal(t, want, errors.Is(r.parts[i].Invalid, record.ErrTooLarge), i)
 		}
 	}
 }
@@ -142,7 +137,7 @@ func FuzzDecodeProduce(f *testing.F) {
 		f.Add(version, produceBody(version, batchOf(compress.None, 2), nil))
 	}
 	f.Fuzz(func(t *testing.T, version int16, body []byte) {
-		if version < produceLeastRead || version > 13 || len(body) > 1<<16 {
+		if version < produceVersionMin || version > 13 || len(body) > 1<<16 {
 			return
 		}
 		other := kmsg.NewPtrProduceRequest()
@@ -168,14 +163,15 @@ func FuzzDecodeProduce(f *testing.F) {
 }
 
 func TestProduceResponsesReadBackByKmsg(t *testing.T) {
-	for version := int16(produceLeastRead); version <= 13; version++ {
+	for version := int16(produceVersionMin); version <= 13; version++ {
 		r := &produceRequest{version: version, topics: []produceTopic{{name: "a", id: metadata.TopicID{1}, end: 2}, {name: "b", id: metadata.TopicID{2}, first: 2, end: 3}}}
 		r.parts = make([]producePart, 3)
 		for i := range r.parts {
-			r.parts[i] = producePart{index: int32(i), Append: partition.Append{BaseOffset: int64(i) * 100, LogAppendTime: -1, LogStart: 7, BadRecord: -1}}
+			r.parts[i] = producePart{index: int32(i), Append: partition.Append{BaseOffset: int64(i) * 100, LogAppendTime: -1, LogStart: 7}}
 		}
 		r.parts[1].Code, r.parts[1].leader = partition.NotLeaderOrFollower, leaderHint{known: true, id: 3, epoch: 9}
-		r.parts[2].Code, r.parts[2].Detail, r.parts[2].BadRecord = partition.InvalidRecord, "no key", 5
+		r.parts[2].Code, r.parts[2].Detail = partition.InvalidRecord, "no key"
+		r.parts[2].RecordErrors = []partition.RecordError{{Index: 5, Detail: "no key"}}
 		nodes := []nodeEndpoint{{id: 3, host: "h", port: 9092, rack: "z"}}
 
 		got := kmsg.NewPtrProduceResponse()

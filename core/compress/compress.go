@@ -56,21 +56,27 @@ func (c Codec) String() string {
 func (c Codec) Valid() bool { return c <= Zstd }
 
 // Decompress returns src decompressed, at most limit bytes of it: more is
-// ErrTooLarge. With None it returns src itself.
+// ErrTooLarge. With None it returns src itself. A caller that need not hold all of
+// it at once uses [Open].
 func Decompress(c Codec, src []byte, limit int) ([]byte, error) {
-	switch c {
-	case None:
-		return bounded(src, limit)
-	case Gzip:
-		return gunzip(src, limit)
-	case Snappy:
-		return unsnappy(src, limit)
-	case LZ4:
-		return drain(lz4.NewReader(bytes.NewReader(src)), limit)
-	case Zstd:
-		return unzstd(src, limit)
+	s, err := Open(c, src, limit)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w: %d", ErrUnknownCodec, uint8(c))
+	defer s.Close()
+	var out []byte
+	for {
+		chunk, err := s.Next()
+		switch {
+		case err == io.EOF:
+			return out, nil
+		case err != nil:
+			return nil, err
+		case c == None:
+			return chunk, nil
+		}
+		out = append(out, chunk...)
+	}
 }
 
 // Compress appends src compressed to dst. Snappy is written in xerial framing,
@@ -84,7 +90,7 @@ func Compress(c Codec, dst, src []byte) ([]byte, error) {
 	case Snappy:
 		return snappyXerial(dst, src), nil
 	case LZ4:
-		return writeAll(dst, src, func(w io.Writer) io.WriteCloser { return lz4.NewWriter(w) })
+		return writeAll(dst, src, newLZ4Writer)
 	case Zstd:
 		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true))
 		if err != nil {
@@ -93,6 +99,15 @@ func Compress(c Codec, dst, src []byte) ([]byte, error) {
 		return enc.EncodeAll(src, dst), nil
 	}
 	return nil, fmt.Errorf("%w: %d", ErrUnknownCodec, uint8(c))
+}
+
+// newLZ4Writer writes frames with blocks of 64 KiB, as Kafka's clients do.
+func newLZ4Writer(w io.Writer) io.WriteCloser {
+	writer := lz4.NewWriter(w)
+	if err := writer.Apply(lz4.BlockSizeOption(lz4.Block64Kb)); err != nil {
+		panic("compress: " + err.Error()) // an option of this package's own
+	}
+	return writer
 }
 
 func writeAll(dst, src []byte, open func(io.Writer) io.WriteCloser) ([]byte, error) {
@@ -105,56 +120,6 @@ func writeAll(dst, src []byte, open func(io.Writer) io.WriteCloser) ([]byte, err
 		return nil, err
 	}
 	return out.Bytes(), nil
-}
-
-func bounded(b []byte, limit int) ([]byte, error) {
-	if len(b) > limit {
-		return nil, fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
-	}
-	return b, nil
-}
-
-// drain reads at most limit bytes; one more byte than that is an error.
-func drain(r io.Reader, limit int) ([]byte, error) {
-	var out bytes.Buffer
-	n, err := io.Copy(&out, io.LimitReader(r, int64(limit)+1))
-	if n > int64(limit) {
-		return nil, fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
-	}
-	return out.Bytes(), nil
-}
-
-func gunzip(src []byte, limit int) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(src))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
-	}
-	return drain(r, limit)
-}
-
-// zstdWindowBytes is the largest window of zstd's common levels.
-const zstdWindowBytes = 8 << 20
-
-func unzstd(src []byte, limit int) ([]byte, error) {
-	// The decoder's maximum bounds window sizes too, so it is never below what
-	// ordinary encoders use.
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(uint64(max(limit, zstdWindowBytes))))
-	if err != nil {
-		return nil, err
-	}
-	defer dec.Close()
-	out, err := dec.DecodeAll(src, nil)
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return nil, fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
-	}
-	return bounded(out, limit)
 }
 
 // The xerial framing of snappy-java: a magic, two versions, then blocks, each
@@ -177,45 +142,4 @@ func snappyXerial(dst, src []byte) []byte {
 		src = src[n:]
 	}
 	return dst
-}
-
-func unsnappy(src []byte, limit int) ([]byte, error) {
-	if len(src) < xerialHeaderBytes || string(src[:len(xerialMagic)]) != xerialMagic {
-		return unsnappyBlock(nil, src, limit)
-	}
-	var out []byte
-	for src = src[xerialHeaderBytes:]; len(src) > 0; {
-		if len(src) < 4 {
-			return nil, fmt.Errorf("%w: snappy block length is cut off", ErrCorrupt)
-		}
-		n := binary.BigEndian.Uint32(src)
-		if uint64(n) > uint64(len(src)-4) {
-			return nil, fmt.Errorf("%w: snappy block of %d bytes in %d", ErrCorrupt, n, len(src)-4)
-		}
-		var err error
-		if out, err = unsnappyBlock(out, src[4:4+n], limit); err != nil {
-			return nil, err
-		}
-		src = src[4+n:]
-	}
-	return out, nil
-}
-
-// unsnappyBlock appends one decoded block to out, which may grow to limit.
-func unsnappyBlock(out, block []byte, limit int) ([]byte, error) {
-	n, err := snappy.DecodedLen(block)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
-	}
-	if n > limit-len(out) {
-		return nil, fmt.Errorf("%w of %d bytes", ErrTooLarge, limit)
-	}
-	decoded, err := snappy.Decode(nil, block)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
-	}
-	if out == nil {
-		return decoded, nil
-	}
-	return append(out, decoded...), nil
 }

@@ -13,6 +13,7 @@ const (
 	RequestTimedOut            Code = 7
 	MessageTooLarge            Code = 10
 	InvalidTimestamp           Code = 32
+	PolicyViolation            Code = 44
 	OutOfOrderSequence         Code = 45
 	InvalidProducerEpoch       Code = 47
 	InvalidTxnState            Code = 48

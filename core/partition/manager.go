@@ -83,14 +83,14 @@ type Manager struct {
 	blocked    fifo[*Partition] // in the order in which they ran out of room
 	queueTimer task.Timer
 
-	inspections fifo[inspection] // waiting to be opened
-	inspecting  *Append          // is open, off the loop
-
 	houseTimer task.Timer
 	generation uint64
 	stopped    bool
 
-	duplicate, waiting, retention, heldBack *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull *telemetry.Mark
+
+	producersRefused env.Counter
+	fullLogged       env.Time // when it was logged last that a partition has no room for producers; 0: never
 }
 
 // topic is a topic of the image as the data plane sees it.
@@ -117,10 +117,13 @@ func newManager(o Options) *Manager {
 		o.Telemetry = telemetry.New(nil, nil)
 	}
 	return &Manager{
-		duplicate: o.Telemetry.Mark("partition: a duplicate was recognised"),
-		heldBack:  o.Telemetry.Mark("partition: a batch was held back for one before it"),
-		waiting:   o.Telemetry.Mark("partition: a duplicate waited for its original"),
-		retention: o.Telemetry.Mark("partition: retention raised a log start"),
+		duplicate:     o.Telemetry.Mark("partition: a duplicate was recognised"),
+		heldBack:      o.Telemetry.Mark("partition: a batch was held back for one before it"),
+		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
+		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
+		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
+		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
+			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),
 		options:   o,
 		loop:      o.Loop,
 		env:       o.Env,

@@ -196,7 +196,7 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 	g.changed(t)
 	p, _ := g.m.ByName("a", 0)
 	again := header(20, 20)
-	if d, _, _ := p.state.judge(&again); !d.found || d.batch.offset != 20 {
+	if d, _, _ := p.state.check(&again, OriginClient); !d.found || d.batch.offset != 20 {
 		t.Fatalf("the recovered batch is unknown: %+v", d)
 	}
 	if epoch, end := p.EpochEnd(2); epoch != 2 || end != 30 {

@@ -15,7 +15,7 @@ type Log interface {
 	HighWatermark() int64
 	End() int64
 	Read(offset int64, maxBytes int, done func(stream.Fetched))
-	FindTimestamp(ts int64, done func(stream.Fetched))
+	FindTimestamp(from, ts int64, done func(stream.Fetched))
 	Bytes() int64
 	RetentionPoint(minTimestamp, maxBytes int64) int64
 }
@@ -40,27 +40,23 @@ type Partition struct {
 	duplicates   []*Append     // repeat a batch in acks
 	gaps         []gap
 	watches      []*Watch
-	durableBytes int64 // since it opened
-	closed       Code  // set when it is closed
-	blocked      bool  // in manager.blocked
+	durableBytes int64    // since it opened
+	expired      env.Time // when a full state was last searched for expired producers; 0: never
+	closed       Code     // set when it is closed
+	blocked      bool     // in manager.blocked
 }
 
-// Append is one partition's part of a produce request. The sender fills the
-// first group of fields; the partition answers with the second.
+// Append is one batch to append. The sender fills the first group of fields; the
+// partition answers with the second.
 type Append struct {
+	Origin Origin
 	Header record.Header
-	// Data is the batch, lent until Release runs.
+	// Data is the batch and nothing else, lent until Release runs. The partition may
+	// change its header.
 	Data []byte
-	// MinTimestamp and MaxTimestamp bound the records' timestamps as far as the
-	// sender looked at them; from the header, otherwise.
-	MinTimestamp, MaxTimestamp int64
-	// Keyless is the index of the first record without a key, NoKeyless, or
-	// KeysUnknown if the sender did not look (a compressed batch). Only a compacted
-	// topic cares, and then opens the batch off the loop.
-	Keyless int32
-	// Unopened says that the header's timestamps cannot be right: the partition opens
-	// the batch off the loop, and corrects them.
-	Unopened bool
+	// Facts is what [record.Validate] returned, and Invalid its error.
+	Facts   record.Facts
+	Invalid error
 	// Deadline is when an append that still waits for room is given up.
 	Deadline env.Time
 	// Release runs exactly once: the payload was copied, or never will be.
@@ -69,23 +65,13 @@ type Append struct {
 	Owner AppendOwner
 
 	Code          Code
-	Detail        string // for people, with Code
-	BadRecord     int32  // index of the record to blame, with Code; -1: none
+	Detail        string        // for people, with Code
+	RecordErrors  []RecordError // the records to blame, with Code
 	BaseOffset    int64
 	LogAppendTime int64 // -1: the records keep their own time
 	LogStart      int64
 	end           int64
-	inspecting    bool  // its records are being looked at, off the loop: Data is lent there
-	late          bool  // that look was not had in time
-	invalid       error // what the look at its records found
-	dropped       bool  // answered meanwhile: Release is owed when the look is over
 }
-
-// What Append.Keyless says beside an index.
-const (
-	NoKeyless   = -1
-	KeysUnknown = -2
-)
 
 // AppendOwner hears that an append is durable or refused.
 type AppendOwner interface{ Appended(a *Append) }
@@ -141,10 +127,6 @@ func (p *Partition) Append(a *Append) {
 		a.refuse(p.closed, "the partition is closed here")
 		return
 	}
-	a.BadRecord = -1
-	if a.Unopened || a.Keyless == KeysUnknown && p.compacted() {
-		p.inspect(a)
-	}
 	p.queue.push(a)
 	if p.queue.len() == 1 {
 		p.pump()
@@ -164,30 +146,49 @@ func (p *Partition) try(a *Append) bool {
 		a.refuse(code, detail)
 		return true
 	}
+	if p.recordsRefused(a) {
+		p.refuseRecords(a)
+		return true
+	}
 	a.LogAppendTime = -1
 	if p.topic.config.LogAppendTime {
 		a.LogAppendTime = p.manager.env.Clock.WallMillis()
+	} else {
+		a.setCreateTime()
 	}
-	if a.Header.Idempotent() {
-		earlier, code, detail := p.state.judge(&a.Header)
-		if code != None {
-			a.refuse(code, detail)
-			return true
-		}
-		if earlier.found {
-			p.repeat(a, earlier.batch)
-			return true
-		}
-		if p.behindGap(&a.Header) {
-			a.refuse(OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first")
-			return true
-		}
+	earlier, code, detail := p.checkProducer(a)
+	switch {
+	case code != None:
+		a.refuse(code, detail)
+		return true
+	case earlier.found:
+		p.repeat(a, earlier.batch)
+		return true
 	}
 	return p.append(a)
 }
 
+// checkProducer finds the batch that a repeats, or what forbids it to be appended.
+func (p *Partition) checkProducer(a *Append) (duplicate, Code, string) {
+	if !a.Header.Idempotent() {
+		code, detail := p.state.checkEpochless(&a.Header)
+		return duplicate{}, code, detail
+	}
+	earlier, code, detail := p.state.check(&a.Header, a.Origin)
+	if code != None || earlier.found || a.Origin != OriginClient {
+		return earlier, code, detail
+	}
+	if !p.admits(a.Header.ProducerID) {
+		return earlier, PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
+	}
+	if p.behindGap(&a.Header) {
+		return earlier, OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
+	}
+	return earlier, None, ""
+}
+
 func (p *Partition) append(a *Append) bool {
-	maxTimestamp := a.MaxTimestamp
+	maxTimestamp := a.Facts.MaxTimestamp
 	if a.LogAppendTime >= 0 {
 		maxTimestamp = a.LogAppendTime
 	}
@@ -230,11 +231,7 @@ func (p *Partition) acknowledge(a *Append) {
 
 // refuse answers an append that the stream did not take.
 func (a *Append) refuse(code Code, detail string) {
-	if a.inspecting {
-		a.dropped = true
-	} else {
-		a.Release()
-	}
+	a.Release()
 	a.fail(code, detail)
 }
 
@@ -243,10 +240,9 @@ func (a *Append) fail(code Code, detail string) {
 	a.Owner.Appended(a)
 }
 
-// retry tries the queue in order; false means that the stream has no room. It
-// stops at an append whose records are being looked at.
+// retry tries the queue in order; false means that the stream has no room.
 func (p *Partition) retry() bool {
-	for p.queue.len() > 0 && !(*p.queue.front()).inspecting {
+	for p.queue.len() > 0 {
 		a := *p.queue.front()
 		if !p.try(a) {
 			return false

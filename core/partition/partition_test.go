@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"weir/core/compress"
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -40,7 +43,7 @@ func (l *fakeLog) LogStart() int64                           { return l.start }
 func (l *fakeLog) HighWatermark() int64                      { return l.hw }
 func (l *fakeLog) End() int64                                { return l.at }
 func (l *fakeLog) Read(int64, int, func(stream.Fetched))     {}
-func (l *fakeLog) FindTimestamp(int64, func(stream.Fetched)) {}
+func (l *fakeLog) FindTimestamp(int64, int64, func(stream.Fetched)) {}
 func (l *fakeLog) Bytes() int64                              { return 0 }
 func (l *fakeLog) RetentionPoint(int64, int64) int64         { return l.point }
 
@@ -113,15 +116,16 @@ func (r *rig) sendBatch(b record.Builder, n int, timestamp int64) *Append {
 	for i := range records {
 		records[i].Timestamp = timestamp
 	}
-	data := b.AppendBatch(nil, records)
+	return r.appendBatch(b.AppendBatch(nil, records), OriginClient)
+}
+
+func (r *rig) appendBatch(data []byte, origin Origin) *Append {
 	h, err := record.Check(data)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	require.NoError(r.t, err)
 	a := &Append{
-		Header: h, Data: data, MinTimestamp: h.FirstTimestamp, MaxTimestamp: h.MaxTimestamp, Owner: r, Release: func() {},
-		Deadline: r.clock.now.Add(30 * time.Second), Keyless: KeysUnknown,
+		Origin: origin, Header: h, Data: data, Owner: r, Release: func() {}, Deadline: r.clock.now.Add(30 * time.Second),
 	}
+	a.Facts, a.Invalid = record.Validate(&h, data, 64<<20)
 	r.p.Append(a)
 	return a
 }
@@ -211,10 +215,7 @@ func TestValidation(t *testing.T) {
 	r.want(r.sendBatch(record.Builder{ProducerID: -1, BaseOffset: 5}, 1, wallZero), InvalidRecord, -1)
 	r.want(r.sendBatch(record.Builder{ProducerID: 1, Control: true}, 1, wallZero), InvalidRecord, -1)
 	r.want(r.sendBatch(record.Builder{ProducerID: 1, Transactional: true}, 1, wallZero), InvalidTxnState, -1)
-	r.want(r.sendBatch(record.Builder{ProducerID: -1, LogAppendTime: true}, 1, wallZero), InvalidTimestamp, -1)
-	r.want(r.sendBatch(builder, 1, wallZero+3_600_001), InvalidTimestamp, -1)
 	r.p.topic.config.TimestampBeforeMax = time.Minute
-	r.want(r.sendBatch(builder, 1, wallZero-60_001), InvalidTimestamp, -1)
 	r.p.topic.config.MaxMessageBytes = 80
 	r.want(r.sendBatch(builder, 10, wallZero), MessageTooLarge, -1)
 	r.p.topic.config.MaxMessageBytes, r.p.batchBytesMax = 1<<20, 80
@@ -227,86 +228,171 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-func TestACompactedTopicRefusesKeylessRecordsInOrder(t *testing.T) {
-	r := newRig(t)
-	r.p.topic.config.CleanupPolicy = "compact"
-	keyless := r.sendBatch(record.Builder{ProducerID: 7, Codec: 4}, 3, wallZero)
-	next := r.sendBatch(record.Builder{ProducerID: 8}, 1, wallZero)
-	next.Keyless = NoKeyless
-	if len(r.answers) != 0 || len(r.log.taken) != 0 {
-		t.Fatal("appended before its records were seen")
-	}
-	r.computeAll()
-	r.want(keyless, InvalidRecord, -1)
-	if keyless.BadRecord != 0 {
-		t.Fatalf("record %d is blamed", keyless.BadRecord)
-	}
-	r.want(next, InvalidRecord, -1)
-	released := 0
-	late := r.sendBatch(record.Builder{ProducerID: 9}, 1, wallZero)
-	late.Release = func() { released++ }
-	r.p.close(NotLeaderOrFollower)
-	r.want(late, NotLeaderOrFollower, -1)
-	if released != 0 {
-		t.Fatal("released while it was lent")
-	}
-	if r.computeAll(); released != 1 {
-		t.Fatalf("released %d times", released)
+// A refusal lists every record at fault, as Kafka's does. It is answered once, and its batch
+// released, also if the partition closes meanwhile.
+func TestACompactedTopicListsTheRecordsWithoutKeys(t *testing.T) {
+	for codec := compress.None; codec.Valid(); codec++ {
+		r := newRig(t)
+		r.p.topic.config.CleanupPolicy = "compact"
+		b := record.Builder{ProducerID: 7, Codec: codec}
+		keyless := r.appendBatch(b.AppendBatch(nil, []record.Record{
+			{Timestamp: wallZero}, {Timestamp: wallZero, Key: []byte("k")}, {Timestamp: wallZero},
+		}), OriginClient)
+		b.ProducerID = 8
+		keyed := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Key: []byte("k")}}), OriginClient)
+		r.p.close(NotLeaderOrFollower)
+		released := 0
+		keyless.Release = func() { released++ }
+		r.computeAll()
+		r.want(keyless, InvalidRecord, -1)
+		require.Equal(t, 1, released)
+		require.Equal(t, []RecordError{
+			{0, "Compacted topic cannot accept message without key in topic partition t-0"},
+			{2, "Compacted topic cannot accept message without key in topic partition t-0"},
+		}, keyless.RecordErrors)
+		r.want(keyed, NotLeaderOrFollower, -1)
+		require.Len(t, r.answers, 2)
 	}
 }
 
-// One small batch can be very large once it is open: they are opened one at a time,
-// and one whose time is over before its turn is not opened.
-func TestBatchesAreOpenedOneAtATime(t *testing.T) {
+func TestTimestampsOutOfRangeAreListed(t *testing.T) {
 	r := newRig(t)
-	r.p.topic.config.CleanupPolicy = "compact"
-	var sent []*Append
-	for range 3 {
-		sent = append(sent, r.sendBatch(record.Builder{ProducerID: -1, Codec: 4}, 1, wallZero))
-	}
-	if len(r.compute) != 1 {
-		t.Fatalf("%d batches are open", len(r.compute))
-	}
-	r.clock.now += env.Time(time.Minute)
+	b := record.Builder{ProducerID: -1, Codec: compress.Zstd}
+	const hour = 3_600_000
+	late := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero + hour + 1}, {Timestamp: -1}}), OriginClient)
 	r.computeAll()
-	r.want(sent[0], InvalidRecord, -1)
-	r.want(sent[1], RequestTimedOut, -1)
-	r.want(sent[2], RequestTimedOut, -1)
-	bomb := record.Builder{ProducerID: -1, Codec: 1}
-	data := bomb.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Key: []byte("k"), Value: make([]byte, inspectBytesLeast)}})
-	h, err := record.Check(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &Append{Header: h, Data: data, Owner: r, Release: func() {}, Deadline: r.clock.now + 1, Keyless: KeysUnknown}
-	r.p.Append(a)
+	r.want(late, InvalidTimestamp, -1)
+	require.Len(t, late.RecordErrors, 1)
+	require.EqualValues(t, 1, late.RecordErrors[0].Index)
+	r.p.topic.config.TimestampBeforeMax = time.Hour
+	early := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: wallZero - hour - 1}, {Timestamp: wallZero}}), OriginClient)
 	r.computeAll()
-	r.want(a, InvalidRecord, -1)
+	r.want(early, InvalidTimestamp, -1)
+	none := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: -1}}), OriginClient)
+	r.log.durable(1)
+	r.want(none, None, 0)
 }
 
 func TestAWrongMaxTimestampIsPutRight(t *testing.T) {
+	for codec := compress.None; codec.Valid(); codec++ {
+		for _, wrong := range []int64{-1, wallZero, wallZero + 1<<40} {
+			r := newRig(t)
+			b := record.Builder{ProducerID: -1, Codec: codec}
+			data := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero + 7}})
+			record.SetCreateTime(data, wrong)
+			r.appendBatch(data, OriginClient)
+			require.Len(t, r.log.taken, 1)
+			h, err := record.Check(r.log.taken[0].Data)
+			require.NoError(t, err)
+			require.EqualValues(t, wallZero+7, h.MaxTimestamp)
+			require.EqualValues(t, wallZero+7, r.log.taken[0].MaxTimestamp)
+		}
+	}
+}
+
+// A producer that sets the type LogAppendTime is refused where the broker sets it, and elsewhere
+// its batch becomes one of CreateTime, if it has a timestamp in range.
+func TestTheTypeLogAppendTimeIsForBrokers(t *testing.T) {
 	r := newRig(t)
-	a := r.sendBatch(record.Builder{ProducerID: -1, Codec: 4}, 1, wallZero)
-	if len(r.log.taken) != 1 || a.inspecting {
-		t.Fatal("a batch was opened without need")
+	marked := func(millis int64) []byte {
+		b := record.Builder{ProducerID: -1}
+		data := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero + 3}})
+		record.StampLogAppendTime(data, millis)
+		return data
 	}
-	b := record.Builder{ProducerID: -1, Codec: 4}
-	data := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero + 7}})
-	record.SetMaxTimestamp(data, -1)
-	h, err := record.Check(data)
-	if err != nil {
-		t.Fatal(err)
+	r.appendBatch(marked(wallZero), OriginClient)
+	require.Len(t, r.log.taken, 1)
+	h, err := record.Check(r.log.taken[0].Data)
+	require.NoError(t, err)
+	require.False(t, h.LogAppendTime())
+	require.EqualValues(t, wallZero+3, h.MaxTimestamp)
+
+	for name, a := range map[string]*Append{
+		"far ahead": r.appendBatch(marked(wallZero+1<<40), OriginClient), "no timestamp": r.appendBatch(marked(-1), OriginClient),
+	} {
+		r.computeAll()
+		r.want(a, InvalidTimestamp, -1)
+		require.Len(t, a.RecordErrors, 2, name)
 	}
-	wrong := &Append{Header: h, Data: data, Unopened: true, Owner: r, Release: func() {}, Deadline: r.clock.now + 1, Keyless: KeysUnknown}
-	r.p.Append(wrong)
-	if len(r.log.taken) != 1 {
-		t.Fatal("appended before it was opened")
-	}
+	r.p.topic.config.LogAppendTime = true
+	a := r.appendBatch(marked(wallZero), OriginClient)
 	r.computeAll()
-	taken := r.log.taken[1]
-	if h, err := record.Check(taken.Data); err != nil || h.MaxTimestamp != wallZero+7 || taken.MaxTimestamp != wallZero+7 {
-		t.Fatalf("header %+v, %v; appended with %d", h, err, taken.MaxTimestamp)
+	r.want(a, InvalidTimestamp, -1)
+	require.Len(t, a.RecordErrors, 2)
+}
+
+func TestPoisonedBatchesAreRefused(t *testing.T) {
+	r := newRig(t)
+	b := record.Builder{ProducerID: -1, Codec: compress.Gzip}
+	data := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero}})
+	binary.BigEndian.PutUint32(data[23:], 2)
+	binary.BigEndian.PutUint32(data[57:], 3)
+	record.Seal(data)
+	r.want(r.appendBatch(data, OriginClient), InvalidRecord, -1)
+	large := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Value: make([]byte, 64<<20)}})
+	r.want(r.appendBatch(large, OriginClient), MessageTooLarge, -1)
+	require.Empty(t, r.log.taken)
+}
+
+// What the origin of a batch allows, as Kafka's AppendOrigin.
+func TestOrigins(t *testing.T) {
+	control := record.Builder{ProducerID: 5, ProducerEpoch: 3, BaseSequence: -1, Control: true}
+	for origin, want := range map[Origin]Code{OriginClient: InvalidRecord, OriginCoordinator: None, OriginReplica: None} {
+		r := newRig(t)
+		a := r.appendBatch(control.AppendBatch(nil, []record.Record{{Timestamp: wallZero}}), origin)
+		r.log.durable(r.log.at)
+		require.Equal(t, want, a.Code, origin)
 	}
+	for origin, want := range map[Origin][2]Code{
+		OriginClient:      {OutOfOrderSequence, InvalidProducerEpoch},
+		OriginCoordinator: {None, InvalidProducerEpoch},
+		OriginReplica:     {None, None},
+	} {
+		r := newRig(t)
+		r.send(5, 3, 0, 1)
+		jump := record.Builder{ProducerID: 5, ProducerEpoch: 3, BaseSequence: 9}
+		a := r.appendBatch(jump.AppendBatch(nil, []record.Record{{Timestamp: wallZero}}), origin)
+		jump.ProducerEpoch = 2
+		old := r.appendBatch(jump.AppendBatch(nil, []record.Record{{Timestamp: wallZero}}), origin)
+		r.log.durable(r.log.at)
+		require.Equal(t, want, [2]Code{a.Code, old.Code}, origin)
+	}
+}
+
+// A producer that is forgotten too early has its late retry appended twice.
+func TestNewProducersAreRefusedRatherThanOldOnesForgotten(t *testing.T) {
+	r := newRig(t)
+	r.p.state.max = 2
+	first := r.send(1, 0, 0, 1)
+	r.clock.now = env.Time(10 * time.Minute)
+	r.send(2, 0, 0, 1)
+	r.log.durable(2)
+	r.want(r.send(3, 0, 0, 1), PolicyViolation, -1)
+	r.want(first, None, 0)
+	r.want(r.send(1, 0, 0, 1), None, 0) // the late retry
+	require.Len(t, r.log.taken, 2)
+	plain := r.sendBatch(record.Builder{ProducerID: -1}, 1, wallZero)
+	r.log.durable(3)
+	r.want(plain, None, 2)
+
+	r.clock.now = env.Time(61 * time.Minute) // the first has expired
+	r.send(3, 0, 0, 1)
+	require.Len(t, r.log.taken, 4)
+	require.Nil(t, r.p.state.find(1))
+}
+
+func TestProducersWithoutAnEpoch(t *testing.T) {
+	r := newRig(t)
+	a := r.send(5, -1, 0, 1)
+	again := r.send(5, -1, 0, 1)
+	other := r.sendBatch(record.Builder{ProducerID: -2, ProducerEpoch: -1, BaseSequence: -1}, 1, wallZero)
+	r.log.durable(3)
+	r.want(a, None, 0)
+	r.want(again, None, 1)
+	r.want(other, None, 2)
+	r.want(r.send(5, -2, 0, 1), InvalidProducerEpoch, -1)
+	r.send(5, 0, 0, 1)
+	r.want(r.send(5, -1, 0, 1), InvalidProducerEpoch, -1)
 }
 
 func TestLogAppendTimeStampsAndIgnoresTheProducersTime(t *testing.T) {
@@ -487,13 +573,13 @@ func TestARetryIsADuplicateAfterACheckpointAndReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, code, _ := state.judge(&late.Header); code != None {
+	if _, code, _ := state.check(&late.Header, OriginClient); code != None {
 		t.Fatalf("code %d", code)
 	}
 	if err := state.Replay(&late.Header, 0); err != nil {
 		t.Fatal(err)
 	}
-	if again, _, _ := state.judge(&late.Header); !again.found || again.batch.offset != 4 {
+	if again, _, _ := state.check(&late.Header, OriginClient); !again.found || again.batch.offset != 4 {
 		t.Fatalf("the replayed batch is unknown: %+v", again)
 	}
 	if err := state.Replay(&late.Header, 0); err == nil {

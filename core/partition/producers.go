@@ -131,22 +131,27 @@ type duplicate struct {
 	found bool
 }
 
-// judge says whether a batch of an idempotent producer may be appended, is a
+// check says whether a batch of an idempotent producer may be appended, is a
 // duplicate, or breaks the producer's sequence. The rules and their order are
 // Kafka's (ProducerAppendInfo): a producer of which nothing is known may begin at
 // any sequence, a new epoch begins at 0, and UNKNOWN_PRODUCER_ID is never given.
-func (s *State) judge(h *record.Header) (duplicate, Code, string) {
+// Only clients send duplicates and keep to sequences, and a replica follows its
+// leader whatever the epoch.
+func (s *State) check(h *record.Header, origin Origin) (duplicate, Code, string) {
 	p := s.find(h.ProducerID)
 	if p == nil {
 		return duplicate{}, None, ""
 	}
 	w := &p.appended
-	if r, ok := w.find(h); ok {
+	if r, ok := w.find(h); ok && origin == OriginClient {
 		return duplicate{batch: r, found: true}, None, ""
 	}
-	if h.ProducerEpoch < w.epoch {
+	if h.ProducerEpoch < w.epoch && origin != OriginReplica {
 		return duplicate{}, InvalidProducerEpoch,
 			fmt.Sprintf("producer %d has epoch %d, the batch is of epoch %d", p.id, w.epoch, h.ProducerEpoch)
+	}
+	if origin != OriginClient {
+		return duplicate{}, None, ""
 	}
 	expected := int32(0)
 	if h.ProducerEpoch == w.epoch {
@@ -158,6 +163,18 @@ func (s *State) judge(h *record.Header) (duplicate, Code, string) {
 	}
 	return duplicate{}, None, ""
 }
+
+// checkEpochless checks a batch without a producer epoch. Kafka takes it, and remembers nothing of it
+// that would matter, unless the producer is known with an epoch.
+func (s *State) checkEpochless(h *record.Header) (Code, string) {
+	if h.ProducerID <= record.NoProducer || h.ProducerEpoch == noEpoch && s.find(h.ProducerID) == nil {
+		return None, ""
+	}
+	return InvalidProducerEpoch, fmt.Sprintf("producer %d has an epoch, the batch is of epoch %d", h.ProducerID, h.ProducerEpoch)
+}
+
+// full reports whether the state takes no further producer without forgetting one.
+func (s *State) full() bool { return len(s.producers) >= s.max }
 
 // appended notes a batch at the offset it was given.
 func (s *State) appended(h *record.Header, baseOffset, maxTimestamp int64, now env.Time) {
@@ -180,7 +197,7 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	if p := s.find(id); p != nil {
 		return p
 	}
-	for len(s.producers) >= s.max && s.evict() {
+	for s.full() && s.evict() {
 	}
 	p := &producer{id: id, seen: now, appended: window{epoch: noEpoch}, durable: window{epoch: noEpoch}}
 	i, _ := s.search(id)
@@ -190,8 +207,10 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 }
 
 // evict forgets the producer whose last batch is the oldest, unless all have batches
-// that are not durable. It goes by offsets, not by time, which a restart forgets: an
-// owner and whoever replays its log must forget the same ones.
+// that are not durable. It happens in replay alone: an owner appends nothing of a new
+// producer before others have expired ([Partition.admits]). Those that expired wrote
+// before all that it still knew, so whoever replays its log, without its clock, forgets
+// none of these by going by offsets.
 func (s *State) evict() bool {
 	oldest, at := -1, int64(0)
 	for i, p := range s.producers {

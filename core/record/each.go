@@ -2,7 +2,6 @@ package record
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"weir/core/compress"
@@ -33,13 +32,6 @@ func Each(b []byte, limit int, f func(Record) bool) error {
 		}
 	}
 	return h.each(body, f)
-}
-
-func decompressError(err error) error {
-	if errors.Is(err, compress.ErrTooLarge) {
-		return fmt.Errorf("%w: %v", ErrTooLarge, err)
-	}
-	return fmt.Errorf("%w: %v", ErrInvalid, err)
 }
 
 func (h *Header) each(body []byte, f func(Record) bool) error {
@@ -126,33 +118,4 @@ func skipHeaders(b []byte) (rest []byte, ok bool) {
 		}
 	}
 	return b, true
-}
-
-// Facts are what a look at every record of a batch tells.
-type Facts struct {
-	MinTimestamp int64
-	MaxTimestamp int64
-	MaxOffset    int64 // the first offset that has MaxTimestamp
-	Keyless      int32 // index of the first record without a key; -1: all have one
-}
-
-// Inspect looks at every record of the batch b, and so proves that all parse.
-// limit is as in Each.
-func Inspect(b []byte, limit int) (Facts, error) {
-	facts := Facts{Keyless: -1, MaxOffset: -1}
-	index := int32(0)
-	err := Each(b, limit, func(r Record) bool {
-		if index == 0 || r.Timestamp < facts.MinTimestamp {
-			facts.MinTimestamp = r.Timestamp
-		}
-		if index == 0 || r.Timestamp > facts.MaxTimestamp {
-			facts.MaxTimestamp, facts.MaxOffset = r.Timestamp, r.Offset
-		}
-		if r.Key == nil && facts.Keyless < 0 {
-			facts.Keyless = index
-		}
-		index++
-		return true
-	})
-	return facts, err
 }

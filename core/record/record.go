@@ -37,7 +37,7 @@ const (
 	logAppendTimeBit  = 0x08
 	transactionalBit  = 0x10
 	controlBit        = 0x20
-	recordBytesLeast  = 7 // length, attributes, two deltas, two lengths, header count
+	recordBytesMin    = 7 // length, attributes, two deltas, two lengths, header count
 	magicSupported    = 2
 	smallMessageBytes = 14 // the least that a length field of any magic may say
 )
@@ -57,6 +57,8 @@ var (
 	ErrInvalid = errors.New("record batch is invalid")
 	// ErrCodec: the attributes name no known codec. (UNSUPPORTED_COMPRESSION_TYPE)
 	ErrCodec = errors.New("unknown compression codec")
+	// ErrCompressed: the records do not decompress. (INVALID_RECORD)
+	ErrCompressed = errors.New("records do not decompress")
 	// ErrTooLarge: a batch decompresses to more than the caller's limit.
 	ErrTooLarge = errors.New("record batch decompresses to more than the limit")
 )
@@ -74,7 +76,7 @@ type Header struct {
 	LastOffsetDelta int32
 	FirstTimestamp  int64 // milliseconds; -1: none
 	MaxTimestamp    int64
-	ProducerID      int64 // NoProducer: not idempotent
+	ProducerID      int64 // NoProducer or below: none
 	ProducerEpoch   int16
 	BaseSequence    int32
 	Records         int32
@@ -99,8 +101,9 @@ func (h *Header) Transactional() bool { return h.Attributes&transactionalBit != 
 // Control reports whether the batch holds a control record.
 func (h *Header) Control() bool { return h.Attributes&controlBit != 0 }
 
-// Idempotent reports whether the batch carries a producer id.
-func (h *Header) Idempotent() bool { return h.ProducerID > NoProducer }
+// Idempotent reports whether the batch carries a producer id and epoch, and so takes
+// part in the detection of duplicates.
+func (h *Header) Idempotent() bool { return h.ProducerID > NoProducer && h.ProducerEpoch >= 0 }
 
 // AddSequence adds delta to a sequence number, wrapping from 2^31-1 to 0.
 func AddSequence(sequence, delta int32) int32 { return int32(uint32(sequence+delta) & 0x7fffffff) }
@@ -164,23 +167,46 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, err
 }
 
-// Check checks one whole batch, exactly b: bounds, magic, CRC32C, counts,
-// offsets, codec and producer fields. It does not look at single records.
+// Check checks the first batch in b without its records: bounds, magic, CRC32C, counts,
+// codec and producer fields. The batch is b[:Header.Bytes]. What follows it is ignored
+// like Kafka does if it is the beginning of another batch, cut off; a whole second batch
+// is ErrInvalid.
 func Check(b []byte) (Header, error) {
 	h, err := ReadHeader(b)
 	if err != nil {
 		return h, err
 	}
-	if h.Bytes < len(b) {
-		return h, fmt.Errorf("%w: %d bytes follow the batch; one batch a partition is allowed", ErrInvalid, len(b)-h.Bytes)
+	if err := checkTrailing(b[h.Bytes:]); err != nil {
+		return h, err
 	}
-	if sum := crc32.Checksum(b[atAttributes:], castagnoli); sum != h.CRC {
+	if sum := crc32.Checksum(b[atAttributes:h.Bytes], castagnoli); sum != h.CRC {
 		return h, fmt.Errorf("%w: CRC32C is %08x, the batch says %08x", ErrCorrupt, sum, h.CRC)
 	}
 	return h, h.check()
 }
 
-// check judges the fields of a header whose checksum is right.
+// checkTrailing checks the bytes that follow a batch.
+func checkTrailing(b []byte) error {
+	if len(b) < lengthPrefixBytes {
+		return nil
+	}
+	length := int32(binary.BigEndian.Uint32(b[atLength:]))
+	if length < smallMessageBytes {
+		return fmt.Errorf("%w: %d bytes follow the batch, with a length field of %d", ErrCorrupt, len(b), length)
+	}
+	if len(b) <= atMagic {
+		return nil
+	}
+	if magic := b[atMagic]; magic > magicSupported {
+		return fmt.Errorf("%w: %d bytes follow the batch, with magic %d", ErrCorrupt, len(b), int8(magic))
+	}
+	if int64(length) > int64(len(b)-lengthPrefixBytes) {
+		return nil
+	}
+	return fmt.Errorf("%w: a second batch follows; one batch a partition is allowed", ErrInvalid)
+}
+
+// check validates the fields of a header whose checksum is right.
 func (h *Header) check() error {
 	if !h.Codec().Valid() {
 		return fmt.Errorf("%w: %d", ErrCodec, h.Codec())
@@ -188,14 +214,11 @@ func (h *Header) check() error {
 	if h.Records <= 0 || h.LastOffsetDelta < 0 || h.Records-1 != h.LastOffsetDelta {
 		return fmt.Errorf("%w: %d records, last offset delta %d", ErrInvalid, h.Records, h.LastOffsetDelta)
 	}
-	if h.Codec() == compress.None && int64(h.Records)*recordBytesLeast > int64(h.Bytes-HeaderBytes) {
+	if h.Codec() == compress.None && int64(h.Records)*recordBytesMin > int64(h.Bytes-HeaderBytes) {
 		return fmt.Errorf("%w: %d records in %d bytes", ErrInvalid, h.Records, h.Bytes-HeaderBytes)
 	}
-	if h.ProducerID < NoProducer {
-		return fmt.Errorf("%w: producer id %d", ErrInvalid, h.ProducerID)
-	}
-	if h.Idempotent() && !h.Control() && (h.BaseSequence < 0 || h.ProducerEpoch < 0) {
-		return fmt.Errorf("%w: producer %d with epoch %d and sequence %d", ErrInvalid, h.ProducerID, h.ProducerEpoch, h.BaseSequence)
+	if h.ProducerID > NoProducer && !h.Control() && h.BaseSequence < 0 {
+		return fmt.Errorf("%w: producer %d with sequence %d", ErrInvalid, h.ProducerID, h.BaseSequence)
 	}
 	return nil
 }
@@ -216,11 +239,13 @@ func StampLogAppendTime(b []byte, millis int64) {
 	})
 }
 
-// SetMaxTimestamp sets the max timestamp of the batch b, and renews its CRC,
-// which must be right, without reading the records.
-func SetMaxTimestamp(b []byte, millis int64) {
+// SetCreateTime sets the timestamp type of the batch b to CreateTime, and its max
+// timestamp. It renews the CRC, which must be right, without reading the records.
+func SetCreateTime(b []byte, maxMillis int64) {
 	reseal(b, func(header []byte) {
-		binary.BigEndian.PutUint64(header[atMaxTimestamp:], uint64(millis))
+		attributes := binary.BigEndian.Uint16(header[atAttributes:]) &^ logAppendTimeBit
+		binary.BigEndian.PutUint16(header[atAttributes:], attributes)
+		binary.BigEndian.PutUint64(header[atMaxTimestamp:], uint64(maxMillis))
 	})
 }
 

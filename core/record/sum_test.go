@@ -55,7 +55,7 @@ func TestStampsRenewTheSum(t *testing.T) {
 		if rapid.Bool().Draw(t, "stamp") {
 			StampLogAppendTime(b, millis)
 		} else {
-			SetMaxTimestamp(b, millis)
+			SetCreateTime(b, millis)
 		}
 		if !SumHolds(b) || !slices.Equal(records, b[HeaderBytes:]) || int64(binary.BigEndian.Uint64(b[atMaxTimestamp:])) != millis {
 			t.Fatal("the batch is not whole, or not stamped")

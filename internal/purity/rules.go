@@ -31,6 +31,11 @@ var importsAllowedBelow = map[string]bool{
 	"log/slog": true, // for levels and attributes only, see functionsBanned
 }
 
+// importsAllowedIn are imports that one package may have although they are banned, each with its reason.
+var importsAllowedIn = map[string]map[string]string{
+	"weir/core/compress": {"sync": "sync.Pool for decoders: which one is taken changes nothing, since each is reset"},
+}
+
 // thirdParty are the packages from elsewhere that keep the core's rules when used as the core uses them.
 var thirdParty = map[string]string{
 	"github.com/twmb/franz-go/pkg/kmsg":     "the wire types: plain structs and their encoding",

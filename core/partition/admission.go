@@ -1,0 +1,42 @@
+package partition
+
+import (
+	"log/slog"
+	"time"
+)
+
+const (
+	// expireInterval is the shortest time between two searches of a full state for producers
+	// that have expired.
+	expireInterval = time.Second
+	// fullLogInterval is the shortest time between two log lines about full states.
+	fullLogInterval = time.Minute
+)
+
+// admits reports whether a batch of the producer may be appended as far as the bound on producers
+// goes (Options.ProducersMax). A producer that is forgotten before it expires would have its late
+// retry appended twice; so a new one is refused until an old one has expired. The code is
+// POLICY_VIOLATION: clients do not retry it, and tell the application with the message.
+func (p *Partition) admits(producer int64) bool {
+	if !p.state.full() || p.state.find(producer) != nil {
+		return true
+	}
+	m := p.manager
+	now := m.loop.Now()
+	if m.options.ProducerIDExpiration > 0 && (p.expired == 0 || now.Sub(p.expired) >= expireInterval) {
+		p.expired = now
+		p.state.expire(now, m.options.ProducerIDExpiration)
+	}
+	if !p.state.full() {
+		return true
+	}
+	m.producersFull.Hit()
+	m.producersRefused.Add(1)
+	if m.fullLogged == 0 || now.Sub(m.fullLogged) >= fullLogInterval {
+		m.fullLogged = now
+		m.options.Telemetry.Warn("a partition refuses new idempotent producers: it knows as many as it may. "+
+			"Lower producer.id.expiration.ms, let applications reuse their producers, or use more partitions",
+			slog.String("topic", p.Name), slog.Int64("partition", int64(p.Index)), slog.Int("producers", p.state.Producers()))
+	}
+	return false
+}
