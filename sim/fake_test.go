@@ -398,8 +398,9 @@ func (b *fakeBroker) list(q *kmsg.ListOffsetsRequest) kmsg.Response {
 
 func (p *fakePart) find(timestamp int64) (offset, found int64) {
 	for i, batch := range p.batches {
-		if at := int64(binary.BigEndian.Uint64(batch[35:])); at >= timestamp && p.bases[i] >= p.start && p.bases[i] < p.high {
-			return p.bases[i], at
+		end := p.bases[i] + int64(binary.BigEndian.Uint32(batch[23:])) + 1
+		if at := int64(binary.BigEndian.Uint64(batch[35:])); at >= timestamp && end > p.start && p.bases[i] < p.high {
+			return max(p.bases[i], p.start), at
 		}
 	}
 	return -1, -1

@@ -21,7 +21,7 @@ import (
 // realNode builds what production builds.
 func realNode(e env.Env, o NodeOptions) machine.Node {
 	return node.New(e, node.Options{
-		Settings: topicDefaults(), Config: o.Config, Tuning: o.Tuning, Hostname: o.Config.Listeners[0].Host,
+		Settings: topicDefaults(o.Config), Config: o.Config, Tuning: o.Tuning, Hostname: o.Config.Listeners[0].Host,
 		Ready:  func(advertised []config.Listener) { o.Ready(advertised[0].Address()) },
 		Failed: o.Failed,
 	})
@@ -29,9 +29,10 @@ func realNode(e env.Env, o NodeOptions) machine.Node {
 
 // topicDefaults are settings under which topics keep everything, whatever the
 // clocks say: retention is what a topic of the plan asks for.
-func topicDefaults() *config.Settings {
+func topicDefaults(c *config.Broker) *config.Settings {
 	settings, err := config.Load(nil, nil, []config.Override{
 		{Key: "log.retention.ms", Value: "-1"},
+		{Key: "message.max.bytes", Value: strconv.Itoa(int(c.MessageMaxBytes))},
 		{Key: "log.message.timestamp.after.max.ms", Value: strconv.FormatInt(1<<62, 10)},
 	})
 	if err != nil {
@@ -129,6 +130,6 @@ func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, RecordBytesMax: int(c.RecordBytes),
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes,
-		SweepGrace: c.Grace, SweepListInterval: c.Listing,
+		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs,
 	}
 }

@@ -99,9 +99,12 @@ type clients struct {
 	churns    []*client.Churn
 	trimmers  []*client.Trimmer
 	consumers []*client.Consumer
+	operators []*client.Operator
 }
 
 const (
+	pollerClient  = 48
+	pollProducer  = 49
 	creatorClient = 50
 	probeClient   = 51
 	drainClient   = 52 // and up, so many for each drain
@@ -130,8 +133,13 @@ func (w *world) story() {
 	if !w.await(convergeLimit, "readers to be served from each partition", c.served) {
 		return
 	}
+	c.stopReaders()
+	if !w.comeBack(c) {
+		return
+	}
 	c.stop()
 	w.probe(topics)
+	w.poll(topics)
 	w.drain(topics)
 	w.restartAndDrain(topics)
 	w.settle(topics)
@@ -154,14 +162,35 @@ func (w *world) createTopics() []*client.Topic {
 	var topics []*client.Topic
 	for i := range w.plan.Topics {
 		t := &w.plan.Topics[i]
-		trimming := t.Retention > 0 || t.RetentionBytes > 0
-		topics = append(topics, w.cluster.NewTopic(t.Name, max(1, int(t.Partitions)), trimming, topicConfigs(t)...))
+		topics = append(topics, w.cluster.NewTopic(t.Name, max(1, int(t.Partitions)), w.retention(t), topicConfigs(t)...))
 	}
-	creator := client.NewCreator(w.cluster, creatorClient, topics)
+	for i := range w.plan.Workloads {
+		if l := &w.plan.Workloads[i]; l.Kind == "operator" {
+			w.operated = append(w.operated, w.cluster.NewTopic(fmt.Sprintf("operated-%d", l.Client), 1, checker.Retention{}))
+		}
+	}
+	creator := client.NewCreator(w.cluster, creatorClient, w.with(topics))
 	creator.Start()
 	w.await(startLimit, "the topics", creator.Done)
 	creator.Stop()
 	return topics
+}
+
+// with adds the operators' topics.
+func (w *world) with(topics []*client.Topic) []*client.Topic {
+	return append(slices.Clone(topics), w.operated...)
+}
+
+// retention is what the broker may delete of a topic: its clock may be ahead of the
+// clients' by the steps of the plan.
+func (w *world) retention(t *plan.Topic) checker.Retention {
+	r := checker.Retention{Millis: t.Retention.Milliseconds(), Bytes: t.RetentionBytes}
+	for i := range w.plan.Faults {
+		if f := &w.plan.Faults[i]; f.Kind == "clock-step" {
+			r.Ahead += max(0, f.Amount.Milliseconds())
+		}
+	}
+	return r
 }
 
 func topicConfigs(t *plan.Topic) []client.Config {
@@ -177,28 +206,46 @@ func topicConfigs(t *plan.Topic) []client.Config {
 
 func (w *world) startClients(topics []*client.Topic) *clients {
 	c := &clients{}
+	config := w.brokers[0].config
 	for i := range w.plan.Workloads {
 		l := &w.plan.Workloads[i]
 		switch l.Kind {
 		case "producer":
 			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
 				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
-				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag,
-				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(w.brokers[0].config.MessageMaxBytes), RequestBytes: int(w.brokers[0].config.SocketRequestMaxBytes) - 1024,
+				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag, Acks: acks(l.Acks), Mixed: l.Mixed,
+				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(config.MessageMaxBytes), RequestBytes: int(config.SocketRequestMaxBytes) - 1024,
 			}))
 		case "consumer":
 			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{
 				Topics: topics, Sessions: l.Sessions != 0, MaxWait: l.MaxWait, MinBytes: int32(l.MinBytes), MaxBytes: int32(l.MaxBytes),
-				PartitionBytes: int32(l.PartitionBytes), Pause: l.Pause, Rewind: l.Rewind, Ask: l.Ask, Lag: l.Lag,
+				PartitionBytes: int32(l.PartitionBytes), Pause: l.Pause, Rewind: l.Rewind, Ask: l.Ask, Epochs: l.Epochs, Forget: l.Forget, Lag: l.Lag,
 			}))
 		case "churn":
-			c.churns = append(c.churns, client.NewChurn(w.cluster, int(l.Client), fmt.Sprintf("churn-%d-", l.Client), client.ChurnOptions{Pause: l.Pause, Lag: l.Lag}))
+			c.churns = append(c.churns, client.NewChurn(w.cluster, int(l.Client), fmt.Sprintf("churn-%d-", l.Client), client.ChurnOptions{Pause: l.Pause, Reuse: l.Reuse != 0, Lag: l.Lag}))
 		case "trimmer":
 			c.trimmers = append(c.trimmers, client.NewTrimmer(w.cluster, int(l.Client), client.TrimmerOptions{Topics: topics, Pause: l.Pause, Lag: l.Lag}))
+		case "operator":
+			c.operators = append(c.operators, client.NewOperator(w.cluster, int(l.Client), client.OperatorOptions{
+				Topic: w.operated[len(c.operators)], BatchBytes: int(config.MessageMaxBytes), RoomBytes: int(config.SocketRequestMaxBytes) - 2048,
+				Pause: l.Pause, Lag: l.Lag,
+			}))
 		}
 	}
+	w.operators = c.operators
 	c.start()
 	return c
+}
+
+// acks is what a plan's word means on the wire.
+func acks(plan int64) int16 {
+	switch plan {
+	case 1:
+		return 1
+	case 2:
+		return 0
+	}
+	return -1
 }
 
 func (c *clients) start() {
@@ -213,6 +260,9 @@ func (c *clients) start() {
 	}
 	for _, t := range c.trimmers {
 		t.Start()
+	}
+	for _, o := range c.operators {
+		o.Start()
 	}
 }
 
@@ -229,6 +279,9 @@ func (c *clients) end() {
 	for _, t := range c.trimmers {
 		t.End()
 	}
+	for _, o := range c.operators {
+		o.End()
+	}
 }
 
 func (c *clients) idle() bool {
@@ -242,7 +295,11 @@ func (c *clients) idle() bool {
 			return false
 		}
 	}
-	return true
+	return operatorsIdle(c.operators)
+}
+
+func operatorsIdle(operators []*client.Operator) bool {
+	return !slices.ContainsFunc(operators, func(o *client.Operator) bool { return !o.Idle() })
 }
 
 func (c *clients) served() bool {
@@ -254,10 +311,9 @@ func (c *clients) served() bool {
 	return true
 }
 
-func (c *clients) stop() {
-	for _, p := range c.producers {
-		p.Stop()
-	}
+// stopReaders leaves producers, which may come back, and operators, which check what is
+// in force after restarts, too.
+func (c *clients) stopReaders() {
 	for _, k := range c.consumers {
 		k.Stop()
 	}
@@ -269,16 +325,69 @@ func (c *clients) stop() {
 	}
 }
 
+func (c *clients) stop() {
+	c.stopReaders()
+	for _, p := range c.producers {
+		p.Stop()
+	}
+}
+
+// comeBack: producers that were idle for longer than the broker remembers them write on.
+func (w *world) comeBack(c *clients) bool {
+	if w.plan.Config.ComeBack == 0 {
+		return true
+	}
+	w.run(w.plan.Config.ComeBack, never)
+	for _, p := range c.producers {
+		p.ComeBack()
+	}
+	return w.await(convergeLimit, "producers that came back", c.idle)
+}
+
 // probe: every partition takes a write.
 func (w *world) probe(topics []*client.Topic) {
 	if w.violated() {
 		return
 	}
-	p := client.NewProducer(w.cluster, probeClient, client.ProducerOptions{Topics: topics, Idempotent: true, Records: 3, ValueBytes: 30, InFlight: 5, Spread: 64})
+	p := client.NewProducer(w.cluster, probeClient, client.ProducerOptions{Topics: w.with(topics), Idempotent: true, Records: 3, ValueBytes: 30, InFlight: 5, Spread: 64})
 	p.Start()
 	p.Probe()
 	w.await(convergeLimit, "a probe of each partition", p.Idle)
 	p.Stop()
+}
+
+// pollLimit is how long after a batch was acknowledged a fetch that waited for it may be
+// answered: well before its wait is over.
+const pollLimit = 2 * time.Second
+
+// poll: a fetch that waits at the end of a partition is answered once there is data.
+func (w *world) poll(topics []*client.Topic) {
+	if w.violated() || len(topics) == 0 {
+		return
+	}
+	topic := topics[w.draws.Below(int64(len(topics)))]
+	part := topic.Partitions[w.draws.Below(int64(len(topic.Partitions)))]
+	minBytes := [...]int32{1, 70}[w.draws.Below(2)]
+	poller := client.NewPoller(w.cluster, pollerClient, part, minBytes)
+	poller.Start()
+	if !w.await(convergeLimit, "a fetch at the end of "+part.History.Name, poller.Waiting) {
+		return
+	}
+	w.run(w.draws.Duration(50*time.Millisecond, 300*time.Millisecond), never)
+	p := client.NewProducer(w.cluster, pollProducer, client.ProducerOptions{Topics: []*client.Topic{topic}, Idempotent: true, Records: 3, ValueBytes: 60, InFlight: 5, Spread: 64})
+	p.Start()
+	p.Probe()
+	if !w.await(convergeLimit, "a batch that a reader waits for", p.Idle) {
+		return
+	}
+	acknowledged := w.queue.Now()
+	if w.await(convergeLimit, "a reader that waits for a batch", poller.Done) && poller.At().Sub(acknowledged) > pollLimit {
+		w.violate(checker.Violation{Invariant: "latency", Text: fmt.Sprintf(
+			"%s: client %d waited for %d bytes at the end, a batch was acknowledged at %v, and its fetch was answered only at %v",
+			part.History.Name, pollerClient, minBytes, time.Duration(acknowledged), time.Duration(poller.At()))})
+	}
+	p.Stop()
+	poller.Stop()
 }
 
 // drain reads everything back, by several readers, each of which waits for the store
@@ -289,7 +398,7 @@ func (w *world) drain(topics []*client.Topic) {
 	}
 	var shares [drainers][]*client.Partition
 	n := 0
-	for _, t := range topics {
+	for _, t := range w.with(topics) {
 		for _, p := range t.Partitions {
 			shares[n%drainers] = append(shares[n%drainers], p)
 			n++
@@ -331,7 +440,22 @@ func (w *world) restartAndDrain(topics []*client.Topic) {
 			return
 		}
 		w.drain(topics)
+		w.verify()
 	}
+	for _, o := range w.operators {
+		o.Stop()
+	}
+}
+
+// verify: what operators changed is in force after a restart.
+func (w *world) verify() {
+	if w.violated() || len(w.operators) == 0 {
+		return
+	}
+	for _, o := range w.operators {
+		o.Verify()
+	}
+	w.await(convergeLimit, "what operators changed to be described", func() bool { return operatorsIdle(w.operators) })
 }
 
 // stop shuts the brokers down cleanly.

@@ -32,13 +32,15 @@ type Build func(e env.Env, o NodeOptions) machine.Node
 // world is one run's world: the brokers' machines, the network, the object store,
 // and the clients.
 type world struct {
-	options Options
-	plan    *plan.Plan
-	queue   *event.Queue
-	brokers []*broker // in order of their machines, numbered from 1
-	store   *store.Store
-	net     *network.Network
-	cluster *client.Cluster
+	options   Options
+	plan      *plan.Plan
+	queue     *event.Queue
+	brokers   []*broker // in order of their machines, numbered from 1
+	store     *store.Store
+	net       *network.Network
+	cluster   *client.Cluster
+	operated  []*client.Topic // those of operators
+	operators []*client.Operator
 
 	violations []checker.Violation
 	failures   int

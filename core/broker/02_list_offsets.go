@@ -45,19 +45,20 @@ func specialSince(timestamp int64) int16 {
 
 // listing is a ListOffsets request under way.
 type listing struct {
-	plane    *dataPlane
-	exchange exchange
-	response *kmsg.ListOffsetsResponse
-	open     int
-	lookups  []*kmsg.ListOffsetsResponseTopicPartition // nil once done
-	timer    task.Timer
-	ended    bool
+	plane     *dataPlane
+	exchange  exchange
+	response  *kmsg.ListOffsetsResponse
+	isolation partition.Isolation
+	open      int
+	lookups   []*kmsg.ListOffsetsResponseTopicPartition // nil once done
+	timer     task.Timer
+	ended     bool
 }
 
 // listOffsets answers a ListOffsets request. Lookups by timestamp read a batch
 // and open it off the loop; all others answer at once.
 func (d *dataPlane) listOffsets(x exchange, r *kmsg.ListOffsetsRequest) {
-	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), open: 1}
+	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), isolation: isolationOf(r.IsolationLevel), open: 1}
 	l.response.Topics = make([]kmsg.ListOffsetsResponseTopic, len(r.Topics))
 	for i := range r.Topics {
 		t := &l.response.Topics[i]
@@ -118,9 +119,7 @@ func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, o
 	}
 	switch q.Timestamp {
 	case timestampLatest:
-		// Both isolation levels: without transactions the last stable offset is
-		// the high watermark.
-		out.Offset, out.LeaderEpoch = p.LastStable(), p.LeaderEpoch()
+		out.Offset, out.LeaderEpoch = p.ReadableEnd(l.isolation), p.LeaderEpoch()
 	case timestampEarliest, timestampEarliestLocal:
 		out.Offset, out.LeaderEpoch = p.LogStart(), p.EpochAt(p.LogStart())
 	case timestampLatestTiered, timestampEarliestPending:
@@ -139,19 +138,90 @@ func (l *listing) search(p *partition.Partition, timestamp int64, out *kmsg.List
 		return
 	}
 	l.open++
-	lookup := len(l.lookups)
 	l.lookups = append(l.lookups, out)
-	p.Log().FindTimestamp(timestamp, func(got stream.Fetched) {
-		if got.Err == nil && len(got.Batches) > 0 && !l.ended {
-			l.openBatch(p, timestamp, got, lookup)
-			return
+	(&lookup{listing: l, partition: p, timestamp: timestamp, index: len(l.lookups) - 1, best: noRecord}).search(p.LogStart())
+}
+
+// lookup is one partition's search for a record. A batch that the search finds may hold
+// no such record above the log start, since its largest timestamp may stem from one below:
+// then it goes on behind that batch. If the log start moves meanwhile, it starts again.
+type lookup struct {
+	listing   *listing
+	partition *partition.Partition
+	timestamp int64 // -1: the largest
+	index     int   // in listing.lookups
+	logStart  int64 // when the search began
+	best      foundRecord
+}
+
+// noRecord is what a lookup answers that found nothing.
+var noRecord = foundRecord{offset: offsetNotKnown, timestamp: -1, epoch: -1}
+
+func (k *lookup) search(from int64) {
+	if from <= k.partition.LogStart() {
+		k.logStart, k.best = k.partition.LogStart(), noRecord
+	}
+	k.partition.FindTimestamp(from, k.timestamp, func(got stream.Fetched) {
+		switch {
+		case k.listing.ended:
+			got.Release()
+		case got.Err == nil && len(got.Batches) > 0:
+			k.open(got)
+		case k.partition.LogStart() > k.logStart:
+			got.Release()
+			k.search(k.partition.LogStart())
+		default:
+			got.Release()
+			k.best.err = got.Err
+			k.end(partition.KafkaStorageError)
 		}
-		got.Release()
-		if got.Err != nil {
-			out.ErrorCode = int16(partition.KafkaStorageError)
-		}
-		l.found(lookup)
 	})
+}
+
+// open looks for the record inside the found batch, off the loop.
+func (k *lookup) open(got stream.Fetched) {
+	var found foundRecord
+	least := k.partition.LogStart()
+	k.listing.plane.env.Compute.Submit(&env.Compute{
+		Work: func() { found = findRecord(got.Batches[0], k.timestamp, least) },
+		Done: func(*env.Compute) {
+			got.Release()
+			if !k.listing.ended {
+				k.opened(found)
+			}
+		},
+	})
+}
+
+func (k *lookup) opened(found foundRecord) {
+	switch {
+	case found.err != nil:
+		k.best.err = found.err
+		k.end(partition.CorruptMessage)
+	case k.partition.LogStart() > k.logStart:
+		k.search(k.partition.LogStart())
+	case k.timestamp >= 0 && found.timestamp < k.timestamp:
+		k.search(found.end)
+	case k.timestamp < 0 && found.base < k.logStart:
+		k.best = found
+		k.search(found.end) // what lies below the log start may have had the largest
+	default:
+		if k.best.offset < 0 || found.timestamp > k.best.timestamp {
+			k.best = found
+		}
+		k.end(partition.None)
+	}
+}
+
+// end answers with the best record, or the code if it failed.
+func (k *lookup) end(code partition.Code) {
+	out := k.listing.lookups[k.index]
+	if k.best.err != nil {
+		out.ErrorCode = int16(code)
+	} else {
+		out.Offset, out.Timestamp, out.LeaderEpoch = k.best.offset, k.best.timestamp, k.best.epoch
+	}
+	k.listing.found(k.index)
 }
 
 func (l *listing) found(lookup int) {
@@ -161,30 +231,10 @@ func (l *listing) found(lookup int) {
 	}
 }
 
-// openBatch looks for the record inside the found batch, off the loop.
-func (l *listing) openBatch(p *partition.Partition, timestamp int64, got stream.Fetched, lookup int) {
-	var found foundRecord
-	least := p.LogStart()
-	l.plane.env.Compute.Submit(&env.Compute{
-		Work: func() { found = findRecord(got.Batches[0], timestamp, least) },
-		Done: func(*env.Compute) {
-			got.Release()
-			if l.ended {
-				return
-			}
-			if out := l.lookups[lookup]; found.err != nil {
-				out.ErrorCode = int16(partition.CorruptMessage)
-			} else {
-				out.Offset, out.Timestamp, out.LeaderEpoch = found.offset, found.timestamp, found.epoch
-			}
-			l.found(lookup)
-		},
-	})
-}
-
 type foundRecord struct {
 	offset, timestamp int64
 	epoch             int32
+	base, end         int64 // of its batch
 	err               error
 }
 
@@ -193,7 +243,7 @@ type foundRecord struct {
 // the first with the largest timestamp.
 func findRecord(batch []byte, timestamp, least int64) foundRecord {
 	h, err := record.ReadHeader(batch)
-	best := foundRecord{offset: offsetNotKnown, timestamp: -1, epoch: h.LeaderEpoch, err: err}
+	best := foundRecord{offset: offsetNotKnown, timestamp: -1, epoch: h.LeaderEpoch, base: h.BaseOffset, end: h.NextOffset(), err: err}
 	if err != nil {
 		return best
 	}

@@ -100,13 +100,16 @@ func (l *memoryLog) deliver() {
 	}
 }
 
-func (l *memoryLog) FindTimestamp(ts int64, done func(stream.Fetched)) {
+func (l *memoryLog) FindTimestamp(from, ts int64, done func(stream.Fetched)) {
 	var best []byte
 	top := int64(-1)
 	for _, b := range l.batches {
 		h, err := record.ReadHeader(b)
 		if err != nil {
 			panic(err)
+		}
+		if h.NextOffset() <= from {
+			continue
 		}
 		if ts >= 0 && h.MaxTimestamp >= ts {
 			best = b
@@ -235,13 +238,12 @@ func (r *dataRig) fill(id metadata.StreamID, n int) {
 			r.t.Fatal(err)
 		}
 		facts := record.Facts{MinTimestamp: -1, MaxTimestamp: h.MaxTimestamp, Keyless: -1}
-		p.Append(&partition.Append{Header: h, Data: b, Facts: facts, Release: func() {}, Owner: r})
+		p.Append(&partition.Append{Header: h, Data: b, Facts: facts, Release: func() {}, Done: r.appended})
 	}
 	l.durable()
 }
 
-// Appended implements partition.AppendOwner for fill.
-func (r *dataRig) Appended(*partition.Append) {}
+func (r *dataRig) appended(*partition.Append) {}
 
 // trade is an exchange that keeps what it is told.
 type trade struct {

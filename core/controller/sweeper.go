@@ -34,6 +34,9 @@ type SweeperOptions struct {
 	ListInterval time.Duration
 	// InFlightMax bounds the deletions under way. Zero: 16.
 	InFlightMax int
+	// ListPage is how many keys one listing asks for, 1 to 1,000. Zero: 1,000. A listing
+	// goes on page by page.
+	ListPage int
 }
 
 const (
@@ -112,6 +115,9 @@ func NewSweeper(o SweeperOptions) *Sweeper {
 	or(&o.ListInterval, sweepListInterval)
 	if o.InFlightMax == 0 {
 		o.InFlightMax = sweepInFlightMax
+	}
+	if o.ListPage == 0 {
+		o.ListPage = sweepBatchMax
 	}
 	t := o.Telemetry
 	return &Sweeper{
@@ -295,7 +301,7 @@ func (s *Sweeper) list() {
 		return
 	}
 	s.listing, s.listOpen = true, true
-	s.options.Env.Store.List(&env.ListObjects{Prefix: s.options.Prefix, StartAfter: s.listFrom, Limit: sweepBatchMax, Done: s.listed})
+	s.options.Env.Store.List(&env.ListObjects{Prefix: s.options.Prefix, StartAfter: s.listFrom, Limit: s.options.ListPage, Done: s.listed})
 }
 
 func (s *Sweeper) listed(op *env.ListObjects) {

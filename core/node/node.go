@@ -53,6 +53,8 @@ type Tuning struct {
 	TailBytes          int64         // stream.Options
 	SweepGrace         time.Duration // controller.SweeperOptions.Grace
 	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
+	SweepListPage      int           // controller.SweeperOptions.ListPage
+	ProducerIDBlock    int64         // controller.Options
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at

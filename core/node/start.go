@@ -95,7 +95,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	n.controller = controller.New(controller.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Broker: metadata.BrokerID(n.config.NodeID), Config: n.config, Settings: n.options.Settings,
-		RecordBytesMax: n.options.Tuning.RecordBytesMax,
+		RecordBytesMax: n.options.Tuning.RecordBytesMax, ProducerIDBlock: n.options.Tuning.ProducerIDBlock,
 	})
 	return nil
 }
@@ -290,7 +290,7 @@ func (n *Node) openPartitions(*task.Proc) error {
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
-		Grace: n.options.Tuning.SweepGrace, ListInterval: n.options.Tuning.SweepListInterval,
+		Grace: n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
 	})
 	n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	n.sweeper.Start()

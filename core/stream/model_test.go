@@ -154,6 +154,9 @@ func (m *model) find(o *owner) {
 		ts = -1
 	}
 	from, hw := o.stream.LogStart(), o.stream.HighWatermark()
+	if from < hw && m.draw(3) == 0 {
+		from += int64(m.draw(int(hw - from)))
+	}
 	want, largest := -1, int64(-1)
 	for i, end := range o.history.ends {
 		h, _ := record.ReadHeader(o.history.batches[i])
@@ -168,7 +171,7 @@ func (m *model) find(o *owner) {
 	}
 	var got Fetched
 	ended := false
-	m.w.turn(func() { o.stream.FindTimestamp(ts, func(f Fetched) { got, ended = f, true }) })
+	m.w.turn(func() { o.stream.FindTimestamp(from, ts, func(f Fetched) { got, ended = f, true }) })
 	m.w.until("a timestamp", func() bool { return ended })
 	if got.Err != nil || (want < 0) != (len(got.Batches) == 0) || want >= 0 && !slices.Equal(got.Batches[0], o.history.batches[want]) {
 		m.w.t.Fatalf("stream %d: timestamp %d in [%d, %d): batch %d expected, %d found, %v", o.stream.id, ts, from, hw, want, len(got.Batches), got.Err)

@@ -17,7 +17,9 @@ func (s *Stream) tailBytes() int64 {
 	total := int64(0)
 	for t := range s.engine.tailsOf(s.id) {
 		for i := range t.entries {
-			total += int64(t.entries[i].bytes)
+			if t.entries[i].end() > s.logStart {
+				total += int64(t.entries[i].bytes)
+			}
 		}
 	}
 	return total
@@ -25,7 +27,7 @@ func (s *Stream) tailBytes() int64 {
 
 func (s *Stream) uncommittedBytes() int64 {
 	total := int64(0)
-	for i := s.entries.search(s.committed); i < s.entries.len(); i++ {
+	for i := s.entries.search(max(s.committed, s.logStart)); i < s.entries.len(); i++ {
 		total += int64(s.entries.at(i).bytes)
 	}
 	return total
@@ -46,7 +48,7 @@ func (s *Stream) RetentionPoint(minTimestamp, maxBytes int64) int64 {
 		if p.End <= point {
 			continue
 		}
-		old := minTimestamp >= 0 && p.MaxTimestamp < minTimestamp
+		old := minTimestamp >= 0 && p.OlderThan(minTimestamp)
 		over := maxBytes >= 0 && left-p.Bytes >= maxBytes
 		if p.Start > point || (!old && !over) {
 			break

@@ -5,25 +5,32 @@ import (
 	"weir/core/metadata"
 )
 
-// FindTimestamp finds the first batch whose max timestamp is at least ts and
-// reads it; Err nil and no batch: none. ts -1 asks for the batch with the largest timestamp.
-func (s *Stream) FindTimestamp(ts int64, done func(Fetched)) {
-	q := &timestampSearch{stream: s, ts: ts, from: s.logStart, done: done, deadline: s.engine.loop.Now().Add(s.engine.options.ReadBudget)}
+// FindTimestamp finds the first batch that ends above an offset and whose max timestamp is
+// at least ts, and reads it; Err nil and no batch: none. ts -1 asks for the batch with the
+// largest timestamp. The batch's records at or above the offset, or the log start, may all be
+// older: the caller then goes on from the batch's end.
+func (s *Stream) FindTimestamp(from, ts int64, done func(Fetched)) {
+	from = max(from, s.logStart)
+	if from >= s.highWatermark {
+		done(Fetched{})
+		return
+	}
+	q := &timestampSearch{stream: s, ts: ts, from: from, done: done, deadline: s.engine.loop.Now().Add(s.engine.options.ReadBudget)}
 	if ts >= 0 {
 		q.next()
 		return
 	}
-	q.ts = s.largestTimestamp()
-	part, err := s.partFor(s.logStart)
-	if err != nil || s.inCache(s.logStart) || part.Start == s.logStart || part.MaxTimestamp < q.ts {
+	q.ts = s.largestTimestampFrom(from)
+	part, err := s.partFor(from)
+	if err != nil || s.inCache(from) || part.Start == from || part.LargestTimestamp() < q.ts {
 		q.next()
 		return
 	}
 	q.searchFirstPart(&part)
 }
 
-// searchFirstPart makes the largest timestamp exact where the log starts within a part: what the image
-// says of that part may stem from a batch that was trimmed.
+// searchFirstPart makes the largest timestamp exact where the search starts within a part: what the
+// image says of that part may stem from a batch below.
 func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 	s, e, p := q.stream, q.stream.engine, *part
 	q.ts = s.largestTimestampFrom(p.End)
@@ -32,7 +39,7 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 			q.done(Fetched{Err: err})
 			return
 		}
-		i, _ := index.Find(s.logStart)
+		i, _ := index.Find(q.from)
 		if i == len(index.Blocks) {
 			q.next()
 			return
@@ -45,7 +52,7 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 				q.done(Fetched{Err: err})
 				return
 			}
-			for j := b.search(s.logStart); j < len(b.batches); j++ {
+			for j := b.search(q.from); j < len(b.batches); j++ {
 				q.ts = max(q.ts, b.batches[j].maxTimestamp)
 			}
 			q.next()
@@ -53,10 +60,8 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 	})
 }
 
-// largestTimestamp is the largest of the log, as far as the image and memory know.
-func (s *Stream) largestTimestamp() int64 { return s.largestTimestampFrom(s.logStart) }
-
-// largestTimestampFrom looks at what ends after an offset. The log cache, if it holds the offset, holds
+// largestTimestampFrom is the largest of what ends after an offset, as far as the image and memory
+// know. The log cache, if it holds the offset, holds
 // all that follows.
 func (s *Stream) largestTimestampFrom(offset int64) int64 {
 	largest := int64(-1)
@@ -76,7 +81,7 @@ func (s *Stream) largestTimestampFrom(offset int64) int64 {
 	if image, ok := s.engine.image.Stream(s.id); ok {
 		first, _ := partAt(image.Parts, offset)
 		for i := range image.Parts[first:] {
-			largest = max(largest, image.Parts[first+i].MaxTimestamp)
+			largest = max(largest, image.Parts[first+i].LargestTimestamp())
 		}
 	}
 	return largest
@@ -111,7 +116,7 @@ func (q *timestampSearch) next() {
 			q.done(Fetched{Err: err})
 			return
 		}
-		if part.MaxTimestamp < q.ts {
+		if part.LargestTimestamp() < q.ts {
 			q.from = part.End
 			continue
 		}

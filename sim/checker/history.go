@@ -1,6 +1,29 @@
 package checker
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// CodeName is the name of a Kafka error code, as "UNKNOWN_TOPIC_OR_PARTITION (3)".
+func CodeName(code int16) string {
+	if code == -1 {
+		return "no answer"
+	}
+	name := "NONE"
+	if err, ok := kerr.ErrorForCode(code).(*kerr.Error); ok {
+		name = err.Message
+	}
+	return fmt.Sprintf("%s (%d)", name, code)
+}
+
+// instant prints a stamp as simulated time.
+func instant(stamp int64) string { return time.Duration(stamp).Round(time.Microsecond).String() }
+
+// String names an outcome.
+func (o Outcome) String() string { return [...]string{"unknown", "acknowledged", "failed"}[o] }
 
 // Outcome is what a client knows of an operation that it gave.
 type Outcome uint8
@@ -28,8 +51,28 @@ type Append struct {
 	Call     int64
 	Return   int64 // when the answer came; without one, no bound
 	Base     int64 // offset acknowledged; -1 unknown
-	// Timestamp is that of all its records.
-	Timestamp int64
+	Bytes    int64 // of the batch as it was sent
+	// Timestamp is that of its first record, in milliseconds, and Mixed how much later
+	// its other records may be; see [Append.At]. With Mixed 0 all are the same.
+	Timestamp, Mixed int64
+}
+
+// At is the timestamp of the batch's i-th record. With Mixed, timestamps go up and down,
+// and the largest is in the middle.
+func (a *Append) At(i int32) int64 {
+	if a.Mixed == 0 || i == 0 {
+		return a.Timestamp
+	}
+	return a.Timestamp + (int64(i)*7919+11)%(a.Mixed+1)
+}
+
+// Max is the largest timestamp of the batch.
+func (a *Append) Max() int64 {
+	largest := a.Timestamp
+	for i := int32(1); a.Mixed > 0 && i < a.Records; i++ {
+		largest = max(largest, a.At(i))
+	}
+	return largest
 }
 
 // Batch is one batch that a read returned.
@@ -37,7 +80,10 @@ type Batch struct {
 	Base    int64
 	ID      int32 // index of the append whose value it carries
 	Records int32
+	Epoch   int32 // leader epoch in which it was written
 }
+
+func (b *Batch) end() int64 { return b.Base + int64(b.Records) }
 
 // Read is one partition's part of a fetch response.
 type Read struct {
@@ -53,13 +99,19 @@ type Read struct {
 
 // Bound is an answer to ListOffsets for the earliest or latest offset.
 type Bound struct {
+	Client       int32
 	Latest       bool
 	Call, Return int64
 	Offset       int64
 }
 
-// Lookup is an answer to ListOffsets for a timestamp.
+// MaxTimestamp, as the timestamp of a Lookup, asks for the record with the largest
+// timestamp (KIP-734).
+const MaxTimestamp = -3
+
+// Lookup is an answer to ListOffsets for a timestamp, or for [MaxTimestamp].
 type Lookup struct {
+	Client       int32
 	Call, Return int64
 	Timestamp    int64
 	Offset       int64 // -1: no record is as late as that
@@ -80,17 +132,38 @@ type Drain struct {
 	Start, End   int64
 }
 
+// EpochEnd is an answer to OffsetForLeaderEpoch (KIP-320).
+type EpochEnd struct {
+	Client       int32
+	Call, Return int64
+	Asked        int32 // leader epoch
+	Epoch        int32 // as answered: the largest not above Asked; -1 undefined
+	End          int64 // where it ends; -1 undefined
+}
+
+// Retention is what the broker may delete on its own; the zero value is nothing.
+type Retention struct {
+	Millis int64 // records older than that; 0 is no limit
+	Bytes  int64 // the oldest, as long as so many bytes stay; 0 is no limit
+	// WallBase is the clients' wall clock at stamp 0, in milliseconds, and Ahead how far
+	// the broker's may be ahead of theirs.
+	WallBase, Ahead int64
+}
+
+func (r *Retention) any() bool { return r.Millis > 0 || r.Bytes > 0 }
+
 // Partition is the history of one partition of one topic incarnation.
 type Partition struct {
 	Name string
-	// Trimming says that the broker may trim on its own (retention).
-	Trimming bool
-	Appends  []Append
-	Reads    []Read
-	Bounds   []Bound
-	Lookups  []Lookup
-	Trims    []Trim
-	Drains   []Drain
+	// Retention is what the broker may delete unasked.
+	Retention Retention
+	Appends   []Append
+	Reads     []Read
+	Bounds    []Bound
+	Lookups   []Lookup
+	Ends      []EpochEnd
+	Trims     []Trim
+	Drains    []Drain
 
 	batches []Batch
 	foreign []string
@@ -113,7 +186,7 @@ func (p *Partition) Foreign(format string, args ...any) {
 
 // Operations counts what was recorded.
 func (p *Partition) Operations() int {
-	return len(p.Appends) + len(p.Reads) + len(p.Bounds) + len(p.Lookups) + len(p.Trims)
+	return len(p.Appends) + len(p.Reads) + len(p.Bounds) + len(p.Lookups) + len(p.Ends) + len(p.Trims)
 }
 
 // Violation is a broken promise.

@@ -30,12 +30,12 @@ type call struct {
 	batches []Batch
 }
 
-// CheckLinear judges a history with porcupine: is there an order of its appends
+// CheckLinear checks a history with porcupine: is there an order of its appends
 // and reads, within their calls and returns, that a log of batches could give? It
 // reports whether it took the history on: it leaves out those that are too long, and
 // those with trims, which the model does not know.
 func CheckLinear(p *Partition) (*Violation, bool) {
-	if p.Trimming || len(p.Trims) > 0 || len(p.Appends)+len(p.Reads) > LinearMax || len(p.foreign) > 0 {
+	if p.Retention.any() || len(p.Trims) > 0 || len(p.Appends)+len(p.Reads) > LinearMax || len(p.foreign) > 0 {
 		return nil, false
 	}
 	result := porcupine.CheckOperationsTimeout(model, operations(p), 20*time.Second)

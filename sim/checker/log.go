@@ -15,7 +15,10 @@ type log struct {
 	at       []int32 // by offset: index of the append that lies there, plus one
 	position []int64 // by append: its offset, or unknown
 	seen     []int64 // by append: stamp at which a client first knew it was in the log
+	epoch    []int32 // by append: leader epoch in which it was written, or unknown
 	placed   []placed
+	starts   []mark  // log starts that clients were told
+	called   []int64 // by append: records of it and of all that were called before
 	end      int64
 	found    []Violation
 }
@@ -27,11 +30,14 @@ type placed struct {
 	maxCall int64 // of it and all before it
 }
 
-// CheckLog judges a partition's history. It returns at most one violation of each kind.
+// CheckLog checks a partition's history. It returns at most one violation of each kind.
 func CheckLog(p *Partition) []Violation {
-	l := &log{Partition: p, position: make([]int64, len(p.Appends)), seen: make([]int64, len(p.Appends))}
+	l := &log{Partition: p, position: make([]int64, len(p.Appends)), seen: make([]int64, len(p.Appends)), epoch: make([]int32, len(p.Appends))}
+	sum := int64(0)
 	for i := range l.position {
-		l.position[i], l.seen[i] = unknown, math.MaxInt64
+		l.position[i], l.seen[i], l.epoch[i] = unknown, math.MaxInt64, unknown
+		sum += int64(p.Appends[i].Records)
+		l.called = append(l.called, sum)
 	}
 	for _, text := range p.foreign {
 		l.violate("I2", "%s", text)
@@ -42,7 +48,9 @@ func CheckLog(p *Partition) []Violation {
 	l.checkRealTime()
 	l.checkWatermarks()
 	l.checkTrims()
+	l.checkRetention()
 	l.checkLookups()
+	l.checkEpochs()
 	l.checkSessions()
 	l.checkDrains()
 	return l.found
@@ -56,7 +64,26 @@ func (l *log) violate(invariant, format string, args ...any) {
 
 func (l *log) describe(id int32) string {
 	a := &l.Appends[id]
-	return fmt.Sprintf("value %d (client %d, %d records, session %x seq %d, outcome %d, base %d)", id, a.Client, a.Records, a.Session, a.Sequence, a.Outcome, a.Base)
+	session, answer := "", a.Outcome.String()
+	if a.Session != 0 {
+		session = fmt.Sprintf("batch %d of session %d, ", a.Sequence, a.Session)
+	}
+	switch {
+	case a.Outcome == Done && a.Base >= 0:
+		answer = fmt.Sprintf("acknowledged at %d at %s", a.Base, instant(a.Return))
+	case a.Outcome != Done && a.Code != 0:
+		answer += ", " + CodeName(a.Code)
+	}
+	return fmt.Sprintf("value %d (client %d, %d records, %scalled at %s, %s)", id, a.Client, a.Records, session, instant(a.Call), answer)
+}
+
+// describe names a read: who, from where, and when.
+func (r *Read) describe() string {
+	who := fmt.Sprintf("client %d", r.Client)
+	if r.Drain > 0 {
+		who = fmt.Sprintf("drain %d (client %d)", r.Drain, r.Client)
+	}
+	return fmt.Sprintf("%s's fetch from %d (%s to %s)", who, r.From, instant(r.Call), instant(r.Return))
 }
 
 func (l *log) placeAcknowledged() {
@@ -101,20 +128,24 @@ func (l *log) placeReads() {
 
 func (l *log) placeRead(r *Read, b Batch) {
 	if int(b.ID) >= len(l.Appends) || b.ID < 0 {
-		l.violate("I2", "offset %d holds value %d, which nobody wrote", b.Base, b.ID)
+		l.violate("I2", "offset %d holds value %d, which nobody wrote, in %s", b.Base, b.ID, r.describe())
 		return
 	}
 	a := &l.Appends[b.ID]
 	switch {
 	case a.Records != b.Records:
-		l.violate("I2", "%s was read with %d records", l.describe(b.ID), b.Records)
+		l.violate("I2", "%s has %d records in %s", l.describe(b.ID), b.Records, r.describe())
 	case a.Outcome == Failed:
-		l.violate("I6", "aborted read: %s failed with code %d, yet lies at offset %d", l.describe(b.ID), a.Code, b.Base)
+		l.violate("I6", "aborted read: %s lies at offset %d in %s", l.describe(b.ID), b.Base, r.describe())
 	case a.Call >= r.Return:
-		l.violate("I2", "read from the future: %s", l.describe(b.ID))
+		l.violate("I2", "read from the future: %s in %s", l.describe(b.ID), r.describe())
 	}
 	l.place(b.Base, b.ID, "read")
 	l.seen[b.ID] = min(l.seen[b.ID], r.Return)
+	if before := l.epoch[b.ID]; before != unknown && before != b.Epoch {
+		l.violate("epoch", "%s was of leader epoch %d and is of %d in %s", l.describe(b.ID), before, b.Epoch, r.describe())
+	}
+	l.epoch[b.ID] = b.Epoch
 }
 
 // checkShape: a read is without gaps, begins at its offset, and stays below its
@@ -122,14 +153,14 @@ func (l *log) placeRead(r *Read, b Batch) {
 func (l *log) checkShape(r *Read) {
 	next := int64(unknown)
 	for i, b := range l.Batches(r) {
-		end := b.Base + int64(b.Records)
+		end := b.end()
 		switch {
 		case i == 0 && (r.From < b.Base || r.From >= end):
-			l.violate("I1", "skip: a read from %d begins with the batch [%d, %d)", r.From, b.Base, end)
+			l.violate("I1", "skip: %s begins with the batch [%d, %d)", r.describe(), b.Base, end)
 		case i > 0 && b.Base != next:
-			l.violate("I1", "skip: a read from %d goes from %d to %d", r.From, next, b.Base)
+			l.violate("I1", "skip: %s goes from %d to %d", r.describe(), next, b.Base)
 		case end > r.HighWatermark:
-			l.violate("I3", "a read from %d shows the batch [%d, %d) above its high watermark %d", r.From, b.Base, end, r.HighWatermark)
+			l.violate("I3", "%s shows the batch [%d, %d) above its high watermark %d", r.describe(), b.Base, end, r.HighWatermark)
 		}
 		next = end
 	}
@@ -172,28 +203,33 @@ type mark struct {
 	call, back int64
 	offset     int64
 	what       string
+	client     int32
+}
+
+func (m *mark) describe() string {
+	return fmt.Sprintf("client %d's %s (%s to %s)", m.client, m.what, instant(m.call), instant(m.back))
 }
 
 func (l *log) checkWatermarks() {
 	var queries, floors []mark
 	for i := range l.Reads {
 		if r := &l.Reads[i]; r.HighWatermark >= 0 {
-			queries = append(queries, mark{r.Call, r.Return, r.HighWatermark, "fetch"})
+			queries = append(queries, mark{r.Call, r.Return, r.HighWatermark, "fetch", r.Client})
 		}
 	}
 	for i := range l.Bounds {
 		if b := &l.Bounds[i]; b.Latest {
-			queries = append(queries, mark{b.Call, b.Return, b.Offset, "list offsets"})
+			queries = append(queries, mark{b.Call, b.Return, b.Offset, "list offsets", b.Client})
 		}
 	}
 	floors = append(floors, queries...)
 	for i := range l.Appends {
 		if a := &l.Appends[i]; a.Outcome == Done && a.Base >= 0 {
-			floors = append(floors, mark{a.Call, a.Return, a.Base + int64(a.Records), "append"})
+			floors = append(floors, mark{a.Call, a.Return, a.Base + int64(a.Records), "append", a.Client})
 		}
 	}
 	if low, high, ok := backwards(queries, floors); !ok {
-		l.violate("I3", "high watermark %d by %s called at %d, after %s had shown %d at %d", low.offset, low.what, low.call, high.what, high.offset, high.back)
+		l.violate("I3", "high watermark %d by %s, after %s had shown %d", low.offset, low.describe(), high.describe(), high.offset)
 	}
 	for _, q := range queries {
 		l.checkNotAhead(q)
@@ -205,10 +241,14 @@ func (l *log) checkWatermarks() {
 func (l *log) checkNotAhead(q mark) {
 	i, _ := slices.BinarySearchFunc(l.placed, q.offset, func(p placed, offset int64) int { return cmp.Compare(p.base, offset) })
 	if i > 0 && l.placed[i-1].maxCall >= q.back {
-		l.violate("I3", "high watermark %d by %s passed what was called only later", q.offset, q.what)
+		l.violate("I3", "high watermark %d by %s passed what was called only later", q.offset, q.describe())
 	}
-	if len(l.Drains) > 0 && q.offset > l.end && len(l.Trims) == 0 && !l.Trimming {
-		l.violate("I1", "high watermark %d by %s lies above the end %d of everything ever seen", q.offset, q.what, l.end)
+	called, _ := slices.BinarySearchFunc(l.Appends, q.back, func(a Append, back int64) int { return cmp.Compare(a.Call, back) })
+	if called == 0 && q.offset > 0 || called > 0 && q.offset > l.called[called-1] {
+		l.violate("I3", "high watermark %d by %s lies above all records that producers had sent by then", q.offset, q.describe())
+	}
+	if len(l.Drains) > 0 && q.offset > l.end && len(l.Trims) == 0 && !l.Retention.any() {
+		l.violate("I1", "high watermark %d by %s lies above the end %d of everything ever seen", q.offset, q.describe(), l.end)
 	}
 }
 
@@ -234,7 +274,7 @@ func backwards(queries, floors []mark) (low, high mark, ok bool) {
 
 // checkOutOfRange: an offset that was certainly there is not refused.
 func (l *log) checkOutOfRange(floors []mark) {
-	if l.Trimming {
+	if l.Retention.any() {
 		return
 	}
 	for i := range l.Reads {
@@ -244,7 +284,7 @@ func (l *log) checkOutOfRange(floors []mark) {
 		}
 		for _, f := range floors {
 			if f.back < r.Call && f.offset >= r.From {
-				l.violate("I1", "a fetch from %d was out of range, though %s had shown %d", r.From, f.what, f.offset)
+				l.violate("I1", "%s was out of range, though %s had shown %d", r.describe(), f.describe(), f.offset)
 				return
 			}
 		}
@@ -273,60 +313,34 @@ func (l *log) checkTrims() {
 	var queries []mark
 	for i := range l.Bounds {
 		if b := &l.Bounds[i]; !b.Latest {
-			queries = append(queries, mark{b.Call, b.Return, b.Offset, "list offsets"})
+			queries = append(queries, mark{b.Call, b.Return, b.Offset, "list offsets", b.Client})
 		}
 	}
 	for i := range l.Reads {
 		if r := &l.Reads[i]; r.LogStart >= 0 {
-			queries = append(queries, mark{r.Call, r.Return, r.LogStart, "fetch"})
+			queries = append(queries, mark{r.Call, r.Return, r.LogStart, "fetch", r.Client})
 		}
 	}
+	l.starts = slices.Clone(queries)
 	floors := slices.Clone(queries)
 	for i := range l.Trims {
 		if t := &l.Trims[i]; t.Outcome == Done {
-			floors = append(floors, mark{t.Call, t.Return, t.LogStart, "delete records"})
+			floors = append(floors, mark{t.Call, t.Return, t.LogStart, "delete records", unknown})
 			if t.LogStart < t.Before {
 				l.violate("trim", "delete records before %d answered log start %d", t.Before, t.LogStart)
 			}
 		}
 	}
 	if low, high, ok := backwards(queries, floors); !ok {
-		l.violate("trim", "log start %d by %s, after %s had shown %d", low.offset, low.what, high.what, high.offset)
+		l.violate("trim", "log start %d by %s, after %s had shown %d", low.offset, low.describe(), high.describe(), high.offset)
 	}
-	if l.Trimming {
+	if l.Retention.any() {
 		return
 	}
 	for _, q := range queries {
 		if ceiling := l.trimCeiling(q.back); q.offset > ceiling {
-			l.violate("I1", "log start %d by %s, but no trim asked for more than %d", q.offset, q.what, ceiling)
+			l.violate("I1", "log start %d by %s, but no trim asked for more than %d", q.offset, q.describe(), ceiling)
 			return
-		}
-	}
-}
-
-// checkLookups: a timestamp leads to the first record that is as late, as far as the
-// log was known when it was asked for.
-func (l *log) checkLookups() {
-	for i := range l.Lookups {
-		q := &l.Lookups[i]
-		floor := l.trimCeiling(q.Return)
-		if l.Trimming {
-			floor = math.MaxInt64 // how far the broker trimmed is not known
-		}
-		for _, p := range l.placed {
-			a := &l.Appends[p.id]
-			end := p.base + int64(a.Records)
-			inside := q.Offset >= p.base && q.Offset < end
-			switch {
-			case inside && (a.Timestamp < q.Timestamp || a.Timestamp != q.Found):
-				l.violate("lookup", "timestamp %d led to offset %d with timestamp %d (answer %d)", q.Timestamp, q.Offset, a.Timestamp, q.Found)
-			case p.base >= floor && (q.Offset < 0 || p.base < q.Offset) && !inside && a.Timestamp >= q.Timestamp && l.seen[p.id] < q.Call:
-				l.violate("lookup", "timestamp %d led to offset %d, past %s at %d with timestamp %d", q.Timestamp, q.Offset, l.describe(p.id), p.base, a.Timestamp)
-				return
-			}
-			if q.Offset >= 0 && p.base > q.Offset {
-				break
-			}
 		}
 	}
 }
@@ -358,7 +372,7 @@ func (l *log) checkSessions() {
 }
 
 func (l *log) mayBeTrimmed(int64) bool {
-	return l.Trimming || len(l.Trims) > 0 && l.trimCeiling(math.MaxInt64) > 0 || len(l.Drains) == 0
+	return l.Retention.any() || len(l.Trims) > 0 && l.trimCeiling(math.MaxInt64) > 0 || len(l.Drains) == 0
 }
 
 // checkDrains: each drain is whole, and holds all that was known before it.
@@ -392,14 +406,14 @@ func (l *log) checkHeld(d int, drain *Drain, held []bool) {
 		if stamp >= drain.Call || held[id] {
 			continue
 		}
-		if position == unknown && (len(l.Trims) > 0 || l.Trimming) {
+		if position == unknown && (len(l.Trims) > 0 || l.Retention.any()) {
 			continue
 		}
 		if position != unknown && position+int64(l.Appends[id].Records) <= drain.Start {
 			continue // trimmed; whether rightly so, checkTrims says
 		}
-		l.violate("I1", "lost write: %s, known at stamp %d to lie at %d, is not in drain %d [%d, %d)",
-			l.describe(int32(id)), stamp, position, d+1, drain.Start, drain.End)
+		l.violate("I1", "lost write: %s, known at %s to lie at %d, is not in drain %d [%d, %d)",
+			l.describe(int32(id)), instant(stamp), position, d+1, drain.Start, drain.End)
 		return
 	}
 }

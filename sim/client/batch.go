@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 
 	"weir/core/compress"
 	"weir/sim/checker"
@@ -21,8 +22,17 @@ type batchSpec struct {
 	producer  int64
 	epoch     int16
 	sequence  int32
-	timestamp int64
+	timestamp int64 // and mixed, as in checker.Append
+	mixed     int64
 	codec     compress.Codec
+}
+
+// append is the batch as its partition's history records it.
+func (s *batchSpec) append(client int, call int64) checker.Append {
+	return checker.Append{
+		Client: int32(client), Records: s.records, Call: call, Return: math.MaxInt64, Base: -1,
+		Timestamp: s.timestamp, Mixed: s.mixed,
+	}
 }
 
 const headerBytes = 61
@@ -53,7 +63,8 @@ func appendBatch(dst []byte, s *batchSpec) []byte {
 	be.PutUint16(b[21:], uint16(s.codec))
 	be.PutUint32(b[23:], uint32(s.records-1))
 	be.PutUint64(b[27:], uint64(s.timestamp))
-	be.PutUint64(b[35:], uint64(s.timestamp))
+	times := s.append(0, 0)
+	be.PutUint64(b[35:], uint64(times.Max()))
 	be.PutUint64(b[43:], uint64(s.producer))
 	be.PutUint16(b[51:], uint16(s.epoch))
 	be.PutUint32(b[53:], uint32(s.sequence))
@@ -63,11 +74,13 @@ func appendBatch(dst []byte, s *batchSpec) []byte {
 }
 
 func (s *batchSpec) appendRecords(dst []byte) []byte {
+	times := s.append(0, 0)
 	for i := range s.records {
-		size := max(s.valueSize, valueHeader)
-		body := 1 + 1 + varintSize(int64(i)) + varintSize(-1) + varintSize(int64(size)) + size + 1
+		size, later := max(s.valueSize, valueHeader), times.At(i)-s.timestamp
+		body := 1 + varintSize(later) + varintSize(int64(i)) + varintSize(-1) + varintSize(int64(size)) + size + 1
 		dst = binary.AppendVarint(dst, int64(body))
-		dst = append(dst, 0, 0) // attributes, timestamp delta
+		dst = append(dst, 0) // attributes
+		dst = binary.AppendVarint(dst, later)
 		dst = binary.AppendVarint(dst, int64(i))
 		dst = binary.AppendVarint(dst, -1) // no key
 		dst = binary.AppendVarint(dst, int64(size))
@@ -102,9 +115,18 @@ func bad(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errBatch, fmt.Sprintf(format, args...))
 }
 
+// written is what a reader knows of a partition's batches: its tag, and those that
+// producers sent. A batch whose broker set the time (LogAppendTime) is expected only
+// with byBroker.
+type written struct {
+	tag      uint32
+	appends  []checker.Append
+	byBroker bool
+}
+
 // readBatches checks every byte of a fetch response's records. A batch cut short
 // at the end is left out, as clients do.
-func readBatches(b []byte, tag uint32, into []checker.Batch) ([]checker.Batch, error) {
+func readBatches(b []byte, of *written, into []checker.Batch) ([]checker.Batch, error) {
 	for len(b) >= 12 {
 		size := int(int32(binary.BigEndian.Uint32(b[8:]))) + 12
 		if size < headerBytes {
@@ -113,7 +135,7 @@ func readBatches(b []byte, tag uint32, into []checker.Batch) ([]checker.Batch, e
 		if size > len(b) {
 			return into, nil
 		}
-		batch, err := readBatch(b[:size], tag)
+		batch, err := readBatch(b[:size], of)
 		if err != nil {
 			return into, err
 		}
@@ -123,10 +145,10 @@ func readBatches(b []byte, tag uint32, into []checker.Batch) ([]checker.Batch, e
 	return into, nil
 }
 
-func readBatch(b []byte, tag uint32) (checker.Batch, error) {
+func readBatch(b []byte, of *written) (checker.Batch, error) {
 	be := binary.BigEndian
 	base := int64(be.Uint64(b))
-	batch := checker.Batch{Base: base, Records: int32(be.Uint32(b[57:]))}
+	batch := checker.Batch{Base: base, Records: int32(be.Uint32(b[57:])), Epoch: int32(be.Uint32(b[12:]))}
 	switch {
 	case b[16] != 2:
 		return batch, bad("magic %d at offset %d", b[16], base)
@@ -134,8 +156,8 @@ func readBatch(b []byte, tag uint32) (checker.Batch, error) {
 		return batch, bad("checksum at offset %d", base)
 	case int32(be.Uint32(b[23:])) != batch.Records-1 || batch.Records < 1:
 		return batch, bad("last offset delta at offset %d", base)
-	case int32(be.Uint32(b[12:])) < 0:
-		return batch, bad("leader epoch %d at offset %d", int32(be.Uint32(b[12:])), base)
+	case batch.Epoch < 0:
+		return batch, bad("leader epoch %d at offset %d", batch.Epoch, base)
 	}
 	records := b[headerBytes:]
 	if codec := compress.Codec(be.Uint16(b[21:]) & 7); codec != compress.None {
@@ -145,13 +167,14 @@ func readBatch(b []byte, tag uint32) (checker.Batch, error) {
 		}
 		records = plain
 	}
+	times := batchTimes{first: int64(be.Uint64(b[27:])), largest: int64(be.Uint64(b[35:])), byBroker: be.Uint16(b[21:])&8 != 0}
 	for i := range batch.Records {
-		value, rest, err := readRecord(records, i)
+		value, later, rest, err := readRecord(records, i)
 		if err != nil {
 			return batch, bad("record %d at offset %d: %v", i, base, err)
 		}
 		records = rest
-		id, err := checkValue(value, tag, i)
+		id, err := checkValue(value, of.tag, i)
 		if err != nil {
 			return batch, bad("record %d at offset %d: %v", i, base, err)
 		}
@@ -159,6 +182,9 @@ func readBatch(b []byte, tag uint32) (checker.Batch, error) {
 			return batch, bad("record %d at offset %d is of value %d, the first of %d", i, base, id, batch.ID)
 		}
 		batch.ID = id
+		if err := times.check(of, id, i, later); err != nil {
+			return batch, bad("record %d at offset %d: %v", i, base, err)
+		}
 	}
 	if len(records) != 0 {
 		return batch, bad("%d bytes behind the last record at offset %d", len(records), base)
@@ -166,28 +192,60 @@ func readBatch(b []byte, tag uint32) (checker.Batch, error) {
 	return batch, nil
 }
 
-// readRecord reads one record as appendRecords writes it.
-func readRecord(b []byte, index int32) (value, rest []byte, err error) {
+// batchTimes are the timestamps of a batch's header.
+type batchTimes struct {
+	first, largest int64
+	byBroker       bool
+}
+
+// check checks a record's timestamp: as it was sent, and the largest in the header.
+func (t *batchTimes) check(of *written, id, index int32, later int64) error {
+	if t.byBroker {
+		if !of.byBroker {
+			return errors.New("the broker set the timestamp")
+		}
+		return nil
+	}
+	if id < 0 || int(id) >= len(of.appends) {
+		return nil // the checker finds that out
+	}
+	a := &of.appends[id]
+	switch want := a.At(index); {
+	case t.first+later != want:
+		return fmt.Errorf("timestamp %d, sent with %d", t.first+later, want)
+	case t.largest != a.Max():
+		return fmt.Errorf("the batch's largest timestamp is %d, in its header %d", a.Max(), t.largest)
+	}
+	return nil
+}
+
+// readRecord reads one record as appendRecords writes it; later is its timestamp's
+// distance from the batch's first.
+func readRecord(b []byte, index int32) (value []byte, later int64, rest []byte, err error) {
 	body, n := binary.Varint(b)
 	if n <= 0 || body < 6 || body > int64(len(b)-n) {
-		return nil, nil, errors.New("length")
+		return nil, 0, nil, errors.New("length")
 	}
 	b, rest = b[n:n+int(body)], b[n+int(body):]
-	b = b[2:]
+	later, n = binary.Varint(b[1:])
+	if n <= 0 {
+		return nil, 0, nil, errors.New("timestamp delta")
+	}
+	b = b[1+n:]
 	delta, n := binary.Varint(b)
 	if n <= 0 || delta != int64(index) {
-		return nil, nil, fmt.Errorf("offset delta %d", delta)
+		return nil, 0, nil, fmt.Errorf("offset delta %d", delta)
 	}
 	b = b[n:]
 	if key, n := binary.Varint(b); n <= 0 || key != -1 {
-		return nil, nil, errors.New("key")
+		return nil, 0, nil, errors.New("key")
 	}
 	b = b[1:]
 	size, n := binary.Varint(b)
 	if n <= 0 || size < valueHeader || int(size)+n+1 != len(b) {
-		return nil, nil, errors.New("value length")
+		return nil, 0, nil, errors.New("value length")
 	}
-	return b[n : n+int(size)], rest, nil
+	return b[n : n+int(size)], later, rest, nil
 }
 
 func checkValue(v []byte, tag uint32, index int32) (int32, error) {

@@ -5,6 +5,7 @@ import (
 
 	"weir/core/compress"
 	"weir/core/record"
+	"weir/sim/checker"
 )
 
 func TestBatchesRoundTrip(t *testing.T) {
@@ -15,7 +16,7 @@ func TestBatchesRoundTrip(t *testing.T) {
 			t.Fatalf("codec %d: the core refuses it: %v", codec, err)
 		}
 		record.Patch(b, 1234, 3)
-		two, err := readBatches(append(b, b[:len(b)-1]...), 7, nil)
+		two, err := readBatches(append(b, b[:len(b)-1]...), &written{tag: 7}, nil)
 		if err != nil || len(two) != 1 || two[0].Base != 1234 || two[0].ID != 42 || two[0].Records != 5 {
 			t.Fatalf("codec %d: read %+v, %v", codec, two, err)
 		}
@@ -23,17 +24,19 @@ func TestBatchesRoundTrip(t *testing.T) {
 }
 
 func TestAnyDamageIsSeen(t *testing.T) {
-	spec := batchSpec{tag: 7, id: 42, records: 3, valueSize: 30, producer: -1, epoch: -1, sequence: -1, timestamp: 1000}
+	spec := batchSpec{tag: 7, id: 42, records: 3, valueSize: 30, producer: -1, epoch: -1, sequence: -1, timestamp: 1000, mixed: 50}
+	sent := make([]checker.Append, 43)
+	sent[42] = spec.append(0, 0)
 	whole := appendBatch(nil, &spec)
 	record.Patch(whole, 1234, 3)
 	for i := 16; i < len(whole); i++ {
 		b := append([]byte(nil), whole...)
 		b[i] ^= 4
-		if _, err := readBatches(b, 7, nil); err == nil {
+		if _, err := readBatches(b, &written{tag: 7, appends: sent}, nil); err == nil {
 			t.Fatalf("a flipped bit in byte %d went unseen", i)
 		}
 	}
-	if _, err := readBatches(whole, 8, nil); err == nil {
+	if _, err := readBatches(whole, &written{tag: 8}, nil); err == nil {
 		t.Fatal("another partition's batch was taken")
 	}
 }

@@ -28,8 +28,9 @@ type Cluster struct {
 	// Appends, Reads and Resends count what their names say; Acked batches.
 	Acked, Resends int64
 
-	stamp    int64
-	sessions uint64
+	producers map[int64]int // producer ids given, and to which client
+	stamp     int64
+	sessions  uint64
 }
 
 // Topic is one incarnation of a topic.
@@ -40,6 +41,9 @@ type Topic struct {
 	Deleting   bool     // a deletion was given
 	Configs    []Config
 	Partitions []*Partition
+	byBroker   bool // the broker may set the timestamps of its records
+	asked      int  // partitions that anyone asked for
+	retention  checker.Retention
 }
 
 // Config is one configuration of a topic.
@@ -47,24 +51,47 @@ type Config struct{ Key, Value string }
 
 // Partition is a partition with its history.
 type Partition struct {
-	Topic   *Topic
-	Index   int32
-	History *checker.Partition
-	tag     uint32
-	high    int64 // highest high watermark that anyone was told
+	Topic    *Topic
+	Index    int32
+	History  *checker.Partition
+	tag      uint32
+	byBroker bool  // the broker may set the timestamps of its records
+	high     int64 // highest high watermark that anyone was told
 }
 
 // NewTopic makes the record of a topic that will be asked for.
-func (c *Cluster) NewTopic(name string, partitions int, trimming bool, configs ...Config) *Topic {
-	t := &Topic{Name: name, Configs: configs}
-	for i := range partitions {
+func (c *Cluster) NewTopic(name string, partitions int, retention checker.Retention, configs ...Config) *Topic {
+	t := &Topic{Name: name, Configs: configs, asked: partitions, retention: retention}
+	t.retention.WallBase = startMillis
+	c.extend(t, partitions)
+	c.Topics = append(c.Topics, t)
+	return t
+}
+
+// extend notes that a topic has so many partitions.
+func (c *Cluster) extend(t *Topic, partitions int) {
+	for i := len(t.Partitions); i < partitions; i++ {
 		p := &Partition{Topic: t, Index: int32(i), tag: uint32(len(c.Partitions) + 1)}
-		p.History = &checker.Partition{Name: fmt.Sprintf("%s-%d", name, i), Trimming: trimming}
+		p.History = &checker.Partition{Name: fmt.Sprintf("%s-%d", t.Name, i), Retention: t.retention}
 		t.Partitions = append(t.Partitions, p)
 		c.Partitions = append(c.Partitions, p)
 	}
-	c.Topics = append(c.Topics, t)
-	return t
+}
+
+// written is what readers hold a partition's batches against.
+func (p *Partition) written() *written {
+	return &written{tag: p.tag, appends: p.History.Appends, byBroker: p.Topic.byBroker}
+}
+
+// noteProducer: a producer id is given once.
+func (c *Cluster) noteProducer(client int, id int64) {
+	if c.producers == nil {
+		c.producers = map[int64]int{}
+	}
+	if other, given := c.producers[id]; given {
+		c.fail("I6", "producer id %d was given to client %d, and before that to client %d", id, client, other)
+	}
+	c.producers[id] = client
 }
 
 // Serves notes where a machine's broker listens: clients may bootstrap there.

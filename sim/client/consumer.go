@@ -24,7 +24,12 @@ type ConsumerOptions struct {
 	Rewind int64
 	// Ask is how many fetches in a thousand are preceded by a ListOffsets.
 	Ask int64
-	Lag int64
+	// Epochs is how many fetches in a thousand are preceded by a question about leader
+	// epochs, right or wrong.
+	Epochs int64
+	// Forget is how many fetches in a thousand of a session drop a partition for a while.
+	Forget int64
+	Lag    int64
 }
 
 // Consumer reads.
@@ -40,10 +45,13 @@ type Consumer struct {
 
 type consumerPart struct {
 	*Partition
-	offset int64
-	lost   bool  // out of range: ask where the log starts
-	inside bool  // the fetch session holds it
-	told   int64 // the offset that the session knows
+	offset    int64
+	lost      bool  // out of range: ask where the log starts
+	inside    bool  // the fetch session holds it
+	told      int64 // the offset that the session knows
+	epoch     int32 // of the batch before offset, or -1
+	resting   int   // for so many fetches it is not asked for
+	forgotten bool  // the session was told to drop it
 
 	ended  int64 // offset when the reader was told to end
 	target int64 // high watermark known then
@@ -56,7 +64,7 @@ func NewConsumer(c *Cluster, client int, options ConsumerOptions) *Consumer {
 	k.lag = options.Lag
 	for _, t := range options.Topics {
 		for _, p := range t.Partitions {
-			k.parts = append(k.parts, &consumerPart{Partition: p})
+			k.parts = append(k.parts, &consumerPart{Partition: p, epoch: -1})
 		}
 	}
 	return k
@@ -69,7 +77,7 @@ func (k *Consumer) Start() { k.connect() }
 func (k *Consumer) End() {
 	k.ending = true
 	for _, p := range k.parts {
-		p.ended, p.target = p.offset, p.high
+		p.ended, p.target, p.resting = p.offset, p.high, 0
 	}
 }
 
@@ -102,7 +110,7 @@ func (k *Consumer) sessionUp() {
 func (k *Consumer) forget() {
 	k.sessionID, k.epoch = 0, 0
 	for _, p := range k.parts {
-		p.inside = false
+		p.inside, p.forgotten = false, false
 	}
 }
 
@@ -119,16 +127,16 @@ func (k *Consumer) step() {
 	}
 	if k.draws.PerMille(k.options.Ask) {
 		p := k.parts[k.draws.Below(int64(len(k.parts)))]
-		if k.draws.PerMille(300) {
-			k.lookUp(p, k.draws.Between(startMillis, k.wallMillis()))
-			return
-		}
-		k.list(p, -1-k.draws.Below(2))
+		k.ask(p)
+		return
+	}
+	if k.draws.PerMille(k.options.Epochs) && k.whole() {
+		k.askEpoch(k.parts[k.draws.Below(int64(len(k.parts)))])
 		return
 	}
 	if !k.ending && k.draws.PerMille(k.options.Rewind) {
 		p := k.parts[k.draws.Below(int64(len(k.parts)))]
-		p.offset = k.draws.Below(p.offset + 1)
+		p.offset, p.epoch = k.draws.Below(p.offset+1), -1
 	}
 	k.fetch()
 }
@@ -142,26 +150,68 @@ func (k *Consumer) next() {
 	k.after(k.draws.Duration(0, 2*k.options.Pause), k.step)
 }
 
-// list asks for a partition's latest (-1) or earliest (-2) offset.
+// ask asks one of the questions of ListOffsets.
+func (k *Consumer) ask(p *consumerPart) {
+	kinds := int64(10)
+	if k.whole() {
+		kinds = 14
+	}
+	switch kind := k.draws.Below(kinds); kind {
+	case 0, 1, 2:
+		k.lookUp(p, k.draws.Between(startMillis, k.wallMillis()))
+	case 10, 11:
+		k.lookUp(p, checker.MaxTimestamp)
+	case 12:
+		k.list(p, earliestLocal)
+	case 13:
+		k.askTiered(p)
+	default:
+		k.list(p, -1-kind%2)
+	}
+}
+
+// Special timestamps of ListOffsets beside latest (-1) and earliest (-2).
+const (
+	earliestLocal = -4
+	latestTiered  = -5
+)
+
+// askTiered asks for the end of what is tiered: to clients nothing is.
+func (k *Consumer) askTiered(p *consumerPart) {
+	k.listOffset(p.Partition, latestTiered, func(offset, _ int64, code int16) {
+		if code == 0 && offset != -1 {
+			k.fail("lookup", "%s: client %d was told that the log is tiered up to %d", p.History.Name, k.client, offset)
+		}
+		k.next()
+	})
+}
+
+// list asks for a partition's latest (-1), earliest (-2) or earliest local (-4) offset.
 func (k *Consumer) list(p *consumerPart, timestamp int64) {
 	call := k.Stamp()
 	k.listOffset(p.Partition, timestamp, func(offset, _ int64, code int16) {
 		if code == 0 {
-			p.History.Bounds = append(p.History.Bounds, checker.Bound{Latest: timestamp == -1, Call: call, Return: k.Stamp(), Offset: offset})
+			p.History.Bounds = append(p.History.Bounds, checker.Bound{Client: int32(k.client), Latest: timestamp == -1, Call: call, Return: k.Stamp(), Offset: offset})
 			if timestamp == -1 {
 				p.high = max(p.high, offset)
 			}
 			if p.lost {
-				p.lost, p.offset = false, offset
+				p.lost, p.offset, p.epoch = false, offset, -1
 			}
 			k.next()
 			return
+		}
+		if code == codeFencedLeaderEpoch || code == codeUnknownLeaderEpoch {
+			k.relearn()
+		}
+		if code == codeUnsupportedVersion && timestamp != earliestLocal {
+			k.fail("protocol", "ListOffsets at %d: %s", timestamp, checker.CodeName(code))
 		}
 		k.after(50*time.Millisecond, k.step)
 	})
 }
 
-// lookUp asks for the first offset as late as a timestamp.
+// lookUp asks for the first offset as late as a timestamp, or the largest timestamp.
 func (k *Consumer) lookUp(p *consumerPart, timestamp int64) {
 	call := k.Stamp()
 	k.listOffset(p.Partition, timestamp, func(offset, found int64, code int16) {
@@ -169,19 +219,24 @@ func (k *Consumer) lookUp(p *consumerPart, timestamp int64) {
 			k.after(50*time.Millisecond, k.step)
 			return
 		}
-		p.History.Lookups = append(p.History.Lookups, checker.Lookup{Call: call, Return: k.Stamp(), Timestamp: timestamp, Offset: offset, Found: found})
+		p.History.Lookups = append(p.History.Lookups, checker.Lookup{Client: int32(k.client), Call: call, Return: k.Stamp(), Timestamp: timestamp, Offset: offset, Found: found})
 		k.next()
 	})
 }
 
-func (s *session) listOffset(p *Partition, timestamp int64, done func(offset, found int64, code int16)) {
+func listRequest(p *Partition, timestamp int64, epoch int32) *kmsg.ListOffsetsRequest {
 	r := kmsg.NewPtrListOffsetsRequest()
 	r.ReplicaID = -1
 	part := kmsg.NewListOffsetsRequestTopicPartition()
-	part.Partition, part.Timestamp = p.Index, timestamp
+	part.Partition, part.Timestamp, part.CurrentLeaderEpoch = p.Index, timestamp, epoch
 	topic := kmsg.NewListOffsetsRequestTopic()
 	topic.Topic, topic.Partitions = p.Topic.Name, append(topic.Partitions, part)
 	r.Topics = append(r.Topics, topic)
+	return r
+}
+
+func (s *session) listOffset(p *Partition, timestamp int64, done func(offset, found int64, code int16)) {
+	r := listRequest(p, timestamp, s.currentEpoch(p))
 	s.request(r, func(response kmsg.Response, err error) {
 		if err != nil {
 			return
@@ -207,12 +262,19 @@ func (k *Consumer) fetch() {
 	if !incremental && len(k.parts) > 0 {
 		k.parts = append(k.parts[1:], k.parts[0]) // as clients do, so that none starves behind a byte limit
 	}
+	if incremental && !k.ending && k.draws.PerMille(k.options.Forget) {
+		k.forgetOne(r)
+	}
 	for _, p := range k.parts {
+		if p.resting > 0 {
+			p.resting--
+			continue
+		}
 		if incremental && p.inside && p.told == p.offset {
 			continue
 		}
-		p.inside, p.told = k.options.Sessions, p.offset
-		addFetch(r, p.Partition, p.offset, k.options.PartitionBytes)
+		p.inside, p.told, p.forgotten = k.options.Sessions, p.offset, false
+		k.addFetch(r, p)
 	}
 	call := k.Stamp()
 	// What each partition was asked from: rewinds change it only between fetches.
@@ -224,18 +286,41 @@ func (k *Consumer) fetch() {
 	})
 }
 
-func addFetch(r *kmsg.FetchRequest, p *Partition, offset int64, bytes int32) {
+// forgetOne has the session drop a partition: it must not be served until it is asked
+// for again.
+func (k *Consumer) forgetOne(r *kmsg.FetchRequest) {
+	p := k.parts[k.draws.Below(int64(len(k.parts)))]
+	if !p.inside {
+		return
+	}
+	p.inside, p.forgotten, p.resting = false, true, int(k.draws.Between(1, 6))
+	topic := kmsg.NewFetchRequestForgottenTopic()
+	topic.Topic, topic.TopicID, topic.Partitions = p.Topic.Name, p.Topic.ID, []int32{p.Index}
+	r.ForgottenTopics = append(r.ForgottenTopics, topic)
+}
+
+// addFetch asks for a partition from its offset on.
+func (k *Consumer) addFetch(r *kmsg.FetchRequest, p *consumerPart) {
+	part := addFetch(r, p.Partition, p.offset, k.options.PartitionBytes)
+	if k.whole() && k.options.Epochs > 0 {
+		part.CurrentLeaderEpoch, part.LastFetchedEpoch = k.currentEpoch(p.Partition), p.epoch
+	}
+}
+
+func addFetch(r *kmsg.FetchRequest, p *Partition, offset int64, bytes int32) *kmsg.FetchRequestTopicPartition {
 	part := kmsg.NewFetchRequestTopicPartition()
 	part.Partition, part.FetchOffset, part.PartitionMaxBytes = p.Index, offset, bytes
 	part.CurrentLeaderEpoch = -1
 	if n := len(r.Topics); n > 0 && r.Topics[n-1].Topic == p.Topic.Name {
 		r.Topics[n-1].Partitions = append(r.Topics[n-1].Partitions, part)
-		return
+	} else {
+		topic := kmsg.NewFetchRequestTopic()
+		topic.Topic, topic.TopicID = p.Topic.Name, p.Topic.ID
+		topic.Partitions = append(topic.Partitions, part)
+		r.Topics = append(r.Topics, topic)
 	}
-	topic := kmsg.NewFetchRequestTopic()
-	topic.Topic, topic.TopicID = p.Topic.Name, p.Topic.ID
-	topic.Partitions = append(topic.Partitions, part)
-	r.Topics = append(r.Topics, topic)
+	parts := r.Topics[len(r.Topics)-1].Partitions
+	return &parts[len(parts)-1]
 }
 
 func (k *Consumer) fetched(v *kmsg.FetchResponse, call int64) {
@@ -290,8 +375,20 @@ func (k *Consumer) take(t *kmsg.FetchResponseTopic, got *kmsg.FetchResponseTopic
 		k.fail("protocol", "client %d was given %s-%d, which it did not ask for", k.client, t.Topic, got.Partition)
 		return true
 	}
+	if p.forgotten {
+		k.fail("protocol", "client %d was given %s, which its fetch session was told to forget", k.client, p.History.Name)
+		return true
+	}
 	end, ok := k.session.record(p.Partition, got, p.told0(k), call, back, 0, &k.batches)
-	p.offset = max(p.offset, end)
+	if got.DivergingEpoch.EndOffset >= 0 {
+		k.fail("epoch", "%s: client %d, which had read epoch %d up to %d, was told that it ends at %d", p.History.Name, k.client, p.epoch, p.offset, got.DivergingEpoch.EndOffset)
+	}
+	if end > p.offset {
+		p.offset, p.epoch = end, k.batches[len(k.batches)-1].Epoch
+	}
+	if got.ErrorCode == codeFencedLeaderEpoch || got.ErrorCode == codeUnknownLeaderEpoch {
+		k.relearn()
+	}
 	if got.ErrorCode == codeOffsetOutOfRange {
 		p.lost = true
 	}
@@ -328,10 +425,10 @@ func (s *session) record(p *Partition, got *kmsg.FetchResponseTopicPartition, fr
 	if got.LastStableOffset != got.HighWatermark && got.LastStableOffset != -1 {
 		s.fail("I3", "%s: last stable offset %d and high watermark %d without transactions", p.History.Name, got.LastStableOffset, got.HighWatermark)
 	}
-	batches, err := readBatches(got.RecordBatches, p.tag, (*scratch)[:0])
+	batches, err := readBatches(got.RecordBatches, p.written(), (*scratch)[:0])
 	*scratch = batches
 	if err != nil {
-		s.fail("I2", "%s, read from %d: %v", p.History.Name, from, err)
+		s.fail("I2", "%s, read from %d by client %d (%v to %v): %v", p.History.Name, from, s.client, time.Duration(call), time.Duration(back), err)
 	}
 	p.high = max(p.high, got.HighWatermark)
 	end := int64(0)

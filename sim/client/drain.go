@@ -83,7 +83,7 @@ func (d *Drainer) bound(p *drainPart, timestamp int64) {
 			d.after(100*time.Millisecond, d.step)
 			return
 		}
-		p.History.Bounds = append(p.History.Bounds, checker.Bound{Latest: timestamp == -1, Call: call, Return: d.Stamp(), Offset: offset})
+		p.History.Bounds = append(p.History.Bounds, checker.Bound{Client: int32(d.client), Latest: timestamp == -1, Call: call, Return: d.Stamp(), Offset: offset})
 		if timestamp == -2 {
 			p.start, p.offset = offset, offset
 		} else {

@@ -35,6 +35,10 @@ type ProducerOptions struct {
 	// GiveUp is after how long an idempotent producer abandons a batch, bumping its
 	// epoch; 0 is never.
 	GiveUp time.Duration
+	// Acks is what a plain producer waits for: -1 or 1 an answer, 0 none.
+	Acks int16
+	// Mixed is how far apart the timestamps of a batch's records are, in milliseconds.
+	Mixed int64
 	// Lag is how far below the newest versions it speaks, in thousandths.
 	Lag int64
 }
@@ -116,6 +120,14 @@ func (p *Producer) Probe() {
 	p.pump()
 }
 
+// ComeBack has an idempotent producer write on, after it was idle: the broker may have
+// forgotten it meanwhile, and must take its next sequence all the same.
+func (p *Producer) ComeBack() {
+	if p.options.Idempotent && p.producerID >= 0 {
+		p.Probe()
+	}
+}
+
 type producerTick Producer
 
 func (p *Producer) pause() time.Duration {
@@ -156,6 +168,9 @@ func (p *Producer) add(part *producerPart) {
 		tag: part.tag, id: -1, records: int32(p.small(p.options.Records)), valueSize: int(p.small(p.options.ValueBytes)),
 		producer: -1, epoch: -1, sequence: -1, timestamp: p.wallMillis(),
 	}
+	if p.options.Mixed > 0 && p.whole() && p.draws.PerMille(500) {
+		b.spec.mixed = p.options.Mixed
+	}
 	p.size(&b.spec)
 	if p.draws.PerMille(p.options.Compress) {
 		newest := compress.Zstd
@@ -168,7 +183,7 @@ func (p *Producer) add(part *producerPart) {
 }
 
 // recordOverhead is the most that a record takes beside its value.
-const recordOverhead = 16
+const recordOverhead = 20
 
 // size keeps a batch within what the broker takes, or brings it close to that, or
 // beyond.
@@ -193,6 +208,9 @@ func (p *Producer) size(s *batchSpec) {
 
 func (p *Producer) sessionUp() {
 	p.known = false
+	if p.silent() {
+		p.newSession(0) // what one connection carried is appended in its order
+	}
 	p.learn(p.options.Topics, func(known bool) {
 		if !known {
 			p.after(100*time.Millisecond, p.sessionUp)
@@ -222,6 +240,7 @@ func (p *Producer) initProducer() {
 			return
 		}
 		p.producerID, p.epoch = v.ProducerID, v.ProducerEpoch
+		p.noteProducer(p.client, v.ProducerID)
 		p.newSession(p.firstSequence())
 		p.pump()
 	})
@@ -243,6 +262,17 @@ func (p *Producer) firstSequence() int32 {
 		return 0
 	}
 	return math.MaxInt32 - int32(p.draws.Below(200))
+}
+
+// silent reports whether it waits for no answers.
+func (p *Producer) silent() bool { return p.options.Acks == 0 && !p.options.Idempotent && p.whole() }
+
+// acks is what it asks for.
+func (p *Producer) acks() int16 {
+	if p.options.Idempotent || !p.whole() {
+		return -1
+	}
+	return p.options.Acks
 }
 
 // pump sends what may be sent, in order.
@@ -280,7 +310,10 @@ func (p *Producer) gather() (*kmsg.ProduceRequest, []sentBatch) {
 		return nil, nil
 	}
 	r := kmsg.NewPtrProduceRequest()
-	r.Acks, r.TimeoutMillis = -1, 3000
+	r.Acks, r.TimeoutMillis = p.acks(), 3000
+	if p.silent() {
+		r.TimeoutMillis = 60_000 // a refusal that nobody hears of would leave a hole
+	}
 	p.records = p.records[:0]
 	for i, s := range sent {
 		if most := p.options.RequestBytes; i > 0 && most > 0 && len(p.records)+s.batch.spec.bytesMax() > most {
@@ -294,6 +327,7 @@ func (p *Producer) gather() (*kmsg.ProduceRequest, []sentBatch) {
 	for _, s := range sent {
 		size := int(uint32(p.records[at+8])<<24|uint32(p.records[at+9])<<16|uint32(p.records[at+10])<<8|uint32(p.records[at+11])) + 12
 		addProduce(r, s.part.Partition, p.records[at:at+size])
+		s.part.History.Appends[s.batch.spec.id].Bytes = int64(size)
 		at += size
 	}
 	return r, sent
@@ -332,7 +366,11 @@ func (p *Producer) prepare(part *producerPart, b *batch) {
 		p.Resends++
 	}
 	if !b.ever {
-		a := checker.Append{Client: int32(p.client), Records: b.spec.records, Call: p.Stamp(), Return: math.MaxInt64, Base: -1, Timestamp: b.spec.timestamp}
+		a := b.spec.append(p.client, p.Stamp())
+		if p.silent() {
+			a.Session, a.Sequence = part.session, part.ordinal
+			part.ordinal++
+		}
 		if p.options.Idempotent {
 			a.Session, a.Sequence = part.session, part.ordinal
 			b.spec.producer, b.spec.epoch, b.spec.sequence = p.producerID, p.epoch, part.sequence
@@ -347,6 +385,13 @@ func (p *Producer) prepare(part *producerPart, b *batch) {
 }
 
 func (p *Producer) send(r *kmsg.ProduceRequest, sent []sentBatch) {
+	if p.silent() {
+		p.post(r)
+		for _, s := range sent {
+			p.answered(s, -1, -1)
+		}
+		return
+	}
 	p.request(r, func(response kmsg.Response, err error) {
 		if err != nil {
 			for _, s := range sent {
@@ -381,23 +426,6 @@ func findProduced(v *kmsg.ProduceResponse, partition *Partition) (code int16, ba
 	}
 	return 0, 0, false
 }
-
-// Kafka's error codes that producers tell apart.
-const (
-	codeOffsetOutOfRange   = 1
-	codeCorruptMessage     = 2
-	codeUnknownTopic       = 3
-	codeMessageTooLarge    = 10
-	codeOutOfOrderSequence = 45
-	codeDuplicateSequence  = 46
-	codeInvalidEpoch       = 47
-	codeUnknownProducer    = 59
-	codeUnknownTopicID     = 100
-	codeInvalidRecord      = 87
-	codeProducerFenced     = 90
-	codeFetchSession       = 70
-	codeFetchSessionEpoch  = 71
-)
 
 // answered takes an answer; code -1 is a lost one.
 func (p *Producer) answered(s sentBatch, code int16, base int64) {
@@ -443,7 +471,7 @@ func (p *Producer) unexpected(part *producerPart, a *checker.Append, code int16)
 	if part.Topic.Deleting {
 		return
 	}
-	p.fail("I6", "%s: code %d for session %x sequence %d, though all before it is acknowledged", part.History.Name, code, a.Session, a.Sequence)
+	p.fail("I6", "%s: %s for batch %d of session %d of client %d, though all before it is acknowledged", part.History.Name, checker.CodeName(code), a.Sequence, a.Session, p.client)
 }
 
 // definite reports whether an error excludes that the batch was appended, or will be.

@@ -40,6 +40,8 @@ type session struct {
 	dials    uint64
 	checking bool
 	backoff  time.Duration
+	losses   int                  // how often an answer was lost
+	epochs   map[*Partition]int32 // leader epochs, as last learned
 }
 
 type versionRange struct{ min, max int16 }
@@ -61,7 +63,14 @@ func (s *session) init(c *Cluster, client int, owner sessionOwner) {
 	s.draws = c.Queue.Stream("client", uint64(client))
 	s.format = kmsg.NewRequestFormatter(kmsg.FormatterClientID(fmt.Sprintf("client-%d", client)))
 	s.backoff = backoffMin
+	s.epochs = map[*Partition]int32{}
 }
+
+// whole reports whether the broker speaks all that these clients do; a stand-in
+// may not know of leader epochs.
+func (s *session) whole() bool { return s.versions[keyOffsetForLeaderEpoch].max > 0 }
+
+const keyOffsetForLeaderEpoch = 23
 
 // connect makes a connection, unless there is one.
 func (s *session) connect() {
@@ -135,16 +144,33 @@ func floor(key int16) int16 {
 // response, valid during the call, or errLost; it may come after a reconnect began
 // but always before the next sessionUp.
 func (s *session) request(r kmsg.Request, done func(kmsg.Response, error)) {
+	if !s.choose(r) {
+		return
+	}
+	s.sendVersion(r, done)
+}
+
+// choose sets a version that both sides speak.
+func (s *session) choose(r kmsg.Request) bool {
 	v := s.versions[r.Key()]
 	low, high := max(v.min, floor(r.Key())), min(v.max, r.MaxVersion())
 	if low > high {
 		s.fail("protocol", "no common version of key %d: broker has %d to %d", r.Key(), v.min, v.max)
-		return
+		return false
 	}
 	span := int64(high-low) * s.lag / 1000
 	// Chosen per client and key, not per request, as real clients do.
 	r.SetVersion(high - int16(s.Queue.Rand.Draw(event.Purpose("version"), uint64(s.client), uint64(r.Key()))%uint64(span+1)))
-	s.sendVersion(r, done)
+	return true
+}
+
+// post sends a request that has no answer.
+func (s *session) post(r kmsg.Request) {
+	if s.choose(r) {
+		s.next++
+		s.buffer = s.format.AppendRequest(s.buffer[:0], r, s.next)
+		s.conn.Send(s.buffer[4:])
+	}
 }
 
 func (s *session) sendVersion(r kmsg.Request, done func(kmsg.Response, error)) {
@@ -236,6 +262,9 @@ func (s *session) lost() {
 	s.serial++
 	open := s.pending
 	s.pending = nil
+	if len(open) > 0 {
+		s.losses++
+	}
 	for _, p := range open {
 		p.done(errLost)
 	}
@@ -293,7 +322,19 @@ func (s *session) checkTopic(t *Topic, got *kmsg.MetadataResponseTopic, version 
 		}
 		t.ID = got.TopicID
 	}
-	if len(got.Partitions) != len(t.Partitions) {
-		s.fail("I10", "topic %s has %d partitions, asked for %d", t.Name, len(got.Partitions), len(t.Partitions))
+	s.checkCount(t, len(got.Partitions))
+	for i := range got.Partitions {
+		if p := &got.Partitions[i]; version >= 7 && int(p.Partition) < len(t.Partitions) && p.Partition >= 0 {
+			s.epochs[t.Partitions[p.Partition]] = p.LeaderEpoch
+		}
 	}
+}
+
+// checkCount: a topic has as many partitions as were acknowledged, or as were asked for.
+func (s *session) checkCount(t *Topic, partitions int) {
+	if partitions < len(t.Partitions) || partitions > t.asked {
+		s.fail("I10", "client %d: topic %s has %d partitions; %d were acknowledged, and %d asked for", s.client, t.Name, partitions, len(t.Partitions), t.asked)
+		return
+	}
+	s.extend(t, partitions)
 }

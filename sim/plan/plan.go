@@ -56,6 +56,12 @@ type Config struct {
 	Listing         time.Duration // between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention
 	ProducerIdle    time.Duration // after which an idle producer is forgotten
+	ProducerIDs     int64         // granted to a broker at a time
+	ListPage        int64         // keys of one listing of the store
+
+	// ComeBack is how long producers are idle, once all have their answers, before they
+	// write again; 0: they do not.
+	ComeBack time.Duration
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -82,7 +88,10 @@ type Topic struct {
 
 // Workload is one client.
 type Workload struct {
-	Kind string // producer, consumer, churn, trimmer
+	// Kind is one of [WorkloadKinds]: a producer, a consumer, a churn (makes and deletes
+	// topics), a trimmer (deletes records), an operator (changes configurations and
+	// partitions).
+	Kind string
 	// Client is its number, unique; draws are keyed by it.
 	Client int64
 	Lag    int64 // how far below the newest versions it speaks, in thousandths
@@ -99,6 +108,8 @@ type Workload struct {
 	Huge       int64 // thousandths of batches that are nearly as large as the broker takes
 	Excess     int64 // thousandths of batches that are larger than that
 	GiveUp     time.Duration
+	Acks       int64 // of a plain producer. 0: all; 1: the leader's; 2: none
+	Mixed      int64 // milliseconds between the timestamps of a batch's records
 
 	// Consumer.
 	Sessions       int64
@@ -107,7 +118,12 @@ type Workload struct {
 	MaxBytes       int64
 	PartitionBytes int64
 	Rewind         int64 // thousandths
-	Ask            int64 // thousandths
+	Ask            int64 // thousandths of fetches behind a ListOffsets
+	Epochs         int64 // thousandths of fetches behind a question about leader epochs
+	Forget         int64 // thousandths of a session's fetches that drop a partition
+
+	// Churn.
+	Reuse int64 // 1: each topic has the name of the one before
 
 	// All but producers: mean time between two operations.
 	Pause time.Duration
@@ -139,7 +155,10 @@ type Fault struct {
 	Early int64
 }
 
-// Kinds of faults, in the order in which the swarm draws them.
+// WorkloadKinds are the kinds of clients.
+var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator"}
+
+// FaultKinds are the kinds of faults, in the order in which the swarm draws them.
 var FaultKinds = []string{
 	"crash", "kill", "stop", "crash-put", "kill-put", "pause", "clock-step",
 	"wal-slow", "wal-stall", "wal-full", "wal-read-error", "wal-write-error", "wal-sync-error",
@@ -182,6 +201,9 @@ func (c *Config) fields() []field {
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
 		{"producer-idle", &c.ProducerIdle},
+		{"producer-ids", &c.ProducerIDs},
+		{"list-page", &c.ListPage},
+		{"come-back", &c.ComeBack},
 	}
 }
 
@@ -213,6 +235,11 @@ func (w *Workload) fields() []field {
 		{"partition-bytes", &w.PartitionBytes},
 		{"rewind", &w.Rewind},
 		{"ask", &w.Ask},
+		{"acks", &w.Acks},
+		{"mixed", &w.Mixed},
+		{"epochs", &w.Epochs},
+		{"forget", &w.Forget},
+		{"reuse", &w.Reuse},
 		{"pause", &w.Pause},
 	}
 }
@@ -285,8 +312,8 @@ func (p *Plan) parseLine(words []string) error {
 		p.Topics = append(p.Topics, Topic{})
 		return parseFields(words[1:], p.Topics[len(p.Topics)-1].fields())
 	case "client":
-		if len(words) < 2 || !contains([]string{"producer", "consumer", "churn", "trimmer"}, words[1]) {
-			return fmt.Errorf("client wants a kind")
+		if len(words) < 2 || !contains(WorkloadKinds, words[1]) {
+			return fmt.Errorf("client wants a kind, one of %s", strings.Join(WorkloadKinds, " "))
 		}
 		p.Workloads = append(p.Workloads, Workload{Kind: words[1]})
 		return parseFields(words[2:], p.Workloads[len(p.Workloads)-1].fields())

@@ -35,7 +35,7 @@ func TestSwarmDrawsEveryKind(t *testing.T) {
 			t.Errorf("never drew %s", kind)
 		}
 	}
-	if len(clients) != 4 || calm == 0 {
+	if len(clients) != len(WorkloadKinds) || calm == 0 {
 		t.Errorf("drew clients %v, %d calm runs", clients, calm)
 	}
 }

@@ -61,6 +61,11 @@ func (s *swarm) tuning(c *Config) {
 	c.Listing = pick(&d, 0, 300*time.Millisecond, 3*time.Second)
 	c.Housekeeping = pick(&d, 0, 300*time.Millisecond)
 	c.ProducerIdle = pick(&d, 0, 0, 0, 40*time.Second)
+	c.ProducerIDs = pick[int64](&d, 0, 1, 3)
+	c.ListPage = pick[int64](&d, 0, 1, 3)
+	if c.ProducerIdle > 0 {
+		c.ComeBack = c.ProducerIdle + 6*time.Second // a round of housekeeping more
+	}
 }
 
 func (s *swarm) topics(p *Plan) {
@@ -95,6 +100,8 @@ func (s *swarm) workloads(p *Plan) {
 				w.Huge = pick[int64](&sizes, 0, 0, 5, 30)
 				w.Excess = pick[int64](&sizes, 0, 0, 20)
 			}
+			rare := s.rand.Stream("plan rare", uint64(client))
+			seldom(&w, &rare)
 			p.Workloads = append(p.Workloads, w)
 			client++
 		}
@@ -108,6 +115,28 @@ func (s *swarm) workloads(p *Plan) {
 	add(pick[int64](&d, 0, 0, 1), func(w *Workload, d *event.Stream) {
 		w.Kind, w.Pause = "trimmer", d.Duration(100*time.Millisecond, 2*time.Second)
 	})
+	add(pick[int64](&d, 0, 0, 1), func(w *Workload, d *event.Stream) {
+		w.Kind, w.Pause = "operator", d.Duration(50*time.Millisecond, time.Second)
+	})
+}
+
+// seldom draws what only some clients do.
+func seldom(w *Workload, d *event.Stream) {
+	switch w.Kind {
+	case "producer":
+		w.Mixed = pick[int64](d, 0, 0, 500, 20_000)
+		if acks := pick[int64](d, 0, 0, 1, 2); w.Idempotent == 0 {
+			w.Acks = acks
+		}
+		if w.Acks == 2 {
+			w.Excess = 0 // a refusal that nobody hears of ends the connection
+		}
+	case "consumer":
+		w.Epochs = pick[int64](d, 0, 20, 60)
+		w.Forget = pick[int64](d, 0, 0, 50)
+	case "churn":
+		w.Reuse = d.Below(2)
+	}
 }
 
 func plainProducer(w *Workload, d *event.Stream) {
