@@ -118,6 +118,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
 		AdvertisedListeners: []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
 	}
+	b.ShipAsync = c.ShipAsync != 0
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}

@@ -6,8 +6,8 @@ import (
 	"weir/core/partition"
 )
 
-// producing is a Produce request under way on the loop.
-type producing struct {
+// pendingProduce is a Produce request under way on the loop.
+type pendingProduce struct {
 	*produceRequest
 	plane    *dataPlane
 	exchange exchange
@@ -19,14 +19,14 @@ type producing struct {
 // produce appends each partition's batch and answers once all are durable or
 // refused (acks 1 and all alike), or not at all (acks 0).
 func (d *dataPlane) produce(x exchange, r *produceRequest) {
-	p := &producing{produceRequest: r, plane: d, exchange: x, open: len(r.parts) + 1, lent: len(r.parts) + 1}
-	release := p.release
+	p := &pendingProduce{produceRequest: r, plane: d, exchange: x, open: len(r.parts) + 1, lent: len(r.parts) + 1}
+	release, done := p.release, p.appended
 	deadline := d.loop.Now().Add(time.Duration(r.timeoutMillis) * time.Millisecond)
 	for i := range r.topics {
 		t := &r.topics[i]
 		for j := range r.parts[t.first:t.end] {
 			part := &r.parts[t.first+j]
-			part.Owner, part.Release, part.Deadline = p, release, deadline
+			part.Done, part.Release, part.Deadline = done, release, deadline
 			p.submit(t, part)
 		}
 		if t.name == "" {
@@ -42,7 +42,7 @@ func (d *dataPlane) produce(x exchange, r *produceRequest) {
 
 // submit appends one batch, or refuses it. The leader hint is looked up at once,
 // while the name is still in the frame.
-func (p *producing) submit(t *produceTopic, part *producePart) {
+func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 	found, code := p.plane.find(p.version >= produceTopicIDs, t.id, t.wireName, part.index)
 	if found != nil {
 		t.name = found.Name
@@ -64,18 +64,17 @@ func (p *producing) submit(t *produceTopic, part *producePart) {
 	}
 }
 
-func (p *producing) refuse(part *producePart, code partition.Code, detail string) {
+func (p *pendingProduce) refuse(part *producePart, code partition.Code, detail string) {
 	part.Code, part.Detail = code, detail
 	part.BaseOffset, part.LogAppendTime, part.LogStart = -1, -1, -1
 	p.release()
 	p.answered()
 }
 
-// Appended implements partition.AppendOwner.
-func (p *producing) Appended(*partition.Append) { p.answered() }
+func (p *pendingProduce) appended(*partition.Append) { p.answered() }
 
 // release notes that one batch is no longer needed; the frame goes with the last.
-func (p *producing) release() {
+func (p *pendingProduce) release() {
 	if p.lent--; p.lent == 0 {
 		p.exchange.releaseFrame()
 	}
@@ -83,7 +82,7 @@ func (p *producing) release() {
 
 // endSilently ends a request with acks=0. As in Kafka, an error that is known by
 // now closes the connection, since there is no other way to tell.
-func (p *producing) endSilently() {
+func (p *pendingProduce) endSilently() {
 	p.ended = true
 	for i := range p.parts {
 		if p.parts[i].Code != partition.None {
@@ -94,7 +93,7 @@ func (p *producing) endSilently() {
 	p.exchange.silence()
 }
 
-func (p *producing) answered() {
+func (p *pendingProduce) answered() {
 	if p.open--; p.open > 0 || p.ended {
 		return
 	}
@@ -106,7 +105,7 @@ func (p *producing) answered() {
 }
 
 // hints adds KIP-951's leader to each partition that needs it.
-func (p *producing) hints() (nodes []nodeEndpoint) {
+func (p *pendingProduce) hints() (nodes []nodeEndpoint) {
 	if p.version < produceHints {
 		return nil
 	}

@@ -30,7 +30,7 @@ type fetching struct {
 	minBytes  int64
 	maxBytes  int
 	deadline  env.Time
-	committed bool
+	isolation partition.Isolation
 	byID      bool
 	opens     bool          // a session is to be opened with the answer
 	session   *fetchSession // of an incremental fetch
@@ -64,7 +64,7 @@ func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 		plane: d, exchange: x, version: x.version(),
 		minBytes: int64(r.MinBytes), maxBytes: min(int(max(r.MaxBytes, 0)), d.fetchMaxBytes),
 		deadline:  d.loop.Now().Add(time.Duration(max(r.MaxWaitMillis, 0)) * time.Millisecond),
-		committed: r.IsolationLevel == 1, byID: x.version() >= fetchTopicIDs,
+		isolation: isolationOf(r.IsolationLevel), byID: x.version() >= fetchTopicIDs,
 	}
 	parts := fetchPartsOf(r, f.byID)
 	x.releaseFrame()
@@ -74,6 +74,14 @@ func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 	}
 	x.onGone(f.cancel)
 	f.start()
+}
+
+// isolationOf reads the field of Fetch and ListOffsets.
+func isolationOf(level int8) partition.Isolation {
+	if level == 1 {
+		return partition.ReadCommitted
+	}
+	return partition.ReadUncommitted
 }
 
 // enter finds the session of the request and the partitions to serve.
@@ -165,7 +173,7 @@ func (f *fetching) start() {
 	for i := range f.targets {
 		t := &f.targets[i]
 		f.look(t)
-		if t.code != partition.None || t.diverging.known || t.offset >= t.partition.LastStable() {
+		if t.code != partition.None || t.diverging.known || t.offset >= t.partition.ReadableEnd(f.isolation) {
 			continue
 		}
 		if f.full || (left <= 0 && issued) || f.reading >= fetchReadsMax {
@@ -209,7 +217,7 @@ func (f *fetching) look(t *fetchTarget) {
 			return
 		}
 	}
-	if t.offset < p.LogStart() || t.offset > p.Log().End() {
+	if t.offset < p.LogStart() || t.offset > p.LogEnd() {
 		t.code = partition.OffsetOutOfRange
 	}
 }
@@ -217,7 +225,7 @@ func (f *fetching) look(t *fetchTarget) {
 func (f *fetching) read(t *fetchTarget, limit int) {
 	f.reading++
 	round := f.round
-	t.partition.Log().Read(t.offset, limit, func(got stream.Fetched) {
+	t.partition.Read(t.offset, limit, f.isolation, func(got stream.Fetched) {
 		if f.ended || f.round != round {
 			got.Release()
 			return
@@ -287,10 +295,11 @@ func (f *fetching) drop() {
 // time is over.
 func (f *fetching) wait(need int64) {
 	f.waiting, f.need = true, need
+	moved := f.moved
 	for i := range f.targets {
 		t := &f.targets[i]
-		t.watch.Watcher = f
-		t.partition.Watch(&t.watch)
+		t.watch.Moved = moved
+		t.partition.Watch(&t.watch, f.isolation)
 	}
 	left := f.deadline.Sub(f.plane.loop.Now())
 	if f.full {
@@ -299,8 +308,8 @@ func (f *fetching) wait(need int64) {
 	f.plane.loop.Reset(&f.timer, left, f.resume)
 }
 
-// Moved implements partition.Watcher. One look follows all the moves of an event.
-func (f *fetching) Moved(*partition.Watch) {
+// moved looks once after all the moves of an event.
+func (f *fetching) moved() {
 	if !f.posted {
 		f.posted = true
 		f.plane.loop.Post(f.check)
@@ -362,7 +371,7 @@ func (f *fetching) fail(code partition.Code) {
 func (f *fetching) answer() {
 	f.ended = true
 	f.plane.loop.Stop(&f.timer)
-	a := &fetchAnswer{version: f.version, committed: f.committed, parts: make([]fetchPartAnswer, 0, len(f.targets))}
+	a := &fetchAnswer{version: f.version, committed: f.isolation == partition.ReadCommitted, parts: make([]fetchPartAnswer, 0, len(f.targets))}
 	if f.opens {
 		f.open()
 	}

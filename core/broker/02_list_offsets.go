@@ -45,19 +45,20 @@ func specialSince(timestamp int64) int16 {
 
 // listing is a ListOffsets request under way.
 type listing struct {
-	plane    *dataPlane
-	exchange exchange
-	response *kmsg.ListOffsetsResponse
-	open     int
-	lookups  []*kmsg.ListOffsetsResponseTopicPartition // nil once done
-	timer    task.Timer
-	ended    bool
+	plane     *dataPlane
+	exchange  exchange
+	response  *kmsg.ListOffsetsResponse
+	isolation partition.Isolation
+	open      int
+	lookups   []*kmsg.ListOffsetsResponseTopicPartition // nil once done
+	timer     task.Timer
+	ended     bool
 }
 
 // listOffsets answers a ListOffsets request. Lookups by timestamp read a batch
 // and open it off the loop; all others answer at once.
 func (d *dataPlane) listOffsets(x exchange, r *kmsg.ListOffsetsRequest) {
-	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), open: 1}
+	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), isolation: isolationOf(r.IsolationLevel), open: 1}
 	l.response.Topics = make([]kmsg.ListOffsetsResponseTopic, len(r.Topics))
 	for i := range r.Topics {
 		t := &l.response.Topics[i]
@@ -118,9 +119,7 @@ func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, o
 	}
 	switch q.Timestamp {
 	case timestampLatest:
-		// Both isolation levels: without transactions the last stable offset is
-		// the high watermark.
-		out.Offset, out.LeaderEpoch = p.LastStable(), p.LeaderEpoch()
+		out.Offset, out.LeaderEpoch = p.ReadableEnd(l.isolation), p.LeaderEpoch()
 	case timestampEarliest, timestampEarliestLocal:
 		out.Offset, out.LeaderEpoch = p.LogStart(), p.EpochAt(p.LogStart())
 	case timestampLatestTiered, timestampEarliestPending:
@@ -162,7 +161,7 @@ func (k *lookup) search(from int64) {
 	if from <= k.partition.LogStart() {
 		k.logStart, k.best = k.partition.LogStart(), noRecord
 	}
-	k.partition.Log().FindTimestamp(from, k.timestamp, func(got stream.Fetched) {
+	k.partition.FindTimestamp(from, k.timestamp, func(got stream.Fetched) {
 		switch {
 		case k.listing.ended:
 			got.Release()

@@ -238,13 +238,12 @@ func (r *dataRig) fill(id metadata.StreamID, n int) {
 			r.t.Fatal(err)
 		}
 		facts := record.Facts{MinTimestamp: -1, MaxTimestamp: h.MaxTimestamp, Keyless: -1}
-		p.Append(&partition.Append{Header: h, Data: b, Facts: facts, Release: func() {}, Owner: r})
+		p.Append(&partition.Append{Header: h, Data: b, Facts: facts, Release: func() {}, Done: r.appended})
 	}
 	l.durable()
 }
 
-// Appended implements partition.AppendOwner for fill.
-func (r *dataRig) Appended(*partition.Append) {}
+func (r *dataRig) appended(*partition.Append) {}
 
 // trade is an exchange that keeps what it is told.
 type trade struct {

@@ -84,6 +84,12 @@ var brokerKeys = []Definition{
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records: all that the write-ahead log holds, then whatever was appended last."),
 	words(String, "weir.data.dir", text("data"), "The directory under which everything is kept that has no path of its own."),
 	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
+	words(String, "weir.metadata.shipping", text("wait"), "Whether a change of the metadata waits until the object store has a copy of it. wait: a start, a new topic or partition, a change that an administrator "+
+		"makes, and a block of ids count only once they are in the store; that costs one write and one listing of the store, which all that wait share, and a start waits while the store is down. "+
+		"The metadata disk may then be lost, restored from an old copy, or cloned, and nothing that was acknowledged is lost with it. async: nothing waits, and the store has every change within "+
+		"weir.metadata.shipping.interval.ms. It is for a metadata disk that survives by itself, such as a regional volume: space in the log and objects are given up only after the store has the record that frees them, as "+
+		"with wait, but with the disk the last changes are lost, and an old copy of the disk may serve until it hears of the newer one.", "wait", "async"),
+	integer(Long, "weir.metadata.shipping.interval.ms", 3000, 100, maxInt, "Changes of the metadata that nobody waits for are in the object store within so many milliseconds. Lower costs more requests; higher loses more with the metadata's disk."),
 	words(String, "weir.metrics.address", nil, "Where metrics are served to Prometheus, as host:port, under /metrics, and Go profiles under /debug/pprof; unset: nowhere.").checked(checkAddress),
 	words(String, "weir.object.store", nil, "Where objects are kept: file:PATH, or s3:BUCKET or s3:BUCKET/PREFIX; unset: a directory objects under weir.data.dir.").checked(checkObjectStore),
 	words(String, "weir.s3.checksum", text("crc32c"), "The checksum sent with every S3 upload; none where the store does not know it.", "crc32c", "none"),

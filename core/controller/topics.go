@@ -63,7 +63,11 @@ func (c *Controller) createTopic(r *metadata.CreateTopic, done func(*metadata.To
 			done(nil, kafka(err))
 			return
 		}
-		t, _ := c.image.TopicByID(r.ID)
+		t, ok := c.image.TopicByID(r.ID)
+		if !ok { // deleted since
+			done(nil, unknownTopic())
+			return
+		}
 		done(t, nil)
 	})
 }

@@ -126,10 +126,28 @@ type Part struct {
 	Object       ObjectID
 	Start, End   int64
 	LeaderEpoch  int32
-	MaxTimestamp int64
+	MaxTimestamp int64 // of the records, in milliseconds; below 0: see UntimedAt
 	Bytes        int64 // of batches
 	IndexOffset  int64 // where in the object the index lies, so that a reader needs no footer first
 	IndexBytes   int32
+}
+
+// UntimedAt is the MaxTimestamp of a part whose records have no timestamp and that was uploaded at
+// the given wall-clock millisecond. It is below -1, so that no lookup takes it for a record's.
+func UntimedAt(millis int64) int64 { return -2 - millis }
+
+// LargestTimestamp is the largest timestamp of the part's records; -1: none has one.
+func (p *Part) LargestTimestamp() int64 { return max(p.MaxTimestamp, -1) }
+
+// OlderThan reports whether the part's newest record is from before the given millisecond. Where no
+// record has a timestamp the time of the upload counts, as in Kafka the time at which a segment's file
+// was last written. If that is not known either, the part is not old.
+func (p *Part) OlderThan(millis int64) bool {
+	newest := p.MaxTimestamp
+	if newest < -1 {
+		newest = -2 - newest
+	}
+	return newest >= 0 && newest < millis
 }
 
 // Object is a stored object that was committed and is not yet deleted.

@@ -9,18 +9,22 @@ import (
 	"weir/core/env"
 )
 
-// A checkpoint is: magic, version, end offset, max timestamp, producers
-// (ascending by id, each with its epoch and batches), CRC32C of all before it.
-// Integers are varints; ids and offsets are relative to the ones before them.
+// A checkpoint is: magic, version, what the version has, CRC32C of all before it.
+// Version 1 has: end offset, max timestamp, producers (ascending by id, each with its
+// epoch and batches). Integers are varints; ids and offsets are relative to the ones
+// before them.
+//
+// A change of the content is a new version, which [LoadState] reads beside all earlier
+// ones: testdata has a checkpoint of each.
 const (
 	checkpointMagic   = "wpck"
 	checkpointVersion = 1
-	// producerBytesLeast is the smallest encoding of a producer: id, epoch, count
+	// producerBytesMin is the smallest encoding of a producer: id, epoch, count
 	// and one batch of four fields.
-	producerBytesLeast = 7
-	// producerBytesMost is the largest: five batches of 5, 5, 10 and 10 bytes behind an
+	producerBytesMin = 7
+	// producerBytesMax is the largest: five batches of 5, 5, 10 and 10 bytes behind an
 	// id of 10, an epoch of 3 and a count.
-	producerBytesMost = 14 + windowBatches*30
+	producerBytesMax = 14 + windowBatches*30
 )
 
 // ErrCheckpoint: the bytes are no checkpoint of this version, or damaged.
@@ -96,41 +100,51 @@ func LoadState(checkpoint []byte, end int64, now env.Time, producersMax int) (*S
 	if len(checkpoint) == 0 {
 		return s, nil
 	}
-	r, err := openCheckpoint(checkpoint)
+	version, r, err := openCheckpoint(checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	if s.end = r.varint(); s.end != end {
-		return nil, fmt.Errorf("%w: it is as of offset %d, not %d", ErrCheckpoint, s.end, end)
+	switch version {
+	case 1:
+		err = s.loadVersion1(r, end, now)
+	default:
+		err = fmt.Errorf("%w: version %d was written by a newer weir", ErrCheckpoint, version)
 	}
-	s.maxTimestamp = r.varint()
-	s.appendedMax = s.maxTimestamp
-	if err := s.loadProducers(r, now); err != nil {
+	if err != nil {
 		return nil, err
-	}
-	if r.failed || len(r.b) > 0 {
-		return nil, fmt.Errorf("%w: %d bytes left over", ErrCheckpoint, len(r.b))
 	}
 	return s, nil
 }
 
-func openCheckpoint(b []byte) (*reader, error) {
+func (s *State) loadVersion1(r *reader, end int64, now env.Time) error {
+	if s.end = r.varint(); s.end != end {
+		return fmt.Errorf("%w: it is as of offset %d, not %d", ErrCheckpoint, s.end, end)
+	}
+	s.maxTimestamp = r.varint()
+	s.appendedMax = s.maxTimestamp
+	if err := s.loadProducers(r, now); err != nil {
+		return err
+	}
+	if r.failed || len(r.b) > 0 {
+		return fmt.Errorf("%w: %d bytes left over", ErrCheckpoint, len(r.b))
+	}
+	return nil
+}
+
+func openCheckpoint(b []byte) (version byte, r *reader, err error) {
 	body := len(b) - 4
 	if body < len(checkpointMagic)+1 || string(b[:len(checkpointMagic)]) != checkpointMagic {
-		return nil, fmt.Errorf("%w: no magic", ErrCheckpoint)
+		return 0, nil, fmt.Errorf("%w: no magic", ErrCheckpoint)
 	}
 	if crc32.Checksum(b[:body], castagnoli) != binary.BigEndian.Uint32(b[body:]) {
-		return nil, fmt.Errorf("%w: CRC32C differs", ErrCheckpoint)
+		return 0, nil, fmt.Errorf("%w: CRC32C differs", ErrCheckpoint)
 	}
-	if v := b[len(checkpointMagic)]; v != checkpointVersion {
-		return nil, fmt.Errorf("%w: version %d", ErrCheckpoint, v)
-	}
-	return &reader{b: b[len(checkpointMagic)+1 : body]}, nil
+	return b[len(checkpointMagic)], &reader{b: b[len(checkpointMagic)+1 : body]}, nil
 }
 
 func (s *State) loadProducers(r *reader, now env.Time) error {
 	n := r.uvarint()
-	if n > uint64(len(r.b)/producerBytesLeast) {
+	if n > uint64(len(r.b)/producerBytesMin) {
 		return fmt.Errorf("%w: %d producers in %d bytes", ErrCheckpoint, n, len(r.b))
 	}
 	s.producers = make([]*producer, 0, n)

@@ -51,6 +51,10 @@ type Options struct {
 	Telemetry *telemetry.Registry
 	// Trim raises a stream's log start in the cluster's metadata.
 	Trim func(id metadata.StreamID, logStart int64, done func(error))
+	// MayOpen reports whether the newest range of a stream may be used: it is not while
+	// the record that opened it may still be lost. ImageChanged is called when that
+	// changes. Nil: always.
+	MayOpen func(id metadata.StreamID) bool
 	// TopicConfig resolves a topic's overrides to its effective configuration.
 	TopicConfig func(overrides []metadata.Config) config.Topic
 	// ProducerIDExpiration is how long an idle producer is remembered; zero: for ever.
@@ -208,6 +212,9 @@ func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	owned := &s.Ranges[len(s.Ranges)-1]
 	if owned.BrokerEpoch != m.options.Epoch || owned.LeaderEpoch != image.LeaderEpoch || owned.End >= 0 {
 		return nil // an ended incarnation's; a record that reopens it is to come
+	}
+	if m.options.MayOpen != nil && !m.options.MayOpen(s.ID) {
+		return nil
 	}
 	p, err := m.open(t, image.Index, s)
 	if err != nil {

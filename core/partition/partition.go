@@ -61,8 +61,8 @@ type Append struct {
 	Deadline env.Time
 	// Release runs exactly once: the payload was copied, or never will be.
 	Release func()
-	// Owner hears the answer, exactly once, maybe before Append returns.
-	Owner AppendOwner
+	// Done hears the answer, exactly once, maybe before Append returns.
+	Done func(*Append)
 
 	Code          Code
 	Detail        string        // for people, with Code
@@ -73,14 +73,32 @@ type Append struct {
 	end           int64
 }
 
-// AppendOwner hears that an append is durable or refused.
-type AppendOwner interface{ Appended(a *Append) }
-
 // LeaderEpoch is the partition's leader epoch.
 func (p *Partition) LeaderEpoch() int32 { return p.epoch }
 
-// HighWatermark is the end of what is durable, and so of what may be read.
+// Isolation is what a reader wants to see, as in Fetch and ListOffsets.
+type Isolation uint8
+
+const (
+	// ReadUncommitted sees all that is durable.
+	ReadUncommitted Isolation = iota
+	// ReadCommitted sees what is below the last stable offset.
+	ReadCommitted
+)
+
+// HighWatermark is the end of what is durable.
 func (p *Partition) HighWatermark() int64 { return p.log.HighWatermark() }
+
+// ReadableEnd is the end of what a reader may see.
+func (p *Partition) ReadableEnd(i Isolation) int64 {
+	if i == ReadCommitted {
+		return p.LastStable()
+	}
+	return p.HighWatermark()
+}
+
+// LogEnd is the end of what was appended, durable or not.
+func (p *Partition) LogEnd() int64 { return p.log.End() }
 
 // LastStable is the last stable offset: without transactions, the high watermark.
 func (p *Partition) LastStable() int64 { return p.log.HighWatermark() }
@@ -91,8 +109,25 @@ func (p *Partition) LogStart() int64 { return p.log.LogStart() }
 // Bytes is the size of the log.
 func (p *Partition) Bytes() int64 { return p.log.Bytes() }
 
-// Log is the stream under the partition, to read from.
-func (p *Partition) Log() Log { return p.log }
+// Read reads batches from the one that holds offset on, as far as the isolation lets see: maxBytes of
+// them, or the first if it is larger. There are none at or above ReadableEnd. What done gets it must
+// release.
+func (p *Partition) Read(offset int64, maxBytes int, i Isolation, done func(stream.Fetched)) {
+	if offset >= p.ReadableEnd(i) {
+		done(stream.Fetched{})
+		return
+	}
+	// Without transactions nothing lies between the last stable offset and the high watermark, where
+	// the stream ends its answers.
+	p.log.Read(offset, maxBytes, done)
+}
+
+// FindTimestamp reads the first batch whose max timestamp is at or after millis, of those between from
+// and the high watermark; -1 asks for the batch with the largest. There may be none. What done gets it
+// must release.
+func (p *Partition) FindTimestamp(from, millis int64, done func(stream.Fetched)) {
+	p.log.FindTimestamp(from, millis, done)
+}
 
 // Config is the topic's effective configuration.
 func (p *Partition) Config() *config.Topic { return &p.topic.config }
@@ -226,7 +261,7 @@ func (p *Partition) repeat(a *Append, original sequenceRange) {
 
 func (p *Partition) acknowledge(a *Append) {
 	a.Code, a.LogStart = None, p.LogStart()
-	a.Owner.Appended(a)
+	a.Done(a)
 }
 
 // refuse answers an append that the stream did not take.
@@ -237,7 +272,7 @@ func (a *Append) refuse(code Code, detail string) {
 
 func (a *Append) fail(code Code, detail string) {
 	a.Code, a.Detail, a.BaseOffset, a.LogAppendTime, a.LogStart = code, detail, -1, -1, -1
-	a.Owner.Appended(a)
+	a.Done(a)
 }
 
 // retry tries the queue in order; false means that the stream has no room.

@@ -2,9 +2,14 @@ package partition
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"flag"
+	"fmt"
 	"hash/crc32"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,7 +88,7 @@ func (r *rig) computeAll() {
 	}
 }
 
-func (r *rig) Appended(a *Append) { r.answers = append(r.answers, a) }
+func (r *rig) appended(a *Append) { r.answers = append(r.answers, a) }
 
 func newRig(t *testing.T) *rig {
 	r := &rig{t: t, clock: &fakeClock{}}
@@ -123,7 +128,7 @@ func (r *rig) appendBatch(data []byte, origin Origin) *Append {
 	h, err := record.Check(data)
 	require.NoError(r.t, err)
 	a := &Append{
-		Origin: origin, Header: h, Data: data, Owner: r, Release: func() {}, Deadline: r.clock.now.Add(30 * time.Second),
+		Origin: origin, Header: h, Data: data, Done: r.appended, Release: func() {}, Deadline: r.clock.now.Add(30 * time.Second),
 	}
 	a.Facts, a.Invalid = record.Validate(&h, data, 64<<20)
 	r.p.Append(a)
@@ -482,8 +487,8 @@ func TestCloseAnswersEverythingOnce(t *testing.T) {
 	sent := []*Append{r.send(7, 0, 0, 1), r.send(7, 0, 1, 1)}
 	r.log.room = 0
 	w := &watcher{}
-	r.p.Watch(&w.watch)
-	w.watch.Watcher = w
+	w.watch.Moved = w.hear
+	r.p.Watch(&w.watch, ReadUncommitted)
 	r.p.close(NotLeaderOrFollower)
 	sent = append(sent, r.send(7, 0, 2, 1))
 	for _, a := range sent {
@@ -499,14 +504,14 @@ type watcher struct {
 	moved int
 }
 
-func (w *watcher) Moved(*Watch) { w.moved++ }
+func (w *watcher) hear() { w.moved++ }
 
 func TestWatchersHearOfEveryMoveAndCountBytes(t *testing.T) {
 	r := newRig(t)
 	watchers := make([]watcher, 4)
 	for i := range watchers {
-		watchers[i].watch.Watcher = &watchers[i]
-		r.p.Watch(&watchers[i].watch)
+		watchers[i].watch.Moved = watchers[i].hear
+		r.p.Watch(&watchers[i].watch, Isolation(i%2))
 	}
 	a := r.send(-1, -1, -1, 2)
 	r.log.durable(2)
@@ -523,6 +528,63 @@ func TestWatchersHearOfEveryMoveAndCountBytes(t *testing.T) {
 	if got := watchers[3].watch.Bytes(); got != int64(a.Header.Bytes+b.Header.Bytes) {
 		t.Errorf("counted %d bytes", got)
 	}
+}
+
+func TestNothingIsReadAboveTheReadableEnd(t *testing.T) {
+	r := newRig(t)
+	r.send(-1, -1, -1, 2)
+	reads := 0
+	r.p.log = countingLog{r.log, &reads}
+	for _, i := range []Isolation{ReadUncommitted, ReadCommitted} {
+		r.log.hw = 0
+		answered := false
+		r.p.Read(0, 100, i, func(f stream.Fetched) { answered = f.Bytes == 0 })
+		require.True(t, answered)
+		r.log.hw = 2
+		require.EqualValues(t, 2, r.p.ReadableEnd(i))
+		r.p.Read(1, 100, i, func(stream.Fetched) {})
+	}
+	require.Equal(t, 2, reads)
+}
+
+type countingLog struct {
+	*fakeLog
+	reads *int
+}
+
+func (l countingLog) Read(int64, int, func(stream.Fetched)) { *l.reads++ }
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// Checkpoints of every version that was ever written are read: they lie in the quorum's log, in
+// snapshots and in WALs of brokers that are upgraded.
+func TestOldCheckpointsAreRead(t *testing.T) {
+	r := newRig(t)
+	r.send(7, 0, 0, 2)
+	r.send(300, 5, 9, 1)
+	r.send(7, 0, 2, 3)
+	r.sendBatch(record.Builder{ProducerID: -1}, 1, wallZero+5)
+	r.log.durable(7)
+	now := r.p.Checkpoint(nil)
+	require.EqualValues(t, checkpointVersion, now[len(checkpointMagic)], "a new version needs a golden file of its own, and keeps the old ones")
+	path := fmt.Sprintf("testdata/checkpoint-v%d.hex", checkpointVersion)
+	if *update {
+		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%x\n", now), 0o644))
+	}
+	for version := 1; version <= checkpointVersion; version++ {
+		text, err := os.ReadFile(fmt.Sprintf("testdata/checkpoint-v%d.hex", version))
+		require.NoError(t, err)
+		old, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		require.NoError(t, err)
+		s, err := LoadState(old, 7, 0, 0)
+		require.NoError(t, err)
+		require.Equal(t, now, s.AppendCheckpoint(nil), "version %d", version)
+	}
+	now[len(checkpointMagic)] = checkpointVersion + 1
+	binary.BigEndian.PutUint32(now[len(now)-4:], crc32.Checksum(now[:len(now)-4], castagnoli))
+	_, err := LoadState(now, 7, 0, 0)
+	require.ErrorIs(t, err, ErrCheckpoint)
+	require.ErrorContains(t, err, "newer")
 }
 
 func TestTheCheckpointIsExactlyAsOfTheHighWatermark(t *testing.T) {

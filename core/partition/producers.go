@@ -15,7 +15,7 @@ const (
 	windowBatches = 5
 	noEpoch       = -1
 	// DefaultProducersMax bounds the producers kept for one partition. So many, at
-	// producerBytesMost each, make a checkpoint that fits one record of the quorum's
+	// producerBytesMax each, make a checkpoint that fits one record of the quorum's
 	// log: a larger one could never be committed, nor anything that follows it.
 	DefaultProducersMax = 5_000
 )

@@ -121,7 +121,7 @@ func TestTheLargestCheckpointFitsARecord(t *testing.T) {
 	const rest = 1 << 10 // of the record
 	part := metadata.CommitPart{Checkpoint: s.AppendCheckpoint(nil)}
 	r := metadata.CommitObject{Parts: []metadata.CommitPart{part}}
-	if n := len(r.AppendTo(nil)); n > quorum.EntryBytesMax-rest || len(part.Checkpoint) < DefaultProducersMax*(producerBytesMost-9) {
+	if n := len(r.AppendTo(nil)); n > quorum.EntryBytesMax-rest || len(part.Checkpoint) < DefaultProducersMax*(producerBytesMax-9) {
 		t.Fatalf("a checkpoint of %d bytes makes a record of %d, at most %d are taken", len(part.Checkpoint), n, quorum.EntryBytesMax)
 	}
 }

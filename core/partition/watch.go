@@ -1,29 +1,32 @@
 package partition
 
-// Watcher waits for a partition to change: a fetch with nothing to return yet.
-type Watcher interface {
-	// Moved says that the watched partition's high watermark moved, or that it
-	// closed. It is called for every move until the watch is taken back. It must
-	// not append, watch or unwatch before it returns: it posts that.
-	Moved(w *Watch)
-}
-
-// Watch is a watcher's place on one partition. Its zero value is on none.
+// Watch waits for a partition to change: a fetch with nothing to return yet. Its zero
+// value is on no partition.
 type Watch struct {
-	Watcher Watcher
-	on      *Partition
-	index   int
-	since   int64
+	// Moved is called whenever there may be more to read, and when the partition closes,
+	// until the watch is taken back. It must not append, watch or unwatch before it
+	// returns: it posts that.
+	Moved func()
+
+	on        *Partition
+	index     int
+	isolation Isolation
+	since     int64 // of what the isolation lets see
 }
 
-// Watch puts w on the partition, until Unwatch or the partition closes.
-func (p *Partition) Watch(w *Watch) {
+// Watch puts w on the partition, until Unwatch or the partition closes. It counts what a
+// reader of the isolation may see.
+func (p *Partition) Watch(w *Watch, i Isolation) {
 	if w.on != nil {
 		panic("partition: watch set twice")
 	}
-	w.on, w.index, w.since = p, len(p.watches), p.durableBytes
+	w.on, w.index, w.isolation, w.since = p, len(p.watches), i, p.readableBytes(i)
 	p.watches = append(p.watches, w)
 }
+
+// readableBytes is how many bytes became readable since the partition opened. Without
+// transactions, what is durable is stable.
+func (p *Partition) readableBytes(Isolation) int64 { return p.durableBytes }
 
 // Unwatch takes w off its partition. On none, it does nothing.
 func (w *Watch) Unwatch() {
@@ -42,17 +45,17 @@ func (w *Watch) Unwatch() {
 // Watching reports whether w is on a partition.
 func (w *Watch) Watching() bool { return w.on != nil }
 
-// Bytes is how many bytes became durable on the partition since Watch.
+// Bytes is how many bytes became readable on the partition since Watch.
 func (w *Watch) Bytes() int64 {
 	if w.on == nil {
 		return 0
 	}
-	return w.on.durableBytes - w.since
+	return w.on.readableBytes(w.isolation) - w.since
 }
 
 func (p *Partition) wake() {
 	for _, w := range p.watches {
-		w.Watcher.Moved(w)
+		w.Moved()
 	}
 }
 
@@ -62,6 +65,6 @@ func (p *Partition) dropWatches() {
 	p.watches = nil
 	for _, w := range watches {
 		w.on = nil
-		w.Watcher.Moved(w)
+		w.Moved()
 	}
 }

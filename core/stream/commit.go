@@ -17,10 +17,14 @@ func (w *upload) commit() {
 
 func (w *upload) commitPart(i int) metadata.CommitPart {
 	p, info := &w.parts[i], &w.built.Parts[i]
+	maxTimestamp := info.MaxTimestamp
+	if maxTimestamp < 0 {
+		maxTimestamp = metadata.UntimedAt(w.engine.env.Clock.WallMillis())
+	}
 	return metadata.CommitPart{
 		Stream: metadata.StreamID(p.Stream), LeaderEpoch: p.LeaderEpoch, Checkpoint: p.checkpoint,
 		Part: metadata.Part{
-			Object: w.id, Start: info.Start, End: info.End, LeaderEpoch: info.LeaderEpoch, MaxTimestamp: info.MaxTimestamp,
+			Object: w.id, Start: info.Start, End: info.End, LeaderEpoch: info.LeaderEpoch, MaxTimestamp: maxTimestamp,
 			Bytes: info.Bytes, IndexOffset: info.IndexPosition, IndexBytes: info.IndexBytes,
 		},
 	}

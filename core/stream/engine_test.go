@@ -375,6 +375,31 @@ func TestRetentionStopsAtWhatTheStoreHas(t *testing.T) {
 	}
 }
 
+// What has no timestamp is as old as its upload, in no lookup older or newer than other records.
+func TestRetentionOfRecordsWithoutTimestamps(t *testing.T) {
+	w, c, n := start(t)
+	o := n.create(1)
+	w.now += env.Time(time.Hour)
+	o.append(n, 10, 5000, -1)
+	n.w.until("durability", func() bool { return o.stream.HighWatermark() == o.stream.End() })
+	o.drain(n)
+	uploaded := w.WallMillis()
+	part := &c.streams[1].Parts[0]
+	if part.LargestTimestamp() != -1 || part.MaxTimestamp >= -1 {
+		t.Fatalf("the part's max timestamp is %d", part.MaxTimestamp)
+	}
+	for oldest, want := range map[int64]int64{1: 0, uploaded - 1_000: 0, uploaded + 1: part.End} {
+		if got := o.stream.RetentionPoint(oldest, -1); got != want {
+			t.Errorf("retention of what is older than %d: %d, want %d", oldest, got, want)
+		}
+	}
+	part.MaxTimestamp = -1 // an object of before uploads were dated
+	if got := o.stream.RetentionPoint(uploaded+1, -1); got != 0 {
+		t.Errorf("a part of unknown age is retained up to %d only", got)
+	}
+	n.shutdown()
+}
+
 func TestADeletedStreamHoldsNothingUp(t *testing.T) {
 	w, c, n := start(t)
 	one, two := n.create(1), n.create(2)

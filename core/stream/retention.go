@@ -48,7 +48,7 @@ func (s *Stream) RetentionPoint(minTimestamp, maxBytes int64) int64 {
 		if p.End <= point {
 			continue
 		}
-		old := minTimestamp >= 0 && p.MaxTimestamp < minTimestamp
+		old := minTimestamp >= 0 && p.OlderThan(minTimestamp)
 		over := maxBytes >= 0 && left-p.Bytes >= maxBytes
 		if p.Start > point || (!old && !over) {
 			break

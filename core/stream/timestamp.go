@@ -22,7 +22,7 @@ func (s *Stream) FindTimestamp(from, ts int64, done func(Fetched)) {
 	}
 	q.ts = s.largestTimestampFrom(from)
 	part, err := s.partFor(from)
-	if err != nil || s.inCache(from) || part.Start == from || part.MaxTimestamp < q.ts {
+	if err != nil || s.inCache(from) || part.Start == from || part.LargestTimestamp() < q.ts {
 		q.next()
 		return
 	}
@@ -81,7 +81,7 @@ func (s *Stream) largestTimestampFrom(offset int64) int64 {
 	if image, ok := s.engine.image.Stream(s.id); ok {
 		first, _ := partAt(image.Parts, offset)
 		for i := range image.Parts[first:] {
-			largest = max(largest, image.Parts[first+i].MaxTimestamp)
+			largest = max(largest, image.Parts[first+i].LargestTimestamp())
 		}
 	}
 	return largest
@@ -116,7 +116,7 @@ func (q *timestampSearch) next() {
 			q.done(Fetched{Err: err})
 			return
 		}
-		if part.MaxTimestamp < q.ts {
+		if part.LargestTimestamp() < q.ts {
 			q.from = part.End
 			continue
 		}
