@@ -4,6 +4,7 @@ import (
 	"weir/core/config"
 	"weir/core/controller"
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -46,7 +47,7 @@ func (b *Broker) alterConfigs(x exchange, r *kmsg.AlterConfigsRequest) {
 }
 
 func nullValue(key string) error {
-	return &controller.Error{Code: codeInvalidRequest, Message: "Null value not supported for : " + key}
+	return &controller.Error{Code: wire.InvalidRequest, Message: "Null value not supported for : " + key}
 }
 
 // altering is a request that changes configurations, under way: of both kinds.
@@ -92,7 +93,7 @@ func (a *altering) run(x exchange, answer func()) {
 	for i := range a.parts {
 		p := &a.parts[i]
 		if a.times[p.resource] > 1 && p.err == nil {
-			p.err = &controller.Error{Code: codeInvalidRequest, Message: "Error due to duplicate config resource: " + p.name}
+			p.err = &controller.Error{Code: wire.InvalidRequest, Message: "Error due to duplicate config resource: " + p.name}
 		}
 		open++
 		a.alter(p, func(err error) {
@@ -122,12 +123,12 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 func (a *altering) alterTopic(p *alteringPart, done func(error)) {
 	b := a.broker
 	if !validTopicName(p.name) {
-		done(&controller.Error{Code: codeInvalidTopic, Message: "Topic name is invalid."})
+		done(&controller.Error{Code: wire.InvalidTopic, Message: "Topic name is invalid."})
 		return
 	}
 	t, ok := b.image.Topic(p.name)
 	if !ok {
-		done(&controller.Error{Code: codeUnknownTopicOrPartition, Message: "The topic '" + p.name + "' does not exist."})
+		done(&controller.Error{Code: wire.UnknownTopicOrPartition, Message: "The topic '" + p.name + "' does not exist."})
 		return
 	}
 	if _, err := b.settings.AlterTopic(config.Overrides(t.Configs), opsOf(p.ops), a.replace); err != nil {
@@ -154,7 +155,7 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 	}
 	alterer, ok := b.controller.(BrokerConfigAlterer)
 	if !ok {
-		done(&controller.Error{Code: codeInvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
+		done(&controller.Error{Code: wire.InvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
 		return
 	}
 	alterer.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
