@@ -69,12 +69,12 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 		return b.settings.DescribeBroker(), nil
 	case kmsg.ConfigResourceTypeGroupConfig:
 		if r.name == "" {
-			return nil, &controller.Error{Code: codeInvalidRequest, Message: "Group name must not be empty"}
+			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Group name must not be empty"}
 		}
 		return config.DescribeDefinitions(config.GroupKeys()), nil
 	case kmsg.ConfigResourceTypeClientMetrics:
 		if r.name == "" {
-			return nil, &controller.Error{Code: codeInvalidRequest, Message: "Client metrics subscription name must not be empty"}
+			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Client metrics subscription name must not be empty"}
 		}
 		return config.DescribeDefinitions(config.ClientMetricsKeys()), nil
 	}

@@ -127,7 +127,7 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 func (a *altering) alterTopic(p *alteringPart, done func(error)) {
 	b := a.broker
 	if p.name == "" {
-		done(&controller.Error{Code: codeInvalidRequest, Message: "Default topic resources are not allowed."})
+		done(&controller.Error{Code: wire.InvalidRequest, Message: "Default topic resources are not allowed."})
 		return
 	}
 	if !validTopicName(p.name) {
@@ -181,10 +181,10 @@ func checkMinInSyncReplicas(id metadata.BrokerID, ops []controller.ConfigOp) err
 			continue
 		}
 		if id != allBrokers {
-			return &controller.Error{Code: codeInvalidConfig, Message: "Broker-level min.insync.replicas cannot be altered while ELR is enabled."}
+			return &controller.Error{Code: wire.InvalidConfig, Message: "Broker-level min.insync.replicas cannot be altered while ELR is enabled."}
 		}
 		if o.Op == config.OpDelete {
-			return &controller.Error{Code: codeInvalidConfig, Message: "Cluster-level min.insync.replicas cannot be removed while ELR is enabled."}
+			return &controller.Error{Code: wire.InvalidConfig, Message: "Cluster-level min.insync.replicas cannot be removed while ELR is enabled."}
 		}
 	}
 	return nil
@@ -197,7 +197,7 @@ func alterUnserved(kind string, table []config.Definition, p *alteringPart) erro
 		if err := config.CheckNewKey(kind, o.Key, table); err != nil {
 			return configRefusal(err)
 		}
-		return &controller.Error{Code: codeInvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
+		return &controller.Error{Code: wire.InvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
 	}
 	return nil
 }
