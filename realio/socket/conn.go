@@ -23,6 +23,7 @@ type conn struct {
 	source   *source // of ip, from enter on
 
 	// Set on the loop, read by the reader.
+	codec  atomic.Pointer[env.Codec]
 	muted  atomic.Bool
 	ahead  atomic.Int32 // frames delivered that the loop has not come to
 	parked atomic.Bool  // the reader waits for resume
@@ -64,6 +65,7 @@ func newConn(l *listener, socket *net.TCPConn, ip netip.Addr) *conn {
 		resume: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	c.in.try = c.tryRead
+	c.codec.Store(&l.codec)
 	c.active.Store(l.network.tick.Load())
 	return c
 }

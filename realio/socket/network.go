@@ -164,6 +164,13 @@ func (n *Network) Unmute(id env.ConnID) {
 	}
 }
 
+// SetCodec implements env.Network.
+func (n *Network) SetCodec(id env.ConnID, codec env.Codec) {
+	if c := n.open[id]; c != nil {
+		c.codec.Store(&codec)
+	}
+}
+
 // Close implements env.Network. Closing what is closed does nothing.
 func (n *Network) Close(id env.ConnID, abort bool) {
 	c := n.open[id]

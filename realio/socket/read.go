@@ -114,9 +114,9 @@ func (c *conn) readHead() (int, error) {
 
 // readFrame has the frame judged, reserves, reads and decodes it.
 func (c *conn) readFrame(size int) (*frame, error) {
-	in := &c.in
+	in, codec := &c.in, *c.codec.Load()
 	body := in.buffer[in.r+lengthBytes : in.w]
-	if err := c.judge(func() error { return c.listener.codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
+	if err := c.judge(func() error { return codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
 		return nil, err
 	}
 	c.frameSince.Store(0)
@@ -125,7 +125,7 @@ func (c *conn) readFrame(size int) (*frame, error) {
 		return nil, err
 	}
 	err = c.judge(func() (err error) {
-		f.message, err = c.listener.codec.Decode(f.Data)
+		f.message, err = codec.Decode(f.Data)
 		return err
 	})
 	if err != nil {
