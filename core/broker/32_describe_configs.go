@@ -67,6 +67,16 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 			return nil, err
 		}
 		return b.settings.DescribeBroker(), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if r.name == "" {
+			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Group name must not be empty"}
+		}
+		return config.DescribeDefinitions(config.GroupKeys()), nil
+	case kmsg.ConfigResourceTypeClientMetrics:
+		if r.name == "" {
+			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Client metrics subscription name must not be empty"}
+		}
+		return config.DescribeDefinitions(config.ClientMetricsKeys()), nil
 	}
 	return nil, unsupportedResource(r.kind)
 }

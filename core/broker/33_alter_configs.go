@@ -104,7 +104,7 @@ func (a *altering) run(x exchange, answer func()) {
 	done()
 }
 
-// alter judges one resource's change and passes it on.
+// alter validates one resource's change and passes it on.
 func (a *altering) alter(p *alteringPart, done func(error)) {
 	if p.err != nil {
 		done(p.err)
@@ -115,6 +115,10 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 		a.alterTopic(p, done)
 	case kmsg.ConfigResourceTypeBroker:
 		a.alterBroker(p, done)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		done(alterUnserved("group", config.GroupKeys(), p))
+	case kmsg.ConfigResourceTypeClientMetrics:
+		done(alterUnserved("client metrics subscription", config.ClientMetricsKeys(), p))
 	default:
 		done(unsupportedResource(p.kind))
 	}
@@ -122,6 +126,10 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 
 func (a *altering) alterTopic(p *alteringPart, done func(error)) {
 	b := a.broker
+	if p.name == "" {
+		done(&controller.Error{Code: wire.InvalidRequest, Message: "Default topic resources are not allowed."})
+		return
+	}
 	if !validTopicName(p.name) {
 		done(&controller.Error{Code: wire.InvalidTopic, Message: "Topic name is invalid."})
 		return
@@ -153,12 +161,45 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 		done(configRefusal(err))
 		return
 	}
+	if err := checkMinInSyncReplicas(id, p.ops); err != nil {
+		done(err)
+		return
+	}
 	alterer, ok := b.controller.(BrokerConfigAlterer)
 	if !ok {
 		done(&controller.Error{Code: wire.InvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
 		return
 	}
 	alterer.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+}
+
+// checkMinInSyncReplicas refuses what Kafka refuses since eligible leader replicas (KIP-966): min.insync.replicas
+// of one broker, and its removal.
+func checkMinInSyncReplicas(id metadata.BrokerID, ops []controller.ConfigOp) error {
+	for _, o := range ops {
+		if o.Key != "min.insync.replicas" {
+			continue
+		}
+		if id != allBrokers {
+			return &controller.Error{Code: wire.InvalidConfig, Message: "Broker-level min.insync.replicas cannot be altered while ELR is enabled."}
+		}
+		if o.Op == config.OpDelete {
+			return &controller.Error{Code: wire.InvalidConfig, Message: "Cluster-level min.insync.replicas cannot be removed while ELR is enabled."}
+		}
+	}
+	return nil
+}
+
+// alterUnserved answers for groups and client metrics, which have keys and defaults but are not served yet:
+// nothing of them can be set.
+func alterUnserved(kind string, table []config.Definition, p *alteringPart) error {
+	for _, o := range p.ops {
+		if err := config.CheckNewKey(kind, o.Key, table); err != nil {
+			return configRefusal(err)
+		}
+		return &controller.Error{Code: wire.InvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
+	}
+	return nil
 }
 
 func opsOf(in []controller.ConfigOp) []config.Op {

@@ -160,9 +160,11 @@ func (m *Manager) ImageChanged() error {
 	return nil
 }
 
-// ConfigurationChanged resolves the topics' configuration anew: what it falls back
-// on was changed.
-func (m *Manager) ConfigurationChanged() {
+// ConfigurationChanged takes over broker settings that were changed at run time: it
+// resolves the topics' configuration again, and remembers idle producers for as long
+// as producerIDExpiration; zero: for ever.
+func (m *Manager) ConfigurationChanged(producerIDExpiration time.Duration) {
+	m.options.ProducerIDExpiration = producerIDExpiration
 	for _, t := range m.topics {
 		t.config = m.options.TopicConfig(t.overrides)
 	}

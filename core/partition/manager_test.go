@@ -2,6 +2,7 @@ package partition
 
 import (
 	"testing"
+	"time"
 
 	"weir/core/wire"
 
@@ -152,7 +153,7 @@ func TestConfigurationFollowsWhatItFallsBackOn(t *testing.T) {
 	g.changed(t)
 	p, _ := g.m.ByName("a", 0)
 	g.m.options.TopicConfig = func([]metadata.Config) config.Topic { return config.Topic{MaxMessageBytes: 7} }
-	g.m.ConfigurationChanged()
+	g.m.ConfigurationChanged(time.Hour)
 	if p.Config().MaxMessageBytes != 7 {
 		t.Fatal("the change of a default was not seen")
 	}
