@@ -35,6 +35,7 @@ type conn struct {
 	frameSince atomic.Int64 // since when a begun frame waits for its bytes
 	frameGot   atomic.Int64 // bytes of it that arrived
 	frameBytes atomic.Int64 // bytes reserved for it
+	framePool  atomic.Int32 // the pool they are reserved in
 	writeSince atomic.Int64 // since when a write waits for the peer
 	lingers    atomic.Int64 // since when everything is written and the peer's end awaited
 
