@@ -52,6 +52,9 @@ func (b *Broker) judgeNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTop
 		}
 		t := kmsg.NewCreateTopicsResponseTopic()
 		t.Topic = q.Topic
+		if r.Version >= 5 {
+			t.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // not null beside an error, as in Kafka
+		}
 		n, err := b.newTopic(q)
 		if times[q.Topic] > 1 {
 			err = &controller.Error{Code: wire.InvalidRequest, Message: "Duplicate topic name."}

@@ -381,6 +381,18 @@ func TestTheNameOfTheMetadataLogIsRefused(t *testing.T) {
 	}
 }
 
+func TestDeleteTopicsAnswersARepeatedNameOnce(t *testing.T) {
+	for version := int16(1); version <= 5; version++ {
+		r := newRig(t, "")
+		request := kmsg.NewPtrDeleteTopicsRequest()
+		request.TopicNames, request.TimeoutMillis = []string{"t", "t", "nothing", "nothing"}, 1000
+		out := ask[*kmsg.DeleteTopicsResponse](r, version, request)
+		if len(out.Topics) != 2 || out.Topics[0].ErrorCode != wire.InvalidRequest || out.Topics[1].ErrorCode != wire.InvalidRequest || len(r.topics) != 1 {
+			t.Errorf("version %d: answer is %+v", version, out.Topics)
+		}
+	}
+}
+
 func TestSpecialTimestampsThatKafkaDoesNotKnow(t *testing.T) {
 	for _, timestamp := range []int64{-7, -100, -1 << 63} {
 		if specialSince(timestamp) <= 11 {
