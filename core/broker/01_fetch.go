@@ -3,6 +3,8 @@ package broker
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/partition"
@@ -52,7 +54,7 @@ type fetchTarget struct {
 	fetchPart            // as asked
 	kept      *fetchPart // in the session, of an incremental fetch
 	partition *partition.Partition
-	code      partition.Code
+	code      wire.Code
 	diverging divergingEpoch
 	watch     partition.Watch
 	read      stream.Fetched
@@ -70,7 +72,7 @@ func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 	}
 	parts := fetchPartsOf(r, f.byID)
 	x.releaseFrame()
-	if code := f.enter(r, parts); code != partition.None {
+	if code := f.enter(r, parts); code != wire.None {
 		f.fail(code)
 		return
 	}
@@ -87,7 +89,7 @@ func isolationOf(level int8) partition.Isolation {
 }
 
 // enter finds the session of the request and the partitions to serve.
-func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) partition.Code {
+func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) wire.Code {
 	sessions, now := f.plane.sessions, f.plane.loop.Now()
 	if f.version < fetchSessionsFrom || r.SessionEpoch == sessionEpochFinal || r.SessionEpoch == sessionEpochInitial {
 		if s := sessions.byID[r.SessionID]; s != nil && r.SessionID != 0 {
@@ -98,22 +100,22 @@ func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) partition.Code
 		for i := range parts {
 			f.targets[i].fetchPart = parts[i]
 		}
-		return partition.None
+		return wire.None
 	}
 	s, code := sessions.resume(r.SessionID, r.SessionEpoch, f.byID, parts, forgottenOf(r, f.byID), now)
-	if code != partition.None {
+	if code != wire.None {
 		return code
 	}
 	if len(s.parts) == 0 {
 		sessions.drop(s)
-		return partition.None
+		return wire.None
 	}
 	f.session = s
 	f.targets = make([]fetchTarget, 0, len(s.parts))
 	for p := s.first; p != nil; p = p.next {
 		f.targets = append(f.targets, fetchTarget{fetchPart: *p, kept: p})
 	}
-	return partition.None
+	return wire.None
 }
 
 func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
@@ -202,7 +204,7 @@ func (f *fetching) start() {
 
 // readable reports whether a target that was looked at has records to read.
 func (f *fetching) readable(t *fetchTarget) bool {
-	return t.code == partition.None && !t.diverging.known && t.offset < t.partition.ReadableEnd(f.isolation)
+	return t.code == wire.None && !t.diverging.known && t.offset < t.partition.ReadableEnd(f.isolation)
 }
 
 func (f *fetching) lateKey(t *fetchTarget) lateKey {
@@ -234,17 +236,17 @@ func (f *fetching) look(t *fetchTarget) {
 	} else {
 		t.partition, t.code = f.plane.partitions.ByName(t.name, t.index)
 	}
-	if t.code != partition.None {
+	if t.code != wire.None {
 		return
 	}
 	p := t.partition
-	if t.code = p.CheckEpoch(t.leaderEpoch); t.code != partition.None {
+	if t.code = p.CheckEpoch(t.leaderEpoch); t.code != wire.None {
 		return
 	}
 	if t.lastFetchedEpoch >= 0 {
 		epoch, end := p.EpochEnd(t.lastFetchedEpoch)
 		if epoch == partition.UndefinedEpoch {
-			t.code = partition.OffsetOutOfRange
+			t.code = wire.OffsetOutOfRange
 			return
 		}
 		if epoch < t.lastFetchedEpoch || end < t.offset {
@@ -253,7 +255,7 @@ func (f *fetching) look(t *fetchTarget) {
 		}
 	}
 	if t.offset < p.LogStart() || t.offset > p.LogEnd() {
-		t.code = partition.OffsetOutOfRange
+		t.code = wire.OffsetOutOfRange
 	}
 }
 
@@ -272,9 +274,9 @@ func (f *fetching) read(t *fetchTarget, limit int) {
 		f.reading--
 		t.read, t.arrived, t.late = got, true, !f.issuing
 		if got.Err != nil {
-			t.code = partition.KafkaStorageError
+			t.code = wire.KafkaStorageError
 			if t.offset < t.partition.LogStart() {
-				t.code = partition.OffsetOutOfRange
+				t.code = wire.OffsetOutOfRange
 			}
 		}
 		if f.issuing {
@@ -311,7 +313,7 @@ func (f *fetching) readAll() {
 	for i := range f.targets {
 		t := &f.targets[i]
 		bytes += int64(t.read.Bytes)
-		settled = settled || t.code != partition.None || t.diverging.known
+		settled = settled || t.code != wire.None || t.diverging.known
 	}
 	if settled || bytes >= f.minBytes || f.expired() {
 		f.answer()
@@ -397,7 +399,7 @@ func (f *fetching) cancel() {
 }
 
 // fail answers with an error for the whole request.
-func (f *fetching) fail(code partition.Code) {
+func (f *fetching) fail(code wire.Code) {
 	f.ended = true
 	a := &fetchAnswer{version: f.version, code: code}
 	f.exchange.reply(a.encode, nil)
@@ -464,7 +466,7 @@ func (f *fetching) add(a *fetchAnswer, t *fetchTarget) {
 	p := f.partAnswer(t)
 	incremental := f.session != nil && !f.opens
 	if t.kept != nil {
-		news := p.bytes > 0 || p.code != partition.None || p.diverging.known ||
+		news := p.bytes > 0 || p.code != wire.None || p.diverging.known ||
 			p.highWatermark != t.kept.sentHighWatermark || p.logStart != t.kept.sentLogStart
 		// After an error these are -1, so that its end is news.
 		t.kept.sentHighWatermark, t.kept.sentLogStart = p.highWatermark, p.logStart
@@ -495,7 +497,7 @@ func (a *fetchAnswer) addPart(name string, id metadata.TopicID, p fetchPartAnswe
 
 func (f *fetching) partAnswer(t *fetchTarget) fetchPartAnswer {
 	p := fetchPartAnswer{index: t.index, code: t.code, highWatermark: -1, lastStable: -1, logStart: -1, diverging: t.diverging}
-	if t.code != partition.None {
+	if t.code != wire.None {
 		t.read.Release()
 		t.read = stream.Fetched{}
 		if f.version >= fetchHints && hinted(t.code) {

@@ -68,6 +68,7 @@ type Node struct {
 
 	gate        gate
 	metadata    metadataLog
+	unshipped   unshipped
 	quorum      *quorum.Quorum
 	controller  *controller.Controller
 	sweeper     *controller.Sweeper
@@ -96,6 +97,7 @@ func New(e env.Env, o Options) *Node {
 	}
 	n.gate.network = e.Network
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
+	n.unshipped = unshipped{wait: !n.config.ShipAsync, streams: map[metadata.StreamID]uint64{}}
 	return n
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -227,7 +229,7 @@ func (o *Operator) replaceConfigs(values map[string]string, done func(code int16
 var operatorKeys = []string{"max.message.bytes", "message.timestamp.type", "retention.ms"}
 
 func (o *Operator) acceptable(what string, code int16) {
-	if code == codeInvalidConfig || code == codeUnsupportedVersion || code == codeUnknownTopic {
+	if code == wire.InvalidConfig || code == wire.UnsupportedVersion || code == wire.UnknownTopicOrPartition {
 		o.fail("config", "%s of client %d was answered %s", what, o.client, checker.CodeName(code))
 	}
 }
@@ -319,7 +321,7 @@ func (o *Operator) wrote(p *Partition, id int32, v *kmsg.ProduceResponse, excess
 	case !ok:
 		o.fail("protocol", "no answer for %s in a produce response", p.History.Name)
 		return
-	case code == 0 && excess, code == codeMessageTooLarge && !excess:
+	case code == 0 && excess, code == wire.MessageTooLarge && !excess:
 		o.fail("config", "%s: a batch of %d bytes was answered %s, where max.message.bytes is %d (the topic's is %q, the cluster's %q)",
 			p.History.Name, a.Bytes, checker.CodeName(code), o.batchBytesMax(), o.set["max.message.bytes"], o.cluster)
 	case code == 0:

@@ -56,6 +56,7 @@ type Config struct {
 	Listing         time.Duration // between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention
 	ProducerIdle    time.Duration // after which an idle producer is forgotten
+	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 	ProducerIDs     int64         // granted to a broker at a time
 	ListPage        int64         // keys of one listing of the store
 
@@ -201,6 +202,7 @@ func (c *Config) fields() []field {
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
 		{"producer-idle", &c.ProducerIdle},
+		{"ship-async", &c.ShipAsync},
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
@@ -369,19 +371,4 @@ func parseField(name, value string, fields []field) error {
 		return nil
 	}
 	return fmt.Errorf("unknown field %q", name)
-}
-
-// Elements counts the removable elements.
-func (p *Plan) Elements() int { return len(p.Workloads) + len(p.Faults) }
-
-// Without returns the plan without its i-th removable element.
-func (p *Plan) Without(i int) *Plan {
-	q := *p
-	if i < len(p.Faults) {
-		q.Faults = append(append([]Fault(nil), p.Faults[:i]...), p.Faults[i+1:]...)
-		return &q
-	}
-	i -= len(p.Faults)
-	q.Workloads = append(append([]Workload(nil), p.Workloads[:i]...), p.Workloads[i+1:]...)
-	return &q
 }
