@@ -110,6 +110,11 @@ bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with 
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compare --kafka-libs .cache/kafka/libs --weir bin/weir
 
+.PHONY: diff-kafka
+diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, and compare every field (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-conformance diff --kafka-libs .cache/kafka/libs --weir bin/weir
+
 .PHONY: linked
 linked: ## renew the list of packages that the broker links
 	$(GO) test ./internal/tree -run TestLinkedPackages -update

@@ -53,14 +53,14 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 	case part.replaced:
 		p.release()
 		p.answered()
+	case code != wire.None:
+		p.refuse(part, code, "")
 	case p.acks < -1 || p.acks > 1:
 		p.refuse(part, wire.InvalidRequiredAcks, "acks must be 0, 1 or all")
 	case p.transactional:
 		p.refuse(part, wire.UnsupportedVersion, "transactions are not supported by this broker")
 	case part.Code != wire.None:
 		p.refuse(part, part.Code, part.Detail)
-	case code != wire.None:
-		p.refuse(part, code, "")
 	default:
 		found.Append(&part.Append)
 	}

@@ -134,7 +134,7 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 	if version >= 5 {
 		dst = kbin.AppendInt64(dst, p.logStart)
 	}
-	dst = appendAborted(dst, flexible, committed && p.code == wire.None)
+	dst = appendAborted(dst, flexible, committed || p.code != wire.None)
 	if version >= fetchReplicaFrom {
 		dst = kbin.AppendInt32(dst, noReplica)
 	}
@@ -156,7 +156,7 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 }
 
 // appendAborted appends the aborted transactions: none, or null when they were
-// not asked for.
+// not asked for. Beside an error the list is empty, as in Kafka.
 func appendAborted(dst []byte, flexible, committed bool) []byte {
 	n := -1
 	if committed {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"time"
 
 	"weir/core/wire"
@@ -41,6 +42,9 @@ func specialSince(timestamp int64) int16 {
 		return 9
 	case timestampEarliestPending:
 		return 11
+	}
+	if timestamp < 0 && timestamp != timestampLatest && timestamp != timestampEarliest {
+		return math.MaxInt16 // in no version
 	}
 	return 0
 }

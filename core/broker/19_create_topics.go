@@ -52,7 +52,10 @@ func (b *Broker) judgeNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTop
 		}
 		t := kmsg.NewCreateTopicsResponseTopic()
 		t.Topic = q.Topic
-		n, err := b.newTopic(r.Version, q)
+		if r.Version >= 5 {
+			t.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // not null beside an error, as in Kafka
+		}
+		n, err := b.newTopic(q)
 		if times[q.Topic] > 1 {
 			err = &controller.Error{Code: wire.InvalidRequest, Message: "Duplicate topic name."}
 		}
@@ -71,8 +74,11 @@ func (b *Broker) judgeNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTop
 }
 
 // newTopic checks what can be checked without the controller.
-func (b *Broker) newTopic(version int16, q *kmsg.CreateTopicsRequestTopic) (controller.NewTopic, error) {
+func (b *Broker) newTopic(q *kmsg.CreateTopicsRequestTopic) (controller.NewTopic, error) {
 	n := controller.NewTopic{Name: q.Topic, Partitions: q.NumPartitions, ReplicationFactor: q.ReplicationFactor}
+	if q.Topic == clusterMetadataTopic {
+		return n, &controller.Error{Code: wire.InvalidRequest, Message: "The topic __cluster_metadata is the cluster's own."}
+	}
 	if !validTopicName(q.Topic) {
 		return n, &controller.Error{Code: wire.InvalidTopic, Message: "Topic name is invalid: it must be 1 to 249 letters, digits, '.', '_' or '-', and not '.' or '..'"}
 	}
@@ -84,8 +90,6 @@ func (b *Broker) newTopic(version int16, q *kmsg.CreateTopicsRequestTopic) (cont
 		if n.Assignment, err = assignmentOf(q.ReplicaAssignment); err != nil {
 			return n, err
 		}
-	} else if version < 4 && (q.NumPartitions == -1 || q.ReplicationFactor == -1) {
-		return n, &controller.Error{Code: wire.UnsupportedVersion, Message: "Creating topics with default partitions/replication factor are only supported in CreateTopicRequest version 4+."}
 	}
 	overrides := make([]config.Override, len(q.Configs))
 	for i, c := range q.Configs {

@@ -22,7 +22,12 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 		}
 	}
 	ids, places := b.judgeDeletions(r.Version, asked, out)
-	w := b.newWait(x, func() { x.replyMessage(out) })
+	w := b.newWait(x, func() {
+		if r.Version < deleteTopicsByID {
+			out.Topics = answeredOnce(out.Topics)
+		}
+		x.replyMessage(out)
+	})
 	if len(ids) > 0 {
 		for _, i := range places {
 			out.Topics[i].ErrorCode = wire.RequestTimedOut
@@ -67,6 +72,20 @@ func (b *Broker) judgeDeletions(version int16, asked []kmsg.DeleteTopicsRequestT
 		}
 	}
 	return ids, places
+}
+
+// answeredOnce leaves one answer for each name. As in Kafka, one for a name that was repeated is INVALID_REQUEST.
+func answeredOnce(topics []kmsg.DeleteTopicsResponseTopic) []kmsg.DeleteTopicsResponseTopic {
+	once, seen := topics[:0], make(map[string]int, len(topics))
+	for _, t := range topics {
+		if first, repeated := seen[*t.Topic]; repeated {
+			once[first].ErrorCode = wire.InvalidRequest
+			continue
+		}
+		seen[*t.Topic] = len(once)
+		once = append(once, t)
+	}
+	return once
 }
 
 func (b *Broker) topicToDelete(version int16, q *kmsg.DeleteTopicsRequestTopic) (*metadata.Topic, error) {

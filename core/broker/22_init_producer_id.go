@@ -24,7 +24,13 @@ func (d *dataPlane) initProducerID(x exchange, r *kmsg.InitProducerIDRequest) {
 	out := r.ResponseKind().(*kmsg.InitProducerIDResponse)
 	out.ProducerID, out.ProducerEpoch = -1, -1
 	transactional := r.TransactionalID
+	half := r.Version >= 3 && (r.ProducerID == -1) != (r.ProducerEpoch == -1)
 	x.releaseFrame()
+	if half {
+		out.ErrorCode = int16(wire.InvalidRequest)
+		x.replyMessage(out)
+		return
+	}
 	if transactional != nil {
 		out.ErrorCode = int16(wire.UnsupportedVersion)
 		if *transactional == "" {

@@ -364,10 +364,40 @@ func TestCreateTopicsValidateOnly(t *testing.T) {
 	}
 }
 
-func TestDefaultPartitionsNeedVersion4(t *testing.T) {
+// kafkajs and sarama create topics with -1 at versions 2 and 3.
+func TestDefaultPartitionsAtEveryVersion(t *testing.T) {
+	for version := int16(2); version <= 7; version++ {
+		r := newRig(t, "")
+		if out := ask[*kmsg.CreateTopicsResponse](r, version, createOf(newTopicOf("a", -1))); out.Topics[0].ErrorCode != 0 {
+			t.Errorf("version %d: error is %d", version, out.Topics[0].ErrorCode)
+		}
+	}
+}
+
+func TestTheNameOfTheMetadataLogIsRefused(t *testing.T) {
 	r := newRig(t, "")
-	if out := ask[*kmsg.CreateTopicsResponse](r, 3, createOf(newTopicOf("a", -1))); out.Topics[0].ErrorCode != wire.UnsupportedVersion {
+	if out := ask[*kmsg.CreateTopicsResponse](r, 7, createOf(newTopicOf("__cluster_metadata", 1))); out.Topics[0].ErrorCode != wire.InvalidRequest {
 		t.Fatalf("error is %d", out.Topics[0].ErrorCode)
+	}
+}
+
+func TestDeleteTopicsAnswersARepeatedNameOnce(t *testing.T) {
+	for version := int16(1); version <= 5; version++ {
+		r := newRig(t, "")
+		request := kmsg.NewPtrDeleteTopicsRequest()
+		request.TopicNames, request.TimeoutMillis = []string{"t", "t", "nothing", "nothing"}, 1000
+		out := ask[*kmsg.DeleteTopicsResponse](r, version, request)
+		if len(out.Topics) != 2 || out.Topics[0].ErrorCode != wire.InvalidRequest || out.Topics[1].ErrorCode != wire.InvalidRequest || len(r.topics) != 1 {
+			t.Errorf("version %d: answer is %+v", version, out.Topics)
+		}
+	}
+}
+
+func TestSpecialTimestampsThatKafkaDoesNotKnow(t *testing.T) {
+	for _, timestamp := range []int64{-7, -100, -1 << 63} {
+		if specialSince(timestamp) <= 11 {
+			t.Errorf("timestamp %d is taken for a time", timestamp)
+		}
 	}
 }
 

@@ -14,6 +14,10 @@ const (
 	clusterOperations int32 = 8096 // every operation on the cluster, likewise
 )
 
+// clusterMetadataTopic is the name of KRaft's log in Kafka. weir keeps its metadata elsewhere; no topic may have the name,
+// since tools take it for that log.
+const clusterMetadataTopic = "__cluster_metadata"
+
 // internalTopics are Kafka's, that clients may not write to.
 var internalTopics = [...]string{"__consumer_offsets", "__transaction_state", "__share_group_state"}
 

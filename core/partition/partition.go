@@ -139,7 +139,7 @@ func (p *Partition) Closed() wire.Code { return p.closed }
 // CheckEpoch fences a client's leader epoch (KIP-320); -1 asks for no check.
 func (p *Partition) CheckEpoch(epoch int32) wire.Code {
 	switch {
-	case epoch < 0 || epoch == p.epoch:
+	case epoch == UndefinedEpoch || epoch == p.epoch:
 		return wire.None
 	case epoch < p.epoch:
 		return wire.FencedLeaderEpoch

@@ -15,13 +15,13 @@ const (
 	lingerMax = time.Second
 
 	// frameRate is the pace that a frame must have beyond its timeout, contendedRate
-	// that while others wait for the budget and frames half read hold heldShare of it.
+	// that while others wait for its pool and half-read frames hold heldShare of the pool.
 	frameRate     = 256 << 10 // bytes a second
 	contendedRate = 4 << 20
 	heldShare     = 4 // a quarter
 	// contendedPart of FrameTimeout is what a frame has then before its pace counts.
 	contendedPart = 10
-	// largeFrame is the smallest frame that can be in others' way.
+	// largeFrame is the largest frame that is charged to the pool of small frames.
 	largeFrame = 64 << 10
 )
 
@@ -58,13 +58,14 @@ func (n *Network) tickEvery() time.Duration {
 
 // enforce closes the connections that are past a deadline.
 func (n *Network) enforce(conns []*conn, now int64) {
-	held := int64(0)
+	var held [poolCount]int64
 	for _, c := range conns {
-		held += c.frameBytes.Load()
+		held[c.framePool.Load()] += c.frameBytes.Load()
 	}
-	much := held >= n.budget.total/heldShare
 	for _, c := range conns {
-		if reason := c.overdue(now, much && n.budget.contended(c.source)); reason != nil {
+		p := c.framePool.Load()
+		contended := held[p] >= n.pools[p].total/heldShare && n.pools[p].contended(&c.source.accounts[p])
+		if reason := c.overdue(now, contended); reason != nil {
 			n.counts.overdue.Add(1)
 			c.fail(reason)
 		}
@@ -94,7 +95,7 @@ func (c *conn) slow(past func(int64, time.Duration) bool, contended bool) bool {
 	if past(since, c.network.o.FrameTimeout+pace(got, frameRate)) {
 		return true
 	}
-	return contended && c.frameBytes.Load() >= largeFrame && past(since, c.network.o.FrameTimeout/contendedPart+pace(got, contendedRate))
+	return contended && c.frameBytes.Load() > 0 && past(since, c.network.o.FrameTimeout/contendedPart+pace(got, contendedRate))
 }
 
 // pace is how long bytes take at a rate.
@@ -144,7 +145,7 @@ func (k *counts) refuse(ip netip.Addr) {
 // report sets the gauges, and logs refusals since the last time in one line.
 func (n *Network) report(connections int) {
 	k := &n.counts
-	used, _, waits := n.budget.state()
+	used, _, waits := n.pools.state()
 	k.connections.Set(int64(connections))
 	k.budgetUsed.Set(used)
 	k.budgetWaits.Add(waits - k.budgetWaitsSeen)

@@ -58,7 +58,7 @@ func TestStop(t *testing.T) {
 	write(t, held, withLength(make([]byte, 1<<19)))
 	r.until("a held frame", func() bool { return len(r.held) == 1 })
 	starved, _ := r.raw()
-	write(t, starved, withLength(make([]byte, 1<<19))[:100])
+	write(t, starved, withLength(make([]byte, 1<<19))[:openingBytes+100])
 	r.until("a reservation that waits", func() bool { return r.net.Stats().BudgetQueued == 1 })
 	_, deaf := r.raw()
 	for range 30 {
@@ -101,7 +101,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 }
 
 func TestBudgetIsFair(t *testing.T) {
-	b, s := newBudget(100), &source{}
+	b, s := newBudget(100), &account{}
 	if n, ok := b.try(s, 60); !ok || n != 60 {
 		t.Fatal("no room in an empty budget")
 	}
@@ -138,7 +138,7 @@ func TestBudgetIsFair(t *testing.T) {
 
 // One address cannot keep the others out, however much of it waits.
 func TestBudgetKeepsAPartForOthers(t *testing.T) {
-	b, greedy, modest := newBudget(100), &source{}, &source{}
+	b, greedy, modest := newBudget(100), &account{}, &account{}
 	if _, ok := b.try(greedy, 70); !ok {
 		t.Fatal("no room in an empty budget")
 	}
@@ -169,7 +169,7 @@ func TestBudgetKeepsAPartForOthers(t *testing.T) {
 // Whoever comes and goes, in the end everything is free and nobody was forgotten.
 func TestBudgetUnderLoad(t *testing.T) {
 	b := newBudget(1000)
-	sources := make([]source, 3)
+	sources := make([]account, 3)
 	done := make(chan struct{})
 	const workers = 16
 	for w := range workers {
