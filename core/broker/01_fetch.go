@@ -46,6 +46,7 @@ type fetching struct {
 	posted    bool
 	need      int64 // bytes to wait for
 	ended     bool
+	gone      bool // the connection closed
 }
 
 // fetchTarget is one partition of a fetch.
@@ -58,6 +59,7 @@ type fetchTarget struct {
 	watch     partition.Watch
 	read      stream.Fetched
 	arrived   bool
+	late      bool // read took its time: if it cannot be sent now, it is kept for the next fetch
 }
 
 // fetch answers a Fetch request.
@@ -175,7 +177,14 @@ func (f *fetching) start() {
 	for i := range f.targets {
 		t := &f.targets[i]
 		f.look(t)
-		if t.code != wire.None || t.diverging.known || t.offset >= t.partition.ReadableEnd(f.isolation) {
+		if f.readable(t) && !f.full && f.takeLate(t) {
+			issued = true
+			left -= t.read.Bytes
+		}
+	}
+	for i := range f.targets {
+		t := &f.targets[i]
+		if t.late || !f.readable(t) {
 			continue
 		}
 		if f.full || (left <= 0 && issued) || f.reading >= fetchReadsMax {
@@ -191,6 +200,32 @@ func (f *fetching) start() {
 		return
 	}
 	f.plane.loop.Reset(&f.timer, f.deadline.Sub(f.plane.loop.Now()), f.late)
+}
+
+// readable reports whether a target that was looked at has records to read.
+func (f *fetching) readable(t *fetchTarget) bool {
+	return t.code == wire.None && !t.diverging.known && t.offset < t.partition.ReadableEnd(f.isolation)
+}
+
+func (f *fetching) lateKey(t *fetchTarget) lateKey {
+	return lateKey{partition: t.partition, offset: t.offset, isolation: f.isolation}
+}
+
+// takeLate takes what an earlier fetch asked for and was answered without.
+func (f *fetching) takeLate(t *fetchTarget) bool {
+	t.read, t.late = f.plane.late.take(f.lateKey(t))
+	t.arrived = t.late
+	return t.late
+}
+
+// giveBack lets go of a target's read. One that took its time is kept for the next fetch.
+func (f *fetching) giveBack(t *fetchTarget) {
+	if t.late && !f.gone {
+		f.plane.late.add(f.lateKey(t), t.read)
+	} else {
+		t.read.Release()
+	}
+	t.read, t.arrived, t.late = stream.Fetched{}, false, false
 }
 
 // look finds the target's partition and checks epoch and offset.
@@ -226,14 +261,18 @@ func (f *fetching) look(t *fetchTarget) {
 
 func (f *fetching) read(t *fetchTarget, limit int) {
 	f.reading++
-	round := f.round
+	round, key := f.round, f.lateKey(t)
 	t.partition.Read(t.offset, limit, f.isolation, func(got stream.Fetched) {
-		if f.ended || f.round != round {
+		if f.gone || f.round != round {
 			got.Release()
 			return
 		}
+		if f.ended {
+			f.plane.late.add(key, got)
+			return
+		}
 		f.reading--
-		t.read, t.arrived = got, true
+		t.read, t.arrived, t.late = got, true, !f.issuing
 		if got.Err != nil {
 			t.code = wire.KafkaStorageError
 			if t.offset < t.partition.LogStart() {
@@ -287,9 +326,7 @@ func (f *fetching) readAll() {
 // drop lets go of what was read.
 func (f *fetching) drop() {
 	for i := range f.targets {
-		t := &f.targets[i]
-		t.read.Release()
-		t.read, t.arrived = stream.Fetched{}, false
+		f.giveBack(&f.targets[i])
 	}
 }
 
@@ -356,7 +393,7 @@ func (f *fetching) cancel() {
 	if f.ended {
 		return
 	}
-	f.ended = true
+	f.ended, f.gone = true, true
 	f.unwatch()
 	f.drop()
 }
@@ -369,7 +406,7 @@ func (f *fetching) fail(code wire.Code) {
 }
 
 // answer sends what was read, within the byte limits: the first batches that there
-// are go out whatever their size, later ones only if they fit.
+// are go out whatever their size, later ones only if they fit. Late reads come first.
 func (f *fetching) answer() {
 	f.ended = true
 	f.plane.loop.Stop(&f.timer)
@@ -382,14 +419,20 @@ func (f *fetching) answer() {
 	}
 	held := &f.plane.held
 	left, bytes, full := held.room(f.exchange, f.maxBytes), 0, held.full(f.exchange)
-	for i := range f.targets {
-		t := &f.targets[i]
-		if full || bytes > 0 && bytes+t.read.Bytes > left {
-			t.read.Release()
-			t.read = stream.Fetched{}
+	for _, late := range []bool{true, false} {
+		for i := range f.targets {
+			t := &f.targets[i]
+			if t.late != late {
+				continue
+			}
+			if full || bytes > 0 && bytes+t.read.Bytes > left {
+				f.giveBack(t)
+			}
+			bytes += t.read.Bytes
 		}
-		bytes += t.read.Bytes
-		f.add(a, t)
+	}
+	for i := range f.targets {
+		f.add(a, &f.targets[i])
 	}
 	if bytes == 0 {
 		f.exchange.reply(a.encode, a.release)

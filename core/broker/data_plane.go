@@ -68,6 +68,7 @@ type dataPlane struct {
 	// fetchMaxBytes bounds what one Fetch answers with (fetch.max.bytes).
 	fetchMaxBytes int
 	held          heldAnswers
+	late          lateReads
 }
 
 // find looks a partition up by id where there is one, by name otherwise.

@@ -363,6 +363,35 @@ func TestSlabsAreReleasedOnceWritten(t *testing.T) {
 	}
 }
 
+func TestALateReadIsServedFirstToTheNextFetch(t *testing.T) {
+	r := newDataRig(t)
+	r.fill(1, 1)
+	r.fill(2, 3)
+	r.logs[1].late = true
+	ask := func() *trade {
+		return r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, max: 9 * batchBytes, wait: time.Second, parts: []asked{{index: 1}, {index: 0}}})
+	}
+	x := ask()
+	r.pass(time.Second)
+	if parts := x.parts(); batchesIn(parts[0].RecordBatches) == 0 || len(parts[1].RecordBatches) != 0 {
+		t.Fatalf("%+v", parts)
+	}
+	r.logs[1].deliver()
+	if parts := ask().parts(); batchesIn(parts[1].RecordBatches) != 1 {
+		t.Fatalf("the read that came late was lost: %+v", parts)
+	}
+	// One that nobody comes for is let go.
+	x = ask()
+	r.pass(time.Second)
+	x.want(true)
+	r.logs[1].deliver()
+	released := r.logs[1].released
+	r.pass(lateKeep)
+	if r.logs[1].released != released+1 || r.plane.late.bytes != 0 {
+		t.Fatalf("%d released, %d bytes kept", r.logs[1].released-released, r.plane.late.bytes)
+	}
+}
+
 func TestALateReadDoesNotHoldTheOthers(t *testing.T) {
 	r := newDataRig(t)
 	r.fill(1, 1)

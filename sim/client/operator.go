@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
+	"weir/sim/event"
 )
 
 // OperatorOptions shape an operator.
@@ -33,6 +34,7 @@ type Operator struct {
 	calm    int               // losses when the last change was acknowledged
 	ending  bool
 	checked bool // since End or Verify
+	absent  event.Time // since when DescribeLogDirs lacks an acknowledged partition; 0: it does not
 	scratch []checker.Batch
 }
 
@@ -398,9 +400,7 @@ func (o *Operator) survey() {
 				}
 			}
 		}
-		if found < len(t.Partitions) {
-			o.fail("I10", "client %d: DescribeLogDirs lists %d partitions of %s, %d were acknowledged", o.client, found, t.Name, len(t.Partitions))
-		}
+		o.checkOpen(found)
 		o.request(kmsg.NewPtrDescribeClusterRequest(), func(response kmsg.Response, err error) {
 			if err != nil {
 				return
@@ -411,6 +411,24 @@ func (o *Operator) survey() {
 			o.pause()
 		})
 	})
+}
+
+// openLimit is how long a partition that the metadata show may take to open: its range must be shipped (R19), which
+// waits for the object store.
+const openLimit = 60 * time.Second
+
+// checkOpen fails if acknowledged partitions have been absent from DescribeLogDirs for too long.
+func (o *Operator) checkOpen(found int) {
+	t, now := o.options.Topic, o.Queue.Now()
+	switch {
+	case found >= len(t.Partitions):
+		o.absent = 0
+	case o.absent == 0:
+		o.absent = now
+	case now-o.absent > event.Time(openLimit):
+		o.fail("I11", "client %d: DescribeLogDirs lists %d partitions of %s, %d were acknowledged %v ago", o.client, found, t.Name, len(t.Partitions),
+			time.Duration(now-o.absent))
+	}
 }
 
 // page lists the topic by DescribeTopicPartitions, one partition a page.
