@@ -110,13 +110,14 @@ func (c *conn) idle() bool {
 
 // counts are the network's metrics, and what its next log line will say.
 type counts struct {
-	accepted, refused, overdue, frames, received, sent, budgetWaits env.Counter
-	connections, budgetUsed                                         env.Gauge
-	budgetWaitsSeen                                                 int64
+	accepted, refused, overdue, foreignTotal, frames, received, sent, budgetWaits env.Counter
+	connections, budgetUsed                                                       env.Gauge
+	budgetWaitsSeen                                                               int64
 
 	mu          sync.Mutex
 	newRefusals int64
 	lastRefused netip.Addr
+	foreigners  foreigners
 }
 
 func (k *counts) init(m env.Metrics) {
@@ -126,6 +127,7 @@ func (k *counts) init(m env.Metrics) {
 	k.accepted = m.Counter("weir_network_connections_accepted_total", "Connections accepted.")
 	k.refused = m.Counter("weir_network_connections_refused_total", "Connections closed at once because there were too many.")
 	k.overdue = m.Counter("weir_network_connections_overdue_total", "Connections closed because they were idle, slow, or took nothing.")
+	k.foreignTotal = m.Counter("weir_network_connections_foreign_total", "Connections closed because they spoke TLS or HTTP instead of Kafka's protocol.")
 	k.frames = m.Counter("weir_network_frames_received_total", "Frames received.")
 	k.received = m.Counter("weir_network_received_bytes_total", "Bytes read from sockets.")
 	k.sent = m.Counter("weir_network_sent_bytes_total", "Bytes written to sockets.")
@@ -158,6 +160,7 @@ func (n *Network) report(connections int) {
 		n.log(slog.LevelWarn, "connections were closed at once: there are as many as max.connections or max.connections.per.ip allow",
 			slog.Int64("count", refusals), slog.String("last", ip.String()), slog.Int("open", connections))
 	}
+	n.reportForeigners(time.Now())
 }
 
 // silent counts nothing.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -308,4 +309,31 @@ func plainFrames(data []byte) (frames [][]byte) {
 		data = data[size:]
 	}
 	return frames
+}
+
+// Clients that speak TLS or HTTP are told from others: one line says so, with their number.
+func TestForeignProtocolsAreLoggedOnce(t *testing.T) {
+	r := newRig(t, Options{})
+	for _, hello := range []string{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "GET /metrics HTTP/1.1\r\n\r\n", "\x16\x03\x03\x00\x10"} {
+		peer, id := r.raw()
+		write(t, peer, []byte(hello))
+		if err := r.untilClosed(id); !errors.Is(err, ErrSize) {
+			t.Fatalf("%q: closed with %v", hello, err)
+		}
+	}
+	r.until("a line about it", func() bool { return len(r.lines.all()) > 0 })
+	first := r.lines.all()[0]
+	if !strings.Contains(first, "127.0.0.1") || !strings.Contains(first, "security.protocol") {
+		t.Fatalf("logged %q", first)
+	}
+	r.net.reportForeigners(time.Now())
+	r.net.counts.foreign("HTTP", netip.Addr{})
+	r.net.reportForeigners(time.Now())
+	if n := len(r.lines.all()); n != 1 {
+		t.Fatalf("%d lines within a minute", n)
+	}
+	r.net.reportForeigners(time.Now().Add(foreignLogEvery))
+	if n := len(r.lines.all()); n != 2 {
+		t.Fatalf("%d lines after a minute", n)
+	}
 }

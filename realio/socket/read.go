@@ -102,6 +102,10 @@ func (c *conn) readHead() (int, error) {
 			}
 		}
 		c.in.ensureBuffer()
+		if protocol := foreignProtocol([lengthBytes]byte(c.in.buffer[c.in.r:])); protocol != "" {
+			c.network.counts.foreign(protocol, c.ip)
+			return 0, fmt.Errorf("%w: it speaks %s", ErrSize, protocol)
+		}
 		size := int(int32(binary.BigEndian.Uint32(c.in.buffer[c.in.r:])))
 		if size < 0 {
 			return 0, fmt.Errorf("%w: %d", ErrSize, size)

@@ -33,7 +33,7 @@ type Operator struct {
 	next    func()            // a change without an answer, to be given again
 	calm    int               // losses when the last change was acknowledged
 	ending  bool
-	checked bool // since End or Verify
+	checked bool       // since End or Verify
 	absent  event.Time // since when DescribeLogDirs lacks an acknowledged partition; 0: it does not
 	scratch []checker.Batch
 }
