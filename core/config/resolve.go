@@ -32,7 +32,9 @@ type Broker struct {
 	BlockCacheBytes          int64
 	UploadBytes              int64 // not above a third of the cache or of the WAL
 	UploadInterval           time.Duration
-	ObjectStore              string // file:PATH or s3:BUCKET[/PREFIX]
+	ShipAsync                bool          // weir.metadata.shipping is async
+	ShipInterval             time.Duration // weir.metadata.shipping.interval.ms; zero: the quorum's default
+	ObjectStore              string        // file:PATH or s3:BUCKET[/PREFIX]
 	DataDir                  string
 	WALPath, MetaPath        string
 	S3                       S3
@@ -105,6 +107,8 @@ func (s *Settings) resolveBroker() Broker {
 		CacheBytes:               s.integer("weir.cache.bytes"),
 		BlockCacheBytes:          s.integer("weir.block.cache.bytes"),
 		UploadInterval:           s.millis("weir.upload.interval.ms"),
+		ShipAsync:                s.text("weir.metadata.shipping") == "async",
+		ShipInterval:             s.millis("weir.metadata.shipping.interval.ms"),
 		DataDir:                  dir,
 		WALPath:                  under("weir.wal.path", "wal"),
 		MetaPath:                 under("weir.meta.path", "meta"),

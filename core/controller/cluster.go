@@ -30,14 +30,7 @@ func (c *Controller) RegisterBroker(b metadata.Broker, done func(metadata.Broker
 		b.Incarnation = c.randomID()
 	}
 	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners}
-	c.propose(r, func(err error) {
-		if err != nil {
-			done(0, err)
-			return
-		}
-		now, _ := c.image.Broker(b.ID)
-		done(now.Epoch, nil)
-	})
+	c.proposeFor(r, func(o metadata.Outcome, err error) { done(metadata.BrokerEpoch(o.First), err) })
 }
 
 // TakeOver closes each open range of this broker's ended epochs at its end, and
@@ -91,12 +84,12 @@ func (c *Controller) endsToClose(epoch metadata.BrokerEpoch, ends []metadata.Ran
 // AllocateProducerIDs grants a block of producer ids.
 func (c *Controller) AllocateProducerIDs(done func(first, count int64, err error)) {
 	count := c.options.ProducerIDBlock
-	c.propose(&metadata.AllocateProducerIDs{Broker: c.options.Broker, Epoch: c.epoch(), Count: count}, func(err error) {
+	c.proposeFor(&metadata.AllocateProducerIDs{Broker: c.options.Broker, Epoch: c.epoch(), Count: count}, func(o metadata.Outcome, err error) {
 		if err != nil {
 			done(0, 0, kafka(err))
 			return
 		}
-		done(c.image.Outcome().First, count, nil)
+		done(o.First, count, nil)
 	})
 }
 
@@ -114,12 +107,8 @@ func (c *Controller) TrimStream(stream metadata.StreamID, logStart int64, done f
 // LeaseObjects grants a block of object ids to a broker epoch (R19, R20). The error
 // is the image's.
 func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done func(first metadata.ObjectID, err error)) {
-	c.propose(&metadata.LeaseObjects{Epoch: epoch, Count: count}, func(err error) {
-		if err != nil {
-			done(0, err)
-			return
-		}
-		done(metadata.ObjectID(c.image.Outcome().First), nil)
+	c.proposeFor(&metadata.LeaseObjects{Epoch: epoch, Count: count}, func(o metadata.Outcome, err error) {
+		done(metadata.ObjectID(o.First), err)
 	})
 }
 
@@ -137,9 +126,9 @@ func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch
 			c.cut.Hit()
 		}
 		work.begin()
-		c.propose(&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: bytes, Parts: chunk}, func(err error) {
+		c.proposeFor(&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: bytes, Parts: chunk}, func(o metadata.Outcome, err error) {
 			if err == nil {
-				copy(accepted[first:], c.image.Outcome().Accepted)
+				copy(accepted[first:], o.Accepted)
 			} else if failed == nil {
 				failed = err
 			}

@@ -9,11 +9,11 @@ import (
 )
 
 // Proposer appends a record to the quorum's log. done is called once the record was
-// applied to the image, before any other is, with the image's verdict (or why the
-// record was not appended). A nil verdict leaves [metadata.Image.Outcome] as that
-// record's.
+// applied to the image and may be relied on (R19): other records may have been applied
+// since. It gets what the record was granted and the image's verdict, or why the record
+// was not appended.
 type Proposer interface {
-	Propose(r metadata.Record, done func(error))
+	Propose(r metadata.Record, done func(metadata.Outcome, error))
 }
 
 // NewTopic asks for a topic. Partitions and ReplicationFactor -1 mean default.
@@ -98,11 +98,16 @@ func New(o Options) *Controller {
 
 // propose proposes a record, and gives done the verdict.
 func (c *Controller) propose(r metadata.Record, done func(error)) {
-	c.proposer.Propose(r, func(err error) {
+	c.proposeFor(r, func(_ metadata.Outcome, err error) { done(err) })
+}
+
+// proposeFor does so for a record that is granted something.
+func (c *Controller) proposeFor(r metadata.Record, done func(metadata.Outcome, error)) {
+	c.proposer.Propose(r, func(o metadata.Outcome, err error) {
 		if err != nil {
 			c.refused.Hit()
 		}
-		done(err)
+		done(o, err)
 	})
 }
 

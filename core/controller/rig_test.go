@@ -67,12 +67,12 @@ type fakeLog struct {
 	records  int
 }
 
-func (l *fakeLog) Propose(r metadata.Record, done func(error)) {
+func (l *fakeLog) Propose(r metadata.Record, done func(metadata.Outcome, error)) {
 	encoded := r.AppendTo(nil)
 	l.bytesMax = max(l.bytesMax, len(encoded))
 	l.pending = append(l.pending, func() {
 		if l.broken != nil {
-			done(l.broken)
+			done(metadata.Outcome{}, l.broken)
 			return
 		}
 		decoded, err := metadata.DecodeRecord(encoded)
@@ -81,7 +81,8 @@ func (l *fakeLog) Propose(r metadata.Record, done func(error)) {
 		}
 		l.index++
 		l.records++
-		done(l.image.Apply(l.index, decoded))
+		err = l.image.Apply(l.index, decoded)
+		done(l.image.Outcome(), err)
 	})
 	if !l.deferred {
 		l.run()

@@ -25,6 +25,9 @@ type SweeperOptions struct {
 	// Prefix is what the keys of all objects begin with; KeyOf is an object's key.
 	Prefix string
 	KeyOf  func(metadata.ObjectID) string
+	// Shipped is the log index up to which the image is in the object store: what was
+	// destroyed or expired by a record above it is not deleted yet (R19). Nil: all of it.
+	Shipped func() uint64
 	// Grace is how long a destroyed object is kept for readers that hold an older
 	// image. Zero: 60 s. It is counted anew after a restart.
 	Grace time.Duration
@@ -169,11 +172,19 @@ func (s *Sweeper) ripen() {
 		s.marks = append(s.marks, sweepMark{now, index})
 	}
 	over := 0
-	for over < len(s.marks) && now.Sub(s.marks[over].at) >= s.options.Grace {
+	shipped := s.shipped()
+	for over < len(s.marks) && now.Sub(s.marks[over].at) >= s.options.Grace && s.marks[over].index <= shipped {
 		s.ripe = s.marks[over].index
 		over++
 	}
 	s.marks = s.marks[:copy(s.marks, s.marks[over:])]
+}
+
+func (s *Sweeper) shipped() uint64 {
+	if s.options.Shipped == nil {
+		return s.image.AppliedIndex()
+	}
+	return s.options.Shipped()
 }
 
 // expire bars the next orphans from being committed.
@@ -186,7 +197,7 @@ func (s *Sweeper) expire() {
 		return
 	}
 	s.expiring = true
-	s.options.Proposer.Propose(r, func(err error) {
+	s.options.Proposer.Propose(r, func(_ metadata.Outcome, err error) {
 		s.expiring = false
 		if err != nil {
 			return // a commit came first, or the node ends: the next look sees it
@@ -280,7 +291,7 @@ func (s *Sweeper) recordDeletions() {
 	}
 	batch := s.deleted
 	s.record, s.deleted = true, nil
-	s.options.Proposer.Propose(&metadata.DeleteObjects{Objects: batch}, func(err error) {
+	s.options.Proposer.Propose(&metadata.DeleteObjects{Objects: batch}, func(_ metadata.Outcome, err error) {
 		s.record = false
 		if err != nil {
 			telemetry.Assert(8, !errors.Is(err, metadata.ErrReferred), "%v", err)
@@ -334,7 +345,7 @@ func (s *Sweeper) judgeFound(key string) {
 	switch o := metadata.ObjectID(id); {
 	case err != nil || s.options.KeyOf(o) != key:
 		s.counts.odds.Hit() // not weir's: not weir's to delete
-	case s.image.Dead(o):
+	case s.image.Dead(o) && s.shipped() >= s.image.AppliedIndex(): // else a later listing finds it again
 		s.counts.late.Hit()
 		s.queue = append(s.queue, idRun{o, o + 1})
 	}

@@ -33,9 +33,11 @@ func (r *RegisterBroker) apply(im *Image) error {
 	i, known := im.searchBroker(r.ID)
 	if known && im.brokers[i].Incarnation == r.Incarnation {
 		im.brokers[i].Rack, im.brokers[i].Listeners = r.Rack, slices.Clone(r.Listeners)
+		im.outcome.First = int64(im.brokers[i].Epoch)
 		return nil
 	}
 	b := &Broker{ID: r.ID, Epoch: BrokerEpoch(im.index), Incarnation: r.Incarnation, Rack: r.Rack, Listeners: slices.Clone(r.Listeners)}
+	im.outcome.First = int64(b.Epoch)
 	if known {
 		im.brokers[i] = b
 	} else {

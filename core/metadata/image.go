@@ -64,11 +64,11 @@ type brokerConfigs struct {
 	configs []Config
 }
 
-// Outcome is what the last record was granted. Only the record's proposer has a
-// use for it, right after the record was applied.
+// Outcome is what a record was granted. It is a value of its own: it holds nothing of
+// the image, and may be handed on when other records have been applied since.
 type Outcome struct {
-	// First is the first producer id of AllocateProducerIDs, or object id of
-	// LeaseObjects.
+	// First is the first producer id of AllocateProducerIDs, the first object id of
+	// LeaseObjects, or the epoch of RegisterBroker.
 	First int64
 	// Accepted says for each part of a CommitObject whether it is done with: it
 	// became part of its range, or nothing asks for it any more (its stream is

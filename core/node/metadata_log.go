@@ -12,8 +12,10 @@ import (
 type metadataLog struct {
 	node    *Node
 	image   *metadata.Image
-	verdict error // of the last record applied
-	stale   bool  // records were applied that the parts have not been told of
+	outcome metadata.Outcome // of the last record applied
+	verdict error            // on it
+	waits   bool             // it counts only once it is shipped
+	stale   bool             // records were applied that the parts have not been told of
 }
 
 // Apply implements quorum.StateMachine. A record that cannot be decoded ends the
@@ -24,6 +26,8 @@ func (m *metadataLog) Apply(index, _ uint64, data []byte) error {
 		return fmt.Errorf("metadata record: %w; start the version that wrote it", err)
 	}
 	m.verdict = m.image.Apply(index, r)
+	m.outcome = m.image.Outcome()
+	m.waits = m.verdict == nil && m.awaited(index, r)
 	if !m.stale {
 		m.stale = true
 		m.node.loop.Post(m.tell)
@@ -43,25 +47,65 @@ func (m *metadataLog) tell() {
 // AppendSnapshot implements quorum.StateMachine.
 func (m *metadataLog) AppendSnapshot(dst []byte) []byte { return m.image.AppendSnapshot(dst) }
 
-// Restore implements quorum.StateMachine. It comes before anything else knows the
-// image.
+// Restore implements quorum.StateMachine. It may come at any time: the image is
+// replaced in place, and the parts of the node are told that all of it is new.
 func (m *metadataLog) Restore(index uint64, snapshot []byte) error {
-	image, err := metadata.LoadSnapshot(index, snapshot)
-	if err == nil {
-		m.image = image
+	if err := m.image.Restore(index, snapshot); err != nil {
+		return err
 	}
-	return err
+	if !m.stale {
+		m.stale = true
+		m.node.loop.Post(m.tell)
+	}
+	return nil
+}
+
+// awaited reports whether a record counts only once it is in the object store (R19).
+// An expiry is followed by deletions, whatever the setting; of what remains, a
+// commit and a note of deletions grant nothing that could be used.
+func (m *metadataLog) awaited(index uint64, r metadata.Record) bool {
+	switch r.(type) {
+	case *metadata.ExpireObjects:
+		return true
+	case *metadata.CommitObject, *metadata.DeleteObjects, *metadata.FoundCluster:
+		return false
+	case *metadata.RegisterBroker:
+		if uint64(m.outcome.First) != index {
+			return false // it only says anew where the broker listens
+		}
+	}
+	return !m.node.config.ShipAsync
 }
 
 // Propose implements controller.Proposer.
-func (m *metadataLog) Propose(r metadata.Record, done func(error)) {
-	m.node.quorum.Propose(r.AppendTo(nil), func(_ uint64, err error) {
-		if err == nil {
-			err = m.verdict
+func (m *metadataLog) Propose(r metadata.Record, done func(metadata.Outcome, error)) {
+	m.node.quorum.Propose(r.AppendTo(nil), func(index uint64, err error) {
+		if err != nil {
+			m.tell()
+			done(metadata.Outcome{}, err)
+			return
 		}
+		outcome, verdict, waits := m.outcome, m.verdict, m.waits
 		m.tell()
-		done(err)
+		if _, commit := r.(*metadata.CommitObject); commit {
+			m.node.quorum.AwaitShipped(index, func() {}) // at once: log space waits for it
+		}
+		if !waits {
+			done(outcome, verdict)
+			return
+		}
+		m.node.quorum.AwaitShipped(index, func() { done(outcome, verdict) })
 	})
+}
+
+// AppliedIndex and Shipped implement stream.Shipping.
+func (m *metadataLog) AppliedIndex() uint64 { return m.image.AppliedIndex() }
+
+func (m *metadataLog) Shipped() uint64 {
+	if m.node.quorum == nil {
+		return 0
+	}
+	return m.node.quorum.Shipped()
 }
 
 // imageChanged tells the parts that live by the image, of what changed only: a record
@@ -73,6 +117,7 @@ func (n *Node) imageChanged() {
 	}
 	n.refreshSettings()
 	changes := n.metadata.image.TakeChanges()
+	n.unshipped.note(n.metadata.image.AppliedIndex(), &changes, n.metadata.Shipped())
 	if changes.All || changes.Topics {
 		if err := n.partitions.ImageChanged(); err != nil {
 			n.fail(err)
@@ -94,6 +139,20 @@ func (n *Node) refreshSettings() {
 	own := n.metadata.image.BrokerConfigs(metadata.BrokerID(n.config.NodeID))
 	shared := n.metadata.image.BrokerConfigs(-1)
 	if n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared)) {
-		n.partitions.ConfigurationChanged()
+		n.partitions.ConfigurationChanged(n.config.ProducerIDExpiration)
 	}
+}
+
+// shippedTo is told how much of the metadata is in the object store.
+func (n *Node) shippedTo(index uint64) {
+	if n.failed || n.broker == nil {
+		return
+	}
+	if n.unshipped.shippedTo(index) {
+		if err := n.partitions.ImageChanged(); err != nil {
+			n.fail(err)
+			return
+		}
+	}
+	n.engine.ImageShipped()
 }

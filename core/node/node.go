@@ -69,6 +69,7 @@ type Node struct {
 
 	gate        gate
 	metadata    metadataLog
+	unshipped   unshipped
 	quorum      *quorum.Quorum
 	controller  *controller.Controller
 	sweeper     *controller.Sweeper
@@ -95,8 +96,10 @@ func New(e env.Env, o Options) *Node {
 	if n.config == nil {
 		n.config = o.Settings.Broker()
 	}
+	n.env.Store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
 	n.gate.network = e.Network
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
+	n.unshipped = unshipped{wait: !n.config.ShipAsync, streams: map[metadata.StreamID]uint64{}}
 	return n
 }
 

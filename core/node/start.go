@@ -29,6 +29,7 @@ func (n *Node) start(p *task.Proc) {
 	}{
 		{"open the quorum's log", n.openQuorum},
 		{"found the cluster", n.foundCluster},
+		{"look for write-ahead logs", n.checkLogs},
 		{"register the broker", n.register},
 		{"recover the write-ahead log", n.recoverLogs},
 		{"create the write-ahead log", n.createLog},
@@ -84,6 +85,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 		quorum.Open(quorum.Options{
 			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
 			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries,
+			Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
 		}, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
 			wake()
@@ -98,6 +100,13 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 		RecordBytesMax: n.options.Tuning.RecordBytesMax, ProducerIDBlock: n.options.Tuning.ProducerIDBlock,
 	})
 	return nil
+}
+
+func (n *Node) shipping() quorum.Shipping {
+	if n.config.ShipAsync {
+		return quorum.ShipAsync
+	}
+	return quorum.ShipWait
 }
 
 func (n *Node) foundCluster(p *task.Proc) (err error) {
@@ -157,7 +166,7 @@ func (n *Node) buildStorage() {
 	t := &n.options.Tuning
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
-		Image: n.metadata.image, Controller: n.controller, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
+		Image: n.metadata.image, Controller: n.controller, Shipping: &n.metadata, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes,
@@ -166,7 +175,7 @@ func (n *Node) buildStorage() {
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
 		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch,
-		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream,
+		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream, MayOpen: n.unshipped.mayOpen,
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
@@ -180,17 +189,28 @@ func logName(epoch metadata.BrokerEpoch) string {
 	return fmt.Sprintf("%s%016x", logPrefix, int64(epoch))
 }
 
-// recoverLogs reads the logs of ended epochs, the oldest first.
-func (n *Node) recoverLogs(p *task.Proc) error {
+// checkLogs ends the start while nothing was changed yet if the device lacks a log that
+// is owed: an old copy of the disks must not end the epoch of a newer one.
+func (n *Node) checkLogs(p *task.Proc) error {
 	epochs, err := n.findLogs(p)
 	if err != nil {
 		return err
 	}
 	for _, owing := range n.metadata.image.EpochsOwing() {
 		if !slices.Contains(epochs, owing) {
+			n.telemetry.Hit("node: an owed log is missing")
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s, or give them up by an explicit decision",
 				logName(owing), n.config.WALPath)
 		}
+	}
+	return nil
+}
+
+// recoverLogs reads the logs of ended epochs, the oldest first.
+func (n *Node) recoverLogs(p *task.Proc) error {
+	epochs, err := n.findLogs(p)
+	if err != nil {
+		return err
 	}
 	if len(epochs) > 1 {
 		n.telemetry.Hit("node: several logs recovered at one start")
@@ -218,8 +238,9 @@ func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error)
 		if err != nil {
 			continue // none of ours
 		}
-		if metadata.BrokerEpoch(epoch) >= n.epoch {
-			return nil, fmt.Errorf("file %s is of a later epoch than the metadata know (%d): the metadata's disk is older than the log's", f.Name, n.epoch)
+		if uint64(epoch) > n.metadata.image.AppliedIndex() || n.epoch != 0 && metadata.BrokerEpoch(epoch) >= n.epoch {
+			return nil, fmt.Errorf("file %s is of a later epoch than the metadata know: the metadata's disk is older than the log's, "+
+				"and so is what the object store has of it; start with the newer metadata disk", f.Name)
 		}
 		epochs = append(epochs, metadata.BrokerEpoch(epoch))
 	}
@@ -277,11 +298,14 @@ func (n *Node) takeOver(p *task.Proc) (err error) {
 }
 
 // openPartitions opens what this broker leads, and what serves it.
-func (n *Node) openPartitions(*task.Proc) error {
+func (n *Node) openPartitions(p *task.Proc) error {
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
 		Image: n.metadata.image, Controller: n.controller, Partitions: n.partitions,
 	})
+	if n.unshipped.wait {
+		p.Await(func(wake func()) { n.quorum.AwaitShipped(n.metadata.AppliedIndex(), wake) })
+	}
 	n.imageChanged()
 	if n.failed {
 		return nil
@@ -290,7 +314,8 @@ func (n *Node) openPartitions(*task.Proc) error {
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
-		Grace: n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
+		Shipped: n.metadata.Shipped,
+		Grace:   n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
 	})
 	n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	n.sweeper.Start()

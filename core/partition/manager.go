@@ -12,6 +12,7 @@ import (
 	"weir/core/stream"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/wire"
 )
 
 // Engine opens and closes streams: [OverStreams], or a test's fake.
@@ -51,6 +52,10 @@ type Options struct {
 	Telemetry *telemetry.Registry
 	// Trim raises a stream's log start in the cluster's metadata.
 	Trim func(id metadata.StreamID, logStart int64, done func(error))
+	// MayOpen reports whether the newest range of a stream may be used: it is not while
+	// the record that opened it may still be lost. ImageChanged is called when that
+	// changes. Nil: always.
+	MayOpen func(id metadata.StreamID) bool
 	// TopicConfig resolves a topic's overrides to its effective configuration.
 	TopicConfig func(overrides []metadata.Config) config.Topic
 	// ProducerIDExpiration is how long an idle producer is remembered; zero: for ever.
@@ -154,9 +159,11 @@ func (m *Manager) ImageChanged() error {
 	return nil
 }
 
-// ConfigurationChanged resolves the topics' configuration anew: what it falls back
-// on was changed.
-func (m *Manager) ConfigurationChanged() {
+// ConfigurationChanged takes over broker settings that were changed at run time: it
+// resolves the topics' configuration again, and remembers idle producers for as long
+// as producerIDExpiration; zero: for ever.
+func (m *Manager) ConfigurationChanged(producerIDExpiration time.Duration) {
+	m.options.ProducerIDExpiration = producerIDExpiration
 	for _, t := range m.topics {
 		t.config = m.options.TopicConfig(t.overrides)
 	}
@@ -194,7 +201,7 @@ func (m *Manager) addTopic(image *metadata.Topic) *topic {
 func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	open := t.partitions[image.Index]
 	if open != nil && (image.Leader != m.options.Broker || image.LeaderEpoch != open.epoch) {
-		m.closePartition(open, NotLeaderOrFollower)
+		m.closePartition(open, wire.NotLeaderOrFollower)
 		t.partitions[image.Index] = nil
 		open = nil
 	}
@@ -208,6 +215,9 @@ func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	owned := &s.Ranges[len(s.Ranges)-1]
 	if owned.BrokerEpoch != m.options.Epoch || owned.LeaderEpoch != image.LeaderEpoch || owned.End >= 0 {
 		return nil // an ended incarnation's; a record that reopens it is to come
+	}
+	if m.options.MayOpen != nil && !m.options.MayOpen(s.ID) {
+		return nil
 	}
 	p, err := m.open(t, image.Index, s)
 	if err != nil {
@@ -273,7 +283,7 @@ func (m *Manager) searchPartition(id metadata.StreamID) (int, bool) {
 	})
 }
 
-func (m *Manager) closePartition(p *Partition, code Code) {
+func (m *Manager) closePartition(p *Partition, code wire.Code) {
 	if at, ok := m.searchPartition(p.Stream); ok {
 		m.partitions = slices.Delete(m.partitions, at, at+1)
 	}
@@ -293,7 +303,7 @@ func (m *Manager) dropDeleted() {
 		}
 		for _, p := range t.partitions {
 			if p != nil {
-				m.closePartition(p, UnknownTopicOrPartition)
+				m.closePartition(p, wire.UnknownTopicOrPartition)
 			}
 		}
 		return true
@@ -302,31 +312,31 @@ func (m *Manager) dropDeleted() {
 
 // ByName finds a partition. The code is UnknownTopicOrPartition if there is none,
 // NotLeaderOrFollower if this broker does not lead it.
-func (m *Manager) ByName(topic string, index int32) (*Partition, Code) {
+func (m *Manager) ByName(topic string, index int32) (*Partition, wire.Code) {
 	t := m.byName[topic]
 	if t == nil {
-		return nil, UnknownTopicOrPartition
+		return nil, wire.UnknownTopicOrPartition
 	}
 	return t.partition(index)
 }
 
 // ByID is ByName for a topic id; an unknown id is UnknownTopicID.
-func (m *Manager) ByID(id metadata.TopicID, index int32) (*Partition, Code) {
+func (m *Manager) ByID(id metadata.TopicID, index int32) (*Partition, wire.Code) {
 	t := m.byID[id]
 	if t == nil {
-		return nil, UnknownTopicID
+		return nil, wire.UnknownTopicID
 	}
 	return t.partition(index)
 }
 
-func (t *topic) partition(index int32) (*Partition, Code) {
+func (t *topic) partition(index int32) (*Partition, wire.Code) {
 	if index < 0 || int(index) >= len(t.partitions) {
-		return nil, UnknownTopicOrPartition
+		return nil, wire.UnknownTopicOrPartition
 	}
 	if p := t.partitions[index]; p != nil {
-		return p, None
+		return p, wire.None
 	}
-	return nil, NotLeaderOrFollower
+	return nil, wire.NotLeaderOrFollower
 }
 
 // Partitions returns all open partitions, ascending by stream. The slice is
@@ -339,6 +349,6 @@ func (m *Manager) Close() {
 	m.loop.Stop(&m.queueTimer)
 	m.loop.Stop(&m.houseTimer)
 	for len(m.partitions) > 0 {
-		m.closePartition(m.partitions[len(m.partitions)-1], NotLeaderOrFollower)
+		m.closePartition(m.partitions[len(m.partitions)-1], wire.NotLeaderOrFollower)
 	}
 }

@@ -21,6 +21,7 @@ const (
 	recordHeaderBytes = 24
 	markerBytes       = 40
 	votersMax         = 64
+	shippedOffset     = 1024 // of the position in a snapshot's header, behind the voters
 
 	segmentMagic  = 0x31474c5172696577 // "weirQLG1", read as little-endian
 	snapshotMagic = 0x314e535172696577 // "weirQSN1"
@@ -40,6 +41,8 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 	fourZeros  [4]byte
 )
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 func roundUp(n int) int { return (n + blockBytes - 1) &^ (blockBytes - 1) }
 
@@ -212,6 +215,7 @@ type snapshotHeader struct {
 	sum     uint32 // CRC32C of data
 	segment uint64 // ordinal of the segment from which on the log continues it
 	voters  []uint64
+	shipped position // at least up to index; zero before anything was shipped
 }
 
 func (h *snapshotHeader) encode(block []byte) {
@@ -227,6 +231,7 @@ func (h *snapshotHeader) encode(block []byte) {
 	for i, v := range h.voters {
 		order.PutUint64(block[80+8*i:], v)
 	}
+	h.shipped.encode(block[shippedOffset:])
 	seal(block[:blockBytes], snapshotMagic)
 }
 
@@ -244,6 +249,7 @@ func decodeSnapshotHeader(block []byte) (h snapshotHeader, ok bool) {
 	for i := range min(order.Uint32(block[36:]), votersMax) {
 		h.voters = append(h.voters, order.Uint64(block[80+8*i:]))
 	}
+	h.shipped = decodePosition(block[shippedOffset:])
 	return h, true
 }
 

@@ -173,28 +173,3 @@ func (q *Quorum) checkMarker(p *task.Proc) {
 		q.fail(err)
 	}
 }
-
-// backOff waits between tries, ever longer, with jitter, and complains now and then.
-type backOff struct {
-	q          *Quorum
-	proc       *task.Proc
-	what       string
-	tries      uint64
-	complained env.Time
-}
-
-func (b *backOff) wait(err error) {
-	now := b.q.o.Loop.Now()
-	if b.tries == 0 || now.Sub(b.complained) >= complainEach {
-		reason := "no such object"
-		if err != nil {
-			reason = err.Error()
-		}
-		b.q.o.Telemetry.Warn("cannot "+b.what+"; trying again", slog.String("error", reason), slog.Uint64("tries", b.tries+1))
-		b.complained = now
-	}
-	ceiling := min(backOffLeast<<min(b.tries, 10), backOffMost)
-	draw := b.q.o.Env.Rand.Uint64("quorum back-off", b.tries, uint64(now))
-	b.tries++
-	b.proc.Sleep(ceiling/2 + time.Duration(draw%uint64(ceiling/2)))
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -46,13 +47,22 @@ type Options struct {
 	Machine   StateMachine
 	Failed    func(error) // called at most once, after Open succeeded: nothing is acknowledged any more, the incarnation must end
 
+	// Shipping is whether the log is kept in the object store too (R19). Zero: ShipNever.
+	Shipping Shipping
+	// ShipInterval is how long an applied entry stays out of the object store at most while nobody waits
+	// for it. Zero: 3 s. Shorter costs more PUTs, longer loses more with the disk.
+	ShipInterval time.Duration
+	// Shipped is told of each index up to which the log is in the store, before those who wait for it are;
+	// nil: nobody asks.
+	Shipped func(index uint64)
+
 	SnapshotBytes   int64 // of log since the last snapshot until the next; 4 MiB, at most 16 MiB
 	SnapshotEntries int64 // likewise; 10,000
 	QueueBytes      int   // of proposals not yet applied; 8 MiB, at most 16 MiB. At least one proposal is taken.
 	QueueEntries    int   // likewise; 10,000
 }
 
-func orDefault[T int | int64](v, otherwise T) T {
+func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
 	}
@@ -69,6 +79,7 @@ func (o Options) resolve() (Options, error) {
 	if o.Telemetry == nil {
 		o.Telemetry = telemetry.New(o.Env.Log, o.Env.Metrics)
 	}
+	o.ShipInterval = orDefault(o.ShipInterval, 3*time.Second)
 	o.SnapshotBytes = min(orDefault(o.SnapshotBytes, 4<<20), 16<<20)
 	o.SnapshotEntries = orDefault(o.SnapshotEntries, 10_000)
 	o.QueueBytes = min(orDefault(o.QueueBytes, 8<<20), 16<<20)
@@ -99,6 +110,7 @@ type Quorum struct {
 	nudge     task.Timer // a turn, for proposals made after this turn's flush
 
 	snapshots snapshotState
+	ship      shipper
 	metrics   metrics
 }
 
@@ -112,9 +124,10 @@ type proposal struct {
 }
 
 type metrics struct {
-	bytes, groups, snapshots env.Counter
-	latency                  env.Histogram
-	applied                  env.Gauge
+	bytes, groups, snapshots                env.Counter
+	shipments, shippedSnapshots, superseded env.Counter
+	latency, shipLatency                    env.Histogram
+	applied, shipped, shippedAt             env.Gauge
 }
 
 func newMetrics(t *telemetry.Registry) metrics {
@@ -124,6 +137,13 @@ func newMetrics(t *telemetry.Registry) metrics {
 		snapshots: t.Counter("weir_quorum_snapshots_total", "snapshots of the metadata written"),
 		latency:   t.Histogram("weir_quorum_commit_nanoseconds", "time from the proposal of a record to its application"),
 		applied:   t.Gauge("weir_quorum_applied_index", "index of the last entry applied"),
+
+		shipments:        t.Counter("weir_quorum_shipments_total", "pieces of the log put into the object store"),
+		shippedSnapshots: t.Counter("weir_quorum_shipped_snapshots_total", "snapshots put into the object store"),
+		superseded:       t.Counter("weir_quorum_superseded_total", "1 once another process goes on with a copy of this disk: this one ends"),
+		shipLatency:      t.Histogram("weir_quorum_ship_nanoseconds", "time from the start of a shipment until it counts"),
+		shipped:          t.Gauge("weir_quorum_shipped_index", "index of the last entry that is in the object store"),
+		shippedAt:        t.Gauge("weir_quorum_shipped_timestamp_ms", "wall clock at the last shipment that succeeded"),
 	}
 }
 
@@ -154,38 +174,57 @@ func Open(o Options, done func(*Quorum, error)) {
 	})
 }
 
+// start reads the disk until it is known to be the newest, then leads.
 func (q *Quorum) start(f files) error {
+	for {
+		again, err := q.tryStart(f)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// tryStart begins from what the disk holds. It reports whether the disk was replaced by what was
+// shipped, so that all begins again.
+func (q *Quorum) tryStart(f files) (again bool, err error) {
 	list, err := f.list()
 	if err != nil {
-		return err
+		return false, err
 	}
 	inv := takeInventory(list)
+	if inv.restoring {
+		return true, q.resumeRestoring(f)
+	}
 	founded := len(inv.snapshots) == 0
 	if founded {
 		if inv, err = q.found(f, inv); err != nil {
-			return err
+			return false, err
 		}
 	}
 	r := &recovery{files: f, node: q.o.Node}
 	if err := r.run(inv, q.o.Machine.Restore); err != nil {
-		return err
+		return false, err
 	}
 	if r.torn {
 		q.o.Telemetry.Hit("quorum: torn tail")
 	}
 	q.cluster, q.store, q.applied = r.snapshot.cluster, r.store, r.snapshot.index
+	q.prepareShipping(r.shipped, r.snapshot.term)
+	if again, err := q.syncWithStore(f); err != nil || again {
+		return again, err
+	}
 	q.log.marks, q.log.sequence = r.marks, r.sequence
 	for _, e := range q.store.entries {
 		q.snapshots.bytes += int64(recordBytes(e))
 	}
 	if err := q.clean(f, inv, r.snapshot); err != nil { // first, since it makes room
-		return err
+		return false, err
 	}
 	if err := q.newSegment(f); err != nil {
-		return err
+		return false, err
 	}
 	q.founded = founded
-	return q.lead()
+	return false, q.lead()
 }
 
 // lead starts raft and campaigns: a single voter needs to hear from nobody.
@@ -253,6 +292,7 @@ func (q *Quorum) flush() {
 		q.pump()
 		q.maintain()
 		q.writeGroup()
+		q.stepShip()
 	}
 	q.stepClose()
 }
@@ -336,7 +376,7 @@ func (q *Quorum) fail(err error) {
 		return
 	}
 	q.err = err
-	q.proposals, q.log.queue = nil, nil
+	q.proposals, q.log.queue, q.ship.waiters = nil, nil, nil
 	q.stopTimers()
 	if q.log.stalled {
 		q.log.writing, q.log.stalled = false, false
@@ -357,6 +397,7 @@ func (q *Quorum) stopTimers() {
 	q.o.Loop.Stop(&q.nudge)
 	q.o.Loop.Stop(&q.log.retry)
 	q.o.Loop.Stop(&q.snapshots.noRoom)
+	q.o.Loop.Stop(&q.ship.timer)
 }
 
 // Close makes what was proposed durable and applied, marks the log as whole, and closes it; Propose

@@ -47,6 +47,7 @@ type inventory struct {
 	segments  []uint64 // ascending
 	temps     []string
 	founding  bool
+	restoring bool
 }
 
 func takeInventory(list []env.FileInfo) inventory {
@@ -60,6 +61,8 @@ func takeInventory(list []env.FileInfo) inventory {
 			inv.temps = append(inv.temps, file.Name)
 		} else if file.Name == foundingName {
 			inv.founding = true
+		} else if file.Name == restoringName {
+			inv.restoring = true
 		}
 	}
 	return inv
@@ -72,9 +75,10 @@ type recovery struct {
 	store    *storage
 	snapshot snapshotHeader
 	marks    []segmentMark
-	sequence uint64 // of the group expected next
-	last     uint64 // index of the last entry read
-	torn     bool   // the log ended in a group of which only a part got to the disk
+	sequence uint64   // of the group expected next
+	last     uint64   // index of the last entry read
+	shipped  position // the newest that was noted
+	torn     bool     // the log ended in a group of which only a part got to the disk
 }
 
 // run restores the newest snapshot through restore, and reads the log that follows it.
@@ -131,7 +135,7 @@ func (r *recovery) readSnapshot(index uint64, restore func(uint64, []byte) error
 	case h.bytes > uint64(len(body)) || crc32.Checksum(body[:h.bytes], castagnoli) != h.sum:
 		return &CorruptError{File: name, Offset: blockBytes, Reason: "its data fail their checksum"}
 	}
-	r.snapshot = h
+	r.snapshot, r.shipped = h, h.shipped
 	if err := restore(index, body[:h.bytes:h.bytes]); err != nil {
 		return fmt.Errorf("restore the metadata from %q: %w", name, err)
 	}
@@ -287,6 +291,13 @@ func (r *recovery) take(name string, at int64, h groupHeader, body []byte) error
 		e, room, ok := decodeRecord(body)
 		if !ok || e.GetIndex() == 0 {
 			return &CorruptError{File: name, Offset: at, Reason: "a group is whole but its entries are not"}
+		}
+		if e.GetType() == markEntry && len(e.GetData()) == markBytes {
+			if at := decodePosition(e.GetData()); at.sequence > r.shipped.sequence { // the snapshot may be newer
+				r.shipped = at
+			}
+			body = body[room:]
+			continue
 		}
 		if e.GetType() != raftpb.EntryNormal {
 			return fmt.Errorf("entry %d in %q is of type %d, which this program does not know: start the version that wrote it",

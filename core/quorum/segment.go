@@ -32,6 +32,7 @@ type segmentLog struct {
 	rotating bool              // no group is written meanwhile
 
 	batch   []*raftpb.Message // in the group being written
+	mark    *raftpb.Entry     // goes with it, or nil: how far the log is shipped
 	group   groupHeader
 	slab    *env.Slab
 	op      env.DiskWrite
@@ -138,6 +139,11 @@ func (q *Quorum) submit() {
 			l.group.records++
 		}
 	}
+	if l.mark = nil; q.ship.marked < q.ship.at.sequence {
+		l.mark, q.ship.marked = q.ship.at.mark(), q.ship.at.sequence
+		room += recordBytes(l.mark)
+		l.group.records++
+	}
 	l.group.bytes = uint32(roundUp(room))
 	bytes := roundUp(room)
 	if l.at+int64(bytes) > l.grown {
@@ -158,6 +164,9 @@ func (l *segmentLog) prepare() {
 		for _, e := range m.GetEntries() {
 			at += encodeRecord(data[at:], e)
 		}
+	}
+	if l.mark != nil {
+		at += encodeRecord(data[at:], l.mark)
 	}
 	clear(data[at:])
 	l.group.sum = crc32.Checksum(data[groupHeaderBytes:l.group.bytes], castagnoli)
@@ -183,6 +192,9 @@ func (q *Quorum) groupWritten(op *env.DiskWrite) {
 	l.grown = max(l.grown, op.Offset+int64(len(op.Data)))
 	l.sequence++
 	l.whole = len(l.batch) == 0
+	if l.mark != nil {
+		q.ship.durable = l.mark.GetIndex()
+	}
 	q.snapshots.bytes += int64(l.group.bytes)
 	q.metrics.bytes.Add(int64(l.group.bytes))
 	q.metrics.groups.Add(1)

@@ -19,38 +19,76 @@ const (
 
 // snapshotState is when the next snapshot is due, and whether one is being written.
 type snapshotState struct {
-	bytes  int64      // of log since the newest one
-	active bool       // a proc begins a segment or writes a snapshot
-	noRoom task.Timer // pending: the disk had no room for a snapshot
-	warned bool       // of that, or of no room for a segment
+	bytes   int64 // of log since the newest one
+	pending *pendingSnapshot
+	active  bool       // a proc begins a segment or writes a snapshot
+	noRoom  task.Timer // pending: the disk had no room for a snapshot
+	warned  bool       // of that, or of no room for a segment
+}
+
+// pendingSnapshot waits until the log up to it is shipped: until then its entries must stay, since
+// they are what a start compares with the store.
+type pendingSnapshot struct {
+	shippable
+	bytes int64 // of log until then
 }
 
 func (q *Quorum) snapshotDue() bool {
 	entries := int64(q.applied - q.store.index)
-	return entries > 0 && (q.snapshots.bytes >= q.o.SnapshotBytes || entries >= q.o.SnapshotEntries || len(q.log.marks) > segmentsMax)
+	return entries > 0 && q.snapshots.pending == nil &&
+		(q.snapshots.bytes >= q.o.SnapshotBytes || entries >= q.o.SnapshotEntries || len(q.log.marks) > segmentsMax)
 }
 
-// maintain begins a new segment when the newest is full, or a snapshot is due. It is called with
-// every turn, so that it finds a moment between two writes.
+// snapshotReady reports whether a snapshot may be written now.
+func (q *Quorum) snapshotReady() bool {
+	p := q.snapshots.pending
+	return p != nil && q.Shipped() >= p.index
+}
+
+// maintain begins a new segment when the newest is full, and takes a snapshot when one is due. It is
+// called with every turn, so that it finds a moment between two writes.
 func (q *Quorum) maintain() {
 	s, l := &q.snapshots, &q.log
 	due := q.snapshotDue() && !s.noRoom.Pending()
-	if s.active || q.opened != nil || q.closing != nil || l.writing || l.retry.Pending() || !due && l.at < segmentBytesMax {
+	ready := q.snapshotReady() && !s.noRoom.Pending()
+	segment := due || l.at >= segmentBytesMax
+	if s.active || q.opened != nil || q.closing != nil || l.writing || l.retry.Pending() || !segment && !ready {
 		return
 	}
-	s.active, l.rotating = true, true
+	s.active, l.rotating = true, segment
 	q.busy++
 	q.o.Loop.Go("maintain quorum log", func(p *task.Proc) {
 		f := files{p, q.o.Env}
-		err := q.newSegment(f)
-		l.rotating = false
-		q.maintained(err, &l.retry, fullRetryAfter)
-		if due && err == nil && q.err == nil && q.closing == nil {
+		var err error
+		if segment {
+			err = q.newSegment(f)
+			l.rotating = false
+			q.maintained(err, &l.retry, fullRetryAfter)
+		}
+		if due && err == nil && q.live() {
+			q.captureSnapshot()
+		}
+		if err == nil && q.live() && q.snapshotReady() {
 			q.maintained(q.takeSnapshot(f), &s.noRoom, roomRetryAfter)
 		}
 		s.active = false
 		q.busy--
 	})
+}
+
+// captureSnapshot encodes the machine's state as of the last entry applied.
+func (q *Quorum) captureSnapshot() {
+	term, err := q.store.Term(q.applied)
+	if err != nil {
+		panic(fmt.Sprintf("quorum: the term of applied entry %d is unknown: %v", q.applied, err))
+	}
+	q.snapshots.pending = &pendingSnapshot{
+		shippable: shippable{index: q.applied, term: term, data: q.o.Machine.AppendSnapshot(nil), first: q.ship.at.sequence + 1},
+		bytes:     q.snapshots.bytes,
+	}
+	if q.o.Shipping != ShipNever {
+		q.AwaitShipped(q.applied, func() {})
+	}
 }
 
 // maintained judges how a step of maintenance ended. Without room nothing was lost: the log goes on
@@ -73,29 +111,29 @@ func (q *Quorum) maintained(err error, retry *task.Timer, after time.Duration) {
 	}
 }
 
-// takeSnapshot writes the machine's state as of the last entry applied, then gives up the log and
-// the snapshot before it.
+// takeSnapshot writes the snapshot that is pending, then gives up the log and the snapshot before it.
 func (q *Quorum) takeSnapshot(f files) error {
-	index, bytes, before := q.applied, q.snapshots.bytes, q.store.index
-	term, err := q.store.Term(index)
-	if err != nil {
-		panic(fmt.Sprintf("quorum: the term of applied entry %d is unknown: %v", index, err))
-	}
+	p, before := q.snapshots.pending, q.store.index
 	h := snapshotHeader{
-		cluster: q.cluster, node: q.o.Node, index: index, term: term, voters: q.store.voters,
-		segment: segmentFor(q.log.marks, index),
+		cluster: q.cluster, node: q.o.Node, index: p.index, term: p.term, voters: q.store.voters,
+		segment: segmentFor(q.log.marks, p.index), shipped: q.ship.at,
 	}
-	if err := publishSnapshot(f, &h, q.o.Machine.AppendSnapshot(nil)); err != nil {
+	if err := publishSnapshot(f, &h, p.data); err != nil {
 		if errors.Is(err, env.ErrDiskFull) {
-			return errors.Join(err, f.remove(snapshotName(index)+temporary))
+			return errors.Join(err, f.remove(snapshotName(p.index)+temporary))
 		}
 		return err
 	}
-	q.store.compact(index, term)
-	q.snapshots.bytes -= bytes
+	q.ship.durable = max(q.ship.durable, h.shipped.sequence)
+	q.store.compact(p.index, p.term)
+	q.snapshots.pending = nil
+	q.snapshots.bytes -= p.bytes
 	q.snapshots.warned = false
 	q.metrics.snapshots.Add(1)
 	q.o.Telemetry.Hit("quorum: snapshot")
+	if q.o.Shipping != ShipNever {
+		q.ship.upload = &p.shippable
+	}
 	return q.giveUp(f, before, h.segment)
 }
 

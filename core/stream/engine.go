@@ -21,6 +21,7 @@ type Options struct {
 	Telemetry  *telemetry.Registry
 	Image      Image
 	Controller Committer
+	Shipping   Shipping // nil: what is committed needs nothing more
 	Epoch      metadata.BrokerEpoch
 	Cluster    string // its id, of which object names are made
 	// NewState rebuilds the state of a stream's producers from a checkpoint as of
@@ -104,6 +105,7 @@ type Engine struct {
 	storeFailures int // of the store in a row
 	waits         []*wait
 	trimmedTo     wal.Position
+	trims         []shippedTrim // ascending by index
 	metrics       metrics
 }
 
@@ -343,5 +345,42 @@ func (e *Engine) trim() {
 		return
 	}
 	e.trimmedTo = upTo
+	if e.options.Shipping == nil {
+		e.log.Trim(upTo)
+		return
+	}
+	e.trims = append(e.trims, shippedTrim{e.options.Shipping.AppliedIndex(), upTo})
+	e.trimShipped()
+}
+
+// shippedTrim gives up the log below a position once the image of that index is shipped.
+type shippedTrim struct {
+	index uint64
+	upTo  wal.Position
+}
+
+// trimShipped trims the log by what is shipped (R19).
+func (e *Engine) trimShipped() {
+	shipped, n := e.options.Shipping.Shipped(), 0
+	for n < len(e.trims) && e.trims[n].index <= shipped {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	upTo := e.trims[n-1].upTo
+	e.trims = slices.Delete(e.trims, 0, n)
 	e.log.Trim(upTo)
+}
+
+// ImageShipped tells the engine that more of the image is in the object store: log space
+// that it had freed may be given up.
+func (e *Engine) ImageShipped() {
+	if e.log == nil || e.stopping != nil || e.options.Shipping == nil {
+		return
+	}
+	e.trimShipped()
+	if len(e.tails) > 0 {
+		e.settleTails()
+	}
 }

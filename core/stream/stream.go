@@ -46,6 +46,14 @@ type Image interface {
 	OpenRanges(epoch metadata.BrokerEpoch) []metadata.RangeEnd
 }
 
+// Shipping says how far the cluster's metadata are in the object store (R19).
+type Shipping interface {
+	// AppliedIndex is the log index of the image.
+	AppliedIndex() uint64
+	// Shipped is the index up to which the log is in the store.
+	Shipped() uint64
+}
+
 // Committer is what the engine asks of the controller: a *controller.Controller.
 // Each done runs exactly once, on the loop, unless the node ends first.
 type Committer interface {

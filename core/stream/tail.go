@@ -17,6 +17,7 @@ type tail struct {
 	epoch   metadata.BrokerEpoch
 	sealed  *wal.Sealed
 	streams []*tailStream // ascending by stream, then leader epoch
+	freed   uint64        // index of the image that owes it nothing, or 0
 }
 
 // tailStream is one range's part of a tail, dense in offsets.
@@ -102,13 +103,24 @@ func (e *Engine) settleTails() {
 		return
 	}
 	e.tails = slices.DeleteFunc(e.tails, func(t *tail) bool {
-		if e.image.EpochOwes(t.epoch) || e.tailUp.uses(t) {
+		if e.image.EpochOwes(t.epoch) || e.tailUp.uses(t) || !e.freed(t) {
 			return false
 		}
 		e.removeLog(t)
 		return true
 	})
 	e.tailUp.pump()
+}
+
+// freed reports whether the record that freed a log is shipped.
+func (e *Engine) freed(t *tail) bool {
+	if e.options.Shipping == nil {
+		return true
+	}
+	if t.freed == 0 {
+		t.freed = e.options.Shipping.AppliedIndex()
+	}
+	return t.freed <= e.options.Shipping.Shipped()
 }
 
 func (e *Engine) removeLog(t *tail) {

@@ -57,6 +57,7 @@ type Config struct {
 	Housekeeping    time.Duration // between two rounds of retention
 	ProducerIdle    time.Duration // after which an idle producer is forgotten
 	Producers       int64         // known of one partition
+	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 	ProducerIDs     int64         // granted to a broker at a time
 	ListPage        int64         // keys of one listing of the store
 
@@ -205,6 +206,7 @@ func (c *Config) fields() []field {
 		{"housekeeping", &c.Housekeeping},
 		{"producer-idle", &c.ProducerIdle},
 		{"producers", &c.Producers},
+		{"ship-async", &c.ShipAsync},
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
@@ -374,19 +376,4 @@ func parseField(name, value string, fields []field) error {
 		return nil
 	}
 	return fmt.Errorf("unknown field %q", name)
-}
-
-// Elements counts the removable elements.
-func (p *Plan) Elements() int { return len(p.Workloads) + len(p.Faults) }
-
-// Without returns the plan without its i-th removable element.
-func (p *Plan) Without(i int) *Plan {
-	q := *p
-	if i < len(p.Faults) {
-		q.Faults = append(append([]Fault(nil), p.Faults[:i]...), p.Faults[i+1:]...)
-		return &q
-	}
-	i -= len(p.Faults)
-	q.Workloads = append(append([]Workload(nil), p.Workloads[:i]...), p.Workloads[i+1:]...)
-	return &q
 }

@@ -71,6 +71,8 @@ func (s *swarm) tuning(c *Config) {
 	if c.ProducerIdle > 0 {
 		c.ComeBack = c.ProducerIdle + 6*time.Second // a round of housekeeping more
 	}
+	ship := s.rand.Stream("plan shipping", 0)
+	c.ShipAsync = pick[int64](&ship, 0, 0, 0, 1)
 }
 
 func (s *swarm) topics(p *Plan) {

@@ -1,0 +1,58 @@
+package node
+
+import "weir/core/metadata"
+
+// unshipped knows the streams that changed by records which are not in the object
+// store yet: a range that one of them opened is not used before (R19).
+type unshipped struct {
+	wait    bool // else ranges are used at once
+	streams map[metadata.StreamID]uint64
+	queue   []unshippedStream // ascending by index
+	all     uint64            // every stream may have changed up to this index
+}
+
+type unshippedStream struct {
+	index uint64
+	id    metadata.StreamID
+}
+
+// note takes what the records up to index changed. A stream that is noted already
+// keeps its index: what it waits for is the record that opened its range.
+func (u *unshipped) note(index uint64, changes *metadata.Changes, shipped uint64) {
+	if !u.wait || index <= shipped {
+		return
+	}
+	if changes.All {
+		u.all = index
+	}
+	if !changes.Topics {
+		return // no range was opened
+	}
+	for _, id := range changes.Streams {
+		if _, known := u.streams[id]; !known {
+			u.streams[id] = index
+			u.queue = append(u.queue, unshippedStream{index, id})
+		}
+	}
+}
+
+// mayOpen reports whether the newest range of a stream may be used.
+func (u *unshipped) mayOpen(id metadata.StreamID) bool {
+	_, held := u.streams[id]
+	return !held && u.all == 0
+}
+
+// shippedTo lets go of what is in the store by now, and reports whether that is
+// anything.
+func (u *unshipped) shippedTo(index uint64) (any bool) {
+	if u.all > 0 && u.all <= index {
+		u.all, any = 0, true
+	}
+	n := 0
+	for n < len(u.queue) && u.queue[n].index <= index {
+		delete(u.streams, u.queue[n].id)
+		n++
+	}
+	u.queue = append(u.queue[:0], u.queue[n:]...)
+	return any || n > 0
+}
