@@ -35,6 +35,18 @@ race: ## the tests of what runs off the loop, with the race detector (needs a C 
 sim: ## simulate SEEDS=2000 seeds, each twice with its hashes compared
 	$(GO) run ./cmd/weir-sim fuzz -seeds $(SEEDS) -j $(JOBS) -twice
 
+.PHONY: sim-cover
+sim-cover: ## statements of core/ that SEEDS=2000 seeds and the scenarios run, by package; and marks that they miss
+	rm -rf .cache/cover && mkdir -p .cache/cover/data
+	$(GO) build -cover -coverpkg=./core/...,./cmd/weir-sim -o .cache/cover/weir-sim ./cmd/weir-sim
+	GOCOVERDIR=.cache/cover/data .cache/cover/weir-sim fuzz -seeds $(SEEDS) -j $(JOBS) -unreached sim/testdata/unreached.txt
+	for plan in sim/testdata/scenarios/*.plan; do for seed in 1 2; do \
+	  GOCOVERDIR=.cache/cover/data .cache/cover/weir-sim run -seed $$seed -plan $$plan >/dev/null || exit 1; done; done
+	$(GO) tool covdata percent -i=.cache/cover/data -pkg=$$($(GO) list ./core/... | grep -v envtest | paste -sd,)
+	$(GO) tool covdata textfmt -i=.cache/cover/data -o .cache/cover/all.txt
+	grep -v -e /cmd/ -e /envtest/ .cache/cover/all.txt >.cache/cover/core.txt
+	$(GO) tool cover -func=.cache/cover/core.txt | tail -1
+
 .PHONY: golden
 golden: ## the golden seeds at GOMAXPROCS 1 and 2, with and without the race detector
 	GOMAXPROCS=1 $(GO) test -count=1 -run Golden ./sim/...
@@ -97,6 +109,11 @@ bench: ## the Go benchmarks, six times each, for benchstat
 bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with one client (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compare --kafka-libs .cache/kafka/libs --weir bin/weir
+
+.PHONY: diff-kafka
+diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, and compare every field (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-conformance diff --kafka-libs .cache/kafka/libs --weir bin/weir
 
 .PHONY: linked
 linked: ## renew the list of packages that the broker links

@@ -62,6 +62,6 @@ func TestACloneHoldsWhatWasDurable(t *testing.T) {
 		w.drain(topics)
 		clone.crash(false)
 	})
-	w.judge()
+	w.check()
 	require.Empty(t, w.violations)
 }

@@ -1,27 +1,31 @@
-// Package sim runs the very node that production runs in a world made of one seed.
+// Package sim runs the broker's production code in a deterministic simulation.
 //
 // A run is (seed, plan): brokers on simulated clocks, disks, network and object
 // store, and clients that speak Kafka's protocol to them. Faults strike while the
-// clients work; then all of them heal, and the run must converge: every producer
-// gets its answers, each partition takes a write, and a reader finds everything that
-// was acknowledged, once more after each restart. At the end package checker checks
-// the history, the object store is audited against the broker's image, and every
-// slab and frame must be accounted for.
+// clients work. Then all faults heal and the run must converge: every producer gets
+// its answers, producers that were idle past their expiry write again, each
+// partition takes a write, a waiting fetch is answered in time, and a reader finds
+// everything that was acknowledged, again after each restart. At the end package
+// checker checks the history, the object store is audited against the metadata
+// image, and every slab and frame must have been released.
 //
-// The world holds any number of machines, each with its disks, node id and zone; a
-// link within a zone is faster than one between zones; clients bootstrap at any
-// machine. A fault names the machine or the zone that it strikes. Today's plans have
-// one machine. A second one may start from a copy of the first one's disks.
+// The world holds any number of machines, each with its disks, node id and zone.
+// Links within a zone are faster than links between zones. Clients bootstrap at any
+// machine. A fault names the machine or the zone that it strikes. The swarm draws
+// one machine. Another one can start from a copy of a machine's disks.
 //
-// Same commit, seed and plan: same trace hash, on every machine, at any GOMAXPROCS,
-// with or without the race detector. The simulator starts no goroutine; time comes
-// from its queue of events, every draw from the seed.
+// The same commit, seed and plan give the same trace hash on every machine, at any
+// GOMAXPROCS, with or without the race detector. The simulator starts no goroutine;
+// time comes from its event queue, and every random draw from the seed.
 //
-// Places that should be reached sometimes are marks, the node's
-// (package telemetry) and the world's ([event.Queue.Hit]): a scenario under
-// testdata/scenarios names those without which its story was not told, and the swarm
-// as a whole must reach a list of them, or the tests fail.
+// Marks name places in the code that tests should reach: marks of the broker
+// (package telemetry) and of the world ([event.Queue.Hit]). A scenario in
+// testdata/scenarios names the marks that it must reach to test what it is about.
+// The swarm must reach every mark that testdata/unreached.txt does not list;
+// "make sim-cover" checks that and prints the statement coverage of core/.
 //
-// Each device states its fault model in its own package: machine, disk, store,
-// network. The plan's text form is in package plan.
+// Each device states its fault model in its package: machine, disk, store and
+// network. Package plan has the text form of plans. The files in mutants are
+// defects to plant in the source; "make mutants" checks that the simulator finds
+// each of them.
 package sim

@@ -126,7 +126,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	return b
 }
 
-// tuning is the plan's word on what no setting names.
+// tuning is the plan's values for bounds that no configuration key names.
 func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, RecordBytesMax: int(c.RecordBytes),

@@ -25,9 +25,10 @@ const (
 	SweepLimit = 10 * time.Minute
 )
 
-// Result is what a run came to.
+// Result is the outcome of a run.
 type Result struct {
 	Seed       uint64
+	Plan       *plan.Plan
 	Hash       uint64
 	Events     uint64
 	Sim        time.Duration
@@ -36,19 +37,19 @@ type Result struct {
 	Restarts   int
 	Resends    int64
 	Acked      int64
-	Linear     int // partitions that porcupine judged
+	Linear     int // partitions that porcupine checked
 	Puts       int64
 	Objects    int
 	// Marks is how often the node and the world reached each named place.
 	Marks      map[string]int64
 	Violations []checker.Violation
-	Log        []string // the node's last lines
+	Log        []string // the brokers' last lines
 }
 
 // OK reports whether the run broke no promise.
 func (r *Result) OK() bool { return len(r.Violations) == 0 }
 
-// Run runs a seed's plan to its verdict. A nil plan is the seed's swarm plan.
+// Run runs a seed's plan and checks it. A nil plan is the seed's swarm plan.
 func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	if p == nil {
 		p = plan.Swarm(seed)
@@ -65,9 +66,9 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 		}
 	}
 	linear := 0
-	w.guard(func() { linear = w.judge() })
+	w.guard(func() { linear = w.check() })
 	return &Result{
-		Seed: seed, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
+		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
 		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Marks: w.queue.Marks,
 		Violations: w.violations, Log: w.logTail(),
@@ -237,7 +238,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 	return c
 }
 
-// acks is what a plan's word means on the wire.
+// acks translates a plan's value to the wire's.
 func acks(plan int64) int16 {
 	switch plan {
 	case 1:
@@ -488,8 +489,8 @@ func (w *world) settle([]*client.Topic) {
 	}
 }
 
-// judge hands every partition's history to the checkers.
-func (w *world) judge() (linear int) {
+// check hands every partition's history to the checkers.
+func (w *world) check() (linear int) {
 	for _, p := range w.cluster.Partitions {
 		for _, v := range checker.CheckLog(p.History) {
 			w.violate(v)

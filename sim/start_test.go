@@ -50,7 +50,7 @@ func TestARestartCanBeGivenUp(t *testing.T) {
 		}
 		w.drain(topics)
 	})
-	w.judge()
+	w.check()
 	if w.violated() {
 		t.Fatal(w.violations[0])
 	}

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"weir/internal/kafkabin"
 	"weir/internal/process"
 	"weir/internal/weirbin"
 )
@@ -113,77 +113,16 @@ func (f *rivalFlags) weirRow() *rival {
 	}}
 }
 
-// heap and collector as Kafka's own start script sets them.
-var javaArgs = []string{
-	"-Xms1g", "-Xmx1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
-	"-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true",
-}
-
 // kafkaRow runs one KRaft node, broker and controller in one.
 func (f *rivalFlags) kafkaRow(name, note, extra string) *rival {
+	options := func(dir string, port int) kafkabin.Options {
+		return kafkabin.Options{Java: f.java, Libs: f.kafkaLibs, Dir: dir, Port: port, Extra: extra}
+	}
 	return &rival{
 		Name: name, Note: note,
-		prepare: func(dir string, port int) error {
-			controller, err := process.FreePort()
-			if err != nil {
-				return err
-			}
-			err = errors.Join(
-				os.WriteFile(filepath.Join(dir, "server.properties"), []byte(kafkaProperties(dir, port, controller)+extra), 0o644),
-				os.WriteFile(filepath.Join(dir, "log4j2.properties"), []byte(kafkaLogging), 0o644))
-			if err != nil {
-				return err
-			}
-			p, err := f.runJava(dir, "kafka.tools.StorageTool", "format", "-t", "d2VpcndlaXJ3ZWlyd2Vpcg", "-c", filepath.Join(dir, "server.properties"))
-			if err != nil {
-				return err
-			}
-			if err := p.Wait(); err != nil {
-				return fmt.Errorf("format Kafka's storage: %w\n%s", err, p.Tail(30))
-			}
-			return nil
-		},
-		launch: func(dir string, _ int) (*process.Process, error) {
-			return f.runJava(dir, "kafka.Kafka", filepath.Join(dir, "server.properties"))
-		},
+		prepare: func(dir string, port int) error { return kafkabin.Prepare(options(dir, port)) },
+		launch:  func(dir string, port int) (*process.Process, error) { return kafkabin.Launch(options(dir, port)) },
 	}
-}
-
-func (f *rivalFlags) runJava(dir, class string, args ...string) (*process.Process, error) {
-	libs, err := filepath.Abs(f.kafkaLibs)
-	if err != nil {
-		return nil, err
-	}
-	all := append([]string{}, javaArgs...)
-	all = append(all, "-Dlog4j2.configurationFile="+filepath.Join(dir, "log4j2.properties"), "-cp", filepath.Join(libs, "*"), class)
-	return process.Start(process.Options{Name: class, Path: f.java, Args: append(all, args...), Dir: dir})
-}
-
-const kafkaLogging = `status = error
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d] %p %m (%c)%n
-rootLogger.level = WARN
-rootLogger.appenderRef.console.ref = console
-`
-
-func kafkaProperties(dir string, port, controller int) string {
-	return fmt.Sprintf(`process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:%[3]d
-listeners=PLAINTEXT://127.0.0.1:%[2]d,CONTROLLER://127.0.0.1:%[3]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[2]d
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
-log.dirs=%[1]s/logs
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-`, dir, port, controller)
 }
 
 // own runs another verb of this program.

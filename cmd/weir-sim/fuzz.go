@@ -3,6 +3,10 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +55,7 @@ func fuzzCommand(args []string) int {
 	set.BoolVar(&f.keep, "keep-going", false, "go on after a failure")
 	set.DurationVar(&f.slow, "slow", 10*time.Second, "name seeds that take longer than this")
 	marks := set.Bool("marks", false, "print at the end how many seeds reached each named place")
+	unreached := set.String("unreached", "", "file that lists the marks which the seeds need not reach, each with its reason; fail if another one is not reached")
 	profile := set.String("cpuprofile", "", "write a CPU profile to this file")
 	set.Parse(args)
 	var err error
@@ -82,10 +87,37 @@ func fuzzCommand(args []string) int {
 	if *marks {
 		printMarks(f.marks)
 	}
+	if *unreached != "" && !f.reachedAll(*unreached) {
+		return 1
+	}
 	if f.failed > 0 {
 		return 1
 	}
 	return 0
+}
+
+// reachedAll reports whether the seeds reached every mark but those in a file, whose
+// lines are a mark, two spaces or more, and the reason.
+func (f *fuzzer) reachedAll(file string) bool {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		complain(err)
+		return false
+	}
+	listed := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if mark, reason, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && mark[0] != '#' && strings.TrimSpace(reason) != "" {
+			listed[mark] = true
+		}
+	}
+	all := true
+	for _, mark := range slices.Sorted(maps.Keys(f.marks)) {
+		if f.marks[mark] == 0 && !listed[mark] {
+			fmt.Printf("not reached by any seed, and not in %s: %s\n", file, mark)
+			all = false
+		}
+	}
+	return all
 }
 
 func (f *fuzzer) take() (uint64, bool) {

@@ -2,10 +2,10 @@
 //
 //	weir-sim run -seed N            one seed; exit 1 and a line to replay it if it fails
 //	weir-sim fuzz -seeds N          many seeds, or -duration D
-//	weir-sim shrink -seed N         the failing seed's plan with all that is not needed removed
+//	weir-sim shrink -seed N         a smaller plan with which the seed still fails, and its failure
 //	weir-sim plan -seed N           the plan that a seed draws
 //
-// A seed is the whole story: same commit, seed and options give the same hash.
+// The same commit, seed and options give the same run, and the same hash.
 package main
 
 import (

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/sim"
+	"weir/sim/checker"
 	"weir/sim/plan"
 )
 
@@ -65,7 +66,7 @@ func runCommand(args []string) int {
 	trace := set.String("trace", "", "write every entry of the trace to this file")
 	profile := set.String("cpuprofile", "", "write a CPU profile to this file")
 	marks := set.Bool("marks", false, "print how often the node and the world reached each named place")
-	linear := set.Bool("porcupine", true, "judge short histories by porcupine, too")
+	linear := set.Bool("porcupine", true, "check short histories with porcupine, too")
 	set.Parse(args)
 	p, err := plans.load()
 	if err != nil {
@@ -142,7 +143,8 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// report prints the run's line, and what went wrong.
+// report prints the run's line and, if it failed, a page that says what broke, what the
+// seed drew, what the brokers said last, and how to run it again.
 func report(r *sim.Result, wall time.Duration, replay string) {
 	verdict := "ok"
 	if !r.OK() {
@@ -153,10 +155,16 @@ func report(r *sim.Result, wall time.Duration, replay string) {
 	if r.OK() {
 		return
 	}
+	fmt.Printf("replay: %s\n", replay)
 	for _, v := range r.Violations {
-		fmt.Printf("\n%s: %s\n", v.Invariant, v.Text)
+		fmt.Printf("\n%s", v.Invariant)
+		if meaning := checker.Meaning(v.Invariant); meaning != "" {
+			fmt.Printf(" (%s)", meaning)
+		}
+		fmt.Printf("\n  %s\n", v.Text)
 	}
-	fmt.Printf("\nlast log lines:\n  %s\n\nreplay: %s\n", strings.Join(r.Log, "\n  "), replay)
+	fmt.Printf("\nThe plan:\n  %s\n", strings.ReplaceAll(strings.TrimSpace(r.Plan.String()), "\n", "\n  "))
+	fmt.Printf("\nThe brokers' last log lines:\n  %s\n\n", strings.Join(r.Log, "\n  "))
 }
 
 func planCommand(args []string) int {
@@ -175,12 +183,14 @@ func planCommand(args []string) int {
 	return 0
 }
 
-// shrinkCommand removes elements of a failing plan as long as the same invariant breaks.
+// shrinkCommand makes a failing plan small: as long as the same invariant breaks, it
+// removes faults, clients and topics, and resets settings and rates to their defaults.
 func shrinkCommand(args []string) int {
 	set := flag.NewFlagSet("shrink", flag.ExitOnError)
 	var plans planFlags
 	plans.register(set)
 	limit := set.Duration("limit", 2*time.Minute, "how long to try")
+	output := set.String("o", "shrunk.plan", "file that gets the plan")
 	set.Parse(args)
 	p, err := plans.load()
 	if err != nil {
@@ -189,25 +199,49 @@ func shrinkCommand(args []string) int {
 	if p == nil {
 		p = plan.Swarm(plans.seed)
 	}
-	options := sim.Options{NoLinear: true}
-	first := sim.Run(plans.seed, p, options)
+	s := shrinker{seed: plans.seed, deadline: time.Now().Add(*limit)}
+	first := sim.Run(s.seed, p, sim.Options{NoLinear: true})
 	if first.OK() {
-		fmt.Println("# this seed and plan do not fail")
+		fmt.Println("this seed and plan do not fail")
 		return 0
 	}
-	invariant, before := first.Violations[0].Invariant, p.Elements()
-	deadline := time.Now().Add(*limit)
-	for shrunk := true; shrunk && time.Now().Before(deadline); {
-		shrunk = false
-		for i := 0; i < p.Elements() && time.Now().Before(deadline); {
-			smaller := p.Without(i)
-			if r := sim.Run(plans.seed, smaller, options); !r.OK() && r.Violations[0].Invariant == invariant {
-				p, shrunk = smaller, true
-				continue
-			}
-			i++
-		}
+	s.invariant = first.Violations[0].Invariant
+	small := s.shrink(p)
+	fmt.Printf("%d of %d elements and %d of %d settings are left after %d runs\n", small.Elements(), p.Elements(), small.Settings(), p.Settings(), s.runs)
+	if err := os.WriteFile(*output, []byte(small.String()), 0o644); err != nil {
+		return complain(err)
 	}
-	fmt.Printf("# seed %d breaks %s; %d of %d elements are left\n%s", plans.seed, invariant, p.Elements(), before, p)
+	start := time.Now()
+	report(sim.Run(s.seed, small, sim.Options{NoLinear: true}), time.Since(start), fmt.Sprintf("weir-sim run -seed %d -plan %s", s.seed, *output))
 	return 1
+}
+
+type shrinker struct {
+	seed      uint64
+	invariant string
+	deadline  time.Time
+	runs      int
+}
+
+func (s *shrinker) shrink(p *plan.Plan) *plan.Plan {
+	for before := ""; before != p.String() && time.Now().Before(s.deadline); {
+		before = p.String()
+		p = s.each(p, (*plan.Plan).Elements, (*plan.Plan).Without)
+		p = s.each(p, (*plan.Plan).Settings, (*plan.Plan).Reset)
+	}
+	return p
+}
+
+// each tries every change of a kind, and keeps those with which the plan still fails.
+func (s *shrinker) each(p *plan.Plan, count func(*plan.Plan) int, change func(*plan.Plan, int) *plan.Plan) *plan.Plan {
+	for i := 0; i < count(p) && time.Now().Before(s.deadline); {
+		smaller := change(p, i)
+		s.runs++
+		if r := sim.Run(s.seed, smaller, sim.Options{NoLinear: true}); !r.OK() && r.Violations[0].Invariant == s.invariant {
+			p = smaller
+			continue
+		}
+		i++
+	}
+	return p
 }

@@ -177,6 +177,27 @@ func TestZeroFilledFramesAtDefaultLimits(t *testing.T) {
 	r.lives()
 }
 
+// Half a request: several strangers, of several addresses, announce the largest Produce request and send only its
+// start. Neither small requests nor large ones of others wait for them to time out.
+func TestHalfRequestsHoldNobodyUp(t *testing.T) {
+	for _, sent := range []int{15, 64 << 10} {
+		t.Run(fmt.Sprintf("%d bytes sent", sent), func(t *testing.T) {
+			r := start(t, map[string]string{})
+			frame := append(sized(100<<20), header(0, 9)...)
+			frame = append(frame, make([]byte, sent+4-len(frame))...)
+			for i := range 10 {
+				s, err := DialFrom(fmt.Sprintf("127.0.0.%d", 2+i%4), r.broker.Address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { s.Close() })
+				r.write(s, frame)
+			}
+			r.lives()
+		})
+	}
+}
+
 // Zeros look like a Produce request of version 0.
 func zeroFrames(r *rig, mebibytes int) {
 	zeros := make([]byte, 1<<20)

@@ -25,8 +25,11 @@ type Stranger struct {
 }
 
 // Dial connects from the strangers' address.
-func Dial(address string) (*Stranger, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(strangerAddress)}, Timeout: 10 * time.Second}
+func Dial(address string) (*Stranger, error) { return DialFrom(strangerAddress, address) }
+
+// DialFrom connects from an address of loopback.
+func DialFrom(from, address string) (*Stranger, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
 	conn, err := dialer.DialContext(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package broker
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/partition"
 )
 
@@ -51,20 +53,20 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 	case part.replaced:
 		p.release()
 		p.answered()
-	case p.acks < -1 || p.acks > 1:
-		p.refuse(part, invalidRequiredAcks, "acks must be 0, 1 or all")
-	case p.transactional:
-		p.refuse(part, unsupportedVersion, "transactions are not supported by this broker")
-	case part.Code != partition.None:
-		p.refuse(part, part.Code, part.Detail)
-	case code != partition.None:
+	case code != wire.None:
 		p.refuse(part, code, "")
+	case p.acks < -1 || p.acks > 1:
+		p.refuse(part, wire.InvalidRequiredAcks, "acks must be 0, 1 or all")
+	case p.transactional:
+		p.refuse(part, wire.UnsupportedVersion, "transactions are not supported by this broker")
+	case part.Code != wire.None:
+		p.refuse(part, part.Code, part.Detail)
 	default:
 		found.Append(&part.Append)
 	}
 }
 
-func (p *pendingProduce) refuse(part *producePart, code partition.Code, detail string) {
+func (p *pendingProduce) refuse(part *producePart, code wire.Code, detail string) {
 	part.Code, part.Detail = code, detail
 	part.BaseOffset, part.LogAppendTime, part.LogStart = -1, -1, -1
 	p.release()
@@ -85,7 +87,7 @@ func (p *pendingProduce) release() {
 func (p *pendingProduce) endSilently() {
 	p.ended = true
 	for i := range p.parts {
-		if p.parts[i].Code != partition.None {
+		if p.parts[i].Code != wire.None {
 			p.exchange.hangUp()
 			return
 		}

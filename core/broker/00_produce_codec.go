@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kbin"
 
 	"weir/core/compress"
@@ -30,8 +32,6 @@ const (
 	decompressedBytesMax = 64 << 20
 	decompressedRatioMax = 64
 )
-
-var errMalformed = errors.New("malformed request")
 
 // produceRequest is a decoded Produce request and the state of its answer. The
 // batches, and the topics' wire names, are slices of the frame.
@@ -70,18 +70,18 @@ func decodeProduce(version int16, body []byte) (*produceRequest, error) {
 	r := &produceRequest{version: version, decompressed: max(decompressedBytesMax, decompressedRatioMax*len(body))}
 	in := kbin.Reader{Src: body}
 	flexible := version >= produceFlexible
-	r.transactional = readNullableString(&in, flexible) != nil
+	r.transactional = wire.ReadNullableString(&in, flexible) != nil
 	r.acks, r.timeoutMillis = in.Int16(), in.Int32()
-	topics := readArrayLen(&in, flexible)
+	topics := wire.ReadArrayLen(&in, flexible)
 	r.topics = make([]produceTopic, 0, min(topics, 64))
 	for range topics {
 		if err := r.decodeTopic(&in, flexible); err != nil {
 			return nil, err
 		}
 	}
-	skipTags(&in, flexible)
+	wire.SkipTags(&in, flexible)
 	if err := in.Complete(); err != nil {
-		return nil, fmt.Errorf("%w: %v", errMalformed, err)
+		return nil, fmt.Errorf("%w: %v", wire.ErrMalformed, err)
 	}
 	r.markReplaced()
 	return r, nil
@@ -91,26 +91,26 @@ func (r *produceRequest) decodeTopic(in *kbin.Reader, flexible bool) error {
 	t := produceTopic{first: len(r.parts)}
 	if r.version >= produceTopicIDs {
 		t.id = in.Uuid()
-	} else if t.wireName = readNullableString(in, flexible); t.wireName == nil {
-		return fmt.Errorf("%w: a topic without a name", errMalformed)
+	} else if t.wireName = wire.ReadNullableString(in, flexible); t.wireName == nil {
+		return fmt.Errorf("%w: a topic without a name", wire.ErrMalformed)
 	}
-	parts := readArrayLen(in, flexible)
+	parts := wire.ReadArrayLen(in, flexible)
 	if len(r.parts)+parts > producePartsMax {
-		return fmt.Errorf("%w: more than %d partitions", errMalformed, producePartsMax)
+		return fmt.Errorf("%w: more than %d partitions", wire.ErrMalformed, producePartsMax)
 	}
 	if r.parts == nil {
 		r.parts = make([]producePart, 0, min(parts, 16))
 	}
 	for range parts {
-		index, batch := in.Int32(), readNullableBytes(in, flexible)
-		skipTags(in, flexible)
+		index, batch := in.Int32(), wire.ReadNullableBytes(in, flexible)
+		wire.SkipTags(in, flexible)
 		if !in.Ok() {
-			return fmt.Errorf("%w: partitions are cut off", errMalformed)
+			return fmt.Errorf("%w: partitions are cut off", wire.ErrMalformed)
 		}
 		r.parts = append(r.parts, producePart{index: index})
 		r.check(&r.parts[len(r.parts)-1], batch)
 	}
-	skipTags(in, flexible)
+	wire.SkipTags(in, flexible)
 	t.end = len(r.parts)
 	r.topics = append(r.topics, t)
 	return nil
@@ -122,13 +122,13 @@ func (r *produceRequest) check(p *producePart, data []byte) {
 	p.Header = h
 	switch {
 	case errors.Is(err, record.ErrCorrupt):
-		p.Code = partition.CorruptMessage
+		p.Code = wire.CorruptMessage
 	case errors.Is(err, record.ErrCodec):
-		p.Code = partition.UnsupportedCompressionType
+		p.Code = wire.UnsupportedCompressionType
 	case err != nil:
-		p.Code = partition.InvalidRecord
+		p.Code = wire.InvalidRecord
 	case h.Codec() == compress.Zstd && r.version < produceZstd:
-		p.Code, p.Detail = partition.UnsupportedCompressionType, "zstd needs Produce version 7"
+		p.Code, p.Detail = wire.UnsupportedCompressionType, "zstd needs Produce version 7"
 	default:
 		p.Data = data[:h.Bytes]
 		r.readRecords(p)
@@ -195,7 +195,7 @@ func (r *produceRequest) ascending() bool {
 // appendProduceResponse appends the body of the answer.
 func (r *produceRequest) appendProduceResponse(dst []byte, throttleMillis int32, nodes []nodeEndpoint) []byte {
 	flexible := r.version >= produceFlexible
-	dst = appendArrayLen(dst, flexible, r.topicsAnswered())
+	dst = wire.AppendArrayLen(dst, flexible, r.topicsAnswered())
 	for i := range r.topics {
 		t := &r.topics[i]
 		if t.superseded() {
@@ -204,15 +204,15 @@ func (r *produceRequest) appendProduceResponse(dst []byte, throttleMillis int32,
 		if r.version >= produceTopicIDs {
 			dst = append(dst, t.id[:]...)
 		} else {
-			dst = appendString(dst, flexible, t.name)
+			dst = wire.AppendString(dst, flexible, t.name)
 		}
-		dst = appendArrayLen(dst, flexible, t.end-t.first-t.replaced)
+		dst = wire.AppendArrayLen(dst, flexible, t.end-t.first-t.replaced)
 		for j := range r.parts[t.first:t.end] {
 			if part := &r.parts[t.first+j]; !part.replaced {
 				dst = part.append(dst, r.version)
 			}
 		}
-		dst = appendNoTags(dst, flexible)
+		dst = wire.AppendNoTags(dst, flexible)
 	}
 	if r.version >= 1 {
 		dst = kbin.AppendInt32(dst, throttleMillis)
@@ -223,7 +223,7 @@ func (r *produceRequest) appendProduceResponse(dst []byte, throttleMillis int32,
 	if r.version >= produceHints && len(nodes) > 0 {
 		return appendNodeEndpoints(dst, nodes)
 	}
-	return appendNoTags(dst, true)
+	return wire.AppendNoTags(dst, true)
 }
 
 // superseded reports whether the request has all of the topic's partitions again, further on.
@@ -259,23 +259,23 @@ func (p *producePart) append(dst []byte, version int16) []byte {
 	if version >= produceHints && p.leader.known {
 		return p.leader.append(dst, 0)
 	}
-	return appendNoTags(dst, true)
+	return wire.AppendNoTags(dst, true)
 }
 
 // appendErrors appends the record errors and the error message.
 func (p *producePart) appendErrors(dst []byte, flexible bool) []byte {
 	detail := &p.Detail
-	if p.Code == partition.None || p.Detail == "" {
+	if p.Code == wire.None || p.Detail == "" {
 		detail = nil
 	}
-	dst = appendArrayLen(dst, flexible, len(p.RecordErrors))
+	dst = wire.AppendArrayLen(dst, flexible, len(p.RecordErrors))
 	for i := range p.RecordErrors {
 		e := &p.RecordErrors[i]
 		dst = kbin.AppendInt32(dst, e.Index)
-		dst = appendNullableString(dst, flexible, &e.Detail)
-		dst = appendNoTags(dst, flexible)
+		dst = wire.AppendNullableString(dst, flexible, &e.Detail)
+		dst = wire.AppendNoTags(dst, flexible)
 	}
-	return appendNullableString(dst, flexible, detail)
+	return wire.AppendNullableString(dst, flexible, detail)
 }
 
 // leaderHint is KIP-951's CurrentLeader.
@@ -303,7 +303,7 @@ type nodeEndpoint struct {
 
 // appendNodeEndpoints appends a tag section with the endpoints under tag 0.
 func appendNodeEndpoints(dst []byte, nodes []nodeEndpoint) []byte {
-	body := appendArrayLen(nil, true, len(nodes))
+	body := wire.AppendArrayLen(nil, true, len(nodes))
 	for _, n := range nodes {
 		body = kbin.AppendInt32(body, int32(n.id))
 		body = kbin.AppendCompactString(body, n.host)
@@ -318,72 +318,4 @@ func appendNodeEndpoints(dst []byte, nodes []nodeEndpoint) []byte {
 	dst = append(dst, 1, 0)
 	dst = kbin.AppendUvarint(dst, uint32(len(body)))
 	return append(dst, body...)
-}
-
-func readNullableString(in *kbin.Reader, flexible bool) []byte {
-	length := 0
-	if flexible {
-		length = int(in.Uvarint()) - 1
-	} else {
-		length = int(in.Int16())
-	}
-	if length < 0 {
-		return nil
-	}
-	return in.Span(length)
-}
-
-func readNullableBytes(in *kbin.Reader, flexible bool) []byte {
-	if flexible {
-		return in.CompactNullableBytes()
-	}
-	return in.NullableBytes()
-}
-
-// readArrayLen returns the number of elements; a null array has none.
-func readArrayLen(in *kbin.Reader, flexible bool) int {
-	if flexible {
-		return int(max(in.CompactArrayLen(), 0))
-	}
-	return int(max(in.ArrayLen(), 0))
-}
-
-// skipTags skips a section of tags. It stops at the end of the frame, whatever
-// number of tags was announced.
-func skipTags(in *kbin.Reader, flexible bool) {
-	if !flexible {
-		return
-	}
-	for count := in.Uvarint(); count > 0 && in.Ok(); count-- {
-		in.Uvarint()
-		in.Span(int(in.Uvarint()))
-	}
-}
-
-func appendArrayLen(dst []byte, flexible bool, n int) []byte {
-	if flexible {
-		return kbin.AppendCompactArrayLen(dst, n)
-	}
-	return kbin.AppendArrayLen(dst, n)
-}
-
-func appendString(dst []byte, flexible bool, s string) []byte {
-	if flexible {
-		return kbin.AppendCompactString(dst, s)
-	}
-	return kbin.AppendString(dst, s)
-}
-
-func appendNullableString(dst []byte, flexible bool, s *string) []byte {
-	if flexible {
-		return kbin.AppendCompactNullableString(dst, s)
-	}
-	return kbin.AppendNullableString(dst, s)
-}
-
-func appendNoTags(dst []byte, flexible bool) []byte {
-	if flexible {
-		return append(dst, 0)
-	}
-	return dst
 }

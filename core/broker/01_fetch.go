@@ -3,6 +3,8 @@ package broker
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/partition"
@@ -44,6 +46,7 @@ type fetching struct {
 	posted    bool
 	need      int64 // bytes to wait for
 	ended     bool
+	gone      bool // the connection closed
 }
 
 // fetchTarget is one partition of a fetch.
@@ -51,11 +54,12 @@ type fetchTarget struct {
 	fetchPart            // as asked
 	kept      *fetchPart // in the session, of an incremental fetch
 	partition *partition.Partition
-	code      partition.Code
+	code      wire.Code
 	diverging divergingEpoch
 	watch     partition.Watch
 	read      stream.Fetched
 	arrived   bool
+	late      bool // read took its time: if it cannot be sent now, it is kept for the next fetch
 }
 
 // fetch answers a Fetch request.
@@ -68,7 +72,7 @@ func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 	}
 	parts := fetchPartsOf(r, f.byID)
 	x.releaseFrame()
-	if code := f.enter(r, parts); code != partition.None {
+	if code := f.enter(r, parts); code != wire.None {
 		f.fail(code)
 		return
 	}
@@ -85,7 +89,7 @@ func isolationOf(level int8) partition.Isolation {
 }
 
 // enter finds the session of the request and the partitions to serve.
-func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) partition.Code {
+func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) wire.Code {
 	sessions, now := f.plane.sessions, f.plane.loop.Now()
 	if f.version < fetchSessionsFrom || r.SessionEpoch == sessionEpochFinal || r.SessionEpoch == sessionEpochInitial {
 		if s := sessions.byID[r.SessionID]; s != nil && r.SessionID != 0 {
@@ -96,22 +100,22 @@ func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) partition.Code
 		for i := range parts {
 			f.targets[i].fetchPart = parts[i]
 		}
-		return partition.None
+		return wire.None
 	}
 	s, code := sessions.resume(r.SessionID, r.SessionEpoch, f.byID, parts, forgottenOf(r, f.byID), now)
-	if code != partition.None {
+	if code != wire.None {
 		return code
 	}
 	if len(s.parts) == 0 {
 		sessions.drop(s)
-		return partition.None
+		return wire.None
 	}
 	f.session = s
 	f.targets = make([]fetchTarget, 0, len(s.parts))
 	for p := s.first; p != nil; p = p.next {
 		f.targets = append(f.targets, fetchTarget{fetchPart: *p, kept: p})
 	}
-	return partition.None
+	return wire.None
 }
 
 func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
@@ -173,7 +177,14 @@ func (f *fetching) start() {
 	for i := range f.targets {
 		t := &f.targets[i]
 		f.look(t)
-		if t.code != partition.None || t.diverging.known || t.offset >= t.partition.ReadableEnd(f.isolation) {
+		if f.readable(t) && !f.full && f.takeLate(t) {
+			issued = true
+			left -= t.read.Bytes
+		}
+	}
+	for i := range f.targets {
+		t := &f.targets[i]
+		if t.late || !f.readable(t) {
 			continue
 		}
 		if f.full || (left <= 0 && issued) || f.reading >= fetchReadsMax {
@@ -191,6 +202,32 @@ func (f *fetching) start() {
 	f.plane.loop.Reset(&f.timer, f.deadline.Sub(f.plane.loop.Now()), f.late)
 }
 
+// readable reports whether a target that was looked at has records to read.
+func (f *fetching) readable(t *fetchTarget) bool {
+	return t.code == wire.None && !t.diverging.known && t.offset < t.partition.ReadableEnd(f.isolation)
+}
+
+func (f *fetching) lateKey(t *fetchTarget) lateKey {
+	return lateKey{partition: t.partition, offset: t.offset, isolation: f.isolation}
+}
+
+// takeLate takes what an earlier fetch asked for and was answered without.
+func (f *fetching) takeLate(t *fetchTarget) bool {
+	t.read, t.late = f.plane.late.take(f.lateKey(t))
+	t.arrived = t.late
+	return t.late
+}
+
+// giveBack lets go of a target's read. One that took its time is kept for the next fetch.
+func (f *fetching) giveBack(t *fetchTarget) {
+	if t.late && !f.gone {
+		f.plane.late.add(f.lateKey(t), t.read)
+	} else {
+		t.read.Release()
+	}
+	t.read, t.arrived, t.late = stream.Fetched{}, false, false
+}
+
 // look finds the target's partition and checks epoch and offset.
 func (f *fetching) look(t *fetchTarget) {
 	t.diverging = divergingEpoch{}
@@ -199,17 +236,17 @@ func (f *fetching) look(t *fetchTarget) {
 	} else {
 		t.partition, t.code = f.plane.partitions.ByName(t.name, t.index)
 	}
-	if t.code != partition.None {
+	if t.code != wire.None {
 		return
 	}
 	p := t.partition
-	if t.code = p.CheckEpoch(t.leaderEpoch); t.code != partition.None {
+	if t.code = p.CheckEpoch(t.leaderEpoch); t.code != wire.None {
 		return
 	}
 	if t.lastFetchedEpoch >= 0 {
 		epoch, end := p.EpochEnd(t.lastFetchedEpoch)
 		if epoch == partition.UndefinedEpoch {
-			t.code = partition.OffsetOutOfRange
+			t.code = wire.OffsetOutOfRange
 			return
 		}
 		if epoch < t.lastFetchedEpoch || end < t.offset {
@@ -218,24 +255,28 @@ func (f *fetching) look(t *fetchTarget) {
 		}
 	}
 	if t.offset < p.LogStart() || t.offset > p.LogEnd() {
-		t.code = partition.OffsetOutOfRange
+		t.code = wire.OffsetOutOfRange
 	}
 }
 
 func (f *fetching) read(t *fetchTarget, limit int) {
 	f.reading++
-	round := f.round
+	round, key := f.round, f.lateKey(t)
 	t.partition.Read(t.offset, limit, f.isolation, func(got stream.Fetched) {
-		if f.ended || f.round != round {
+		if f.gone || f.round != round {
 			got.Release()
 			return
 		}
+		if f.ended {
+			f.plane.late.add(key, got)
+			return
+		}
 		f.reading--
-		t.read, t.arrived = got, true
+		t.read, t.arrived, t.late = got, true, !f.issuing
 		if got.Err != nil {
-			t.code = partition.KafkaStorageError
+			t.code = wire.KafkaStorageError
 			if t.offset < t.partition.LogStart() {
-				t.code = partition.OffsetOutOfRange
+				t.code = wire.OffsetOutOfRange
 			}
 		}
 		if f.issuing {
@@ -272,7 +313,7 @@ func (f *fetching) readAll() {
 	for i := range f.targets {
 		t := &f.targets[i]
 		bytes += int64(t.read.Bytes)
-		settled = settled || t.code != partition.None || t.diverging.known
+		settled = settled || t.code != wire.None || t.diverging.known
 	}
 	if settled || bytes >= f.minBytes || f.expired() {
 		f.answer()
@@ -285,9 +326,7 @@ func (f *fetching) readAll() {
 // drop lets go of what was read.
 func (f *fetching) drop() {
 	for i := range f.targets {
-		t := &f.targets[i]
-		t.read.Release()
-		t.read, t.arrived = stream.Fetched{}, false
+		f.giveBack(&f.targets[i])
 	}
 }
 
@@ -354,20 +393,20 @@ func (f *fetching) cancel() {
 	if f.ended {
 		return
 	}
-	f.ended = true
+	f.ended, f.gone = true, true
 	f.unwatch()
 	f.drop()
 }
 
 // fail answers with an error for the whole request.
-func (f *fetching) fail(code partition.Code) {
+func (f *fetching) fail(code wire.Code) {
 	f.ended = true
 	a := &fetchAnswer{version: f.version, code: code}
 	f.exchange.reply(a.encode, nil)
 }
 
 // answer sends what was read, within the byte limits: the first batches that there
-// are go out whatever their size, later ones only if they fit.
+// are go out whatever their size, later ones only if they fit. Late reads come first.
 func (f *fetching) answer() {
 	f.ended = true
 	f.plane.loop.Stop(&f.timer)
@@ -380,14 +419,20 @@ func (f *fetching) answer() {
 	}
 	held := &f.plane.held
 	left, bytes, full := held.room(f.exchange, f.maxBytes), 0, held.full(f.exchange)
-	for i := range f.targets {
-		t := &f.targets[i]
-		if full || bytes > 0 && bytes+t.read.Bytes > left {
-			t.read.Release()
-			t.read = stream.Fetched{}
+	for _, late := range []bool{true, false} {
+		for i := range f.targets {
+			t := &f.targets[i]
+			if t.late != late {
+				continue
+			}
+			if full || bytes > 0 && bytes+t.read.Bytes > left {
+				f.giveBack(t)
+			}
+			bytes += t.read.Bytes
 		}
-		bytes += t.read.Bytes
-		f.add(a, t)
+	}
+	for i := range f.targets {
+		f.add(a, &f.targets[i])
 	}
 	if bytes == 0 {
 		f.exchange.reply(a.encode, a.release)
@@ -421,7 +466,7 @@ func (f *fetching) add(a *fetchAnswer, t *fetchTarget) {
 	p := f.partAnswer(t)
 	incremental := f.session != nil && !f.opens
 	if t.kept != nil {
-		news := p.bytes > 0 || p.code != partition.None || p.diverging.known ||
+		news := p.bytes > 0 || p.code != wire.None || p.diverging.known ||
 			p.highWatermark != t.kept.sentHighWatermark || p.logStart != t.kept.sentLogStart
 		// After an error these are -1, so that its end is news.
 		t.kept.sentHighWatermark, t.kept.sentLogStart = p.highWatermark, p.logStart
@@ -452,7 +497,7 @@ func (a *fetchAnswer) addPart(name string, id metadata.TopicID, p fetchPartAnswe
 
 func (f *fetching) partAnswer(t *fetchTarget) fetchPartAnswer {
 	p := fetchPartAnswer{index: t.index, code: t.code, highWatermark: -1, lastStable: -1, logStart: -1, diverging: t.diverging}
-	if t.code != partition.None {
+	if t.code != wire.None {
 		t.read.Release()
 		t.read = stream.Fetched{}
 		if f.version >= fetchHints && hinted(t.code) {

@@ -2,10 +2,10 @@ package broker
 
 import (
 	"github.com/twmb/franz-go/pkg/kbin"
+	"weir/core/wire"
 
 	"weir/core/env"
 	"weir/core/metadata"
-	"weir/core/partition"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 type fetchAnswer struct {
 	version   int16
 	throttle  int32
-	code      partition.Code
+	code      wire.Code
 	session   int32
 	committed bool // read_committed: the list of aborted transactions is not null
 	topics    []fetchTopicAnswer
@@ -41,7 +41,7 @@ type fetchTopicAnswer struct {
 // fetchPartAnswer is one partition's part of the answer.
 type fetchPartAnswer struct {
 	index         int32
-	code          partition.Code
+	code          wire.Code
 	highWatermark int64
 	lastStable    int64
 	logStart      int64
@@ -79,25 +79,25 @@ func (a *fetchAnswer) encode(head []byte) [][]byte {
 	// The header bytes may move as they grow, so cuts are noted as positions.
 	cuts := make([]int, 0, len(a.parts))
 	head = a.appendTop(head)
-	head = appendArrayLen(head, flexible, len(a.topics))
+	head = wire.AppendArrayLen(head, flexible, len(a.topics))
 	for i := range a.topics {
 		t := &a.topics[i]
 		if a.version >= fetchTopicIDs {
 			head = append(head, t.id[:]...)
 		} else {
-			head = appendString(head, flexible, t.name)
+			head = wire.AppendString(head, flexible, t.name)
 		}
-		head = appendArrayLen(head, flexible, t.end-t.first)
+		head = wire.AppendArrayLen(head, flexible, t.end-t.first)
 		for j := range a.parts[t.first:t.end] {
 			head, cuts = a.parts[t.first+j].append(head, cuts, a.version, a.committed)
 		}
-		head = appendNoTags(head, flexible)
+		head = wire.AppendNoTags(head, flexible)
 	}
 	switch {
 	case a.version >= fetchHints && len(a.nodes) > 0:
 		head = appendNodeEndpoints(head, a.nodes)
 	default:
-		head = appendNoTags(head, flexible)
+		head = wire.AppendNoTags(head, flexible)
 	}
 	return a.weave(make([][]byte, 0, pieces), head, cuts)
 }
@@ -134,7 +134,7 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 	if version >= 5 {
 		dst = kbin.AppendInt64(dst, p.logStart)
 	}
-	dst = appendAborted(dst, flexible, committed && p.code == partition.None)
+	dst = appendAborted(dst, flexible, committed || p.code != wire.None)
 	if version >= fetchReplicaFrom {
 		dst = kbin.AppendInt32(dst, noReplica)
 	}
@@ -150,19 +150,19 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 	case version >= fetchHints && p.leader.known:
 		dst = p.leader.append(dst, 1)
 	default:
-		dst = appendNoTags(dst, flexible)
+		dst = wire.AppendNoTags(dst, flexible)
 	}
 	return dst, cuts
 }
 
 // appendAborted appends the aborted transactions: none, or null when they were
-// not asked for.
+// not asked for. Beside an error the list is empty, as in Kafka.
 func appendAborted(dst []byte, flexible, committed bool) []byte {
 	n := -1
 	if committed {
 		n = 0
 	}
-	return appendArrayLen(dst, flexible, n)
+	return wire.AppendArrayLen(dst, flexible, n)
 }
 
 // append writes a tag section with the diverging epoch alone, under tag 0.

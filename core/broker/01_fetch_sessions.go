@@ -3,22 +3,20 @@ package broker
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/env"
 	"weir/core/metadata"
-	"weir/core/partition"
 )
 
 // Codes of fetch sessions (KIP-227).
 const (
-	fetchSessionIDNotFound    partition.Code = 70
-	invalidFetchSessionEpoch  partition.Code = 71
-	fetchSessionTopicIDError  partition.Code = 106
-	sessionEpochInitial                      = 0
-	sessionEpochFinal                        = -1
-	sessionEvictionIdle                      = 2 * time.Minute // as Kafka's min.incremental.fetch.session.eviction.ms
-	sessionPartsMax                          = 1 << 19         // partitions of all sessions together: each costs some 200 bytes
-	maxEpoch                                 = 1<<31 - 1
-	defaultFetchSessionsSlots                = 1000
+	sessionEpochInitial       = 0
+	sessionEpochFinal         = -1
+	sessionEvictionIdle       = 2 * time.Minute // as Kafka's min.incremental.fetch.session.eviction.ms
+	sessionPartsMax           = 1 << 19         // partitions of all sessions together: each costs some 200 bytes
+	maxEpoch                  = 1<<31 - 1
+	defaultFetchSessionsSlots = 1000
 )
 
 // fetchKey names a partition in a session: by topic id from version 13 on, by
@@ -202,15 +200,15 @@ func (c *fetchSessions) touch(s *fetchSession, now env.Time) {
 }
 
 // resume finds the session of an incremental fetch and applies its changes.
-func (c *fetchSessions) resume(id, epoch int32, byID bool, changed []fetchPart, forgotten []fetchKey, now env.Time) (*fetchSession, partition.Code) {
+func (c *fetchSessions) resume(id, epoch int32, byID bool, changed []fetchPart, forgotten []fetchKey, now env.Time) (*fetchSession, wire.Code) {
 	s := c.byID[id]
 	switch {
 	case s == nil:
-		return nil, fetchSessionIDNotFound
+		return nil, wire.FetchSessionIDNotFound
 	case s.epoch != epoch:
-		return nil, invalidFetchSessionEpoch
+		return nil, wire.InvalidFetchSessionEpoch
 	case s.byID != byID:
-		return nil, fetchSessionTopicIDError
+		return nil, wire.FetchSessionTopicIDError
 	}
 	for _, key := range forgotten {
 		if p := s.parts[key]; p != nil {
@@ -226,11 +224,11 @@ func (c *fetchSessions) resume(id, epoch int32, byID bool, changed []fetchPart, 
 	}
 	if c.parts > sessionPartsMax {
 		c.drop(s)
-		return nil, fetchSessionIDNotFound
+		return nil, wire.FetchSessionIDNotFound
 	}
 	if s.epoch++; s.epoch < 0 {
 		s.epoch = 1
 	}
 	c.touch(s, now)
-	return s, partition.None
+	return s, wire.None
 }

@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"math"
 	"time"
+
+	"weir/core/wire"
 
 	"weir/core/env"
 	"weir/core/partition"
@@ -39,6 +42,9 @@ func specialSince(timestamp int64) int16 {
 		return 9
 	case timestampEarliestPending:
 		return 11
+	}
+	if timestamp < 0 && timestamp != timestampLatest && timestamp != timestampEarliest {
+		return math.MaxInt16 // in no version
 	}
 	return 0
 }
@@ -102,18 +108,18 @@ func repeatedParts(r *kmsg.ListOffsetsRequest) map[fetchKey]int {
 // find answers one partition, at once or when a lookup is done.
 func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition, repeated bool) {
 	if repeated {
-		out.ErrorCode = int16(invalidRequest)
+		out.ErrorCode = int16(wire.InvalidRequest)
 		return
 	}
 	if since := specialSince(q.Timestamp); l.response.Version < since {
-		out.ErrorCode = int16(unsupportedVersion)
+		out.ErrorCode = int16(wire.UnsupportedVersion)
 		return
 	}
 	p, code := l.plane.partitions.ByName(topic, q.Partition)
-	if code == partition.None && l.response.Version >= 4 {
+	if code == wire.None && l.response.Version >= 4 {
 		code = p.CheckEpoch(q.CurrentLeaderEpoch)
 	}
-	if code != partition.None {
+	if code != wire.None {
 		out.ErrorCode = int16(code)
 		return
 	}
@@ -173,7 +179,7 @@ func (k *lookup) search(from int64) {
 		default:
 			got.Release()
 			k.best.err = got.Err
-			k.end(partition.KafkaStorageError)
+			k.end(wire.KafkaStorageError)
 		}
 	})
 }
@@ -197,7 +203,7 @@ func (k *lookup) opened(found foundRecord) {
 	switch {
 	case found.err != nil:
 		k.best.err = found.err
-		k.end(partition.CorruptMessage)
+		k.end(wire.CorruptMessage)
 	case k.partition.LogStart() > k.logStart:
 		k.search(k.partition.LogStart())
 	case k.timestamp >= 0 && found.timestamp < k.timestamp:
@@ -209,12 +215,12 @@ func (k *lookup) opened(found foundRecord) {
 		if k.best.offset < 0 || found.timestamp > k.best.timestamp {
 			k.best = found
 		}
-		k.end(partition.None)
+		k.end(wire.None)
 	}
 }
 
 // end answers with the best record, or the code if it failed.
-func (k *lookup) end(code partition.Code) {
+func (k *lookup) end(code wire.Code) {
 	out := k.listing.lookups[k.index]
 	if k.best.err != nil {
 		out.ErrorCode = int16(code)
@@ -276,7 +282,7 @@ func (l *listing) finish() {
 func (l *listing) giveUp() {
 	for _, out := range l.lookups {
 		if out != nil {
-			out.ErrorCode = int16(partition.RequestTimedOut)
+			out.ErrorCode = int16(wire.RequestTimedOut)
 		}
 	}
 	l.finish()

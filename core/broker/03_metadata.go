@@ -3,6 +3,8 @@ package broker
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/controller"
 	"weir/core/metadata"
 
@@ -126,14 +128,14 @@ func (d *describing) answerAsked() {
 func (d *describing) answerOne(q *kmsg.MetadataRequestTopic) {
 	byID := !isZero(q.TopicID)
 	if d.request.Version < metadataTopicIDRequest && (byID || q.Topic == nil) || (!byID && q.Topic == nil) {
-		d.fail(kmsg.StringPtr(""), q.TopicID, codeInvalidRequest)
+		d.fail(kmsg.StringPtr(""), q.TopicID, wire.InvalidRequest)
 		return
 	}
 	if byID {
 		if t, ok := d.broker.image.TopicByID(q.TopicID); ok {
 			d.add(t)
 		} else {
-			d.fail(nil, q.TopicID, codeUnknownTopicID)
+			d.fail(nil, q.TopicID, wire.UnknownTopicID)
 		}
 		return
 	}
@@ -147,17 +149,17 @@ func (d *describing) answerOne(q *kmsg.MetadataRequestTopic) {
 // whyMissing is the code for a topic that is not there.
 func (d *describing) whyMissing(name string) int16 {
 	if !validTopicName(name) {
-		return codeInvalidTopic
+		return wire.InvalidTopic
 	}
 	for i := range d.failed {
 		if d.failed[i].Name != name {
 			continue
 		}
-		if code, _ := refusal(d.failed[i].Err); code == codeInvalidTopic || code == codePolicyViolation {
+		if code, _ := refusal(d.failed[i].Err); code == wire.InvalidTopic || code == wire.PolicyViolation {
 			return code
 		}
 	}
-	return codeUnknownTopicOrPartition
+	return wire.UnknownTopicOrPartition
 }
 
 func (d *describing) fail(name *string, id [16]byte, code int16) {
@@ -201,10 +203,10 @@ type leadership struct {
 func (b *Broker) stateOf(p *metadata.Partition, listener string) leadership {
 	leader, ok := b.image.Broker(p.Leader)
 	if !ok || leader.Fenced {
-		return leadership{-1, codeLeaderNotAvailable}
+		return leadership{-1, wire.LeaderNotAvailable}
 	}
 	if _, ok := endpoint(leader, listener); !ok {
-		return leadership{-1, codeListenerNotFound}
+		return leadership{-1, wire.ListenerNotFound}
 	}
 	return leadership{int32(p.Leader), 0}
 }

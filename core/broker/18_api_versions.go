@@ -1,5 +1,7 @@
 package broker
 
+import "weir/core/wire"
+
 import "github.com/twmb/franz-go/pkg/kmsg"
 
 // feature is one of Kafka's features and the levels served.
@@ -24,13 +26,13 @@ func (b *Broker) apiVersions(x exchange, r *kmsg.ApiVersionsRequest) {
 	}
 	out := r.ResponseKind().(*kmsg.ApiVersionsResponse)
 	if r.Version >= 3 && (!validSoftware(r.ClientSoftwareName) || !validSoftware(r.ClientSoftwareVersion)) {
-		out.ErrorCode = codeInvalidRequest
+		out.ErrorCode = wire.InvalidRequest
 		x.replyMessage(out)
 		return
 	}
-	out.ApiKeys = make([]kmsg.ApiVersionsResponseApiKey, len(apiTable))
-	for i := range apiTable {
-		out.ApiKeys[i] = apiTable[i].advertised()
+	out.ApiKeys = make([]kmsg.ApiVersionsResponseApiKey, len(wire.APIs))
+	for i := range wire.APIs {
+		out.ApiKeys[i] = advertised(&wire.APIs[i])
 	}
 	if r.Version >= 3 {
 		addFeatures(out, servedFeatures)
@@ -38,19 +40,15 @@ func (b *Broker) apiVersions(x exchange, r *kmsg.ApiVersionsRequest) {
 	x.replyMessage(out)
 }
 
-func (a *api) advertised() kmsg.ApiVersionsResponseApiKey {
-	k := kmsg.ApiVersionsResponseApiKey{ApiKey: a.key, MinVersion: a.min, MaxVersion: a.max}
-	if a.advertisedMin >= 0 {
-		k.MinVersion = a.advertisedMin
-	}
-	return k
+func advertised(a *wire.API) kmsg.ApiVersionsResponseApiKey {
+	return kmsg.ApiVersionsResponseApiKey{ApiKey: a.Key, MinVersion: a.AdvertisedMin, MaxVersion: a.Max}
 }
 
 func tooNew() *kmsg.ApiVersionsResponse {
 	out := kmsg.NewPtrApiVersionsResponse()
 	out.SetVersion(0)
-	out.ErrorCode = codeUnsupportedVersion
-	out.ApiKeys = []kmsg.ApiVersionsResponseApiKey{findAPI(apiVersionsKey).advertised()}
+	out.ErrorCode = wire.UnsupportedVersion
+	out.ApiKeys = []kmsg.ApiVersionsResponseApiKey{advertised(wire.FindAPI(apiVersionsKey))}
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"weir/core/config"
 	"weir/core/controller"
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -20,7 +21,7 @@ func (b *Broker) createTopics(x exchange, r *kmsg.CreateTopicsRequest) {
 	w := b.newWait(x, func() { x.replyMessage(out) })
 	if len(accepted) > 0 {
 		for _, i := range places {
-			out.Topics[i].ErrorCode = codeRequestTimedOut
+			out.Topics[i].ErrorCode = wire.RequestTimedOut
 		}
 		w.add()
 		b.controller.CreateTopics(accepted, r.ValidateOnly, func(results []controller.TopicResult) {
@@ -51,14 +52,17 @@ func (b *Broker) judgeNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTop
 		}
 		t := kmsg.NewCreateTopicsResponseTopic()
 		t.Topic = q.Topic
-		n, err := b.newTopic(r.Version, q)
+		if r.Version >= 5 {
+			t.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // not null beside an error, as in Kafka
+		}
+		n, err := b.newTopic(q)
 		if times[q.Topic] > 1 {
-			err = &controller.Error{Code: codeInvalidRequest, Message: "Duplicate topic name."}
+			err = &controller.Error{Code: wire.InvalidRequest, Message: "Duplicate topic name."}
 		}
 		times[q.Topic] = -1
 		if err == nil {
 			if partitions += max(int(n.Partitions), len(n.Assignment), 1); partitions > newPartitionsMax {
-				err = &controller.Error{Code: codePolicyViolation, Message: "Excessively large number of partitions per request."}
+				err = &controller.Error{Code: wire.PolicyViolation, Message: "Excessively large number of partitions per request."}
 			}
 		}
 		if t.ErrorCode, t.ErrorMessage = refusal(err); err == nil {
@@ -70,26 +74,27 @@ func (b *Broker) judgeNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTop
 }
 
 // newTopic checks what can be checked without the controller.
-func (b *Broker) newTopic(version int16, q *kmsg.CreateTopicsRequestTopic) (controller.NewTopic, error) {
+func (b *Broker) newTopic(q *kmsg.CreateTopicsRequestTopic) (controller.NewTopic, error) {
 	n := controller.NewTopic{Name: q.Topic, Partitions: q.NumPartitions, ReplicationFactor: q.ReplicationFactor}
+	if q.Topic == clusterMetadataTopic {
+		return n, &controller.Error{Code: wire.InvalidRequest, Message: "The topic __cluster_metadata is the cluster's own."}
+	}
 	if !validTopicName(q.Topic) {
-		return n, &controller.Error{Code: codeInvalidTopic, Message: "Topic name is invalid: it must be 1 to 249 letters, digits, '.', '_' or '-', and not '.' or '..'"}
+		return n, &controller.Error{Code: wire.InvalidTopic, Message: "Topic name is invalid: it must be 1 to 249 letters, digits, '.', '_' or '-', and not '.' or '..'"}
 	}
 	if len(q.ReplicaAssignment) > 0 {
 		if q.NumPartitions != -1 || q.ReplicationFactor != -1 {
-			return n, &controller.Error{Code: codeInvalidRequest, Message: "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time."}
+			return n, &controller.Error{Code: wire.InvalidRequest, Message: "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time."}
 		}
 		var err error
 		if n.Assignment, err = assignmentOf(q.ReplicaAssignment); err != nil {
 			return n, err
 		}
-	} else if version < 4 && (q.NumPartitions == -1 || q.ReplicationFactor == -1) {
-		return n, &controller.Error{Code: codeUnsupportedVersion, Message: "Creating topics with default partitions/replication factor are only supported in CreateTopicRequest version 4+."}
 	}
 	overrides := make([]config.Override, len(q.Configs))
 	for i, c := range q.Configs {
 		if c.Value == nil {
-			return n, &controller.Error{Code: codeInvalidConfig, Message: "Null value not supported for topic configs: " + c.Name}
+			return n, &controller.Error{Code: wire.InvalidConfig, Message: "Null value not supported for topic configs: " + c.Name}
 		}
 		overrides[i] = config.Override{Key: c.Name, Value: *c.Value}
 	}
@@ -108,7 +113,7 @@ func assignmentOf(in []kmsg.CreateTopicsRequestTopicReplicaAssignment) ([][]int3
 	out := make([][]int32, len(in))
 	for _, a := range in {
 		if a.Partition < 0 || int(a.Partition) >= len(in) || out[a.Partition] != nil || len(a.Replicas) == 0 {
-			return nil, &controller.Error{Code: codeInvalidReplicaAssignment, Message: "partitions should be a consecutive 0-based integer sequence, each with replicas"}
+			return nil, &controller.Error{Code: wire.InvalidReplicaAssignment, Message: "partitions should be a consecutive 0-based integer sequence, each with replicas"}
 		}
 		out[a.Partition] = a.Replicas
 	}

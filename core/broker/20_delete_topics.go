@@ -3,6 +3,7 @@ package broker
 import (
 	"weir/core/controller"
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -21,10 +22,15 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 		}
 	}
 	ids, places := b.judgeDeletions(r.Version, asked, out)
-	w := b.newWait(x, func() { x.replyMessage(out) })
+	w := b.newWait(x, func() {
+		if r.Version < deleteTopicsByID {
+			out.Topics = answeredOnce(out.Topics)
+		}
+		x.replyMessage(out)
+	})
 	if len(ids) > 0 {
 		for _, i := range places {
-			out.Topics[i].ErrorCode = codeRequestTimedOut
+			out.Topics[i].ErrorCode = wire.RequestTimedOut
 		}
 		w.add()
 		b.controller.DeleteTopics(ids, func(results []controller.TopicResult) {
@@ -60,7 +66,7 @@ func (b *Broker) judgeDeletions(version int16, asked []kmsg.DeleteTopicsRequestT
 		switch {
 		case t.ErrorCode != 0:
 		case seen[t.TopicID] > 1:
-			t.ErrorCode, t.ErrorMessage = codeInvalidRequest, kmsg.StringPtr("Duplicate topic name or id.")
+			t.ErrorCode, t.ErrorMessage = wire.InvalidRequest, kmsg.StringPtr("Duplicate topic name or id.")
 		default:
 			ids, places = append(ids, t.TopicID), append(places, i)
 		}
@@ -68,25 +74,39 @@ func (b *Broker) judgeDeletions(version int16, asked []kmsg.DeleteTopicsRequestT
 	return ids, places
 }
 
+// answeredOnce leaves one answer for each name. As in Kafka, one for a name that was repeated is INVALID_REQUEST.
+func answeredOnce(topics []kmsg.DeleteTopicsResponseTopic) []kmsg.DeleteTopicsResponseTopic {
+	once, seen := topics[:0], make(map[string]int, len(topics))
+	for _, t := range topics {
+		if first, repeated := seen[*t.Topic]; repeated {
+			once[first].ErrorCode = wire.InvalidRequest
+			continue
+		}
+		seen[*t.Topic] = len(once)
+		once = append(once, t)
+	}
+	return once
+}
+
 func (b *Broker) topicToDelete(version int16, q *kmsg.DeleteTopicsRequestTopic) (*metadata.Topic, error) {
 	byID := !isZero(q.TopicID)
 	if !b.config.DeleteTopics {
 		if version < 3 {
-			return nil, &controller.Error{Code: codeInvalidRequest, Message: "Topic deletion is disabled."}
+			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Topic deletion is disabled."}
 		}
-		return nil, &controller.Error{Code: codeTopicDeletionDisabled, Message: "Topic deletion is disabled."}
+		return nil, &controller.Error{Code: wire.TopicDeletionDisabled, Message: "Topic deletion is disabled."}
 	}
 	if byID == (q.Topic != nil) {
-		return nil, &controller.Error{Code: codeInvalidRequest, Message: "Exactly one of topic name and topic id must be set."}
+		return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Exactly one of topic name and topic id must be set."}
 	}
 	if byID {
 		if t, ok := b.image.TopicByID(q.TopicID); ok {
 			return t, nil
 		}
-		return nil, &controller.Error{Code: codeUnknownTopicID, Message: "This server does not host this topic ID."}
+		return nil, &controller.Error{Code: wire.UnknownTopicID, Message: "This server does not host this topic ID."}
 	}
 	if t, ok := b.image.Topic(*q.Topic); ok {
 		return t, nil
 	}
-	return nil, &controller.Error{Code: codeUnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+	return nil, &controller.Error{Code: wire.UnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
 }

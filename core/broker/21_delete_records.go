@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/partition"
 	"weir/core/task"
 
@@ -50,10 +52,10 @@ func (d *dataPlane) deleteRecords(x exchange, r *kmsg.DeleteRecordsRequest) {
 
 func (l *deleting) delete(topic string, offset int64, out *kmsg.DeleteRecordsResponseTopicPartition) {
 	p, code := l.plane.partitions.ByName(topic, out.Partition)
-	if code == partition.None {
+	if code == wire.None {
 		offset, code = deletionPoint(p, offset)
 	}
-	if code != partition.None {
+	if code != wire.None {
 		out.ErrorCode = int16(code)
 		return
 	}
@@ -68,7 +70,7 @@ func (l *deleting) delete(topic string, offset int64, out *kmsg.DeleteRecordsRes
 			return
 		}
 		if err != nil {
-			out.ErrorCode = int16(codeOf(err, partition.KafkaStorageError))
+			out.ErrorCode = int16(codeOf(err, wire.KafkaStorageError))
 		} else {
 			out.LowWatermark = max(offset, p.LogStart())
 		}
@@ -77,17 +79,17 @@ func (l *deleting) delete(topic string, offset int64, out *kmsg.DeleteRecordsRes
 }
 
 // deletionPoint checks the offset before which records shall go.
-func deletionPoint(p *partition.Partition, offset int64) (int64, partition.Code) {
+func deletionPoint(p *partition.Partition, offset int64) (int64, wire.Code) {
 	if !strings.Contains(p.Config().CleanupPolicy, "delete") {
-		return 0, policyViolation
+		return 0, wire.PolicyViolation
 	}
 	if offset == deleteToHighWatermark {
-		return p.HighWatermark(), partition.None
+		return p.HighWatermark(), wire.None
 	}
 	if offset < 0 || offset > p.HighWatermark() {
-		return 0, partition.OffsetOutOfRange
+		return 0, wire.OffsetOutOfRange
 	}
-	return offset, partition.None
+	return offset, wire.None
 }
 
 func (l *deleting) done() {
@@ -106,7 +108,7 @@ func (l *deleting) finish() {
 func (l *deleting) giveUp() {
 	for _, out := range l.pending {
 		if out.ErrorCode == 0 && out.LowWatermark < 0 {
-			out.ErrorCode = int16(partition.RequestTimedOut)
+			out.ErrorCode = int16(wire.RequestTimedOut)
 		}
 	}
 	l.finish()

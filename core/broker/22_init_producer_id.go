@@ -1,7 +1,7 @@
 package broker
 
 import (
-	"weir/core/partition"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -24,18 +24,24 @@ func (d *dataPlane) initProducerID(x exchange, r *kmsg.InitProducerIDRequest) {
 	out := r.ResponseKind().(*kmsg.InitProducerIDResponse)
 	out.ProducerID, out.ProducerEpoch = -1, -1
 	transactional := r.TransactionalID
+	half := r.Version >= 3 && (r.ProducerID == -1) != (r.ProducerEpoch == -1)
 	x.releaseFrame()
+	if half {
+		out.ErrorCode = int16(wire.InvalidRequest)
+		x.replyMessage(out)
+		return
+	}
 	if transactional != nil {
-		out.ErrorCode = int16(unsupportedVersion)
+		out.ErrorCode = int16(wire.UnsupportedVersion)
 		if *transactional == "" {
-			out.ErrorCode = int16(invalidRequest)
+			out.ErrorCode = int16(wire.InvalidRequest)
 		}
 		x.replyMessage(out)
 		return
 	}
 	d.producerID(func(id int64, err error) {
 		if err != nil {
-			out.ErrorCode = int16(coordinatorNotAvailable) // it passes: the client tries again
+			out.ErrorCode = int16(wire.CoordinatorNotAvailable) // it passes: the client tries again
 		} else {
 			out.ProducerID, out.ProducerEpoch = id, 0
 		}
@@ -76,9 +82,9 @@ func (d *dataPlane) allocated(first, count int64, err error) {
 }
 
 // codeOf returns the Kafka code that an error carries, or other.
-func codeOf(err error, other partition.Code) partition.Code {
+func codeOf(err error, other wire.Code) wire.Code {
 	if e, ok := asControllerError(err); ok {
-		return partition.Code(e.Code)
+		return wire.Code(e.Code)
 	}
 	return other
 }

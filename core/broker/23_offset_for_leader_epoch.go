@@ -2,6 +2,7 @@ package broker
 
 import (
 	"weir/core/partition"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -21,10 +22,10 @@ func (d *dataPlane) offsetForLeaderEpoch(x exchange, r *kmsg.OffsetForLeaderEpoc
 			out.Default()
 			out.Partition, out.LeaderEpoch, out.EndOffset = q.Partition, partition.UndefinedEpoch, partition.UndefinedOffset
 			p, code := d.partitions.ByName(t.Topic, q.Partition)
-			if code == partition.None {
+			if code == wire.None {
 				code = p.CheckEpoch(q.CurrentLeaderEpoch)
 			}
-			if code != partition.None {
+			if code != wire.None {
 				out.ErrorCode = int16(code)
 				continue
 			}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 
+	"weir/core/wire"
+
 	"weir/core/config"
 	"weir/core/controller"
 
@@ -31,7 +33,7 @@ func (b *Broker) describeConfigs(x exchange, r *kmsg.DescribeConfigsRequest) {
 		entries, err := b.entriesOf(key)
 		if seen[key] {
 			// A few bytes asked again and again must not cost a full answer each.
-			entries, err = nil, &controller.Error{Code: codeInvalidRequest, Message: "Duplicate resource in request."}
+			entries, err = nil, &controller.Error{Code: wire.InvalidRequest, Message: "Duplicate resource in request."}
 		}
 		seen[key] = true
 		t.ErrorCode, t.ErrorMessage = refusal(err)
@@ -50,11 +52,11 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 	switch r.kind {
 	case kmsg.ConfigResourceTypeTopic:
 		if !validTopicName(r.name) {
-			return nil, &controller.Error{Code: codeInvalidTopic, Message: "Topic name is invalid."}
+			return nil, &controller.Error{Code: wire.InvalidTopic, Message: "Topic name is invalid."}
 		}
 		t, ok := b.image.Topic(r.name)
 		if !ok {
-			return nil, &controller.Error{Code: codeUnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+			return nil, &controller.Error{Code: wire.UnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
 		}
 		return b.settings.DescribeTopic(config.Overrides(t.Configs)), nil
 	case kmsg.ConfigResourceTypeBroker:
@@ -65,6 +67,16 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 			return nil, err
 		}
 		return b.settings.DescribeBroker(), nil
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if r.name == "" {
+			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Group name must not be empty"}
+		}
+		return config.DescribeDefinitions(config.GroupKeys()), nil
+	case kmsg.ConfigResourceTypeClientMetrics:
+		if r.name == "" {
+			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Client metrics subscription name must not be empty"}
+		}
+		return config.DescribeDefinitions(config.ClientMetricsKeys()), nil
 	}
 	return nil, unsupportedResource(r.kind)
 }
@@ -73,17 +85,17 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 func (b *Broker) brokerOf(name string) (int32, error) {
 	id, err := strconv.ParseInt(name, 10, 32)
 	if err != nil {
-		return 0, &controller.Error{Code: codeInvalidRequest, Message: "Broker id must be an integer, but it is: " + name}
+		return 0, &controller.Error{Code: wire.InvalidRequest, Message: "Broker id must be an integer, but it is: " + name}
 	}
 	if int32(id) != b.config.NodeID {
-		return 0, &controller.Error{Code: codeInvalidRequest, Message: "Unexpected broker id, expected " +
+		return 0, &controller.Error{Code: wire.InvalidRequest, Message: "Unexpected broker id, expected " +
 			strconv.Itoa(int(b.config.NodeID)) + " or empty string, but received " + name}
 	}
 	return int32(id), nil
 }
 
 func unsupportedResource(kind kmsg.ConfigResourceType) error {
-	return &controller.Error{Code: codeInvalidRequest, Message: "Unsupported resource type: " + strconv.Itoa(int(kind))}
+	return &controller.Error{Code: wire.InvalidRequest, Message: "Unsupported resource type: " + strconv.Itoa(int(kind))}
 }
 
 func describedEntry(e *config.Entry, r *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
@@ -109,9 +121,9 @@ func describedEntry(e *config.Entry, r *kmsg.DescribeConfigsRequest) kmsg.Descri
 func configRefusal(err error) error {
 	switch {
 	case errors.Is(err, config.ErrInvalidConfig):
-		return &controller.Error{Code: codeInvalidConfig, Message: err.Error()}
+		return &controller.Error{Code: wire.InvalidConfig, Message: err.Error()}
 	case errors.Is(err, config.ErrInvalidOp):
-		return &controller.Error{Code: codeInvalidRequest, Message: err.Error()}
+		return &controller.Error{Code: wire.InvalidRequest, Message: err.Error()}
 	}
 	return err
 }

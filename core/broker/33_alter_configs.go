@@ -4,6 +4,7 @@ import (
 	"weir/core/config"
 	"weir/core/controller"
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -46,7 +47,7 @@ func (b *Broker) alterConfigs(x exchange, r *kmsg.AlterConfigsRequest) {
 }
 
 func nullValue(key string) error {
-	return &controller.Error{Code: codeInvalidRequest, Message: "Null value not supported for : " + key}
+	return &controller.Error{Code: wire.InvalidRequest, Message: "Null value not supported for : " + key}
 }
 
 // altering is a request that changes configurations, under way: of both kinds.
@@ -92,7 +93,7 @@ func (a *altering) run(x exchange, answer func()) {
 	for i := range a.parts {
 		p := &a.parts[i]
 		if a.times[p.resource] > 1 && p.err == nil {
-			p.err = &controller.Error{Code: codeInvalidRequest, Message: "Error due to duplicate config resource: " + p.name}
+			p.err = &controller.Error{Code: wire.InvalidRequest, Message: "Error due to duplicate config resource: " + p.name}
 		}
 		open++
 		a.alter(p, func(err error) {
@@ -103,7 +104,7 @@ func (a *altering) run(x exchange, answer func()) {
 	done()
 }
 
-// alter judges one resource's change and passes it on.
+// alter validates one resource's change and passes it on.
 func (a *altering) alter(p *alteringPart, done func(error)) {
 	if p.err != nil {
 		done(p.err)
@@ -114,6 +115,10 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 		a.alterTopic(p, done)
 	case kmsg.ConfigResourceTypeBroker:
 		a.alterBroker(p, done)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		done(alterUnserved("group", config.GroupKeys(), p))
+	case kmsg.ConfigResourceTypeClientMetrics:
+		done(alterUnserved("client metrics subscription", config.ClientMetricsKeys(), p))
 	default:
 		done(unsupportedResource(p.kind))
 	}
@@ -121,13 +126,17 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 
 func (a *altering) alterTopic(p *alteringPart, done func(error)) {
 	b := a.broker
+	if p.name == "" {
+		done(&controller.Error{Code: wire.InvalidRequest, Message: "Default topic resources are not allowed."})
+		return
+	}
 	if !validTopicName(p.name) {
-		done(&controller.Error{Code: codeInvalidTopic, Message: "Topic name is invalid."})
+		done(&controller.Error{Code: wire.InvalidTopic, Message: "Topic name is invalid."})
 		return
 	}
 	t, ok := b.image.Topic(p.name)
 	if !ok {
-		done(&controller.Error{Code: codeUnknownTopicOrPartition, Message: "The topic '" + p.name + "' does not exist."})
+		done(&controller.Error{Code: wire.UnknownTopicOrPartition, Message: "The topic '" + p.name + "' does not exist."})
 		return
 	}
 	if _, err := b.settings.AlterTopic(config.Overrides(t.Configs), opsOf(p.ops), a.replace); err != nil {
@@ -152,12 +161,45 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 		done(configRefusal(err))
 		return
 	}
+	if err := checkMinInSyncReplicas(id, p.ops); err != nil {
+		done(err)
+		return
+	}
 	alterer, ok := b.controller.(BrokerConfigAlterer)
 	if !ok {
-		done(&controller.Error{Code: codeInvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
+		done(&controller.Error{Code: wire.InvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
 		return
 	}
 	alterer.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+}
+
+// checkMinInSyncReplicas refuses what Kafka refuses since eligible leader replicas (KIP-966): min.insync.replicas
+// of one broker, and its removal.
+func checkMinInSyncReplicas(id metadata.BrokerID, ops []controller.ConfigOp) error {
+	for _, o := range ops {
+		if o.Key != "min.insync.replicas" {
+			continue
+		}
+		if id != allBrokers {
+			return &controller.Error{Code: wire.InvalidConfig, Message: "Broker-level min.insync.replicas cannot be altered while ELR is enabled."}
+		}
+		if o.Op == config.OpDelete {
+			return &controller.Error{Code: wire.InvalidConfig, Message: "Cluster-level min.insync.replicas cannot be removed while ELR is enabled."}
+		}
+	}
+	return nil
+}
+
+// alterUnserved answers for groups and client metrics, which have keys and defaults but are not served yet:
+// nothing of them can be set.
+func alterUnserved(kind string, table []config.Definition, p *alteringPart) error {
+	for _, o := range p.ops {
+		if err := config.CheckNewKey(kind, o.Key, table); err != nil {
+			return configRefusal(err)
+		}
+		return &controller.Error{Code: wire.InvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
+	}
+	return nil
 }
 
 func opsOf(in []controller.ConfigOp) []config.Op {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"weir/core/partition"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -38,7 +39,7 @@ func (s *logDirSizes) addAsked(partitions *partition.Manager, r *kmsg.DescribeLo
 	for i := range r.Topics {
 		for _, index := range r.Topics[i].Partitions {
 			p, code := partitions.ByName(r.Topics[i].Topic, index)
-			if code == partition.None && !seen[p] {
+			if code == wire.None && !seen[p] {
 				seen[p] = true
 				s.add(p)
 			}

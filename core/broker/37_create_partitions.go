@@ -2,6 +2,7 @@ package broker
 
 import (
 	"weir/core/controller"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -25,7 +26,7 @@ func (b *Broker) createPartitions(x exchange, r *kmsg.CreatePartitionsRequest) {
 		out.Topics = append(out.Topics, kmsg.CreatePartitionsResponseTopic{Topic: q.Topic})
 		t := &out.Topics[len(out.Topics)-1]
 		if times[q.Topic] > 1 {
-			t.ErrorCode, t.ErrorMessage = codeInvalidRequest, kmsg.StringPtr("Duplicate topic in request.")
+			t.ErrorCode, t.ErrorMessage = wire.InvalidRequest, kmsg.StringPtr("Duplicate topic in request.")
 		} else {
 			b.growTopic(w, q, r.ValidateOnly, t)
 		}
@@ -39,9 +40,9 @@ func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, valida
 	var err error
 	switch {
 	case !ok:
-		err = &controller.Error{Code: codeUnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+		err = &controller.Error{Code: wire.UnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
 	case int(q.Count)-len(topic.Partitions) > newPartitionsMax:
-		err = &controller.Error{Code: codePolicyViolation, Message: "Excessively large number of partitions per request."}
+		err = &controller.Error{Code: wire.PolicyViolation, Message: "Excessively large number of partitions per request."}
 	}
 	if err != nil {
 		out.ErrorCode, out.ErrorMessage = refusal(err)
@@ -51,7 +52,7 @@ func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, valida
 	for i := range q.Assignment {
 		assignment = append(assignment, q.Assignment[i].Replicas)
 	}
-	out.ErrorCode = codeRequestTimedOut
+	out.ErrorCode = wire.RequestTimedOut
 	w.add()
 	b.controller.CreatePartitions(q.Topic, q.Count, assignment, validateOnly, func(err error) {
 		if w.ended {

@@ -1,5 +1,7 @@
 package broker
 
+import "weir/core/wire"
+
 import "github.com/twmb/franz-go/pkg/kmsg"
 
 // Endpoint types of DescribeCluster.
@@ -16,10 +18,10 @@ func (b *Broker) describeCluster(x exchange, r *kmsg.DescribeClusterRequest) {
 	case r.Version == 0 || r.EndpointType == endpointBrokers:
 		b.fillCluster(x.listener(), r, out)
 	case r.EndpointType == endpointControllers:
-		out.ErrorCode = codeMismatchedEndpointType
+		out.ErrorCode = wire.MismatchedEndpointType
 		out.ErrorMessage = kmsg.StringPtr("The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
 	default:
-		out.ErrorCode = codeUnsupportedEndpointType
+		out.ErrorCode = wire.UnsupportedEndpointType
 		out.ErrorMessage = kmsg.StringPtr("Unsupported endpoint type")
 	}
 	x.replyMessage(out)

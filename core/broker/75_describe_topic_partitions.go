@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"weir/core/wire"
+
 	"weir/core/metadata"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -20,7 +22,7 @@ func (b *Broker) describeTopicPartitions(x exchange, r *kmsg.DescribeTopicPartit
 	names := b.pagedNames(r)
 	if r.Cursor != nil && r.Cursor.Partition < 0 {
 		for _, name := range names {
-			out.Topics = append(out.Topics, failedTopic(name, codeInvalidRequest))
+			out.Topics = append(out.Topics, failedTopic(name, wire.InvalidRequest))
 		}
 		x.replyMessage(out)
 		return
@@ -73,9 +75,9 @@ func (b *Broker) pagedNames(r *kmsg.DescribeTopicPartitionsRequest) []string {
 
 func missingCode(name string) int16 {
 	if !validTopicName(name) {
-		return codeInvalidTopic
+		return wire.InvalidTopic
 	}
-	return codeUnknownTopicOrPartition
+	return wire.UnknownTopicOrPartition
 }
 
 func failedTopic(name string, code int16) kmsg.DescribeTopicPartitionsResponseTopic {

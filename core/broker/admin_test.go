@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/controller"
@@ -26,7 +28,7 @@ func TestTrap01ApiVersionsTooNew(t *testing.T) {
 		r.deliver(id, frame)
 		request.Version = 0 // the answer's body and header are those of version 0
 		out := answerOf[*kmsg.ApiVersionsResponse](r, id, 7, request)
-		if out.ErrorCode != codeUnsupportedVersion || len(out.ApiKeys) != 1 ||
+		if out.ErrorCode != wire.UnsupportedVersion || len(out.ApiKeys) != 1 ||
 			out.ApiKeys[0].ApiKey != 18 || out.ApiKeys[0].MinVersion != 0 || out.ApiKeys[0].MaxVersion != 4 {
 			t.Errorf("version %d: %+v", version, out)
 		}
@@ -42,7 +44,7 @@ func TestTrap01ClientSoftwarePattern(t *testing.T) {
 		request := kmsg.NewPtrApiVersionsRequest()
 		request.ClientSoftwareName, request.ClientSoftwareVersion = name, "1.0"
 		out := ask[*kmsg.ApiVersionsResponse](r, 3, request)
-		if (out.ErrorCode == 0) != ok || (out.ErrorCode != 0 && out.ErrorCode != codeInvalidRequest) {
+		if (out.ErrorCode == 0) != ok || (out.ErrorCode != 0 && out.ErrorCode != wire.InvalidRequest) {
 			t.Errorf("%q: error %d", name, out.ErrorCode)
 		}
 	}
@@ -69,7 +71,7 @@ func TestApiVersionsIsKafka43sColumn(t *testing.T) {
 }
 
 func TestTrap02ProduceIsAdvertisedFromZero(t *testing.T) {
-	if k := findAPI(produceKey).advertised(); k.MinVersion != 0 || k.MaxVersion != 13 {
+	if k := advertised(wire.FindAPI(produceKey)); k.MinVersion != 0 || k.MaxVersion != 13 {
 		t.Fatalf("Produce is said to be %d-%d", k.MinVersion, k.MaxVersion)
 	}
 	// That versions 0 to 2 are refused: TestUnsupportedVersionClosesTheConnection.
@@ -114,7 +116,7 @@ func TestMetadataDescribesBrokersAndPartitions(t *testing.T) {
 		if p[0].Leader != 1 || p[0].Replicas[0] != 1 || p[0].ISR[0] != 1 || p[3].Leader != 2 {
 			t.Errorf("version %d: partitions %+v", version, p)
 		}
-		if p[2].Leader != -1 || p[2].ErrorCode != codeLeaderNotAvailable || len(p[2].ISR) != 0 || (version >= 5 && p[2].OfflineReplicas[0] != 3) {
+		if p[2].Leader != -1 || p[2].ErrorCode != wire.LeaderNotAvailable || len(p[2].ISR) != 0 || (version >= 5 && p[2].OfflineReplicas[0] != 3) {
 			t.Errorf("version %d: a fenced leader is shown as %+v", version, p[2])
 		}
 		if version >= 7 && (p[0].LeaderEpoch != 5 || p[3].LeaderEpoch != 8) { // trap 7
@@ -174,7 +176,7 @@ func TestMetadataThatMakesATopicDoesNotWaitForEver(t *testing.T) {
 	id := r.connect()
 	correlation := r.send(id, request)
 	r.pass(autoCreateWaitMax)
-	if out := answerOf[*kmsg.MetadataResponse](r, id, correlation, request); out.Topics[0].ErrorCode != codeUnknownTopicOrPartition {
+	if out := answerOf[*kmsg.MetadataResponse](r, id, correlation, request); out.Topics[0].ErrorCode != wire.UnknownTopicOrPartition {
 		t.Fatalf("error is %d", out.Topics[0].ErrorCode)
 	}
 	r.controller.run() // too late, and harmless
@@ -188,12 +190,12 @@ func TestMetadataMakesNothingWhereItMayNot(t *testing.T) {
 		topic string
 		code  int16
 	}{
-		"the client says no":   {"", false, "new", codeUnknownTopicOrPartition},
-		"the broker says no":   {"auto.create.topics.enable=false", true, "new", codeUnknownTopicOrPartition},
-		"an internal topic":    {"", true, "__consumer_offsets", codeUnknownTopicOrPartition},
-		"trap 21: a bad name":  {"", true, "no such/topic", codeInvalidTopic},
-		"a bad name, not made": {"", false, "", codeInvalidTopic},
-		"too long a name":      {"", true, strings.Repeat("x", 250), codeInvalidTopic},
+		"the client says no":   {"", false, "new", wire.UnknownTopicOrPartition},
+		"the broker says no":   {"auto.create.topics.enable=false", true, "new", wire.UnknownTopicOrPartition},
+		"an internal topic":    {"", true, "__consumer_offsets", wire.UnknownTopicOrPartition},
+		"trap 21: a bad name":  {"", true, "no such/topic", wire.InvalidTopic},
+		"a bad name, not made": {"", false, "", wire.InvalidTopic},
+		"too long a name":      {"", true, strings.Repeat("x", 250), wire.InvalidTopic},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, c.file)
@@ -209,10 +211,10 @@ func TestMetadataMakesNothingWhereItMayNot(t *testing.T) {
 
 func TestMetadataTellsWhyATopicWasNotMade(t *testing.T) { // trap 21: names that collide
 	r := newRig(t, "")
-	r.controller.refuse["a.b"] = &controller.Error{Code: codeInvalidTopic, Message: "collides with a_b"}
+	r.controller.refuse["a.b"] = &controller.Error{Code: wire.InvalidTopic, Message: "collides with a_b"}
 	request := metadataOf("a.b")
 	request.AllowAutoTopicCreation = true
-	if out := describeMetadata(r, 12, request); out.Topics[0].ErrorCode != codeInvalidTopic {
+	if out := describeMetadata(r, 12, request); out.Topics[0].ErrorCode != wire.InvalidTopic {
 		t.Fatalf("error is %d", out.Topics[0].ErrorCode)
 	}
 }
@@ -224,15 +226,15 @@ func TestTrap03MetadataByTopicID(t *testing.T) {
 	known.TopicID, unknown.TopicID = [16]byte{1}, [16]byte{9}
 	request.Topics = []kmsg.MetadataRequestTopic{known, unknown}
 	out := describeMetadata(r, 12, request)
-	if *out.Topics[0].Topic != "t" || out.Topics[1].ErrorCode != codeUnknownTopicID || out.Topics[1].Topic != nil || out.Topics[1].TopicID != [16]byte{9} {
+	if *out.Topics[0].Topic != "t" || out.Topics[1].ErrorCode != wire.UnknownTopicID || out.Topics[1].Topic != nil || out.Topics[1].TopicID != [16]byte{9} {
 		t.Fatalf("topics are %+v", out.Topics)
 	}
 	out = describeMetadata(r, 10, request)
-	if out.Topics[0].ErrorCode != codeInvalidRequest {
+	if out.Topics[0].ErrorCode != wire.InvalidRequest {
 		t.Fatalf("version 10 takes ids: %+v", out.Topics)
 	}
 	// Versions with ids are served together: Produce 13, Fetch 13 and Metadata 10.
-	if findAPI(0).max < 13 || findAPI(1).max < 13 || findAPI(3).max < 12 {
+	if wire.FindAPI(0).Max < 13 || wire.FindAPI(1).Max < 13 || wire.FindAPI(3).Max < 12 {
 		t.Fatal("topic ids are advertised in part")
 	}
 }
@@ -300,19 +302,19 @@ func TestCreateTopicsRefusals(t *testing.T) {
 		topic kmsg.CreateTopicsRequestTopic
 		code  int16
 	}{
-		"bad name":              {newTopicOf("a/b", 1), codeInvalidTopic},
-		"dots":                  {newTopicOf("..", 1), codeInvalidTopic},
-		"unknown config":        {newTopicOf("x", 1, "no.such", "1"), codeInvalidConfig},
-		"bad config":            {newTopicOf("x", 1, "retention.ms", "x"), codeInvalidConfig},
-		"null config":           {null, codeInvalidConfig},
-		"gap in assignment":     {assigned, codeInvalidReplicaAssignment},
-		"both":                  {both, codeInvalidRequest},
-		"far too many":          {newTopicOf("x", 1<<30), codePolicyViolation},
-		"refused by controller": {newTopicOf("taken", 1), codeTopicAlreadyExists},
+		"bad name":              {newTopicOf("a/b", 1), wire.InvalidTopic},
+		"dots":                  {newTopicOf("..", 1), wire.InvalidTopic},
+		"unknown config":        {newTopicOf("x", 1, "no.such", "1"), wire.InvalidConfig},
+		"bad config":            {newTopicOf("x", 1, "retention.ms", "x"), wire.InvalidConfig},
+		"null config":           {null, wire.InvalidConfig},
+		"gap in assignment":     {assigned, wire.InvalidReplicaAssignment},
+		"both":                  {both, wire.InvalidRequest},
+		"far too many":          {newTopicOf("x", 1<<30), wire.PolicyViolation},
+		"refused by controller": {newTopicOf("taken", 1), wire.TopicAlreadyExists},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, "")
-			r.controller.refuse["taken"] = &controller.Error{Code: codeTopicAlreadyExists, Message: "it exists"}
+			r.controller.refuse["taken"] = &controller.Error{Code: wire.TopicAlreadyExists, Message: "it exists"}
 			out := ask[*kmsg.CreateTopicsResponse](r, 7, createOf(newTopicOf("good", 1), c.topic))
 			if len(out.Topics) != 2 || out.Topics[0].ErrorCode != 0 || out.Topics[1].ErrorCode != c.code || out.Topics[1].ErrorMessage == nil {
 				t.Fatalf("answer is %+v", out.Topics)
@@ -324,7 +326,7 @@ func TestCreateTopicsRefusals(t *testing.T) {
 func TestCreateTopicsRefusesDuplicatesOnce(t *testing.T) {
 	r := newRig(t, "")
 	out := ask[*kmsg.CreateTopicsResponse](r, 7, createOf(newTopicOf("a", 1), newTopicOf("b", 1), newTopicOf("a", 2)))
-	if len(out.Topics) != 2 || out.Topics[0].ErrorCode != codeInvalidRequest || out.Topics[1].ErrorCode != 0 || !slices.Equal(r.controller.asked, []string{"create b"}) {
+	if len(out.Topics) != 2 || out.Topics[0].ErrorCode != wire.InvalidRequest || out.Topics[1].ErrorCode != 0 || !slices.Equal(r.controller.asked, []string{"create b"}) {
 		t.Fatalf("answer is %+v", out.Topics)
 	}
 }
@@ -342,7 +344,7 @@ func TestCreateTopicsHonoursItsTimeout(t *testing.T) {
 	}
 	r.pass(time.Millisecond)
 	out := answerOf[*kmsg.CreateTopicsResponse](r, id, correlation, request)
-	if out.Topics[0].ErrorCode != codeRequestTimedOut || out.Topics[1].ErrorCode != codeInvalidTopic {
+	if out.Topics[0].ErrorCode != wire.RequestTimedOut || out.Topics[1].ErrorCode != wire.InvalidTopic {
 		t.Fatalf("answer is %+v", out.Topics)
 	}
 	r.controller.run()
@@ -362,10 +364,40 @@ func TestCreateTopicsValidateOnly(t *testing.T) {
 	}
 }
 
-func TestDefaultPartitionsNeedVersion4(t *testing.T) {
+// kafkajs and sarama create topics with -1 at versions 2 and 3.
+func TestDefaultPartitionsAtEveryVersion(t *testing.T) {
+	for version := int16(2); version <= 7; version++ {
+		r := newRig(t, "")
+		if out := ask[*kmsg.CreateTopicsResponse](r, version, createOf(newTopicOf("a", -1))); out.Topics[0].ErrorCode != 0 {
+			t.Errorf("version %d: error is %d", version, out.Topics[0].ErrorCode)
+		}
+	}
+}
+
+func TestTheNameOfTheMetadataLogIsRefused(t *testing.T) {
 	r := newRig(t, "")
-	if out := ask[*kmsg.CreateTopicsResponse](r, 3, createOf(newTopicOf("a", -1))); out.Topics[0].ErrorCode != codeUnsupportedVersion {
+	if out := ask[*kmsg.CreateTopicsResponse](r, 7, createOf(newTopicOf("__cluster_metadata", 1))); out.Topics[0].ErrorCode != wire.InvalidRequest {
 		t.Fatalf("error is %d", out.Topics[0].ErrorCode)
+	}
+}
+
+func TestDeleteTopicsAnswersARepeatedNameOnce(t *testing.T) {
+	for version := int16(1); version <= 5; version++ {
+		r := newRig(t, "")
+		request := kmsg.NewPtrDeleteTopicsRequest()
+		request.TopicNames, request.TimeoutMillis = []string{"t", "t", "nothing", "nothing"}, 1000
+		out := ask[*kmsg.DeleteTopicsResponse](r, version, request)
+		if len(out.Topics) != 2 || out.Topics[0].ErrorCode != wire.InvalidRequest || out.Topics[1].ErrorCode != wire.InvalidRequest || len(r.topics) != 1 {
+			t.Errorf("version %d: answer is %+v", version, out.Topics)
+		}
+	}
+}
+
+func TestSpecialTimestampsThatKafkaDoesNotKnow(t *testing.T) {
+	for _, timestamp := range []int64{-7, -100, -1 << 63} {
+		if specialSince(timestamp) <= 11 {
+			t.Errorf("timestamp %d is taken for a time", timestamp)
+		}
 	}
 }
 
@@ -375,7 +407,7 @@ func TestDeleteTopics(t *testing.T) {
 		request := kmsg.NewPtrDeleteTopicsRequest()
 		request.TopicNames, request.TimeoutMillis = []string{"t", "nothing"}, 1000
 		out := ask[*kmsg.DeleteTopicsResponse](r, version, request)
-		if out.Topics[0].ErrorCode != 0 || *out.Topics[0].Topic != "t" || out.Topics[1].ErrorCode != codeUnknownTopicOrPartition || len(r.topics) != 0 {
+		if out.Topics[0].ErrorCode != 0 || *out.Topics[0].Topic != "t" || out.Topics[1].ErrorCode != wire.UnknownTopicOrPartition || len(r.topics) != 0 {
 			t.Errorf("version %d: %+v", version, out.Topics)
 		}
 	}
@@ -388,7 +420,7 @@ func TestDeleteTopics(t *testing.T) {
 	if t0 := out.Topics[0]; t0.ErrorCode != 0 || t0.Topic == nil || *t0.Topic != "t" || t0.TopicID != [16]byte{1} {
 		t.Errorf("by id: %+v", t0)
 	}
-	for i, want := range []int16{0, codeUnknownTopicID, codeInvalidRequest, codeInvalidRequest} {
+	for i, want := range []int16{0, wire.UnknownTopicID, wire.InvalidRequest, wire.InvalidRequest} {
 		if out.Topics[i].ErrorCode != want {
 			t.Errorf("topic %d: error %d, want %d", i, out.Topics[i].ErrorCode, want)
 		}
@@ -402,14 +434,14 @@ func TestDeleteTopicsRefusals(t *testing.T) {
 	twice.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &name}, {TopicID: [16]byte{1}}}
 	r := newRig(t, "")
 	for i, topic := range ask[*kmsg.DeleteTopicsResponse](r, 6, twice).Topics {
-		if topic.ErrorCode != codeInvalidRequest {
+		if topic.ErrorCode != wire.InvalidRequest {
 			t.Errorf("duplicate %d: error %d", i, topic.ErrorCode)
 		}
 	}
 	off := newRig(t, "delete.topic.enable=false")
 	one := kmsg.NewPtrDeleteTopicsRequest()
 	one.TopicNames = []string{"t"}
-	for version, want := range map[int16]int16{1: codeInvalidRequest, 5: codeTopicDeletionDisabled} {
+	for version, want := range map[int16]int16{1: wire.InvalidRequest, 5: wire.TopicDeletionDisabled} {
 		if out := ask[*kmsg.DeleteTopicsResponse](off, version, one); out.Topics[0].ErrorCode != want {
 			t.Errorf("version %d: error %d", version, out.Topics[0].ErrorCode)
 		}
@@ -448,7 +480,7 @@ func TestCreatePartitionsHonoursItsTimeout(t *testing.T) {
 	id := r.connect()
 	correlation := r.send(id, request)
 	r.pass(10 * time.Millisecond)
-	if out := answerOf[*kmsg.CreatePartitionsResponse](r, id, correlation, request); out.Topics[0].ErrorCode != codeRequestTimedOut {
+	if out := answerOf[*kmsg.CreatePartitionsResponse](r, id, correlation, request); out.Topics[0].ErrorCode != wire.RequestTimedOut {
 		t.Fatalf("error is %d", out.Topics[0].ErrorCode)
 	}
 	r.controller.run()
@@ -498,7 +530,7 @@ func TestTrap20DescribeConfigsOfATopic(t *testing.T) {
 	if some := describeConfig(r, kmsg.ConfigResourceTypeTopic, "t", "flush.ms", "no.such"); len(some.Configs) != 1 {
 		t.Errorf("asked for one key, got %d", len(some.Configs))
 	}
-	if none := describeConfig(r, kmsg.ConfigResourceTypeTopic, "nothing"); none.ErrorCode != codeUnknownTopicOrPartition {
+	if none := describeConfig(r, kmsg.ConfigResourceTypeTopic, "nothing"); none.ErrorCode != wire.UnknownTopicOrPartition {
 		t.Errorf("unknown topic: error %d", none.ErrorCode)
 	}
 }
@@ -517,12 +549,12 @@ func TestTrap20DescribeConfigsOfBrokers(t *testing.T) {
 	if c := configOf(t, out, "num.partitions"); c.Source != 4 || !c.ReadOnly {
 		t.Errorf("num.partitions is %+v", c)
 	}
-	for name, code := range map[string]int16{"2": codeInvalidRequest, "x": codeInvalidRequest, "": 0} {
+	for name, code := range map[string]int16{"2": wire.InvalidRequest, "x": wire.InvalidRequest, "": 0} {
 		if got := describeConfig(r, kmsg.ConfigResourceTypeBroker, name); got.ErrorCode != code {
 			t.Errorf("broker %q: error %d", name, got.ErrorCode)
 		}
 	}
-	if got := describeConfig(r, kmsg.ConfigResourceTypeBrokerLogger, "1"); got.ErrorCode != codeInvalidRequest {
+	if got := describeConfig(r, kmsg.ConfigResourceTypeBrokerLogger, "1"); got.ErrorCode != wire.InvalidRequest {
 		t.Errorf("loggers: error %d", got.ErrorCode)
 	}
 }
@@ -550,9 +582,9 @@ func TestTrap20IncrementalAlterConfigs(t *testing.T) {
 		{"set", []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("retention.ms", 0, "9"), change("flush.ms", 0, "3")}, 0, "[{flush.ms 3} {retention.ms 9}]"},
 		{"append", []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("cleanup.policy", 2, "compact")}, 0, "[{cleanup.policy delete,compact} {flush.ms 3} {retention.ms 9}]"},
 		{"subtract", []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("cleanup.policy", 3, "delete")}, 0, "[{cleanup.policy compact} {flush.ms 3} {retention.ms 9}]"},
-		{"append to a number", []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("flush.ms", 2, "3")}, codeInvalidConfig, "[{cleanup.policy compact} {flush.ms 3} {retention.ms 9}]"},
-		{"unknown operation", []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("flush.ms", 7, "3")}, codeInvalidRequest, "[{cleanup.policy compact} {flush.ms 3} {retention.ms 9}]"},
-		{"null value", []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "flush.ms"}}, codeInvalidRequest, "[{cleanup.policy compact} {flush.ms 3} {retention.ms 9}]"},
+		{"append to a number", []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("flush.ms", 2, "3")}, wire.InvalidConfig, "[{cleanup.policy compact} {flush.ms 3} {retention.ms 9}]"},
+		{"unknown operation", []kmsg.IncrementalAlterConfigsRequestResourceConfig{change("flush.ms", 7, "3")}, wire.InvalidRequest, "[{cleanup.policy compact} {flush.ms 3} {retention.ms 9}]"},
+		{"null value", []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "flush.ms"}}, wire.InvalidRequest, "[{cleanup.policy compact} {flush.ms 3} {retention.ms 9}]"},
 		{"delete", []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "flush.ms", Op: 1}}, 0, "[{cleanup.policy compact} {retention.ms 9}]"},
 	} {
 		if code := incremental(r, topic, "t", c.changes...); code != c.code {
@@ -562,7 +594,7 @@ func TestTrap20IncrementalAlterConfigs(t *testing.T) {
 			t.Errorf("%s: set is %s, want %s", c.name, got, c.want)
 		}
 	}
-	if code := incremental(r, topic, "nothing", change("flush.ms", 0, "1")); code != codeUnknownTopicOrPartition {
+	if code := incremental(r, topic, "nothing", change("flush.ms", 0, "1")); code != wire.UnknownTopicOrPartition {
 		t.Errorf("unknown topic: error %d", code)
 	}
 }
@@ -583,7 +615,7 @@ func TestTrap20AlterConfigsReplacesTheWholeSet(t *testing.T) {
 	}
 	request.Resources = append(request.Resources, request.Resources[0])
 	for _, p := range ask[*kmsg.AlterConfigsResponse](r, 2, request).Resources {
-		if p.ErrorCode != codeInvalidRequest {
+		if p.ErrorCode != wire.InvalidRequest {
 			t.Errorf("a resource named twice: error %d", p.ErrorCode)
 		}
 	}
@@ -609,10 +641,10 @@ func TestTrap20BrokerConfigsByIDAndEmptyDefault(t *testing.T) {
 	if *c.Value != "7000" || c.Source != 2 || c.ReadOnly || *c.ConfigSynonyms[1].Value != "5000" {
 		t.Errorf("broker 1 has %+v", c)
 	}
-	if code := incremental(r, broker, "1", change("node.id", 0, "7")); code != codeInvalidRequest {
+	if code := incremental(r, broker, "1", change("node.id", 0, "7")); code != wire.InvalidRequest {
 		t.Errorf("a read-only key: error %d", code)
 	}
-	if code := incremental(r, broker, "2", change("log.retention.ms", 0, "7")); code != codeInvalidRequest {
+	if code := incremental(r, broker, "2", change("log.retention.ms", 0, "7")); code != wire.InvalidRequest {
 		t.Errorf("another broker: error %d", code)
 	}
 }
@@ -623,7 +655,7 @@ func TestDescribeConfigsAnswersADuplicateWithAnError(t *testing.T) {
 	one := kmsg.DescribeConfigsRequestResource{ResourceType: 2, ResourceName: "t"}
 	request.Resources = []kmsg.DescribeConfigsRequestResource{one, one}
 	out := ask[*kmsg.DescribeConfigsResponse](r, 1, request)
-	if out.Resources[0].ErrorCode != 0 || out.Resources[1].ErrorCode != codeInvalidRequest || len(out.Resources[1].Configs) != 0 {
+	if out.Resources[0].ErrorCode != 0 || out.Resources[1].ErrorCode != wire.InvalidRequest || len(out.Resources[1].Configs) != 0 {
 		t.Fatalf("errors %d and %d", out.Resources[0].ErrorCode, out.Resources[1].ErrorCode)
 	}
 }
@@ -645,7 +677,7 @@ func TestDescribeCluster(t *testing.T) {
 			t.Error("broker 3 is not shown as fenced")
 		}
 	}
-	for kind, code := range map[int8]int16{2: codeMismatchedEndpointType, 9: codeUnsupportedEndpointType} {
+	for kind, code := range map[int8]int16{2: wire.MismatchedEndpointType, 9: wire.UnsupportedEndpointType} {
 		request := kmsg.NewPtrDescribeClusterRequest()
 		request.EndpointType = kind
 		if out := ask[*kmsg.DescribeClusterResponse](newRig(t, ""), 1, request); out.ErrorCode != code {
@@ -691,18 +723,18 @@ func TestDescribeTopicPartitionsOfNames(t *testing.T) {
 	request.ResponsePartitionLimit = 4
 	request.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "t"}, {Topic: "nothing"}, {Topic: "t"}, {Topic: "u/v"}, {Topic: "z"}}
 	out := ask[*kmsg.DescribeTopicPartitionsResponse](r, 0, request)
-	if len(out.Topics) != 2 || *out.Topics[0].Topic != "nothing" || out.Topics[0].ErrorCode != codeUnknownTopicOrPartition || len(out.Topics[1].Partitions) != 4 {
+	if len(out.Topics) != 2 || *out.Topics[0].Topic != "nothing" || out.Topics[0].ErrorCode != wire.UnknownTopicOrPartition || len(out.Topics[1].Partitions) != 4 {
 		t.Fatalf("topics are %+v", out.Topics)
 	}
 	if out.NextCursor == nil || out.NextCursor.Topic != "u/v" || out.NextCursor.Partition != 0 {
 		t.Fatalf("the cursor is %+v", out.NextCursor)
 	}
 	request.Cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: "u/v", Partition: 0}
-	if out = ask[*kmsg.DescribeTopicPartitionsResponse](r, 0, request); len(out.Topics) != 2 || out.Topics[0].ErrorCode != codeInvalidTopic || out.NextCursor != nil {
+	if out = ask[*kmsg.DescribeTopicPartitionsResponse](r, 0, request); len(out.Topics) != 2 || out.Topics[0].ErrorCode != wire.InvalidTopic || out.NextCursor != nil {
 		t.Fatalf("the second page is %+v", out)
 	}
 	request.Cursor.Partition = -1
-	if out = ask[*kmsg.DescribeTopicPartitionsResponse](r, 0, request); out.Topics[0].ErrorCode != codeInvalidRequest {
+	if out = ask[*kmsg.DescribeTopicPartitionsResponse](r, 0, request); out.Topics[0].ErrorCode != wire.InvalidRequest {
 		t.Fatalf("a negative cursor: %+v", out.Topics)
 	}
 }
@@ -724,8 +756,8 @@ func TestTrap21DescribeLogDirs(t *testing.T) {
 }
 
 func TestEveryAdminRequestReleasesItsFrame(t *testing.T) {
-	eachServed(func(a *api, version int16, request kmsg.Request) {
-		if a.key == 1 || version != a.max {
+	eachServed(func(a *wire.API, version int16, request kmsg.Request) {
+		if a.Key == 1 || version != a.Max {
 			return
 		}
 		r := newRig(t, "")
@@ -737,7 +769,7 @@ func TestEveryAdminRequestReleasesItsFrame(t *testing.T) {
 		}
 		r.wantFramesReleased(frame)
 		if got := r.answered(id); len(got) != 1 {
-			t.Errorf("key %d: answered %v, closed %v", a.key, got, r.net.closed)
+			t.Errorf("key %d: answered %v, closed %v", a.Key, got, r.net.closed)
 		}
 	})
 }

@@ -84,6 +84,7 @@ func New(o Options) *Broker {
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),
 		held:          newHeldAnswers(o.Config.QueuedMaxRequestBytes),
+		late:          newLateReads(o.Loop, o.Config.QueuedMaxRequestBytes, o.Telemetry.Mark("fetch: a late read was served")),
 	}
 	return b
 }
@@ -144,6 +145,7 @@ func (b *Broker) Closed(id env.ConnID, _ error) {
 // is not over by the timeout is cut.
 func (b *Broker) Drain(timeout time.Duration, done func()) {
 	b.draining, b.drained = true, done
+	b.data.late.close()
 	b.net.StopListening()
 	b.loop.Reset(&b.drainTimer, timeout, func() { b.hangUpAll(true) })
 	b.hangUpAll(false)

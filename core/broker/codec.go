@@ -5,19 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Limits of frames by what they are for. Produce has socket.request.max.bytes.
 const (
-	// requestBytesMax is for all but Produce. It holds a Metadata request for
-	// 20,000 topics with names of 40 characters, or a Fetch of 30,000 partitions;
-	// what decoding makes of it is at most 16 times that.
-	requestBytesMax = 1 << 20
-	// earlyBytesMax is for what a client may send before it is known: ApiVersions,
-	// with a name and a version of a software.
-	earlyBytesMax = 4 << 10
 	// headerBytesMin is a header without a client id.
 	headerBytesMin = 10
 	// clientIDBytesMax bounds what is kept of a client id for each connection.
@@ -44,16 +38,16 @@ func (c *Codec) Admit(size int, head []byte) error {
 	if size < headerBytesMin || len(head) < 4 {
 		return fmt.Errorf("%w: %d bytes", ErrFrameSize, size)
 	}
-	a := findAPI(int16(binary.BigEndian.Uint16(head)))
+	a := wire.FindAPI(int16(binary.BigEndian.Uint16(head)))
 	if a == nil {
 		return fmt.Errorf("%w: %d", ErrUnknownKey, int16(binary.BigEndian.Uint16(head)))
 	}
-	limit := a.bytesMax
-	if a.key == produceKey {
+	limit := a.BytesMax
+	if a.Key == produceKey {
 		limit = c.ProduceBytesMax
 	}
 	if size > limit {
-		return fmt.Errorf("%w: %d bytes for API key %d, the limit is %d", ErrFrameSize, size, a.key, limit)
+		return fmt.Errorf("%w: %d bytes for API key %d, the limit is %d", ErrFrameSize, size, a.Key, limit)
 	}
 	return nil
 }
@@ -74,31 +68,31 @@ func (c *Codec) Decode(frame []byte) (any, error) {
 func (r *Request) decodeHeader(frame []byte) (body []byte, err error) {
 	in := kbin.Reader{Src: frame}
 	r.Key, r.Version, r.CorrelationID = in.Int16(), in.Int16(), in.Int32()
-	r.clientID = readNullableString(&in, false) // never compact
-	if r.api = findAPI(r.Key); r.api == nil {
+	r.clientID = wire.ReadNullableString(&in, false) // never compact
+	if r.api = wire.FindAPI(r.Key); r.api == nil {
 		return nil, fmt.Errorf("%w: %d", ErrUnknownKey, r.Key)
 	}
 	if len(r.clientID) > clientIDBytesMax {
-		return nil, fmt.Errorf("%w: a client id of %d bytes", errMalformed, len(r.clientID))
+		return nil, fmt.Errorf("%w: a client id of %d bytes", wire.ErrMalformed, len(r.clientID))
 	}
-	skipTags(&in, r.api.schema.isFlexible(r.Version))
+	wire.SkipTags(&in, r.api.Schema.IsFlexible(r.Version))
 	if !in.Ok() {
-		return nil, fmt.Errorf("%w: the header is cut off", errMalformed)
+		return nil, fmt.Errorf("%w: the header is cut off", wire.ErrMalformed)
 	}
 	return in.Src, nil
 }
 
 func (r *Request) decodeBody(body []byte) error {
 	a := r.api
-	if r.Version < a.min || r.Version > a.max {
-		if a.key == apiVersionsKey {
+	if r.Version < a.Min || r.Version > a.Max {
+		if a.Key == apiVersionsKey {
 			r.Body = (*kmsg.ApiVersionsRequest)(nil) // answered in version 0
 			return nil
 		}
 		return fmt.Errorf("version %d of API key %d is not supported", r.Version, r.Key)
 	}
 	var err error
-	r.Body, err = a.decode(a, r.Version, body)
+	r.Body, err = decoderOf(a.Key)(a, r.Version, body)
 	return err
 }
 
@@ -107,18 +101,18 @@ func (r *Request) decodeBody(body []byte) error {
 func decodeMessage[M any, P interface {
 	*M
 	kmsg.Request
-}](a *api, version int16, body []byte) (any, error) {
-	if err := a.schema.check(version, body); err != nil {
+}](a *wire.API, version int16, body []byte) (any, error) {
+	if err := a.Schema.Check(version, body); err != nil {
 		return nil, err
 	}
 	message := P(new(M))
 	message.SetVersion(version)
 	if err := message.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("%w: %v", errMalformed, err)
+		return nil, fmt.Errorf("%w: %v", wire.ErrMalformed, err)
 	}
 	return message, nil
 }
 
-func decodeProduceBody(_ *api, version int16, body []byte) (any, error) {
+func decodeProduceBody(_ *wire.API, version int16, body []byte) (any, error) {
 	return decodeProduce(version, body)
 }

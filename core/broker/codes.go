@@ -2,32 +2,21 @@ package broker
 
 import (
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Error codes of the admin requests, by Kafka's names.
 const (
-	codeUnknownServerError             = -1
-	codeUnknownTopicOrPartition        = 3
-	codeLeaderNotAvailable             = 5
-	codeRequestTimedOut                = 7
-	codeInvalidTopic                   = 17
-	codeUnsupportedVersion             = 35
-	codeTopicAlreadyExists             = 36
-	codeInvalidReplicaAssignment       = 39
-	codeInvalidConfig                  = 40
-	codeInvalidRequest                 = 42
-	codePolicyViolation                = 44
-	codeListenerNotFound               = 72
-	codeTopicDeletionDisabled          = 73
-	codeUnknownTopicID                 = 100
-	codeMismatchedEndpointType         = 114
-	codeUnsupportedEndpointType        = 115
-	topicNameBytesMax                  = 249
-	topicOperations              int32 = 3576 // every operation on a topic: there are no ACLs
-	clusterOperations            int32 = 8096 // every operation on the cluster, likewise
+	topicNameBytesMax       = 249
+	topicOperations   int32 = 3576 // every operation on a topic: there are no ACLs
+	clusterOperations int32 = 8096 // every operation on the cluster, likewise
 )
+
+// clusterMetadataTopic is the name of KRaft's log in Kafka. weir keeps its metadata elsewhere; no topic may have the name,
+// since tools take it for that log.
+const clusterMetadataTopic = "__cluster_metadata"
 
 // internalTopics are Kafka's, that clients may not write to.
 var internalTopics = [...]string{"__consumer_offsets", "__transaction_state", "__share_group_state"}
@@ -63,7 +52,7 @@ func refusal(err error) (int16, *string) {
 	if e, ok := asControllerError(err); ok {
 		return e.Code, kmsg.StringPtr(e.Message)
 	}
-	return codeUnknownServerError, kmsg.StringPtr(err.Error())
+	return wire.UnknownServerError, kmsg.StringPtr(err.Error())
 }
 
 func isZero(id [16]byte) bool { return id == [16]byte{} }

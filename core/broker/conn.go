@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/env"
 	"weir/core/task"
 
@@ -35,7 +37,7 @@ type Request struct {
 	// Body is what the API's decoder made of the frame.
 	Body any
 
-	api      *api
+	api      *wire.API
 	clientID []byte // in the frame
 	fault    error  // why it cannot be served
 
@@ -315,7 +317,7 @@ func (r *Request) onGone(f func()) {
 // of all APIs but ApiVersions, whose clients cannot know yet what is flexible.
 func (r *Request) Encode(scratch []byte) [][]byte {
 	head := kbin.AppendInt32(scratch, r.CorrelationID)
-	if r.Key != apiVersionsKey && r.api.schema.isFlexible(r.Version) {
+	if r.Key != apiVersionsKey && r.api.Schema.IsFlexible(r.Version) {
 		head = append(head, 0)
 	}
 	if r.message != nil {

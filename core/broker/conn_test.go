@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/env"
@@ -347,7 +349,7 @@ func BenchmarkProduceThroughTheLoop(b *testing.B) {
 	parts := slices.Clone(body.parts)
 	b.ReportAllocs()
 	for range b.N {
-		*kept = Request{Key: 0, Version: 9, CorrelationID: 1, api: findAPI(0)}
+		*kept = Request{Key: 0, Version: 9, CorrelationID: 1, api: wire.FindAPI(0)}
 		fresh := body
 		fresh.parts = append(fresh.parts[:0], parts...)
 		kept.Body = &fresh

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 
+	"weir/core/wire"
+
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -58,7 +60,7 @@ func TestProduceRequestsDecodeLikeKmsg(t *testing.T) {
 				t.Fatalf("v%d: topic %+v", version, topic)
 			}
 		}
-		for i, want := range []partition.Code{partition.None, partition.None, partition.InvalidRecord} {
+		for i, want := range []wire.Code{wire.None, wire.None, wire.InvalidRecord} {
 			if p := r.parts[i]; p.Code != want || p.index != int32(i) {
 				t.Errorf("v%d: partition %d has code %d (%s), want %d", version, p.index, p.Code, p.Detail, want)
 			}
@@ -79,15 +81,15 @@ func TestProduceJudgesBatchesAsKafkaDoes(t *testing.T) {
 		name    string
 		version int16
 		batch   []byte
-		want    partition.Code
+		want    wire.Code
 	}{
-		{"magic 1", 9, old, partition.InvalidRecord},
-		{"bad checksum", 9, corrupt, partition.CorruptMessage},
-		{"two batches", 9, twice, partition.InvalidRecord},
-		{"trailing byte", 9, append(batchOf(compress.None, 1), 0), partition.None},
-		{"empty", 9, []byte{}, partition.InvalidRecord},
-		{"zstd at version 6", 6, batchOf(compress.Zstd, 1), partition.UnsupportedCompressionType},
-		{"zstd at version 7", 7, batchOf(compress.Zstd, 1), partition.None},
+		{"magic 1", 9, old, wire.InvalidRecord},
+		{"bad checksum", 9, corrupt, wire.CorruptMessage},
+		{"two batches", 9, twice, wire.InvalidRecord},
+		{"trailing byte", 9, append(batchOf(compress.None, 1), 0), wire.None},
+		{"empty", 9, []byte{}, wire.InvalidRecord},
+		{"zstd at version 6", 6, batchOf(compress.Zstd, 1), wire.UnsupportedCompressionType},
+		{"zstd at version 7", 7, batchOf(compress.Zstd, 1), wire.None},
 	} {
 		r, err := decodeProduce(c.version, produceBody(c.version, c.batch))
 		if err != nil {
@@ -121,7 +123,7 @@ func TestBombsShareABudget(t *testing.T) {
 func TestHostileProduceLengths(t *testing.T) {
 	body := produceBody(9, batchOf(compress.None, 1))
 	for i := range body {
-		if _, err := decodeProduce(9, body[:i]); !errors.Is(err, errMalformed) {
+		if _, err := decodeProduce(9, body[:i]); !errors.Is(err, wire.ErrMalformed) {
 			t.Fatalf("cut at %d: %v", i, err)
 		}
 	}
@@ -169,8 +171,8 @@ func TestProduceResponsesReadBackByKmsg(t *testing.T) {
 		for i := range r.parts {
 			r.parts[i] = producePart{index: int32(i), Append: partition.Append{BaseOffset: int64(i) * 100, LogAppendTime: -1, LogStart: 7}}
 		}
-		r.parts[1].Code, r.parts[1].leader = partition.NotLeaderOrFollower, leaderHint{known: true, id: 3, epoch: 9}
-		r.parts[2].Code, r.parts[2].Detail = partition.InvalidRecord, "no key"
+		r.parts[1].Code, r.parts[1].leader = wire.NotLeaderOrFollower, leaderHint{known: true, id: 3, epoch: 9}
+		r.parts[2].Code, r.parts[2].Detail = wire.InvalidRecord, "no key"
 		r.parts[2].RecordErrors = []partition.RecordError{{Index: 5, Detail: "no key"}}
 		nodes := []nodeEndpoint{{id: 3, host: "h", port: 9092, rack: "z"}}
 
@@ -255,7 +257,7 @@ func drawFetchAnswer(version int16, shape uint64, batch []byte) *fetchAnswer {
 			}
 			switch bits(3) {
 			case 1:
-				p.code, p.leader = partition.NotLeaderOrFollower, leaderHint{known: true, id: 4, epoch: 5}
+				p.code, p.leader = wire.NotLeaderOrFollower, leaderHint{known: true, id: 4, epoch: 5}
 			case 2:
 				p.diverging = divergingEpoch{known: true, epoch: 2, end: 33}
 			}
@@ -298,7 +300,7 @@ func kmsgFetch(a *fetchAnswer) *kmsg.FetchResponse {
 func kmsgFetchPart(a *fetchAnswer, ap fetchPartAnswer) kmsg.FetchResponseTopicPartition {
 	p := kmsg.NewFetchResponseTopicPartition()
 	p.Partition, p.ErrorCode, p.HighWatermark, p.LastStableOffset, p.LogStartOffset = ap.index, int16(ap.code), ap.highWatermark, ap.lastStable, ap.logStart
-	if a.committed && ap.code == partition.None {
+	if a.committed || p.ErrorCode != 0 {
 		p.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 	}
 	p.RecordBatches = bytes.Join(ap.batches, nil)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/controller"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -42,13 +44,8 @@ type exchange interface {
 
 // More codes of the data plane.
 const (
-	unsupportedVersion       partition.Code = 35
-	invalidRequiredAcks      partition.Code = 21
-	invalidRequest           partition.Code = 42
-	policyViolation          partition.Code = 44
-	coordinatorNotAvailable  partition.Code = 15
-	offsetNotKnown                          = -1
-	listOffsetsTimeoutBefore                = 30 * time.Second // where the request says none
+	offsetNotKnown           = -1
+	listOffsetsTimeoutBefore = 30 * time.Second // where the request says none
 )
 
 // dataImage is what the data plane needs of a *metadata.Image.
@@ -71,10 +68,11 @@ type dataPlane struct {
 	// fetchMaxBytes bounds what one Fetch answers with (fetch.max.bytes).
 	fetchMaxBytes int
 	held          heldAnswers
+	late          lateReads
 }
 
 // find looks a partition up by id where there is one, by name otherwise.
-func (d *dataPlane) find(byID bool, id metadata.TopicID, name []byte, index int32) (*partition.Partition, partition.Code) {
+func (d *dataPlane) find(byID bool, id metadata.TopicID, name []byte, index int32) (*partition.Partition, wire.Code) {
 	if byID {
 		return d.partitions.ByID(id, index)
 	}
@@ -98,8 +96,8 @@ func (d *dataPlane) hint(byID bool, id metadata.TopicID, name string, index int3
 }
 
 // hinted says whether a code comes with a hint of the leader.
-func hinted(code partition.Code) bool {
-	return code == partition.NotLeaderOrFollower || code == partition.FencedLeaderEpoch
+func hinted(code wire.Code) bool {
+	return code == wire.NotLeaderOrFollower || code == wire.FencedLeaderEpoch
 }
 
 // addNode adds the endpoint of a hinted leader to nodes, once.

@@ -5,11 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/compress"
 	"weir/core/metadata"
-	"weir/core/partition"
 	"weir/core/record"
 )
 
@@ -85,14 +86,14 @@ func TestProduceErrors(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		x       *trade
-		want    partition.Code
+		want    wire.Code
 		version int16
 	}{
-		{"unknown topic", r.produce(12, -1, "x", 1, batchOf(0, 1)), partition.UnknownTopicOrPartition, 12},
-		{"unknown id", r.produce(13, -1, "", 9, batchOf(0, 1)), partition.UnknownTopicID, 13},
-		{"corrupt", r.produce(13, -1, "", 1, broken), partition.CorruptMessage, 13},
-		{"acks 2", r.produce(8, 2, "t", 1, batchOf(0, 1)), invalidRequiredAcks, 8},
-		{"null records", r.produce(8, -1, "t", 1, nil), partition.InvalidRecord, 8},
+		{"unknown topic", r.produce(12, -1, "x", 1, batchOf(0, 1)), wire.UnknownTopicOrPartition, 12},
+		{"unknown id", r.produce(13, -1, "", 9, batchOf(0, 1)), wire.UnknownTopicID, 13},
+		{"corrupt", r.produce(13, -1, "", 1, broken), wire.CorruptMessage, 13},
+		{"acks 2", r.produce(8, 2, "t", 1, batchOf(0, 1)), wire.InvalidRequiredAcks, 8},
+		{"null records", r.produce(8, -1, "t", 1, nil), wire.InvalidRecord, 8},
 	} {
 		if p := c.x.produced()[0]; p.ErrorCode != int16(c.want) || p.BaseOffset != -1 {
 			t.Errorf("%s: code %d, want %d", c.name, p.ErrorCode, c.want)
@@ -114,7 +115,7 @@ func TestProduceNamesTheLeader(t *testing.T) {
 			t.Fatal(err)
 		}
 		hinted := p.CurrentLeader.LeaderID == 2 && p.CurrentLeader.LeaderEpoch == 8 && len(m.Brokers) == 1 && m.Brokers[0].Port == 9
-		if p.ErrorCode != int16(partition.NotLeaderOrFollower) || hinted != (version >= produceHints) {
+		if p.ErrorCode != int16(wire.NotLeaderOrFollower) || hinted != (version >= produceHints) {
 			t.Fatalf("v%d: %+v, brokers %+v", version, p, m.Brokers)
 		}
 	}
@@ -296,7 +297,7 @@ func TestFetchNeverServesAboveTheHighWatermark(t *testing.T) {
 	}
 	// At the end of what was appended it waits; beyond, it is out of range.
 	r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, wait: time.Second, parts: []asked{{offset: 3}}}).want(false)
-	if p := r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, wait: time.Second, parts: []asked{{offset: 4}}}).parts()[0]; p.ErrorCode != int16(partition.OffsetOutOfRange) || p.HighWatermark != -1 {
+	if p := r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, wait: time.Second, parts: []asked{{offset: 4}}}).parts()[0]; p.ErrorCode != int16(wire.OffsetOutOfRange) || p.HighWatermark != -1 {
 		t.Fatalf("%+v", p)
 	}
 }
@@ -331,7 +332,7 @@ func TestAClosedPartitionEndsTheWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.turn()
-	if p := x.parts()[0]; p.ErrorCode != int16(partition.NotLeaderOrFollower) || p.CurrentLeader.LeaderID != 2 || p.CurrentLeader.LeaderEpoch != 6 || len(x.fetched().Brokers) != 1 {
+	if p := x.parts()[0]; p.ErrorCode != int16(wire.NotLeaderOrFollower) || p.CurrentLeader.LeaderID != 2 || p.CurrentLeader.LeaderEpoch != 6 || len(x.fetched().Brokers) != 1 {
 		t.Fatalf("%+v", p)
 	}
 }
@@ -362,6 +363,35 @@ func TestSlabsAreReleasedOnceWritten(t *testing.T) {
 	}
 }
 
+func TestALateReadIsServedFirstToTheNextFetch(t *testing.T) {
+	r := newDataRig(t)
+	r.fill(1, 1)
+	r.fill(2, 3)
+	r.logs[1].late = true
+	ask := func() *trade {
+		return r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, max: 9 * batchBytes, wait: time.Second, parts: []asked{{index: 1}, {index: 0}}})
+	}
+	x := ask()
+	r.pass(time.Second)
+	if parts := x.parts(); batchesIn(parts[0].RecordBatches) == 0 || len(parts[1].RecordBatches) != 0 {
+		t.Fatalf("%+v", parts)
+	}
+	r.logs[1].deliver()
+	if parts := ask().parts(); batchesIn(parts[1].RecordBatches) != 1 {
+		t.Fatalf("the read that came late was lost: %+v", parts)
+	}
+	// One that nobody comes for is let go.
+	x = ask()
+	r.pass(time.Second)
+	x.want(true)
+	r.logs[1].deliver()
+	released := r.logs[1].released
+	r.pass(lateKeep)
+	if r.logs[1].released != released+1 || r.plane.late.bytes != 0 {
+		t.Fatalf("%d released, %d bytes kept", r.logs[1].released-released, r.plane.late.bytes)
+	}
+}
+
 func TestALateReadDoesNotHoldTheOthers(t *testing.T) {
 	r := newDataRig(t)
 	r.fill(1, 1)
@@ -385,10 +415,10 @@ func TestALateReadDoesNotHoldTheOthers(t *testing.T) {
 
 func TestFetchFencesLeaderEpochs(t *testing.T) {
 	r := newDataRig(t)
-	for epoch, want := range map[int32]partition.Code{4: partition.FencedLeaderEpoch, 5: partition.None, 6: partition.UnknownLeaderEpoch} {
+	for epoch, want := range map[int32]wire.Code{4: wire.FencedLeaderEpoch, 5: wire.None, 6: wire.UnknownLeaderEpoch} {
 		x := r.fetch(fetchAsk{version: 16, epoch: -1, parts: []asked{{epoch: epoch}}})
 		p := x.parts()[0]
-		if p.ErrorCode != int16(want) || (p.CurrentLeader.LeaderID == 1) != (want == partition.FencedLeaderEpoch) {
+		if p.ErrorCode != int16(want) || (p.CurrentLeader.LeaderID == 1) != (want == wire.FencedLeaderEpoch) {
 			t.Errorf("epoch %d: %+v", epoch, p)
 		}
 	}
@@ -398,7 +428,7 @@ func TestStorageErrorsAreSaid(t *testing.T) {
 	r := newDataRig(t)
 	r.fill(1, 1)
 	r.logs[1].broken = errBroken
-	if p := r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, wait: time.Second, parts: []asked{{}}}).parts()[0]; p.ErrorCode != int16(partition.KafkaStorageError) {
+	if p := r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, wait: time.Second, parts: []asked{{}}}).parts()[0]; p.ErrorCode != int16(wire.KafkaStorageError) {
 		t.Fatalf("%+v", p)
 	}
 }
@@ -438,7 +468,7 @@ func TestSessionSendsOnlyNews(t *testing.T) {
 	if parts := next(6, fetchAsk{parts: []asked{{index: 2, offset: 0}}}).parts(); len(parts) != 1 || parts[0].ErrorCode != 0 {
 		t.Fatalf("%+v", parts)
 	}
-	if code := next(6, fetchAsk{}).fetched().ErrorCode; code != int16(invalidFetchSessionEpoch) {
+	if code := next(6, fetchAsk{}).fetched().ErrorCode; code != int16(wire.InvalidFetchSessionEpoch) {
 		t.Fatalf("a repeated epoch gives %d", code)
 	}
 }
@@ -463,17 +493,17 @@ func TestSessionRotatesSoThatNoPartitionStarves(t *testing.T) {
 
 func TestSessionErrors(t *testing.T) {
 	r := newDataRig(t)
-	if code := r.fetch(fetchAsk{version: 12, session: 77, epoch: 1}).fetched().ErrorCode; code != int16(fetchSessionIDNotFound) {
+	if code := r.fetch(fetchAsk{version: 12, session: 77, epoch: 1}).fetched().ErrorCode; code != int16(wire.FetchSessionIDNotFound) {
 		t.Fatalf("unknown session: %d", code)
 	}
 	id := r.fetch(fetchAsk{version: 12, parts: []asked{{}}}).fetched().SessionID
-	if code := r.fetch(fetchAsk{version: 13, session: id, epoch: 1}).fetched().ErrorCode; code != int16(fetchSessionTopicIDError) {
+	if code := r.fetch(fetchAsk{version: 13, session: id, epoch: 1}).fetched().ErrorCode; code != int16(wire.FetchSessionTopicIDError) {
 		t.Fatalf("names, then ids: %d", code)
 	}
 	if got := r.fetch(fetchAsk{version: 12, session: id, epoch: -1, parts: []asked{{}}}).fetched(); got.SessionID != 0 || got.ErrorCode != 0 {
 		t.Fatalf("closing: %+v", got)
 	}
-	if code := r.fetch(fetchAsk{version: 12, session: id, epoch: 1}).fetched().ErrorCode; code != int16(fetchSessionIDNotFound) {
+	if code := r.fetch(fetchAsk{version: 12, session: id, epoch: 1}).fetched().ErrorCode; code != int16(wire.FetchSessionIDNotFound) {
 		t.Fatalf("closed session: %d", code)
 	}
 }
@@ -494,7 +524,7 @@ func TestSessionSlotsAreBounded(t *testing.T) {
 	if id := open(); id == 0 {
 		t.Fatal("an idle session was not evicted")
 	}
-	if code := r.fetch(fetchAsk{version: 12, session: second, epoch: 1}).fetched().ErrorCode; code != int16(fetchSessionIDNotFound) {
+	if code := r.fetch(fetchAsk{version: 12, session: second, epoch: 1}).fetched().ErrorCode; code != int16(wire.FetchSessionIDNotFound) {
 		t.Fatalf("the one idle for longest should be gone: %d", code)
 	}
 	if n := len(r.plane.sessions.byID); n != 3 || r.plane.sessions.parts != 3 {
@@ -547,7 +577,7 @@ func TestListOffsetsSpecialTimestamps(t *testing.T) {
 		for version := int16(1); version <= 11; version++ {
 			p := r.list(version, c.timestamp, -1, 0).listed()
 			if version < c.since {
-				if p.ErrorCode != int16(unsupportedVersion) {
+				if p.ErrorCode != int16(wire.UnsupportedVersion) {
 					t.Errorf("timestamp %d at v%d: code %d", c.timestamp, version, p.ErrorCode)
 				}
 			} else if p.ErrorCode != 0 || p.Offset != c.offset || p.LeaderEpoch != c.epoch || p.Timestamp != -1 {
@@ -587,13 +617,13 @@ func TestListOffsetsErrors(t *testing.T) {
 	r := newDataRig(t)
 	for name, c := range map[string]struct {
 		x    *trade
-		want partition.Code
+		want wire.Code
 	}{
-		"unknown partition": {r.list(7, -1, -1, 9), partition.UnknownTopicOrPartition},
-		"not the leader":    {r.list(7, -1, -1, 3), partition.NotLeaderOrFollower},
-		"fenced":            {r.list(7, -1, 4, 0), partition.FencedLeaderEpoch},
-		"unknown epoch":     {r.list(7, -1, 6, 0), partition.UnknownLeaderEpoch},
-		"asked twice":       {r.list(7, -1, -1, 0, 0), invalidRequest},
+		"unknown partition": {r.list(7, -1, -1, 9), wire.UnknownTopicOrPartition},
+		"not the leader":    {r.list(7, -1, -1, 3), wire.NotLeaderOrFollower},
+		"fenced":            {r.list(7, -1, 4, 0), wire.FencedLeaderEpoch},
+		"unknown epoch":     {r.list(7, -1, 6, 0), wire.UnknownLeaderEpoch},
+		"asked twice":       {r.list(7, -1, -1, 0, 0), wire.InvalidRequest},
 	} {
 		if p := c.x.listed(); p.ErrorCode != int16(c.want) {
 			t.Errorf("%s: code %d, want %d", name, p.ErrorCode, c.want)
@@ -603,7 +633,7 @@ func TestListOffsetsErrors(t *testing.T) {
 	r.logs[1].late = true
 	x := r.list(7, 5, -1, 0)
 	r.pass(listOffsetsTimeoutBefore)
-	if p := x.listed(); p.ErrorCode != int16(partition.RequestTimedOut) {
+	if p := x.listed(); p.ErrorCode != int16(wire.RequestTimedOut) {
 		t.Fatalf("%+v", p)
 	}
 	r.logs[1].deliver()
@@ -646,20 +676,20 @@ func TestDeleteRecords(t *testing.T) {
 	got := x.deleted()
 	for i, want := range []struct {
 		low  int64
-		code partition.Code
-	}{{5, 0}, {-1, partition.OffsetOutOfRange}, {3, 0}, {-1, partition.NotLeaderOrFollower}} {
+		code wire.Code
+	}{{5, 0}, {-1, wire.OffsetOutOfRange}, {3, 0}, {-1, wire.NotLeaderOrFollower}} {
 		if got[i].LowWatermark != want.low || got[i].ErrorCode != int16(want.code) {
 			t.Errorf("partition %d: %+v, want %+v", i, got[i], want)
 		}
 	}
 	late := r.deleteRecords(2)
 	r.pass(time.Second)
-	if got := late.deleted()[0]; got.ErrorCode != int16(partition.RequestTimedOut) {
+	if got := late.deleted()[0]; got.ErrorCode != int16(wire.RequestTimedOut) {
 		t.Fatalf("%+v", got)
 	}
 	r.trims[1](nil)
 	r.plane.partitions.Partitions()[0].Config().CleanupPolicy = "compact"
-	if got := r.deleteRecords(2).deleted()[0]; got.ErrorCode != int16(policyViolation) {
+	if got := r.deleteRecords(2).deleted()[0]; got.ErrorCode != int16(wire.PolicyViolation) {
 		t.Fatalf("%+v", got)
 	}
 }
@@ -702,14 +732,14 @@ func TestProducerIDsComeFromBlocksAndAreNeverGivenTwice(t *testing.T) {
 func TestTransactionsAreRefusedClearly(t *testing.T) {
 	r := newDataRig(t)
 	id, empty := "tx", ""
-	if _, got := r.initProducer(&id); got.ErrorCode != int16(unsupportedVersion) {
+	if _, got := r.initProducer(&id); got.ErrorCode != int16(wire.UnsupportedVersion) {
 		t.Errorf("%+v", got)
 	}
-	if _, got := r.initProducer(&empty); got.ErrorCode != int16(invalidRequest) {
+	if _, got := r.initProducer(&empty); got.ErrorCode != int16(wire.InvalidRequest) {
 		t.Errorf("%+v", got)
 	}
 	b := (&record.Builder{Transactional: true, ProducerID: 4}).AppendBatch(nil, []record.Record{{Timestamp: 1}})
-	if p := r.produce(9, -1, "t", 1, b).produced()[0]; p.ErrorCode != int16(partition.InvalidTxnState) || p.ErrorMessage == nil {
+	if p := r.produce(9, -1, "t", 1, b).produced()[0]; p.ErrorCode != int16(wire.InvalidTxnState) || p.ErrorMessage == nil {
 		t.Errorf("%+v", p)
 	}
 }
@@ -721,10 +751,10 @@ func TestOffsetForLeaderEpoch(t *testing.T) {
 	for version := int16(2); version <= 4; version++ {
 		for _, c := range []struct {
 			current, asked int32
-			code           partition.Code
+			code           wire.Code
 			epoch          int32
 			end            int64
-		}{{-1, 5, 0, 5, 4}, {5, 5, 0, 5, 4}, {4, 5, partition.FencedLeaderEpoch, -1, -1}, {6, 5, partition.UnknownLeaderEpoch, -1, -1}, {-1, 9, 0, -1, -1}, {-1, 3, 0, 3, 0}} {
+		}{{-1, 5, 0, 5, 4}, {5, 5, 0, 5, 4}, {4, 5, wire.FencedLeaderEpoch, -1, -1}, {6, 5, wire.UnknownLeaderEpoch, -1, -1}, {-1, 9, 0, -1, -1}, {-1, 3, 0, 3, 0}} {
 			q := kmsg.NewPtrOffsetForLeaderEpochRequest()
 			q.Version = version
 			topic := kmsg.NewOffsetForLeaderEpochRequestTopic()

@@ -15,6 +15,7 @@ import (
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/telemetry"
 )
 
 // memoryLog is a stream in memory. Durability and late reads are the test's.
@@ -204,7 +205,7 @@ func newDataRig(t *testing.T) *dataRig {
 		t.Fatal(err)
 	}
 	r.plane = &dataPlane{
-		held: newHeldAnswers(0),
+		held: newHeldAnswers(0), late: newLateReads(r.loop, 0, &telemetry.Mark{}),
 		loop: r.loop, env: e, image: r, partitions: manager, sessions: newFetchSessions(3, r), fetchMaxBytes: 1 << 20,
 		trim:     func(_ metadata.StreamID, _ int64, done func(error)) { r.trims = append(r.trims, done) },
 		allocate: func(done func(first, count int64, err error)) { r.grants = append(r.grants, done) },

@@ -36,8 +36,10 @@ type fakeNetwork struct {
 	deaf     bool // StopListening was called
 }
 
-func (n *fakeNetwork) Listen(*env.Listen)   {}
-func (n *fakeNetwork) Release(f *env.Frame) { n.released[f]++ }
+func (n *fakeNetwork) Listen(*env.Listen)             {}
+func (n *fakeNetwork) Release(f *env.Frame)           { n.released[f]++ }
+func (n *fakeNetwork) SetCodec(env.ConnID, env.Codec) {}
+
 func (n *fakeNetwork) Mute(id env.ConnID)   { n.muted[id] = true }
 func (n *fakeNetwork) Unmute(id env.ConnID) { n.muted[id] = false }
 func (n *fakeNetwork) StopListening()       { n.deaf = true }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -53,18 +55,18 @@ func populate(v reflect.Value, depth int) {
 
 // eachServed calls f with a populated, an empty and a null request of every key and
 // version but Produce's.
-func eachServed(f func(a *api, version int16, request kmsg.Request)) {
-	for i := range apiTable {
-		a := &apiTable[i]
-		if a.key == produceKey {
+func eachServed(f func(a *wire.API, version int16, request kmsg.Request)) {
+	for i := range wire.APIs {
+		a := &wire.APIs[i]
+		if a.Key == produceKey {
 			continue
 		}
-		for version := a.min; version <= a.max; version++ {
-			full := kmsg.RequestForKey(a.key)
+		for version := a.Min; version <= a.Max; version++ {
+			full := kmsg.RequestForKey(a.Key)
 			populate(reflect.ValueOf(full).Elem(), 0)
 			full.SetVersion(version)
 			f(a, version, full)
-			empty := kmsg.RequestForKey(a.key)
+			empty := kmsg.RequestForKey(a.Key)
 			empty.SetVersion(version)
 			f(a, version, empty)
 		}
@@ -72,30 +74,30 @@ func eachServed(f func(a *api, version int16, request kmsg.Request)) {
 }
 
 func TestSchemasAgreeWithKmsg(t *testing.T) {
-	eachServed(func(a *api, version int16, request kmsg.Request) {
+	eachServed(func(a *wire.API, version int16, request kmsg.Request) {
 		body := request.AppendTo(nil)
-		if err := a.schema.check(version, body); err != nil {
-			t.Errorf("key %d version %d: %v\n%x", a.key, version, err, body)
+		if err := a.Schema.Check(version, body); err != nil {
+			t.Errorf("key %d version %d: %v\n%x", a.Key, version, err, body)
 			return
 		}
-		if a.schema.isFlexible(version) != request.IsFlexible() {
-			t.Errorf("key %d version %d: flexible differs", a.key, version)
+		if a.Schema.IsFlexible(version) != request.IsFlexible() {
+			t.Errorf("key %d version %d: flexible differs", a.Key, version)
 		}
-		got, err := a.decode(a, version, body)
+		got, err := decoderOf(a.Key)(a, version, body)
 		if err != nil {
-			t.Errorf("key %d version %d: %v", a.key, version, err)
+			t.Errorf("key %d version %d: %v", a.Key, version, err)
 			return
 		}
 		if again := got.(kmsg.Request).AppendTo(nil); !bytes.Equal(again, body) {
-			t.Errorf("key %d version %d changes when decoded:\n%x\n%x", a.key, version, body, again)
+			t.Errorf("key %d version %d changes when decoded:\n%x\n%x", a.Key, version, body, again)
 		}
 		for cut := range body {
-			if a.schema.check(version, body[:cut]) == nil {
-				t.Errorf("key %d version %d: passes when cut at %d of %d", a.key, version, cut, len(body))
+			if a.Schema.Check(version, body[:cut]) == nil {
+				t.Errorf("key %d version %d: passes when cut at %d of %d", a.Key, version, cut, len(body))
 			}
 		}
-		if a.schema.check(version, append(slices.Clone(body), 0)) == nil {
-			t.Errorf("key %d version %d: passes with a byte too many", a.key, version)
+		if a.Schema.Check(version, append(slices.Clone(body), 0)) == nil {
+			t.Errorf("key %d version %d: passes with a byte too many", a.Key, version)
 		}
 	})
 }
@@ -109,17 +111,17 @@ func TestTrap04FlexibleEmptiesAndUnknownTags(t *testing.T) {
 		body = append(body, 1, 77, 3, 'x', 'y', 'z')
 	}
 	body = append(body, 1, 0, 1, 99, 0) // booleans, and a tag without a value
-	a := findAPI(3)
-	got, err := a.decode(a, 12, body)
+	a := wire.FindAPI(3)
+	got, err := decoderOf(a.Key)(a, 12, body)
 	if err != nil || len(got.(*kmsg.MetadataRequest).Topics) != 2 {
 		t.Fatalf("%v %v", got, err)
 	}
 	// Null and empty compact arrays differ.
-	null, err := a.decode(a, 12, []byte{0, 1, 0, 0})
+	null, err := decoderOf(a.Key)(a, 12, []byte{0, 1, 0, 0})
 	if err != nil || null.(*kmsg.MetadataRequest).Topics != nil {
 		t.Fatalf("null: %v %v", null, err)
 	}
-	empty, err := a.decode(a, 12, []byte{1, 1, 0, 0})
+	empty, err := decoderOf(a.Key)(a, 12, []byte{1, 1, 0, 0})
 	if err != nil || empty.(*kmsg.MetadataRequest).Topics == nil {
 		t.Fatalf("empty: %v %v", empty, err)
 	}
@@ -146,11 +148,11 @@ func TestHostileLengthsAreRefusedBeforeDecoding(t *testing.T) {
 		"2 billion config names":      {32, 1, append(append(array(1), 2, 0, 1, 't'), array(1<<31-1)...)},
 		"2 billion replicas":          {37, 0, append(append(append(array(1), 0, 1, 't', 0, 0, 0, 9), array(1)...), array(1<<31-1)...)},
 	} {
-		a := findAPI(c.key)
+		a := wire.FindAPI(c.key)
 		if a == nil {
 			t.Fatalf("%s: no key %d", name, c.key)
 		}
-		if _, err := a.decode(a, c.version, c.body); err == nil {
+		if _, err := decoderOf(a.Key)(a, c.version, c.body); err == nil {
 			t.Errorf("%s: is decoded", name)
 		}
 	}
@@ -188,14 +190,14 @@ func TestDecodingCostsASmallMultipleOfTheFrame(t *testing.T) {
 	} {
 		n := size / len(c.unit)
 		body := slices.Concat(c.head, c.count(n), bytes.Repeat(c.unit, n), c.tail)
-		a := findAPI(c.key)
-		if err := a.schema.check(c.version, body); err != nil {
+		a := wire.FindAPI(c.key)
+		if err := a.Schema.Check(c.version, body); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := a.decode(a, c.version, body); err != nil {
+		if _, err := decoderOf(a.Key)(a, c.version, body); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		runtime.ReadMemStats(&after)
@@ -228,7 +230,7 @@ func TestRequestHeaderIsBounded(t *testing.T) {
 // FuzzRequestFrame throws frames at the codec: no panic, and no allocation beyond a
 // multiple of the frame.
 func FuzzRequestFrame(f *testing.F) {
-	eachServed(func(_ *api, _ int16, request kmsg.Request) { f.Add(frameOf(request, 1)) })
+	eachServed(func(_ *wire.API, _ int16, request kmsg.Request) { f.Add(frameOf(request, 1)) })
 	for version := int16(0); version <= 13; version++ {
 		p := produceOf("topic", -1, 0, 1)
 		p.Version = version

@@ -46,53 +46,73 @@ func refuse(kind error, format string, args ...any) error {
 // by key. With replace, what ops do not set is removed. The overrides given are
 // not changed.
 func (s *Settings) AlterTopic(overrides []Override, ops []Op, replace bool) ([]Override, error) {
-	return alter(overrides, ops, replace, TopicKey, func(d *Definition) string {
+	return alter(overrides, ops, replace, "topic", TopicKey, func(d *Definition) string {
 		text, _, _ := s.effective(d, true)
 		return text
 	})
 }
 
 // AlterBroker applies ops to a broker's dynamic overrides, or to those of all
-// brokers, like AlterTopic.
+// brokers, like AlterTopic. Every refusal but that of an append to a key that is no list is
+// ErrInvalidOp, as in Kafka.
 func (s *Settings) AlterBroker(overrides []Override, ops []Op, replace bool) ([]Override, error) {
 	for _, o := range ops {
-		if d, ok := BrokerKey(o.Key); ok && d.Update == ReadOnly {
+		d, ok := BrokerKey(o.Key)
+		if !ok {
+			continue
+		}
+		if err := checkListOp(d, o.Op); err != nil {
+			return nil, err
+		}
+		if d.Update == ReadOnly && o.Op != OpDelete {
 			return nil, refuse(ErrInvalidOp, "Cannot update these configs dynamically: Set(%s)", o.Key)
 		}
 	}
-	return alter(overrides, ops, replace, BrokerKey, func(d *Definition) string {
+	next, err := alter(overrides, ops, replace, "broker", BrokerKey, func(d *Definition) string {
 		text, _, _ := s.effective(d, false)
 		return text
 	})
+	if err != nil {
+		return nil, &fault{err.Error(), ErrInvalidOp}
+	}
+	return next, nil
 }
 
-// NewTopic checks the overrides that a topic is created with.
+// NewTopic checks the overrides that a topic is created with. A key that is given again
+// replaces what was given before, as in Kafka.
 func (s *Settings) NewTopic(overrides []Override) ([]Override, error) {
-	ops := make([]Op, len(overrides))
-	for i, o := range overrides {
-		ops[i] = Op{Key: o.Key, Value: o.Value}
+	var ops []Op
+	for _, o := range overrides {
+		ops = slices.DeleteFunc(ops, func(earlier Op) bool { return earlier.Key == o.Key })
+		ops = append(ops, Op{Key: o.Key, Value: o.Value})
 	}
 	return s.AlterTopic(nil, ops, true)
 }
 
-func alter(current []Override, ops []Op, replace bool, find func(string) (*Definition, bool), below func(*Definition) string) ([]Override, error) {
+// CheckNewKey refuses a key that a table does not have; kind is the word of the error.
+func CheckNewKey(kind, key string, table []Definition) error {
+	if _, ok := find(table, key); !ok {
+		return refuse(ErrInvalidConfig, "Unknown %s config name: %s", kind, key)
+	}
+	return nil
+}
+
+func alter(current []Override, ops []Op, replace bool, kind string, find func(string) (*Definition, bool), below func(*Definition) string) ([]Override, error) {
+	if err := checkDuplicates(ops); err != nil {
+		return nil, err
+	}
 	var next []Override
 	if !replace {
 		next = slices.Clone(current)
 	}
-	for i, o := range ops {
-		for j := range ops[:i] {
-			if ops[j].Key == o.Key {
-				return nil, refuse(ErrInvalidOp, "Error due to duplicate config keys: %s", o.Key)
-			}
-		}
+	for _, o := range ops {
 		d, ok := find(o.Key)
+		if !ok && o.Op == OpDelete {
+			next = without(next, o.Key) // of another version, or of none: it may go
+			continue
+		}
 		if !ok {
-			if _, set := get(next, o.Key); set && o.Op == OpDelete {
-				next = without(next, o.Key) // of another version: it may go
-				continue
-			}
-			return nil, refuse(ErrInvalidConfig, "Unknown topic config name: %s", o.Key)
+			return nil, refuse(ErrInvalidConfig, "Unknown %s config name: %s", kind, o.Key)
 		}
 		var err error
 		if next, err = apply(next, d, o, below); err != nil {
@@ -102,6 +122,25 @@ func alter(current []Override, ops []Op, replace bool, find func(string) (*Defin
 	return next, nil
 }
 
+func checkDuplicates(ops []Op) error {
+	seen := make(map[string]bool, len(ops))
+	for _, o := range ops {
+		if seen[o.Key] {
+			return refuse(ErrInvalidOp, "Error due to duplicate config keys: %s", o.Key)
+		}
+		seen[o.Key] = true
+	}
+	return nil
+}
+
+// checkListOp refuses to append to a key that is no list, or to subtract from it.
+func checkListOp(d *Definition, op int8) error {
+	if d.Type == List || (op != OpAppend && op != OpSubtract) {
+		return nil
+	}
+	return refuse(ErrInvalidConfig, "Can't %s to key %s because its type is not LIST.", opName(op), d.Key)
+}
+
 func apply(next []Override, d *Definition, o Op, below func(*Definition) string) ([]Override, error) {
 	value := strings.TrimSpace(o.Value)
 	switch o.Op {
@@ -109,8 +148,11 @@ func apply(next []Override, d *Definition, o Op, below func(*Definition) string)
 	case OpDelete:
 		return without(next, o.Key), nil
 	case OpAppend, OpSubtract:
-		if d.Type != List {
-			return nil, refuse(ErrInvalidConfig, "Can't %s to key %s because its type is not LIST.", opName(o.Op), o.Key)
+		if err := checkListOp(d, o.Op); err != nil {
+			return nil, err
+		}
+		if value == "" && d.OneOf != nil {
+			return nil, refuse(ErrInvalidConfig, "Configuration '%s' values must not be empty.", o.Key)
 		}
 		have, set := get(next, o.Key)
 		if !set {

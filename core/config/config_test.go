@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"weir/core/config"
+
+	"github.com/stretchr/testify/require"
 )
 
 func load(t *testing.T, file string, environment map[string]string, flags ...config.Override) *config.Settings {
@@ -151,7 +153,7 @@ log.retention.check.interval.ms=300000
 	}
 	want := []string{
 		"process.roles", "controller.quorum.bootstrap.servers", "inter.broker.listener.name", "controller.listener.names",
-		"num.network.threads", "num.io.threads", "offsets.topic.replication.factor",
+		"offsets.topic.replication.factor",
 	}
 	if !slices.Equal(s.Unknown(), want) {
 		t.Errorf("unknown keys are %v", s.Unknown())
@@ -309,7 +311,7 @@ func TestDescribeTopicShowsTheChainOfSynonyms(t *testing.T) {
 	}
 	want := []string{
 		"retention.ms=604800000 DYNAMIC_TOPIC_CONFIG", "log.retention.ms=7 DYNAMIC_DEFAULT_BROKER_CONFIG",
-		"log.retention.minutes=10 STATIC_BROKER_CONFIG", "log.retention.hours=168 DEFAULT_CONFIG",
+		"log.retention.minutes=10 STATIC_BROKER_CONFIG",
 	}
 	if e.Source != config.DynamicTopic || *e.Value != "604800000" || !slices.Equal(chain, want) {
 		t.Errorf("entry is %v %v", e.Source, chain)
@@ -329,4 +331,52 @@ func TestAdvertise(t *testing.T) {
 	if got := config.FormatListeners(b.Advertise(bound, "here")); got != "A://here:5,B://127.0.0.1:6,C://outside:7" {
 		t.Fatalf("advertised as %s", got)
 	}
+}
+
+func TestAlterAsKafkaDoes(t *testing.T) {
+	s, err := config.Load(nil, nil, nil)
+	require.NoError(t, err)
+	set := func(key, value string) config.Op { return config.Op{Key: key, Value: value} }
+	topic := func(ops ...config.Op) error {
+		_, err := s.AlterTopic(nil, ops, false)
+		return err
+	}
+	for _, o := range []config.Op{
+		set("retention.bytes", "-2"), set("min.cleanable.dirty.ratio", "1e-1"), set("min.cleanable.dirty.ratio", "0.1e1"),
+		set("min.cleanable.dirty.ratio", "1d"), set("internal.segment.bytes", "-3"), set("remote.log.copy.disable", "true"),
+		set("leader.replication.throttled.replicas", "*"), set("leader.replication.throttled.replicas", ","),
+		set("max.decompressed.message.bytes", "1000"), set("errors.deadletterqueue.group.enable", "true"), set("remote.copy.lag.ms", "-1"),
+		{Key: "no.such.key", Op: config.OpDelete},
+	} {
+		require.NoError(t, topic(o), "%v", o)
+	}
+	for _, o := range []config.Op{
+		set("leader.replication.throttled.replicas", "*,0:1"), set("min.cleanable.dirty.ratio", "1e1"), set("min.cleanable.dirty.ratio", "11e-1"),
+		set("min.cleanable.dirty.ratio", "e1"), set("no.such.key", "1"),
+		{Key: "cleanup.policy", Op: config.OpAppend},
+		{Key: "retention.ms", Op: config.OpAppend, Value: "1"},
+	} {
+		require.ErrorIs(t, topic(o), config.ErrInvalidConfig, "%v", o)
+	}
+	require.ErrorIs(t, topic(set("retention.ms", "no number"), set("retention.ms", "1")), config.ErrInvalidOp, "duplicates come before values")
+
+	made, err := s.NewTopic([]config.Override{{Key: "retention.ms", Value: "no number"}, {Key: "retention.ms", Value: "7"}})
+	require.NoError(t, err, "the last of repeated keys counts")
+	require.Equal(t, []config.Override{{Key: "retention.ms", Value: "7"}}, made)
+
+	broker := func(o config.Op) error {
+		_, err := s.AlterBroker(nil, []config.Op{o}, false)
+		return err
+	}
+	for _, o := range []config.Op{
+		set("num.io.threads", "9"), set("producer.id.expiration.ms", "1000"), set("log.flush.interval.ms", "-1"),
+		{Key: "listeners", Op: config.OpDelete},
+		{Key: "no.such.key", Op: config.OpDelete},
+	} {
+		require.NoError(t, broker(o), "%v", o)
+	}
+	for _, o := range []config.Op{set("compression.type", "no codec"), set("node.id", "4"), set("background.threads", "0")} {
+		require.ErrorIs(t, broker(o), config.ErrInvalidOp, "%v", o)
+	}
+	require.ErrorIs(t, broker(config.Op{Key: "node.id", Op: config.OpAppend, Value: "1"}), config.ErrInvalidConfig)
 }

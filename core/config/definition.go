@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ const (
 	Int      Type = 3
 	Short    Type = 4
 	Long     Type = 5
-	Double   Type = 6 // kept as text: the core calculates with no fractions
+	Double   Type = 6 // kept as text: the core does not calculate with fractions
 	List     Type = 7 // separated by commas
 	Password Type = 9 // never shown
 )
@@ -38,11 +39,11 @@ type Definition struct {
 	Type Type
 	// Default is the value's text; nil means null, which Kafka shows as unset.
 	Default *string
-	// Least and Most bound integers, both inclusive.
-	Least, Most int64
+	// Min and Max bound integers, both inclusive.
+	Min, Max int64
 	// OneOf lists the values of a String, or of each element of a List; nil: any.
 	OneOf []string
-	// Check judges what type, bounds and OneOf let pass; nil: nothing more.
+	// Check validates what type, bounds and OneOf let pass; nil: nothing more.
 	Check  func(value string) error
 	Update Update
 	// Synonyms are keys whose values stand in, in this order, where this key has
@@ -61,7 +62,7 @@ type Synonym struct {
 // Sensitive reports whether the value must not be shown.
 func (d *Definition) Sensitive() bool { return d.Type == Password }
 
-// Validate judges a value. The error is for people and names key and value.
+// Validate checks a value. The error is for people and names key and value.
 func (d *Definition) Validate(value string) error {
 	why := d.fault(value)
 	if why == nil {
@@ -99,11 +100,11 @@ func (d *Definition) checkInteger(value string) error {
 	if err != nil || (d.Type == Int && (n > math.MaxInt32 || n < math.MinInt32)) || (d.Type == Short && (n > math.MaxInt16 || n < math.MinInt16)) {
 		return fmt.Errorf("not a number of type %s", d.Type)
 	}
-	if n < d.Least {
-		return fmt.Errorf("value must be at least %d", d.Least)
+	if n < d.Min {
+		return fmt.Errorf("value must be at least %d", d.Min)
 	}
-	if n > d.Most {
-		return fmt.Errorf("value must be no more than %d", d.Most)
+	if n > d.Max {
+		return fmt.Errorf("value must be no more than %d", d.Max)
 	}
 	return nil
 }
@@ -117,6 +118,9 @@ func (d *Definition) checkOneOf(value string) error {
 
 func (d *Definition) checkList(value string) error {
 	for _, element := range SplitList(value) {
+		if element == "" && d.OneOf != nil {
+			return fmt.Errorf("values must not be empty")
+		}
 		if err := d.checkOneOf(element); err != nil {
 			return err
 		}
@@ -173,16 +177,22 @@ func parseInteger(value string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 }
 
-// checkFraction accepts a decimal number from 0 to 1, without calculating with it.
+// fraction is Java's text of a Double, as far as it can be one from 0 to 1: digits, an exponent, a type's letter.
+var fraction = regexp.MustCompile(`^[+]?([0-9]{1,20})?(?:\.([0-9]{0,20}))?(?:[eE]([+-]?[0-9]{1,3}))?[fFdD]?$`)
+
+// checkFraction accepts a number from 0 to 1, without calculating with it. Kafka takes NaN too, with which nothing
+// can be compared; weir does not.
 func checkFraction(value string) error {
-	value = strings.TrimSpace(value)
-	whole, decimals, _ := strings.Cut(value, ".")
-	digits := whole + decimals
-	if digits == "" || len(value) > 20 || strings.Trim(digits, "0123456789") != "" {
+	parts := fraction.FindStringSubmatch(strings.TrimSpace(value))
+	if parts == nil || parts[1]+parts[2] == "" {
 		return fmt.Errorf("not a number of type DOUBLE")
 	}
-	whole = strings.TrimLeft(whole, "0")
-	if whole == "" || (whole == "1" && strings.Trim(decimals, "0") == "") {
+	exponent, _ := strconv.Atoi(strings.TrimPrefix(parts[3], "+")) // empty: 0
+	digits := strings.TrimLeft(parts[1]+parts[2], "0")
+	// The number is 0.digits times ten to the power of point.
+	point := exponent + len(digits) - len(parts[2])
+	significant := strings.TrimRight(digits, "0")
+	if significant == "" || point <= 0 || (point == 1 && significant == "1") {
 		return nil
 	}
 	return fmt.Errorf("value must be no more than 1")
@@ -205,12 +215,12 @@ func boolean(key, value, doc string) Definition {
 	return Definition{Key: key, Type: Boolean, Default: text(value), Doc: doc}
 }
 
-func integer(t Type, key string, value, least, most int64, doc string) Definition {
-	return Definition{Key: key, Type: t, Default: text(strconv.FormatInt(value, 10)), Least: least, Most: most, Doc: doc}
+func integer(t Type, key string, value, minimum, maximum int64, doc string) Definition {
+	return Definition{Key: key, Type: t, Default: text(strconv.FormatInt(value, 10)), Min: minimum, Max: maximum, Doc: doc}
 }
 
-func unsetInteger(t Type, key string, least, most int64, doc string) Definition {
-	return Definition{Key: key, Type: t, Least: least, Most: most, Doc: doc}
+func unsetInteger(t Type, key string, minimum, maximum int64, doc string) Definition {
+	return Definition{Key: key, Type: t, Min: minimum, Max: maximum, Doc: doc}
 }
 
 func words(t Type, key string, value *string, doc string, oneOf ...string) Definition {

@@ -74,6 +74,9 @@ func (s *Settings) DescribeDefaults() (entries []Entry) {
 // describe adds what lies below a topic's own value.
 func (s *Settings) describe(e *Entry, ofTopic bool) {
 	s.chain(e.Definition, ofTopic, func(v value) bool {
+		if v.source == Default && v.Times != 1 {
+			return true // a default in another unit is no synonym to Kafka
+		}
 		e.add(v.Key, v.text, v.source, v.origin)
 		if len(e.Chain) == 1 && !e.Sensitive() {
 			text := multiplied(v)

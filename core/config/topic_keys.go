@@ -3,12 +3,14 @@ package config
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
 const (
 	maxInt  = math.MaxInt32
 	maxLong = math.MaxInt64
+	minLong = math.MinInt64
 )
 
 var codecs = []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}
@@ -28,6 +30,7 @@ var topicKeys = []Definition{
 		codecs...).standIn(same("compression.type")),
 	integer(Int, "compression.zstd.level", 3, -131072, 22, unusedRecompress).standIn(same("compression.zstd.level")),
 	integer(Long, "delete.retention.ms", 86_400_000, 0, maxLong, "How long tombstones of compacted topics are kept, in milliseconds.").standIn(same("log.cleaner.delete.retention.ms")),
+	boolean("errors.deadletterqueue.group.enable", "false", unusedShare),
 	integer(Long, "file.delete.delay.ms", 60_000, 0, maxLong, unusedSegments).standIn(same("log.segment.delete.delay.ms")),
 	integer(Long, "flush.messages", maxLong, 1, maxLong, unusedFlush).standIn(same("log.flush.interval.messages")),
 	integer(Long, "flush.ms", maxLong, 0, maxLong, unusedFlush).standIn(same("log.flush.interval.ms")),
@@ -37,6 +40,7 @@ var topicKeys = []Definition{
 	integer(Long, "local.retention.bytes", -2, -2, maxLong, unusedTiers).standIn(same("log.local.retention.bytes")),
 	integer(Long, "local.retention.ms", -2, -2, maxLong, unusedTiers).standIn(same("log.local.retention.ms")),
 	integer(Long, "max.compaction.lag.ms", maxLong, 1, maxLong, "The longest time a record of a compacted topic may wait for compaction, in milliseconds.").standIn(same("log.cleaner.max.compaction.lag.ms")),
+	integer(Int, "max.decompressed.message.bytes", 2_147_483_639, 1, maxInt, "The largest size to which a compressed record batch may decompress, in bytes. A larger batch is refused.").standIn(same("max.decompressed.message.bytes")),
 	integer(Int, "max.message.bytes", 1_048_588, 0, maxInt, "The largest record batch accepted, in bytes, as it is compressed.").standIn(same("message.max.bytes")),
 	integer(Long, "message.timestamp.after.max.ms", 3_600_000, 0, maxLong, "How far ahead of the broker's clock a record's timestamp may be, in milliseconds, if timestamps are the producer's.").standIn(same("log.message.timestamp.after.max.ms")),
 	integer(Long, "message.timestamp.before.max.ms", maxLong, 0, maxLong, "How far behind the broker's clock a record's timestamp may be, in milliseconds, if timestamps are the producer's.").standIn(same("log.message.timestamp.before.max.ms")),
@@ -45,10 +49,12 @@ var topicKeys = []Definition{
 	integer(Long, "min.compaction.lag.ms", 0, 0, maxLong, "The least time a record of a compacted topic stays uncompacted, in milliseconds.").standIn(same("log.cleaner.min.compaction.lag.ms")),
 	integer(Int, "min.insync.replicas", 1, 1, maxInt, unusedReplicas).standIn(same("min.insync.replicas")),
 	boolean("preallocate", "false", unusedSegments).standIn(same("log.preallocate")),
-	boolean("remote.log.copy.disable", "false", unusedTiers).checked(noTiers),
-	boolean("remote.log.delete.on.disable", "false", unusedTiers).checked(noTiers),
+	integer(Long, "remote.copy.lag.bytes", -1, -1, maxLong, unusedTiers).standIn(same("log.remote.copy.lag.bytes")),
+	integer(Long, "remote.copy.lag.ms", 0, -1, maxLong, unusedTiers).standIn(same("log.remote.copy.lag.ms")),
+	boolean("remote.log.copy.disable", "false", unusedTiers),
+	boolean("remote.log.delete.on.disable", "false", unusedTiers),
 	boolean("remote.storage.enable", "false", unusedTiers).checked(noTiers),
-	integer(Long, "retention.bytes", -1, -1, maxLong, "How many bytes of a partition are kept; older records are deleted. -1: no limit.").standIn(same("log.retention.bytes")),
+	integer(Long, "retention.bytes", -1, minLong, maxLong, "How many bytes of a partition are kept; older records are deleted. A negative value: no limit.").standIn(same("log.retention.bytes")),
 	integer(Long, "retention.ms", 604_800_000, -1, maxLong, "How long records are kept, in milliseconds, by the largest timestamp of what is deleted together. -1: for ever.").
 		standIn(same("log.retention.ms"), times("log.retention.minutes", 60_000), times("log.retention.hours", 3_600_000)),
 	integer(Int, "segment.bytes", 1<<30, 1<<20, maxInt, unusedSegments).standIn(same("log.segment.bytes")),
@@ -63,6 +69,8 @@ const (
 	unusedSegments   = "Without effect: there are no segment files."
 	unusedFlush      = "Without effect: every acknowledged record is durable."
 	unusedReplicas   = "Without effect: an acknowledged record is durable in the write-ahead log or the object store, not in replicas on other brokers."
+	unusedShare      = "Without effect: share groups are not served."
+	unusedThreads    = "Without effect: threads are as many as the processors need."
 	unusedTiers      = "Without effect: all records move to the object store; there is no second tier to configure."
 )
 
@@ -80,14 +88,18 @@ func noTiers(value string) error {
 	return nil
 }
 
-// throttledReplicas accepts *, or partition:broker pairs.
+// throttledReplicas accepts * alone, or partition:broker pairs.
 func throttledReplicas(value string) error {
-	for _, pair := range SplitList(value) {
+	pairs := slices.DeleteFunc(SplitList(value), func(pair string) bool { return pair == "" })
+	if len(pairs) == 1 && pairs[0] == "*" {
+		return nil
+	}
+	for _, pair := range pairs {
 		partition, broker, ok := strings.Cut(pair, ":")
 		_, first := parseInteger(partition)
 		_, second := parseInteger(broker)
-		if pair != "*" && (!ok || first != nil || second != nil) {
-			return fmt.Errorf("must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId]")
+		if !ok || first != nil || second != nil {
+			return fmt.Errorf("must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId],[partitionId]:[brokerId],...")
 		}
 	}
 	return nil
@@ -97,4 +109,12 @@ func throttledReplicas(value string) error {
 func TopicKeys() []Definition { return topicKeys }
 
 // TopicKey finds a topic key.
-func TopicKey(key string) (*Definition, bool) { return find(topicKeys, key) }
+func TopicKey(key string) (*Definition, bool) {
+	if key == internalSegmentBytes.Key {
+		return &internalSegmentBytes, true
+	}
+	return find(topicKeys, key)
+}
+
+// internalSegmentBytes is accepted, as in Kafka, whose tests set it, but never listed.
+var internalSegmentBytes = integer(Int, "internal.segment.bytes", 1<<30, math.MinInt32, maxInt, unusedSegments)

@@ -3,6 +3,8 @@ package controller
 import (
 	"errors"
 
+	"weir/core/wire"
+
 	"weir/core/config"
 	"weir/core/metadata"
 )
@@ -11,7 +13,7 @@ import (
 func (c *Controller) AlterTopicConfigs(topic string, ops []ConfigOp, replace, validateOnly bool, done func(error)) {
 	t, ok := c.image.Topic(topic)
 	if !ok {
-		done(refuse(codeUnknownTopicOrPartition, "The topic '%s' does not exist.", topic))
+		done(refuse(wire.UnknownTopicOrPartition, "The topic '%s' does not exist.", topic))
 		return
 	}
 	next, err := c.options.Settings.AlterTopic(config.Overrides(t.Configs), opsOf(ops), replace)

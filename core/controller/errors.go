@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"weir/core/wire"
+
 	"weir/core/config"
 	"weir/core/metadata"
 )
@@ -15,20 +17,6 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Message }
-
-// Error codes, by Kafka's names.
-const (
-	codeUnknownTopicOrPartition  = 3
-	codeInvalidTopic             = 17
-	codeTopicAlreadyExists       = 36
-	codeInvalidPartitions        = 37
-	codeInvalidReplicationFactor = 38
-	codeInvalidReplicaAssignment = 39
-	codeInvalidConfig            = 40
-	codeNotController            = 41
-	codeInvalidRequest           = 42
-	codeUnknownTopicID           = 100
-)
 
 func refuse(code int16, format string, args ...any) error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
@@ -42,28 +30,28 @@ func kafka(err error) error {
 	if err == nil || errors.As(err, &e) {
 		return err
 	}
-	return refuse(codeNotController, "%v", err)
+	return refuse(wire.NotController, "%v", err)
 }
 
 // verdict gives an error its Kafka code if something was decided.
 func verdict(err error) error {
 	switch {
 	case errors.Is(err, metadata.ErrTopicExists):
-		return refuse(codeTopicAlreadyExists, "%v", err)
+		return refuse(wire.TopicAlreadyExists, "%v", err)
 	case errors.Is(err, metadata.ErrTopicCollides):
-		return refuse(codeInvalidTopic, "%v", err)
+		return refuse(wire.InvalidTopic, "%v", err)
 	case errors.Is(err, metadata.ErrUnknownTopic):
-		return refuse(codeUnknownTopicID, "This server does not host this topic ID.")
+		return refuse(wire.UnknownTopicID, "This server does not host this topic ID.")
 	case errors.Is(err, metadata.ErrUnknownStream):
 		return unknownTopic()
 	case errors.Is(err, metadata.ErrMalformed), errors.Is(err, config.ErrInvalidOp):
-		return refuse(codeInvalidRequest, "%v", err)
+		return refuse(wire.InvalidRequest, "%v", err)
 	case errors.Is(err, config.ErrInvalidConfig):
-		return refuse(codeInvalidConfig, "%v", err)
+		return refuse(wire.InvalidConfig, "%v", err)
 	}
 	return err
 }
 
 func unknownTopic() error {
-	return refuse(codeUnknownTopicOrPartition, "This server does not host this topic-partition.")
+	return refuse(wire.UnknownTopicOrPartition, "This server does not host this topic-partition.")
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	"weir/core/wire"
+
 	"weir/core/config"
 	"weir/core/metadata"
 )
@@ -115,15 +117,15 @@ func overrides(in []config.Override) []metadata.Config {
 func judgeTopicName(name string) error {
 	switch {
 	case name == "":
-		return refuse(codeInvalidTopic, "Topic name is invalid: the empty string is not allowed")
+		return refuse(wire.InvalidTopic, "Topic name is invalid: the empty string is not allowed")
 	case name == ".":
-		return refuse(codeInvalidTopic, "Topic name is invalid: '.' is not allowed")
+		return refuse(wire.InvalidTopic, "Topic name is invalid: '.' is not allowed")
 	case name == "..":
-		return refuse(codeInvalidTopic, "Topic name is invalid: '..' is not allowed")
+		return refuse(wire.InvalidTopic, "Topic name is invalid: '..' is not allowed")
 	case len(name) > topicNameBytesMax:
-		return refuse(codeInvalidTopic, "Topic name is invalid: the length of '%s' is longer than the max allowed length %d", name, topicNameBytesMax)
+		return refuse(wire.InvalidTopic, "Topic name is invalid: the length of '%s' is longer than the max allowed length %d", name, topicNameBytesMax)
 	case !legal(name):
-		return refuse(codeInvalidTopic, "Topic name is invalid: '%s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name)
+		return refuse(wire.InvalidTopic, "Topic name is invalid: '%s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name)
 	}
 	return nil
 }
@@ -141,10 +143,10 @@ func legal(name string) bool {
 // judgeName says whether a name is taken, or collides.
 func (c *Controller) judgeName(name string) error {
 	if _, ok := c.image.Topic(name); ok {
-		return refuse(codeTopicAlreadyExists, "Topic '%s' already exists.", name)
+		return refuse(wire.TopicAlreadyExists, "Topic '%s' already exists.", name)
 	}
 	if other, ok := c.image.Colliding(name); ok {
-		return refuse(codeInvalidTopic, "Topic '%s' collides with existing topic: %s", name, other.Name)
+		return refuse(wire.InvalidTopic, "Topic '%s' collides with existing topic: %s", name, other.Name)
 	}
 	return nil
 }
@@ -153,10 +155,10 @@ func (c *Controller) judgeName(name string) error {
 func (c *Controller) judgePlacement(n *NewTopic) ([]metadata.Leader, error) {
 	if len(n.Assignment) > 0 {
 		if n.ReplicationFactor != -1 {
-			return nil, refuse(codeInvalidRequest, "A manual partition assignment was specified, but replication factor was not set to -1.")
+			return nil, refuse(wire.InvalidRequest, "A manual partition assignment was specified, but replication factor was not set to -1.")
 		}
 		if n.Partitions != -1 {
-			return nil, refuse(codeInvalidRequest, "A manual partition assignment was specified, but numPartitions was not set to -1.")
+			return nil, refuse(wire.InvalidRequest, "A manual partition assignment was specified, but numPartitions was not set to -1.")
 		}
 		return c.judgeAssignment(n.Assignment, len(n.Assignment[0]))
 	}
@@ -169,9 +171,9 @@ func (c *Controller) judgePlacement(n *NewTopic) ([]metadata.Leader, error) {
 	}
 	switch {
 	case factor <= 0:
-		return nil, refuse(codeInvalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value.")
+		return nil, refuse(wire.InvalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value.")
 	case count <= 0:
-		return nil, refuse(codeInvalidPartitions, "Number of partitions was set to an invalid non-positive value.")
+		return nil, refuse(wire.InvalidPartitions, "Number of partitions was set to an invalid non-positive value.")
 	}
 	if err := c.judgeFactor(factor); err != nil {
 		return nil, err
@@ -185,11 +187,11 @@ func (c *Controller) judgeFactor(factor int) error {
 	brokers := len(c.image.Brokers())
 	switch {
 	case c.epoch() == 0:
-		return refuse(codeInvalidReplicationFactor, "Unable to replicate the partition %d time(s): All brokers are currently fenced.", factor)
+		return refuse(wire.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): All brokers are currently fenced.", factor)
 	case factor > brokers:
-		return refuse(codeInvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered.", factor, factor, brokers)
+		return refuse(wire.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered.", factor, factor, brokers)
 	case factor > 1:
-		return refuse(codeInvalidReplicationFactor, "Unable to replicate the partition %d time(s): The object store keeps the copies; use a replication factor of 1, or -1.", factor)
+		return refuse(wire.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The object store keeps the copies; use a replication factor of 1, or -1.", factor)
 	}
 	return nil
 }
@@ -209,7 +211,7 @@ func (c *Controller) judgeAssignment(assignment [][]int32, factor int) ([]metada
 		}
 		b, _ := c.image.Broker(metadata.BrokerID(replicas[0]))
 		if b.Fenced {
-			return nil, refuse(codeInvalidReplicaAssignment, "All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", i)
+			return nil, refuse(wire.InvalidReplicaAssignment, "All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", i)
 		}
 		leaders[i] = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
 	}
@@ -218,21 +220,21 @@ func (c *Controller) judgeAssignment(assignment [][]int32, factor int) ([]metada
 
 func (c *Controller) judgeReplicas(replicas []int32, factor int) error {
 	if len(replicas) == 0 {
-		return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
+		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
 	}
 	for i, id := range replicas {
 		if slices.Contains(replicas[:i], id) {
-			return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
+			return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
 		}
 		if _, ok := c.image.Broker(metadata.BrokerID(id)); !ok {
-			return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
+			return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
 		}
 	}
 	if len(replicas) != factor {
-		return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(replicas), factor)
+		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(replicas), factor)
 	}
 	if factor > 1 {
-		return refuse(codeInvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s): the object store keeps the copies; name one broker for each partition.", factor)
+		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s): the object store keeps the copies; name one broker for each partition.", factor)
 	}
 	return nil
 }
@@ -290,11 +292,11 @@ func (c *Controller) judgeGrowth(topic string, count int32, assignment [][]int32
 	have := int32(len(t.Partitions))
 	switch {
 	case count == have:
-		return nil, refuse(codeInvalidPartitions, "Topic already has %d partition(s).", have)
+		return nil, refuse(wire.InvalidPartitions, "Topic already has %d partition(s).", have)
 	case count < have:
-		return nil, refuse(codeInvalidPartitions, "The topic %s currently has %d partition(s); %d would not be an increase.", topic, have, count)
+		return nil, refuse(wire.InvalidPartitions, "The topic %s currently has %d partition(s); %d would not be an increase.", topic, have, count)
 	case len(assignment) > 0 && len(assignment) != int(count-have):
-		return nil, refuse(codeInvalidReplicaAssignment, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", count-have, len(assignment))
+		return nil, refuse(wire.InvalidReplicaAssignment, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", count-have, len(assignment))
 	}
 	if err := c.judgeFactor(1); err != nil {
 		return nil, err

@@ -23,6 +23,10 @@ type Network interface {
 	// may still be delivered.
 	Mute(ConnID)
 	Unmute(ConnID)
+	// SetCodec gives the connection another codec, and so other limits: frames whose
+	// reading begins later are admitted and decoded by it. Mute the connection, or let
+	// the peer wait for an answer, to know which frames those are.
+	SetCodec(ConnID, Codec)
 	// Close closes a connection after what was sent before has been written (or
 	// at once, with abort). Closed is delivered in any case.
 	Close(id ConnID, abort bool)
@@ -35,7 +39,7 @@ type Listen struct {
 	Name    string // listener name, e.g. PLAINTEXT
 	Address string // host:port; port 0 picks a free one
 	Handler ConnHandler
-	Codec   Codec
+	Codec   Codec // what connections begin with; see Network.SetCodec
 
 	Bound string // the address really bound
 	Err   error  // ErrAddrInUse
@@ -58,6 +62,12 @@ type ConnHandler interface {
 type ConnInfo struct {
 	Listener string
 	Remote   string // host:port of the peer
+	// Principal is who the transport authenticated the peer as, in Kafka's form
+	// ("User:name"). Empty is User:ANONYMOUS: today's listeners authenticate nobody.
+	Principal string
+	// Certificate is the distinguished name in the certificate that the peer presented;
+	// empty without mutual TLS, which no listener has today.
+	Certificate string
 }
 
 // Frame is a received frame without its length prefix, and its reservation.

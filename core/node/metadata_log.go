@@ -144,7 +144,7 @@ func (n *Node) refreshSettings() {
 	own := n.metadata.image.BrokerConfigs(metadata.BrokerID(n.config.NodeID))
 	shared := n.metadata.image.BrokerConfigs(-1)
 	if n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared)) {
-		n.partitions.ConfigurationChanged()
+		n.partitions.ConfigurationChanged(n.config.ProducerIDExpiration)
 	}
 }
 

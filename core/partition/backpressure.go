@@ -1,5 +1,7 @@
 package partition
 
+import "weir/core/wire"
+
 // block notes that p has appends for which the stream had no room.
 func (m *Manager) block(p *Partition) {
 	if p.blocked {
@@ -16,7 +18,7 @@ func (m *Manager) block(p *Partition) {
 func (m *Manager) space() {
 	for m.blocked.len() > 0 {
 		p := *m.blocked.front()
-		if p.closed == None && !p.retry() {
+		if p.closed == wire.None && !p.retry() {
 			return
 		}
 		m.blocked.pop()

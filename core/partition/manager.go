@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -158,9 +160,11 @@ func (m *Manager) ImageChanged() error {
 	return nil
 }
 
-// ConfigurationChanged resolves the topics' configuration anew: what it falls back
-// on was changed.
-func (m *Manager) ConfigurationChanged() {
+// ConfigurationChanged takes over broker settings that were changed at run time: it
+// resolves the topics' configuration again, and remembers idle producers for as long
+// as producerIDExpiration; zero: for ever.
+func (m *Manager) ConfigurationChanged(producerIDExpiration time.Duration) {
+	m.options.ProducerIDExpiration = producerIDExpiration
 	for _, t := range m.topics {
 		t.config = m.options.TopicConfig(t.overrides)
 	}
@@ -198,7 +202,7 @@ func (m *Manager) addTopic(image *metadata.Topic) *topic {
 func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	open := t.partitions[image.Index]
 	if open != nil && (image.Leader != m.options.Broker || image.LeaderEpoch != open.epoch) {
-		m.closePartition(open, NotLeaderOrFollower)
+		m.closePartition(open, wire.NotLeaderOrFollower)
 		t.partitions[image.Index] = nil
 		open = nil
 	}
@@ -280,7 +284,7 @@ func (m *Manager) searchPartition(id metadata.StreamID) (int, bool) {
 	})
 }
 
-func (m *Manager) closePartition(p *Partition, code Code) {
+func (m *Manager) closePartition(p *Partition, code wire.Code) {
 	if at, ok := m.searchPartition(p.Stream); ok {
 		m.partitions = slices.Delete(m.partitions, at, at+1)
 	}
@@ -300,7 +304,7 @@ func (m *Manager) dropDeleted() {
 		}
 		for _, p := range t.partitions {
 			if p != nil {
-				m.closePartition(p, UnknownTopicOrPartition)
+				m.closePartition(p, wire.UnknownTopicOrPartition)
 			}
 		}
 		return true
@@ -309,31 +313,31 @@ func (m *Manager) dropDeleted() {
 
 // ByName finds a partition. The code is UnknownTopicOrPartition if there is none,
 // NotLeaderOrFollower if this broker does not lead it.
-func (m *Manager) ByName(topic string, index int32) (*Partition, Code) {
+func (m *Manager) ByName(topic string, index int32) (*Partition, wire.Code) {
 	t := m.byName[topic]
 	if t == nil {
-		return nil, UnknownTopicOrPartition
+		return nil, wire.UnknownTopicOrPartition
 	}
 	return t.partition(index)
 }
 
 // ByID is ByName for a topic id; an unknown id is UnknownTopicID.
-func (m *Manager) ByID(id metadata.TopicID, index int32) (*Partition, Code) {
+func (m *Manager) ByID(id metadata.TopicID, index int32) (*Partition, wire.Code) {
 	t := m.byID[id]
 	if t == nil {
-		return nil, UnknownTopicID
+		return nil, wire.UnknownTopicID
 	}
 	return t.partition(index)
 }
 
-func (t *topic) partition(index int32) (*Partition, Code) {
+func (t *topic) partition(index int32) (*Partition, wire.Code) {
 	if index < 0 || int(index) >= len(t.partitions) {
-		return nil, UnknownTopicOrPartition
+		return nil, wire.UnknownTopicOrPartition
 	}
 	if p := t.partitions[index]; p != nil {
-		return p, None
+		return p, wire.None
 	}
-	return nil, NotLeaderOrFollower
+	return nil, wire.NotLeaderOrFollower
 }
 
 // Partitions returns all open partitions, ascending by stream. The slice is
@@ -346,6 +350,6 @@ func (m *Manager) Close() {
 	m.loop.Stop(&m.queueTimer)
 	m.loop.Stop(&m.houseTimer)
 	for len(m.partitions) > 0 {
-		m.closePartition(m.partitions[len(m.partitions)-1], NotLeaderOrFollower)
+		m.closePartition(m.partitions[len(m.partitions)-1], wire.NotLeaderOrFollower)
 	}
 }

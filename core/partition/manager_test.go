@@ -2,6 +2,9 @@ package partition
 
 import (
 	"testing"
+	"time"
+
+	"weir/core/wire"
 
 	"weir/core/config"
 	"weir/core/env"
@@ -89,29 +92,29 @@ func TestManagerOpensFindsAndCloses(t *testing.T) {
 	g.changed(t)
 	g.changed(t) // nothing new
 	p, code := g.m.ByName("a", 0)
-	if code != None || p.Stream != 11 || p.LeaderEpoch() != 3 || len(g.m.Partitions()) != 2 {
+	if code != wire.None || p.Stream != 11 || p.LeaderEpoch() != 3 || len(g.m.Partitions()) != 2 {
 		t.Fatalf("code %d, %+v", code, p)
 	}
-	if q, code := g.m.ByID(metadata.TopicID{1}, 0); q != p || code != None {
+	if q, code := g.m.ByID(metadata.TopicID{1}, 0); q != p || code != wire.None {
 		t.Fatalf("by id: %v %d", q, code)
 	}
 	for _, c := range []struct {
 		name  string
 		index int32
-		want  Code
-	}{{"a", 1, NotLeaderOrFollower}, {"a", 2, UnknownTopicOrPartition}, {"a", -1, UnknownTopicOrPartition}, {"c", 0, UnknownTopicOrPartition}} {
+		want  wire.Code
+	}{{"a", 1, wire.NotLeaderOrFollower}, {"a", 2, wire.UnknownTopicOrPartition}, {"a", -1, wire.UnknownTopicOrPartition}, {"c", 0, wire.UnknownTopicOrPartition}} {
 		if _, code := g.m.ByName(c.name, c.index); code != c.want {
 			t.Errorf("%s-%d: code %d, want %d", c.name, c.index, code, c.want)
 		}
 	}
-	if _, code := g.m.ByID(metadata.TopicID{9}, 0); code != UnknownTopicID {
+	if _, code := g.m.ByID(metadata.TopicID{9}, 0); code != wire.UnknownTopicID {
 		t.Errorf("unknown id: code %d", code)
 	}
 	a.Partitions[0].Leader = 2
 	g.image.topics = g.image.topics[:1] // b is deleted
 	b, _ := g.m.ByName("b", 0)
 	g.changed(t)
-	if p.Closed() != NotLeaderOrFollower || b.Closed() != UnknownTopicOrPartition || len(g.engine.closed) != 2 || len(g.m.Partitions()) != 0 {
+	if p.Closed() != wire.NotLeaderOrFollower || b.Closed() != wire.UnknownTopicOrPartition || len(g.engine.closed) != 2 || len(g.m.Partitions()) != 0 {
 		t.Fatalf("closed with %d and %d", p.Closed(), b.Closed())
 	}
 }
@@ -124,10 +127,10 @@ func TestATopicMadeAnewUnderItsNameIsAnotherTopic(t *testing.T) {
 	g.image.topics = nil
 	g.topic("a", 2, 12)
 	g.changed(t)
-	if p, code := g.m.ByName("a", 0); code != None || p.Stream != 12 || old.Closed() == None {
+	if p, code := g.m.ByName("a", 0); code != wire.None || p.Stream != 12 || old.Closed() == wire.None {
 		t.Fatalf("code %d", code)
 	}
-	if _, code := g.m.ByID(metadata.TopicID{1}, 0); code != UnknownTopicID {
+	if _, code := g.m.ByID(metadata.TopicID{1}, 0); code != wire.UnknownTopicID {
 		t.Fatalf("the old id gives code %d", code)
 	}
 }
@@ -150,7 +153,7 @@ func TestConfigurationFollowsWhatItFallsBackOn(t *testing.T) {
 	g.changed(t)
 	p, _ := g.m.ByName("a", 0)
 	g.m.options.TopicConfig = func([]metadata.Config) config.Topic { return config.Topic{MaxMessageBytes: 7} }
-	g.m.ConfigurationChanged()
+	g.m.ConfigurationChanged(time.Hour)
 	if p.Config().MaxMessageBytes != 7 {
 		t.Fatal("the change of a default was not seen")
 	}
@@ -161,7 +164,7 @@ func TestARangeOfAnEndedIncarnationIsNotOpened(t *testing.T) {
 	g.topic("a", 1, 11)
 	g.image.streams[11].Ranges[0].BrokerEpoch = myEpoch - 1
 	g.changed(t)
-	if _, code := g.m.ByName("a", 0); code != NotLeaderOrFollower {
+	if _, code := g.m.ByName("a", 0); code != wire.NotLeaderOrFollower {
 		t.Fatalf("code %d", code)
 	}
 }

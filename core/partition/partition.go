@@ -6,6 +6,7 @@ import (
 	"weir/core/metadata"
 	"weir/core/record"
 	"weir/core/stream"
+	"weir/core/wire"
 )
 
 // Log is the stream under a partition: *stream.Stream, or a test's fake.
@@ -40,10 +41,10 @@ type Partition struct {
 	duplicates   []*Append     // repeat a batch in acks
 	gaps         []gap
 	watches      []*Watch
-	durableBytes int64    // since it opened
-	expired      env.Time // when a full state was last searched for expired producers; 0: never
-	closed       Code     // set when it is closed
-	blocked      bool     // in manager.blocked
+	durableBytes int64     // since it opened
+	expired      env.Time  // when a full state was last searched for expired producers; 0: never
+	closed       wire.Code // set when it is closed
+	blocked      bool      // in manager.blocked
 }
 
 // Append is one batch to append. The sender fills the first group of fields; the
@@ -64,7 +65,7 @@ type Append struct {
 	// Done hears the answer, exactly once, maybe before Append returns.
 	Done func(*Append)
 
-	Code          Code
+	Code          wire.Code
 	Detail        string        // for people, with Code
 	RecordErrors  []RecordError // the records to blame, with Code
 	BaseOffset    int64
@@ -133,17 +134,17 @@ func (p *Partition) FindTimestamp(from, millis int64, done func(stream.Fetched))
 func (p *Partition) Config() *config.Topic { return &p.topic.config }
 
 // Closed is the code to answer with once the partition is closed; None before.
-func (p *Partition) Closed() Code { return p.closed }
+func (p *Partition) Closed() wire.Code { return p.closed }
 
 // CheckEpoch fences a client's leader epoch (KIP-320); -1 asks for no check.
-func (p *Partition) CheckEpoch(epoch int32) Code {
+func (p *Partition) CheckEpoch(epoch int32) wire.Code {
 	switch {
-	case epoch < 0 || epoch == p.epoch:
-		return None
+	case epoch == UndefinedEpoch || epoch == p.epoch:
+		return wire.None
 	case epoch < p.epoch:
-		return FencedLeaderEpoch
+		return wire.FencedLeaderEpoch
 	}
-	return UnknownLeaderEpoch
+	return wire.UnknownLeaderEpoch
 }
 
 // EpochEnd answers OffsetForLeaderEpoch: the largest epoch not above the asked
@@ -158,7 +159,7 @@ func (p *Partition) EpochAt(offset int64) int32 { return p.epochs.at(offset) }
 // Append validates the batch, gives it its offsets and hands it to the stream.
 // The answer comes once it is durable; a duplicate's, once the original is.
 func (p *Partition) Append(a *Append) {
-	if p.closed != None {
+	if p.closed != wire.None {
 		a.refuse(p.closed, "the partition is closed here")
 		return
 	}
@@ -177,7 +178,7 @@ func (p *Partition) pump() {
 
 // try appends or answers a; false means that the stream has no room.
 func (p *Partition) try(a *Append) bool {
-	if code, detail := p.validate(a); code != None {
+	if code, detail := p.validate(a); code != wire.None {
 		a.refuse(code, detail)
 		return true
 	}
@@ -193,7 +194,7 @@ func (p *Partition) try(a *Append) bool {
 	}
 	earlier, code, detail := p.checkProducer(a)
 	switch {
-	case code != None:
+	case code != wire.None:
 		a.refuse(code, detail)
 		return true
 	case earlier.found:
@@ -204,22 +205,22 @@ func (p *Partition) try(a *Append) bool {
 }
 
 // checkProducer finds the batch that a repeats, or what forbids it to be appended.
-func (p *Partition) checkProducer(a *Append) (duplicate, Code, string) {
+func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 	if !a.Header.Idempotent() {
 		code, detail := p.state.checkEpochless(&a.Header)
 		return duplicate{}, code, detail
 	}
 	earlier, code, detail := p.state.check(&a.Header, a.Origin)
-	if code != None || earlier.found || a.Origin != OriginClient {
+	if code != wire.None || earlier.found || a.Origin != OriginClient {
 		return earlier, code, detail
 	}
 	if !p.admits(a.Header.ProducerID) {
-		return earlier, PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
+		return earlier, wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
 	}
 	if p.behindGap(&a.Header) {
-		return earlier, OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
+		return earlier, wire.OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
 	}
-	return earlier, None, ""
+	return earlier, wire.None, ""
 }
 
 func (p *Partition) append(a *Append) bool {
@@ -260,17 +261,17 @@ func (p *Partition) repeat(a *Append, original sequenceRange) {
 }
 
 func (p *Partition) acknowledge(a *Append) {
-	a.Code, a.LogStart = None, p.LogStart()
+	a.Code, a.LogStart = wire.None, p.LogStart()
 	a.Done(a)
 }
 
 // refuse answers an append that the stream did not take.
-func (a *Append) refuse(code Code, detail string) {
+func (a *Append) refuse(code wire.Code, detail string) {
 	a.Release()
 	a.fail(code, detail)
 }
 
-func (a *Append) fail(code Code, detail string) {
+func (a *Append) fail(code wire.Code, detail string) {
 	a.Code, a.Detail, a.BaseOffset, a.LogAppendTime, a.LogStart = code, detail, -1, -1, -1
 	a.Done(a)
 }
@@ -293,7 +294,7 @@ func (p *Partition) expireQueue(now env.Time) {
 	for p.queue.len() > 0 && (*p.queue.front()).Deadline <= now {
 		a := p.queue.pop()
 		p.noteGap(&a.Header)
-		a.refuse(RequestTimedOut, "the log had no room in time")
+		a.refuse(wire.RequestTimedOut, "the log had no room in time")
 	}
 }
 
@@ -334,7 +335,7 @@ func (p *Partition) Trimmed(int64) {}
 
 // close answers everything that waits. Appends that the stream took may still
 // become durable: their senders cannot know.
-func (p *Partition) close(code Code) {
+func (p *Partition) close(code wire.Code) {
 	p.closed = code
 	const detail = "the partition was closed here"
 	for p.acks.len() > 0 {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/stretchr/testify/require"
 
 	"weir/core/compress"
@@ -44,13 +46,13 @@ func (l *fakeLog) Append(b stream.Batch) (int64, bool) {
 	b.Release()
 	return base, true
 }
-func (l *fakeLog) LogStart() int64                           { return l.start }
-func (l *fakeLog) HighWatermark() int64                      { return l.hw }
-func (l *fakeLog) End() int64                                { return l.at }
-func (l *fakeLog) Read(int64, int, func(stream.Fetched))     {}
+func (l *fakeLog) LogStart() int64                                  { return l.start }
+func (l *fakeLog) HighWatermark() int64                             { return l.hw }
+func (l *fakeLog) End() int64                                       { return l.at }
+func (l *fakeLog) Read(int64, int, func(stream.Fetched))            {}
 func (l *fakeLog) FindTimestamp(int64, int64, func(stream.Fetched)) {}
-func (l *fakeLog) Bytes() int64                              { return 0 }
-func (l *fakeLog) RetentionPoint(int64, int64) int64         { return l.point }
+func (l *fakeLog) Bytes() int64                                     { return 0 }
+func (l *fakeLog) RetentionPoint(int64, int64) int64                { return l.point }
 
 func (l *fakeLog) durable(hw int64) {
 	l.hw = hw
@@ -138,7 +140,7 @@ func (r *rig) appendBatch(data []byte, origin Origin) *Append {
 func (r *rig) answered(a *Append) bool { return slices.Contains(r.answers, a) }
 
 // want checks that a was answered with code and base offset.
-func (r *rig) want(a *Append, code Code, base int64) {
+func (r *rig) want(a *Append, code wire.Code, base int64) {
 	r.t.Helper()
 	if !r.answered(a) || a.Code != code || a.BaseOffset != base {
 		r.t.Fatalf("answered=%v code=%d (%s) base=%d, want code %d base %d", r.answered(a), a.Code, a.Detail, a.BaseOffset, code, base)
@@ -152,12 +154,12 @@ func TestAnAppendIsAcknowledgedOnceDurable(t *testing.T) {
 		t.Fatal("acknowledged before it was durable")
 	}
 	r.log.durable(3)
-	r.want(a, None, 0)
+	r.want(a, wire.None, 0)
 	if r.answered(b) {
 		t.Fatal("acknowledged before it was durable")
 	}
 	r.log.durable(5)
-	r.want(b, None, 3)
+	r.want(b, wire.None, 3)
 }
 
 func TestADuplicateIsAcknowledgedOnlyWithItsOriginal(t *testing.T) {
@@ -168,9 +170,9 @@ func TestADuplicateIsAcknowledgedOnlyWithItsOriginal(t *testing.T) {
 		t.Fatal("a duplicate was acknowledged early, or appended")
 	}
 	r.log.durable(3)
-	r.want(first, None, 0)
-	r.want(again, None, 0)
-	r.want(r.send(7, 0, 0, 3), None, 0) // durable already: at once
+	r.want(first, wire.None, 0)
+	r.want(again, wire.None, 0)
+	r.want(r.send(7, 0, 0, 3), wire.None, 0) // durable already: at once
 }
 
 func TestTheWindowHoldsExactlyFiveBatches(t *testing.T) {
@@ -179,11 +181,11 @@ func TestTheWindowHoldsExactlyFiveBatches(t *testing.T) {
 		r.send(7, 0, i*10, 10)
 	}
 	r.log.durable(60)
-	r.want(r.send(7, 0, 0, 10), OutOfOrderSequence, -1)
+	r.want(r.send(7, 0, 0, 10), wire.OutOfOrderSequence, -1)
 	for i := int32(1); i < 6; i++ {
-		r.want(r.send(7, 0, i*10, 10), None, int64(i)*10)
+		r.want(r.send(7, 0, i*10, 10), wire.None, int64(i)*10)
 	}
-	r.want(r.send(7, 0, 50, 9), OutOfOrderSequence, -1) // same base, another length: no duplicate
+	r.want(r.send(7, 0, 50, 9), wire.OutOfOrderSequence, -1) // same base, another length: no duplicate
 	if len(r.log.taken) != 6 {
 		t.Fatalf("%d batches were appended, want 6", len(r.log.taken))
 	}
@@ -192,13 +194,13 @@ func TestTheWindowHoldsExactlyFiveBatches(t *testing.T) {
 func TestSequences(t *testing.T) {
 	r := newRig(t)
 	r.send(7, 3, 100, 1) // nothing known of the producer: any first sequence
-	r.want(r.send(7, 3, 105, 1), OutOfOrderSequence, -1)
-	r.want(r.send(7, 2, 101, 1), InvalidProducerEpoch, -1)
-	r.want(r.send(7, 4, 101, 1), OutOfOrderSequence, -1) // a new epoch begins at 0
+	r.want(r.send(7, 3, 105, 1), wire.OutOfOrderSequence, -1)
+	r.want(r.send(7, 2, 101, 1), wire.InvalidProducerEpoch, -1)
+	r.want(r.send(7, 4, 101, 1), wire.OutOfOrderSequence, -1) // a new epoch begins at 0
 	ok := r.send(7, 4, 0, 1)
-	r.want(r.send(7, 3, 100, 1), InvalidProducerEpoch, -1)
+	r.want(r.send(7, 3, 100, 1), wire.InvalidProducerEpoch, -1)
 	r.log.durable(2)
-	r.want(ok, None, 1)
+	r.want(ok, wire.None, 1)
 }
 
 func TestSequencesWrapInsideAndBetweenBatches(t *testing.T) {
@@ -209,27 +211,27 @@ func TestSequencesWrapInsideAndBetweenBatches(t *testing.T) {
 	r.send(8, 0, top-1, 5) // wraps inside: ends at 2
 	b := r.send(8, 0, 3, 1)
 	r.log.durable(r.log.at)
-	r.want(a, None, 5)
-	r.want(b, None, 15)
-	r.want(r.send(8, 0, top-1, 5), None, 10)
+	r.want(a, wire.None, 5)
+	r.want(b, wire.None, 15)
+	r.want(r.send(8, 0, top-1, 5), wire.None, 10)
 }
 
 func TestValidation(t *testing.T) {
 	r := newRig(t)
 	builder := record.Builder{ProducerID: -1}
-	r.want(r.sendBatch(record.Builder{ProducerID: -1, BaseOffset: 5}, 1, wallZero), InvalidRecord, -1)
-	r.want(r.sendBatch(record.Builder{ProducerID: 1, Control: true}, 1, wallZero), InvalidRecord, -1)
-	r.want(r.sendBatch(record.Builder{ProducerID: 1, Transactional: true}, 1, wallZero), InvalidTxnState, -1)
+	r.want(r.sendBatch(record.Builder{ProducerID: -1, BaseOffset: 5}, 1, wallZero), wire.InvalidRecord, -1)
+	r.want(r.sendBatch(record.Builder{ProducerID: 1, Control: true}, 1, wallZero), wire.InvalidRecord, -1)
+	r.want(r.sendBatch(record.Builder{ProducerID: 1, Transactional: true}, 1, wallZero), wire.InvalidTxnState, -1)
 	r.p.topic.config.TimestampBeforeMax = time.Minute
 	r.p.topic.config.MaxMessageBytes = 80
-	r.want(r.sendBatch(builder, 10, wallZero), MessageTooLarge, -1)
+	r.want(r.sendBatch(builder, 10, wallZero), wire.MessageTooLarge, -1)
 	r.p.topic.config.MaxMessageBytes, r.p.batchBytesMax = 1<<20, 80
-	r.want(r.sendBatch(builder, 10, wallZero), MessageTooLarge, -1)
+	r.want(r.sendBatch(builder, 10, wallZero), wire.MessageTooLarge, -1)
 	r.p.batchBytesMax = 1 << 20
 	good := []*Append{r.sendBatch(builder, 1, wallZero+3_600_000), r.sendBatch(builder, 1, wallZero-60_000), r.sendBatch(builder, 1, -1)}
 	r.log.durable(3)
 	for i, a := range good {
-		r.want(a, None, int64(i))
+		r.want(a, wire.None, int64(i))
 	}
 }
 
@@ -245,17 +247,17 @@ func TestACompactedTopicListsTheRecordsWithoutKeys(t *testing.T) {
 		}), OriginClient)
 		b.ProducerID = 8
 		keyed := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Key: []byte("k")}}), OriginClient)
-		r.p.close(NotLeaderOrFollower)
+		r.p.close(wire.NotLeaderOrFollower)
 		released := 0
 		keyless.Release = func() { released++ }
 		r.computeAll()
-		r.want(keyless, InvalidRecord, -1)
+		r.want(keyless, wire.InvalidRecord, -1)
 		require.Equal(t, 1, released)
 		require.Equal(t, []RecordError{
 			{0, "Compacted topic cannot accept message without key in topic partition t-0"},
 			{2, "Compacted topic cannot accept message without key in topic partition t-0"},
 		}, keyless.RecordErrors)
-		r.want(keyed, NotLeaderOrFollower, -1)
+		r.want(keyed, wire.NotLeaderOrFollower, -1)
 		require.Len(t, r.answers, 2)
 	}
 }
@@ -266,16 +268,16 @@ func TestTimestampsOutOfRangeAreListed(t *testing.T) {
 	const hour = 3_600_000
 	late := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: wallZero}, {Timestamp: wallZero + hour + 1}, {Timestamp: -1}}), OriginClient)
 	r.computeAll()
-	r.want(late, InvalidTimestamp, -1)
+	r.want(late, wire.InvalidTimestamp, -1)
 	require.Len(t, late.RecordErrors, 1)
 	require.EqualValues(t, 1, late.RecordErrors[0].Index)
 	r.p.topic.config.TimestampBeforeMax = time.Hour
 	early := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: wallZero - hour - 1}, {Timestamp: wallZero}}), OriginClient)
 	r.computeAll()
-	r.want(early, InvalidTimestamp, -1)
+	r.want(early, wire.InvalidTimestamp, -1)
 	none := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: -1}}), OriginClient)
 	r.log.durable(1)
-	r.want(none, None, 0)
+	r.want(none, wire.None, 0)
 }
 
 func TestAWrongMaxTimestampIsPutRight(t *testing.T) {
@@ -316,13 +318,13 @@ func TestTheTypeLogAppendTimeIsForBrokers(t *testing.T) {
 		"far ahead": r.appendBatch(marked(wallZero+1<<40), OriginClient), "no timestamp": r.appendBatch(marked(-1), OriginClient),
 	} {
 		r.computeAll()
-		r.want(a, InvalidTimestamp, -1)
+		r.want(a, wire.InvalidTimestamp, -1)
 		require.Len(t, a.RecordErrors, 2, name)
 	}
 	r.p.topic.config.LogAppendTime = true
 	a := r.appendBatch(marked(wallZero), OriginClient)
 	r.computeAll()
-	r.want(a, InvalidTimestamp, -1)
+	r.want(a, wire.InvalidTimestamp, -1)
 	require.Len(t, a.RecordErrors, 2)
 }
 
@@ -333,25 +335,25 @@ func TestPoisonedBatchesAreRefused(t *testing.T) {
 	binary.BigEndian.PutUint32(data[23:], 2)
 	binary.BigEndian.PutUint32(data[57:], 3)
 	record.Seal(data)
-	r.want(r.appendBatch(data, OriginClient), InvalidRecord, -1)
+	r.want(r.appendBatch(data, OriginClient), wire.InvalidRecord, -1)
 	large := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Value: make([]byte, 64<<20)}})
-	r.want(r.appendBatch(large, OriginClient), MessageTooLarge, -1)
+	r.want(r.appendBatch(large, OriginClient), wire.MessageTooLarge, -1)
 	require.Empty(t, r.log.taken)
 }
 
 // What the origin of a batch allows, as Kafka's AppendOrigin.
 func TestOrigins(t *testing.T) {
 	control := record.Builder{ProducerID: 5, ProducerEpoch: 3, BaseSequence: -1, Control: true}
-	for origin, want := range map[Origin]Code{OriginClient: InvalidRecord, OriginCoordinator: None, OriginReplica: None} {
+	for origin, want := range map[Origin]wire.Code{OriginClient: wire.InvalidRecord, OriginCoordinator: wire.None, OriginReplica: wire.None} {
 		r := newRig(t)
 		a := r.appendBatch(control.AppendBatch(nil, []record.Record{{Timestamp: wallZero}}), origin)
 		r.log.durable(r.log.at)
 		require.Equal(t, want, a.Code, origin)
 	}
-	for origin, want := range map[Origin][2]Code{
-		OriginClient:      {OutOfOrderSequence, InvalidProducerEpoch},
-		OriginCoordinator: {None, InvalidProducerEpoch},
-		OriginReplica:     {None, None},
+	for origin, want := range map[Origin][2]wire.Code{
+		OriginClient:      {wire.OutOfOrderSequence, wire.InvalidProducerEpoch},
+		OriginCoordinator: {wire.None, wire.InvalidProducerEpoch},
+		OriginReplica:     {wire.None, wire.None},
 	} {
 		r := newRig(t)
 		r.send(5, 3, 0, 1)
@@ -360,7 +362,7 @@ func TestOrigins(t *testing.T) {
 		jump.ProducerEpoch = 2
 		old := r.appendBatch(jump.AppendBatch(nil, []record.Record{{Timestamp: wallZero}}), origin)
 		r.log.durable(r.log.at)
-		require.Equal(t, want, [2]Code{a.Code, old.Code}, origin)
+		require.Equal(t, want, [2]wire.Code{a.Code, old.Code}, origin)
 	}
 }
 
@@ -372,13 +374,13 @@ func TestNewProducersAreRefusedRatherThanOldOnesForgotten(t *testing.T) {
 	r.clock.now = env.Time(10 * time.Minute)
 	r.send(2, 0, 0, 1)
 	r.log.durable(2)
-	r.want(r.send(3, 0, 0, 1), PolicyViolation, -1)
-	r.want(first, None, 0)
-	r.want(r.send(1, 0, 0, 1), None, 0) // the late retry
+	r.want(r.send(3, 0, 0, 1), wire.PolicyViolation, -1)
+	r.want(first, wire.None, 0)
+	r.want(r.send(1, 0, 0, 1), wire.None, 0) // the late retry
 	require.Len(t, r.log.taken, 2)
 	plain := r.sendBatch(record.Builder{ProducerID: -1}, 1, wallZero)
 	r.log.durable(3)
-	r.want(plain, None, 2)
+	r.want(plain, wire.None, 2)
 
 	r.clock.now = env.Time(61 * time.Minute) // the first has expired
 	r.send(3, 0, 0, 1)
@@ -392,12 +394,12 @@ func TestProducersWithoutAnEpoch(t *testing.T) {
 	again := r.send(5, -1, 0, 1)
 	other := r.sendBatch(record.Builder{ProducerID: -2, ProducerEpoch: -1, BaseSequence: -1}, 1, wallZero)
 	r.log.durable(3)
-	r.want(a, None, 0)
-	r.want(again, None, 1)
-	r.want(other, None, 2)
-	r.want(r.send(5, -2, 0, 1), InvalidProducerEpoch, -1)
+	r.want(a, wire.None, 0)
+	r.want(again, wire.None, 1)
+	r.want(other, wire.None, 2)
+	r.want(r.send(5, -2, 0, 1), wire.InvalidProducerEpoch, -1)
 	r.send(5, 0, 0, 1)
-	r.want(r.send(5, -1, 0, 1), InvalidProducerEpoch, -1)
+	r.want(r.send(5, -1, 0, 1), wire.InvalidProducerEpoch, -1)
 }
 
 func TestLogAppendTimeStampsAndIgnoresTheProducersTime(t *testing.T) {
@@ -406,13 +408,13 @@ func TestLogAppendTimeStampsAndIgnoresTheProducersTime(t *testing.T) {
 	r.clock.now = env.Time(5 * time.Second)
 	a := r.sendBatch(record.Builder{ProducerID: 3}, 1, 12345)
 	r.log.durable(1)
-	r.want(a, None, 0)
+	r.want(a, wire.None, 0)
 	if a.LogAppendTime != wallZero+5000 || r.log.taken[0].LogAppendTime != wallZero+5000 || r.p.state.MaxTimestamp() != wallZero+5000 {
 		t.Fatalf("stamped %d", a.LogAppendTime)
 	}
 	r.clock.now = env.Time(9 * time.Second)
 	again := r.sendBatch(record.Builder{ProducerID: 3}, 1, 12345)
-	if r.want(again, None, 0); again.LogAppendTime != wallZero+5000 {
+	if r.want(again, wire.None, 0); again.LogAppendTime != wallZero+5000 {
 		t.Fatalf("a duplicate says %d", again.LogAppendTime)
 	}
 }
@@ -436,7 +438,7 @@ func TestBackPressureKeepsOrder(t *testing.T) {
 	r.manager.space()
 	r.log.durable(5)
 	for i, a := range r.answers {
-		if a.Code != None || a.BaseOffset != int64(i) {
+		if a.Code != wire.None || a.BaseOffset != int64(i) {
 			t.Fatalf("answer %d: code %d base %d (%s)", i, a.Code, a.BaseOffset, a.Detail)
 		}
 	}
@@ -451,7 +453,7 @@ func TestAnAppendThatWaitsTooLongTimesOut(t *testing.T) {
 	a := r.send(-1, -1, -1, 1)
 	r.clock.now = env.Time(31 * time.Second)
 	r.loop.Turn(nil)
-	r.want(a, RequestTimedOut, -1)
+	r.want(a, wire.RequestTimedOut, -1)
 	r.log.room = -1
 	r.manager.space()
 	if len(r.log.taken) != 0 {
@@ -469,15 +471,15 @@ func TestNothingStandsInForABatchThatTimedOut(t *testing.T) {
 	second := r.send(7, 0, 1, 1)
 	r.clock.now = env.Time(31 * time.Second)
 	r.loop.Turn(nil)
-	r.want(first, RequestTimedOut, -1)
+	r.want(first, wire.RequestTimedOut, -1)
 	r.log.room = -1
 	r.manager.space()
-	r.want(second, OutOfOrderSequence, -1)
-	r.want(r.send(7, 0, 2, 1), OutOfOrderSequence, -1)
+	r.want(second, wire.OutOfOrderSequence, -1)
+	r.want(r.send(7, 0, 2, 1), wire.OutOfOrderSequence, -1)
 	sent := []*Append{r.send(7, 0, 0, 1), r.send(7, 0, 1, 1), r.send(8, 0, 5, 1)}
 	r.log.durable(3)
 	for i, a := range sent {
-		r.want(a, None, int64(i))
+		r.want(a, wire.None, int64(i))
 	}
 }
 
@@ -489,10 +491,10 @@ func TestCloseAnswersEverythingOnce(t *testing.T) {
 	w := &watcher{}
 	w.watch.Moved = w.hear
 	r.p.Watch(&w.watch, ReadUncommitted)
-	r.p.close(NotLeaderOrFollower)
+	r.p.close(wire.NotLeaderOrFollower)
 	sent = append(sent, r.send(7, 0, 2, 1))
 	for _, a := range sent {
-		r.want(a, NotLeaderOrFollower, -1)
+		r.want(a, wire.NotLeaderOrFollower, -1)
 	}
 	if len(r.answers) != 3 || w.moved != 1 || w.watch.Watching() {
 		t.Fatalf("%d answers, watcher told %d times", len(r.answers), w.moved)
@@ -635,7 +637,7 @@ func TestARetryIsADuplicateAfterACheckpointAndReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, code, _ := state.check(&late.Header, OriginClient); code != None {
+	if _, code, _ := state.check(&late.Header, OriginClient); code != wire.None {
 		t.Fatalf("code %d", code)
 	}
 	if err := state.Replay(&late.Header, 0); err != nil {
@@ -737,7 +739,7 @@ func TestEpochs(t *testing.T) {
 		}
 	}
 	p := Partition{epoch: 5}
-	for epoch, want := range map[int32]Code{-1: None, 5: None, 4: FencedLeaderEpoch, 6: UnknownLeaderEpoch} {
+	for epoch, want := range map[int32]wire.Code{-1: wire.None, 5: wire.None, 4: wire.FencedLeaderEpoch, 6: wire.UnknownLeaderEpoch} {
 		if got := p.CheckEpoch(epoch); got != want {
 			t.Errorf("epoch %d: code %d, want %d", epoch, got, want)
 		}

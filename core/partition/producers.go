@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"weir/core/wire"
+
 	"weir/core/env"
 	"weir/core/record"
 )
@@ -137,40 +139,40 @@ type duplicate struct {
 // any sequence, a new epoch begins at 0, and UNKNOWN_PRODUCER_ID is never given.
 // Only clients send duplicates and keep to sequences, and a replica follows its
 // leader whatever the epoch.
-func (s *State) check(h *record.Header, origin Origin) (duplicate, Code, string) {
+func (s *State) check(h *record.Header, origin Origin) (duplicate, wire.Code, string) {
 	p := s.find(h.ProducerID)
 	if p == nil {
-		return duplicate{}, None, ""
+		return duplicate{}, wire.None, ""
 	}
 	w := &p.appended
 	if r, ok := w.find(h); ok && origin == OriginClient {
-		return duplicate{batch: r, found: true}, None, ""
+		return duplicate{batch: r, found: true}, wire.None, ""
 	}
 	if h.ProducerEpoch < w.epoch && origin != OriginReplica {
-		return duplicate{}, InvalidProducerEpoch,
+		return duplicate{}, wire.InvalidProducerEpoch,
 			fmt.Sprintf("producer %d has epoch %d, the batch is of epoch %d", p.id, w.epoch, h.ProducerEpoch)
 	}
 	if origin != OriginClient {
-		return duplicate{}, None, ""
+		return duplicate{}, wire.None, ""
 	}
 	expected := int32(0)
 	if h.ProducerEpoch == w.epoch {
 		expected = record.AddSequence(w.batches[w.n-1].last(), 1)
 	}
 	if h.BaseSequence != expected {
-		return duplicate{}, OutOfOrderSequence,
+		return duplicate{}, wire.OutOfOrderSequence,
 			fmt.Sprintf("producer %d at epoch %d: expected sequence %d, got %d", p.id, h.ProducerEpoch, expected, h.BaseSequence)
 	}
-	return duplicate{}, None, ""
+	return duplicate{}, wire.None, ""
 }
 
 // checkEpochless checks a batch without a producer epoch. Kafka takes it, and remembers nothing of it
 // that would matter, unless the producer is known with an epoch.
-func (s *State) checkEpochless(h *record.Header) (Code, string) {
+func (s *State) checkEpochless(h *record.Header) (wire.Code, string) {
 	if h.ProducerID <= record.NoProducer || h.ProducerEpoch == noEpoch && s.find(h.ProducerID) == nil {
-		return None, ""
+		return wire.None, ""
 	}
-	return InvalidProducerEpoch, fmt.Sprintf("producer %d has an epoch, the batch is of epoch %d", h.ProducerID, h.ProducerEpoch)
+	return wire.InvalidProducerEpoch, fmt.Sprintf("producer %d has an epoch, the batch is of epoch %d", h.ProducerID, h.ProducerEpoch)
 }
 
 // full reports whether the state takes no further producer without forgetting one.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"weir/core/wire"
+
 	"weir/core/env"
 	"weir/core/record"
 )
@@ -36,26 +38,26 @@ type RecordError struct {
 
 // validate checks what depends on the partition and its topic's configuration, in Kafka's order.
 // That the batch is whole and its checksum right was checked when the request was decoded.
-func (p *Partition) validate(a *Append) (Code, string) {
+func (p *Partition) validate(a *Append) (wire.Code, string) {
 	h, c := &a.Header, &p.topic.config
 	client := a.Origin == OriginClient
 	switch {
 	case client && h.BaseOffset != 0:
-		return InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
+		return wire.InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
 	case h.Bytes > int(c.MaxMessageBytes) && a.Origin != OriginReplica:
-		return MessageTooLarge, fmt.Sprintf("batch of %d bytes, max.message.bytes is %d", h.Bytes, c.MaxMessageBytes)
+		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, max.message.bytes is %d", h.Bytes, c.MaxMessageBytes)
 	case h.Bytes > p.batchBytesMax:
-		return MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.batchBytesMax)
+		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.batchBytesMax)
 	case client && h.Control():
-		return InvalidRecord, "clients may not write control records"
+		return wire.InvalidRecord, "clients may not write control records"
 	case h.Transactional():
-		return InvalidTxnState, "transactions are not supported by this broker"
+		return wire.InvalidTxnState, "transactions are not supported by this broker"
 	case errors.Is(a.Invalid, record.ErrTooLarge):
-		return MessageTooLarge, a.Invalid.Error()
+		return wire.MessageTooLarge, a.Invalid.Error()
 	case a.Invalid != nil:
-		return InvalidRecord, a.Invalid.Error()
+		return wire.InvalidRecord, a.Invalid.Error()
 	}
-	return None, ""
+	return wire.None, ""
 }
 
 // recordsRefused reports whether the configuration of the topic refuses a record of the batch: one
@@ -118,7 +120,7 @@ func (l *recordLimits) timestamp(millis int64, ofBroker bool) timestampVerdict {
 // the batch is read once more.
 func (p *Partition) refuseRecords(a *Append) {
 	listing := recordListing{limits: p.recordLimits(), topic: p.Name, index: p.Index, ofBroker: a.Header.LogAppendTime()}
-	a.Code = InvalidRecord // for who cannot wait; the listing decides between this and InvalidTimestamp
+	a.Code = wire.InvalidRecord // for who cannot wait; the listing decides between this and InvalidTimestamp
 	p.manager.env.Compute.Submit(&env.Compute{
 		Work: func() { listing.list(a.Data, a.Facts.Bytes) },
 		Done: func(*env.Compute) {
@@ -173,11 +175,11 @@ func (l *recordListing) add(index int32, detail string) {
 	}
 }
 
-func (l *recordListing) answer() (Code, string) {
+func (l *recordListing) answer() (wire.Code, string) {
 	if l.timestamps {
-		return InvalidTimestamp, "One or more records have been rejected due to invalid timestamp"
+		return wire.InvalidTimestamp, "One or more records have been rejected due to invalid timestamp"
 	}
-	return InvalidRecord, fmt.Sprintf("One or more records have been rejected due to %d record errors in total", l.count)
+	return wire.InvalidRecord, fmt.Sprintf("One or more records have been rejected due to %d record errors in total", l.count)
 }
 
 // setCreateTime makes the header of a batch that is taken say CreateTime, and the largest timestamp

@@ -1,6 +1,6 @@
-// Command mutants proves that the simulator bites: it plants each defect under
-// sim/mutants/ in a copy of the source, simulates seeds until one fails, and fails
-// itself if a defect survives its two minutes of processor time.
+// Command mutants tests the simulator: it plants each defect of sim/mutants/ in a
+// copy of the source and simulates seeds until one fails. It fails if a defect is
+// not found within two minutes of processor time.
 //
 //	go run ./internal/mutants [-j JOBS] [-cpu SECONDS] [NAME...]
 package main
@@ -71,7 +71,7 @@ func runAll(all []*mutant, jobs int, limit time.Duration) int {
 	return 0
 }
 
-// copyTree copies the files that git tracks, as they are in the working tree.
+// copyTree copies the source files that git knows, as they are in the working tree.
 func copyTree(dir string) error {
 	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.go", "go.mod", "go.sum", "sim").Output()
 	if err != nil {
@@ -106,8 +106,8 @@ func build(dir, binary string) error {
 	return nil
 }
 
-// hunt plants the defect in the copy, looks for it, and takes it out again. What
-// finds it must find nothing without it.
+// hunt plants the defect in the copy, simulates, and takes the defect out again. The
+// seed that fails must pass without the defect.
 func (m *mutant) hunt(dir, sound string, jobs int, limit time.Duration) (found string, err error) {
 	restore, err := m.plant(dir)
 	if err != nil {
@@ -140,9 +140,8 @@ func (m *mutant) fuzz(jobs int) []string {
 	return append([]string{"fuzz", "-j", strconv.Itoa(jobs)}, m.args...)
 }
 
-// simulate runs seeds until one fails or the limit is used up. The simulator
-// counts its own processor time, since a machine that is busy with other things
-// says nothing of the defect.
+// simulate runs seeds until one fails or the limit is used up. The limit is processor
+// time, so that the load of the machine does not matter.
 func (m *mutant) simulate(dir, binary string, jobs int, limit time.Duration) (f finding, err error) {
 	fuzz := exec.Command(binary, append(m.fuzz(jobs), "-cpu", limit.String())...)
 	fuzz.Dir = dir

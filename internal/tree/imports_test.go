@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"core/wal", "core/object"},
 	{"core/record"},
 	{"core/auth", "core/quota", "core/config", "core/compress"},
-	{"core/peer"},
+	{"core/peer", "core/wire"},
 	{"core/task", "core/telemetry"},
 	{"core/env"},
 }

@@ -18,6 +18,7 @@ type Arena struct {
 	stats    Stats
 	trimming bool
 	trimmed  sync.Cond // trimming became false
+	moved    int       // entries that trimming moved within lists
 }
 
 // Stats says where an arena's memory is, in bytes of whole classes.
@@ -30,6 +31,7 @@ type Stats struct {
 // class holds the pieces of one size that are not in use.
 type class struct {
 	warm [][]byte // the last one was used most recently
+	gone int      // leading entries of warm that were trimmed already
 	cold [][]byte // carved pieces without memory behind them
 
 	chunks int // that were carved
@@ -52,7 +54,7 @@ func (a *Arena) Get(bytes int) []byte {
 	defer a.mu.Unlock()
 	a.stats.Used += int64(size)
 	c := &a.classes[index]
-	if piece := pop(&c.warm); piece != nil {
+	if piece := c.popWarm(); piece != nil {
 		a.stats.Idle -= int64(size)
 		return piece
 	}
@@ -149,7 +151,7 @@ func (a *Arena) trim() {
 	a.mu.Lock()
 	target := a.idleMax - a.idleMax/4
 	for index := classCount - 1; index >= 0 && a.stats.Idle > target; index-- {
-		for a.stats.Idle > target && len(a.classes[index].warm) > 0 {
+		for a.stats.Idle > target && a.classes[index].idle() > 0 {
 			a.trimOne(&a.classes[index])
 		}
 	}
@@ -158,9 +160,33 @@ func (a *Arena) trim() {
 	a.mu.Unlock()
 }
 
+// idle counts the warm pieces.
+func (c *class) idle() int { return len(c.warm) - c.gone }
+
+func (c *class) popWarm() []byte {
+	if c.idle() == 0 {
+		return nil
+	}
+	return pop(&c.warm)
+}
+
+// takeOldest removes the warm piece that was unused for longest. The list is moved up
+// only when at least half of it is gone, which costs one move for each piece at most.
+func (a *Arena) takeOldest(c *class) []byte {
+	piece := c.warm[c.gone]
+	c.warm[c.gone] = nil
+	c.gone++
+	if c.gone*2 >= len(c.warm) {
+		a.moved += c.idle()
+		left := copy(c.warm, c.warm[c.gone:])
+		clear(c.warm[left:])
+		c.warm, c.gone = c.warm[:left], 0
+	}
+	return piece
+}
+
 func (a *Arena) trimOne(c *class) {
-	piece := c.warm[0]
-	c.warm = append(c.warm[:0], c.warm[1:]...)
+	piece := a.takeOldest(c)
 	size := int64(len(piece))
 	a.stats.Idle -= size
 	a.mu.Unlock()

@@ -70,6 +70,24 @@ func TestTrim(t *testing.T) {
 	}
 }
 
+// Trimming costs work in proportion to the pieces trimmed, however many are idle.
+func TestTrimIsLinear(t *testing.T) {
+	const pieces = 10_000
+	a := NewArena(0)
+	var held [][]byte
+	for range pieces {
+		held = append(held, a.Get(pageBytes))
+	}
+	a.trimming = true // all are idle before the trim begins
+	for _, piece := range held {
+		a.Put(piece)
+	}
+	a.trim()
+	if got := a.Stats(); got.Idle != 0 || a.moved > pieces {
+		t.Fatalf("%d bytes idle after moving %d entries for %d pieces", got.Idle, a.moved, pieces)
+	}
+}
+
 func TestForeignPiecePanics(t *testing.T) {
 	defer func() {
 		if recover() == nil {

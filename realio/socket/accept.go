@@ -10,8 +10,12 @@ import (
 	"weir/core/env"
 )
 
-// acceptRetry is the pause after a failed accept: too many open files, as a rule.
-const acceptRetry = 100 * time.Millisecond
+const (
+	// acceptRetry is the pause after a failed accept: too many open files, as a rule.
+	acceptRetry = 100 * time.Millisecond
+	// acceptLogEvery is the shortest time between two log lines about failed accepts.
+	acceptLogEvery = time.Minute
+)
 
 // listener is one address and what its connections are bound to.
 type listener struct {
@@ -41,6 +45,8 @@ func (n *Network) listen(e *env.Listen) (*listener, error) {
 
 // accept takes connections until the listener is closed.
 func (l *listener) accept() {
+	var logged time.Time
+	failures := 0
 	for {
 		socket, err := l.socket.AcceptTCP()
 		switch {
@@ -49,7 +55,12 @@ func (l *listener) accept() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			l.network.log(slog.LevelWarn, "cannot accept a connection; trying again", slog.String("listener", l.name), slog.Any("error", err))
+			failures++
+			if time.Since(logged) >= acceptLogEvery {
+				l.network.log(slog.LevelWarn, "cannot accept connections; trying again. If files are short, raise the process's limit of open files (ulimit -n) or lower max.connections",
+					slog.String("listener", l.name), slog.Int("failures", failures), slog.Any("error", err))
+				logged, failures = time.Now(), 0
+			}
 			select {
 			case <-time.After(acceptRetry):
 			case <-l.network.quit:

@@ -10,9 +10,52 @@ import (
 // hold, so that it cannot keep all others waiting.
 const sourcePart = 3
 
-// budget is the bytes that all received frames may hold. Addresses take turns, and of
-// one address who asks first is served first. A frame that is too large for its
-// address's part, or for the budget, is let in when there is no other of it.
+// pool names a share of the byte budget. A reader asks the pools in the order below
+// and waits for a later one only while it holds of an earlier one, so that no two
+// readers wait for each other.
+type pool uint8
+
+const (
+	// smallPool is for frames of up to largeFrame bytes: they never wait for room that
+	// larger frames hold.
+	smallPool pool = iota
+	// openingPool is for the first openingBytes of larger frames.
+	openingPool
+	// largePool is for larger frames whose opening has arrived.
+	largePool
+	poolCount
+)
+
+// budgets are the pools of one network: a quarter of the bytes for small frames, a
+// sixteenth for openings, the rest for large frames.
+type budgets [poolCount]*budget
+
+func newBudgets(total int64) budgets {
+	small, opening := total/4, total/16
+	return budgets{newBudget(small), newBudget(opening), newBudget(total - small - opening)}
+}
+
+// poolOf returns the pool that a frame is charged to.
+func poolOf(size int) pool {
+	if size <= largeFrame {
+		return smallPool
+	}
+	return largePool
+}
+
+// state sums the pools: the bytes reserved, the waiters, and all waits so far.
+func (b *budgets) state() (used, waiting, waits int64) {
+	for _, p := range b {
+		u, w, n := p.state()
+		used, waiting, waits = used+u, waiting+w, waits+n
+	}
+	return used, waiting, waits
+}
+
+// budget is the bytes that the frames of one pool may hold. Addresses take turns, and
+// the reservations of one address are granted in the order of asking. A frame that
+// exceeds its address's part or the pool is charged with the pool's size at most, and
+// admitted when its address holds nothing else.
 type budget struct {
 	total   int64
 	free    atomic.Int64
@@ -20,14 +63,18 @@ type budget struct {
 	short   atomic.Bool  // somebody waits for what others hold, not its own address
 
 	mu    sync.Mutex
-	turns []*source // those with waiters, the next first
-	waits int64     // reservations that had to wait
+	turns []*account // those with waiters, the next first
+	waits int64      // reservations that had to wait
 }
 
 // source is one address that connections come from.
 type source struct {
 	connections int // guarded by Network.mu
+	accounts    [poolCount]account
+}
 
+// account is what one address has of one pool.
+type account struct {
 	used    atomic.Int64 // of the budget
 	waiting atomic.Int64
 	queue   []*waiter // the first has waited longest; guarded by budget.mu
@@ -46,14 +93,14 @@ func newBudget(total int64) *budget {
 
 // try reserves n bytes if they are free and nobody waits. It returns what must be
 // released.
-func (b *budget) try(s *source, n int64) (int64, bool) {
+func (b *budget) try(s *account, n int64) (int64, bool) {
 	n = min(n, b.total)
 	return n, b.waiting.Load() == 0 && b.take(s, n) == taken
 }
 
 // wait reserves n bytes when it is its turn and they are free; false if quit is
 // closed before. It returns what must be released.
-func (b *budget) wait(s *source, n int64, quit <-chan struct{}) (int64, bool) {
+func (b *budget) wait(s *account, n int64, quit <-chan struct{}) (int64, bool) {
 	n = min(n, b.total)
 	w := &waiter{bytes: n, granted: make(chan struct{})}
 	b.mu.Lock()
@@ -84,7 +131,7 @@ const (
 )
 
 // take reserves n bytes if the address may have them and they are free.
-func (b *budget) take(s *source, n int64) outcome {
+func (b *budget) take(s *account, n int64) outcome {
 	if used := s.used.Add(n); used > b.total/4*sourcePart && used != n {
 		s.used.Add(-n)
 		return ownPart
@@ -102,7 +149,7 @@ func (b *budget) take(s *source, n int64) outcome {
 }
 
 // release gives n bytes back.
-func (b *budget) release(s *source, n int64) {
+func (b *budget) release(s *account, n int64) {
 	s.used.Add(-n)
 	b.free.Add(n)
 	if b.waiting.Load() > 0 {
@@ -137,14 +184,14 @@ func (b *budget) grant() {
 }
 
 // drop takes a waiter out of its queue. b.mu is held.
-func (b *budget) drop(s *source, at int) {
+func (b *budget) drop(s *account, at int) {
 	s.queue = slices.Delete(s.queue, at, at+1)
 	s.waiting.Add(-1)
 	b.waiting.Add(-1)
 }
 
 // leave takes back a reservation that nobody wants any more.
-func (b *budget) leave(s *source, w *waiter) {
+func (b *budget) leave(s *account, w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if at := slices.Index(s.queue, w); at >= 0 {
@@ -160,7 +207,7 @@ func (b *budget) leave(s *source, w *waiter) {
 }
 
 // contended says that frames of an address are in somebody's way.
-func (b *budget) contended(s *source) bool { return b.short.Load() || s.waiting.Load() > 0 }
+func (b *budget) contended(s *account) bool { return b.short.Load() || s.waiting.Load() > 0 }
 
 // state returns the bytes reserved, the waiters, and how many had to wait ever.
 func (b *budget) state() (used, waiting, waits int64) {

@@ -23,6 +23,7 @@ type conn struct {
 	source   *source // of ip, from enter on
 
 	// Set on the loop, read by the reader.
+	codec  atomic.Pointer[env.Codec]
 	muted  atomic.Bool
 	ahead  atomic.Int32 // frames delivered that the loop has not come to
 	parked atomic.Bool  // the reader waits for resume
@@ -35,6 +36,7 @@ type conn struct {
 	frameSince atomic.Int64 // since when a begun frame waits for its bytes
 	frameGot   atomic.Int64 // bytes of it that arrived
 	frameBytes atomic.Int64 // bytes reserved for it
+	framePool  atomic.Int32 // the pool they are reserved in
 	writeSince atomic.Int64 // since when a write waits for the peer
 	lingers    atomic.Int64 // since when everything is written and the peer's end awaited
 
@@ -63,6 +65,7 @@ func newConn(l *listener, socket *net.TCPConn, ip netip.Addr) *conn {
 		resume: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
 	c.in.try = c.tryRead
+	c.codec.Store(&l.codec)
 	c.active.Store(l.network.tick.Load())
 	return c
 }

@@ -15,13 +15,13 @@ const (
 	lingerMax = time.Second
 
 	// frameRate is the pace that a frame must have beyond its timeout, contendedRate
-	// that while others wait for the budget and frames half read hold heldShare of it.
+	// that while others wait for its pool and half-read frames hold heldShare of the pool.
 	frameRate     = 256 << 10 // bytes a second
 	contendedRate = 4 << 20
 	heldShare     = 4 // a quarter
 	// contendedPart of FrameTimeout is what a frame has then before its pace counts.
 	contendedPart = 10
-	// largeFrame is the smallest frame that can be in others' way.
+	// largeFrame is the largest frame that is charged to the pool of small frames.
 	largeFrame = 64 << 10
 )
 
@@ -58,13 +58,14 @@ func (n *Network) tickEvery() time.Duration {
 
 // enforce closes the connections that are past a deadline.
 func (n *Network) enforce(conns []*conn, now int64) {
-	held := int64(0)
+	var held [poolCount]int64
 	for _, c := range conns {
-		held += c.frameBytes.Load()
+		held[c.framePool.Load()] += c.frameBytes.Load()
 	}
-	much := held >= n.budget.total/heldShare
 	for _, c := range conns {
-		if reason := c.overdue(now, much && n.budget.contended(c.source)); reason != nil {
+		p := c.framePool.Load()
+		contended := held[p] >= n.pools[p].total/heldShare && n.pools[p].contended(&c.source.accounts[p])
+		if reason := c.overdue(now, contended); reason != nil {
 			n.counts.overdue.Add(1)
 			c.fail(reason)
 		}
@@ -94,7 +95,7 @@ func (c *conn) slow(past func(int64, time.Duration) bool, contended bool) bool {
 	if past(since, c.network.o.FrameTimeout+pace(got, frameRate)) {
 		return true
 	}
-	return contended && c.frameBytes.Load() >= largeFrame && past(since, c.network.o.FrameTimeout/contendedPart+pace(got, contendedRate))
+	return contended && c.frameBytes.Load() > 0 && past(since, c.network.o.FrameTimeout/contendedPart+pace(got, contendedRate))
 }
 
 // pace is how long bytes take at a rate.
@@ -109,13 +110,14 @@ func (c *conn) idle() bool {
 
 // counts are the network's metrics, and what its next log line will say.
 type counts struct {
-	accepted, refused, overdue, frames, received, sent, budgetWaits env.Counter
-	connections, budgetUsed                                         env.Gauge
-	budgetWaitsSeen                                                 int64
+	accepted, refused, overdue, foreignTotal, frames, received, sent, budgetWaits env.Counter
+	connections, budgetUsed                                                       env.Gauge
+	budgetWaitsSeen                                                               int64
 
 	mu          sync.Mutex
 	newRefusals int64
 	lastRefused netip.Addr
+	foreigners  foreigners
 }
 
 func (k *counts) init(m env.Metrics) {
@@ -125,6 +127,7 @@ func (k *counts) init(m env.Metrics) {
 	k.accepted = m.Counter("weir_network_connections_accepted_total", "Connections accepted.")
 	k.refused = m.Counter("weir_network_connections_refused_total", "Connections closed at once because there were too many.")
 	k.overdue = m.Counter("weir_network_connections_overdue_total", "Connections closed because they were idle, slow, or took nothing.")
+	k.foreignTotal = m.Counter("weir_network_connections_foreign_total", "Connections closed because they spoke TLS or HTTP instead of Kafka's protocol.")
 	k.frames = m.Counter("weir_network_frames_received_total", "Frames received.")
 	k.received = m.Counter("weir_network_received_bytes_total", "Bytes read from sockets.")
 	k.sent = m.Counter("weir_network_sent_bytes_total", "Bytes written to sockets.")
@@ -144,7 +147,7 @@ func (k *counts) refuse(ip netip.Addr) {
 // report sets the gauges, and logs refusals since the last time in one line.
 func (n *Network) report(connections int) {
 	k := &n.counts
-	used, _, waits := n.budget.state()
+	used, _, waits := n.pools.state()
 	k.connections.Set(int64(connections))
 	k.budgetUsed.Set(used)
 	k.budgetWaits.Add(waits - k.budgetWaitsSeen)
@@ -157,6 +160,7 @@ func (n *Network) report(connections int) {
 		n.log(slog.LevelWarn, "connections were closed at once: there are as many as max.connections or max.connections.per.ip allow",
 			slog.Int64("count", refusals), slog.String("last", ip.String()), slog.Int("open", connections))
 	}
+	n.reportForeigners(time.Now())
 }
 
 // silent counts nothing.

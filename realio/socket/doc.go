@@ -15,16 +15,22 @@
 // What muted and waiting connections have read already is 64 MiB in all, or 4 KiB
 // each where there are more than 16,384 of them.
 // A frame's length and first bytes go to Codec.Admit; then the frame's size (and
-// some bytes for its bookkeeping) is reserved in one byte budget, and only then is
+// some bytes for its bookkeeping) is reserved in the byte budget, and only then is
 // its body read: what the read buffer has of it is copied, the rest goes from the
-// kernel straight to the frame's own memory, off the heap. The frames
-// of one address hold three quarters of it at most; addresses that wait take turns,
-// and of one address who comes first is served first, so that small frames never
-// starve a large one. A connection whose frames wait in the mailbox is not read further than a bound.
+// kernel straight to the frame's own memory, off the heap.
+//
+// The budget has three pools. Frames of up to 64 KiB have one of their own (a quarter),
+// so that they never wait for room that larger frames hold, nor do small frames starve
+// large ones. A larger frame first reserves and receives its opening of 32 KiB, from a
+// second pool (a sixteenth), and only then reserves its whole size in the third: a peer
+// that announces 100 MiB and sends 15 bytes holds 32 KiB. A reader waits for the third
+// pool while it holds an opening, never the other way round, so there is no deadlock.
+// The frames of one address hold at most three quarters of each pool; addresses that
+// wait take turns, and reservations of one address are granted in order. A connection whose frames wait in the mailbox is not read further than a bound.
 //
 // A frame must arrive at a pace; so must the peer take what is written to it. While
-// half-read frames hold much of the budget and keep other connections waiting, the
-// pace asked for is higher: whoever announces much and sends little is closed. A
+// half-read frames hold a quarter of a pool and other connections wait for that pool,
+// the required pace is higher, and all frames of the pool that lag are closed at once. A
 // codec that panics closes the connection that made it do so.
 //
 // # Ends

@@ -18,11 +18,12 @@ type frame struct {
 	message any
 	piece   []byte // of the arena; nil on the heap
 	charge  int64
+	pool    pool
 }
 
 // newFrame gives a frame its memory, after its charge was reserved.
-func (c *conn) newFrame(size int, charge int64) *frame {
-	f := &frame{conn: c, charge: charge}
+func (c *conn) newFrame(size int, p pool, charge int64) *frame {
+	f := &frame{conn: c, charge: charge, pool: p}
 	f.World = f
 	if size <= heapMax {
 		f.Data = make([]byte, size)
@@ -41,7 +42,7 @@ func (f *frame) free() {
 		n.o.Arena.Put(f.piece)
 		f.piece = nil
 	}
-	n.budget.release(f.conn.source, f.charge)
+	n.pools[f.pool].release(&f.conn.source.accounts[f.pool], f.charge)
 }
 
 // Deliver implements env.Event.

@@ -108,22 +108,44 @@ func TestSlowFrame(t *testing.T) {
 	}
 }
 
-// Peers that announce the whole budget and send nothing hold others up for the tenth
-// part of the timeout only.
+// Peers that announce the whole budget and send nothing hold an opening each, and
+// neither small nor large frames of others wait for them. FrameTimeout is longer than
+// the test: nobody is closed for being slow.
+func TestAnnouncedFramesHoldLittle(t *testing.T) {
+	r := newRig(t, Options{BudgetBytes: 4 << 20, FrameTimeout: time.Hour})
+	for i := range 4 {
+		slow, _ := r.raw()
+		write(t, slow, withLength(make([]byte, 4<<20))[:15])
+		r.until("the opening", func() bool { return r.net.Stats().BudgetUsed == int64(i+1)*(openingBytes+frameCharge) })
+	}
+	r.ping()
+	large := dialPeer(t, r.bound)
+	large.Send(make([]byte, 2<<20))
+	r.until("the answer to a large frame", func() bool { return len(large.Received()) == 1 })
+}
+
+// Small frames do not wait for the room of large ones, whatever has arrived of those.
+func TestSmallFramesPassLargeOnes(t *testing.T) {
+	r := newRig(t, Options{BudgetBytes: 4 << 20, FrameTimeout: time.Hour})
+	for range 3 {
+		slow, _ := r.raw()
+		write(t, slow, withLength(make([]byte, 4<<20))[:openingBytes+100])
+	}
+	r.until("the queue for large frames", func() bool { return r.net.Stats().BudgetQueued == 2 })
+	r.ping()
+}
+
+// Large frames that stall are closed while others wait for their room.
 func TestSlowFramesGiveWay(t *testing.T) {
 	r := newRig(t, Options{BudgetBytes: 4 << 20, FrameTimeout: 5 * time.Second})
-	from := time.Now()
-	for range 3 {
-		slow, id := r.raw()
-		write(t, slow, withLength(make([]byte, 4<<20))[:100])
-		r.until("the reservation", func() bool { return r.net.Stats().BudgetUsed == 4<<20 })
-		r.ping()
-		if err := r.untilClosed(id); !errors.Is(err, ErrSlow) {
-			t.Fatal(err)
-		}
-	}
-	if d := time.Since(from); d > 15*time.Second {
-		t.Fatalf("held up for %v, as if nobody waited", d)
+	slow, id := r.raw()
+	write(t, slow, withLength(make([]byte, 4<<20))[:openingBytes+100])
+	r.until("the reservation", func() bool { return r.net.Stats().BudgetUsed >= 2<<20 })
+	large := dialPeer(t, r.bound)
+	large.Send(make([]byte, 2<<20))
+	r.until("the answer to a large frame", func() bool { return len(large.Received()) == 1 })
+	if err := r.untilClosed(id); !errors.Is(err, ErrSlow) {
+		t.Fatal(err)
 	}
 }
 

@@ -37,8 +37,10 @@ type Options struct {
 	Arena *memory.Arena
 	// BudgetBytes bounds all frames that were not released yet
 	// (queued.max.request.bytes); 0 is 256 MiB. A frame counts with its size and 512
-	// bytes; its memory is up to a quarter more. The frames of one address hold three
-	// quarters of it at most.
+	// bytes; its memory is up to a quarter more. A quarter of the budget is kept for
+	// frames of up to 64 KiB, a sixteenth for the openings of larger ones. The frames of
+	// one address hold at most three quarters of each share. A frame larger than the
+	// share of large frames is charged that share.
 	BudgetBytes int64
 	// ConnectionsMax and ConnectionsPerIPMax bound open connections (max.connections,
 	// max.connections.per.ip); 0 is no bound. One more is closed at once.
@@ -72,7 +74,7 @@ func (o *Options) setDefaults() {
 // Stop and Stats from anywhere.
 type Network struct {
 	o      Options
-	budget *budget
+	pools  budgets
 	counts counts
 	nextID atomic.Uint64
 	tick   atomic.Int64 // nanoseconds since start, as of the last look at deadlines
@@ -97,7 +99,7 @@ type Network struct {
 func New(o Options) *Network {
 	o.setDefaults()
 	n := &Network{
-		o: o, budget: newBudget(o.BudgetBytes), start: time.Now(), quit: make(chan struct{}),
+		o: o, pools: newBudgets(o.BudgetBytes), start: time.Now(), quit: make(chan struct{}),
 		open: map[env.ConnID]*conn{}, conns: map[*conn]struct{}{}, sources: map[netip.Addr]*source{},
 	}
 	n.counts.init(o.Metrics)
@@ -162,6 +164,13 @@ func (n *Network) Unmute(id env.ConnID) {
 	}
 }
 
+// SetCodec implements env.Network.
+func (n *Network) SetCodec(id env.ConnID, codec env.Codec) {
+	if c := n.open[id]; c != nil {
+		c.codec.Store(&codec)
+	}
+}
+
 // Close implements env.Network. Closing what is closed does nothing.
 func (n *Network) Close(id env.ConnID, abort bool) {
 	c := n.open[id]
@@ -219,7 +228,7 @@ type Stats struct {
 
 // Stats returns what the network holds now.
 func (n *Network) Stats() Stats {
-	used, waiting, _ := n.budget.state()
+	used, waiting, _ := n.pools.state()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return Stats{Connections: len(n.conns), BudgetUsed: used, BudgetQueued: waiting}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestStop(t *testing.T) {
 	write(t, held, withLength(make([]byte, 1<<19)))
 	r.until("a held frame", func() bool { return len(r.held) == 1 })
 	starved, _ := r.raw()
-	write(t, starved, withLength(make([]byte, 1<<19))[:100])
+	write(t, starved, withLength(make([]byte, 1<<19))[:openingBytes+100])
 	r.until("a reservation that waits", func() bool { return r.net.Stats().BudgetQueued == 1 })
 	_, deaf := r.raw()
 	for range 30 {
@@ -101,7 +102,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 }
 
 func TestBudgetIsFair(t *testing.T) {
-	b, s := newBudget(100), &source{}
+	b, s := newBudget(100), &account{}
 	if n, ok := b.try(s, 60); !ok || n != 60 {
 		t.Fatal("no room in an empty budget")
 	}
@@ -138,7 +139,7 @@ func TestBudgetIsFair(t *testing.T) {
 
 // One address cannot keep the others out, however much of it waits.
 func TestBudgetKeepsAPartForOthers(t *testing.T) {
-	b, greedy, modest := newBudget(100), &source{}, &source{}
+	b, greedy, modest := newBudget(100), &account{}, &account{}
 	if _, ok := b.try(greedy, 70); !ok {
 		t.Fatal("no room in an empty budget")
 	}
@@ -169,7 +170,7 @@ func TestBudgetKeepsAPartForOthers(t *testing.T) {
 // Whoever comes and goes, in the end everything is free and nobody was forgotten.
 func TestBudgetUnderLoad(t *testing.T) {
 	b := newBudget(1000)
-	sources := make([]source, 3)
+	sources := make([]account, 3)
 	done := make(chan struct{})
 	const workers = 16
 	for w := range workers {
@@ -308,4 +309,31 @@ func plainFrames(data []byte) (frames [][]byte) {
 		data = data[size:]
 	}
 	return frames
+}
+
+// Clients that speak TLS or HTTP are told from others: one line says so, with their number.
+func TestForeignProtocolsAreLoggedOnce(t *testing.T) {
+	r := newRig(t, Options{})
+	for _, hello := range []string{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "GET /metrics HTTP/1.1\r\n\r\n", "\x16\x03\x03\x00\x10"} {
+		peer, id := r.raw()
+		write(t, peer, []byte(hello))
+		if err := r.untilClosed(id); !errors.Is(err, ErrSize) {
+			t.Fatalf("%q: closed with %v", hello, err)
+		}
+	}
+	r.until("a line about it", func() bool { return len(r.lines.all()) > 0 })
+	first := r.lines.all()[0]
+	if !strings.Contains(first, "127.0.0.1") || !strings.Contains(first, "security.protocol") {
+		t.Fatalf("logged %q", first)
+	}
+	r.net.reportForeigners(time.Now())
+	r.net.counts.foreign("HTTP", netip.Addr{})
+	r.net.reportForeigners(time.Now())
+	if n := len(r.lines.all()); n != 1 {
+		t.Fatalf("%d lines within a minute", n)
+	}
+	r.net.reportForeigners(time.Now().Add(foreignLogEvery))
+	if n := len(r.lines.all()); n != 2 {
+		t.Fatalf("%d lines after a minute", n)
+	}
 }

@@ -30,6 +30,9 @@ const (
 	// is not read any further, until aheadResume are left.
 	aheadMax    = 128
 	aheadResume = aheadMax / 2
+
+	// openingBytes is how much of a large frame must arrive before the whole is reserved.
+	openingBytes = 32 << 10
 )
 
 // errQuit ends the reading of frames; why is in conn.reason.
@@ -99,6 +102,10 @@ func (c *conn) readHead() (int, error) {
 			}
 		}
 		c.in.ensureBuffer()
+		if protocol := foreignProtocol([lengthBytes]byte(c.in.buffer[c.in.r:])); protocol != "" {
+			c.network.counts.foreign(protocol, c.ip)
+			return 0, fmt.Errorf("%w: it speaks %s", ErrSize, protocol)
+		}
 		size := int(int32(binary.BigEndian.Uint32(c.in.buffer[c.in.r:])))
 		if size < 0 {
 			return 0, fmt.Errorf("%w: %d", ErrSize, size)
@@ -111,24 +118,20 @@ func (c *conn) readHead() (int, error) {
 
 // readFrame has the frame judged, reserves, reads and decodes it.
 func (c *conn) readFrame(size int) (*frame, error) {
-	in := &c.in
+	in, codec := &c.in, *c.codec.Load()
 	body := in.buffer[in.r+lengthBytes : in.w]
-	if err := c.judge(func() error { return c.listener.codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
+	if err := c.judge(func() error { return codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
 		return nil, err
 	}
 	c.frameSince.Store(0)
-	charge, err := c.reserve(size)
+	f, err := c.readWhole(size)
 	if err != nil {
 		return nil, err
 	}
-	f := c.newFrame(size, charge)
-	err = c.readBody(f.Data)
-	if err == nil {
-		err = c.judge(func() (err error) {
-			f.message, err = c.listener.codec.Decode(f.Data)
-			return err
-		})
-	}
+	err = c.judge(func() (err error) {
+		f.message, err = codec.Decode(f.Data)
+		return err
+	})
 	if err != nil {
 		f.free()
 		return nil, err
@@ -136,15 +139,57 @@ func (c *conn) readFrame(size int) (*frame, error) {
 	return f, nil
 }
 
-// reserve takes a frame's charge from the budget.
-func (c *conn) reserve(size int) (charge int64, err error) {
-	b := c.network.budget
-	if charge, ok := b.try(c.source, int64(size)+frameCharge); ok {
+// readWhole reserves and reads a frame's bytes. Room for a large frame is asked for
+// once its opening has arrived: a peer that announces much and sends nothing holds
+// little.
+func (c *conn) readWhole(size int) (*frame, error) {
+	p := poolOf(size)
+	var opening *frame
+	if p == largePool && c.in.buffered() < lengthBytes+openingBytes {
+		var err error
+		if opening, err = c.readPart(openingPool, openingBytes, nil); err != nil {
+			return nil, err
+		}
+		c.frameSince.Store(0)
+	}
+	return c.readPart(p, size, opening)
+}
+
+// readPart reserves bytes of a pool and fills them: from the opening, if there is one,
+// then from the buffer and the socket.
+func (c *conn) readPart(p pool, size int, opening *frame) (*frame, error) {
+	charge, err := c.reserve(p, size)
+	if err != nil {
+		if opening != nil {
+			opening.free()
+		}
+		return nil, err
+	}
+	f := c.newFrame(size, p, charge)
+	got := 0
+	if opening != nil {
+		got = copy(f.Data, opening.Data)
+		opening.free()
+	} else {
+		c.in.r += lengthBytes
+	}
+	c.framePool.Store(int32(p))
+	if err := c.readBody(f.Data, got); err != nil {
+		f.free()
+		return nil, err
+	}
+	return f, nil
+}
+
+// reserve takes a frame's charge from a pool.
+func (c *conn) reserve(p pool, size int) (charge int64, err error) {
+	b, account := c.network.pools[p], &c.source.accounts[p]
+	if charge, ok := b.try(account, int64(size)+frameCharge); ok {
 		return charge, nil
 	}
 	c.queued.Store(true)
 	c.shelve()
-	charge, ok := b.wait(c.source, int64(size)+frameCharge, c.quit)
+	charge, ok := b.wait(account, int64(size)+frameCharge, c.quit)
 	c.in.unshelve()
 	c.active.Store(c.network.tick.Load())
 	c.queued.Store(false)
@@ -154,12 +199,14 @@ func (c *conn) reserve(size int) (charge int64, err error) {
 	return charge, nil
 }
 
-// readBody fills a frame: from the buffer what is there, the rest from the socket.
-func (c *conn) readBody(data []byte) error {
+// readBody fills a frame from its byte n on: from the buffer what is there, the rest
+// from the socket.
+func (c *conn) readBody(data []byte, n int) error {
 	in := &c.in
-	in.r += lengthBytes
-	n := copy(data, in.buffer[in.r:in.w])
-	in.r += n
+	if in.buffer != nil {
+		copied := copy(data[n:], in.buffer[in.r:in.w])
+		in.r, n = in.r+copied, n+copied
+	}
 	if n == len(data) {
 		return nil
 	}

@@ -61,7 +61,7 @@ func (s *swarmBroker) Received(id env.ConnID, _ any, f *env.Frame) {
 
 // chance does something after each event; it never lets anything wait for ever.
 func (s *swarmBroker) chance() {
-	if len(s.kept) > 0 && (s.draw.IntN(3) > 0 || s.net.budget.waiting.Load() > 0) {
+	if len(s.kept) > 0 && (s.draw.IntN(3) > 0 || s.net.Stats().BudgetQueued > 0) {
 		s.net.Release(s.kept[0])
 		s.kept = s.kept[1:]
 	}

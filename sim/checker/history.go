@@ -195,4 +195,31 @@ type Violation struct {
 	Text      string
 }
 
+// meanings say what a violation of an invariant means to a user; core/doc.go states the
+// invariants.
+var meanings = map[string]string{
+	"I1":              "an acknowledged write was lost, or deleted unasked",
+	"I2":              "readers were served wrong, damaged or reordered data",
+	"I3":              "the high watermark, or what lies above it, was wrong",
+	"I4":              "a range of a stream was committed twice, or with a gap",
+	"I5":              "the WAL gave up what was not committed",
+	"I6":              "a batch was stored twice, or out of its producer's order",
+	"I8":              "the object store and the metadata disagree",
+	"I10":             "the metadata are not what was asked for",
+	"I11":             "the cluster did not come back to work in time",
+	"contract":        "the core broke the contract of its environment",
+	"config":          "an acknowledged configuration is not in force",
+	"epoch":           "leader epochs do not agree with the log (KIP-320)",
+	"latency":         "a waiting fetch was answered too late",
+	"linearizability": "no order of operations explains what clients saw",
+	"lookup":          "ListOffsets found the wrong record",
+	"memory":          "a buffer was never released",
+	"panic":           "the broker panicked",
+	"protocol":        "an answer breaks Kafka's protocol",
+	"trim":            "the log start moved where nobody asked it to be",
+}
+
+// Meaning says in a line what a violation of an invariant means; empty if it has no line.
+func Meaning(invariant string) string { return meanings[invariant] }
+
 func (v Violation) Error() string { return v.Invariant + ": " + v.Text }

@@ -3,6 +3,8 @@ package client
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -139,7 +141,7 @@ func (t *Trimmer) trim() {
 		switch trim := &p.History.Trims[i]; got.ErrorCode {
 		case 0:
 			trim.Outcome, trim.Return, trim.LogStart = checker.Done, t.Stamp(), got.LowWatermark
-		case codeUnknownTopic, codeOffsetOutOfRange:
+		case wire.UnknownTopicOrPartition, wire.OffsetOutOfRange:
 			trim.Outcome, trim.Return = checker.Failed, t.Stamp()
 		}
 		t.after(t.draws.Duration(0, 2*t.options.Pause), t.trim)

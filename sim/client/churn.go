@@ -3,6 +3,8 @@ package client
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -182,7 +184,7 @@ func (h *Churn) remove() {
 			h.fail("protocol", "delete of one topic answered %d", len(v.Topics))
 			return
 		}
-		if code := v.Topics[0].ErrorCode; code == 0 || code == codeUnknownTopic {
+		if code := v.Topics[0].ErrorCode; code == 0 || code == wire.UnknownTopicOrPartition {
 			h.gone, h.topic = h.topic, nil
 		}
 		h.after(h.pause(), h.step)

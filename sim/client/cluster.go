@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"time"
 
 	"weir/sim/checker"
 	"weir/sim/event"
@@ -124,5 +125,5 @@ const startMillis = 1_790_000_000_000
 func (c *Cluster) wallMillis() int64 { return startMillis + int64(c.Queue.Now())/1e6 }
 
 func (c *Cluster) fail(invariant, format string, args ...any) {
-	c.Fail(checker.Violation{Invariant: invariant, Text: fmt.Sprintf(format, args...)})
+	c.Fail(checker.Violation{Invariant: invariant, Text: fmt.Sprintf(format, args...) + fmt.Sprintf(" (at %v)", time.Duration(c.Queue.Now()))})
 }

@@ -3,6 +3,8 @@ package client
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -201,10 +203,10 @@ func (k *Consumer) list(p *consumerPart, timestamp int64) {
 			k.next()
 			return
 		}
-		if code == codeFencedLeaderEpoch || code == codeUnknownLeaderEpoch {
+		if code == wire.FencedLeaderEpoch || code == wire.UnknownLeaderEpoch {
 			k.relearn()
 		}
-		if code == codeUnsupportedVersion && timestamp != earliestLocal {
+		if code == wire.UnsupportedVersion && timestamp != earliestLocal {
 			k.fail("protocol", "ListOffsets at %d: %s", timestamp, checker.CodeName(code))
 		}
 		k.after(50*time.Millisecond, k.step)
@@ -326,7 +328,7 @@ func addFetch(r *kmsg.FetchRequest, p *Partition, offset int64, bytes int32) *km
 func (k *Consumer) fetched(v *kmsg.FetchResponse, call int64) {
 	switch v.ErrorCode {
 	case 0:
-	case codeFetchSession, codeFetchSessionEpoch:
+	case wire.FetchSessionIDNotFound, wire.InvalidFetchSessionEpoch:
 		k.forget()
 		k.next()
 		return
@@ -386,10 +388,10 @@ func (k *Consumer) take(t *kmsg.FetchResponseTopic, got *kmsg.FetchResponseTopic
 	if end > p.offset {
 		p.offset, p.epoch = end, k.batches[len(k.batches)-1].Epoch
 	}
-	if got.ErrorCode == codeFencedLeaderEpoch || got.ErrorCode == codeUnknownLeaderEpoch {
+	if got.ErrorCode == wire.FencedLeaderEpoch || got.ErrorCode == wire.UnknownLeaderEpoch {
 		k.relearn()
 	}
-	if got.ErrorCode == codeOffsetOutOfRange {
+	if got.ErrorCode == wire.OffsetOutOfRange {
 		p.lost = true
 	}
 	if !ok {
@@ -412,7 +414,7 @@ func (s *session) record(p *Partition, got *kmsg.FetchResponseTopicPartition, fr
 	r := checker.Read{Client: int32(s.client), Drain: drain, Call: call, Return: back, From: from, HighWatermark: got.HighWatermark, LogStart: -1}
 	switch got.ErrorCode {
 	case 0:
-	case codeOffsetOutOfRange:
+	case wire.OffsetOutOfRange:
 		r.OutOfRange, r.HighWatermark = true, -1
 		p.History.AddRead(r, nil)
 		return 0, false

@@ -3,11 +3,20 @@
 //
 // A client knows only what its answers tell. A lost connection, a timeout,
 // NOT_LEADER and every error that does not exclude an append leave the outcome
-// open. An idempotent producer then sends the same batches again, same sequences,
-// same order, until they are acknowledged or it gives up; then it bumps its epoch
-// and starts again from sequence 0, as Apache Kafka's client does. A plain
-// producer never sends a batch twice.
+// unknown. An idempotent producer then sends the same batches again, with the same
+// sequences in the same order, until they are acknowledged or it gives up; then it
+// bumps its epoch and starts again from sequence 0, as Apache Kafka's client does. A
+// plain producer never sends a batch twice, and may send with acks 0.
+//
+// A [Consumer] uses fetch sessions or none, forgets partitions, asks for offsets by
+// every special timestamp, and sends leader epochs, right and wrong. An [Operator]
+// changes configurations and partitions and checks that each change is in force. A
+// [Churn] makes topics and deletes them, also under the same name; a [Trimmer]
+// deletes records. A [Poller] measures how soon a waiting fetch is answered.
 //
 // Every record carries the partition and the number of its batch, so that a reader
-// knows each value's origin; readers check every byte and every checksum.
+// knows each value's origin. Readers check every byte, timestamp and checksum.
+//
+// A stand-in for the broker, as the simulator's own tests use, may lack APIs: clients
+// then leave out what needs them.
 package client

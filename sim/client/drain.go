@@ -3,6 +3,8 @@ package client
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -119,7 +121,7 @@ func (d *Drainer) read(p *drainPart) {
 		}
 		got := &v.Topics[0].Partitions[0]
 		end, ok := d.record(p.Partition, got, p.offset, call, d.Stamp(), p.number, &d.scratch)
-		if got.ErrorCode == codeOffsetOutOfRange {
+		if got.ErrorCode == wire.OffsetOutOfRange {
 			p.state = drainStart // a trim came late
 		}
 		p.offset = max(p.offset, end)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"weir/core/wire"
 
 	"weir/sim/checker"
 )
@@ -35,9 +36,9 @@ func (k *Consumer) askEpoch(p *consumerPart) {
 		k.next()
 		return
 	}
-	wrong, want := current+1000, int16(codeUnknownLeaderEpoch)
+	wrong, want := current+1000, int16(wire.UnknownLeaderEpoch)
 	if current > 0 && k.draws.PerMille(500) {
-		wrong, want = int32(k.draws.Below(int64(current))), codeFencedLeaderEpoch
+		wrong, want = int32(k.draws.Below(int64(current))), wire.FencedLeaderEpoch
 	}
 	switch k.draws.Below(6) {
 	case 0:
@@ -71,7 +72,7 @@ func (k *Consumer) askEnd(p *consumerPart, asked int32) {
 
 // refused: a request with a wrong leader epoch is not served.
 func (k *Consumer) refused(p *consumerPart, what string, told bool, epoch int32, code, want int16) {
-	other := code == codeFencedLeaderEpoch || code == codeUnknownLeaderEpoch
+	other := code == wire.FencedLeaderEpoch || code == wire.UnknownLeaderEpoch
 	if told && (code == 0 || other && code != want) {
 		k.fail("epoch", "%s: %s of client %d with leader epoch %d, where it is %d, was answered %s, not %s",
 			p.History.Name, what, k.client, epoch, k.currentEpoch(p.Partition), checker.CodeName(code), checker.CodeName(want))

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
+	"weir/sim/event"
 )
 
 // OperatorOptions shape an operator.
@@ -30,7 +33,8 @@ type Operator struct {
 	next    func()            // a change without an answer, to be given again
 	calm    int               // losses when the last change was acknowledged
 	ending  bool
-	checked bool // since End or Verify
+	checked bool       // since End or Verify
+	absent  event.Time // since when DescribeLogDirs lacks an acknowledged partition; 0: it does not
 	scratch []checker.Batch
 }
 
@@ -227,7 +231,7 @@ func (o *Operator) replaceConfigs(values map[string]string, done func(code int16
 var operatorKeys = []string{"max.message.bytes", "message.timestamp.type", "retention.ms"}
 
 func (o *Operator) acceptable(what string, code int16) {
-	if code == codeInvalidConfig || code == codeUnsupportedVersion || code == codeUnknownTopic {
+	if code == wire.InvalidConfig || code == wire.UnsupportedVersion || code == wire.UnknownTopicOrPartition {
 		o.fail("config", "%s of client %d was answered %s", what, o.client, checker.CodeName(code))
 	}
 }
@@ -319,7 +323,7 @@ func (o *Operator) wrote(p *Partition, id int32, v *kmsg.ProduceResponse, excess
 	case !ok:
 		o.fail("protocol", "no answer for %s in a produce response", p.History.Name)
 		return
-	case code == 0 && excess, code == codeMessageTooLarge && !excess:
+	case code == 0 && excess, code == wire.MessageTooLarge && !excess:
 		o.fail("config", "%s: a batch of %d bytes was answered %s, where max.message.bytes is %d (the topic's is %q, the cluster's %q)",
 			p.History.Name, a.Bytes, checker.CodeName(code), o.batchBytesMax(), o.set["max.message.bytes"], o.cluster)
 	case code == 0:
@@ -396,9 +400,7 @@ func (o *Operator) survey() {
 				}
 			}
 		}
-		if found < len(t.Partitions) {
-			o.fail("I10", "client %d: DescribeLogDirs lists %d partitions of %s, %d were acknowledged", o.client, found, t.Name, len(t.Partitions))
-		}
+		o.checkOpen(found)
 		o.request(kmsg.NewPtrDescribeClusterRequest(), func(response kmsg.Response, err error) {
 			if err != nil {
 				return
@@ -409,6 +411,24 @@ func (o *Operator) survey() {
 			o.pause()
 		})
 	})
+}
+
+// openLimit is how long a partition that the metadata show may take to open: its range must be shipped (R19), which
+// waits for the object store.
+const openLimit = 60 * time.Second
+
+// checkOpen fails if acknowledged partitions have been absent from DescribeLogDirs for too long.
+func (o *Operator) checkOpen(found int) {
+	t, now := o.options.Topic, o.Queue.Now()
+	switch {
+	case found >= len(t.Partitions):
+		o.absent = 0
+	case o.absent == 0:
+		o.absent = now
+	case now-o.absent > event.Time(openLimit):
+		o.fail("I11", "client %d: DescribeLogDirs lists %d partitions of %s, %d were acknowledged %v ago", o.client, found, t.Name, len(t.Partitions),
+			time.Duration(now-o.absent))
+	}
 }
 
 // page lists the topic by DescribeTopicPartitions, one partition a page.

@@ -3,6 +3,8 @@ package client
 import (
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/sim/checker"
@@ -79,7 +81,7 @@ func (p *Poller) poll() {
 		}
 		got := &v.Topics[0].Partitions[0]
 		end, _ := p.record(p.part, got, p.from, call, p.Stamp(), 0, &p.scratch)
-		if end <= p.from && got.ErrorCode != codeOffsetOutOfRange { // retention may have been faster
+		if end <= p.from && got.ErrorCode != wire.OffsetOutOfRange { // retention may have been faster
 			p.after(time.Millisecond, p.poll)
 			return
 		}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/compress"
@@ -438,7 +440,7 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 	}
 	a := &part.History.Appends[b.spec.id]
 	switch {
-	case code == 0 || code == codeDuplicateSequence && p.options.Idempotent:
+	case code == 0 || code == wire.DuplicateSequence && p.options.Idempotent:
 		if code != 0 {
 			base = -1
 		}
@@ -451,12 +453,12 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 			a.Outcome, a.Return = checker.Failed, p.Stamp()
 		}
 		part.drop(position)
-	case part.Topic.Deleting || code == codeMessageTooLarge || code == codeCorruptMessage || code == codeInvalidRecord:
+	case part.Topic.Deleting || code == wire.MessageTooLarge || code == wire.CorruptMessage || code == wire.InvalidRecord:
 		part.drop(position)
 		p.unexpected(part, a, code)
-	case code == codeOutOfOrderSequence && position > 0:
+	case code == wire.OutOfOrderSequence && position > 0:
 		a.Code = code // its predecessor has to be sent again
-	case code == codeOutOfOrderSequence || code == codeUnknownProducer || code == codeInvalidEpoch || code == codeProducerFenced:
+	case code == wire.OutOfOrderSequence || code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch || code == wire.ProducerFenced:
 		p.unexpected(part, a, code)
 		part.drop(position)
 	default:
@@ -477,7 +479,7 @@ func (p *Producer) unexpected(part *producerPart, a *checker.Append, code int16)
 // definite reports whether an error excludes that the batch was appended, or will be.
 func definite(code int16) bool {
 	switch code {
-	case codeCorruptMessage, codeUnknownTopic, codeMessageTooLarge, codeInvalidRecord, codeOutOfOrderSequence, codeInvalidEpoch, codeUnknownTopicID:
+	case wire.CorruptMessage, wire.UnknownTopicOrPartition, wire.MessageTooLarge, wire.InvalidRecord, wire.OutOfOrderSequence, wire.InvalidProducerEpoch, wire.UnknownTopicID:
 		return true
 	}
 	return false

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"weir/sim/checker"
 	"weir/sim/event"
 	"weir/sim/network"
 )
@@ -112,7 +113,7 @@ func (s *session) Connected(c *network.Conn) {
 		}
 		v := response.(*kmsg.ApiVersionsResponse)
 		if v.ErrorCode != 0 {
-			s.fail("protocol", "ApiVersions answered %d", v.ErrorCode)
+			s.fail("protocol", "client %d: ApiVersions was answered %s", s.client, checker.CodeName(v.ErrorCode))
 			return
 		}
 		for _, k := range v.ApiKeys {

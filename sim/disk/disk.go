@@ -42,7 +42,7 @@ type Options struct {
 	CapacityBytes int64
 }
 
-// Faults are the disk's present ills; the zero value is good health.
+// Faults are the faults that are active now; the zero value is none.
 type Faults struct {
 	SlowPerMille int64 // scales every latency; 0 and 1000 are once
 	Full         bool

@@ -37,6 +37,9 @@ func (l *Log) Log(level slog.Level, message string, attrs ...slog.Attr) {
 	if l.Echo != nil {
 		fmt.Fprintln(l.Echo, l.format(&kept))
 	}
+	if level < slog.LevelInfo && strings.HasPrefix(message, "raft: ") {
+		return // what raft says in good times would crowd out the rest
+	}
 	if len(l.lines) < logKept {
 		l.lines = append(l.lines, kept)
 		return

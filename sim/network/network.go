@@ -696,6 +696,13 @@ func (s *server) Unmute(id env.ConnID) {
 	}
 }
 
+// SetCodec implements env.Network.
+func (s *server) SetCodec(id env.ConnID, codec env.Codec) {
+	if c := s.conn(id); c != nil {
+		c.listener.codec = codec
+	}
+}
+
 // StopListening implements env.Network.
 func (s *server) StopListening() { s.refusing = true }
 

@@ -372,18 +372,3 @@ func parseField(name, value string, fields []field) error {
 	}
 	return fmt.Errorf("unknown field %q", name)
 }
-
-// Elements counts the removable elements.
-func (p *Plan) Elements() int { return len(p.Workloads) + len(p.Faults) }
-
-// Without returns the plan without its i-th removable element.
-func (p *Plan) Without(i int) *Plan {
-	q := *p
-	if i < len(p.Faults) {
-		q.Faults = append(append([]Fault(nil), p.Faults[:i]...), p.Faults[i+1:]...)
-		return &q
-	}
-	i -= len(p.Faults)
-	q.Workloads = append(append([]Workload(nil), p.Workloads[:i]...), p.Workloads[i+1:]...)
-	return &q
-}

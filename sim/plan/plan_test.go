@@ -49,6 +49,19 @@ func TestWithoutRemovesOneElement(t *testing.T) {
 	}
 }
 
+func TestResetChangesOneSetting(t *testing.T) {
+	p := Swarm(3)
+	before := p.String()
+	for i := range p.Settings() {
+		if q := p.Reset(i); q.Settings() != p.Settings()-1 {
+			t.Fatalf("setting %d: %d left of %d", i, q.Settings(), p.Settings())
+		}
+	}
+	if p.String() != before {
+		t.Error("a reset changed the plan that it came from")
+	}
+}
+
 func TestParseRefusesNonsense(t *testing.T) {
 	for _, text := range []string{"nonsense", "fault", "fault earthquake", "config wal", "config wal=x", "config moon=1", "client ghost"} {
 		if _, err := Parse(text); err == nil {

@@ -39,7 +39,7 @@ const LateMax = 10 * time.Second
 // tryTimeout is when the world gives up waiting for an answer.
 const tryTimeout = 5 * time.Second
 
-// Faults are the store's present ills, in thousandths of all requests; the zero
+// Faults are the faults that are active now, in thousandths of all requests; the zero
 // value is good health.
 type Faults struct {
 	Refuse       int64 // definitely not done

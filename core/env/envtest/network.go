@@ -65,6 +65,7 @@ func TestNetwork(t *testing.T, fresh func(testing.TB) NetworkHarness) {
 		{"SendAfterTheEnd", (*network).testSendAfterTheEnd},
 		{"ConnectionsAreApart", (*network).testConnectionsAreApart},
 		{"Mute", (*network).testMute},
+		{"SetCodec", (*network).testSetCodec},
 		{"Budget", (*network).testBudget},
 		{"AdmitSeesSizeAndHead", (*network).testAdmit},
 		{"RefusedFrameClosesItsConnectionOnly", (*network).testRefused},

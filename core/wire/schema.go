@@ -1,4 +1,4 @@
-package broker
+package wire
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kbin"
 )
 
-// unknownTagsMax bounds the tags of one request that its schema does not name.
+// UnknownTagsMax bounds the tags of one request that its schema does not name.
 // Real clients send none or one; each costs a map entry once it is decoded.
-const unknownTagsMax = 64
+const UnknownTagsMax = 64
 
 // kind is the wire type of a field; for those of fixed width it is the width.
 type kind uint8
@@ -64,33 +64,34 @@ func list(of wireField) wireField {
 // optional is a struct that may be null.
 func optional(fields ...wireField) wireField { return wireField{kind: optionalKind, fields: fields} }
 
-// schema is the shape of a request's body. Flexible is the first version with
+// Schema is the shape of a request's body. Flexible is the first version with
 // compact lengths and tags; negative: none.
-type schema struct {
+type Schema struct {
 	flexible int16
 	fields   []wireField
 	// tagged are the schemas of top-level tags that hold structs, by tag.
 	tagged map[uint32][]wireField
 }
 
-func (s *schema) isFlexible(version int16) bool { return s.flexible >= 0 && version >= s.flexible }
+// IsFlexible reports whether the version has compact lengths and tags.
+func (s *Schema) IsFlexible(version int16) bool { return s.flexible >= 0 && version >= s.flexible }
 
-// check walks over a body and verifies that it has the schema's shape, that each
+// Check walks over a body and verifies that it has the schema's shape, that each
 // array's elements fit into what is left, and that nothing is left over. It
 // allocates nothing unless it fails.
-func (s *schema) check(version int16, body []byte) error {
-	w := walk{in: kbin.Reader{Src: body}, version: version, flexible: s.isFlexible(version)}
+func (s *Schema) Check(version int16, body []byte) error {
+	w := walk{in: kbin.Reader{Src: body}, version: version, flexible: s.IsFlexible(version)}
 	for i := range s.fields {
 		w.field(&s.fields[i])
 	}
 	w.tags(s.tagged)
 	switch {
 	case !w.in.Ok():
-		return fmt.Errorf("%w: cut off", errMalformed)
+		return fmt.Errorf("%w: cut off", ErrMalformed)
 	case w.fault != "":
-		return fmt.Errorf("%w: %s", errMalformed, w.fault)
+		return fmt.Errorf("%w: %s", ErrMalformed, w.fault)
 	case len(w.in.Src) > 0:
-		return fmt.Errorf("%w: %d bytes too many", errMalformed, len(w.in.Src))
+		return fmt.Errorf("%w: %d bytes too many", ErrMalformed, len(w.in.Src))
 	}
 	return nil
 }
@@ -211,7 +212,7 @@ func (w *walk) tags(known map[uint32][]wireField) {
 	for count := w.in.Uvarint(); count > 0 && w.ok(); count-- {
 		tag, size := w.in.Uvarint(), w.in.Uvarint()
 		value := w.in.Span(int(size))
-		if w.unknown++; w.unknown > unknownTagsMax {
+		if w.unknown++; w.unknown > UnknownTagsMax {
 			w.fail("too many tags")
 			return
 		}

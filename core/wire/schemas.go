@@ -1,9 +1,9 @@
-package broker
+package wire
 
 // The shapes of the requests served, for the walk that precedes decoding. Tests
 // hold them against kmsg's encoder at every version.
 var (
-	fetchSchema = schema{flexible: 12, fields: []wireField{
+	fetchSchema = Schema{flexible: 12, fields: []wireField{
 		wireInt32.upTo(14), wireInt32, wireInt32, wireInt32.from(3), wireInt8.from(4),
 		wireInt32.from(7), wireInt32.from(7),
 		structs(wireString.upTo(12), wireUUID.from(13), structs(
@@ -12,68 +12,68 @@ var (
 		wireString.from(11),
 	}, tagged: map[uint32][]wireField{1: {wireInt32, wireInt64}}}
 
-	listOffsetsSchema = schema{flexible: 6, fields: []wireField{
+	listOffsetsSchema = Schema{flexible: 6, fields: []wireField{
 		wireInt32, wireInt8.from(2),
 		structs(wireString, structs(wireInt32, wireInt32.from(4), wireInt64)),
 		wireInt32.from(10),
 	}}
 
 	// The topics of Metadata 0 may not be null, but kmsg takes that for none.
-	metadataSchema = schema{flexible: 9, fields: []wireField{
+	metadataSchema = Schema{flexible: 9, fields: []wireField{
 		structs(wireUUID.from(10), wireString.upTo(9), wireNullable.from(10)),
 		wireBool.from(4),
 		{kind: int8Kind, since: 8, until: 10},
 		wireBool.from(8),
 	}}
 
-	apiVersionsSchema = schema{flexible: 3, fields: []wireField{wireString.from(3), wireString.from(3)}}
+	apiVersionsSchema = Schema{flexible: 3, fields: []wireField{wireString.from(3), wireString.from(3)}}
 
-	createTopicsSchema = schema{flexible: 5, fields: []wireField{
+	createTopicsSchema = Schema{flexible: 5, fields: []wireField{
 		structs(wireString, wireInt32, wireInt16,
 			structs(wireInt32, list(wireInt32)),
 			structs(wireString, wireNullable)),
 		wireInt32, wireBool.from(1),
 	}}
 
-	deleteTopicsSchema = schema{flexible: 4, fields: []wireField{
+	deleteTopicsSchema = Schema{flexible: 4, fields: []wireField{
 		list(wireString).upTo(5), structs(wireNullable, wireUUID).from(6), wireInt32,
 	}}
 
-	deleteRecordsSchema = schema{flexible: 2, fields: []wireField{
+	deleteRecordsSchema = Schema{flexible: 2, fields: []wireField{
 		structs(wireString, structs(wireInt32, wireInt64)), wireInt32,
 	}}
 
-	initProducerIDSchema = schema{flexible: 2, fields: []wireField{
+	initProducerIDSchema = Schema{flexible: 2, fields: []wireField{
 		wireNullable, wireInt32, wireInt64.from(3), wireInt16.from(3),
 	}}
 
-	offsetForLeaderEpochSchema = schema{flexible: 4, fields: []wireField{
+	offsetForLeaderEpochSchema = Schema{flexible: 4, fields: []wireField{
 		wireInt32.from(3), structs(wireString, structs(wireInt32, wireInt32.from(2), wireInt32)),
 	}}
 
-	describeConfigsSchema = schema{flexible: 4, fields: []wireField{
+	describeConfigsSchema = Schema{flexible: 4, fields: []wireField{
 		structs(wireInt8, wireString, list(wireString)), wireBool.from(1), wireBool.from(3),
 	}}
 
-	alterConfigsSchema = schema{flexible: 2, fields: []wireField{
+	alterConfigsSchema = Schema{flexible: 2, fields: []wireField{
 		structs(wireInt8, wireString, structs(wireString, wireNullable)), wireBool,
 	}}
 
-	describeLogDirsSchema = schema{flexible: 2, fields: []wireField{structs(wireString, list(wireInt32))}}
+	describeLogDirsSchema = Schema{flexible: 2, fields: []wireField{structs(wireString, list(wireInt32))}}
 
-	createPartitionsSchema = schema{flexible: 2, fields: []wireField{
+	createPartitionsSchema = Schema{flexible: 2, fields: []wireField{
 		structs(wireString, wireInt32, structs(list(wireInt32))), wireInt32, wireBool,
 	}}
 
-	incrementalAlterConfigsSchema = schema{flexible: 1, fields: []wireField{
+	incrementalAlterConfigsSchema = Schema{flexible: 1, fields: []wireField{
 		structs(wireInt8, wireString, structs(wireString, wireInt8, wireNullable)), wireBool,
 	}}
 
-	describeClusterSchema = schema{flexible: 0, fields: []wireField{
+	describeClusterSchema = Schema{flexible: 0, fields: []wireField{
 		wireBool, wireInt8.from(1), wireBool.from(2),
 	}}
 
-	describeTopicPartitionsSchema = schema{flexible: 0, fields: []wireField{
+	describeTopicPartitionsSchema = Schema{flexible: 0, fields: []wireField{
 		structs(wireString), wireInt32, optional(wireString, wireInt32),
 	}}
 )

@@ -1,0 +1,12 @@
+// Package diff sends the same generated requests to two Kafka endpoints and compares every field of what they answer.
+//
+// A [Case] is a short sequence of requests on one connection to each endpoint, with topics of its own. Most cases come from
+// a valid request of an API and version in which one field was changed: every integer to its boundary values, every array
+// emptied, nulled and doubled, every string and id to one that is not there. The others are sequences with state: fetch
+// sessions, produce and read back, create and describe.
+//
+// Answers are flattened to paths and values. Noise (ids, hosts, times, texts) is named once, in noise.go. Differences that
+// are meant stand in reasons.txt, each with its reason; a case with any other difference fails.
+//
+// The package may call kmsg and nothing of weir: it knows brokers by their sockets alone.
+package diff

@@ -1,0 +1,141 @@
+package diff
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// strangeID is a topic id that no broker has given.
+var strangeID = [16]byte{0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+
+// mutation changes one field of a request.
+type mutation struct {
+	name  string
+	apply func(root reflect.Value)
+}
+
+// mutationsOf lists what can be changed in a request: it walks over every field of the first element of each array.
+func mutationsOf(r kmsg.Request) (all []mutation) {
+	walk(reflect.ValueOf(r).Elem(), nil, "", func(path []int, name string, v reflect.Value) {
+		for _, c := range changesOf(name, v) {
+			all = append(all, mutation{name + "=" + c.name, func(root reflect.Value) { c.set(at(root, path)) }})
+		}
+	})
+	return all
+}
+
+// walk visits every field. A path is a list of field indexes; a slice or pointer on the way stands for its first element.
+func walk(v reflect.Value, path []int, name string, visit func([]int, string, reflect.Value)) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i).Name
+			if field == "Version" || field == "UnknownTags" {
+				continue
+			}
+			walk(v.Field(i), append(path[:len(path):len(path)], i), strings.TrimPrefix(name+"."+field, "."), visit)
+		}
+		return
+	case reflect.Slice:
+		visit(path, name, v)
+		if v.Len() > 0 && v.Type().Elem().Kind() == reflect.Struct {
+			walk(v.Index(0), path, name, visit)
+		}
+		return
+	case reflect.Pointer:
+		visit(path, name, v)
+		if v.Type().Elem().Kind() == reflect.Struct && !v.IsNil() {
+			walk(v.Elem(), path, name, visit)
+		}
+		return
+	}
+	visit(path, name, v)
+}
+
+// at follows a path.
+func at(v reflect.Value, path []int) reflect.Value {
+	for _, i := range path {
+		for v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() == reflect.Slice {
+			v = v.Index(0)
+		}
+		v = v.Field(i)
+	}
+	return v
+}
+
+type change struct {
+	name string
+	set  func(reflect.Value)
+}
+
+func changesOf(name string, v reflect.Value) (all []change) {
+	add := func(name string, set func(reflect.Value)) { all = append(all, change{name, set}) }
+	switch v.Kind() {
+	case reflect.Bool:
+		add("flipped", func(v reflect.Value) { v.SetBool(!v.Bool()) })
+	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		for _, n := range integers(name, v.Type().Bits()) {
+			add(fmt.Sprint(n), func(v reflect.Value) { v.SetInt(n) })
+		}
+	case reflect.String:
+		for _, s := range strangeTexts(name) {
+			add(shorten(s), func(v reflect.Value) { v.SetString(s) })
+		}
+	case reflect.Pointer:
+		add("null", func(v reflect.Value) { v.SetZero() })
+		if v.Type().Elem().Kind() == reflect.String {
+			for _, s := range strangeTexts(name) {
+				add(shorten(s), func(v reflect.Value) { v.Set(reflect.ValueOf(&s)) })
+			}
+		}
+	case reflect.Array:
+		add("zero", func(v reflect.Value) { v.SetZero() })
+		add("unknown", func(v reflect.Value) { v.Set(reflect.ValueOf(strangeID)) })
+	case reflect.Slice:
+		add("null", func(v reflect.Value) { v.SetZero() })
+		add("empty", func(v reflect.Value) { v.Set(reflect.MakeSlice(v.Type(), 0, 0)) })
+		if v.Len() > 0 && v.Type().Elem().Kind() != reflect.Uint8 {
+			add("twice", func(v reflect.Value) { v.Set(reflect.Append(v, v.Index(0))) })
+		}
+	}
+	return all
+}
+
+func integers(name string, bits int) []int64 {
+	all := []int64{0, 1, 2, -1, -2, math.MinInt64 >> (64 - bits), math.MaxInt64 >> (64 - bits)}
+	switch name[strings.LastIndexByte(name, '.')+1:] {
+	case "Timestamp":
+		all = append(all, -3, -4, -5, -6, -7, -100)
+	case "ResourceType":
+		all = append(all, 3, 4, 8, 16, 32)
+	case "Acks":
+		all = append(all, 3)
+	case "Op":
+		all = append(all, 3, 4)
+	case "NumPartitions", "Count":
+		all = append(all, 3, 10001)
+	}
+	return all
+}
+
+func strangeTexts(name string) []string {
+	all := []string{"", "absent", "a b", strings.Repeat("x", 250)}
+	if strings.HasSuffix(name, "Topic") {
+		all = append(all, ".", "__cluster_metadata", strings.Repeat("x", 249))
+	}
+	return all
+}
+
+func shorten(s string) string {
+	if len(s) > 20 {
+		return fmt.Sprintf("%c*%d", s[0], len(s))
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,303 @@
+package diff
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	settleTries = 5
+	settlePause = 100 * time.Millisecond
+	warmTries   = 100
+)
+
+// Options say what to compare.
+type Options struct {
+	// Reference and Subject are host:port.
+	Reference, Subject string
+	// Run is a regular expression over the names of cases; empty is all.
+	Run string
+	// Workers is how many cases run at once.
+	Workers int
+	// Verbose prints every case of a group.
+	Verbose bool
+	Out     io.Writer
+}
+
+// Result counts cases. Skipped are those that differ only as reasons.txt says.
+type Result struct{ Passed, Failed, Skipped int }
+
+// outcome is one case's differences, if it has any.
+type outcome struct {
+	name        string
+	differences []string
+	reasons     []string
+	err         error
+}
+
+// Run generates the cases, sends them to both endpoints, and prints how they differ, grouped.
+func Run(o Options) (Result, error) {
+	filter, err := regexp.Compile(o.Run)
+	if err != nil {
+		return Result{}, err
+	}
+	reasons, err := parseReasons(reasonsText)
+	if err != nil {
+		return Result{}, err
+	}
+	versions, err := advertised(o.Subject)
+	if err != nil {
+		return Result{}, fmt.Errorf("ask %s for its versions: %w", o.Subject, err)
+	}
+	for _, address := range []string{o.Reference, o.Subject} {
+		if err := warm(address); err != nil {
+			return Result{}, err
+		}
+	}
+	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
+	outcomes := make([]outcome, len(cases))
+	var group sync.WaitGroup
+	next := make(chan int)
+	for range max(o.Workers, 1) {
+		group.Go(func() {
+			a, b := newEndpoint(o.Reference), newEndpoint(o.Subject)
+			defer a.close()
+			defer b.close()
+			for i := range next {
+				outcomes[i] = compare(cases[i], a, b, reasons)
+			}
+		})
+	}
+	for i := range cases {
+		next <- i
+	}
+	close(next)
+	group.Wait()
+	return report(o, outcomes), nil
+}
+
+// advertised asks an endpoint what it serves.
+func advertised(address string) (map[int16][2]int16, error) {
+	e := newEndpoint(address)
+	defer e.close()
+	answer, err := e.call(kmsg.NewPtrApiVersionsRequest(), nil)
+	if err != nil {
+		return nil, err
+	}
+	versions := map[int16][2]int16{}
+	for _, k := range answer.(*kmsg.ApiVersionsResponse).ApiKeys {
+		versions[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
+	}
+	return versions, nil
+}
+
+// warm waits until an endpoint has producer ids to give, which a broker that has just started may not.
+func warm(address string) error {
+	e := newEndpoint(address)
+	defer e.close()
+	r := kmsg.NewPtrInitProducerIDRequest()
+	r.TransactionTimeoutMillis = 1000
+	for range warmTries {
+		answer, err := e.call(r, nil)
+		if err != nil {
+			return fmt.Errorf("ask %s for a producer id: %w", address, err)
+		}
+		if answer.(*kmsg.InitProducerIDResponse).ErrorCode == 0 {
+			return nil
+		}
+		time.Sleep(settlePause)
+	}
+	return fmt.Errorf("%s gives no producer ids", address)
+}
+
+func compare(c *Case, a, b *endpoint, reasons []*reason) outcome {
+	out := outcome{name: c.Name}
+	var left []string
+	var leftErr error
+	done := make(chan struct{})
+	go func() {
+		left, leftErr = c.run(a)
+		close(done)
+	}()
+	right, rightErr := c.run(b)
+	<-done
+	switch {
+	case leftErr != nil:
+		out.err = fmt.Errorf("reference: %w", leftErr)
+	case rightErr != nil:
+		out.err = fmt.Errorf("subject: %w", rightErr)
+	default:
+		out.differences = difference(left, right)
+		for range settleTries {
+			if !c.maySettle(out.differences) {
+				break
+			}
+			time.Sleep(settlePause)
+			left, right = c.settle(a, left), c.settle(b, right)
+			out.differences = difference(left, right)
+		}
+	}
+	c.clean(a)
+	c.clean(b)
+	out.explain(reasons)
+	return out
+}
+
+// maySettle reports whether a difference lies in a step that only shows an effect.
+func (c *Case) maySettle(differences []string) bool {
+	for _, line := range differences {
+		for i := range c.steps {
+			if c.steps[i].shows && strings.HasPrefix(line, fmt.Sprintf("%d %s: ", i, c.steps[i].name)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// difference pairs lines by their path.
+func difference(left, right []string) (all []string) {
+	a, b := byPath(left), byPath(right)
+	paths := sorted(a)
+	for path := range b {
+		if _, ok := a[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		l, okL := a[path]
+		r, okR := b[path]
+		switch {
+		case !okL:
+			l = "absent"
+		case !okR:
+			r = "absent"
+		}
+		if l != r {
+			all = append(all, fmt.Sprintf("%s: %s, not %s", path, l, r))
+		}
+	}
+	return all
+}
+
+func byPath(lines []string) map[string]string {
+	m := map[string]string{}
+	for _, line := range lines {
+		path, value, ok := strings.Cut(line, " = ")
+		if !ok {
+			path, value = strings.SplitN(line, ":", 2)[0], line
+		}
+		m[path] = value
+	}
+	return m
+}
+
+// reason explains differences: of cases whose name, and in lines whose text, match.
+type reason struct {
+	cases, lines *regexp.Regexp
+	text         string
+}
+
+//go:embed reasons.txt
+var reasonsText string
+
+// parseReasons reads lines "case pattern | line pattern | reason".
+func parseReasons(text string) (all []*reason, err error) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		parts := strings.Split(line, " | ")
+		if len(parts) != 3 || len(parts[2]) < 10 {
+			return nil, fmt.Errorf("reasons.txt: %q is not \"cases | lines | reason\"", line)
+		}
+		r := &reason{text: parts[2]}
+		if r.cases, err = regexp.Compile(parts[0]); err != nil {
+			return nil, err
+		}
+		if r.lines, err = regexp.Compile(parts[1]); err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// explain moves the differences that are meant to reasons.
+func (o *outcome) explain(reasons []*reason) {
+	o.differences = slices.DeleteFunc(o.differences, func(line string) bool {
+		for _, r := range reasons {
+			if r.cases.MatchString(o.name) && r.lines.MatchString(line) {
+				if !slices.Contains(o.reasons, r.text) {
+					o.reasons = append(o.reasons, r.text)
+				}
+				return true
+			}
+		}
+		return false
+	})
+}
+
+var digits = regexp.MustCompile(`diff-\d+-\d+|\[\d+\]`)
+
+// report prints groups of cases that differ in the same lines.
+func report(o Options, outcomes []outcome) (result Result) {
+	groups, meant := map[string][]string{}, map[string]int{}
+	for i := range outcomes {
+		out := &outcomes[i]
+		switch {
+		case out.err != nil:
+			result.Failed++
+			groups["not run: "+digits.ReplaceAllString(out.err.Error(), "T")] = append(groups["not run: "+digits.ReplaceAllString(out.err.Error(), "T")], out.name)
+		case len(out.differences) > 0:
+			result.Failed++
+			key := digits.ReplaceAllString(strings.Join(out.differences[:min(len(out.differences), 12)], "\n    "), "[]")
+			groups[key] = append(groups[key], out.name)
+		case len(out.reasons) > 0:
+			result.Skipped++
+			for _, text := range out.reasons {
+				meant[text]++
+			}
+		default:
+			result.Passed++
+		}
+	}
+	keys := sorted(groups)
+	sort.SliceStable(keys, func(i, j int) bool { return len(groups[keys[i]]) > len(groups[keys[j]]) })
+	for _, key := range keys {
+		names := groups[key]
+		fmt.Fprintf(o.Out, "%d cases differ (reference, not subject):\n    %s\n", len(names), key)
+		for i, name := range names {
+			if i == 4 && !o.Verbose {
+				fmt.Fprintf(o.Out, "  ... and %d more\n", len(names)-i)
+				break
+			}
+			fmt.Fprintf(o.Out, "  %s\n", name)
+		}
+	}
+	for _, text := range sorted(meant) {
+		fmt.Fprintf(o.Out, "%d cases differ on purpose: %s\n", meant[text], text)
+	}
+	fmt.Fprintf(o.Out, "%d passed, %d failed, %d skipped\n", result.Passed, result.Failed, result.Skipped)
+	return result
+}
+
+func sorted[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,66 @@
+package wire
+
+// Limits of frames by what they are for. Produce has socket.request.max.bytes.
+const (
+	// requestBytesMax is for all but Produce. It holds a Metadata request for
+	// 20,000 topics with names of 40 characters, or a Fetch of 30,000 partitions;
+	// what decoding makes of it is at most 16 times that.
+	requestBytesMax = 1 << 20
+	// earlyBytesMax is for what a client may send before it is known: ApiVersions,
+	// with a name and a version of a software.
+	earlyBytesMax = 4 << 10
+)
+
+// API is one API key: which versions are served, and the shape of its request.
+type API struct {
+	Key      int16
+	Min, Max int16 // versions served
+	// AdvertisedMin is the lowest version that ApiVersions names. Only Produce says less than it serves.
+	AdvertisedMin int16
+	// BytesMax bounds a frame, in bytes. Zero: the listener's own limit, socket.request.max.bytes.
+	BytesMax int
+	Schema   *Schema
+}
+
+// APIs is every API key served, ascending. The versions are those that Apache Kafka 4.4 advertises on a client listener; a
+// key is here only if all of them are served.
+//
+// Produce says 0 although 0 to 2 are refused: older librdkafka takes "Produce 0 is served" as the sign of a broker that
+// knows compression (KAFKA-18659). It also takes FindCoordinator 0 as the sign of lz4: until that key is here, its
+// producers send uncompressed what was to be lz4.
+var APIs = [...]API{
+	{Key: 0, Min: 3, Max: 13, AdvertisedMin: 0, Schema: &Schema{flexible: 9}},
+	{Key: 1, Min: 4, Max: 18, AdvertisedMin: 4, BytesMax: requestBytesMax, Schema: &fetchSchema},
+	{Key: 2, Min: 1, Max: 11, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &listOffsetsSchema},
+	{Key: 3, Min: 0, Max: 13, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &metadataSchema},
+	{Key: 18, Min: 0, Max: 4, AdvertisedMin: 0, BytesMax: earlyBytesMax, Schema: &apiVersionsSchema},
+	{Key: 19, Min: 2, Max: 7, AdvertisedMin: 2, BytesMax: requestBytesMax, Schema: &createTopicsSchema},
+	{Key: 20, Min: 1, Max: 6, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &deleteTopicsSchema},
+	{Key: 21, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &deleteRecordsSchema},
+	{Key: 22, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &initProducerIDSchema},
+	{Key: 23, Min: 2, Max: 4, AdvertisedMin: 2, BytesMax: requestBytesMax, Schema: &offsetForLeaderEpochSchema},
+	{Key: 32, Min: 1, Max: 4, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &describeConfigsSchema},
+	{Key: 33, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &alterConfigsSchema},
+	{Key: 35, Min: 1, Max: 5, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &describeLogDirsSchema},
+	{Key: 37, Min: 0, Max: 3, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &createPartitionsSchema},
+	{Key: 44, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &incrementalAlterConfigsSchema},
+	{Key: 60, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClusterSchema},
+	{Key: 75, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTopicPartitionsSchema},
+}
+
+// FindAPI finds a key in the table, or returns nil.
+func FindAPI(key int16) *API {
+	low, high := 0, len(APIs)
+	for low < high {
+		middle := (low + high) / 2
+		if APIs[middle].Key < key {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	if low == len(APIs) || APIs[low].Key != key {
+		return nil
+	}
+	return &APIs[low]
+}

@@ -1,0 +1,51 @@
+package wire
+
+// Code is a Kafka error code. Zero is no error.
+type Code int16
+
+// The error codes in use, by Kafka's names (org.apache.kafka.common.protocol.Errors). They are untyped, so that they go
+// into the int16 fields of kmsg as into a Code.
+const (
+	UnknownServerError         = -1
+	None                       = 0
+	OffsetOutOfRange           = 1
+	CorruptMessage             = 2
+	UnknownTopicOrPartition    = 3
+	LeaderNotAvailable         = 5
+	NotLeaderOrFollower        = 6
+	RequestTimedOut            = 7
+	MessageTooLarge            = 10
+	CoordinatorNotAvailable    = 15
+	InvalidTopic               = 17
+	InvalidRequiredAcks        = 21
+	InvalidTimestamp           = 32
+	UnsupportedVersion         = 35
+	TopicAlreadyExists         = 36
+	InvalidPartitions          = 37
+	InvalidReplicationFactor   = 38
+	InvalidReplicaAssignment   = 39
+	InvalidConfig              = 40
+	NotController              = 41
+	InvalidRequest             = 42
+	PolicyViolation            = 44
+	OutOfOrderSequence         = 45
+	DuplicateSequence          = 46
+	InvalidProducerEpoch       = 47
+	InvalidTxnState            = 48
+	KafkaStorageError          = 56
+	UnknownProducerID          = 59
+	FetchSessionIDNotFound     = 70
+	InvalidFetchSessionEpoch   = 71
+	ListenerNotFound           = 72
+	TopicDeletionDisabled      = 73
+	FencedLeaderEpoch          = 74
+	UnknownLeaderEpoch         = 75
+	UnsupportedCompressionType = 76
+	ElectionNotNeeded          = 84
+	InvalidRecord              = 87
+	ProducerFenced             = 90
+	UnknownTopicID             = 100
+	FetchSessionTopicIDError   = 106
+	MismatchedEndpointType     = 114
+	UnsupportedEndpointType    = 115
+)
