@@ -1,5 +1,7 @@
 package env
 
+import "errors"
+
 // Outcome is how an object store operation ended.
 type Outcome uint8
 
@@ -17,15 +19,103 @@ const (
 	OutcomeUnknown
 )
 
+// StoreCause groups the reasons for which an operation of the object store fails, by who can mend
+// them. Metrics, and the limit on repeated lines, go by it.
+type StoreCause uint8
+
+const (
+	// CauseOther is none of the others.
+	CauseOther StoreCause = iota
+	// CauseUnreachable: the name does not resolve, no connection is had, or it broke.
+	CauseUnreachable
+	// CauseStalled: the connection stands, and nothing moves on it.
+	CauseStalled
+	// CauseTLS: the peers do not agree on TLS, or a certificate is not trusted.
+	CauseTLS
+	// CauseDenied: the credentials are unknown, expired, or do not allow the operation.
+	CauseDenied
+	// CauseBucket: there is no such bucket, or it is in another region.
+	CauseBucket
+	// CauseClock: this machine's wall clock is too far from the store's.
+	CauseClock
+	// CauseThrottled: the store asks for fewer requests.
+	CauseThrottled
+	// CauseRejected: the store does not take a request of this form.
+	CauseRejected
+	// CauseBroken: the store, or a proxy before it, answers with an internal error or with nonsense.
+	CauseBroken
+	// CauseFull: the store has no room.
+	CauseFull
+	// CauseEnded: the world gave the operation up because the process ends.
+	CauseEnded
+	// StoreCauses is how many there are.
+	StoreCauses
+)
+
+var storeCauseNames = [StoreCauses]string{
+	"other", "unreachable", "stalled", "tls", "denied", "bucket", "clock", "throttled", "rejected", "broken", "full", "ended",
+}
+
+// String returns the cause's name, as metrics have it.
+func (c StoreCause) String() string { return storeCauseNames[c] }
+
+// Passing reports whether trouble of that cause is normal weather: it mends itself, unless it lasts.
+func (c StoreCause) Passing() bool {
+	return c == CauseUnreachable || c == CauseStalled || c == CauseThrottled || c == CauseBroken
+}
+
+// StoreError is the error of an operation that failed or whose answer was lost.
+type StoreError struct {
+	Cause  StoreCause
+	Advice string // what an operator can do; empty if nothing is known
+	Err    error  // what was done, to which key, and the store's own words
+}
+
+// Error implements error: the store's words, then the advice.
+func (e *StoreError) Error() string {
+	if e.Advice == "" {
+		return e.Err.Error()
+	}
+	return e.Err.Error() + "; " + e.Advice
+}
+
+// Unwrap returns Err.
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// CauseOf returns the cause of an operation's error.
+func CauseOf(err error) StoreCause {
+	var e *StoreError
+	if errors.As(err, &e) {
+		return e.Cause
+	}
+	return CauseOther
+}
+
 // ObjectStore is a bucket. Keys are at most 1,024 bytes of letters, digits,
-// '/', '-', '_', '.' and '='. One operation is tried once: back-off, retry and
-// budgets are the core's. The world bounds each try by a time of its own and
-// ends it as Failed or Unknown.
+// '/', '-', '_', '.' and '='.
+//
+// One operation is tried once: back-off, retry and budgets are the core's. The world ends a try as
+// Failed or Unknown when nothing has moved for a time of its own (some tens of seconds), not when it is
+// long: as long as bytes move, an operation may take as long as its size needs. How many transfers
+// share the link at once is the world's choice; operations beyond that wait their turn, which does not
+// count as standing still.
+//
+// A Put that failed or whose answer was lost may be submitted again with the same key and the same
+// bytes: what the store holds of it already is not sent again.
 type ObjectStore interface {
 	Put(*PutObject)
 	Get(*GetObject)
 	Delete(*DeleteObject)
 	List(*ListObjects)
+}
+
+// Abandoner is an ObjectStore that can end its operations early. Stores that finish every operation
+// soon need not be one.
+type Abandoner interface {
+	// Abandon ends what is in flight as Failed or Unknown, and everything submitted later as Failed,
+	// with [CauseEnded]. It returns at once; the completions are delivered as ever. A shutdown calls it
+	// once nobody needs an answer any more.
+	Abandon()
 }
 
 // PutObject creates an object, only if the key is absent (R20: one name, one

@@ -95,6 +95,7 @@ func New(e env.Env, o Options) *Node {
 	if n.config == nil {
 		n.config = o.Settings.Broker()
 	}
+	n.env.Store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
 	n.gate.network = e.Network
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
 	n.unshipped = unshipped{wait: !n.config.ShipAsync, streams: map[metadata.StreamID]uint64{}}
