@@ -20,8 +20,8 @@ func (im *Image) BeginIncarnation(incarnation uint32, index uint64) {
 	im.nextStream = nextMultiple(im.nextStream)
 	im.nextProducer = nextMultiple(im.nextProducer)
 	highest := int32(0)
-	for _, s := range im.streams {
-		highest = max(highest, s.Newest().LeaderEpoch)
+	for _, id := range im.streamIDs() {
+		highest = max(highest, im.streams[id].Newest().LeaderEpoch)
 	}
 	im.leaderEpochFloor = highest + incarnationLeaderEpochs
 	im.changes = Changes{All: true}
