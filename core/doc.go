@@ -81,10 +81,32 @@
 // own seeded timer. It carries metadata only, never records.
 //
 // R18. A voter is (node, disk). An empty disk founds a cluster only by winning
-// the creation of the cluster's marker in the object store.
+// the creation of the cluster's marker in the object store. Beside another's
+// marker it does not start: recover-cluster writes it anew from the store.
 //
-// R19 (in part). Objects carry their streams, ranges and leader epochs. The
-// shipping of the quorum's log to the store is not built yet.
+// R19. The committed records of the quorum's log are shipped to the object store as
+// objects with consecutive names, each created only if it is absent, and each naming
+// the one before it (core/quorum, ship.go). A shipment counts once a listing shows that
+// nothing lies above it. This dates a disk: a start whose log lacks what was shipped is
+// old. Its metadata catch up from the store, or it ends and says why, before it serves,
+// acknowledges or deletes anything; of two copies of one disk only one wins the next
+// name, and the other stops. A log disk that ends below what is committed of its ranges
+// is an older copy too, and ends the start (core/stream, recover.go).
+//
+// What waits for the shipment of its record: a registration, a range that was opened (a
+// new topic or partition, a takeover), a leased block of object or producer ids, and
+// what an administrator changed. WAL space and objects are given up only after the
+// record that frees them is shipped, whatever the settings; weir.metadata.shipping=async
+// drops the other waits, and then the last few seconds before the loss of a metadata
+// disk may be lost with it. All that wait share one PUT and one listing.
+//
+// recover-cluster (quorum.Rebuild) writes a lost metadata disk from the store alone. It
+// seals the first free name before it reads for good, so that the lost disk can ship
+// nothing more, and begins a new incarnation of the cluster: its number is part of
+// every later name, and its ids, log indexes and leader epochs lie above all that the
+// old one may have given by records that were never shipped. The story: a volume is
+// restored from yesterday's snapshot, its registration ends the epoch that is alive,
+// whose leased ids look dead, and the sweeper deletes what was committed since.
 //
 // # Objects
 //

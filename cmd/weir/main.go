@@ -1,6 +1,7 @@
 // Command weir is the broker.
 //
 //	weir server                 start a broker; without a file, an embedded one on 127.0.0.1:9092 with its data in ./data
+//	weir recover-cluster        write a lost metadata disk anew from the object store; asks for --yes
 //	weir config                 print every configuration key with its effective value and where that comes from
 //	weir version                print the version
 //
@@ -31,6 +32,6 @@ func rootCommand() *cobra.Command {
 	}
 	var given settingsFlags
 	given.register(root)
-	root.AddCommand(serverCommand(&given), configCommand(&given), versionCommand())
+	root.AddCommand(serverCommand(&given), recoverCommand(&given), configCommand(&given), versionCommand())
 	return root
 }

@@ -13,6 +13,7 @@ import (
 
 	"weir/core/config"
 	"weir/core/env"
+	"weir/core/object"
 	"weir/realio/compute"
 	"weir/realio/disk"
 	"weir/realio/filestore"
@@ -102,6 +103,10 @@ func (w *realWorld) openStore(c *config.Broker, logger env.Logger) error {
 	s, err := s3store.Open(s3store.Options{
 		Bucket: bucket, Prefix: prefix, Endpoint: c.S3.Endpoint, Region: c.S3.Region,
 		PathStyle: c.S3.PathStyle, NoChecksums: c.S3.Checksum == "none", Deliver: w.mailbox.DeliverInTurn, Metrics: w.metrics, Log: logger,
+		Owns: func(key string) bool {
+			_, _, ok := object.ParseKey(key)
+			return ok
+		},
 	})
 	if err == nil {
 		w.opened(quietly(s.Shutdown))

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -39,11 +40,25 @@ func (r *RegisterBroker) apply(im *Image) error {
 	b := &Broker{ID: r.ID, Epoch: BrokerEpoch(im.index), Incarnation: r.Incarnation, Rack: r.Rack, Listeners: slices.Clone(r.Listeners)}
 	im.outcome.First = int64(b.Epoch)
 	if known {
+		im.endEpoch(im.brokers[i].Epoch, b.Epoch)
 		im.brokers[i] = b
 	} else {
 		im.brokers = slices.Insert(im.brokers, i, b)
 	}
 	return nil
+}
+
+// endEpoch hands what an epoch owes, and what it was to recover, to the epoch that
+// recovers its WAL: the next one of the same broker, as long as nobody else can read it.
+func (im *Image) endEpoch(ended, by BrokerEpoch) {
+	for i := range im.recoveries {
+		if im.recoveries[i].By == ended {
+			im.recoveries[i].By = by
+		}
+	}
+	at, _ := slices.BinarySearchFunc(im.recoveries, ended, func(r Recovery, ended BrokerEpoch) int { return cmp.Compare(r.Ended, ended) })
+	im.recoveries = slices.Insert(im.recoveries, at, Recovery{ended, by})
+	im.recoveries = slices.DeleteFunc(im.recoveries, func(r Recovery) bool { return im.owed[r.Ended] == 0 })
 }
 
 // currentEpoch refuses an epoch that is not its broker's.

@@ -8,6 +8,7 @@ type coder struct {
 	b        []byte // what was appended, or what is left
 	decoding bool
 	failed   bool
+	version  uint8 // of the record or snapshot
 }
 
 func (c *coder) fail() { c.failed, c.b = true, nil }

@@ -117,12 +117,21 @@ func (s *Stream) judge(r *Range, p *CommitPart) verdict {
 	return taken
 }
 
-// mayCommit applies R1: the owner commits; once its epoch has ended, the
-// recoverer. As long as nobody else can read a broker's WAL, that is the broker's
-// current epoch. It may begin before it has closed the range: it is the only one
-// that can, and never closes it below what it committed.
+// mayCommit applies R1: the owner commits; once its epoch has ended, the recoverer
+// that the image names for its WAL. It may begin before it has closed the range: it is
+// the only one that can, and never closes it below what it committed.
 func (im *Image) mayCommit(r *Range, epoch BrokerEpoch) bool {
-	return r.BrokerEpoch == epoch || im.epochOf(r.Broker) == epoch
+	return r.BrokerEpoch == epoch || im.Recoverer(r.BrokerEpoch) == epoch
+}
+
+// Recoverer is the epoch that recovers the WAL of an ended one; 0 if none is named.
+func (im *Image) Recoverer(ended BrokerEpoch) BrokerEpoch {
+	for _, r := range im.recoveries {
+		if r.Ended == ended {
+			return r.By
+		}
+	}
+	return 0
 }
 
 // rangeOf finds a range by its leader epoch. It is nearly always the newest.
@@ -259,7 +268,7 @@ func (im *Image) takeOver(s *Stream, epoch BrokerEpoch, end int64) {
 	im.owe(n, -1)
 	n.End = end
 	im.owe(n, 1)
-	next := Range{LeaderEpoch: n.LeaderEpoch + 1, Broker: n.Broker, BrokerEpoch: epoch, Start: end, Committed: end, End: -1}
+	next := Range{LeaderEpoch: max(n.LeaderEpoch+1, im.leaderEpochFloor), Broker: n.Broker, BrokerEpoch: epoch, Start: end, Committed: end, End: -1}
 	if n.Start == n.End {
 		*n = next
 	} else {

@@ -48,6 +48,10 @@ type Image struct {
 	nextStream    StreamID
 	nextObject    ObjectID
 	nextProducer  int64
+	recoveries    []Recovery // ascending by the ended epoch
+
+	incarnation      uint32
+	leaderEpochFloor int32 // a takeover gives no lower leader epoch
 
 	// What follows is derived from what is above.
 	byName    map[string]*Topic

@@ -270,8 +270,8 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	wantGolden(t, "testdata/records.v1", log)
-	wantGolden(t, "testdata/snapshot.v1", im.AppendSnapshot(nil))
-	golden, _ := os.ReadFile("testdata/snapshot.v1")
+	wantGolden(t, "testdata/snapshot.v2", im.AppendSnapshot(nil))
+	golden, _ := os.ReadFile("testdata/snapshot.v1") // of a release before
 	loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
 	if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {
 		t.Fatalf("loaded %+v, %v", loaded, err)

@@ -2,7 +2,9 @@ package metadata
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 )
 
 // image makes an image of a snapshot's contents and proves what Apply relies on.
@@ -13,6 +15,7 @@ func (s *contents) image(index uint64) (*Image, error) {
 	im := &Image{
 		index: index, clusterID: s.clusterID, features: s.features, brokers: s.brokers, brokerConfigs: s.brokerConfigs,
 		topics: s.topics, streams: make(map[StreamID]*Stream, len(s.streams)), objects: make(map[ObjectID]*Object, len(s.objects)),
+		recoveries: s.recoveries, incarnation: s.incarnation, leaderEpochFloor: s.leaderEpochFloor,
 		leases: s.leases, nextStream: s.nextStream, nextObject: s.nextObject, nextProducer: s.nextProducer,
 		changes: Changes{All: true},
 	}
@@ -22,6 +25,7 @@ func (s *contents) image(index uint64) (*Image, error) {
 			return nil, err
 		}
 	}
+	im.deriveRecoveries()
 	for _, o := range s.objects {
 		if (o.Parts == 0) != (o.DestroyedAt > 0) || o.DestroyedAt > index {
 			return nil, fmt.Errorf("object %d has %d parts and was destroyed at index %d", o.ID, o.Parts, o.DestroyedAt)
@@ -34,6 +38,24 @@ func (s *contents) image(index uint64) (*Image, error) {
 	return im, nil
 }
 
+// deriveRecoveries names, in a snapshot from before they were kept, the current epoch of
+// each broker for its ended ones.
+func (im *Image) deriveRecoveries() {
+	if len(im.recoveries) > 0 {
+		return
+	}
+	named := map[BrokerEpoch]bool{}
+	for _, id := range im.streamIDs() {
+		for _, r := range im.streams[id].Ranges {
+			if by := im.epochOf(r.Broker); r.owes() && by != r.BrokerEpoch && by != 0 && !named[r.BrokerEpoch] {
+				named[r.BrokerEpoch] = true
+				im.recoveries = append(im.recoveries, Recovery{r.BrokerEpoch, by})
+			}
+		}
+	}
+	slices.SortStableFunc(im.recoveries, func(a, b Recovery) int { return cmp.Compare(a.Ended, b.Ended) })
+}
+
 // judgeOrder refuses lists that are not in the order in which images keep them.
 func (s *contents) judgeOrder() error {
 	ordered := ascending(s.features, func(a, b *Feature) bool { return a.Name < b.Name }) &&
@@ -42,6 +64,7 @@ func (s *contents) judgeOrder() error {
 		ascending(s.topics, func(a, b **Topic) bool { return (*a).Name < (*b).Name }) &&
 		ascending(s.streams, func(a, b **Stream) bool { return (*a).ID < (*b).ID }) &&
 		ascending(s.objects, func(a, b **Object) bool { return (*a).ID < (*b).ID }) &&
+		ascending(s.recoveries, func(a, b *Recovery) bool { return a.Ended < b.Ended }) &&
 		ascending(s.leases, func(a, b *Lease) bool { return a.End <= b.First })
 	for i := range s.brokerConfigs {
 		ordered = ordered && sortedConfigs(s.brokerConfigs[i].configs)

@@ -168,6 +168,10 @@ const (
 	ObjectDestroyed
 )
 
+// Recovery says who recovers the WAL of an ended broker epoch, and so commits for its
+// ranges (R1).
+type Recovery struct{ Ended, By BrokerEpoch }
+
 // Lease is a run of prepared ids: leased to a broker epoch, and neither committed
 // nor expired.
 type Lease struct {

@@ -37,8 +37,14 @@ const (
 	typeDeleteObjects
 )
 
-// recordVersion is the one version there is of every type.
-const recordVersion uint8 = 1
+// version is the newest version of a type, which this release writes. Each type has its
+// own: fields ask the coder which one they read.
+func (t recordType) version() uint8 {
+	switch t {
+	default:
+		return 1
+	}
+}
 
 func (t recordType) empty() Record {
 	switch t {
@@ -75,7 +81,7 @@ func (t recordType) empty() Record {
 }
 
 func encode(dst []byte, t recordType, r Record) []byte {
-	c := coder{b: append(dst, byte(t), recordVersion)}
+	c := coder{b: append(dst, byte(t), t.version()), version: t.version()}
 	r.fields(&c)
 	return c.b
 }
@@ -90,10 +96,10 @@ func DecodeRecord(b []byte) (Record, error) {
 	if r == nil {
 		return nil, fmt.Errorf("%w: type %d is not known: a newer release wrote it", ErrRecord, b[0])
 	}
-	if b[1] != recordVersion {
+	if b[1] == 0 || b[1] > recordType(b[0]).version() {
 		return nil, fmt.Errorf("%w: version %d of type %d is not known: a newer release wrote it", ErrRecord, b[1], b[0])
 	}
-	c := coder{b: b[2:], decoding: true}
+	c := coder{b: b[2:], decoding: true, version: b[1]}
 	r.fields(&c)
 	if c.failed || len(c.b) > 0 {
 		return nil, fmt.Errorf("%w: type %d ends short, or has %d bytes too many", ErrRecord, b[0], len(c.b))

@@ -11,7 +11,7 @@ import (
 
 const (
 	snapshotMagic   = "weirMETA"
-	snapshotVersion = 1
+	snapshotVersion = 2 // 2: recoveries, incarnation, floor of leader epochs
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesLeast        = 21
@@ -21,6 +21,7 @@ const (
 	partitionBytesLeast     = 3
 	streamBytesLeast        = 6
 	topicBytesLeast         = 20
+	recoveryBytesLeast      = 2
 )
 
 // ErrSnapshot: the bytes are no snapshot of a version known here, or damaged.
@@ -34,7 +35,7 @@ func (im *Image) AppendSnapshot(dst []byte) []byte {
 	start := len(dst)
 	dst = append(dst, snapshotMagic...)
 	dst = append(dst, snapshotVersion)
-	c := coder{b: dst}
+	c := coder{b: dst, version: snapshotVersion}
 	contents := im.contents()
 	contents.fields(&c)
 	return binary.BigEndian.AppendUint32(c.b, crc32.Checksum(c.b[start:], castagnoli))
@@ -49,10 +50,10 @@ func LoadSnapshot(index uint64, data []byte) (*Image, error) {
 		return nil, fmt.Errorf("%w: no magic", ErrSnapshot)
 	case crc32.Checksum(data[:body], castagnoli) != binary.BigEndian.Uint32(data[body:]):
 		return nil, fmt.Errorf("%w: CRC32C differs", ErrSnapshot)
-	case data[head] != snapshotVersion:
+	case data[head] == 0 || data[head] > snapshotVersion:
 		return nil, fmt.Errorf("%w: version %d is not known: a newer release wrote it", ErrSnapshot, data[head])
 	}
-	c := coder{b: data[len(snapshotMagic)+1 : body], decoding: true}
+	c := coder{b: data[len(snapshotMagic)+1 : body], decoding: true, version: data[len(snapshotMagic)]}
 	var contents contents
 	contents.fields(&c)
 	if c.failed || len(c.b) > 0 {
@@ -89,12 +90,17 @@ type contents struct {
 	nextStream    StreamID
 	nextObject    ObjectID
 	nextProducer  int64
+	recoveries    []Recovery
+
+	incarnation      uint32
+	leaderEpochFloor int32
 }
 
 func (im *Image) contents() contents {
 	c := contents{
 		clusterID: im.clusterID, features: im.features, brokers: im.brokers, brokerConfigs: im.brokerConfigs, topics: im.topics,
 		leases: im.leases, nextStream: im.nextStream, nextObject: im.nextObject, nextProducer: im.nextProducer,
+		recoveries: im.recoveries, incarnation: im.incarnation, leaderEpochFloor: im.leaderEpochFloor,
 	}
 	for _, id := range im.streamIDs() {
 		c.streams = append(c.streams, im.streams[id])
@@ -117,6 +123,17 @@ func (s *contents) fields(c *coder) {
 	list(c, &s.streams, streamBytesLeast, pointed)
 	list(c, &s.objects, objectBytesLeast, pointed)
 	list(c, &s.leases, leaseBytesLeast, fieldsOf)
+	if c.version < 2 {
+		return
+	}
+	list(c, &s.recoveries, recoveryBytesLeast, fieldsOf)
+	natural(c, &s.incarnation)
+	integer(c, &s.leaderEpochFloor)
+}
+
+func (r *Recovery) fields(c *coder) {
+	integer(c, &r.Ended)
+	integer(c, &r.By)
 }
 
 // pointed walks what a pointer points to, made new when decoding.

@@ -98,6 +98,11 @@ func (m *metadataLog) Propose(r metadata.Record, done func(metadata.Outcome, err
 	})
 }
 
+// BeginIncarnation implements quorum.Incarnations.
+func (m *metadataLog) BeginIncarnation(incarnation uint32, index uint64) {
+	m.image.BeginIncarnation(incarnation, index)
+}
+
 // AppliedIndex and Shipped implement stream.Shipping.
 func (m *metadataLog) AppliedIndex() uint64 { return m.image.AppliedIndex() }
 

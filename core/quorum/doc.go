@@ -92,8 +92,31 @@
 // nonce is durable on the disk before that, so that a crash in between finds the marker to be its
 // own; a create whose answer was lost is settled by reading. The first segment and a snapshot of the
 // empty machine at entry 1 follow, and make the disk non-empty. An empty disk beside another's marker
-// does not start. A disk with a log starts without the store, and compares the marker when the store
-// answers; another cluster's marker, or none, ends the incarnation.
+// does not start. With ShipWait a disk with a log waits until the store has shown that the disk is not
+// old; with ShipAsync it starts without the store, and is compared when the store answers. Another
+// cluster's marker, or none, ends the incarnation.
+//
+// # Shipping
+//
+// Committed entries go to the object store (R19), under "<cluster>/log/<incarnation>-<sequence>", both in
+// hexadecimal. A shipment holds the entries after the one before it, which it names by its nonce; a
+// position on the disk says which one was the last. Shipments leave every ShipInterval, or at once if
+// somebody waits (AwaitShipped): one PUT is in flight, and what gathers meanwhile goes with the next. A
+// create whose answer was lost is settled by reading the nonce (R20). Snapshots go to
+// "<cluster>/snapshot/<index>-<nonce>"; a shipment names the newest, and what lies before it is removed.
+//
+// At its start a disk is compared with the store. If it lacks what was shipped, it catches up: it is
+// written anew from the newest snapshot and the shipments behind it, under a durable note of that plan,
+// so that a crash in between begins again. If it has entries that were not shipped and others were
+// shipped in their place, another copy of it went on: the start ends.
+//
+// # Names that were removed
+//
+// A name that was removed is free again, and a copy of the disk that stood still for days between its
+// listing and its create would win it. So a create alone proves nothing: after it, names above are listed,
+// and any of them means that this disk is old. That is enough, since the newest shipment is never removed: a
+// name is removed only after a higher one counts, so that whoever creates a removed name finds a higher one.
+// The stale object that it leaves is below the newest snapshot, where no reader looks, and the next removal takes it.
 //
 // # Invariants
 //

@@ -121,7 +121,8 @@ func (q *Quorum) winMarker(p *task.Proc, plan founding) error {
 			return nil
 		case found:
 			return fmt.Errorf("the metadata disk of node %d is empty, but the bucket already holds cluster %s: start with the disk "+
-				"that belongs to that cluster, or use an empty bucket (or prefix) for a new one", q.o.Node, m.cluster)
+				"that belongs to that cluster (any copy will do), rebuild it with `weir recover-cluster` if it is lost, or use an empty bucket "+
+				"(or prefix) for a new one", q.o.Node, m.cluster)
 		}
 		b.wait(put.Err)
 	}

@@ -219,6 +219,9 @@ func (q *Quorum) wipe(f files) error {
 	}
 	inv := takeInventory(list)
 	names := inv.temps
+	if inv.founding {
+		names = append(names, foundingName)
+	}
 	for _, index := range inv.snapshots {
 		names = append(names, snapshotName(index))
 	}

@@ -35,6 +35,7 @@ type recovered struct {
 	tailStream
 	start   int64 // committed end: nothing below counts
 	limit   int64 // seal: nothing at or above counts
+	seen    int64 // end of the newest batch in the log, whether it counts or not; 0: none
 	headers []record.Header
 }
 
@@ -77,13 +78,26 @@ func (r *recovery) corrupt(format string, args ...any) error {
 		"restore the file or the metadata, or give the log up by an explicit decision", r.name, fmt.Sprintf(format, args...))
 }
 
+// outdated is the error for a log that is an older copy. A log keeps its batches up to the newest, so that one
+// which holds any of a range holds those that were committed last, too.
+func (r *recovery) outdated(t *recovered) error {
+	r.engine.telemetry.Hit("stream recover: an older copy of the log")
+	return fmt.Errorf("wal file %q is an older copy: it ends at offset %d of stream %d, but the object store has records up to %d. What was "+
+		"acknowledged after the copy was made may be in no object yet, so nothing was changed: start with the newer log disk, or give the log up by an explicit decision",
+		r.name, t.seen, t.id, t.start)
+}
+
 // visit takes one entry of the log.
 func (r *recovery) visit(n wal.Entry) {
 	if r.err != nil {
 		return
 	}
 	t := r.rangeFor(rangeKey{metadata.StreamID(n.Stream), n.LeaderEpoch})
-	if t == nil || n.BaseOffset < t.start || n.BaseOffset >= t.limit {
+	if t == nil {
+		return
+	}
+	t.seen = n.BaseOffset + int64(n.Offsets)
+	if n.BaseOffset < t.start || n.BaseOffset >= t.limit {
 		return
 	}
 	if n.BaseOffset != t.next {
@@ -124,7 +138,7 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 	return t
 }
 
-// finish judges what was found, and keeps it.
+// finish validates what was found, and keeps it.
 func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, error) {
 	e := r.engine
 	if err == nil {
@@ -160,6 +174,9 @@ func (r *recovery) join(sealed *wal.Sealed) error {
 	}
 	slices.SortStableFunc(r.found, compareRanges)
 	for _, t := range r.found {
+		if t.seen > 0 && t.seen < t.start {
+			return r.outdated(t)
+		}
 		if t.limit != math.MaxInt64 && t.next < t.limit {
 			return r.corrupt("stream %d, leader epoch %d ends at %d, it was sealed at %d", t.id, t.leaderEpoch, t.next, t.limit)
 		}

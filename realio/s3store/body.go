@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -23,6 +24,7 @@ type body struct {
 	index  int   // of the piece that has it
 	within int   // that piece
 	gone   bool
+	moved  *atomic.Int64 // counts what is read; nil counts nothing
 }
 
 func newBody(pieces [][]byte) *body { return &body{pieces: pieces, size: size(pieces)} }
@@ -49,6 +51,9 @@ func (b *body) Read(p []byte) (n int, err error) {
 		}
 	}
 	b.at += int64(n)
+	if b.moved != nil {
+		b.moved.Add(int64(n))
+	}
 	if n == 0 && len(p) > 0 {
 		return 0, io.EOF
 	}
@@ -110,15 +115,19 @@ func parts(pieces [][]byte, bytes int64) (cut [][][]byte) {
 	return cut
 }
 
-// checksum is the CRC32C of slices as S3 writes it, or nil if none is wanted.
-func (s *Store) checksum(pieces [][]byte) *string {
-	if s.options.NoChecksums {
-		return nil
-	}
+// checksum is the CRC32C of slices as S3 writes it.
+func checksum(pieces [][]byte) string {
 	sum := uint32(0)
 	for _, piece := range pieces {
 		sum = crc32.Update(sum, castagnoli, piece)
 	}
-	text := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
-	return &text
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+}
+
+// checksumHeader is what is sent with a body: its checksum, or nil if none is wanted.
+func (s *Store) checksumHeader(sum string) *string {
+	if s.options.NoChecksums {
+		return nil
+	}
+	return &sum
 }

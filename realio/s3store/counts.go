@@ -22,6 +22,8 @@ var kindNames = [kinds]string{"put", "multipart", "part", "get", "head", "delete
 type counts struct {
 	requests       [kinds]env.Counter
 	sent, received env.Counter
+	aborted        env.Counter
+	swept          env.Gauge
 }
 
 func newCounts(m env.Metrics) counts {
@@ -31,7 +33,16 @@ func newCounts(m env.Metrics) counts {
 		}
 		return m.Counter(name, help)
 	}
+	gauge := func(name, help string) env.Gauge {
+		if m == nil {
+			return uncounted{}
+		}
+		return m.Gauge(name, help)
+	}
 	c := counts{
+		aborted: counter("weir_s3_multipart_aborted_total", "multipart uploads that were given up and aborted"),
+		swept: gauge("weir_s3_multipart_sweep_last_success_timestamp_seconds",
+			"when the sweep of multipart uploads that were left behind last came to its end, in seconds since the Unix epoch"),
 		sent:     counter("weir_s3_sent_bytes_total", "bytes of bodies sent to the object store, successfully or not"),
 		received: counter("weir_s3_received_bytes_total", "bytes of bodies received from the object store"),
 	}
@@ -44,3 +55,5 @@ func newCounts(m env.Metrics) counts {
 type uncounted struct{}
 
 func (uncounted) Add(int64) {}
+
+func (uncounted) Set(int64) {}

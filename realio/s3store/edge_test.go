@@ -78,19 +78,3 @@ func TestALaxStoreIsFoundOut(t *testing.T) {
 		}
 	}
 }
-
-// TestAdvice: errors that an operator can mend say how.
-func TestAdvice(t *testing.T) {
-	for code, want := range map[string]string{
-		"NoSuchBucket": "weir.object.store", "AccessDenied": "AWS_ACCESS_KEY_ID", "PermanentRedirect": "weir.s3.region",
-	} {
-		r := newRig(t)
-		r.set(always(lightning{status: 403, code: code}))
-		if p := r.put("key", []byte("value")); !strings.Contains(p.Err.Error(), want) {
-			t.Errorf("%s: %v", code, p.Err)
-		}
-		if g := r.get("key", 0, 1); !strings.Contains(g.Err.Error(), want) {
-			t.Errorf("%s: %v", code, g.Err)
-		}
-	}
-}

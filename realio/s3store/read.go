@@ -6,12 +6,16 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"weir/core/env"
 )
+
+// readContinuationsMax bounds the requests of one get after its first.
+const readContinuationsMax = 16
 
 func (s *Store) get(o *env.GetObject) {
 	o.N, o.Size = 0, 0
@@ -26,7 +30,7 @@ func (s *Store) get(o *env.GetObject) {
 	o.Err = nil
 	if err != nil {
 		o.N, o.Size = 0, 0
-		o.Err = fmt.Errorf("get %s%s from bucket %s: %w%s", s.prefix, o.Key, *s.bucket, err, advice(err))
+		o.Err = s.failure("get", o.Key, err)
 	}
 }
 
@@ -35,30 +39,65 @@ func beyondTheEnd(err error) bool {
 	return status == http.StatusRequestedRangeNotSatisfiable
 }
 
-// read asks for the range, and learns the object's size from the answer.
-func (s *Store) read(o *env.GetObject) (int, int64, error) {
-	t := s.try(kindGet)
-	defer t.cancel()
-	span := fmt.Sprintf("bytes=%d-%d", o.Offset, o.Offset+int64(len(o.Into))-1)
-	output, err := s.client.GetObject(t, &s3.GetObjectInput{Bucket: s.bucket, Key: s.key(o.Key), Range: &span})
+// read asks for the range. An answer that breaks off is continued from where it ended, as long as each
+// request brings some of it.
+func (s *Store) read(o *env.GetObject) (n int, whole int64, err error) {
+	for requests := 0; requests <= readContinuationsMax; requests++ {
+		var more int
+		var size int64
+		err = s.transfer(s.downlink, int64(len(o.Into)-n), func() (e error) {
+			more, size, e = s.readRange(o.Key, o.Offset+int64(n), o.Into[n:])
+			return e
+		})
+		n += more
+		if err == nil {
+			if requests > 0 && size != whole {
+				return 0, 0, fmt.Errorf("the object has %d bytes by one answer and %d by the next", whole, size)
+			}
+			return n, size, nil
+		}
+		if more == 0 {
+			return 0, 0, err
+		}
+		whole = size
+	}
+	return 0, 0, err
+}
+
+// readRange reads len(into) bytes from offset, less at the object's end, and learns the object's size
+// from the answer. After an error, n bytes came nevertheless.
+func (s *Store) readRange(key string, offset int64, into []byte) (n int, whole int64, err error) {
+	t := s.try(s.alive, kindGet)
+	defer t.end()
+	span := fmt.Sprintf("bytes=%d-%d", offset, offset+int64(len(into))-1)
+	output, err := s.client.GetObject(t, &s3.GetObjectInput{Bucket: s.bucket, Key: s.key(key), Range: &span})
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, s.checked(t.cause(err))
 	}
 	defer func() { _ = output.Body.Close() }()
 	start, whole, err := parseRange(aws.ToString(output.ContentRange), aws.ToInt64(output.ContentLength))
-	if err == nil && start != o.Offset {
+	if err == nil && start != offset {
 		err = fmt.Errorf("asked for %s, the store answered from %d", span, start)
 	}
 	if err != nil {
 		return 0, 0, err
 	}
-	want := min(int64(len(o.Into)), max(whole-o.Offset, 0))
-	n, err := io.ReadFull(output.Body, o.Into[:want])
+	want := min(int64(len(into)), max(whole-offset, 0))
+	n, err = io.ReadFull(io.TeeReader(output.Body, movement{&t.moved}), into[:want])
 	s.counts.received.Add(int64(n))
 	if err != nil {
-		return 0, 0, fmt.Errorf("after %d of %d bytes: %w", n, want, err)
+		return n, whole, fmt.Errorf("after %d of %d bytes: %w", n, want, t.cause(err))
 	}
 	return n, whole, nil
+}
+
+// movement counts the bytes of a body that came.
+type movement struct{ moved *atomic.Int64 }
+
+// Write implements io.Writer.
+func (m movement) Write(p []byte) (int, error) {
+	m.moved.Add(int64(len(p)))
+	return len(p), nil
 }
 
 // parseRange reads a Content-Range header, "bytes 10-19/100". A store that sends none sent everything.
@@ -79,18 +118,18 @@ func parseRange(text string, length int64) (start, whole int64, err error) {
 
 // head finds an object's size.
 func (s *Store) head(key string) (int64, env.Outcome, error) {
-	t := s.try(kindHead)
-	defer t.cancel()
+	t := s.try(s.alive, kindHead)
+	defer t.end()
 	output, err := s.client.HeadObject(t, &s3.HeadObjectInput{Bucket: s.bucket, Key: s.key(key)})
 	if err != nil {
-		return 0, wasRead(err, notFound), err
+		return 0, wasRead(err, notFound), s.checked(t.cause(err))
 	}
 	return aws.ToInt64(output.ContentLength), env.OutcomeDone, nil
 }
 
 func (s *Store) remove(key string) (env.Outcome, error) {
-	t := s.try(kindDelete)
-	defer t.cancel()
+	t := s.try(s.alive, kindDelete)
+	defer t.end()
 	_, err := s.client.DeleteObject(t, &s3.DeleteObjectInput{Bucket: s.bucket, Key: s.key(key)})
 	if err == nil || wasRead(err, noSuchKey) == env.OutcomeRefused { // some stores say that it was absent
 		return env.OutcomeDone, nil
@@ -99,12 +138,12 @@ func (s *Store) remove(key string) (env.Outcome, error) {
 	if outcome == env.OutcomeRefused { // a condition that nobody asked for
 		outcome = env.OutcomeFailed
 	}
-	return outcome, fmt.Errorf("delete %s%s from bucket %s: %w", s.prefix, key, *s.bucket, err)
+	return outcome, s.failure("delete", key, s.checked(t.cause(err)))
 }
 
 func (s *Store) list(o *env.ListObjects) {
-	t := s.try(kindList)
-	defer t.cancel()
+	t := s.try(s.alive, kindList)
+	defer t.end()
 	input := &s3.ListObjectsV2Input{Bucket: s.bucket, Prefix: s.key(o.Prefix), MaxKeys: aws.Int32(int32(o.Limit))}
 	if o.StartAfter != "" {
 		input.StartAfter = s.key(o.StartAfter)
@@ -112,7 +151,7 @@ func (s *Store) list(o *env.ListObjects) {
 	output, err := s.client.ListObjectsV2(t, input)
 	o.Objects, o.More, o.Outcome, o.Err = nil, false, env.OutcomeDone, nil
 	if err != nil {
-		o.Outcome, o.Err = env.OutcomeFailed, fmt.Errorf("list %s%s in bucket %s: %w%s", s.prefix, o.Prefix, *s.bucket, err, advice(err))
+		o.Outcome, o.Err = env.OutcomeFailed, s.failure("list", o.Prefix, s.checked(t.cause(err)))
 		return
 	}
 	for _, object := range output.Contents {

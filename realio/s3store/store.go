@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -36,11 +37,19 @@ type Options struct {
 	// should hold no keys.
 	AccessKey, SecretKey string
 
-	NoChecksums bool          // leave the CRC32C header out, for a server that refuses it
-	PartBytes   int64         // bodies above go in parts of this size; 16 MiB. S3 wants 5 MiB at least.
-	PartsMax    int           // parts in flight for each put; 4
-	InFlightMax int           // operations at once, further ones wait in order; 64
-	TryTimeout  time.Duration // for each request; 20 s
+	NoChecksums bool  // leave the CRC32C header out, for a server that refuses it
+	PartBytes   int64 // the largest part of a body; larger bodies go in several. 16 MiB. S3 wants 5 MiB at least.
+	PartsMax    int   // parts in flight for each put; 4
+	// InFlightMax bounds the operations at once; further ones wait in order. 64. How many large transfers
+	// share the link is found out, and lies between 1 and InFlightMax in each direction.
+	InFlightMax int
+	// IdleTimeout is how long nothing may move on a request's connection before the request is given up.
+	// 20 s. Too short, and requests are given up that a busy store or a proxy would still have answered;
+	// too long, and a broken connection holds an operation for that time.
+	IdleTimeout time.Duration
+	// Owns reports whether a key, without the prefix, is one that weir makes. Only multipart uploads of
+	// such keys are swept when they were left behind. Nil sweeps nothing.
+	Owns func(key string) bool
 
 	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
 	// and may run a turn of the loop. Required.
@@ -64,8 +73,8 @@ func (o Options) withDefaults() Options {
 	if o.InFlightMax <= 0 {
 		o.InFlightMax = 64
 	}
-	if o.TryTimeout <= 0 {
-		o.TryTimeout = 20 * time.Second
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 20 * time.Second
 	}
 	return o
 }
@@ -103,25 +112,45 @@ type Store struct {
 	client  *s3.Client
 	http    *http.Client
 	pool    *workers.Pool[env.Event]
-	alive   context.Context
-	die     context.CancelFunc
+	alive   context.Context // of every request but the aborts of a shutdown
+	die     context.CancelCauseFunc
 	counts  counts
 	strict  atomic.Bool // the store was seen to refuse what exists
+
+	identity *identity // nil: the credentials are fixed
+	uplink   *pacer
+	downlink *pacer
+	uploads  uploads
+	tidied   chan struct{} // closed once tidyUp is over
 }
 
-var _ env.ObjectStore = (*Store)(nil)
+var (
+	_ env.ObjectStore = (*Store)(nil)
+	_ env.Abandoner   = (*Store)(nil)
+)
 
-// Open reads the configuration of the environment if it is needed. It sends nothing.
+// Windows of a store's first moments.
+const (
+	uploadWindow = 8
+	readWindow   = 32
+)
+
+// Open reads the configuration of the environment if it is needed. Its only requests of its own accord
+// are those that sweep multipart uploads.
 func Open(o Options) (*Store, error) {
 	if o.Bucket == "" {
 		return nil, errors.New("open s3 store: no bucket is named")
 	}
 	o = o.withDefaults()
-	s := &Store{options: o, bucket: &o.Bucket, http: &http.Client{Transport: o.Transport}, counts: newCounts(o.Metrics)}
+	s := &Store{options: o, bucket: &o.Bucket, counts: newCounts(o.Metrics), tidied: make(chan struct{})}
+	// A redirect followed would turn a PUT into a GET, whose success is not the PUT's.
+	s.http = &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	s.uplink, s.downlink = newPacer(uploadWindow, o.InFlightMax), newPacer(readWindow, o.InFlightMax)
+	s.uploads.byKey = map[string]*upload{}
 	if o.Prefix != "" {
 		s.prefix = o.Prefix + "/"
 	}
-	s.alive, s.die = context.WithCancel(context.Background())
+	s.alive, s.die = context.WithCancelCause(context.Background())
 	settings := s3.Options{
 		Region:                     o.Region,
 		UsePathStyle:               o.PathStyle,
@@ -142,6 +171,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.client = s3.New(settings)
 	s.pool = workers.New(o.InFlightMax, s.run, o.Deliver)
+	go s.tidyUp()
 	return s, nil
 }
 
@@ -163,7 +193,8 @@ func (s *Store) identify(settings *s3.Options) error {
 			return fmt.Errorf("open s3 store: read the AWS configuration of the environment: %w", err)
 		}
 		if o.AccessKey == "" {
-			settings.Credentials = found.Credentials
+			s.identity = &identity{provider: found.Credentials, read: s.readCredentials(client), log: s.log}
+			settings.Credentials = s.identity
 		}
 		if o.Region == "" {
 			settings.Region = found.Region
@@ -181,11 +212,31 @@ func (s *Store) identify(settings *s3.Options) error {
 	return nil
 }
 
-// Shutdown ends what is in flight, without waiting for answers, and closes the connections.
-// Operations submitted afterwards are never completed.
+// readCredentials asks the SDK's chain anew.
+func (s *Store) readCredentials(client aws.HTTPClient) func(context.Context) (aws.CredentialsProvider, error) {
+	return func(ctx context.Context) (aws.CredentialsProvider, error) {
+		found, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithLogger(sdkLog{s.options.Log}))
+		return found.Credentials, err
+	}
+}
+
+func (s *Store) log(level slog.Level, message string, attrs ...slog.Attr) {
+	if s.options.Log != nil {
+		s.options.Log.Log(level, message, attrs...)
+	}
+}
+
+// Abandon implements env.Abandoner.
+func (s *Store) Abandon() { s.die(errEnded) }
+
+// Shutdown ends what is in flight, without waiting for answers, aborts the multipart uploads of this
+// process, for which it takes some seconds at most, and closes the connections. Operations submitted
+// afterwards are never completed.
 func (s *Store) Shutdown() {
-	s.die()
+	s.Abandon()
 	s.pool.Close()
+	<-s.tidied
+	s.abortAll()
 	s.http.CloseIdleConnections()
 }
 

@@ -24,6 +24,8 @@ type weather struct {
 	mu     sync.Mutex
 	strike func(r *http.Request) *lightning // nil, or it returns nil: fair
 	seen   []string
+	// elsewhere, if set, answers instead of the server.
+	elsewhere string
 }
 
 // lightning is what happens to one request.
@@ -33,6 +35,7 @@ type lightning struct {
 	lost    bool   // the server is asked, and its answer lost
 	hang    bool   // nothing, until the caller gives up
 	refused bool   // no connection
+	half    bool   // the server is asked, and half of its answer's body lost
 }
 
 func (w *weather) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -47,6 +50,10 @@ func (w *weather) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	switch {
+	case w.elsewhere != "":
+		r = r.Clone(r.Context())
+		r.URL.Host = strings.TrimPrefix(w.elsewhere, "http://")
+		return http.DefaultTransport.RoundTrip(r)
 	case l.refused:
 		r = r.Clone(r.Context())
 		r.URL.Host = "127.0.0.1:1"
@@ -66,6 +73,13 @@ func (w *weather) RoundTrip(r *http.Request) (*http.Response, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, err
+	case l.half:
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil {
+			body, _ := io.ReadAll(response.Body)
+			response.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		}
+		return response, err
 	case l.status != 0:
 		return canned(r, l)
 	}
@@ -132,7 +146,7 @@ func newRig(t *testing.T) *rig {
 	var err error
 	r.Store, err = Open(Options{
 		Bucket: "bucket", Prefix: "in/here", Endpoint: server.URL, Region: "r", PathStyle: true, AccessKey: "a", SecretKey: "s",
-		PartBytes: partBytes, TryTimeout: time.Minute, Transport: r, Deliver: func(e env.Event) { r.box <- e },
+		PartBytes: partBytes, IdleTimeout: time.Minute, Transport: r, Deliver: func(e env.Event) { r.box <- e },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,9 +158,9 @@ func newRig(t *testing.T) *rig {
 // hurry shortens the patience with what never answers; anything else may take its time on a busy
 // machine.
 func (r *rig) hurry(l lightning) {
-	r.options.TryTimeout = time.Minute
+	r.options.IdleTimeout = time.Minute
 	if l.hang {
-		r.options.TryTimeout = 500 * time.Millisecond
+		r.options.IdleTimeout = 500 * time.Millisecond
 	}
 }
 
@@ -226,24 +240,6 @@ func writes(seen []string) (n int) {
 		}
 	}
 	return n
-}
-
-func TestAPartThatFailsEndsThePut(t *testing.T) {
-	for _, l := range []lightning{{status: 500}, {lost: true}, {refused: true}, {status: 503, code: "SlowDown"}} {
-		r := newRig(t)
-		r.set(on("PUT", "partNumber=2", l))
-		p := r.put("key", make([]byte, 3*partBytes))
-		if p.Outcome != env.OutcomeFailed || !strings.Contains(p.Err.Error(), "part 2") {
-			t.Fatalf("%+v: outcome %d, %v", l, p.Outcome, p.Err)
-		}
-		if last := r.seen[len(r.seen)-1]; !strings.HasPrefix(last, "DELETE") || writes(r.seen) != 0 {
-			t.Fatalf("not aborted: %q", r.seen)
-		}
-		r.set(nil)
-		if p := r.put("key", []byte("again")); p.Outcome != env.OutcomeDone {
-			t.Fatalf("the next put: outcome %d, %v", p.Outcome, p.Err)
-		}
-	}
 }
 
 func TestHowAReadEnds(t *testing.T) {
