@@ -163,7 +163,9 @@ func (w *world) createTopics() []*client.Topic {
 	var topics []*client.Topic
 	for i := range w.plan.Topics {
 		t := &w.plan.Topics[i]
-		topics = append(topics, w.cluster.NewTopic(t.Name, max(1, int(t.Partitions)), w.retention(t), topicConfigs(t)...))
+		topic := w.cluster.NewTopic(t.Name, max(1, int(t.Partitions)), w.retention(t), topicConfigs(t)...)
+		topic.Untimed = t.Untimed == 1
+		topics = append(topics, topic)
 	}
 	for i := range w.plan.Workloads {
 		if l := &w.plan.Workloads[i]; l.Kind == "operator" {
@@ -214,7 +216,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 		case "producer":
 			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
 				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
-				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag, Acks: acks(l.Acks), Mixed: l.Mixed,
+				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag, Acks: acks(l.Acks), Mixed: l.Mixed, Poison: l.Poison,
 				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(config.MessageMaxBytes), RequestBytes: int(config.SocketRequestMaxBytes) - 1024,
 			}))
 		case "consumer":
@@ -345,12 +347,15 @@ func (w *world) comeBack(c *clients) bool {
 	return w.await(convergeLimit, "producers that came back", c.idle)
 }
 
+// anyProducer reports whether every partition has room for one more idempotent producer.
+func (w *world) anyProducer() bool { return w.plan.Config.Producers == 0 }
+
 // probe: every partition takes a write.
 func (w *world) probe(topics []*client.Topic) {
 	if w.violated() {
 		return
 	}
-	p := client.NewProducer(w.cluster, probeClient, client.ProducerOptions{Topics: w.with(topics), Idempotent: true, Records: 3, ValueBytes: 30, InFlight: 5, Spread: 64})
+	p := client.NewProducer(w.cluster, probeClient, client.ProducerOptions{Topics: w.with(topics), Idempotent: w.anyProducer(), Acks: -1, Records: 3, ValueBytes: 30, InFlight: 5, Spread: 64})
 	p.Start()
 	p.Probe()
 	w.await(convergeLimit, "a probe of each partition", p.Idle)
@@ -375,7 +380,7 @@ func (w *world) poll(topics []*client.Topic) {
 		return
 	}
 	w.run(w.draws.Duration(50*time.Millisecond, 300*time.Millisecond), never)
-	p := client.NewProducer(w.cluster, pollProducer, client.ProducerOptions{Topics: []*client.Topic{topic}, Idempotent: true, Records: 3, ValueBytes: 60, InFlight: 5, Spread: 64})
+	p := client.NewProducer(w.cluster, pollProducer, client.ProducerOptions{Topics: []*client.Topic{topic}, Idempotent: w.anyProducer(), Acks: -1, Records: 3, ValueBytes: 60, InFlight: 5, Spread: 64})
 	p.Start()
 	p.Probe()
 	if !w.await(convergeLimit, "a batch that a reader waits for", p.Idle) {

@@ -55,6 +55,7 @@ type Tuning struct {
 	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
 	SweepListPage      int           // controller.SweeperOptions.ListPage
 	ProducerIDBlock    int64         // controller.Options
+	ProducersMax       int           // partition.Options
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at

@@ -9,8 +9,8 @@ const (
 	// expireInterval is the shortest time between two searches of a full state for producers
 	// that have expired.
 	expireInterval = time.Second
-	// fullLogInterval is the shortest time between two log lines about full states.
-	fullLogInterval = time.Minute
+	// operatorsInterval is the shortest time between two log lines about full states.
+	operatorsInterval = time.Minute
 )
 
 // admits reports whether a batch of the producer may be appended as far as the bound on producers
@@ -32,11 +32,8 @@ func (p *Partition) admits(producer int64) bool {
 	}
 	m.producersFull.Hit()
 	m.producersRefused.Add(1)
-	if m.fullLogged == 0 || now.Sub(m.fullLogged) >= fullLogInterval {
-		m.fullLogged = now
-		m.options.Telemetry.Warn("a partition refuses new idempotent producers: it knows as many as it may. "+
-			"Lower producer.id.expiration.ms, let applications reuse their producers, or use more partitions",
-			slog.String("topic", p.Name), slog.Int64("partition", int64(p.Index)), slog.Int("producers", p.state.Producers()))
-	}
+	m.operators.Warn(m.options.Telemetry, "producers", now, "a partition refuses new idempotent producers: it knows as many as it may. "+
+		"Lower producer.id.expiration.ms, let applications reuse their producers, or use more partitions",
+		slog.String("topic", p.Name), slog.Int64("partition", int64(p.Index)), slog.Int("producers", p.state.Producers()))
 	return false
 }

@@ -6,11 +6,30 @@
 //
 // Offsets are assigned before a batch is durable, so each producer has two
 // windows of its last five batches: one with everything appended, against which
-// the next batch is judged, and one with everything durable, which is what
+// the next batch is checked, and one with everything durable, which is what
 // [State.AppendCheckpoint] writes. The second follows the first, in order, as
 // the stream says how far it is durable; a checkpoint is therefore the state
 // exactly as of the high watermark. A duplicate of a batch that is not durable
 // yet is acknowledged together with it, never before.
+//
+// A partition knows at most Options.ProducersMax producers, so that a checkpoint fits
+// one record of the quorum's log. Once it knows as many, it refuses new idempotent
+// producers with POLICY_VIOLATION until one expires (producer.id.expiration.ms):
+// were one forgotten before, its late retry would be appended twice.
+//
+// # Validation
+//
+// No batch is acknowledged before every record of it was read. [record.Validate] does
+// that off the loop while the request is decoded; the partition gets its facts, and
+// compares them with the topic's configuration as Kafka's LogValidator does. Records
+// at fault are listed in the answer (KIP-467, at most 1,000). What differs from Kafka
+// is in conformance/batches, each case with its reason. How much is validated depends
+// on the [Origin] of the batch.
+//
+// # Reading
+//
+// Readers say their [Isolation]. Without transactions the last stable offset is the
+// high watermark, so both levels see the same.
 //
 // # Order
 //

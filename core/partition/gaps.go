@@ -8,7 +8,7 @@ const gapsMax = 256
 // gap is a batch that was given up before anything of its producer was appended. The
 // state knows nothing of that producer, and takes any sequence from one it does not
 // know; but what follows the batch must not stand in its place, or its retry would
-// come out of order for ever. Kafka has this gap open.
+// come out of order for ever. Kafka does not close this gap.
 type gap struct {
 	producer int64
 	epoch    int16

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -14,6 +12,7 @@ import (
 	"weir/core/stream"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/wire"
 )
 
 // Engine opens and closes streams: [OverStreams], or a test's fake.
@@ -92,7 +91,7 @@ type Manager struct {
 	duplicate, waiting, retention, heldBack, producersFull *telemetry.Mark
 
 	producersRefused env.Counter
-	fullLogged       env.Time // when it was logged last that a partition has no room for producers; 0: never
+	operators        *telemetry.Limiter
 }
 
 // topic is a topic of the image as the data plane sees it.
@@ -126,6 +125,7 @@ func newManager(o Options) *Manager {
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
 			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),
+		operators: telemetry.NewLimiter(operatorsInterval),
 		options:   o,
 		loop:      o.Loop,
 		env:       o.Env,

@@ -4,7 +4,8 @@
 // A batch is never re-encoded: what a producer sent is what consumers get, but
 // for the base offset and leader epoch (outside the checksum) and, for
 // LogAppendTime, the timestamp type and max timestamp (with the checksum anew).
-// Opening a batch to see its records is for timestamp lookups and validation.
+// Its records are read to validate it ([Validate]) and to look a timestamp up ([Scan]):
+// in chunks, without its keys and values.
 //
 // Everything here is pure and bounds-checked: no input makes it panic or
 // allocate beyond the limit that the caller gives. It may call core/compress.

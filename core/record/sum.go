@@ -5,12 +5,12 @@ import (
 	"hash/crc32"
 )
 
-// A batch carries the CRC32C of everything from its attributes on. Who has verified it once need not
-// read the records again to renew it after a change of the header, or to sum the bytes around it:
-// for A followed by B, crc(AB) is crc(A) times x^(8*len(B)) modulo the polynomial, plus crc(B).
+// A batch carries the CRC32C of everything from its attributes on. Once it is verified, the records
+// need not be read again to renew it after a change of the header, or to sum the bytes around it: for
+// A followed by B, crc(AB) is crc(A) times x^(8*len(B)) modulo the polynomial, plus crc(B).
 
-// combineBytesLeast is the length from which combining sums is faster than reading.
-const combineBytesLeast = 1 << 10
+// combineBytesMin is the length from which combining sums is faster than reading.
+const combineBytesMin = 1 << 10
 
 // SumHolds reports whether b, at least a header long, has the CRC that its header says.
 func SumHolds(b []byte) bool {
@@ -20,7 +20,7 @@ func SumHolds(b []byte) bool {
 // UpdateSum adds to the CRC32C sum the batch b, whose own CRC must be right: it equals
 // crc32.Update, and reads no more than the header of a batch of some length.
 func UpdateSum(sum uint32, b []byte) uint32 {
-	if len(b) < combineBytesLeast {
+	if len(b) < combineBytesMin {
 		return crc32.Update(sum, castagnoli, b)
 	}
 	sum = crc32.Update(sum, castagnoli, b[:atAttributes])

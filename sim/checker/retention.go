@@ -40,10 +40,15 @@ func (l *log) checkRetention() {
 	}
 }
 
-// old reports whether retention by time may have deleted a batch by a stamp.
+// old reports whether retention by time may have deleted a batch by a stamp. What has no
+// timestamp is as old as its upload, which came after the batch was sent.
 func (l *log) old(a *Append, stamp int64) bool {
 	r := &l.Retention
-	return r.Millis > 0 && a.Max() < r.WallBase+r.Ahead+stamp/1e6-r.Millis+1
+	newest := a.Max()
+	if newest < 0 {
+		newest = r.WallBase + a.Call/1e6
+	}
+	return r.Millis > 0 && newest < r.WallBase+r.Ahead+stamp/1e6-r.Millis+1
 }
 
 // bytesBehind is how many bytes may have lain at or above an offset at a stamp.

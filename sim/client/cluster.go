@@ -40,6 +40,7 @@ type Topic struct {
 	ID         [16]byte // zero until known
 	Created    bool     // acknowledged, or seen
 	Deleting   bool     // a deletion was given
+	Untimed    bool     // records are written without a timestamp (-1)
 	Configs    []Config
 	Partitions []*Partition
 	byBroker   bool // the broker may set the timestamps of its records

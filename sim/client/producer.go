@@ -41,6 +41,8 @@ type ProducerOptions struct {
 	Acks int16
 	// Mixed is how far apart the timestamps of a batch's records are, in milliseconds.
 	Mixed int64
+	// Poison is how many rounds in a thousand have a batch that must be refused.
+	Poison int64
 	// Lag is how far below the newest versions it speaks, in thousandths.
 	Lag int64
 }
@@ -144,6 +146,9 @@ func (t *producerTick) Fire(uint64) {
 		return
 	}
 	p.giveUp()
+	if p.options.Poison > 0 && p.up && p.known && p.whole() && p.draws.PerMille(p.options.Poison) {
+		p.poison(p.parts[p.draws.Below(int64(len(p.parts)))])
+	}
 	spread := p.draws.Between(1, min(p.options.Spread, int64(len(p.parts))))
 	for range spread {
 		p.turn += 1 + int(p.draws.Below(2))
@@ -170,7 +175,9 @@ func (p *Producer) add(part *producerPart) {
 		tag: part.tag, id: -1, records: int32(p.small(p.options.Records)), valueSize: int(p.small(p.options.ValueBytes)),
 		producer: -1, epoch: -1, sequence: -1, timestamp: p.wallMillis(),
 	}
-	if p.options.Mixed > 0 && p.whole() && p.draws.PerMille(500) {
+	if part.Topic.Untimed {
+		b.spec.timestamp = -1
+	} else if p.options.Mixed > 0 && p.whole() && p.draws.PerMille(500) {
 		b.spec.mixed = p.options.Mixed
 	}
 	p.size(&b.spec)
@@ -456,6 +463,9 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 	case part.Topic.Deleting || code == wire.MessageTooLarge || code == wire.CorruptMessage || code == wire.InvalidRecord:
 		part.drop(position)
 		p.unexpected(part, a, code)
+	case code == wire.PolicyViolation: // the partition knows as many producers as it may, and not this one
+		a.Outcome, a.Return, a.Code = checker.Failed, p.Stamp(), code
+		part.drop(position)
 	case code == wire.OutOfOrderSequence && position > 0:
 		a.Code = code // its predecessor has to be sent again
 	case code == wire.OutOfOrderSequence || code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch || code == wire.ProducerFenced:

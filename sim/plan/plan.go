@@ -56,6 +56,7 @@ type Config struct {
 	Listing         time.Duration // between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention
 	ProducerIdle    time.Duration // after which an idle producer is forgotten
+	Producers       int64         // known of one partition
 	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 	ProducerIDs     int64         // granted to a broker at a time
 	ListPage        int64         // keys of one listing of the store
@@ -85,6 +86,7 @@ type Topic struct {
 	Partitions     int64
 	Retention      time.Duration // 0: for ever
 	RetentionBytes int64         // 0: no limit
+	Untimed        int64         // 1: records are written without a timestamp
 }
 
 // Workload is one client.
@@ -110,6 +112,7 @@ type Workload struct {
 	Excess     int64 // thousandths of batches that are larger than that
 	GiveUp     time.Duration
 	Acks       int64 // of a plain producer. 0: all; 1: the leader's; 2: none
+	Poison     int64 // rounds in a thousand with a batch that must be refused
 	Mixed      int64 // milliseconds between the timestamps of a batch's records
 
 	// Consumer.
@@ -202,6 +205,7 @@ func (c *Config) fields() []field {
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
 		{"producer-idle", &c.ProducerIdle},
+		{"producers", &c.Producers},
 		{"ship-async", &c.ShipAsync},
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
@@ -212,7 +216,7 @@ func (c *Config) fields() []field {
 func (b *Broker) fields() []field { return []field{{"id", &b.NodeID}, {"zone", &b.Zone}} }
 
 func (t *Topic) fields() []field {
-	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}}
+	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}, {"untimed", &t.Untimed}}
 }
 
 func (w *Workload) fields() []field {
@@ -238,6 +242,7 @@ func (w *Workload) fields() []field {
 		{"rewind", &w.Rewind},
 		{"ask", &w.Ask},
 		{"acks", &w.Acks},
+		{"poison", &w.Poison},
 		{"mixed", &w.Mixed},
 		{"epochs", &w.Epochs},
 		{"forget", &w.Forget},

@@ -63,6 +63,11 @@ func (s *swarm) tuning(c *Config) {
 	c.ProducerIdle = pick(&d, 0, 0, 0, 40*time.Second)
 	c.ProducerIDs = pick[int64](&d, 0, 1, 3)
 	c.ListPage = pick[int64](&d, 0, 1, 3)
+	if few := s.rand.Stream("plan producers", 0); c.ProducerIdle == 0 {
+		// Without expiry: where a refused producer is let in later, what it has in flight may come out
+		// of order, as with Kafka.
+		c.Producers = pick[int64](&few, 0, 0, 0, 0, 1, 2)
+	}
 	if c.ProducerIdle > 0 {
 		c.ComeBack = c.ProducerIdle + 6*time.Second // a round of housekeeping more
 	}
@@ -79,6 +84,9 @@ func (s *swarm) topics(p *Plan) {
 		}
 		if each := s.rand.Stream("plan topic", uint64(i)); each.PerMille(150) {
 			t.Retention = each.Duration(200*time.Millisecond, 10*time.Second)
+		}
+		if untimed := s.rand.Stream("plan untimed", uint64(i)); untimed.PerMille(150) {
+			t.Untimed = 1
 		}
 		p.Topics = append(p.Topics, t)
 	}
@@ -101,6 +109,9 @@ func (s *swarm) workloads(p *Plan) {
 			if w.Kind == "producer" {
 				w.Huge = pick[int64](&sizes, 0, 0, 5, 30)
 				w.Excess = pick[int64](&sizes, 0, 0, 20)
+			}
+			if poison := s.rand.Stream("plan poison", uint64(client)); w.Kind == "producer" {
+				w.Poison = pick[int64](&poison, 0, 0, 50, 200)
 			}
 			rare := s.rand.Stream("plan rare", uint64(client))
 			seldom(&w, &rare)
