@@ -46,8 +46,8 @@ func (p *Partition) validate(a *Append) (wire.Code, string) {
 		return wire.InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
 	case h.Bytes > int(c.MaxMessageBytes) && a.Origin != OriginReplica:
 		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, max.message.bytes is %d", h.Bytes, c.MaxMessageBytes)
-	case h.Bytes > p.batchBytesMax:
-		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.batchBytesMax)
+	case h.Bytes > p.manager.options.Engine.AppendBytesMax():
+		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.manager.options.Engine.AppendBytesMax())
 	case client && h.Control():
 		return wire.InvalidRecord, "clients may not write control records"
 	case h.Transactional():
