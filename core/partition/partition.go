@@ -1,6 +1,8 @@
 package partition
 
 import (
+	"strconv"
+
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -71,6 +73,9 @@ type Append struct {
 	LogStart      int64
 	end           int64
 }
+
+// String names the partition as Kafka's tools do.
+func (p *Partition) String() string { return p.Name + "-" + strconv.Itoa(int(p.Index)) }
 
 // LeaderEpoch is the partition's leader epoch.
 func (p *Partition) LeaderEpoch() int32 { return p.epoch }

@@ -106,7 +106,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, topic: &topic{config: config.Topic{
 		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1,
-		MaxMessageBytes: 1 << 20, TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
+		MaxMessageBytes: 1 << 20, RecordBytesMax: 1<<31 - 1, TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
 	}}}
 	r.log = &fakeLog{owner: r.p, room: -1}
 	r.p.log = r.log
@@ -339,6 +339,9 @@ func TestPoisonedBatchesAreRefused(t *testing.T) {
 	r.want(r.appendBatch(data, OriginClient), wire.InvalidRecord, -1)
 	large := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Value: make([]byte, 64<<20)}})
 	r.want(r.appendBatch(large, OriginClient), wire.MessageTooLarge, -1)
+	r.p.topic.config.RecordBytesMax = 1000
+	long := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Value: make([]byte, 1000)}})
+	r.want(r.appendBatch(long, OriginClient), wire.InvalidRecord, -1)
 	require.Empty(t, r.log.taken)
 }
 

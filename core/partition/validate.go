@@ -7,6 +7,7 @@ import (
 
 	"weir/core/wire"
 
+	"weir/core/compress"
 	"weir/core/env"
 	"weir/core/record"
 )
@@ -56,6 +57,8 @@ func (p *Partition) validate(a *Append) (wire.Code, string) {
 		return wire.MessageTooLarge, a.Invalid.Error()
 	case a.Invalid != nil:
 		return wire.InvalidRecord, a.Invalid.Error()
+	case h.Codec() != compress.None && a.Facts.RecordBytesMax > int(c.RecordBytesMax):
+		return wire.InvalidRecord, fmt.Sprintf("a record of %d bytes, max.decompressed.message.bytes is %d", a.Facts.RecordBytesMax, c.RecordBytesMax)
 	}
 	return wire.None, ""
 }

@@ -306,7 +306,7 @@ type backOff struct {
 
 func (b *backOff) wait(err error) {
 	now := b.q.o.Loop.Now()
-	if !b.spoke || now.Sub(b.complained) >= complainEach {
+	if env.CauseOf(err) != env.CauseEnded && (!b.spoke || now.Sub(b.complained) >= complainEach) {
 		reason := "no such object"
 		if err != nil {
 			reason = err.Error()

@@ -54,6 +54,7 @@ func (o *quietOwner) Durable(int64)                { o.told++ }
 func (o *quietOwner) Checkpoint(dst []byte) []byte { return dst }
 func (o *quietOwner) Summary(dst []byte) []byte    { return dst }
 func (o *quietOwner) Trimmed(int64)                {}
+func (o *quietOwner) String() string               { return "quiet" }
 
 func benchEngine(b *testing.B, streams int) (*quickWorld, *Engine, []*Stream) {
 	w := &quickWorld{world: newWorld(b)}

@@ -326,6 +326,8 @@ func (o *owner) Summary(dst []byte) []byte {
 	return append(dst, encodeState(o.stream.End(), sum)...)
 }
 
+func (o *owner) String() string { return fmt.Sprintf("topic-%d", o.stream.id) }
+
 func (o *owner) Trimmed(logStart int64) { o.trimmed = logStart }
 
 // node is one incarnation: an engine, its log, its open streams.
@@ -340,6 +342,7 @@ type node struct {
 
 // boot starts the next incarnation: recover, create, take over, open.
 func boot(w *world, c *cluster, o Options, config wal.Config) *node {
+	w.store.ended = false
 	w.t.Helper()
 	c.epoch++
 	n := &node{w: w, c: c, owners: map[metadata.StreamID]*owner{}}

@@ -40,5 +40,8 @@
 //     under one id with different bytes.
 //   - Bytes from the store or from a recovered WAL are checked against their sum before any of them is
 //     believed, every time they are read.
-//   - Every slab taken is given back; Shutdown waits until it can.
+//   - Committed records that the store does not have any more are never passed over in silence: readers
+//     get an error, operators a line that names partition, offsets and object.
+//   - Every slab taken is given back; Shutdown waits until it can, but for no upload: it abandons what the
+//     store has in flight, and begins nothing.
 package stream

@@ -107,6 +107,7 @@ type Engine struct {
 	trimmedTo     wal.Position
 	trims         []shippedTrim // ascending by index
 	metrics       metrics
+	lines         *telemetry.Limiter // about records that are lost
 }
 
 // NewEngine returns an engine without a WAL: recover old ones first
@@ -118,6 +119,7 @@ func NewEngine(o Options) *Engine {
 	}
 	e.flush = e.tellOwners
 	e.metrics = newMetrics(e.telemetry)
+	e.lines = telemetry.NewLimiter(lostLineInterval)
 	e.up.engine, e.tailUp.engine, e.gets.engine = e, e, e
 	e.blocks = newBlockCache(e.options.BlockCacheBytes, &e.metrics)
 	e.indexes = newIndexCache()

@@ -2,10 +2,13 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"weir/core/env"
 	"weir/core/metadata"
@@ -237,8 +240,9 @@ func TestDamageInTheStoreIsNeverServed(t *testing.T) {
 	if _, err := o.read(n, 0, 1000); !errors.Is(err, object.ErrDamaged) {
 		t.Fatalf("read of a damaged block: %v", err)
 	}
-	if !slices.Contains(w.logged, "committed data cannot be read") {
-		t.Fatalf("nobody was told: %q", w.logged)
+	require.Len(t, w.logged, 1)
+	for _, says := range []string{"committed records cannot be read", "partition=topic-1 first_offset=0 last_offset=", "DeleteRecords", key} {
+		require.Contains(t, w.logged[0], says)
 	}
 	w.store.objects[key][object.HeaderBytes+100] ^= 1
 	bad := 2
@@ -261,6 +265,12 @@ func TestAnObjectThatIsLostIsAnError(t *testing.T) {
 	n = boot(w, c, smallOptions, smallLog)
 	if _, err := n.owners[1].read(n, 0, 1000); !errors.Is(err, errNoObject) {
 		t.Fatalf("read of a lost object: %v", err)
+	}
+	_, _ = n.owners[1].read(n, 0, 1000)
+	require.Len(t, w.logged, 1, "one line for an object and a minute")
+	last := c.streams[1].Parts[0].End - 1
+	for _, says := range []string{"committed records are lost", fmt.Sprintf("partition=topic-1 first_offset=0 last_offset=%d", last), "DeleteRecords"} {
+		require.Contains(t, w.logged[0], says)
 	}
 	n.shutdown()
 }
@@ -653,6 +663,31 @@ func TestShutdownAnswersReadsThatAreTriedAgain(t *testing.T) {
 	n.shutdown()
 	if answers != 2 {
 		t.Fatalf("%d of 2 reads were answered", answers)
+	}
+}
+
+// TestShutdownWaitsForNoUpload: neither for one in flight, which may take as long as the link is slow, nor
+// for one that waits to be tried again, which would begin another.
+func TestShutdownWaitsForNoUpload(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		w, _, n := start(t)
+		if waits {
+			w.store.weather = func(string) string { return "failed" }
+		} else {
+			w.store.hangs = true
+		}
+		n.create(1).fill(n, 100_000)
+		w.until("an upload that is under way, or rests", func() bool {
+			for _, u := range n.e.up.queue {
+				if waits && u.timer.Pending() || len(w.store.hung) > 0 {
+					return true
+				}
+			}
+			return false
+		})
+		began := w.now
+		n.shutdown()
+		require.Less(t, w.now.Sub(began), time.Second, "it waited")
 	}
 }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (w *world) WakeAt(at env.Time)    { w.wake = at }
 func (w *world) Submit(c *env.Compute) { w.push(c, c.Work) }
 func (w *world) Log(level slog.Level, message string, attrs ...slog.Attr) {
 	if level >= slog.LevelWarn {
-		w.logged = append(w.logged, message)
+		w.logged = append(w.logged, fmt.Sprint(message, attrs))
 	}
 }
 func (w *world) Counter(string, string) env.Counter     { return nothing{} }
@@ -251,10 +252,41 @@ type store struct {
 	weather func(op string) string
 	puts    int
 	gets    int
+	hangs   bool // operations complete only once they are abandoned
+	hung    []operation
+	ended   bool // Abandon was called
+}
+
+// push completes an operation by and by, or holds it.
+func (s *store) push(e env.Event, apply func()) {
+	if s.ended {
+		s.world.t.Fatal("an operation of the store is begun after the others were abandoned")
+	}
+	if s.hangs {
+		s.hung = append(s.hung, operation{event: e})
+		return
+	}
+	s.world.push(e, apply)
+}
+
+// Abandon implements env.Abandoner.
+func (s *store) Abandon() {
+	s.ended = true
+	for _, op := range s.hung {
+		s.world.push(op.event, func() {
+			switch o := op.event.(type) {
+			case *env.PutObject:
+				o.Outcome, o.Err = env.OutcomeUnknown, env.ErrConnGone
+			case *env.GetObject:
+				o.Outcome, o.Err = env.OutcomeFailed, env.ErrConnGone
+			}
+		})
+	}
+	s.hung = nil
 }
 
 func (s *store) Put(o *env.PutObject) {
-	s.world.push(o, func() {
+	s.push(o, func() {
 		s.puts++
 		weather := s.weather("put")
 		create := func() bool {
@@ -292,7 +324,7 @@ func (s *store) Put(o *env.PutObject) {
 }
 
 func (s *store) Get(o *env.GetObject) {
-	s.world.push(o, func() {
+	s.push(o, func() {
 		s.gets++
 		weather := s.weather("get")
 		data, there := s.objects[o.Key]

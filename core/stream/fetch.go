@@ -3,7 +3,6 @@ package stream
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"weir/core/env"
@@ -129,10 +128,8 @@ func (f *fetcher) isDamaged(g *get, err error) {
 		f.again(g, err)
 		return
 	}
-	err = fmt.Errorf("object %s is damaged at [%d, %d), read %d times: %w",
-		object.Key(e.options.Cluster, uint64(g.object)), g.offset, g.offset+int64(g.bytes), g.damaged, err)
-	e.telemetry.Error("committed data cannot be read", slog.String("error", err.Error()))
-	f.end(g, err)
+	f.end(g, damage{fmt.Errorf("object %s is damaged at [%d, %d), read %d times: %w",
+		object.Key(e.options.Cluster, uint64(g.object)), g.offset, g.offset+int64(g.bytes), g.damaged, err)})
 }
 
 // again tries once more after a back-off, unless the time would be over.

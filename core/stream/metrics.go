@@ -8,6 +8,7 @@ import (
 type metrics struct {
 	refused, uploads, uploadBytes, commits, partsRefused, retries env.Counter
 	gets, getBytes, blockHits, blockMisses, readAhead, damaged    env.Counter
+	lost                                                          env.Counter
 	putLatency, commitLatency, getLatency                         env.Histogram
 	cacheBytes, blockBytes, uncommitted                           env.Gauge
 }
@@ -26,6 +27,7 @@ func newMetrics(t *telemetry.Registry) metrics {
 		blockMisses:   t.Counter("weir_block_cache_misses_total", "blocks that had to be read from the store"),
 		readAhead:     t.Counter("weir_block_read_ahead_total", "blocks read ahead of demand"),
 		damaged:       t.Counter("weir_store_damaged_reads_total", "reads of the store that failed their checksum"),
+		lost:          t.Counter("weir_store_lost_reads_total", "reads of committed records whose object is gone from the store or damaged in it"),
 		putLatency:    t.Histogram("weir_store_put_nanoseconds", "time from submitting a PUT to its completion"),
 		commitLatency: t.Histogram("weir_upload_commit_nanoseconds", "time from proposing a commit to its answer"),
 		getLatency:    t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),

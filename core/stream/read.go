@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 
@@ -97,17 +98,18 @@ func (r *storeRead) step() {
 	r.resolved++
 	e.withIndex(s.id, &part, demanded(r.deadline), func(index *heldIndex, err error) {
 		if err != nil {
-			r.failed(err)
+			r.failed(&part, part.Start, part.End, err)
 			return
 		}
 		i, ok := index.Find(r.offset)
 		if !ok {
-			r.failed(fmt.Errorf("the index of object %d has no offset %d of stream %d", part.Object, r.offset, s.id))
+			r.done(Fetched{Err: fmt.Errorf("the index of object %d has no offset %d of stream %d", part.Object, r.offset, s.id)})
 			return
 		}
-		e.withBlock(part.Object, &index.Blocks[i], demanded(r.deadline), func(b *block, err error) {
+		k := &index.Blocks[i]
+		e.withBlock(part.Object, k, demanded(r.deadline), func(b *block, err error) {
 			if err != nil {
-				r.failed(err)
+				r.failed(&part, k.First, k.End, err)
 				return
 			}
 			r.deliver(&part, index, i, b)
@@ -115,15 +117,19 @@ func (r *storeRead) step() {
 	})
 }
 
-// failed tries again if the object is gone, since the image may name another by now.
-func (r *storeRead) failed(err error) {
+// failed takes the error of a read of the offsets [first, end) of a part. It tries again if the object
+// is gone, since the image may name another by now.
+func (r *storeRead) failed(part *metadata.Part, first, end int64, err error) {
 	e := r.stream.engine
 	if err == errNoObject && r.resolved < resolvesMax && e.stopping == nil {
 		e.telemetry.Hit("stream read: object gone")
 		e.later(e.backoff("read again", uint64(r.stream.id), r.resolved), r.step)
 		return
 	}
-	r.done(Fetched{Err: err})
+	if errors.Is(err, errNoObject) {
+		first, end = part.Start, part.End
+	}
+	r.done(Fetched{Err: r.stream.lost(part, first, end, err)})
 }
 
 // deliver takes batches from the block, and from those after it that happen to be in memory.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/core/env"
 	"weir/core/task"
 )
 
@@ -28,11 +29,21 @@ func (w *wait) end() {
 	w.step()
 }
 
-// Shutdown starts no new work, closes the WAL, waits for the operations in flight, answers reads that
-// wait with ErrStopped, gives every slab back, and calls done. What is not committed stays in the WAL
-// for recovery. Partitions are closed before. It is called once.
+// Shutdown starts no new work, closes the WAL, abandons the operations of the store that are in flight,
+// answers reads that wait with ErrStopped, gives every slab back, and calls done. It waits for the WAL,
+// and for no upload: what is not committed stays in the WAL for recovery. Partitions are closed before,
+// and nobody else needs the store any more. It is called once.
 func (e *Engine) Shutdown(done func()) {
 	e.stopping = done
+	for _, w := range e.up.queue {
+		e.loop.Stop(&w.timer)
+	}
+	if w := e.tailUp.upload; w != nil {
+		e.loop.Stop(&w.timer)
+	}
+	if store, ok := e.env.Store.(env.Abandoner); ok {
+		store.Abandon()
+	}
 	e.loop.Stop(&e.up.age)
 	e.loop.Stop(&e.up.ids.retry)
 	e.loop.Stop(&e.tailUp.retry)

@@ -10,6 +10,8 @@ import (
 
 // Owner is the partition above a stream. Called on the loop.
 type Owner interface {
+	// String is what people call the stream: its topic and partition.
+	String() string
 	// Durable says that everything below highWatermark is durable; state for
 	// checkpoints must advance to exactly there. It is called once for all the
 	// batches that one event made durable, in the turn of that event.

@@ -36,7 +36,7 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 	q.ts = s.largestTimestampFrom(p.End)
 	e.withIndex(s.id, &p, demanded(q.deadline), func(index *heldIndex, err error) {
 		if err != nil {
-			q.done(Fetched{Err: err})
+			q.done(Fetched{Err: s.lost(&p, p.Start, p.End, err)})
 			return
 		}
 		i, _ := index.Find(q.from)
@@ -47,9 +47,10 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 		for _, k := range index.Blocks[i+1:] {
 			q.ts = max(q.ts, k.MaxTimestamp)
 		}
-		e.withBlock(p.Object, &index.Blocks[i], demanded(q.deadline), func(b *block, err error) {
+		k := &index.Blocks[i]
+		e.withBlock(p.Object, k, demanded(q.deadline), func(b *block, err error) {
 			if err != nil {
-				q.done(Fetched{Err: err})
+				q.done(Fetched{Err: s.lost(&p, k.First, k.End, err)})
 				return
 			}
 			for j := b.search(q.from); j < len(b.batches); j++ {
@@ -163,7 +164,7 @@ func (q *timestampSearch) searchPart(part *metadata.Part) {
 	p := *part
 	e.withIndex(s.id, &p, demanded(q.deadline), func(index *heldIndex, err error) {
 		if err != nil {
-			q.done(Fetched{Err: err})
+			q.done(Fetched{Err: s.lost(&p, p.Start, p.End, err)})
 			return
 		}
 		i, _ := index.Find(q.from)
@@ -175,9 +176,10 @@ func (q *timestampSearch) searchPart(part *metadata.Part) {
 			q.next()
 			return
 		}
-		e.withBlock(p.Object, &index.Blocks[i], demanded(q.deadline), func(b *block, err error) {
+		k := &index.Blocks[i]
+		e.withBlock(p.Object, k, demanded(q.deadline), func(b *block, err error) {
 			if err != nil {
-				q.done(Fetched{Err: err})
+				q.done(Fetched{Err: s.lost(&p, k.First, k.End, err)})
 				return
 			}
 			q.searchBlock(b)
