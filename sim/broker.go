@@ -48,7 +48,7 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 		b.machine.TurnCost = c.TurnCost
 	}
 	b.machine.Log.Echo = w.options.Echo
-	b.wal = disk.New(w.queue, id, "wal", disk.Options{BlockBytes: block})
+	b.wal = disk.New(w.queue, id, "wal", disk.Options{BlockBytes: block, CapacityBytes: w.plan.Config.WALDiskBytes})
 	b.meta = disk.New(w.queue, id, "meta", disk.Options{BlockBytes: block})
 	b.config = brokerConfig(c, hostname(id), int32(id))
 	if spec.NodeID != 0 {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,11 +113,11 @@ func TestDamageIsLoud(t *testing.T) {
 		{"the log's disk is empty", "is missing", func(w *world) { w.brokers[0].wal.Wipe() }},
 		// R7: damage below the durable mark is no torn tail.
 		{"a durable byte of the log is damaged", "is damaged", func(w *world) {
-			w.brokers[0].wal.Corrupt(w.brokers[0].wal.Names()[0], inSixthGroup, 0x10)
+			w.brokers[0].wal.Corrupt(logFile(w), inSixthGroup, 0x10)
 		}},
 		{"both superblocks are damaged", "superblock", func(w *world) {
-			w.brokers[0].wal.Corrupt(w.brokers[0].wal.Names()[0], 20, 1)
-			w.brokers[0].wal.Corrupt(w.brokers[0].wal.Names()[0], 4096+20, 1)
+			w.brokers[0].wal.Corrupt(logFile(w), 20, 1)
+			w.brokers[0].wal.Corrupt(logFile(w), 4096+20, 1)
 		}},
 		// A downgrade.
 		{"the metadata hold a record of a newer version", "start the version that wrote it", appendNewerRecord},
@@ -132,4 +133,10 @@ func TestDamageIsLoud(t *testing.T) {
 			}
 		})
 	}
+}
+
+// logFile is the name of the first log on the broker's disk.
+func logFile(w *world) string {
+	names := w.brokers[0].wal.Names()
+	return names[slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(name, "wal-") })]
 }

@@ -176,9 +176,6 @@ func (n *walNode) Durable(a *wal.Append) {
 	n.model.acked++
 }
 
-// Dropped implements wal.Owner: this log is never closed.
-func (n *walNode) Dropped(a *wal.Append) { n.t.Errorf("batch %d was dropped", a.BaseOffset) }
-
 // TestWALThroughCrashes: whatever a crash leaves of the device, recovery finds every
 // acknowledged batch, in order, and what one recovery has shown every later one shows (R7).
 func TestWALThroughCrashes(t *testing.T) {

@@ -186,7 +186,7 @@ func (r *dataRig) Broker(id metadata.BrokerID) (*metadata.Broker, bool) {
 // newDataRig has topic t (id 1) with streams 1 to 4, the last led elsewhere.
 func newDataRig(t *testing.T) *dataRig {
 	r := &dataRig{t: t, logs: map[metadata.StreamID]*memoryLog{}, config: config.Topic{
-		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1, MaxMessageBytes: 1 << 20,
+		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1, RecordBytesMax: 1<<31 - 1, MaxMessageBytes: 1 << 20,
 		TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
 	}}
 	r.loop = task.NewLoop(r)

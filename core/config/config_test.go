@@ -65,7 +65,7 @@ func TestDefaultsResolve(t *testing.T) {
 		t.Errorf("paths are %q %q %q, upload at %d", b.WALPath, b.MetaPath, b.ObjectStore, b.UploadBytes)
 	}
 	want := config.Topic{
-		CleanupPolicy: "delete", Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588,
+		CleanupPolicy: "delete", Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588, RecordBytesMax: 2_147_483_639,
 		TimestampBeforeMax: math.MaxInt64, TimestampAfterMax: time.Hour, CompressionType: "producer", MinInSyncReplicas: 1,
 	}
 	if b.Topic != want {

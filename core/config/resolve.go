@@ -56,6 +56,7 @@ type Topic struct {
 	Retention          time.Duration // negative: for ever
 	RetentionBytes     int64         // negative: no limit
 	MaxMessageBytes    int32
+	RecordBytesMax     int32         // max.decompressed.message.bytes: of one record in a compressed batch
 	LogAppendTime      bool          // message.timestamp.type
 	TimestampBeforeMax time.Duration // message.timestamp.before.max.ms
 	TimestampAfterMax  time.Duration
@@ -173,6 +174,7 @@ func (s *Settings) Topic(overrides []Override) Topic {
 		Retention:          millis(n("retention.ms")),
 		RetentionBytes:     n("retention.bytes"),
 		MaxMessageBytes:    int32(n("max.message.bytes")),
+		RecordBytesMax:     int32(n("max.decompressed.message.bytes")),
 		LogAppendTime:      v("message.timestamp.type") == "LogAppendTime",
 		TimestampBeforeMax: millis(n("message.timestamp.before.max.ms")),
 		TimestampAfterMax:  millis(n("message.timestamp.after.max.ms")),

@@ -40,7 +40,7 @@ var topicKeys = []Definition{
 	integer(Long, "local.retention.bytes", -2, -2, maxLong, unusedTiers).standIn(same("log.local.retention.bytes")),
 	integer(Long, "local.retention.ms", -2, -2, maxLong, unusedTiers).standIn(same("log.local.retention.ms")),
 	integer(Long, "max.compaction.lag.ms", maxLong, 1, maxLong, "The longest time a record of a compacted topic may wait for compaction, in milliseconds.").standIn(same("log.cleaner.max.compaction.lag.ms")),
-	integer(Int, "max.decompressed.message.bytes", 2_147_483_639, 1, maxInt, "The largest size to which a compressed record batch may decompress, in bytes. A larger batch is refused.").standIn(same("max.decompressed.message.bytes")),
+	integer(Int, "max.decompressed.message.bytes", 2_147_483_639, 1, maxInt, "The largest size of one record in a compressed batch, in bytes, decompressed. A batch with a larger record is refused with INVALID_RECORD.").standIn(same("max.decompressed.message.bytes")),
 	integer(Int, "max.message.bytes", 1_048_588, 0, maxInt, "The largest record batch accepted, in bytes, as it is compressed.").standIn(same("message.max.bytes")),
 	integer(Long, "message.timestamp.after.max.ms", 3_600_000, 0, maxLong, "How far ahead of the broker's clock a record's timestamp may be, in milliseconds, if timestamps are the producer's.").standIn(same("log.message.timestamp.after.max.ms")),
 	integer(Long, "message.timestamp.before.max.ms", maxLong, 0, maxLong, "How far behind the broker's clock a record's timestamp may be, in milliseconds, if timestamps are the producer's.").standIn(same("log.message.timestamp.before.max.ms")),

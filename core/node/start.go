@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -274,16 +275,34 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
-	p.Await(func(wake func()) {
-		wal.Create(n.loop, n.env, c, logName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
-			n.log, err = l, createErr
-			wake()
+	for try := 0; ; try++ {
+		p.Await(func(wake func()) {
+			wal.Create(n.loop, n.env, c, logName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
+				n.log, err = l, createErr
+				wake()
+			})
 		})
-	})
-	if err == nil {
-		n.engine.UseLog(n.log)
+		if !errors.Is(err, env.ErrDiskFull) {
+			break
+		}
+		if err := n.makeRoom(p, try, err); err != nil {
+			return err
+		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	n.engine.UseLog(n.log)
+	n.log.HoldGrowth(true)
+	kept, err := n.keepReserve(p)
+	if err != nil {
+		return err
+	}
+	n.log.HoldGrowth(!kept)
+	if !kept {
+		n.loop.Go("keep the reserve", n.waitForReserve)
+	}
+	return nil
 }
 
 func (n *Node) takeOver(p *task.Proc) (err error) {

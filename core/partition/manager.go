@@ -237,7 +237,6 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 	p := &Partition{
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
-		batchBytesMax: m.options.Engine.AppendBytesMax(),
 	}
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)

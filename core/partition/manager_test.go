@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type fakeEngine struct {
 	image  *fakeImage
 	open   map[metadata.StreamID]*fakeLog
 	closed []metadata.StreamID
+	// batchMax is the largest batch; 0: a mebibyte.
+	batchMax int
 }
 
 func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log {
@@ -42,7 +45,7 @@ func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log
 }
 func (e *fakeEngine) Close(id metadata.StreamID) { e.closed = append(e.closed, id) }
 func (e *fakeEngine) OnSpace(func())             {}
-func (e *fakeEngine) AppendBytesMax() int        { return 1 << 20 }
+func (e *fakeEngine) AppendBytesMax() int        { return cmp.Or(e.batchMax, 1<<20) }
 
 const (
 	me      = metadata.BrokerID(1)

@@ -35,8 +35,6 @@ type Partition struct {
 	topic   *topic
 	state   *State
 	epochs  epochCache
-	// batchBytesMax is what the stream takes, whatever the topic's configuration says.
-	batchBytesMax int
 
 	queue        fifo[*Append] // waiting for room in the stream
 	acks         fifo[*Append] // appended, not durable

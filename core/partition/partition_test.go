@@ -77,6 +77,7 @@ type rig struct {
 	answers []*Append
 	trims   []int64
 	compute []*env.Compute
+	engine  *fakeEngine
 }
 
 func (r *rig) Submit(c *env.Compute) { r.compute = append(r.compute, c) }
@@ -93,19 +94,19 @@ func (r *rig) computeAll() {
 func (r *rig) appended(a *Append) { r.answers = append(r.answers, a) }
 
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, clock: &fakeClock{}}
+	r := &rig{t: t, clock: &fakeClock{}, engine: &fakeEngine{batchMax: 1 << 20}}
 	r.loop = task.NewLoop(r.clock)
 	r.manager = newManager(Options{
-		Loop: r.loop, Env: env.Env{Clock: r.clock, Compute: r}, ProducerIDExpiration: time.Hour, HousekeepingInterval: time.Minute,
+		Loop: r.loop, Env: env.Env{Clock: r.clock, Compute: r}, ProducerIDExpiration: time.Hour, HousekeepingInterval: time.Minute, Engine: r.engine,
 		Trim: func(_ metadata.StreamID, at int64, _ func(error)) { r.trims = append(r.trims, at) },
 	})
 	state, err := LoadState(nil, 0, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, batchBytesMax: 1 << 20, topic: &topic{config: config.Topic{
+	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, topic: &topic{config: config.Topic{
 		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1,
-		MaxMessageBytes: 1 << 20, TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
+		MaxMessageBytes: 1 << 20, RecordBytesMax: 1<<31 - 1, TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
 	}}}
 	r.log = &fakeLog{owner: r.p, room: -1}
 	r.p.log = r.log
@@ -225,9 +226,9 @@ func TestValidation(t *testing.T) {
 	r.p.topic.config.TimestampBeforeMax = time.Minute
 	r.p.topic.config.MaxMessageBytes = 80
 	r.want(r.sendBatch(builder, 10, wallZero), wire.MessageTooLarge, -1)
-	r.p.topic.config.MaxMessageBytes, r.p.batchBytesMax = 1<<20, 80
+	r.p.topic.config.MaxMessageBytes, r.engine.batchMax = 1<<20, 80
 	r.want(r.sendBatch(builder, 10, wallZero), wire.MessageTooLarge, -1)
-	r.p.batchBytesMax = 1 << 20
+	r.engine.batchMax = 1 << 20
 	good := []*Append{r.sendBatch(builder, 1, wallZero+3_600_000), r.sendBatch(builder, 1, wallZero-60_000), r.sendBatch(builder, 1, -1)}
 	r.log.durable(3)
 	for i, a := range good {
@@ -338,6 +339,9 @@ func TestPoisonedBatchesAreRefused(t *testing.T) {
 	r.want(r.appendBatch(data, OriginClient), wire.InvalidRecord, -1)
 	large := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Value: make([]byte, 64<<20)}})
 	r.want(r.appendBatch(large, OriginClient), wire.MessageTooLarge, -1)
+	r.p.topic.config.RecordBytesMax = 1000
+	long := b.AppendBatch(nil, []record.Record{{Timestamp: wallZero, Value: make([]byte, 1000)}})
+	r.want(r.appendBatch(long, OriginClient), wire.InvalidRecord, -1)
 	require.Empty(t, r.log.taken)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"weir/core/wire"
 
+	"weir/core/compress"
 	"weir/core/env"
 	"weir/core/record"
 )
@@ -46,8 +47,8 @@ func (p *Partition) validate(a *Append) (wire.Code, string) {
 		return wire.InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
 	case h.Bytes > int(c.MaxMessageBytes) && a.Origin != OriginReplica:
 		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, max.message.bytes is %d", h.Bytes, c.MaxMessageBytes)
-	case h.Bytes > p.batchBytesMax:
-		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.batchBytesMax)
+	case h.Bytes > p.manager.options.Engine.AppendBytesMax():
+		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.manager.options.Engine.AppendBytesMax())
 	case client && h.Control():
 		return wire.InvalidRecord, "clients may not write control records"
 	case h.Transactional():
@@ -56,6 +57,8 @@ func (p *Partition) validate(a *Append) (wire.Code, string) {
 		return wire.MessageTooLarge, a.Invalid.Error()
 	case a.Invalid != nil:
 		return wire.InvalidRecord, a.Invalid.Error()
+	case h.Codec() != compress.None && a.Facts.RecordBytesMax > int(c.RecordBytesMax):
+		return wire.InvalidRecord, fmt.Sprintf("a record of %d bytes, max.decompressed.message.bytes is %d", a.Facts.RecordBytesMax, c.RecordBytesMax)
 	}
 	return wire.None, ""
 }

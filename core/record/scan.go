@@ -174,6 +174,10 @@ func (s *scanner) read(e *Entry) error {
 		return s.malformed(e)
 	}
 	e.Bytes = int(length)
+	if e.Bytes <= len(s.chunk) && s.readShort(e, s.chunk[:e.Bytes]) {
+		s.chunk = s.chunk[e.Bytes:]
+		return nil
+	}
 	end := s.consumed() + int(length)
 	if err := s.readHead(e); err != nil {
 		return err
@@ -185,6 +189,60 @@ func (s *scanner) read(e *Entry) error {
 		return s.malformed(e)
 	}
 	return nil
+}
+
+// readShort reads a record that lies in one chunk, as most do, if it has no headers and its numbers are
+// as short as they are as a rule. False: it may be another's, or wrong; nothing is consumed.
+func (s *scanner) readShort(e *Entry, b []byte) bool {
+	at := 1 // behind the attributes
+	timestamp, n := binary.Varint(b[min(at, len(b)):])
+	if n <= 0 {
+		return false
+	}
+	at += n
+	delta, n := shortVarint(b, at)
+	if n == 0 || delta != int(e.Index) {
+		return false
+	}
+	at += n
+	key, n := shortVarint(b, at)
+	if n == 0 {
+		return false
+	}
+	at += n + max(key, 0)
+	value, n := shortVarint(b, at)
+	if n == 0 {
+		return false
+	}
+	at += n + max(value, 0)
+	if at != len(b)-1 || b[at] != 0 {
+		return false
+	}
+	e.Timestamp, e.Offset, e.Keyless = s.h.FirstTimestamp+timestamp, s.h.BaseOffset+int64(delta), key < 0
+	return true
+}
+
+// shortVarint reads a zigzag varint of at most three bytes; n is 0 if there is none.
+func shortVarint(b []byte, at int) (v, n int) {
+	if at >= len(b) {
+		return 0, 0
+	}
+	u := int(b[at])
+	if u < 0x80 {
+		return u>>1 ^ -(u & 1), 1
+	}
+	if at+1 >= len(b) {
+		return 0, 0
+	}
+	u = u&0x7f | int(b[at+1])<<7
+	if u < 1<<14 {
+		return u>>1 ^ -(u & 1), 2
+	}
+	if at+2 >= len(b) || b[at+2] >= 0x80 {
+		return 0, 0
+	}
+	u = u&(1<<14-1) | int(b[at+2])<<14
+	return u>>1 ^ -(u & 1), 3
 }
 
 func (s *scanner) malformed(e *Entry) error {

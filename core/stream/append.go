@@ -76,15 +76,6 @@ func (p *pending) Durable(a *wal.Append) {
 	}
 }
 
-// Dropped implements wal.Owner. The partition is closed by then, and has answered.
-func (p *pending) Dropped(*wal.Append) {
-	e, release := p.stream.engine, p.release
-	e.recycle(p)
-	if release != nil {
-		release()
-	}
-}
-
 // durable moves the high watermark over one batch. The owner hears of it once,
 // after the event.
 func (s *Stream) durable(base, offsets, bytes int64) {

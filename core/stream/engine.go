@@ -132,7 +132,6 @@ func NewEngine(o Options) *Engine {
 func (e *Engine) UseLog(l *wal.Log) {
 	e.log = l
 	l.OnSpace(e.spaceCame)
-	e.up.threshold = max(min(e.options.UploadBytes, l.Size()/3), 1)
 }
 
 // AppendBytesMax is the largest batch that Append takes.

@@ -18,15 +18,14 @@ const (
 // uploader turns durable bytes into committed objects: it decides when, cuts
 // all streams at their high watermarks, and commits in order of the cuts.
 type uploader struct {
-	engine    *Engine
-	threshold int64 // uncut bytes that start an upload
-	uncut     int64 // durable bytes that no upload has taken
-	toCut     []*Stream
-	age       task.Timer // runs from the oldest uncut byte
-	due       bool       // it ran out
-	queue     []*upload  // in order of cuts; the first is the next to commit
-	serial    uint64
-	ids       idLease
+	engine *Engine
+	uncut  int64 // durable bytes that no upload has taken
+	toCut  []*Stream
+	age    task.Timer // runs from the oldest uncut byte
+	due    bool       // it ran out
+	queue  []*upload  // in order of cuts; the first is the next to commit
+	serial uint64
+	ids    idLease
 }
 
 // add counts bytes that became durable.
@@ -77,16 +76,21 @@ func (u *uploader) turnEnd() {
 	u.cutAll()
 }
 
+// threshold is how many uncut bytes start an upload.
+func (u *uploader) threshold() int64 {
+	return max(min(u.engine.options.UploadBytes, u.engine.log.Size()/3), 1)
+}
+
 // reason says why to upload now; empty if there is none. Under pressure, what
 // little came in during an upload does not start another.
 func (u *uploader) reason() string {
 	log := u.engine.log
 	switch {
-	case u.uncut >= u.threshold:
+	case u.uncut >= u.threshold():
 		return "stream upload: bytes"
 	case u.due:
 		return "stream upload: age"
-	case len(u.queue) > 0 && u.uncut < u.threshold/8:
+	case len(u.queue) > 0 && u.uncut < u.threshold()/8:
 		return ""
 	case u.engine.refused || log.Used() > log.Size()/2:
 		return "stream upload: pressure"

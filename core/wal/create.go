@@ -39,6 +39,7 @@ func Create(loop *task.Loop, e env.Env, config Config, name string, brokerEpoch 
 			return
 		}
 		l.file = op.File
+		l.metrics.size.Set(l.super.region)
 		l.writeHead(done)
 	}})
 }

@@ -220,7 +220,6 @@ type journal struct {
 	failure  error
 	accepted []*Append
 	durable  int
-	dropped  int
 	keep     bool // retain slabs
 	onTold   func(*Append)
 }
@@ -233,13 +232,6 @@ func (j *journal) Durable(a *Append) {
 	if j.onTold != nil {
 		j.onTold(a)
 	}
-}
-
-func (j *journal) Dropped(a *Append) {
-	if j.accepted[j.durable+j.dropped] != a {
-		j.w.t.Fatalf("append %d was dropped out of order", j.durable+j.dropped)
-	}
-	j.dropped++
 }
 
 // create makes a log and waits for it.

@@ -49,7 +49,7 @@ type Log struct {
 type metrics struct {
 	bytes, groups            env.Counter
 	groupBytes, writeLatency env.Histogram
-	used                     env.Gauge
+	used, size               env.Gauge
 }
 
 func newMetrics(m env.Metrics) metrics {
@@ -58,11 +58,12 @@ func newMetrics(m env.Metrics) metrics {
 		groups:       m.Counter("weir_wal_groups_total", "groups written to the log"),
 		groupBytes:   m.Histogram("weir_wal_group_bytes", "size of a group"),
 		writeLatency: m.Histogram("weir_wal_write_nanoseconds", "time from submitting a group to its completion"),
+		size:         m.Gauge("weir_wal_size_bytes", "bytes that the log may take on its device; less than weir.wal.size.bytes if the device was full"),
 		used:         m.Gauge("weir_wal_used_bytes", "bytes between the trim point and the end of the log"),
 	}
 }
 
-// AppendBytesMax is the largest payload that Append takes.
+// AppendBytesMax is the largest payload that Append takes. It falls when a full device makes the log smaller.
 func (l *Log) AppendBytesMax() int { return l.config.AppendBytesMax }
 
 // End is the position after the last append; when everything is durable, that of the next group.
@@ -82,7 +83,7 @@ func (l *Log) Trimmed() Position { return l.super.trim }
 // Used is the number of bytes between Trimmed and End.
 func (l *Log) Used() int64 { return int64(l.End() - l.super.trim) }
 
-// Size is the number of bytes of the circular region.
+// Size is the number of bytes of the circular region. It falls when a full device makes the log smaller.
 func (l *Log) Size() int64 { return l.super.region }
 
 // OnSpace sets the function that runs when space came free after a refused Append.
@@ -113,8 +114,12 @@ func (l *Log) Append(a *Append) bool {
 // reserve bytes to spare.
 func (l *Log) hasSpace(room int, reserve int64) bool {
 	end := l.endWith(room)
-	if l.growth.stalled && end > Position(l.growth.grown) && l.growth.grown < l.super.region {
-		return false
+	if l.growth.grown < l.super.region && end > Position(l.growth.grown) {
+		l.growth.wanted = max(l.growth.wanted, int64(end))
+		return false // placed there, it could not be moved if the device turns out to be full
+	}
+	if l.shrinking() && end > Position(l.super.region) {
+		return false // nothing wraps before the superblock says where
 	}
 	return int64(end-l.saved)+reserve <= l.super.region
 }
@@ -209,8 +214,7 @@ func (l *Log) sealAs(bytes uint32) {
 func (l *Log) submitSealed() {
 	for len(l.sealed) > 0 && l.writing < l.config.WritesInFlightMax {
 		g := l.sealed[0]
-		if !l.growth.covers(g, l.super.region) ||
-			len(l.inFlight) > 0 && l.bytes+int64(g.header.bytes) > l.config.inFlightBytes() {
+		if len(l.inFlight) > 0 && l.bytes+int64(g.header.bytes) > l.config.inFlightBytes() {
 			return
 		}
 		l.sealed = popFront(l.sealed)
@@ -240,7 +244,6 @@ func (l *Log) flush() {
 		l.seal()
 	}
 	l.submitSealed()
-	l.dropStalled()
 	l.saveSuperblock()
 	l.grow()
 	l.stepClose()
@@ -354,27 +357,8 @@ func (l *Log) Trim(upTo Position) {
 	}
 }
 
-// dropStalled lets a log that closes go of the groups that wait for room on a full device.
-func (l *Log) dropStalled() {
-	if l.closing == nil || !l.growth.stalled || len(l.sealed) == 0 || l.growth.covers(l.sealed[0], l.super.region) {
-		return
-	}
-	dropped := l.sealed
-	if l.open != nil {
-		dropped = append(dropped, l.open)
-	}
-	l.open, l.sealed = nil, nil
-	for _, g := range dropped {
-		for _, a := range g.appends {
-			a.Owner.Dropped(a)
-		}
-		g.slab.Release()
-	}
-}
-
 // Close writes what has gathered, records where the log ends, and closes the file. Append refuses
-// from now on; owners of appends still in flight are told first. It does not wait for room on a full
-// device: what has none is dropped.
+// from now on; owners of appends still in flight are told first.
 func (l *Log) Close(done func(error)) {
 	if l.err != nil {
 		done(l.err)

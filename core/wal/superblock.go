@@ -15,6 +15,10 @@ var errClosed = errors.New("wal is closed")
 const (
 	growChunkBytes  = 1 << 20 // a larger zero write would hold up groups behind it
 	growRetryAfter  = time.Second
+	growTries       = 5        // that find the device full before the log may shrink
+	growWarnEvery   = 30       // of such tries
+	shrinkPart      = 16       // the log never shrinks below this part of its size
+	shrinkBytesMin  = 16 << 20 // or below this, whichever is less
 	summaryLeast    = 64 << 10
 	superEveryParts = 16 // the trim point is saved once it moved by this part of the region
 )
@@ -29,9 +33,12 @@ type superState struct {
 }
 
 // content is what changes in a superblock.
-type content struct{ trim, durable, summary Position }
+type content struct {
+	trim, durable, summary Position
+	region                 int64
+}
 
-func (s *superblock) content() content { return content{s.trim, s.durable, s.summary} }
+func (s *superblock) content() content { return content{s.trim, s.durable, s.summary, s.region} }
 
 func (s *superState) abandon() {
 	if s.slab != nil && !s.writing {
@@ -48,7 +55,7 @@ func (l *Log) superDue() bool {
 		return false
 	}
 	moved := now.trim - saved.trim
-	return moved >= Position(l.super.region/superEveryParts) || l.refused && moved > 0 || now.summary != saved.summary ||
+	return moved >= Position(l.super.region/superEveryParts) || l.refused && moved > 0 || now.summary != saved.summary || now.region != saved.region ||
 		l.closing != nil && l.open == nil && len(l.sealed)+len(l.inFlight) == 0
 }
 
@@ -74,9 +81,10 @@ func (l *Log) superSaved(op *env.DiskWrite) {
 		l.supers.abandon()
 		return
 	}
+	shrank := l.supers.saved.region != l.supers.pending.region
 	l.supers.saved = l.supers.pending
-	if l.saved < l.supers.saved.trim {
-		l.saved = l.supers.saved.trim
+	if l.saved < l.supers.saved.trim || shrank {
+		l.saved = max(l.saved, l.supers.saved.trim)
 		l.spaceCame()
 	}
 }
@@ -137,22 +145,18 @@ func (o *summaryOwner) Durable(a *Append) {
 	o.super.summary = a.At
 }
 
-func (o *summaryOwner) Dropped(*Append) { o.summary.flying = false }
-
 // growthState is the writing of zeros ahead of use, on the first lap.
 type growthState struct {
 	slab    *env.Slab // zeros, while growing
 	zeros   []byte
 	op      env.DiskWrite
 	grown   int64 // bytes of the region that are written
+	wanted  int64 // bytes that an append which was refused needs
 	writing bool
+	held    bool // see Log.HoldGrowth
 	stalled bool // the device had no room
+	stalls  int  // in a row
 	retry   timer
-}
-
-// covers reports whether g lies in grown space.
-func (s *growthState) covers(g *group, region int64) bool {
-	return s.grown == region || g.end() <= Position(s.grown)
 }
 
 func (s *growthState) abandon() {
@@ -162,11 +166,17 @@ func (s *growthState) abandon() {
 	}
 }
 
+// HoldGrowth keeps the log from taking more of its device, or lets it go on.
+func (l *Log) HoldGrowth(hold bool) {
+	l.growth.held = hold
+	l.loop.Post(l.flush)
+}
+
 // grow writes the next zeros if the log comes within GrowBytes of what is grown.
 func (l *Log) grow() {
 	s := &l.growth
-	if s.writing || s.stalled || l.closing != nil && len(l.sealed) == 0 || s.grown == l.super.region ||
-		int64(l.End())+l.config.GrowBytes <= s.grown {
+	if s.writing || s.held || s.stalled || l.closing != nil || s.grown == l.super.region ||
+		max(int64(l.End())+l.config.GrowBytes, s.wanted) <= s.grown {
 		return
 	}
 	chunk := min(int64(len(s.zeros)), l.super.region-s.grown)
@@ -187,6 +197,7 @@ func (l *Log) grew(op *env.DiskWrite) {
 		l.fail(fmt.Errorf("growth of wal file %q to %d bytes: %w", l.name, s.grown, op.Err))
 	default:
 		s.grown += int64(len(op.Data))
+		s.stalls = 0
 		if s.grown == l.super.region {
 			s.abandon()
 		}
@@ -197,8 +208,42 @@ func (l *Log) grew(op *env.DiskWrite) {
 // stallGrowth waits for room on the device. A full device definitely wrote nothing that was
 // promised, so this, unlike any other error, may be tried again.
 func (l *Log) stallGrowth() {
-	l.growth.stalled = true
-	l.env.Log.Log(slog.LevelWarn, "no room on the device to grow the wal; free some, producers are held up meanwhile",
-		slog.String("file", l.name), slog.Int64("grown_bytes", l.growth.grown), slog.Int64("size_bytes", l.super.region))
-	l.loop.Reset(&l.growth.retry, growRetryAfter, func() { l.growth.stalled = false })
+	s := &l.growth
+	s.stalls++
+	if s.stalls > growTries && l.shrink() {
+		return
+	}
+	s.stalled = true
+	if s.stalls%growWarnEvery == 1 {
+		l.env.Log.Log(slog.LevelWarn, "no room on the device to grow the wal: free some, or lower weir.wal.size.bytes; producers may be held up meanwhile",
+			slog.String("file", l.name), slog.Int64("grown_bytes", s.grown), slog.Int64("size_bytes", l.super.region))
+	}
+	l.loop.Reset(&s.retry, growRetryAfter, func() { s.stalled = false })
 }
+
+// shrink makes the log one of what was grown so far, because an append waits for space, the device has had
+// none for a while, and uploads have made room below: from the next superblock on the log wraps there.
+// All that was placed lies within what was grown, so no position moves. It reports whether it did.
+func (l *Log) shrink() bool {
+	s := &l.growth
+	region := s.grown / blockBytes * blockBytes
+	if !l.refused || l.closing != nil || region < max(regionBytesMin, min(l.super.region/shrinkPart, shrinkBytesMin)) ||
+		int64(l.End()-l.super.trim) > region/2 {
+		return false
+	}
+	if l.End() > Position(region) {
+		panic(fmt.Sprintf("wal: position %d was placed beyond the %d bytes that were grown", l.End(), region))
+	}
+	l.env.Log.Log(slog.LevelWarn, "the device is too small for the wal: the log goes on with what it has until the next start. Free some space, or lower weir.wal.size.bytes",
+		slog.String("file", l.name), slog.Int64("bytes", region), slog.Int64("size_bytes", l.super.region))
+	l.super.region, s.grown, s.stalled = region, region, false
+	l.config.AppendBytesMax = min(l.config.AppendBytesMax, int(region/4))
+	l.config.GroupBytesMax = min(l.config.GroupBytesMax, int(region/8)/blockBytes*blockBytes)
+	l.config.SummaryEveryBytes = min(l.config.SummaryEveryBytes, region/4)
+	s.abandon()
+	l.metrics.size.Set(region)
+	return true
+}
+
+// shrinking reports whether the superblock on the device does not yet have the size that the log shrank to.
+func (l *Log) shrinking() bool { return l.supers.saved.region != l.super.region }

@@ -24,6 +24,9 @@ type Config struct {
 	GrowBytes         int64 // zero-written ahead of use; 64 MiB
 }
 
+// CreateBytes is the room on the device that Create needs at most. The log grows behind it.
+const CreateBytes = headBytes + growChunkBytes
+
 const (
 	regionBytesMin     = 256 << 10
 	regionBytesMax     = 1 << 46
@@ -72,13 +75,10 @@ func (c *Config) aheadBytes() int64 {
 type Owner interface {
 	// Durable says that the append is durable. It may append and trim.
 	Durable(a *Append)
-	// Dropped says that the log closes without the append, for a full device has no
-	// room for it: it was not written, and never will be.
-	Dropped(a *Append)
 }
 
-// Append is one batch to log. The caller owns the struct again at Durable or
-// Dropped, and changes nothing of it before.
+// Append is one batch to log. The caller owns the struct again at Durable, and
+// changes nothing of it before.
 type Append struct {
 	Stream        uint64
 	LeaderEpoch   int32

@@ -31,6 +31,7 @@ type Plan struct {
 type Config struct {
 	Duration        time.Duration // of the phase with faults
 	WALBytes        int64
+	WALDiskBytes    int64 // of the disk that the logs lie on; 0: no bound
 	CacheBytes      int64
 	BlockCacheBytes int64
 	UploadBytes     int64
@@ -184,6 +185,7 @@ func (c *Config) fields() []field {
 	return []field{
 		{"duration", &c.Duration},
 		{"wal", &c.WALBytes},
+		{"wal-disk", &c.WALDiskBytes},
 		{"cache", &c.CacheBytes},
 		{"block-cache", &c.BlockCacheBytes},
 		{"upload", &c.UploadBytes},
