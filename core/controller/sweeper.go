@@ -103,6 +103,7 @@ type idRun struct{ first, end metadata.ObjectID }
 
 type sweepCounts struct {
 	deleted, orphans             env.Counter
+	swept                        telemetry.LastSuccess
 	expired, late, backOff, odds *telemetry.Mark
 }
 
@@ -128,6 +129,7 @@ func NewSweeper(o SweeperOptions) *Sweeper {
 		counts: sweepCounts{
 			deleted: t.Counter("weir_objects_deleted_total", "Destroyed objects deleted from the store."),
 			orphans: t.Counter("weir_objects_orphaned_total", "Deletions of ids that were never committed, or came back late."),
+			swept:   t.LastSuccess(o.Env.Clock, "sweep", "when a listing of all objects last came to its end"),
 			expired: t.Mark("sweeper: prepared ids expired"),
 			late:    t.Mark("sweeper: a listing found an object under a dead id"),
 			backOff: t.Mark("sweeper: the store failed, and was given time"),
@@ -331,6 +333,7 @@ func (s *Sweeper) listed(op *env.ListObjects) {
 	}
 	if !op.More {
 		s.listOpen, s.listFrom = false, ""
+		s.counts.swept.Now()
 		s.listAt = s.loop.Now().Add(s.options.ListInterval)
 	}
 	s.pump()
@@ -361,11 +364,8 @@ func (s *Sweeper) storeFailed(what string, err error) {
 	s.failures++
 	s.draws++
 	jitter := time.Duration(s.options.Env.Rand.Uint64("sweep back-off", 0, s.draws) % uint64(most/2))
-	delay := most/2 + jitter
-	if s.failures > 3 {
-		s.options.Telemetry.Warn("object store refuses the sweeper; deletions wait", slog.String("operation", what), slog.Any("error", err), slog.Duration("again_in", delay))
-	}
-	s.loop.Reset(&s.pause, delay, func() {
+	s.options.Telemetry.Debug("deletions wait", slog.String("operation", what), slog.Any("error", err))
+	s.loop.Reset(&s.pause, most/2+jitter, func() {
 		s.pump()
 		s.list()
 	})

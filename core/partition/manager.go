@@ -91,6 +91,8 @@ type Manager struct {
 	duplicate, waiting, retention, heldBack, producersFull *telemetry.Mark
 
 	producersRefused env.Counter
+	retained         telemetry.LastSuccess
+	trimFailed       bool // since the last round of housekeeping
 	operators        *telemetry.Limiter
 }
 
@@ -125,6 +127,7 @@ func newManager(o Options) *Manager {
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
 			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),
+		retained:  o.Telemetry.LastSuccess(o.Env.Clock, "retention", "when a round of retention last ended after which nothing was refused"),
 		operators: telemetry.NewLimiter(operatorsInterval),
 		options:   o,
 		loop:      o.Loop,

@@ -19,6 +19,10 @@ func (m *Manager) housekeeping() {
 		}
 		p.retain()
 	}
+	if !m.trimFailed {
+		m.retained.Now()
+	}
+	m.trimFailed = false
 	m.armHousekeeping()
 }
 
@@ -38,6 +42,6 @@ func (p *Partition) retain() {
 	if point := p.log.RetentionPoint(oldest, most); point > p.LogStart() {
 		p.manager.retention.Hit()
 		// A refusal is no harm: the next round asks again.
-		p.manager.options.Trim(p.Stream, point, func(error) {})
+		p.manager.options.Trim(p.Stream, point, func(err error) { p.manager.trimFailed = p.manager.trimFailed || err != nil })
 	}
 }

@@ -118,7 +118,7 @@ func NewEngine(o Options) *Engine {
 		streams: make(map[metadata.StreamID]*Stream), onSpace: func() {},
 	}
 	e.flush = e.tellOwners
-	e.metrics = newMetrics(e.telemetry)
+	e.metrics = newMetrics(e.telemetry, e.env.Clock)
 	e.lines = telemetry.NewLimiter(lostLineInterval)
 	e.up.engine, e.tailUp.engine, e.gets.engine = e, e, e
 	e.blocks = newBlockCache(e.options.BlockCacheBytes, &e.metrics)

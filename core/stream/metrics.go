@@ -11,9 +11,10 @@ type metrics struct {
 	lost                                                          env.Counter
 	putLatency, commitLatency, getLatency                         env.Histogram
 	cacheBytes, blockBytes, uncommitted                           env.Gauge
+	uploaded, tailUploaded                                        telemetry.LastSuccess
 }
 
-func newMetrics(t *telemetry.Registry) metrics {
+func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 	return metrics{
 		refused:       t.Counter("weir_stream_appends_refused_total", "appends refused because WAL or log cache was full"),
 		uploads:       t.Counter("weir_upload_objects_total", "objects put into the store"),
@@ -33,6 +34,8 @@ func newMetrics(t *telemetry.Registry) metrics {
 		getLatency:    t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),
 		cacheBytes:    t.Gauge("weir_log_cache_bytes", "slabs of recent appends in memory"),
 		blockBytes:    t.Gauge("weir_block_cache_bytes", "blocks of the store in memory"),
+		uploaded:      t.LastSuccess(clock, "upload", "when an upload was last committed; old while weir_upload_waiting_bytes is not 0, it stands still"),
+		tailUploaded:  t.LastSuccess(clock, "tail_upload", "when a piece of a recovered log was last committed"),
 		uncommitted:   t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),
 	}
 }

@@ -278,6 +278,7 @@ func (u *tailUploader) store(p *tailPiece) {
 // settled runs when the piece's commit was answered. What the image did not take is read again.
 func (u *tailUploader) settled(w *upload) {
 	e, p := u.engine, u.piece
+	e.metrics.tailUploaded.Now()
 	u.piece, u.upload, u.attempts = nil, nil, 0
 	w.release()
 	for i := range p.parts {

@@ -174,6 +174,7 @@ func (u *uploader) commitNext() {
 // take is cut again, once no other upload holds the same stream.
 func (u *uploader) objectSettled(w *upload) {
 	e := u.engine
+	e.metrics.uploaded.Now()
 	u.queue = slices.Delete(u.queue, 0, 1)
 	for i := range w.parts {
 		s := w.parts[i].stream

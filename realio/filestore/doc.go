@@ -8,6 +8,9 @@
 // I/O: gigabytes of dirty pages would hold up a write-ahead log on the same device, and cost more
 // processor time. What a killed process left unnamed is swept when a store opens.
 //
+// A file system that is full, read-only or gone fails in its own words, with what to do. What is missing
+// because another directory is mounted in the place of this one does not count as deleted.
+//
 // # Limits
 //
 // A segment of a key (between slashes) is at most 254 bytes long, or the put fails. Folders stay

@@ -2,7 +2,6 @@ package filestore
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,8 +16,12 @@ import (
 func (s *Store) list(o *env.ListObjects) {
 	p := page{ListObjects: o}
 	o.Objects, o.More, o.Outcome, o.Err = nil, false, env.OutcomeDone, nil
-	if err := p.walk(s.root, ""); err != nil {
-		o.Objects, o.More, o.Outcome, o.Err = nil, false, env.OutcomeFailed, fmt.Errorf("list %s: %w", o.Prefix, err)
+	err := p.walk(s.root, "")
+	if err == nil && len(o.Objects) == 0 {
+		err = s.present()
+	}
+	if err != nil {
+		o.Objects, o.More, o.Outcome, o.Err = nil, false, env.OutcomeFailed, s.failure("list", o.Prefix, err)
 	}
 }
 

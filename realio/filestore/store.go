@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -33,9 +33,13 @@ type Store struct {
 	session *session
 	folders folders
 	writer  writer
+	ended   atomic.Bool // Abandon was called
 }
 
-var _ env.ObjectStore = (*Store)(nil)
+var (
+	_ env.ObjectStore = (*Store)(nil)
+	_ env.Abandoner   = (*Store)(nil)
+)
 
 // Open makes the directory if need be, sweeps what killed processes left half written, and makes
 // durable what they had named already.
@@ -44,7 +48,7 @@ func Open(o Options) (*Store, error) {
 		o.InFlightMax = 16
 	}
 	s := &Store{root: filepath.Clean(o.Path)}
-	if err := os.MkdirAll(s.root, 0o700); err != nil {
+	if err := makeRoot(s.root); err != nil {
 		return nil, fmt.Errorf("make object directory: %w", err)
 	}
 	s.folders.durable = map[string]bool{}
@@ -69,15 +73,20 @@ func Open(o Options) (*Store, error) {
 // syncFileSystem makes durable whatever an earlier process left in the page cache: readers are going
 // to see it, and must not lose it to a power failure afterwards.
 func syncFileSystem(root string) error {
-	fd, err := open(filepath.Dir(root), unix.O_RDONLY|unix.O_DIRECTORY)
+	fd, err := open(root, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
 	return errors.Join(unix.Syncfs(fd), unix.Close(fd))
 }
 
-// Shutdown waits for what is in flight. Operations submitted afterwards are never completed.
+// Abandon implements env.Abandoner: a put in flight ends before its next chunk.
+func (s *Store) Abandon() { s.ended.Store(true) }
+
+// Shutdown ends the puts in flight and waits for the other operations, which are short. Operations
+// submitted afterwards are never completed.
 func (s *Store) Shutdown() error {
+	s.Abandon()
 	s.pool.Close()
 	return s.session.close()
 }
@@ -120,17 +129,23 @@ func (s *Store) put(key string, body [][]byte) (env.Outcome, error) {
 		return env.OutcomeFailed, err
 	}
 	target := filepath.Join(dir, name)
+	if s.ended.Load() {
+		return env.OutcomeFailed, s.failure("put", key, errEnded)
+	}
 	var stat unix.Stat_t
 	if unix.Lstat(target, &stat) == nil {
 		return s.exists(key, dir)
 	}
 	temporary := s.session.next()
-	err = s.writer.write(temporary, body)
+	err = s.writer.write(temporary, body, &s.ended)
 	if err == nil {
 		err = s.folders.make(s.root, dir)
 	}
 	if err != nil {
-		return env.OutcomeFailed, fmt.Errorf("put %s: %w", key, errors.Join(err, unlink(temporary)))
+		if gone := s.present(); gone != nil {
+			err = gone
+		}
+		return env.OutcomeFailed, s.failure("put", key, errors.Join(err, unlink(temporary)))
 	}
 	err = nameOnce(temporary, target)
 	if errors.Is(err, unix.EEXIST) {
@@ -138,10 +153,10 @@ func (s *Store) put(key string, body [][]byte) (env.Outcome, error) {
 	}
 	if err != nil {
 		s.folders.forget(dir)
-		return env.OutcomeFailed, fmt.Errorf("put %s: %w", key, err)
+		return env.OutcomeFailed, s.failure("put", key, err)
 	}
 	if err := syncDirectory(dir); err != nil {
-		return env.OutcomeUnknown, fmt.Errorf("put %s: %w", key, err)
+		return env.OutcomeUnknown, s.failure("put", key, err)
 	}
 	return env.OutcomeDone, nil
 }
@@ -150,7 +165,7 @@ func (s *Store) put(key string, body [][]byte) (env.Outcome, error) {
 // died, or may not have come so far yet.
 func (s *Store) exists(key, dir string) (env.Outcome, error) {
 	if err := syncDirectory(dir); err != nil {
-		return env.OutcomeFailed, fmt.Errorf("put %s: %w", key, err)
+		return env.OutcomeFailed, s.failure("put", key, err)
 	}
 	return env.OutcomeRefused, fmt.Errorf("put %s: the object exists", key)
 }
@@ -184,10 +199,15 @@ func (s *Store) get(o *env.GetObject) {
 		o.N, o.Size, err = read(filepath.Join(dir, name), o.Into, o.Offset)
 	}
 	o.Outcome, o.Err = env.OutcomeDone, nil
-	if err != nil {
-		o.Outcome, o.Err = env.OutcomeFailed, fmt.Errorf("get %s: %w", o.Key, err)
+	if err == nil {
+		return
 	}
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENAMETOOLONG) {
+	absent := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENAMETOOLONG)
+	if gone := s.present(); gone != nil {
+		absent, err = false, gone
+	}
+	o.Outcome, o.Err = env.OutcomeFailed, s.failure("get", o.Key, err)
+	if absent {
 		o.Outcome = env.OutcomeRefused
 	}
 }
@@ -229,10 +249,14 @@ func (s *Store) remove(key string) (env.Outcome, error) {
 		err = unlink(filepath.Join(dir, name))
 	}
 	if err != nil {
-		return env.OutcomeFailed, fmt.Errorf("delete %s: %w", key, err)
+		return env.OutcomeFailed, s.failure("delete", key, err)
 	}
-	if err := syncDirectory(dir); err != nil && !errors.Is(err, unix.ENOENT) {
-		return env.OutcomeUnknown, fmt.Errorf("delete %s: %w", key, err)
+	err = syncDirectory(dir)
+	if errors.Is(err, unix.ENOENT) {
+		err = s.present() // no folder, no object; unless all of them are elsewhere
+	}
+	if err != nil {
+		return env.OutcomeUnknown, s.failure("delete", key, err)
 	}
 	return env.OutcomeDone, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -40,16 +41,18 @@ func alignedChunk() *[chunkBytes]byte {
 func probeWriter(name string) (writer, error) {
 	body := [][]byte{[]byte("weir probes direct I/O\n")}
 	w := newWriter(true)
-	err := errors.Join(w.write(name, body), unlink(name))
+	var never atomic.Bool
+	err := errors.Join(w.write(name, body, &never), unlink(name))
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		w = newWriter(false)
-		err = errors.Join(w.write(name, body), unlink(name))
+		err = errors.Join(w.write(name, body, &never), unlink(name))
 	}
 	return w, err
 }
 
-// write creates a file with the body, durable when it returns; its name is not.
-func (w writer) write(name string, body [][]byte) error {
+// write creates a file with the body, durable when it returns; its name is not. It stops between two
+// chunks once ended is set.
+func (w writer) write(name string, body [][]byte, ended *atomic.Bool) error {
 	flags := unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL
 	if w.direct {
 		flags |= unix.O_DIRECT
@@ -58,7 +61,7 @@ func (w writer) write(name string, body [][]byte) error {
 	if err != nil {
 		return err
 	}
-	size, err := w.writeBody(fd, body)
+	size, err := w.writeBody(fd, body, ended)
 	if err == nil && w.direct && size%blockBytes != 0 {
 		err = retry(func() error { return unix.Ftruncate(fd, size) })
 	}
@@ -73,11 +76,14 @@ func (w writer) write(name string, body [][]byte) error {
 
 // writeBody gathers the slices into chunks. With direct I/O the last one is filled up to a whole
 // block, which the caller cuts off.
-func (w writer) writeBody(fd int, body [][]byte) (int64, error) {
+func (w writer) writeBody(fd int, body [][]byte, ended *atomic.Bool) (int64, error) {
 	chunk := w.buffers.Get().(*[chunkBytes]byte)
 	defer w.buffers.Put(chunk)
 	used, size := 0, int64(0)
 	flush := func() error {
+		if ended.Load() {
+			return errEnded
+		}
 		n := used
 		if w.direct {
 			n = (used + blockBytes - 1) / blockBytes * blockBytes
