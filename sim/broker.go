@@ -155,8 +155,11 @@ func (b *broker) bootAfter(d time.Duration) {
 // shutdown ends the incarnation cleanly, and checks that it left nothing behind; a
 // start that is given up may leave what it has in flight.
 func (b *broker) shutdown(done func()) {
-	incarnation, served := b.machine.Incarnation(), b.ready
+	incarnation, served, told := b.machine.Incarnation(), b.ready, b.queue.Now()
 	b.machine.Node().Shutdown(func() {
+		if took := b.queue.Now().Sub(told); took > shutdownLimit {
+			b.violate(checker.Violation{Invariant: "latency", Text: fmt.Sprintf("a clean shutdown took %v, more than %v", took, shutdownLimit)})
+		}
 		// Not from within its own turn.
 		b.queue.Call(0, func() {
 			if b.machine.Incarnation() != incarnation || !b.machine.Running() {

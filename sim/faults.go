@@ -51,7 +51,7 @@ func (w *world) strike(f *plan.Fault) {
 	w.faultCount++
 	w.queue.Note(event.KindFault, uint64(f.Node), event.SumString(f.Kind), uint64(f.Rate), uint64(f.Amount))
 	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
-		setStore(&w.store.Faults, what, f.Rate)
+		setStore(w.store, what, f.Rate)
 		return
 	}
 	for _, b := range w.targets(f) {
@@ -105,7 +105,7 @@ func (w *world) mend(f *plan.Fault) {
 		return
 	}
 	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
-		setStore(&w.store.Faults, what, 0)
+		setStore(w.store, what, 0)
 		return
 	}
 	for _, b := range w.targets(f) {
@@ -157,8 +157,13 @@ func setDisk(d *disk.Faults, what string, rate int64, f *plan.Fault, on bool) {
 	}
 }
 
-func setStore(s *store.Faults, what string, rate int64) {
+func setStore(of *store.Store, what string, rate int64) {
+	s := &of.Faults
 	switch what {
+	case "uplink":
+		of.SetLinks(rate, s.Downlink)
+	case "downlink":
+		of.SetLinks(s.Uplink, rate)
 	case "refuse":
 		s.Refuse = rate
 	case "lost-before":
@@ -173,6 +178,12 @@ func setStore(s *store.Faults, what string, rate int64) {
 		s.Corrupt = rate
 	case "slow":
 		s.SlowPerMille = rate
+	case "deny-put":
+		s.DenyPut = rate
+	case "deny-get":
+		s.DenyGet = rate
+	case "join":
+		s.Join = rate
 	}
 }
 
@@ -205,6 +216,7 @@ func (w *world) heal() {
 	w.healed = true
 	w.store.OnPut = nil
 	w.queue.Note(event.KindFault, 0, 0, 0, 0)
+	w.store.SetLinks(0, 0)
 	w.store.Faults = store.Faults{}
 	for _, b := range w.brokers {
 		b.wal.OnWrite, b.meta.OnWrite = nil, nil

@@ -21,6 +21,7 @@ const (
 	startLimit    = 60 * time.Second // from start to ready
 	convergeLimit = 90 * time.Second // until every producer has its answers and probes are written
 	drainLimit    = 180 * time.Second
+	shutdownLimit = 30 * time.Second // of a clean shutdown: clients have 20 s of it, the store none
 	// SweepLimit is how long a stored object may outlive what refers to it (I8).
 	SweepLimit = 10 * time.Minute
 )
@@ -67,6 +68,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	}
 	linear := 0
 	w.guard(func() { linear = w.check() })
+	w.checkLosses()
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
@@ -491,6 +493,13 @@ func (w *world) settle([]*client.Topic) {
 	w.audit()
 	if !w.violated() {
 		w.stop()
+	}
+}
+
+// checkLosses: a store that keeps everything is never told to have lost something.
+func (w *world) checkLosses() {
+	if told := w.queue.Marks["stream read: an object is gone"]; told > 0 && w.store.Discarded == 0 && !w.violated() {
+		w.violate(checker.Violation{Invariant: "I1", Text: fmt.Sprintf("%d times a broker said that an object is gone; none ever was", told)})
 	}
 }
 

@@ -30,9 +30,10 @@ func (d damage) Unwrap() error { return d.error }
 func (s *Stream) lost(part *metadata.Part, first, end int64, err error) error {
 	e := s.engine
 	key := object.Key(e.options.Cluster, uint64(part.Object))
-	message, advice := "", ""
+	message, advice, gone := "", "", false
 	switch {
 	case errors.Is(err, errNoObject):
+		gone = true
 		err = fmt.Errorf("object %s: %w", key, err)
 		message, advice = "committed records are lost: their object is gone from the store", adviseGone
 	case errors.As(err, new(damage)):
@@ -44,7 +45,9 @@ func (s *Stream) lost(part *metadata.Part, first, end int64, err error) error {
 		return err // replaced or deleted meanwhile
 	}
 	e.metrics.lost.Add(1)
-	e.telemetry.Hit("stream read: records are lost")
+	if gone {
+		e.telemetry.Hit("stream read: an object is gone")
+	}
 	e.lines.Error(e.telemetry, fmt.Sprintf("%s of %d", key, s.id), e.loop.Now(), message,
 		slog.String("partition", s.owner.String()), slog.Int64("first_offset", first), slog.Int64("last_offset", end-1),
 		slog.String("object", key), slog.String("error", err.Error()), slog.String("advice", advice))

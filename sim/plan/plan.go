@@ -145,7 +145,8 @@ type Workload struct {
 //	clock-step           the wall clock jumps by Amount
 //	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
 //	                     full, read-error, write-error, sync-error (Rate millionths)
-//	store-*              refuse, lost-before, lost-after, late, short, corrupt, slow (Rate thousandths)
+//	store-*              refuse, lost-before, lost-after, late, short, corrupt, slow, deny-put, deny-get,
+//	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
 //	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
 type Fault struct {
 	Kind   string
@@ -171,6 +172,7 @@ var FaultKinds = []string{
 	"store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-slow",
 	"cut", "cut-in", "cut-out", "stall", "net-slow", "reset",
 	"crash-wal", "kill-wal", "crash-meta", "kill-meta",
+	"store-deny-put", "store-deny-get", "store-join", "store-uplink", "store-downlink",
 }
 
 // field is one field of a line: its name and where it lies.

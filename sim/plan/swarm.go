@@ -213,8 +213,10 @@ func drawFault(d *event.Stream, kind string, p *Plan) Fault {
 		f.Rate = d.Between(1000, 200_000)
 	case "wal-write-error", "wal-sync-error", "meta-write-error", "meta-sync-error":
 		f.Rate = d.Between(100, 20_000)
-	case "store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt":
+	case "store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-deny-put", "store-deny-get", "store-join":
 		f.Rate = pick(d, 20, 200, 500, d.Between(1, 1000))
+	case "store-uplink", "store-downlink":
+		f.Rate = pick[int64](d, 30<<10, 200<<10, 2<<20)
 	case "cut", "cut-in", "cut-out", "stall", "reset":
 		f.Client = d.Between(-1, int64(len(p.Workloads))-1)
 	}

@@ -14,6 +14,12 @@
 //     flipped bits, and succeed when tried again. Stored bytes are never damaged.
 //   - Latencies are drawn from the table, with a long tail; operations overtake
 //     each other freely.
+//   - A machine's link may be narrow: its rate is shared evenly by the bodies that
+//     are on their way in one direction. A body on its way is never given up, as the
+//     world promises; what arrived of a PUT that failed is not sent again by the
+//     next PUT of its key in the same incarnation.
+//   - Abandon ends the operations of an incarnation: PUTs whose body has arrived may
+//     take effect nevertheless.
 //   - Listing returns at most Limit keys, sometimes fewer with More set.
 //   - Bodies are copied at the instant of effect and not before: a caller that
 //     changes or frees a lent body is found out.
@@ -48,8 +54,16 @@ type Faults struct {
 	Late         int64 // answer lost, and it happens later
 	Short        int64 // reads that end early
 	Corrupt      int64 // reads with flipped bits
+	DenyPut      int64 // PUTs answered with 403
+	DenyGet      int64 // GETs likewise
+	Join         int64 // large PUTs (see joinBytes) whose parts arrive, but are never joined: answered with 500
 	SlowPerMille int64 // scales latencies; 0 and 1000 are once
+	Uplink       int64 // bytes a second from each machine, shared by what is in flight; 0: no bound
+	Downlink     int64 // likewise to each machine
 }
+
+// joinBytes is from which size on a PUT is one in parts.
+const joinBytes = 32 << 10
 
 // Store is a bucket. It outlives every node.
 type Store struct {
@@ -59,6 +73,9 @@ type Store struct {
 	// Injected counts faults that took effect; Puts, Gets, Deletes and Lists requests.
 	Injected                   int
 	Puts, Gets, Deletes, Lists int64
+	// Sent is the bytes of bodies that left on narrow uplinks, and Stored those of objects made.
+	Sent, Stored int64
+	Discarded    int // objects taken away by Discard
 
 	queue    *event.Queue
 	keys     []string // sorted
@@ -67,6 +84,7 @@ type Store struct {
 	inflight []*request
 	history  map[string]uint64 // checksum of each body that a key ever had
 	free     []*request
+	links    []*link // in the order in which they were first used
 }
 
 // Object is one stored object.
@@ -93,7 +111,10 @@ func (s *Store) Object(key string) (Object, bool) {
 func (s *Store) Corrupt(key string, offset int, mask byte) { s.bodies[key].Body[offset] ^= mask }
 
 // Discard removes an object behind everybody's back, likewise.
-func (s *Store) Discard(key string) { s.remove(key) }
+func (s *Store) Discard(key string) {
+	s.Discarded++
+	s.remove(key)
+}
 
 func (s *Store) insert(key string, body []byte) {
 	i, _ := slices.BinarySearch(s.keys, key)
@@ -116,11 +137,15 @@ func (s *Store) remove(key string) {
 }
 
 // Attach returns the store as one incarnation sees it.
-func (s *Store) Attach(box *machine.Box) env.ObjectStore { return &view{s, box} }
+func (s *Store) Attach(box *machine.Box) env.ObjectStore {
+	return &view{store: s, box: box, kept: map[string]int64{}}
+}
 
 type view struct {
-	store *Store
-	box   *machine.Box
+	store     *Store
+	box       *machine.Box
+	kept      map[string]int64 // bytes of PUTs that failed, which are not sent again
+	abandoned bool
 }
 
 // fate is what becomes of a request.
@@ -135,16 +160,29 @@ const (
 	fateShort
 	fateCorrupt
 	fateTimedOut
+	fateDeny  // 403
+	fateJoin  // 500 at the end of a PUT in parts
+	fateEnded // abandoned before it was begun
 )
 
+// lost reports whether the answer of a write never comes.
+func (f fate) lost() bool {
+	return f == fateLostBefore || f == fateLostAfter || f == fateLate || f == fateJoin
+}
+
+// failed reports whether the operation was certainly not done.
+func (f fate) failed() bool { return f == fateRefuse || f == fateDeny || f == fateEnded }
+
 type request struct {
-	view   *view
-	event  env.Event
-	fate   fate
-	dead   bool // its node crashed
-	done   bool // its effect was taken
-	draw   uint64
-	events int // still scheduled
+	view     *view
+	event    env.Event
+	fate     fate
+	dead     bool // its node crashed
+	done     bool // its effect was taken
+	answered bool
+	draw     uint64
+	events   int   // still scheduled
+	flow     *flow // while its body is on its way over a narrow link
 }
 
 // Phases of a request: its effect at the store, and its answer at the node.
@@ -161,17 +199,30 @@ func (v *view) Put(p *env.PutObject) {
 		size += len(piece)
 	}
 	r := v.submit(p, true)
+	if r.fate == fateDone && size >= joinBytes && v.store.strikes(v.store.Faults.Join) {
+		r.fate = fateJoin
+	}
+	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyPut) {
+		r.fate = fateDeny
+	}
 	if r.fate == fateDone && v.store.putInFlight(p.Key, r) && v.store.draws.PerMille(500) {
 		r.fate = fateRefuse // 409: a conflicting request is in progress
 	}
-	v.schedule(r, &latency.StorePut, size)
+	v.carry(r, &latency.StorePut, size)
 }
 
 func (v *view) Get(g *env.GetObject) {
 	checkKey(g.Key)
 	v.store.Gets++
-	v.schedule(v.submit(g, false), &latency.StoreGet, len(g.Into))
+	r := v.submit(g, false)
+	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyGet) {
+		r.fate = fateDeny
+	}
+	v.carry(r, &latency.StoreGet, len(g.Into))
 }
+
+// strikes draws whether a fault of one kind of operation strikes.
+func (s *Store) strikes(perMille int64) bool { return perMille > 0 && s.draws.PerMille(perMille) }
 
 func (v *view) Delete(d *env.DeleteObject) {
 	checkKey(d.Key)
@@ -210,6 +261,9 @@ func (v *view) submit(e env.Event, changes bool) *request {
 		r = &request{}
 	}
 	*r = request{view: v, event: e, fate: s.drawFate(changes), draw: s.draws.Uint64()}
+	if v.abandoned {
+		r.fate = fateEnded
+	}
 	s.inflight = append(s.inflight, r)
 	return r
 }
@@ -267,10 +321,10 @@ func (v *view) schedule(r *request, row *latency.Profile, bytes int) {
 		r.fate, total, effect = fateTimedOut, tryTimeout, -1
 	}
 	switch r.fate {
-	case fateRefuse:
+	case fateRefuse, fateDeny, fateEnded:
 		total = latency.StoreRefuse.Draw(&s.draws)
 		effect = -1
-	case fateLostBefore:
+	case fateLostBefore, fateJoin:
 		total, effect = s.lostAfter(total), -1
 	case fateLostAfter:
 		total = max(s.lostAfter(total), effect)
@@ -303,7 +357,8 @@ func (r *request) Fire(phase uint64) {
 		r.done = true
 		r.effect(s)
 	}
-	if phase == phaseAnswer && !r.dead {
+	if phase == phaseAnswer && !r.dead && !r.answered {
+		r.answered = true
 		r.answer(s)
 	}
 	if r.events == 0 {
@@ -333,7 +388,9 @@ func (r *request) effect(s *Store) {
 		}
 		s.markPut(r, exists)
 		if !exists {
-			s.insert(e.Key, slices.Concat(e.Body...))
+			body := slices.Concat(e.Body...)
+			s.Stored += int64(len(body))
+			s.insert(e.Key, body)
 			if s.OnPut != nil {
 				s.OnPut(e.Key)
 			}
@@ -420,13 +477,14 @@ func (r *request) list(s *Store, l *env.ListObjects) {
 
 // answer gives the node the result, or the lack of one.
 func (r *request) answer(s *Store) {
-	lost := r.fate == fateLostBefore || r.fate == fateLostAfter || r.fate == fateLate
-	if lost || r.fate == fateRefuse {
+	lost := r.fate.lost()
+	if lost || r.fate == fateRefuse || r.fate == fateDeny {
 		s.Injected++
 	}
 	switch e := r.event.(type) {
 	case *env.PutObject:
 		e.Outcome, e.Err = verdict(r.fate, e.Outcome, "put "+e.Key)
+		r.view.keep(e, r)
 		if lost && !r.done {
 			r.detach(e)
 		}
@@ -441,12 +499,14 @@ func (r *request) answer(s *Store) {
 		s.deliver(r, e)
 		return
 	case *env.GetObject:
-		if r.fate == fateRefuse || r.fate == fateTimedOut {
-			e.N, e.Outcome, e.Err = 0, env.OutcomeFailed, fmt.Errorf("%w: get %s: 503 slow down", errStore, e.Key)
+		if r.fate.failed() || r.fate == fateTimedOut {
+			e.N = 0
+			e.Outcome, e.Err = verdict(r.fate, env.OutcomeFailed, "get "+e.Key)
 		}
 	case *env.ListObjects:
-		if r.fate == fateRefuse || r.fate == fateTimedOut {
-			e.Objects, e.Outcome, e.Err = nil, env.OutcomeFailed, fmt.Errorf("%w: list: 503 slow down", errStore)
+		if r.fate.failed() || r.fate == fateTimedOut {
+			e.Objects = nil
+			e.Outcome, e.Err = verdict(r.fate, env.OutcomeFailed, "list")
 		}
 	}
 	if p, ok := r.event.(*env.PutObject); ok && p.Done == nil {
@@ -479,12 +539,24 @@ func resultOf(e env.Event) uint64 {
 	return 0
 }
 
+// verdict is how an operation ends by its fate, or by what the store made of it.
 func verdict(f fate, done env.Outcome, what string) (env.Outcome, error) {
+	fail := func(outcome env.Outcome, cause env.StoreCause, words string) (env.Outcome, error) {
+		return outcome, &env.StoreError{Cause: cause, Err: fmt.Errorf("%w: %s: %s", errStore, what, words)}
+	}
 	switch f {
 	case fateRefuse:
-		return env.OutcomeFailed, fmt.Errorf("%w: %s: 503 slow down", errStore, what)
+		return fail(env.OutcomeFailed, env.CauseThrottled, "503 slow down")
+	case fateTimedOut:
+		return fail(env.OutcomeFailed, env.CauseStalled, "nothing moved")
+	case fateDeny:
+		return fail(env.OutcomeFailed, env.CauseDenied, "403 access denied")
+	case fateEnded:
+		return fail(env.OutcomeFailed, env.CauseEnded, "the process ends")
+	case fateJoin:
+		return fail(env.OutcomeUnknown, env.CauseBroken, "500 internal error")
 	case fateLostBefore, fateLostAfter, fateLate:
-		return env.OutcomeUnknown, fmt.Errorf("%w: %s: answer lost", errStore, what)
+		return fail(env.OutcomeUnknown, env.CauseUnreachable, "answer lost")
 	}
 	if done == env.OutcomeRefused {
 		return done, fmt.Errorf("%w: %s: key exists", errStore, what)
@@ -492,13 +564,18 @@ func verdict(f fate, done env.Outcome, what string) (env.Outcome, error) {
 	return done, nil
 }
 
-// Crash settles the requests of an incarnation that died: each may still arrive.
+// Crash settles the requests of an incarnation that died: each may still arrive, if its body has.
 func (s *Store) Crash(box *machine.Box) {
+	var halfway []*request
 	for _, r := range s.inflight {
 		if r.view.box != box || r.dead {
 			continue
 		}
 		r.dead = true
+		if r.flow != nil {
+			halfway = append(halfway, r)
+			continue
+		}
 		if r.done {
 			continue
 		}
@@ -509,6 +586,10 @@ func (s *Store) Crash(box *machine.Box) {
 		if p, ok := r.event.(*env.PutObject); ok && p.Done != nil {
 			r.event = &env.PutObject{Key: p.Key, Body: [][]byte{slices.Concat(p.Body...)}}
 		}
+	}
+	for _, r := range halfway {
+		r.flow.link.cut(r.flow)
+		s.finish(r)
 	}
 }
 
