@@ -24,7 +24,7 @@
 // answers what is under way, and leaves no slab and no frame behind.
 //
 // A new log begins before the logs of ended epochs can be uploaded and removed, and they may have filled the
-// disk. So a small file, the reserve, is kept beside the logs: a start that finds the disk full gives it up, and
-// makes it again before its log may grow. A start that finds neither room nor reserve, since the one before it ended
-// in between, waits until somebody frees room, and says so.
+// disk. So some small files, the reserves, are kept beside the logs: a start that finds the disk full gives one up,
+// and makes it again before its log may grow. A start that finds neither room nor a reserve, since many before it
+// ended in between, waits until somebody frees room, and says so.
 package node

@@ -294,13 +294,13 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 	}
 	n.engine.UseLog(n.log)
 	n.log.HoldGrowth(true)
-	kept, err := n.keepReserve(p)
+	kept, err := n.keepReserves(p)
 	if err != nil {
 		return err
 	}
 	n.log.HoldGrowth(!kept)
 	if !kept {
-		n.loop.Go("keep the reserve", n.waitForReserve)
+		n.loop.Go("keep reserves", n.waitForReserves)
 	}
 	return nil
 }
