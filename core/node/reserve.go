@@ -26,7 +26,9 @@ const (
 )
 
 // reserves is how many there are to be: a small log has one.
-func (n *Node) reserves() int { return int(min(max(n.config.WALBytes/reserveLogBytes, 1), reservesMax)) }
+func (n *Node) reserves() int {
+	return int(min(max(n.config.WALBytes/reserveLogBytes, 1), reservesMax))
+}
 
 // makeRoom runs after a log could not be created because the disk is full. It removes what the try left, and gives
 // a reserve up; if there is none, it waits for somebody to free space.
