@@ -98,12 +98,15 @@ func (t *paced) leaveAt(now time.Time, bytes int64, troubled bool) {
 	p.admit()
 }
 
+// learn takes the rate of one transfer. That of a troubled one is an upper bound, and counts even if no
+// transfer has ended well yet: without it, parts would never shrink on a link that is too slow for the
+// first ones.
 func (p *pacer) learn(rate float64, troubled bool) {
 	switch {
-	case troubled:
-		p.rate = min(p.rate, rate)
 	case p.rate == 0:
 		p.rate = rate
+	case troubled:
+		p.rate = min(p.rate, rate)
 	default:
 		p.rate += (rate - p.rate) / 4
 	}

@@ -167,3 +167,17 @@ func TestPartsFollowTheLink(t *testing.T) {
 	p.rate = 1e3
 	require.EqualValues(t, 5<<20, p.partBytes(5<<20, 16<<20))
 }
+
+// On a link where every first transfer stalls, parts get smaller although none ever ended well.
+func TestPartsShrinkOnALinkThatNeverTookOne(t *testing.T) {
+	p := newPacer(uploadWindow, 64)
+	now := time.Now()
+	for range 3 {
+		turn, err := p.enter(context.Background())
+		require.NoError(t, err)
+		turn.began = now
+		now = now.Add(25 * time.Second)
+		turn.leaveAt(now, p.partBytes(5<<20, 16<<20), true)
+	}
+	require.EqualValues(t, 5<<20, p.partBytes(5<<20, 16<<20))
+}
