@@ -406,8 +406,31 @@ func (b *bucket) Get(o *env.GetObject) {
 	}})
 }
 
-func (b *bucket) Delete(*env.DeleteObject) { panic("not used") }
-func (b *bucket) List(*env.ListObjects)    { panic("not used") }
+func (b *bucket) Delete(o *env.DeleteObject) {
+	b.w.pending = append(b.w.pending, pending{event: o, crash: func(func() bool) {}, apply: func() {
+		o.Outcome = env.OutcomeDone
+		delete(b.objects, o.Key)
+	}})
+}
+
+func (b *bucket) List(o *env.ListObjects) {
+	b.w.pending = append(b.w.pending, pending{event: o, crash: func(func() bool) {}, apply: func() {
+		o.Outcome = env.OutcomeDone
+		var keys []string
+		for key := range b.objects {
+			if strings.HasPrefix(key, o.Prefix) && key > o.StartAfter {
+				keys = append(keys, key)
+			}
+		}
+		slices.Sort(keys)
+		if o.More = len(keys) > o.Limit; o.More {
+			keys = keys[:o.Limit]
+		}
+		for _, key := range keys {
+			o.Objects = append(o.Objects, env.ObjectInfo{Key: key, Size: int64(len(b.objects[key]))})
+		}
+	}})
+}
 
 // memory fills fresh slabs with garbage and freed ones with other garbage, so that a byte relied on
 // without being written, or a slab released early, shows in checksums.
