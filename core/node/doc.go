@@ -25,6 +25,8 @@
 //
 // A new log begins before the logs of ended epochs can be uploaded and removed, and they may have filled the
 // disk. So some small files, the reserves, are kept beside the logs: a start that finds the disk full gives one up,
-// and makes it again before its log may grow. A start that finds neither room nor a reserve, since many before it
-// ended in between, waits until somebody frees room, and says so.
+// and makes it again before its log may grow. A start that finds neither room nor a reserve waits until somebody
+// frees room, and says so: it comes to that if as many starts as there are reserves (a log below 128 MiB has one)
+// end before the logs of ended epochs are uploaded, and the object store's return does not help, since tails are
+// uploaded only once the own log exists. Nothing keeps room for the metadata on a volume that they share with the log.
 package node
