@@ -44,7 +44,34 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 			w.done()
 		})
 	}
+	b.settleUnknown(w, out.Topics)
 	w.ready(millisOf(r.TimeoutMillis))
+}
+
+// settleUnknown holds the answer that a topic is unknown back until that cannot be undone: an earlier try of
+// the same request may have deleted it.
+func (b *Broker) settleUnknown(w *wait, topics []kmsg.DeleteTopicsResponseTopic) {
+	var unknown []*kmsg.DeleteTopicsResponseTopic
+	var answers []kmsg.DeleteTopicsResponseTopic
+	for i := range topics {
+		if t := &topics[i]; t.ErrorCode == wire.UnknownTopicOrPartition || t.ErrorCode == wire.UnknownTopicID {
+			unknown, answers = append(unknown, t), append(answers, *t)
+			t.ErrorCode, t.ErrorMessage = wire.RequestTimedOut, nil
+		}
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	w.add()
+	b.controller.Settle(func() {
+		if w.ended {
+			return
+		}
+		for i, t := range unknown {
+			*t = answers[i]
+		}
+		w.done()
+	})
 }
 
 // judgeDeletions fills the answer and returns the ids to delete with their places.

@@ -23,7 +23,11 @@ func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done fun
 		r, err := c.judgeNew(&topics[i])
 		switch {
 		case err != nil:
-			result.Err = err
+			work.begin()
+			c.Settle(func() {
+				result.Err = err
+				work.finish()
+			})
 		case validateOnly:
 			result.Topic = wouldBe(r)
 		default:
@@ -271,7 +275,7 @@ func (c *Controller) DeleteTopics(ids []metadata.TopicID, done func([]TopicResul
 func (c *Controller) CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error)) {
 	r, err := c.judgeGrowth(topic, count, assignment)
 	if err != nil || validateOnly {
-		done(err)
+		c.Settle(func() { done(err) })
 		return
 	}
 	c.propose(r, func(err error) {

@@ -14,6 +14,7 @@ import (
 type Creator struct {
 	session
 	topics []*Topic
+	done   bool
 }
 
 // NewCreator makes a client that creates topics; Start starts it.
@@ -29,28 +30,22 @@ func (a *Creator) Start() { a.connect() }
 // Stop ends the client.
 func (a *Creator) Stop() { a.stop() }
 
-// Done reports whether every topic is known to exist.
-func (a *Creator) Done() bool {
-	for _, t := range a.topics {
-		if !t.Created {
-			return false
-		}
-	}
-	return true
-}
+// Done reports whether every topic was acknowledged.
+func (a *Creator) Done() bool { return a.done }
 
 func (a *Creator) sessionUp() {
-	a.create(a.topics, func() {
+	a.create(a.topics, func(made bool) {
 		a.learn(a.topics, func(known bool) {
-			if !known {
+			a.done = made && known
+			if !a.done {
 				a.after(100*time.Millisecond, a.sessionUp)
 			}
 		})
 	})
 }
 
-// create asks for topics; what exists already is fine.
-func (s *session) create(topics []*Topic, done func()) {
+// create asks for topics, and reports whether all were made or exist already.
+func (s *session) create(topics []*Topic, done func(made bool)) {
 	r := kmsg.NewPtrCreateTopicsRequest()
 	r.TimeoutMillis = 3000
 	for _, t := range topics {
@@ -64,10 +59,14 @@ func (s *session) create(topics []*Topic, done func()) {
 		r.Topics = append(r.Topics, topic)
 	}
 	s.request(r, func(response kmsg.Response, err error) {
-		if err == nil {
-			_ = response.(*kmsg.CreateTopicsResponse)
-			done()
+		if err != nil {
+			return
 		}
+		made := true
+		for _, t := range response.(*kmsg.CreateTopicsResponse).Topics {
+			made = made && (t.ErrorCode == wire.None || t.ErrorCode == wire.TopicAlreadyExists)
+		}
+		done(made)
 	})
 }
 
