@@ -82,6 +82,7 @@ type Trimmer struct {
 	session
 	options TrimmerOptions
 	parts   []*Partition
+	again   func() // gives the last request again, which had no answer or timed out
 	ending  bool
 }
 
@@ -113,11 +114,20 @@ func (t *Trimmer) trim() {
 	if t.ending {
 		return
 	}
+	if again := t.again; again != nil {
+		t.again = nil
+		again()
+		return
+	}
 	p := t.parts[t.draws.Below(int64(len(t.parts)))]
 	before := t.draws.Below(p.high + 1)
 	if t.draws.PerMille(50) {
 		before = -1
 	}
+	t.trimTo(p, before)
+}
+
+func (t *Trimmer) trimTo(p *Partition, before int64) {
 	r := kmsg.NewPtrDeleteRecordsRequest()
 	r.TimeoutMillis = 3000
 	part := kmsg.NewDeleteRecordsRequestTopicPartition()
@@ -129,6 +139,7 @@ func (t *Trimmer) trim() {
 	p.History.Trims = append(p.History.Trims, checker.Trim{Before: before, Call: t.Stamp(), Return: 1<<63 - 1})
 	t.request(r, func(response kmsg.Response, err error) {
 		if err != nil {
+			t.again = func() { t.trimTo(p, before) }
 			return
 		}
 		v := response.(*kmsg.DeleteRecordsResponse)
@@ -142,6 +153,8 @@ func (t *Trimmer) trim() {
 			trim.Outcome, trim.Return, trim.LogStart = checker.Done, t.Stamp(), got.LowWatermark
 		case wire.UnknownTopicOrPartition, wire.OffsetOutOfRange:
 			trim.Outcome, trim.Return = checker.Failed, t.Stamp()
+		case wire.RequestTimedOut:
+			t.again = func() { t.trimTo(p, before) }
 		}
 		t.after(t.draws.Duration(0, 2*t.options.Pause), t.trim)
 	})
