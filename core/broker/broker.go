@@ -59,6 +59,7 @@ type Broker struct {
 	telemetry  *telemetry.Registry
 	config     *config.Broker
 	settings   *config.Settings
+	disk       env.Disk // that of the write-ahead log
 	image      Image
 	controller Controller
 	partitions *partition.Manager
@@ -75,7 +76,7 @@ type Broker struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
-		config: o.Config, settings: o.Settings, image: o.Image, controller: o.Controller, partitions: o.Partitions,
+		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, controller: o.Controller, partitions: o.Partitions,
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}
 	b.data = &dataPlane{

@@ -32,6 +32,7 @@ type Config struct {
 	Duration        time.Duration // of the phase with faults
 	WALBytes        int64
 	WALDiskBytes    int64 // of the disk that the logs lie on; 0: no bound
+	VolumeBytes     int64 // of the volume that logs and metadata share; 0: each has its own
 	CacheBytes      int64
 	BlockCacheBytes int64
 	UploadBytes     int64
@@ -186,6 +187,7 @@ func (c *Config) fields() []field {
 		{"duration", &c.Duration},
 		{"wal", &c.WALBytes},
 		{"wal-disk", &c.WALDiskBytes},
+		{"volume", &c.VolumeBytes},
 		{"cache", &c.CacheBytes},
 		{"block-cache", &c.BlockCacheBytes},
 		{"upload", &c.UploadBytes},
