@@ -104,7 +104,7 @@ type Frame struct {
 // Codec decodes frames off the loop. Its methods are pure, keep nothing, and
 // are called from many goroutines at once.
 type Codec interface {
-	// Admit judges a frame by its size and up to the first 8 bytes of its body
+	// Admit accepts or refuses a frame by its size and up to the first 8 bytes of its body
 	// before anything is reserved. An error closes the connection.
 	Admit(size int, head []byte) error
 	// Decode returns the message handed to ConnHandler.Received. It may point
