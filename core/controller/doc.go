@@ -2,7 +2,7 @@
 // clients ask for as Kafka does, proposes records, and owns the life of objects.
 //
 // It may call core/metadata, core/config, core/task, core/telemetry and core/env.
-// It decides nothing by an image that may be old: what a request is judged by
+// It decides nothing by an image that may be old: what a request is validated against
 // before it is proposed only spares the log a record in vain, and gives Kafka's
 // message; the verdict is the image's, when the record applies. Where a record
 // must be computed from what it changes (configurations, partition counts), it

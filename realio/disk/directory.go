@@ -35,10 +35,8 @@ func openDirectory(root string) (*directory, error) {
 	if err := d.takeLock(); err != nil {
 		return nil, err
 	}
-	probed := filepath.Join(d.root, probeName)
 	var err error
-	d.abilities, err = probe(probed)
-	if err = errors.Join(err, os.Remove(probed)); err != nil {
+	if d.abilities, err = probe(filepath.Join(d.root, probeName)); err != nil {
 		_ = d.close()
 		return nil, fmt.Errorf("open disk directory %q: %w", root, err)
 	}

@@ -103,7 +103,7 @@ func (o *Options) say(a abilities) {
 		return
 	}
 	attrs = append(attrs, slog.String("reason", a.whyNot.Error()))
-	o.Log.Log(slog.LevelWarn, "the file system refuses direct I/O: writes go through the page cache, "+
+	o.Log.Log(slog.LevelWarn, "no direct I/O: writes go through the page cache, "+
 		"which costs memory and makes latencies uneven; they are as durable", attrs...)
 }
 
