@@ -45,7 +45,7 @@ type Options struct {
 	Telemetry *telemetry.Registry
 	// Config is what the broker goes by; it may change in place.
 	Config *config.Broker
-	// Settings judges and lists configurations: in production, Config is its Broker.
+	// Settings validates and lists configurations: in production, Config is its Broker.
 	Settings   *config.Settings
 	Image      Image
 	Controller Controller

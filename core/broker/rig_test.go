@@ -37,6 +37,7 @@ type fakeNetwork struct {
 }
 
 func (n *fakeNetwork) Listen(*env.Listen)             {}
+func (n *fakeNetwork) Dial(*env.Dial)                 {}
 func (n *fakeNetwork) Release(f *env.Frame)           { n.released[f]++ }
 func (n *fakeNetwork) SetCodec(env.ConnID, env.Codec) {}
 

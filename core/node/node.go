@@ -46,11 +46,13 @@ type Options struct {
 type Tuning struct {
 	SummaryEveryBytes  int64         // wal.Config
 	SnapshotEntries    int64         // quorum.Options
+	QueueBytes         int           // quorum.Options
 	RecordBytesMax     int           // controller.Options
 	UploadsInFlightMax int           // stream.Options
 	BlockBytes         int           // stream.Options
 	OwnObjectBytes     int64         // stream.Options
 	TailBytes          int64         // stream.Options
+	CheckpointBytes    int           // stream.Options
 	SweepGrace         time.Duration // controller.SweeperOptions.Grace
 	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
 	SweepListPage      int           // controller.SweeperOptions.ListPage

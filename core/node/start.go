@@ -85,7 +85,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	p.Await(func(wake func()) {
 		quorum.Open(quorum.Options{
 			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
-			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries,
+			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries, QueueBytes: n.options.Tuning.QueueBytes,
 			Full: n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
 		}, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
@@ -170,7 +170,7 @@ func (n *Node) buildStorage() {
 		Image: n.metadata.image, Controller: n.controller, Shipping: &n.metadata, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
-		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes,
+		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes,
 		NewState: partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{

@@ -90,7 +90,7 @@ func (q *Quorum) captureSnapshot() {
 	}
 }
 
-// maintained judges how a step of maintenance ended. Without room nothing was lost: the log goes on
+// maintained handles the end of a step of maintenance. Without room nothing was lost: the log goes on
 // as it was, and the step is tried again when retry fires.
 func (q *Quorum) maintained(err error, retry *task.Timer, after time.Duration) {
 	switch {

@@ -19,7 +19,7 @@ const (
 	growWarnEvery   = 30 * time.Second
 	shrinkPart      = 16       // the log never shrinks below this part of its size
 	shrinkBytesMin  = 16 << 20 // or below this, whichever is less
-	summaryLeast    = 64 << 10
+	summaryMin      = 64 << 10
 	superEveryParts = 16 // the trim point is saved once it moved by this part of the region
 )
 
@@ -110,7 +110,7 @@ func (s *summaryState) reserve(region int64) int64 {
 	if s.source == nil {
 		return 0
 	}
-	return min(region/8, summaryLeast+2*int64(len(s.payload)))
+	return min(region/8, summaryMin+2*int64(len(s.payload)))
 }
 
 // summarize appends a summary if one is due.

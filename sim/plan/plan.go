@@ -50,10 +50,12 @@ type Config struct {
 	SummaryBytes    int64
 	SnapshotEntries int64
 	RecordBytes     int64
+	QueueBytes      int64 // of proposals that the quorum has not applied yet
 	Uploads         int64
 	DataBlockBytes  int64
 	OwnObjectBytes  int64
 	TailBytes       int64
+	CheckpointBytes int64
 	Grace           time.Duration // before destroyed objects are deleted
 	Listing         time.Duration // between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention
@@ -203,10 +205,12 @@ func (c *Config) fields() []field {
 		{"summary", &c.SummaryBytes},
 		{"snapshot", &c.SnapshotEntries},
 		{"record", &c.RecordBytes},
+		{"queue", &c.QueueBytes},
 		{"uploads", &c.Uploads},
 		{"data-block", &c.DataBlockBytes},
 		{"own-object", &c.OwnObjectBytes},
 		{"tail", &c.TailBytes},
+		{"checkpoints", &c.CheckpointBytes},
 		{"grace", &c.Grace},
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
