@@ -51,8 +51,7 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 		b.machine.TurnCost = c.TurnCost
 	}
 	b.machine.Log.Echo = w.options.Echo
-	b.wal = disk.New(w.queue, id, "wal", disk.Options{BlockBytes: block, CapacityBytes: w.plan.Config.WALDiskBytes})
-	b.meta = disk.New(w.queue, id, "meta", disk.Options{BlockBytes: block})
+	b.wal, b.meta = w.newDisks(id, block)
 	b.config = brokerConfig(c, hostname(id), int32(id))
 	if spec.NodeID != 0 {
 		b.config.NodeID = int32(spec.NodeID)
@@ -62,6 +61,19 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 	b.draws = w.queue.Stream("world", id)
 	w.brokers = append(w.brokers, b)
 	return b
+}
+
+// newDisks makes the disks of a machine, on one volume if the plan says so.
+func (w *world) newDisks(id uint64, block int) (wal, meta *disk.Disk) {
+	c := &w.plan.Config
+	own := disk.NewVolume(id<<1, c.WALDiskBytes)
+	other := disk.NewVolume(id<<1|1, 0)
+	if c.VolumeBytes > 0 {
+		own = disk.NewVolume(id<<1, c.VolumeBytes)
+		other = own
+	}
+	return disk.New(w.queue, id, "wal", disk.Options{BlockBytes: block, Volume: own}),
+		disk.New(w.queue, id, "meta", disk.Options{BlockBytes: block, Volume: other})
 }
 
 // hostname is under what name clients reach a machine.

@@ -21,7 +21,7 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 			asked[i].Topic = &r.TopicNames[i]
 		}
 	}
-	ids, places := b.judgeDeletions(r.Version, asked, out)
+	ids, places := b.validateDeletions(r.Version, asked, out)
 	w := b.newWait(x, func() {
 		if r.Version < deleteTopicsByID {
 			out.Topics = answeredOnce(out.Topics)
@@ -74,8 +74,8 @@ func (b *Broker) settleUnknown(w *wait, topics []kmsg.DeleteTopicsResponseTopic)
 	})
 }
 
-// judgeDeletions fills the answer and returns the ids to delete with their places.
-func (b *Broker) judgeDeletions(version int16, asked []kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponse) (ids []metadata.TopicID, places []int) {
+// validateDeletions fills the answer and returns the ids to delete with their places.
+func (b *Broker) validateDeletions(version int16, asked []kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponse) (ids []metadata.TopicID, places []int) {
 	out.Topics = make([]kmsg.DeleteTopicsResponseTopic, len(asked))
 	seen := make(map[metadata.TopicID]int, len(asked))
 	for i := range asked {

@@ -47,7 +47,7 @@ type Options struct {
 	Telemetry *telemetry.Registry
 	// Config is what the broker goes by; it may change in place.
 	Config *config.Broker
-	// Settings judges and lists configurations: in production, Config is its Broker.
+	// Settings validates and lists configurations: in production, Config is its Broker.
 	Settings   *config.Settings
 	Image      Image
 	Controller Controller
@@ -61,6 +61,7 @@ type Broker struct {
 	telemetry  *telemetry.Registry
 	config     *config.Broker
 	settings   *config.Settings
+	disk       env.Disk // that of the write-ahead log
 	image      Image
 	controller Controller
 	partitions *partition.Manager
@@ -77,7 +78,7 @@ type Broker struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
-		config: o.Config, settings: o.Settings, image: o.Image, controller: o.Controller, partitions: o.Partitions,
+		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, controller: o.Controller, partitions: o.Partitions,
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}
 	b.data = &dataPlane{

@@ -65,6 +65,7 @@ type fakeLog struct {
 	broken   error
 	bytesMax int
 	records  int
+	waiting  int // at a time, at most
 }
 
 func (l *fakeLog) Settle(done func()) { done() }
@@ -86,6 +87,7 @@ func (l *fakeLog) Propose(r metadata.Record, done func(metadata.Outcome, error))
 		err = l.image.Apply(l.index, decoded)
 		done(l.image.Outcome(), err)
 	})
+	l.waiting = max(l.waiting, len(l.pending))
 	if !l.deferred {
 		l.run()
 	}

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// startAtLeast is the highest log start that a client knew before a stamp.
-func (l *log) startAtLeast(stamp int64) int64 {
+// startMin is the highest log start that a client knew before a stamp.
+func (l *log) startMin(stamp int64) int64 {
 	start := int64(0)
 	for i := range l.starts {
 		if l.starts[i].back < stamp && !l.undoneBetween(l.starts[i].back, stamp) {
@@ -16,9 +16,9 @@ func (l *log) startAtLeast(stamp int64) int64 {
 	return start
 }
 
-// startAtMost is the lowest log start that a client was told after a stamp: since log
+// startMax is the lowest log start that a client was told after a stamp: since log
 // starts only rise, it was no higher at the stamp.
-func (l *log) startAtMost(stamp int64) int64 {
+func (l *log) startMax(stamp int64) int64 {
 	start := int64(math.MaxInt64)
 	if !l.Retention.any() {
 		start = l.trimCeiling(stamp)
@@ -37,7 +37,7 @@ func (l *log) startAtMost(stamp int64) int64 {
 func (l *log) checkLookups() {
 	for i := range l.Lookups {
 		q := &l.Lookups[i]
-		if start := l.startAtLeast(q.Call); q.Offset >= 0 && q.Offset < start {
+		if start := l.startMin(q.Call); q.Offset >= 0 && q.Offset < start {
 			l.violate("lookup", "%s led to offset %d below the log start, which was at least %d", q.describe(), q.Offset, start)
 		}
 		if !l.checkLookup(q) {
@@ -55,7 +55,7 @@ func (q *Lookup) describe() string {
 }
 
 func (l *log) checkLookup(q *Lookup) bool {
-	floor := l.startAtMost(q.Return)
+	floor := l.startMax(q.Return)
 	for _, p := range l.placed {
 		a := &l.Appends[p.id]
 		end := p.base + int64(a.Records)

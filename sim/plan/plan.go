@@ -32,6 +32,7 @@ type Config struct {
 	Duration        time.Duration // of the phase with faults
 	WALBytes        int64
 	WALDiskBytes    int64 // of the disk that the logs lie on; 0: no bound
+	VolumeBytes     int64 // of the volume that logs and metadata share; 0: each has its own
 	CacheBytes      int64
 	BlockCacheBytes int64
 	UploadBytes     int64
@@ -49,10 +50,12 @@ type Config struct {
 	SummaryBytes    int64
 	SnapshotEntries int64
 	RecordBytes     int64
+	QueueBytes      int64 // of proposals that the quorum has not applied yet
 	Uploads         int64
 	DataBlockBytes  int64
 	OwnObjectBytes  int64
 	TailBytes       int64
+	CheckpointBytes int64
 	Grace           time.Duration // before destroyed objects are deleted
 	Listing         time.Duration // between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention
@@ -197,6 +200,7 @@ func (c *Config) fields() []field {
 		{"duration", &c.Duration},
 		{"wal", &c.WALBytes},
 		{"wal-disk", &c.WALDiskBytes},
+		{"volume", &c.VolumeBytes},
 		{"cache", &c.CacheBytes},
 		{"block-cache", &c.BlockCacheBytes},
 		{"upload", &c.UploadBytes},
@@ -212,10 +216,12 @@ func (c *Config) fields() []field {
 		{"summary", &c.SummaryBytes},
 		{"snapshot", &c.SnapshotEntries},
 		{"record", &c.RecordBytes},
+		{"queue", &c.QueueBytes},
 		{"uploads", &c.Uploads},
 		{"data-block", &c.DataBlockBytes},
 		{"own-object", &c.OwnObjectBytes},
 		{"tail", &c.TailBytes},
+		{"checkpoints", &c.CheckpointBytes},
 		{"grace", &c.Grace},
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},

@@ -71,6 +71,9 @@ func (s *swarm) tuning(c *Config) {
 	if c.ProducerIdle > 0 {
 		c.ComeBack = c.ProducerIdle + 6*time.Second // a round of housekeeping more
 	}
+	commits := s.rand.Stream("plan commits", 0)
+	c.QueueBytes = pick[int64](&commits, 0, 0, 500, 3000)
+	c.CheckpointBytes = pick[int64](&commits, 0, 0, 200, 2000)
 	ship := s.rand.Stream("plan shipping", 0)
 	c.ShipAsync = pick[int64](&ship, 0, 0, 0, 1)
 }
