@@ -19,11 +19,16 @@ var noise = map[string]string{
 	"Host":           "each endpoint has its own",
 	"Port":           "each endpoint has its own",
 	"ClusterID":      "drawn at format",
-	"ErrorMessage":   "text for people",
 	"UnknownTags":    "no field",
 	"Documentation":  "text for people",
 	"Version":        "of the struct, not on the wire",
 }
+
+// texts are messages for people: whether there is one is compared, and no more.
+var texts = map[string]bool{"ErrorMessage": true, "BatchIndexErrorMessage": true}
+
+// unordered are arrays whose order Kafka leaves to its hash tables, as Response.Field of kmsg.
+var unordered = map[string]bool{}
 
 // presence are fields of which only the sign or presence is compared.
 var presence = map[string]string{
@@ -37,15 +42,15 @@ var presence = map[string]string{
 	"LeaderEpoch":            "",
 }
 
-// flatten turns an answer into sorted lines "path = value", noise left out.
+// flattener turns an answer into lines "path = value", noise left out.
 type flattener struct {
 	endpoint *endpoint
-	topics   map[string]bool // of the case: others are left out of listings
+	mine     func(topic string) bool // a topic of the case: others are left out of listings
 	response reflect.Type
 }
 
-func (e *endpoint) flatten(r kmsg.Response, topics map[string]bool) []string {
-	f := flattener{endpoint: e, topics: topics, response: reflect.TypeOf(r).Elem()}
+func (e *endpoint) flatten(r kmsg.Response, mine func(topic string) bool) []string {
+	f := flattener{endpoint: e, mine: mine, response: reflect.TypeOf(r).Elem()}
 	return f.value(reflect.ValueOf(r).Elem(), "")
 }
 
@@ -55,6 +60,9 @@ func (f *flattener) value(v reflect.Value, name string) []string {
 		if v.IsNil() {
 			return []string{" = null"}
 		}
+		if texts[name] {
+			return []string{" = some text"}
+		}
 		return f.value(v.Elem(), name)
 	case reflect.Struct:
 		return f.fields(v)
@@ -62,7 +70,7 @@ func (f *flattener) value(v reflect.Value, name string) []string {
 		if v.Type().Elem().Kind() == reflect.Uint8 {
 			return []string{" = " + batches(v.Bytes(), v.IsNil())}
 		}
-		return f.elements(v)
+		return f.elements(v, name)
 	case reflect.Array:
 		return []string{" = " + f.topicID(v.Interface().([16]byte))}
 	}
@@ -120,8 +128,8 @@ func (f *flattener) configs(v reflect.Value) (lines []string) {
 	return lines
 }
 
-// elements flattens an array whose order says nothing: elements are sorted by what they are.
-func (f *flattener) elements(v reflect.Value) []string {
+// elements flattens an array. Elements are sorted where the order says nothing.
+func (f *flattener) elements(v reflect.Value, name string) []string {
 	if v.Len() == 0 {
 		return []string{map[bool]string{true: " = null array", false: " = []"}[v.IsNil()]}
 	}
@@ -131,7 +139,9 @@ func (f *flattener) elements(v reflect.Value) []string {
 			all = append(all, f.value(v.Index(i), ""))
 		}
 	}
-	sort.SliceStable(all, func(i, j int) bool { return slices.Compare(all[i], all[j]) < 0 })
+	if unordered[strings.TrimSuffix(f.response.Name(), "Response")+"."+name] {
+		sort.SliceStable(all, func(i, j int) bool { return slices.Compare(all[i], all[j]) < 0 })
+	}
 	lines := []string{}
 	for i, element := range all {
 		name := fmt.Sprint(i)
@@ -160,7 +170,7 @@ func (f *flattener) foreign(v reflect.Value) bool {
 		}
 		field = field.Elem()
 	}
-	return field.Kind() == reflect.String && strings.HasPrefix(field.String(), topicPrefix) && !f.topics[field.String()]
+	return field.Kind() == reflect.String && strings.HasPrefix(field.String(), topicPrefix) && !f.mine(field.String())
 }
 
 func (f *flattener) topicID(id [16]byte) string {

@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	settleTries = 5
-	settlePause = 100 * time.Millisecond
-	warmTries   = 100
+	settleTries   = 5
+	settlePause   = 100 * time.Millisecond
+	warmTries     = 100
+	progressEvery = 10 * time.Second
+	slowCase      = 2 * time.Second
 )
 
 // Options say what to compare.
@@ -42,6 +44,7 @@ type outcome struct {
 	differences []string
 	reasons     []string
 	err         error
+	took        time.Duration
 }
 
 // Run generates the cases, sends them to both endpoints, and prints how they differ, grouped.
@@ -64,12 +67,22 @@ func Run(o Options) (Result, error) {
 		}
 	}
 	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
+	left, right := newEndpoint(o.Reference, nil), newEndpoint(o.Subject, nil)
+	defer left.close()
+	defer right.close()
+	shared := sharedTopics(cases)
+	for _, e := range []*endpoint{left, right} {
+		if err := e.create(shared); err != nil {
+			return Result{}, fmt.Errorf("prepare %s: %w", e.address, err)
+		}
+		defer (&Case{topics: shared}).clean(e)
+	}
 	outcomes := make([]outcome, len(cases))
 	var group sync.WaitGroup
 	next := make(chan int)
 	for range max(o.Workers, 1) {
 		group.Go(func() {
-			a, b := newEndpoint(o.Reference), newEndpoint(o.Subject)
+			a, b := newEndpoint(o.Reference, left), newEndpoint(o.Subject, right)
 			defer a.close()
 			defer b.close()
 			for i := range next {
@@ -77,17 +90,36 @@ func Run(o Options) (Result, error) {
 			}
 		})
 	}
+	begun, printed := time.Now(), time.Now()
 	for i := range cases {
 		next <- i
+		if time.Since(printed) >= progressEvery {
+			printed = time.Now()
+			fmt.Fprintf(o.Out, "%d of %d cases begun in %s: %s\n", i+1, len(cases), time.Since(begun).Round(time.Second), cases[i].Name)
+		}
 	}
 	close(next)
 	group.Wait()
-	return report(o, outcomes), nil
+	result := report(o, outcomes)
+	fmt.Fprintf(o.Out, "%d cases in %s\n", len(cases), time.Since(begun).Round(time.Second))
+	return result, nil
+}
+
+// sharedTopics are those that cases read, each once.
+func sharedTopics(cases []*Case) (all []topicSpec) {
+	for _, c := range cases {
+		for _, t := range c.reads {
+			if !slices.Contains(all, t) {
+				all = append(all, t)
+			}
+		}
+	}
+	return all
 }
 
 // advertised asks an endpoint what it serves.
 func advertised(address string) (map[int16][2]int16, error) {
-	e := newEndpoint(address)
+	e := newEndpoint(address, nil)
 	defer e.close()
 	answer, err := e.call(kmsg.NewPtrApiVersionsRequest(), nil)
 	if err != nil {
@@ -102,7 +134,7 @@ func advertised(address string) (map[int16][2]int16, error) {
 
 // warm waits until an endpoint has producer ids to give, which a broker that has just started may not.
 func warm(address string) error {
-	e := newEndpoint(address)
+	e := newEndpoint(address, nil)
 	defer e.close()
 	r := kmsg.NewPtrInitProducerIDRequest()
 	r.TransactionTimeoutMillis = 1000
@@ -120,7 +152,7 @@ func warm(address string) error {
 }
 
 func compare(c *Case, a, b *endpoint, reasons []*reason) outcome {
-	out := outcome{name: c.Name}
+	out, begun := outcome{name: c.Name}, time.Now()
 	var left []string
 	var leftErr error
 	done := make(chan struct{})
@@ -136,23 +168,29 @@ func compare(c *Case, a, b *endpoint, reasons []*reason) outcome {
 	case rightErr != nil:
 		out.err = fmt.Errorf("subject: %w", rightErr)
 	default:
-		out.differences = difference(left, right)
+		out.compare(left, right, reasons)
 		for range settleTries {
 			if !c.maySettle(out.differences) {
 				break
 			}
 			time.Sleep(settlePause)
 			left, right = c.settle(a, left), c.settle(b, right)
-			out.differences = difference(left, right)
+			out.compare(left, right, reasons)
 		}
 	}
 	c.clean(a)
 	c.clean(b)
-	out.explain(reasons)
+	out.took = time.Since(begun)
 	return out
 }
 
-// maySettle reports whether a difference lies in a step that only shows an effect.
+// compare notes what differs, and which of it is meant.
+func (o *outcome) compare(left, right []string, reasons []*reason) {
+	o.differences, o.reasons = difference(left, right), nil
+	o.explain(reasons)
+}
+
+// maySettle reports whether a difference that is not meant lies in a step that only shows an effect.
 func (c *Case) maySettle(differences []string) bool {
 	for _, line := range differences {
 		for i := range c.steps {
@@ -196,6 +234,12 @@ func byPath(lines []string) map[string]string {
 		path, value, ok := strings.Cut(line, " = ")
 		if !ok {
 			path, value = strings.SplitN(line, ":", 2)[0], line
+		}
+		for n, first := 2, path; ; n++ { // a path that is there again is a path of its own
+			if _, taken := m[path]; !taken {
+				break
+			}
+			path = fmt.Sprintf("%s#%d", first, n)
 		}
 		m[path] = value
 	}
@@ -256,6 +300,9 @@ func report(o Options, outcomes []outcome) (result Result) {
 	groups, meant := map[string][]string{}, map[string]int{}
 	for i := range outcomes {
 		out := &outcomes[i]
+		if out.took >= slowCase {
+			fmt.Fprintf(o.Out, "slow: %s took %s\n", out.name, out.took.Round(time.Millisecond))
+		}
 		switch {
 		case out.err != nil:
 			result.Failed++
