@@ -9,7 +9,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const topicPrefix = "diff-"
+const (
+	topicPrefix = "diff-"
+	createTries = 3
+)
 
 // Case is a sequence of requests on one connection to each endpoint.
 type Case struct {
@@ -44,7 +47,8 @@ type step struct {
 	name    string
 	request func(e *endpoint) kmsg.Request
 	raw     func([]byte) []byte
-	shows   bool // it only shows an effect, and may be asked again until that is there
+	shows   bool                     // it only shows an effect, and may be asked again until that is there
+	until   func(kmsg.Response) bool // asked again until this holds
 	keep    func(e *endpoint, r kmsg.Response)
 }
 
@@ -59,6 +63,9 @@ func (c *Case) run(e *endpoint) (lines []string, err error) {
 		s := &c.steps[i]
 		r := s.request(e)
 		answer, err := e.call(r, s.raw)
+		for deadline := time.Now().Add(answerLimit); s.until != nil && err == nil && !s.until(answer) && time.Now().Before(deadline); {
+			answer, err = e.call(r, s.raw)
+		}
 		prefix := fmt.Sprintf("%d %s: ", i, s.name)
 		switch {
 		case err != nil:
@@ -98,11 +105,31 @@ func (c *Case) settle(e *endpoint, lines []string) []string {
 	return lines
 }
 
-// create makes topics, waits for their leaders, and fills them.
-func (e *endpoint) create(topics []topicSpec) error {
+// create makes topics, waits for their leaders, and fills them. It tries again, since Kafka's controller stands down after
+// some requests of other cases and then answers nobody for a while.
+func (e *endpoint) create(topics []topicSpec) (err error) {
 	if len(topics) == 0 {
 		return nil
 	}
+	for range createTries {
+		if err = e.tryCreate(topics); err == nil {
+			return nil
+		}
+		e.deleteTopics(topics)
+	}
+	return err
+}
+
+func (e *endpoint) deleteTopics(topics []topicSpec) {
+	r := kmsg.NewPtrDeleteTopicsRequest()
+	r.Version, r.TimeoutMillis = 5, 5000
+	for _, t := range topics {
+		r.TopicNames = append(r.TopicNames, t.name)
+	}
+	e.call(r, nil)
+}
+
+func (e *endpoint) tryCreate(topics []topicSpec) error {
 	r := kmsg.NewPtrCreateTopicsRequest()
 	r.Version, r.TimeoutMillis = 7, 10_000
 	for _, spec := range topics {
@@ -186,16 +213,12 @@ func ready(e *endpoint, topic string, partition int32) error {
 
 // clean deletes what the case has made, and what the brokers may have made for it.
 func (c *Case) clean(e *endpoint) {
-	r := kmsg.NewPtrDeleteTopicsRequest()
-	r.Version, r.TimeoutMillis = 5, 5000
-	for _, t := range c.topics {
-		r.TopicNames = append(r.TopicNames, t.name)
-	}
+	topics := slices.Clone(c.topics)
 	if c.makes() {
-		r.TopicNames = append(r.TopicNames, c.own+"topic", absentName(c.own), longName(c.own))
+		topics = append(topics, topicSpec{name: c.own + "topic"}, topicSpec{name: absentName(c.own)}, topicSpec{name: longName(c.own)})
 	}
-	if len(r.TopicNames) > 0 {
-		e.call(r, nil)
+	if len(topics) > 0 {
+		e.deleteTopics(topics)
 	}
 }
 

@@ -28,7 +28,10 @@ var noise = map[string]string{
 var texts = map[string]bool{"ErrorMessage": true, "BatchIndexErrorMessage": true}
 
 // unordered are arrays whose order Kafka leaves to its hash tables, as Response.Field of kmsg.
-var unordered = map[string]bool{}
+var unordered = map[string]bool{
+	"Metadata.Topics": true, "ListOffsets.Topics": true, "DeleteRecords.Topics": true, "DescribeLogDirs.Topics": true,
+	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true,
+}
 
 // presence are fields of which only the sign or presence is compared.
 var presence = map[string]string{
@@ -60,7 +63,7 @@ func (f *flattener) value(v reflect.Value, name string) []string {
 		if v.IsNil() {
 			return []string{" = null"}
 		}
-		if texts[name] {
+		if texts[name] && v.Elem().String() != "" {
 			return []string{" = some text"}
 		}
 		return f.value(v.Elem(), name)
@@ -106,7 +109,7 @@ func (f *flattener) fields(v reflect.Value) (lines []string) {
 		if _, ok := noise[name]; ok {
 			continue
 		}
-		if name == "Configs" && f.response == reflect.TypeFor[kmsg.DescribeConfigsResponse]() {
+		if name == "Configs" {
 			lines = append(lines, f.configs(v.Field(i))...)
 			continue
 		}
@@ -119,6 +122,9 @@ func (f *flattener) fields(v reflect.Value) (lines []string) {
 
 // configs names each entry by its key, so that a missing key is one line.
 func (f *flattener) configs(v reflect.Value) (lines []string) {
+	if v.IsNil() {
+		return []string{".Configs = null array"}
+	}
 	for i := range v.Len() {
 		entry := v.Index(i)
 		for _, line := range f.fields(entry) {
@@ -142,6 +148,9 @@ func (f *flattener) elements(v reflect.Value, name string) []string {
 	if unordered[strings.TrimSuffix(f.response.Name(), "Response")+"."+name] {
 		sort.SliceStable(all, func(i, j int) bool { return slices.Compare(all[i], all[j]) < 0 })
 	}
+	if len(all) == 0 {
+		return []string{" = null array"}
+	}
 	lines := []string{}
 	for i, element := range all {
 		name := fmt.Sprint(i)
@@ -155,7 +164,10 @@ func (f *flattener) elements(v reflect.Value, name string) []string {
 	return lines
 }
 
-// foreign reports whether an element of a listing is a topic of another case.
+// coordinatorTopic is made by Kafka when its coordinator of transactions is first asked for.
+const coordinatorTopic = "__transaction_state"
+
+// foreign reports whether an element of a listing is a topic of another case, or Kafka's own.
 func (f *flattener) foreign(v reflect.Value) bool {
 	if v.Kind() != reflect.Struct {
 		return false
@@ -169,6 +181,9 @@ func (f *flattener) foreign(v reflect.Value) bool {
 			return false
 		}
 		field = field.Elem()
+	}
+	if field.Kind() == reflect.String && field.String() == coordinatorTopic {
+		return true
 	}
 	return field.Kind() == reflect.String && strings.HasPrefix(field.String(), topicPrefix) && !f.mine(field.String())
 }
@@ -185,20 +200,21 @@ func (f *flattener) topicID(id [16]byte) string {
 	return "new id"
 }
 
-// batches is a digest of record batches; the leader epoch in each is the broker's own.
+// batches is a digest of record batches; the leader epoch in each is the broker's own. A batch that a byte limit has cut
+// is left out: Kafka sends one, and every client drops it.
 func batches(b []byte, null bool) string {
 	if null {
 		return "null"
 	}
-	out := slices.Clone(b)
+	out, whole := slices.Clone(b), 0
 	for rest := out; len(rest) >= 61; {
 		n := int(binary.BigEndian.Uint32(rest[8:])) + 12
 		clear(rest[12:16])
 		if n < 61 || n > len(rest) {
 			break
 		}
-		rest = rest[n:]
+		rest, whole = rest[n:], whole+n
 	}
-	sum := sha256.Sum256(out)
-	return fmt.Sprintf("%d bytes %s", len(b), hex.EncodeToString(sum[:4]))
+	sum := sha256.Sum256(out[:whole])
+	return fmt.Sprintf("%d bytes %s", whole, hex.EncodeToString(sum[:4]))
 }

@@ -30,7 +30,7 @@ type Options struct {
 	Run string
 	// Workers is how many cases run at once.
 	Workers int
-	// Verbose prints every case of a group.
+	// Verbose prints every case and line of a group.
 	Verbose bool
 	Out     io.Writer
 }
@@ -44,7 +44,8 @@ type outcome struct {
 	differences []string
 	reasons     []string
 	err         error
-	took        time.Duration
+	took        time.Duration // with the waits for what shows late
+	left, right time.Duration // until each endpoint had answered
 }
 
 // Run generates the cases, sends them to both endpoints, and prints how they differ, grouped.
@@ -144,11 +145,40 @@ func warm(address string) error {
 			return fmt.Errorf("ask %s for a producer id: %w", address, err)
 		}
 		if answer.(*kmsg.InitProducerIDResponse).ErrorCode == 0 {
-			return nil
+			return e.warmTransactions()
 		}
 		time.Sleep(settlePause)
 	}
 	return fmt.Errorf("%s gives no producer ids", address)
+}
+
+// warmTransactions waits until an endpoint that has a coordinator of transactions has one for each id that cases use.
+func (e *endpoint) warmTransactions() error {
+	versions, err := advertised(e.address)
+	if err != nil {
+		return err
+	}
+	if _, ok := versions[10]; !ok {
+		return nil
+	}
+	ask := kmsg.NewPtrFindCoordinatorRequest()
+	ask.Version, ask.CoordinatorType, ask.CoordinatorKey = 3, 1, "warm"
+	init := kmsg.NewPtrInitProducerIDRequest()
+	init.TransactionTimeoutMillis, init.TransactionalID = 1000, kmsg.StringPtr("warm")
+	for range warmTries {
+		if _, err := e.call(ask, nil); err != nil {
+			return fmt.Errorf("ask %s for a coordinator: %w", e.address, err)
+		}
+		answer, err := e.call(init, nil)
+		if err != nil {
+			return fmt.Errorf("ask %s for a transaction's producer id: %w", e.address, err)
+		}
+		if answer.(*kmsg.InitProducerIDResponse).ErrorCode == 0 {
+			return nil
+		}
+		time.Sleep(settlePause)
+	}
+	return fmt.Errorf("%s has no coordinator of transactions", e.address)
 }
 
 func compare(c *Case, a, b *endpoint, reasons []*reason) outcome {
@@ -158,9 +188,11 @@ func compare(c *Case, a, b *endpoint, reasons []*reason) outcome {
 	done := make(chan struct{})
 	go func() {
 		left, leftErr = c.run(a)
+		out.left = time.Since(begun)
 		close(done)
 	}()
 	right, rightErr := c.run(b)
+	out.right = time.Since(begun)
 	<-done
 	switch {
 	case leftErr != nil:
@@ -293,6 +325,8 @@ func (o *outcome) explain(reasons []*reason) {
 	})
 }
 
+func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+
 var digits = regexp.MustCompile(`diff-\d+-\d+|\[\d+\]`)
 
 // report prints groups of cases that differ in the same lines.
@@ -301,7 +335,7 @@ func report(o Options, outcomes []outcome) (result Result) {
 	for i := range outcomes {
 		out := &outcomes[i]
 		if out.took >= slowCase {
-			fmt.Fprintf(o.Out, "slow: %s took %s\n", out.name, out.took.Round(time.Millisecond))
+			fmt.Fprintf(o.Out, "slow: %s took %s; first answers after %s and %s\n", out.name, round(out.took), round(out.left), round(out.right))
 		}
 		switch {
 		case out.err != nil:
@@ -309,7 +343,11 @@ func report(o Options, outcomes []outcome) (result Result) {
 			groups["not run: "+digits.ReplaceAllString(out.err.Error(), "T")] = append(groups["not run: "+digits.ReplaceAllString(out.err.Error(), "T")], out.name)
 		case len(out.differences) > 0:
 			result.Failed++
-			key := digits.ReplaceAllString(strings.Join(out.differences[:min(len(out.differences), 12)], "\n    "), "[]")
+			shown := out.differences
+			if !o.Verbose {
+				shown = shown[:min(len(shown), 12)]
+			}
+			key := digits.ReplaceAllString(strings.Join(shown, "\n    "), "[]")
 			groups[key] = append(groups[key], out.name)
 		case len(out.reasons) > 0:
 			result.Skipped++

@@ -167,7 +167,19 @@ func deleteTopic(topic string) step {
 }
 
 func gone(topic string) step {
-	return step{name: "metadata", shows: true, request: func(*endpoint) kmsg.Request { return metadataOf(9, topic) }}
+	return step{name: "metadata", shows: true, until: isGone, request: func(*endpoint) kmsg.Request { return metadataOf(9, topic) }}
+}
+
+// shown shows a topic as it is, and gone waits until it is not there.
+func shown(topic string) step {
+	st := gone(topic)
+	st.until = nil
+	return st
+}
+
+func isGone(r kmsg.Response) bool {
+	topics := r.(*kmsg.MetadataResponse).Topics
+	return len(topics) == 0 || topics[0].ErrorCode != 0
 }
 
 // fetchLimits are byte limits over several partitions, and partitions named twice.
@@ -246,7 +258,7 @@ func (s *script) deletions(version int16) {
 				r := kmsg.NewPtrDeleteTopicsRequest()
 				r.Version, r.TimeoutMillis, r.TopicNames = version, 5000, []string{t[0], "absent", t[1], t[0]}
 				return r
-			}), gone(t[0]), gone(t[1])}
+			}), shown(t[0]), shown(t[1])}
 		})
 		return
 	}
@@ -279,7 +291,7 @@ func (s *script) deletions(version int16) {
 				r := kmsg.NewPtrDeleteTopicsRequest()
 				r.Version, r.TimeoutMillis, r.Topics = version, 5000, forms[what](e, t[0])
 				return r
-			}), gone(t[0])}
+			}), shown(t[0])}
 		})
 	}
 }
@@ -315,7 +327,7 @@ func (s *script) creations(version int16) {
 			forms[what](r, &r.Topics[0])
 			return r
 		})
-		c.steps = []step{create, gone(topic)}
+		c.steps = []step{create, shown(topic)}
 		if what == "exists" {
 			c.steps = append(c.steps, create)
 		}
@@ -341,7 +353,7 @@ func (s *script) produce(version int16) {
 						r.Topics[0].Partitions[0].Partition = 9
 					}
 					return r
-				}), do("end", func(*endpoint) kmsg.Request { return listOffsets(7, t[0], 0, -1) })}
+				}), {name: "end", shows: true, request: func(*endpoint) kmsg.Request { return listOffsets(7, t[0], 0, -1) }}}
 			})
 		}
 	}
@@ -361,7 +373,7 @@ func (s *script) frames(key int16, span [2]int16) {
 				return r
 			})
 			st.raw = raw
-			again := do("then ApiVersions", func(*endpoint) kmsg.Request { return kmsg.NewPtrApiVersionsRequest() })
+			again := do("then ListOffsets", func(*endpoint) kmsg.Request { return listOffsets(7, "absent", 0, -1) })
 			s.all = append(s.all, &Case{Name: fmt.Sprintf("%s/v%d/frame-%s", kmsg.NameForKey(key), version, what), own: s.prefix(), steps: []step{st, again}})
 		}
 		one("empty", nil)

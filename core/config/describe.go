@@ -1,6 +1,10 @@
 package config
 
-import "strconv"
+import (
+	"math"
+	"strconv"
+	"strings"
+)
 
 // Entry is one key with its effective value and where that comes from.
 type Entry struct {
@@ -37,6 +41,14 @@ func (s *Settings) DescribeTopic(overrides []Override) []Entry {
 			}
 		}
 		s.describe(e, true)
+	}
+	for _, o := range overrides {
+		if o.Key == internalSegmentBytes.Key { // listed only where it is set, as in Kafka
+			e := Entry{Definition: &internalSegmentBytes}
+			e.add(o.Key, o.Value, DynamicTopic, "cluster metadata")
+			e.Value = e.Chain[0].Value
+			entries = append(entries, e)
+		}
 	}
 	return entries
 }
@@ -79,7 +91,7 @@ func (s *Settings) describe(e *Entry, ofTopic bool) {
 		}
 		e.add(v.Key, v.text, v.source, v.origin)
 		if len(e.Chain) == 1 && !e.Sensitive() {
-			text := multiplied(v)
+			text := e.canonical(multiplied(v))
 			e.Value = &text
 		}
 		return true
@@ -89,10 +101,28 @@ func (s *Settings) describe(e *Entry, ofTopic bool) {
 	}
 }
 
+// canonical is a value as Kafka shows it: parsed and written again.
+func (d *Definition) canonical(text string) string {
+	switch d.Type {
+	case Boolean:
+		return strings.ToLower(text)
+	case Double:
+		if x, err := strconv.ParseFloat(text, 64); err == nil && (x == 0 || math.Abs(x) >= 1e-3 && math.Abs(x) < 1e7) {
+			short := strconv.FormatFloat(x, 'f', -1, 64)
+			if !strings.Contains(short, ".") {
+				short += ".0"
+			}
+			return short
+		}
+	}
+	return text
+}
+
 func (e *Entry) add(key, text string, source Source, origin string) {
 	if len(e.Chain) == 0 {
 		e.Source, e.Origin = source, origin
 	}
+	text = e.canonical(text)
 	link := ChainLink{Key: key, Source: source}
 	if !e.Sensitive() {
 		link.Value = &text
