@@ -164,28 +164,21 @@ func (f *flattener) elements(v reflect.Value, name string) []string {
 	return lines
 }
 
-// coordinatorTopic is made by Kafka when its coordinator of transactions is first asked for.
-const coordinatorTopic = "__transaction_state"
-
-// foreign reports whether an element of a listing is a topic of another case, or Kafka's own.
+// foreign reports whether an element of a listing is a topic that is neither the case's own nor one of the strange names
+// that cases ask for.
 func (f *flattener) foreign(v reflect.Value) bool {
 	if v.Kind() != reflect.Struct {
 		return false
 	}
 	field := v.FieldByName("Topic")
-	if !field.IsValid() {
-		return false
-	}
-	if field.Kind() == reflect.Pointer {
-		if field.IsNil() {
-			return false
-		}
+	if field.IsValid() && field.Kind() == reflect.Pointer {
 		field = field.Elem()
 	}
-	if field.Kind() == reflect.String && field.String() == coordinatorTopic {
-		return true
-	}
-	return field.Kind() == reflect.String && strings.HasPrefix(field.String(), topicPrefix) && !f.mine(field.String())
+	return field.IsValid() && field.Kind() == reflect.String && !strangeName(field.String()) && !f.mine(field.String())
+}
+
+func strangeName(topic string) bool {
+	return slices.ContainsFunc(strangeTexts("Topic"), func(t text) bool { return t.of("") == topic })
 }
 
 func (f *flattener) topicID(id [16]byte) string {
