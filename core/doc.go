@@ -22,7 +22,7 @@
 // watermark. The range's owner commits; once its broker epoch has ended, only
 // the recoverer. Ranges of one stream commit independently.
 //
-// R2. A commit is judged part by part. A part of a deleted stream counts as
+// R2. A commit is validated part by part. A part of a deleted stream counts as
 // done. Data below the log start are done, but the committed end passes them
 // only with a checkpoint. A refused part stops neither the rest nor the broker;
 // a commit of which no part is accepted commits nothing, its object id

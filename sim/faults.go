@@ -19,6 +19,10 @@ func (w *world) schedule(early bool) (last time.Duration) {
 			continue
 		}
 		last = max(last, f.At+f.For)
+		if isCopy(f.Kind) {
+			w.scheduleCopy(f)
+			continue
+		}
 		w.queue.Call(f.At, func() { w.strike(f) })
 		if f.For > 0 && !restarts(f.Kind) {
 			w.queue.Call(f.At+f.For, func() { w.mend(f) })
@@ -226,6 +230,7 @@ func (w *world) heal() {
 		}
 	}
 	w.net.Healed()
+	w.endCopy()
 	for _, b := range w.brokers {
 		b.machine.Resume()
 		if b.wanted && !b.machine.Running() {

@@ -59,7 +59,7 @@ func TestGivenEndpoint(t *testing.T) {
 	trapAll(t, Address(*brokersFlag), nil)
 }
 
-func TestWeirOnFiles(t *testing.T) { judgeWeir(t, nil) }
+func TestWeirOnFiles(t *testing.T) { validateWeir(t, nil) }
 
 func TestWeirOnGofakes3(t *testing.T) {
 	backend := s3mem.New()
@@ -68,7 +68,7 @@ func TestWeirOnGofakes3(t *testing.T) {
 	}
 	server := httptest.NewServer(gofakes3.New(backend).Server())
 	t.Cleanup(server.Close)
-	judgeWeir(t, weirbin.S3Config(server.URL, bucket))
+	validateWeir(t, weirbin.S3Config(server.URL, bucket))
 }
 
 func TestWeirOnVersitygw(t *testing.T) {
@@ -95,12 +95,12 @@ func TestWeirOnVersitygw(t *testing.T) {
 	if _, err := p.WaitLine(func(line string) bool { return strings.Contains(line, address) }, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	judgeWeir(t, weirbin.S3Config("http://"+address, bucket))
+	validateWeir(t, weirbin.S3Config("http://"+address, bucket))
 }
 
-// judgeWeir runs everything on the real broker as `make run` starts it, but for its
+// validateWeir runs everything on the real broker as `make run` starts it, but for its
 // place, and reads all topics once more after a restart.
-func judgeWeir(t *testing.T, config map[string]string) {
+func validateWeir(t *testing.T, config map[string]string) {
 	options := weirbin.Options{
 		Path: weirProgram(t), Dir: t.TempDir(), Config: config,
 		Env: weirbin.S3Env(accessKey, secretKey),

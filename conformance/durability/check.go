@@ -14,7 +14,7 @@ type stored struct {
 	value  []byte
 }
 
-// audit judges a partition's records, given one by one from the log's start.
+// audit checks a partition's records, given one by one from the log's start.
 type audit struct {
 	ledger     *ledger
 	partition  int32
@@ -78,7 +78,7 @@ func (a *audit) acknowledged(offset int64, id identity) {
 	}
 }
 
-// end judges what did not come, and returns all that was wrong.
+// end checks what did not come, and returns all that was wrong.
 func (a *audit) end() error {
 	if a.next < int64(len(a.seen)) {
 		a.fail("ends at offset %d, but a reader saw %d", a.next, len(a.seen))

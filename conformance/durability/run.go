@@ -186,7 +186,7 @@ func (r *runner) ends(ctx context.Context) (ends kadm.ListedOffsets, err error) 
 }
 
 // verify reads every partition whole, from a broker that has just recovered, and
-// judges it. Nothing else runs by now.
+// checks it. Nothing else runs by now.
 func (r *runner) verify(ctx context.Context) error {
 	ends, err := r.ends(ctx)
 	if err != nil {

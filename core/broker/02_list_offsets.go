@@ -57,10 +57,10 @@ type listing struct {
 	isolation partition.Isolation
 	// understood is false if the request has an isolation level that Kafka does not know.
 	understood bool
-	open      int
-	lookups   []*kmsg.ListOffsetsResponseTopicPartition // nil once done
-	timer     task.Timer
-	ended     bool
+	open       int
+	lookups    []*kmsg.ListOffsetsResponseTopicPartition // nil once done
+	timer      task.Timer
+	ended      bool
 }
 
 // listOffsets answers a ListOffsets request. Lookups by timestamp read a batch

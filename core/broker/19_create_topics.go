@@ -12,12 +12,12 @@ import (
 // newPartitionsMax bounds the partitions that one request makes, as in Kafka.
 const newPartitionsMax = 10_000
 
-// createTopics makes topics. Each is judged alone; what passes goes to the
+// createTopics makes topics. Each is validated alone; what passes goes to the
 // controller together.
 func (b *Broker) createTopics(x exchange, r *kmsg.CreateTopicsRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.CreateTopicsResponse)
-	accepted, places := b.judgeNewTopics(r, out)
+	accepted, places := b.validateNewTopics(r, out)
 	w := b.newWait(x, func() { x.replyMessage(out) })
 	if len(accepted) > 0 {
 		for _, i := range places {
@@ -37,9 +37,9 @@ func (b *Broker) createTopics(x exchange, r *kmsg.CreateTopicsRequest) {
 	w.ready(millisOf(r.TimeoutMillis))
 }
 
-// judgeNewTopics fills the answer with a place for each name, and returns what may
+// validateNewTopics fills the answer with a place for each name, and returns what may
 // be asked of the controller with its places.
-func (b *Broker) judgeNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTopicsResponse) (accepted []controller.NewTopic, places []int) {
+func (b *Broker) validateNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.CreateTopicsResponse) (accepted []controller.NewTopic, places []int) {
 	times := make(map[string]int, len(r.Topics))
 	for i := range r.Topics {
 		times[r.Topics[i].Topic]++

@@ -21,7 +21,7 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 			asked[i].Topic = &r.TopicNames[i]
 		}
 	}
-	ids, places := b.judgeDeletions(r.Version, asked, out)
+	ids, places := b.validateDeletions(r.Version, asked, out)
 	w := b.newWait(x, func() { x.replyMessage(out) })
 	if len(ids) > 0 {
 		for _, i := range places {
@@ -40,7 +40,34 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 			w.done()
 		})
 	}
+	b.settleUnknown(w, out.Topics)
 	w.ready(millisOf(r.TimeoutMillis))
+}
+
+// settleUnknown holds the answer that a topic is unknown back until that cannot be undone: an earlier try of
+// the same request may have deleted it.
+func (b *Broker) settleUnknown(w *wait, topics []kmsg.DeleteTopicsResponseTopic) {
+	var unknown []*kmsg.DeleteTopicsResponseTopic
+	var answers []kmsg.DeleteTopicsResponseTopic
+	for i := range topics {
+		if t := &topics[i]; t.ErrorCode == wire.UnknownTopicOrPartition || t.ErrorCode == wire.UnknownTopicID {
+			unknown, answers = append(unknown, t), append(answers, *t)
+			t.ErrorCode, t.ErrorMessage = wire.RequestTimedOut, nil
+		}
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	w.add()
+	b.controller.Settle(func() {
+		if w.ended {
+			return
+		}
+		for i, t := range unknown {
+			*t = answers[i]
+		}
+		w.done()
+	})
 }
 
 // deletion is one name or id of the request, and what it stands for.
@@ -50,8 +77,8 @@ type deletion struct {
 	err   error
 }
 
-// judgeDeletions fills the answer, each name and id once, and returns the ids to delete with their places.
-func (b *Broker) judgeDeletions(version int16, asked []kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponse) (ids []metadata.TopicID, places []int) {
+// validateDeletions fills the answer, each name and id once, and returns the ids to delete with their places.
+func (b *Broker) validateDeletions(version int16, asked []kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponse) (ids []metadata.TopicID, places []int) {
 	deletions := b.deletionsOf(version, asked)
 	times := make(map[metadata.TopicID]int, len(deletions))
 	for i := range deletions {

@@ -68,10 +68,6 @@ func (l *deleting) delete(topic string, offset int64, out *kmsg.DeleteRecordsRes
 		out.ErrorCode = int16(code)
 		return
 	}
-	if offset <= p.LogStart() {
-		out.LowWatermark = p.LogStart()
-		return
-	}
 	l.open++
 	l.pending = append(l.pending, out)
 	l.plane.trim(p.Stream, offset, func(err error) {

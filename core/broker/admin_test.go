@@ -751,6 +751,13 @@ func TestTrap21DescribeLogDirs(t *testing.T) {
 		if len(out.Dirs) != 1 || out.Dirs[0].Dir != "/var/weir" || len(out.Dirs[0].Topics) != 1 || len(out.Dirs[0].Topics[0].Partitions) != 3 {
 			t.Errorf("version %d: %+v", version, out.Dirs)
 		}
+		total, usable := int64(-1), int64(-1)
+		if version >= 4 {
+			total, usable = 1000, 400
+		}
+		if got := out.Dirs[0]; got.TotalBytes != total || got.UsableBytes != usable {
+			t.Errorf("version %d: %d of %d bytes are usable", version, got.UsableBytes, got.TotalBytes)
+		}
 		request.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: "t", Partitions: []int32{1, 3, 1, 99}}, {Topic: "nothing", Partitions: []int32{0}}}
 		out = ask[*kmsg.DescribeLogDirsResponse](r, version, request)
 		if got := out.Dirs[0].Topics; len(got) != 1 || len(got[0].Partitions) != 1 || got[0].Partitions[0].Partition != 1 {

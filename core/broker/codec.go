@@ -32,7 +32,7 @@ type Codec struct {
 }
 
 // Admit implements env.Codec: a frame is let in if its key is served and its size
-// within the key's limit. Versions are judged later, since ApiVersions must answer
+// within the key's limit. Versions are checked later, since ApiVersions must answer
 // any.
 func (c *Codec) Admit(size int, head []byte) error {
 	if size < headerBytesMin || len(head) < 4 {

@@ -1,7 +1,7 @@
 // Package broker is the Kafka edge: requests in, responses out, one file for
 // each API key, named by number and request.
 //
-// A [Codec] judges and decodes frames off the loop; a [Broker] takes them on the
+// A [Codec] admits and decodes frames off the loop; a [Broker] takes them on the
 // loop, in the order of their connection, hands each to its handler, and sends
 // the answers in that order, whatever order the handlers finish in. Responses are
 // encoded off the loop.

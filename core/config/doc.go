@@ -6,7 +6,7 @@
 // holds a node's values in layers: flags over environment over file over
 // defaults, and above them what was changed at run time and comes from the
 // cluster's metadata. It resolves to [Broker] and [Topic], lists every value with
-// its source for people and for DescribeConfigs, and judges changes ([Alter]).
+// its source for people and for DescribeConfigs, and validates changes ([Alter]).
 //
 // It may call the standard library only. It reads no file and no environment:
 // text and variables are handed in. Invariants: every key is in one table once;

@@ -48,8 +48,8 @@ const (
 	sweepListInterval = 5 * time.Minute
 	sweepInFlightMax  = 16
 	sweepBatchMax     = 1000 // ids of one record, keys of one listing
-	sweepBackOffLeast = 100 * time.Millisecond
-	sweepBackOffMost  = 30 * time.Second
+	sweepBackOffMin   = 100 * time.Millisecond
+	sweepBackOffMax   = 30 * time.Second
 )
 
 // Sweeper deletes from the store what the image no longer needs (R20, I8):
@@ -329,7 +329,7 @@ func (s *Sweeper) listed(op *env.ListObjects) {
 	s.failures = 0
 	for _, found := range op.Objects {
 		s.listFrom = found.Key
-		s.judgeFound(found.Key)
+		s.validateFound(found.Key)
 	}
 	if !op.More {
 		s.listOpen, s.listFrom = false, ""
@@ -342,8 +342,8 @@ func (s *Sweeper) listed(op *env.ListObjects) {
 	}
 }
 
-// judgeFound queues what lies under a dead id.
-func (s *Sweeper) judgeFound(key string) {
+// validateFound queues what lies under a dead id.
+func (s *Sweeper) validateFound(key string) {
 	id, err := strconv.ParseUint(strings.TrimPrefix(key, s.options.Prefix), 16, 64)
 	switch o := metadata.ObjectID(id); {
 	case err != nil || s.options.KeyOf(o) != key:
@@ -360,12 +360,12 @@ func (s *Sweeper) storeFailed(what string, err error) {
 		return // one of many that were in flight
 	}
 	s.counts.backOff.Hit()
-	most := min(sweepBackOffLeast<<min(s.failures, 16), sweepBackOffMost)
+	limit := min(sweepBackOffMin<<min(s.failures, 16), sweepBackOffMax)
 	s.failures++
 	s.draws++
-	jitter := time.Duration(s.options.Env.Rand.Uint64("sweep back-off", 0, s.draws) % uint64(most/2))
+	jitter := time.Duration(s.options.Env.Rand.Uint64("sweep back-off", 0, s.draws) % uint64(limit/2))
 	s.options.Telemetry.Debug("deletions wait", slog.String("operation", what), slog.Any("error", err))
-	s.loop.Reset(&s.pause, most/2+jitter, func() {
+	s.loop.Reset(&s.pause, limit/2+jitter, func() {
 		s.pump()
 		s.list()
 	})

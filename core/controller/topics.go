@@ -12,7 +12,7 @@ import (
 
 const topicNameBytesMax = 249
 
-// CreateTopics makes topics, each for itself. validateOnly judges by the image as
+// CreateTopics makes topics, each for itself. validateOnly validates against the image as
 // it is, and draws no id.
 func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done func([]TopicResult)) {
 	results := make([]TopicResult, len(topics))
@@ -20,10 +20,14 @@ func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done fun
 	for i := range topics {
 		result := &results[i]
 		result.Name = topics[i].Name
-		r, err := c.judgeNew(&topics[i])
+		r, err := c.validateNew(&topics[i])
 		switch {
 		case err != nil:
-			result.Err = err
+			work.begin()
+			c.Settle(func() {
+				result.Err = err
+				work.finish()
+			})
 		case validateOnly:
 			result.Topic = wouldBe(r)
 		default:
@@ -58,8 +62,8 @@ func (c *Controller) createTopic(r *metadata.CreateTopic, done func(*metadata.To
 	r.ID = c.topicID()
 	c.propose(r, func(err error) {
 		if err != nil {
-			// Lost to another: Kafka's words for it are those of the judgement.
-			if again := c.judgeName(r.Name); again != nil {
+			// Lost to another: Kafka answers as it does at validation.
+			if again := c.validateName(r.Name); again != nil {
 				err = again
 			}
 			done(nil, kafka(err))
@@ -86,19 +90,19 @@ func (c *Controller) topicID() metadata.TopicID {
 	}
 }
 
-// judgeNew judges what can be judged before the record applies, in Kafka's order.
-func (c *Controller) judgeNew(n *NewTopic) (*metadata.CreateTopic, error) {
-	if err := judgeTopicName(n.Name); err != nil {
+// validateNew validates what can be known before the record applies, in Kafka's order.
+func (c *Controller) validateNew(n *NewTopic) (*metadata.CreateTopic, error) {
+	if err := validateTopicName(n.Name); err != nil {
 		return nil, err
 	}
-	if err := c.judgeName(n.Name); err != nil {
+	if err := c.validateName(n.Name); err != nil {
 		return nil, err
 	}
 	configs, err := c.options.Settings.NewTopic(config.Overrides(n.Configs))
 	if err != nil {
 		return nil, kafka(err)
 	}
-	leaders, err := c.judgePlacement(n)
+	leaders, err := c.validatePlacement(n)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +117,8 @@ func overrides(in []config.Override) []metadata.Config {
 	return out
 }
 
-// judgeTopicName applies Kafka's rule for names, in its words.
-func judgeTopicName(name string) error {
+// validateTopicName applies Kafka's rule for names, in its words.
+func validateTopicName(name string) error {
 	switch {
 	case name == "":
 		return refuse(wire.InvalidTopic, "Topic name is invalid: the empty string is not allowed")
@@ -140,8 +144,8 @@ func legal(name string) bool {
 	return true
 }
 
-// judgeName says whether a name is taken, or collides.
-func (c *Controller) judgeName(name string) error {
+// validateName says whether a name is taken, or collides.
+func (c *Controller) validateName(name string) error {
 	if _, ok := c.image.Topic(name); ok {
 		return refuse(wire.TopicAlreadyExists, "Topic '%s' already exists.", name)
 	}
@@ -151,8 +155,8 @@ func (c *Controller) judgeName(name string) error {
 	return nil
 }
 
-// judgePlacement decides who leads the partitions of a new topic.
-func (c *Controller) judgePlacement(n *NewTopic) ([]metadata.Leader, error) {
+// validatePlacement decides who leads the partitions of a new topic.
+func (c *Controller) validatePlacement(n *NewTopic) ([]metadata.Leader, error) {
 	if len(n.Assignment) > 0 {
 		if n.ReplicationFactor != -1 {
 			return nil, refuse(wire.InvalidRequest, "A manual partition assignment was specified, but replication factor was not set to -1.")
@@ -160,7 +164,7 @@ func (c *Controller) judgePlacement(n *NewTopic) ([]metadata.Leader, error) {
 		if n.Partitions != -1 {
 			return nil, refuse(wire.InvalidRequest, "A manual partition assignment was specified, but numPartitions was not set to -1.")
 		}
-		return c.judgeAssignment(n.Assignment, len(n.Assignment[0]))
+		return c.validateAssignment(n.Assignment, len(n.Assignment[0]))
 	}
 	factor, count := int(n.ReplicationFactor), n.Partitions
 	if factor == -1 {
@@ -175,15 +179,15 @@ func (c *Controller) judgePlacement(n *NewTopic) ([]metadata.Leader, error) {
 	case count <= 0:
 		return nil, refuse(wire.InvalidPartitions, "Number of partitions was set to an invalid non-positive value.")
 	}
-	if err := c.judgeFactor(factor); err != nil {
+	if err := c.validateFactor(factor); err != nil {
 		return nil, err
 	}
 	return c.ledHere(int(count)), nil
 }
 
-// judgeFactor accepts a replication factor of 1 only: the object store keeps the
+// validateFactor accepts a replication factor of 1 only: the object store keeps the
 // copies, and a larger number would promise what nobody does.
-func (c *Controller) judgeFactor(factor int) error {
+func (c *Controller) validateFactor(factor int) error {
 	brokers := len(c.image.Brokers())
 	switch {
 	case c.epoch() == 0:
@@ -201,12 +205,12 @@ func (c *Controller) ledHere(count int) []metadata.Leader {
 	return slices.Repeat([]metadata.Leader{{Broker: c.options.Broker, Epoch: c.epoch()}}, count)
 }
 
-// judgeAssignment judges a manual assignment, each partition's replicas being of
+// validateAssignment validates a manual assignment, each partition's replicas being of
 // that number.
-func (c *Controller) judgeAssignment(assignment [][]int32, factor int) ([]metadata.Leader, error) {
+func (c *Controller) validateAssignment(assignment [][]int32, factor int) ([]metadata.Leader, error) {
 	leaders := make([]metadata.Leader, len(assignment))
 	for i, replicas := range assignment {
-		if err := c.judgeReplicas(replicas, factor); err != nil {
+		if err := c.validateReplicas(replicas, factor); err != nil {
 			return nil, err
 		}
 		b, _ := c.image.Broker(metadata.BrokerID(replicas[0]))
@@ -218,7 +222,7 @@ func (c *Controller) judgeAssignment(assignment [][]int32, factor int) ([]metada
 	return leaders, nil
 }
 
-func (c *Controller) judgeReplicas(replicas []int32, factor int) error {
+func (c *Controller) validateReplicas(replicas []int32, factor int) error {
 	if len(replicas) == 0 {
 		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
 	}
@@ -267,11 +271,11 @@ func (c *Controller) DeleteTopics(ids []metadata.TopicID, done func([]TopicResul
 }
 
 // CreatePartitions raises a topic's partitions to count; the assignment, if any, is
-// of the added ones. An image that has changed meanwhile judges again.
+// of the added ones. If the image has changed meanwhile, the request is validated again.
 func (c *Controller) CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error)) {
-	r, err := c.judgeGrowth(topic, count, assignment)
+	r, err := c.validateGrowth(topic, count, assignment)
 	if err != nil || validateOnly {
-		done(err)
+		c.Settle(func() { done(err) })
 		return
 	}
 	c.propose(r, func(err error) {
@@ -284,7 +288,7 @@ func (c *Controller) CreatePartitions(topic string, count int32, assignment [][]
 	})
 }
 
-func (c *Controller) judgeGrowth(topic string, count int32, assignment [][]int32) (*metadata.AddPartitions, error) {
+func (c *Controller) validateGrowth(topic string, count int32, assignment [][]int32) (*metadata.AddPartitions, error) {
 	t, ok := c.image.Topic(topic)
 	if !ok {
 		return nil, unknownTopic()
@@ -298,13 +302,13 @@ func (c *Controller) judgeGrowth(topic string, count int32, assignment [][]int32
 	case assignment != nil && len(assignment) != int(count-have):
 		return nil, refuse(wire.InvalidReplicaAssignment, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", count-have, len(assignment))
 	}
-	if err := c.judgeFactor(1); err != nil {
+	if err := c.validateFactor(1); err != nil {
 		return nil, err
 	}
 	r := &metadata.AddPartitions{ID: t.ID, From: have, Leaders: c.ledHere(int(count - have))}
 	if len(assignment) > 0 {
 		var err error
-		if r.Leaders, err = c.judgeAssignment(assignment, 1); err != nil {
+		if r.Leaders, err = c.validateAssignment(assignment, 1); err != nil {
 			return nil, err
 		}
 	}

@@ -1,9 +1,11 @@
 package env
 
+import "time"
+
 // ConnID names a connection within one incarnation; never reused.
 type ConnID uint64
 
-// Network accepts connections and carries frames: a 4-byte big-endian length,
+// Network accepts and opens connections and carries frames: a 4-byte big-endian length,
 // then that many bytes, as in Kafka's protocol. Frames of one connection are
 // delivered in order; sends on one connection are written in the order of
 // submission.
@@ -15,6 +17,10 @@ type ConnID uint64
 // announced frame in time.
 type Network interface {
 	Listen(*Listen)
+	// Dial opens a connection to a broker. Both ends are equal from then on: either sends
+	// frames, is muted and closed by the methods below. Connections that were dialed do
+	// not count against the limits of those that are accepted.
+	Dial(*Dial)
 	// Release gives a received frame's memory and budget back. Once per frame,
 	// on the loop.
 	Release(*Frame)
@@ -48,8 +54,26 @@ type Listen struct {
 
 func (o *Listen) Deliver() { o.Done(o) }
 
-// ConnHandler receives a listener's events, on the loop. Opened comes first and
-// Closed last, each exactly once; nothing follows Closed.
+// Dial opens a connection and binds it to a handler and a codec. On success the handler's
+// Opened comes right before Done; on failure the handler hears nothing.
+type Dial struct {
+	Address string // host:port
+	Handler ConnHandler
+	Codec   Codec // what the connection begins with; see Network.SetCodec
+	// Timeout bounds the wait for the connection; 0 is 10 s
+	// (socket.connection.setup.timeout.ms).
+	Timeout time.Duration
+
+	Conn ConnID // of the connection
+	Err  error
+	Done func(*Dial)
+}
+
+func (o *Dial) Deliver() { o.Done(o) }
+
+// ConnHandler receives the events of a listener's connections, or of one that was dialed,
+// on the loop. Opened comes first and Closed last, each exactly once; nothing follows
+// Closed.
 type ConnHandler interface {
 	Opened(id ConnID, info ConnInfo)
 	// Received delivers one decoded frame. The handler owns the frame until it
@@ -60,7 +84,7 @@ type ConnHandler interface {
 
 // ConnInfo describes a connection.
 type ConnInfo struct {
-	Listener string
+	Listener string // empty if this end dialed
 	Remote   string // host:port of the peer
 	// Principal is who the transport authenticated the peer as, in Kafka's form
 	// ("User:name"). Empty is User:ANONYMOUS: today's listeners authenticate nobody.
@@ -80,7 +104,7 @@ type Frame struct {
 // Codec decodes frames off the loop. Its methods are pure, keep nothing, and
 // are called from many goroutines at once.
 type Codec interface {
-	// Admit judges a frame by its size and up to the first 8 bytes of its body
+	// Admit accepts or refuses a frame by its size and up to the first 8 bytes of its body
 	// before anything is reserved. An error closes the connection.
 	Admit(size int, head []byte) error
 	// Decode returns the message handed to ConnHandler.Received. It may point

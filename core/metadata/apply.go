@@ -69,7 +69,7 @@ func (im *Image) currentEpoch(id BrokerID, epoch BrokerEpoch) error {
 	return nil
 }
 
-func (im *Image) judgeLeaders(leaders []Leader, already int) error {
+func (im *Image) validateLeaders(leaders []Leader, already int) error {
 	if len(leaders) == 0 || already+len(leaders) > partitionsMax {
 		return fmt.Errorf("%w: %d partitions besides %d", ErrMalformed, len(leaders), already)
 	}
@@ -97,7 +97,7 @@ func (r *CreateTopic) apply(im *Image) error {
 	if other, ok := im.Colliding(r.Name); ok {
 		return fmt.Errorf("%w: %s with %s", ErrTopicCollides, r.Name, other.Name)
 	}
-	if err := im.judgeLeaders(r.Leaders, 0); err != nil {
+	if err := im.validateLeaders(r.Leaders, 0); err != nil {
 		return err
 	}
 	t := &Topic{ID: r.ID, Name: r.Name, Configs: slices.Clone(r.Configs), ConfigsIndex: im.index}
@@ -177,7 +177,7 @@ func (r *AddPartitions) apply(im *Image) error {
 	if int(r.From) != len(t.Partitions) {
 		return fmt.Errorf("%w: topic %s has %d partitions, not %d", ErrStale, t.Name, len(t.Partitions), r.From)
 	}
-	if err := im.judgeLeaders(r.Leaders, len(t.Partitions)); err != nil {
+	if err := im.validateLeaders(r.Leaders, len(t.Partitions)); err != nil {
 		return err
 	}
 	im.addPartitions(t, r.Leaders)
@@ -204,7 +204,7 @@ func (r *SetTopicConfigs) apply(im *Image) error {
 	if err != nil {
 		return err
 	}
-	if err := judgeConfigs(r.Configs, r.Base, t.ConfigsIndex); err != nil {
+	if err := validateConfigs(r.Configs, r.Base, t.ConfigsIndex); err != nil {
 		return fmt.Errorf("configuration of topic %s: %w", t.Name, err)
 	}
 	t.Configs, t.ConfigsIndex = slices.Clone(r.Configs), im.index
@@ -212,7 +212,7 @@ func (r *SetTopicConfigs) apply(im *Image) error {
 	return nil
 }
 
-func judgeConfigs(configs []Config, base, now uint64) error {
+func validateConfigs(configs []Config, base, now uint64) error {
 	if base != now {
 		return fmt.Errorf("%w: it is of index %d, not %d", ErrStale, now, base)
 	}
@@ -228,7 +228,7 @@ func (r *SetBrokerConfigs) apply(im *Image) error {
 	if known {
 		now = im.brokerConfigs[i].index
 	}
-	if err := judgeConfigs(r.Configs, r.Base, now); err != nil {
+	if err := validateConfigs(r.Configs, r.Base, now); err != nil {
 		return fmt.Errorf("configuration of broker %d: %w", r.ID, err)
 	}
 	if r.ID < AllBrokers {

@@ -125,14 +125,14 @@ func list[T any](c *coder, v *[]T, least int, each func(*coder, *T)) {
 
 // Fields of what both records and snapshots hold, and the least bytes of each.
 const (
-	commitPartBytesLeast = 9
-	leaderBytesLeast     = 2
-	rangeEndBytesLeast   = 3
-	configBytesLeast     = 2
-	endpointBytesLeast   = 3
-	featureBytesLeast    = 2
-	partBytesLeast       = 8
-	rangeBytesLeast      = 6
+	commitPartBytesMin = 9
+	leaderBytesMin     = 2
+	rangeEndBytesMin   = 3
+	configBytesMin     = 2
+	endpointBytesMin   = 3
+	featureBytesMin    = 2
+	partBytesMin       = 8
+	rangeBytesMin      = 6
 )
 
 func (f *Feature) fields(c *coder) {

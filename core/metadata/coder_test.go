@@ -9,21 +9,21 @@ func TestLeastBytesAreThoseOfZeroValues(t *testing.T) {
 		least  int
 		fields func(*coder)
 	}{
-		"broker":         {brokerBytesLeast, new(Broker).fields},
-		"broker configs": {brokerConfigsBytesLeast, new(brokerConfigs).fields},
-		"commit part":    {commitPartBytesLeast, new(CommitPart).fields},
-		"config":         {configBytesLeast, new(Config).fields},
-		"endpoint":       {endpointBytesLeast, new(Endpoint).fields},
-		"feature":        {featureBytesLeast, new(Feature).fields},
-		"leader":         {leaderBytesLeast, new(Leader).fields},
-		"lease":          {leaseBytesLeast, new(Lease).fields},
-		"object":         {objectBytesLeast, new(Object).fields},
-		"part":           {partBytesLeast - 1, new(Part).fields}, // its object comes first
-		"partition":      {partitionBytesLeast, new(Partition).fields},
-		"range":          {rangeBytesLeast, new(Range).fields},
-		"range end":      {rangeEndBytesLeast, new(RangeEnd).fields},
-		"stream":         {streamBytesLeast, new(Stream).fields},
-		"topic":          {topicBytesLeast, new(Topic).fields},
+		"broker":         {brokerBytesMin, new(Broker).fields},
+		"broker configs": {brokerConfigsBytesMin, new(brokerConfigs).fields},
+		"commit part":    {commitPartBytesMin, new(CommitPart).fields},
+		"config":         {configBytesMin, new(Config).fields},
+		"endpoint":       {endpointBytesMin, new(Endpoint).fields},
+		"feature":        {featureBytesMin, new(Feature).fields},
+		"leader":         {leaderBytesMin, new(Leader).fields},
+		"lease":          {leaseBytesMin, new(Lease).fields},
+		"object":         {objectBytesMin, new(Object).fields},
+		"part":           {partBytesMin - 1, new(Part).fields}, // its object comes first
+		"partition":      {partitionBytesMin, new(Partition).fields},
+		"range":          {rangeBytesMin, new(Range).fields},
+		"range end":      {rangeEndBytesMin, new(RangeEnd).fields},
+		"stream":         {streamBytesMin, new(Stream).fields},
+		"topic":          {topicBytesMin, new(Topic).fields},
 	} {
 		zero := coder{}
 		c.fields(&zero)

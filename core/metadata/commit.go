@@ -23,10 +23,10 @@ const (
 	taken
 )
 
-// apply judges a commit part by part: a refused part stops neither the rest nor
+// apply validates a commit part by part: a refused part stops neither the rest nor
 // the broker, and a commit that moved no range leaves its id prepared.
 func (r *CommitObject) apply(im *Image) error {
-	keeps, err := im.judgeCommitter(r)
+	keeps, err := im.validateCommitter(r)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (r *CommitObject) apply(im *Image) error {
 	references := int32(0)
 	for i := range r.Parts {
 		p := &r.Parts[i]
-		s, of, v := im.judgePart(p, r.Epoch)
+		s, of, v := im.validatePart(p, r.Epoch)
 		if v == taken && !keeps {
 			v = refused
 		}
@@ -64,9 +64,9 @@ func (r *CommitObject) apply(im *Image) error {
 	return nil
 }
 
-// judgeCommitter decides whether the object may be committed to, and whether it
+// validateCommitter decides whether the object may be committed to, and whether it
 // may keep what is taken: not once it is destroyed, since it may be gone.
-func (im *Image) judgeCommitter(r *CommitObject) (keeps bool, err error) {
+func (im *Image) validateCommitter(r *CommitObject) (keeps bool, err error) {
 	if !im.Current(r.Epoch) {
 		return false, fmt.Errorf("%w: epoch %d, commit of object %d", ErrEpochEnded, r.Epoch, r.Object)
 	}
@@ -82,8 +82,8 @@ func (im *Image) judgeCommitter(r *CommitObject) (keeps bool, err error) {
 	return false, fmt.Errorf("%w: object %d, epoch %d", ErrNotPrepared, r.Object, r.Epoch)
 }
 
-// judgePart judges a part that names a stream, and a range of it, if there is one.
-func (im *Image) judgePart(p *CommitPart, epoch BrokerEpoch) (*Stream, *Range, verdict) {
+// validatePart validates a part that names a stream, and a range of it, if there is one.
+func (im *Image) validatePart(p *CommitPart, epoch BrokerEpoch) (*Stream, *Range, verdict) {
 	s, ok := im.streams[p.Stream]
 	switch {
 	case !ok && p.Stream > 0 && p.Stream < im.nextStream:
@@ -95,11 +95,11 @@ func (im *Image) judgePart(p *CommitPart, epoch BrokerEpoch) (*Stream, *Range, v
 	if r == nil || !im.mayCommit(r, epoch) {
 		return nil, nil, refused
 	}
-	return s, r, s.judge(r, p)
+	return s, r, s.validate(r, p)
 }
 
-// judge judges a part of a range by who may commit to it.
-func (s *Stream) judge(r *Range, p *CommitPart) verdict {
+// validate checks who may commit a part of a range.
+func (s *Stream) validate(r *Range, p *CommitPart) verdict {
 	part := &p.Part
 	if part.Start != r.Committed || part.End <= part.Start || !r.Open() && part.End > r.End ||
 		part.Bytes < 0 || part.IndexOffset < 0 || part.IndexBytes < 0 {
@@ -235,7 +235,7 @@ func (r *TakeOver) apply(im *Image) error {
 		}
 		previous = e.Stream
 		if s, ok := im.streams[e.Stream]; ok {
-			if err := im.judgeEnd(s, r, e); err != nil {
+			if err := im.validateEnd(s, r, e); err != nil {
 				return err
 			}
 		}
@@ -248,8 +248,8 @@ func (r *TakeOver) apply(im *Image) error {
 	return nil
 }
 
-// judgeEnd refuses an end that does not fit the stream's newest range.
-func (im *Image) judgeEnd(s *Stream, r *TakeOver, e RangeEnd) error {
+// validateEnd refuses an end that does not fit the stream's newest range.
+func (im *Image) validateEnd(s *Stream, r *TakeOver, e RangeEnd) error {
 	n := s.Newest()
 	if n.LeaderEpoch != e.LeaderEpoch || !n.Open() || n.Broker != r.Broker || n.BrokerEpoch == r.Epoch {
 		return fmt.Errorf("%w: stream %d, leader epoch %d; the newest is %d of broker %d at epoch %d, end %d",

@@ -2,11 +2,11 @@
 // that they yield when applied in the order of the quorum's log, and snapshots of
 // that image.
 //
-// It owns the judgement of every record (R1-R3, R20) and the formats below. It
+// It owns the validation of every record (R1-R3, R20) and the formats below. It
 // does no I/O, reads no clock and draws nothing: whatever an [Image] is, is in
 // the records. It may call core/telemetry, for assertions only.
 //
-// # Judgement
+// # Validation
 //
 // [Image.Apply] is total. A record that names an ended broker epoch, a range that
 // is not its own, an id that is not there, or a state that has moved on, changes

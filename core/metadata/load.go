@@ -9,7 +9,7 @@ import (
 
 // image makes an image of a snapshot's contents and proves what Apply relies on.
 func (s *contents) image(index uint64) (*Image, error) {
-	if err := s.judgeOrder(); err != nil {
+	if err := s.validateOrder(); err != nil {
 		return nil, err
 	}
 	im := &Image{
@@ -56,8 +56,8 @@ func (im *Image) deriveRecoveries() {
 	slices.SortStableFunc(im.recoveries, func(a, b Recovery) int { return cmp.Compare(a.Ended, b.Ended) })
 }
 
-// judgeOrder refuses lists that are not in the order in which images keep them.
-func (s *contents) judgeOrder() error {
+// validateOrder refuses lists that are not in the order in which images keep them.
+func (s *contents) validateOrder() error {
 	ordered := ascending(s.features, func(a, b *Feature) bool { return a.Name < b.Name }) &&
 		ascending(s.brokers, func(a, b **Broker) bool { return (*a).ID < (*b).ID }) &&
 		ascending(s.brokerConfigs, func(a, b *brokerConfigs) bool { return a.id < b.id }) &&

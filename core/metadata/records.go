@@ -274,14 +274,14 @@ func (r *DeleteObjects) AppendTo(dst []byte) []byte { return encode(dst, typeDel
 
 func (r *FoundCluster) fields(c *coder) {
 	c.text(&r.ClusterID)
-	list(c, &r.Features, featureBytesLeast, fieldsOf)
+	list(c, &r.Features, featureBytesMin, fieldsOf)
 }
 
 func (r *RegisterBroker) fields(c *coder) {
 	integer(c, &r.ID)
 	c.id(&r.Incarnation)
 	c.text(&r.Rack)
-	list(c, &r.Listeners, endpointBytesLeast, fieldsOf)
+	list(c, &r.Listeners, endpointBytesMin, fieldsOf)
 }
 
 func (l *Leader) fields(c *coder) {
@@ -292,8 +292,8 @@ func (l *Leader) fields(c *coder) {
 func (r *CreateTopic) fields(c *coder) {
 	c.id((*[16]byte)(&r.ID))
 	c.text(&r.Name)
-	list(c, &r.Configs, configBytesLeast, fieldsOf)
-	list(c, &r.Leaders, leaderBytesLeast, fieldsOf)
+	list(c, &r.Configs, configBytesMin, fieldsOf)
+	list(c, &r.Leaders, leaderBytesMin, fieldsOf)
 }
 
 func (r *DeleteTopic) fields(c *coder) { c.id((*[16]byte)(&r.ID)) }
@@ -301,19 +301,19 @@ func (r *DeleteTopic) fields(c *coder) { c.id((*[16]byte)(&r.ID)) }
 func (r *AddPartitions) fields(c *coder) {
 	c.id((*[16]byte)(&r.ID))
 	integer(c, &r.From)
-	list(c, &r.Leaders, leaderBytesLeast, fieldsOf)
+	list(c, &r.Leaders, leaderBytesMin, fieldsOf)
 }
 
 func (r *SetTopicConfigs) fields(c *coder) {
 	c.id((*[16]byte)(&r.ID))
 	natural(c, &r.Base)
-	list(c, &r.Configs, configBytesLeast, fieldsOf)
+	list(c, &r.Configs, configBytesMin, fieldsOf)
 }
 
 func (r *SetBrokerConfigs) fields(c *coder) {
 	integer(c, &r.ID)
 	natural(c, &r.Base)
-	list(c, &r.Configs, configBytesLeast, fieldsOf)
+	list(c, &r.Configs, configBytesMin, fieldsOf)
 }
 
 func (r *AllocateProducerIDs) fields(c *coder) {
@@ -336,7 +336,7 @@ func (r *CommitObject) fields(c *coder) {
 	natural(c, &r.Object)
 	integer(c, &r.Epoch)
 	integer(c, &r.Bytes)
-	list(c, &r.Parts, commitPartBytesLeast, fieldsOf)
+	list(c, &r.Parts, commitPartBytesMin, fieldsOf)
 }
 
 func (p *CommitPart) fields(c *coder) {
@@ -356,7 +356,7 @@ func (p *CommitPart) fields(c *coder) {
 func (r *TakeOver) fields(c *coder) {
 	integer(c, &r.Broker)
 	integer(c, &r.Epoch)
-	list(c, &r.Ends, rangeEndBytesLeast, fieldsOf)
+	list(c, &r.Ends, rangeEndBytesMin, fieldsOf)
 }
 
 func (e *RangeEnd) fields(c *coder) {

@@ -14,14 +14,14 @@ const (
 	snapshotVersion = 2 // 2: recoveries, incarnation, floor of leader epochs
 
 	// The least bytes of what a snapshot lists.
-	brokerBytesLeast        = 21
-	brokerConfigsBytesLeast = 3
-	leaseBytesLeast         = 3
-	objectBytesLeast        = 4
-	partitionBytesLeast     = 3
-	streamBytesLeast        = 6
-	topicBytesLeast         = 20
-	recoveryBytesLeast      = 2
+	brokerBytesMin        = 21
+	brokerConfigsBytesMin = 3
+	leaseBytesMin         = 3
+	objectBytesMin        = 4
+	partitionBytesMin     = 3
+	streamBytesMin        = 6
+	topicBytesMin         = 20
+	recoveryBytesMin      = 2
 )
 
 // ErrSnapshot: the bytes are no snapshot of a version known here, or damaged.
@@ -113,20 +113,20 @@ func (im *Image) contents() contents {
 
 func (s *contents) fields(c *coder) {
 	c.text(&s.clusterID)
-	list(c, &s.features, featureBytesLeast, fieldsOf)
-	list(c, &s.brokers, brokerBytesLeast, pointed)
-	list(c, &s.brokerConfigs, brokerConfigsBytesLeast, fieldsOf)
+	list(c, &s.features, featureBytesMin, fieldsOf)
+	list(c, &s.brokers, brokerBytesMin, pointed)
+	list(c, &s.brokerConfigs, brokerConfigsBytesMin, fieldsOf)
 	natural(c, &s.nextStream)
 	natural(c, &s.nextObject)
 	integer(c, &s.nextProducer)
-	list(c, &s.topics, topicBytesLeast, pointed)
-	list(c, &s.streams, streamBytesLeast, pointed)
-	list(c, &s.objects, objectBytesLeast, pointed)
-	list(c, &s.leases, leaseBytesLeast, fieldsOf)
+	list(c, &s.topics, topicBytesMin, pointed)
+	list(c, &s.streams, streamBytesMin, pointed)
+	list(c, &s.objects, objectBytesMin, pointed)
+	list(c, &s.leases, leaseBytesMin, fieldsOf)
 	if c.version < 2 {
 		return
 	}
-	list(c, &s.recoveries, recoveryBytesLeast, fieldsOf)
+	list(c, &s.recoveries, recoveryBytesMin, fieldsOf)
 	natural(c, &s.incarnation)
 	integer(c, &s.leaderEpochFloor)
 }
@@ -152,22 +152,22 @@ func (b *Broker) fields(c *coder) {
 	integer(c, &b.Epoch)
 	c.id(&b.Incarnation)
 	c.text(&b.Rack)
-	list(c, &b.Listeners, endpointBytesLeast, fieldsOf)
+	list(c, &b.Listeners, endpointBytesMin, fieldsOf)
 	c.flag(&b.Fenced)
 }
 
 func (b *brokerConfigs) fields(c *coder) {
 	integer(c, &b.id)
 	natural(c, &b.index)
-	list(c, &b.configs, configBytesLeast, fieldsOf)
+	list(c, &b.configs, configBytesMin, fieldsOf)
 }
 
 func (t *Topic) fields(c *coder) {
 	c.id((*[16]byte)(&t.ID))
 	c.text(&t.Name)
 	natural(c, &t.ConfigsIndex)
-	list(c, &t.Configs, configBytesLeast, fieldsOf)
-	list(c, &t.Partitions, partitionBytesLeast, fieldsOf)
+	list(c, &t.Configs, configBytesMin, fieldsOf)
+	list(c, &t.Partitions, partitionBytesMin, fieldsOf)
 	if c.decoding {
 		for i := range t.Partitions {
 			t.Partitions[i].Index = int32(i)
@@ -187,8 +187,8 @@ func (s *Stream) fields(c *coder) {
 	integer(c, &s.LogStart)
 	integer(c, &s.CheckpointEnd)
 	c.bytes(&s.Checkpoint)
-	list(c, &s.Ranges, rangeBytesLeast, fieldsOf)
-	list(c, &s.Parts, partBytesLeast, func(c *coder, p *Part) {
+	list(c, &s.Ranges, rangeBytesMin, fieldsOf)
+	list(c, &s.Parts, partBytesMin, func(c *coder, p *Part) {
 		natural(c, &p.Object)
 		p.fields(c)
 	})

@@ -13,8 +13,8 @@ import (
 const markerKey = "cluster"
 
 const (
-	backOffLeast = 100 * time.Millisecond
-	backOffMost  = 10 * time.Second
+	backOffMin   = 100 * time.Millisecond
+	backOffMax   = 10 * time.Second
 	complainEach = 30 * time.Second
 )
 

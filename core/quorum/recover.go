@@ -189,12 +189,12 @@ func (r *recovery) header(ordinal uint64) (segmentHeader, error) {
 		return segmentHeader{}, err
 	}
 	defer slab.Release()
-	return r.judgeHeader(name, ordinal, data)
+	return r.validateHeader(name, ordinal, data)
 }
 
-// judgeHeader checks a segment's first block. A segment appears under its name whole, so that an
+// validateHeader checks a segment's first block. A segment appears under its name whole, so that an
 // invalid one is damage.
-func (r *recovery) judgeHeader(name string, ordinal uint64, data []byte) (segmentHeader, error) {
+func (r *recovery) validateHeader(name string, ordinal uint64, data []byte) (segmentHeader, error) {
 	if len(data) < blockBytes {
 		return segmentHeader{}, &CorruptError{File: name, Reason: "it is shorter than its header"}
 	}
@@ -232,7 +232,7 @@ func (r *recovery) readSegment(ordinal uint64, final bool, upTo uint64) error {
 		return err
 	}
 	defer slab.Release()
-	h, err := r.judgeHeader(name, ordinal, data)
+	h, err := r.validateHeader(name, ordinal, data)
 	if err != nil {
 		return err
 	}

@@ -314,7 +314,7 @@ func (b *backOff) wait(err error) {
 		b.q.o.Telemetry.Warn("cannot "+b.what+"; trying again", slog.String("error", reason), slog.Uint64("tries", b.tries+1))
 		b.complained, b.spoke = now, true
 	}
-	ceiling := min(backOffLeast<<min(b.tries, 10), backOffMost)
+	ceiling := min(backOffMin<<min(b.tries, 10), backOffMax)
 	draw := b.q.o.Env.Rand.Uint64("quorum back-off", b.tries, uint64(now))
 	b.tries++
 	b.proc.Sleep(ceiling/2 + time.Duration(draw%uint64(ceiling/2)))

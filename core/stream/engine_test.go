@@ -193,7 +193,7 @@ func TestARefusedPartIsCutAgainAndHoldsUpNoOther(t *testing.T) {
 	w, c, n := start(t)
 	one, two := n.create(1), n.create(2)
 	refusals := 2
-	c.judgePart = func(p *metadata.CommitPart) bool {
+	c.validatePart = func(p *metadata.CommitPart) bool {
 		if p.Stream == 1 && refusals > 0 {
 			refusals--
 			return false

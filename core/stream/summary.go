@@ -14,8 +14,8 @@ const (
 	summaryVersion  = 1
 	summaryOverflow = 1 // flag: it has not all streams
 	summaryBytesMax = 1 << 20
-	// summaryStreamBytesLeast is the smallest encoding of a stream.
-	summaryStreamBytesLeast = 4
+	// summaryStreamBytesMin is the smallest encoding of a stream.
+	summaryStreamBytesMin = 4
 )
 
 var errSummary = errors.New("wal summary is invalid")

@@ -63,7 +63,7 @@ func FuzzSummary(f *testing.F) {
 	f.Add([]byte{summaryVersion, summaryOverflow, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := decodeSummary(b)
-		if err == nil && len(s.streams) > len(b)/summaryStreamBytesLeast {
+		if err == nil && len(s.streams) > len(b)/summaryStreamBytesMin {
 			t.Fatalf("%d streams in %d bytes", len(s.streams), len(b))
 		}
 	})

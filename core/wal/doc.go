@@ -89,6 +89,7 @@
 //     takes twice as long for the first write to an unwritten extent.
 //   - A device error ends the log: it is reported once, nothing is acknowledged after it, and nothing
 //     is tried again.
+//   - A log begins with its superblocks alone, and grows behind them. Growth leaves FloorBytes of the volume usable.
 //   - Nothing is placed beyond what was grown, so a device that is full holds appends up and no more. If it
 //     stays full while an append waits and uploads have freed half of what was grown, the log shrinks to that: the
 //     next superblock names the smaller region, and only once it is durable does the log wrap there. No position

@@ -49,7 +49,7 @@ type Log struct {
 type metrics struct {
 	bytes, groups            env.Counter
 	groupBytes, writeLatency env.Histogram
-	used, size               env.Gauge
+	used, size, growthWaits  env.Gauge
 }
 
 func newMetrics(m env.Metrics) metrics {
@@ -59,8 +59,18 @@ func newMetrics(m env.Metrics) metrics {
 		groupBytes:   m.Histogram("weir_wal_group_bytes", "size of a group"),
 		writeLatency: m.Histogram("weir_wal_write_nanoseconds", "time from submitting a group to its completion"),
 		size:         m.Gauge("weir_wal_size_bytes", "bytes that the log may take on its device; less than weir.wal.size.bytes if the device was full"),
+		growthWaits:  m.Gauge("weir_wal_growth_waits", "1 while the log may not grow because its volume has no room, else 0"),
 		used:         m.Gauge("weir_wal_used_bytes", "bytes between the trim point and the end of the log"),
 	}
+}
+
+// waits says whether growth waits for room.
+func (m *metrics) waits(yes bool) {
+	v := int64(0)
+	if yes {
+		v = 1
+	}
+	m.growthWaits.Set(v)
 }
 
 // AppendBytesMax is the largest payload that Append takes. It falls when a full device makes the log smaller.

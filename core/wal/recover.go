@@ -123,7 +123,7 @@ func (s *Sealed) Read(at Position, bytes int32, done func(slab *env.Slab, offset
 	s.env.WAL.Read(&env.DiskRead{
 		File: s.file, Offset: start - int64(skip), Data: slab.Data[:roundUp(skip+int(room))],
 		Done: func(op *env.DiskRead) {
-			err := s.judge(op, skip, at, bytes)
+			err := s.validate(op, skip, at, bytes)
 			if err != nil {
 				slab.Release()
 				slab = nil
@@ -134,7 +134,7 @@ func (s *Sealed) Read(at Position, bytes int32, done func(slab *env.Slab, offset
 	})
 }
 
-func (s *Sealed) judge(op *env.DiskRead, skip int, at Position, bytes int32) error {
+func (s *Sealed) validate(op *env.DiskRead, skip int, at Position, bytes int32) error {
 	if op.Err != nil {
 		return fmt.Errorf("read a batch at position %d of wal file %q: %w", at, s.Name, op.Err)
 	}

@@ -172,7 +172,7 @@ func (s *scanner) groups() (end Position, reason string, err error) {
 	return at, "the log is full", nil
 }
 
-// misplaced judges a whole header of this log that belongs elsewhere. One of an earlier lap is what
+// misplaced classifies a whole header of this log that belongs elsewhere. One of an earlier lap is what
 // the end of the log looks like; a later one means that the trim point was moved and is lost.
 func (s *scanner) misplaced(at Position, h groupHeader) error {
 	if h.at < at {

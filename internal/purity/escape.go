@@ -31,8 +31,8 @@ func (c *pass) readEscapes(file *ast.File) {
 	}
 }
 
-// judgeEscape reports escapes that are not what they should be.
-func (c *pass) judgeEscape(e *escape) {
+// validateEscape reports escapes that are not what they should be.
+func (c *pass) validateEscape(e *escape) {
 	switch {
 	case e.kind != "ordered" && e.kind != "pure":
 		c.Reportf(e.pos, "unknown escape weir:%s; there are weir:ordered and weir:pure", e.kind)

@@ -36,7 +36,7 @@ func run(p *analysis.Pass) (any, error) {
 	}
 	for _, lines := range c.escapes {
 		for _, e := range lines {
-			c.judgeEscape(e)
+			c.validateEscape(e)
 		}
 	}
 	return nil, nil

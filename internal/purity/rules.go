@@ -72,7 +72,7 @@ func importBanned(path string) string {
 	return "not in the list of packages that are known to keep the core's rules"
 }
 
-// weirBanned judges the standard library and weir itself: of weir, only the core.
+// weirBanned restricts the standard library and weir itself: of weir, only the core.
 func weirBanned(path string) string {
 	if strings.HasPrefix(path, "weir/") && !strings.HasPrefix(path, "weir/core/") {
 		return "the core imports nothing of weir but the core"

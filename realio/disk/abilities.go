@@ -26,8 +26,9 @@ type abilities struct {
 
 var errDirect = errors.New("direct I/O refused")
 
-// probe does on an empty file at path what the WAL will do: direct, durable writes, read back. An
-// error means that the disk cannot be used at all.
+// probe does on the file at path what the WAL will do: direct, durable writes, read back. The file
+// is kept, so that the next probe overwrites its block and needs no space. An error means that the
+// disk cannot be used at all.
 func probe(path string) (abilities, error) {
 	a := abilities{block: blockBytesMax}
 	a.direct, a.whyNot = true, nil
@@ -40,11 +41,20 @@ func probe(path string) (abilities, error) {
 	if refused(err) {
 		err = tryWrite(path, 0, 0)
 	}
+	if errors.Is(err, unix.ENOSPC) {
+		return probeFull(path), nil
+	}
 	if err != nil {
 		return a, fmt.Errorf("a test write failed: %w", err)
 	}
 	a.block = blockBytes(path, a.direct)
 	return a, nil
+}
+
+// probeFull takes what works on every file system, because a full one allows no test write. The
+// start must go on: it may be what frees the space.
+func probeFull(path string) abilities {
+	return abilities{block: blockBytes(path, true), whyNot: fmt.Errorf("no test write to %s: %w", path, unix.ENOSPC)}
 }
 
 // refused reports whether err says that a way of writing is not offered, rather than that it failed.

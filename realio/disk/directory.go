@@ -35,10 +35,8 @@ func openDirectory(root string) (*directory, error) {
 	if err := d.takeLock(); err != nil {
 		return nil, err
 	}
-	probed := filepath.Join(d.root, probeName)
 	var err error
-	d.abilities, err = probe(probed)
-	if err = errors.Join(err, os.Remove(probed)); err != nil {
+	if d.abilities, err = probe(filepath.Join(d.root, probeName)); err != nil {
 		_ = d.close()
 		return nil, fmt.Errorf("open disk directory %q: %w", root, err)
 	}
@@ -237,6 +235,19 @@ func (d *directory) list(prefix string) ([]env.FileInfo, error) {
 	}
 	slices.SortFunc(files, func(a, b env.FileInfo) int { return strings.Compare(a.Name, b.Name) })
 	return files, nil
+}
+
+// space tells the room of the directory's file system. A volume is named by the number of its device.
+func (d *directory) space(o *env.DiskSpace) error {
+	var stat unix.Stat_t
+	var fs unix.Statfs_t
+	err := unix.Stat(d.root, &stat)
+	if err == nil {
+		err = retry(func() error { return unix.Statfs(d.root, &fs) })
+	}
+	o.Volume = stat.Dev
+	o.TotalBytes, o.UsableBytes = int64(fs.Blocks)*fs.Bsize, int64(fs.Bavail)*fs.Bsize
+	return failure("measure the space of", d.root, err)
 }
 
 // listUnder adds the regular files under a directory whose names start with prefix.

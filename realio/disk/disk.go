@@ -40,6 +40,7 @@ type storage interface {
 	rename(from, to string) error
 	remove(name string) error
 	list(prefix string) ([]env.FileInfo, error)
+	space(o *env.DiskSpace) error
 	close() error
 }
 
@@ -103,7 +104,7 @@ func (o *Options) say(a abilities) {
 		return
 	}
 	attrs = append(attrs, slog.String("reason", a.whyNot.Error()))
-	o.Log.Log(slog.LevelWarn, "the file system refuses direct I/O: writes go through the page cache, "+
+	o.Log.Log(slog.LevelWarn, "no direct I/O: writes go through the page cache, "+
 		"which costs memory and makes latencies uneven; they are as durable", attrs...)
 }
 
@@ -148,6 +149,9 @@ func (d *Disk) Remove(o *env.DiskRemove) { d.pool.Submit(o) }
 // List implements env.Disk.
 func (d *Disk) List(o *env.DiskList) { d.pool.Submit(o) }
 
+// Space implements env.Disk.
+func (d *Disk) Space(o *env.DiskSpace) { d.pool.Submit(o) }
+
 // Close implements env.Disk.
 func (d *Disk) Close(id env.FileID) {
 	d.mu.Lock()
@@ -182,6 +186,8 @@ func (d *Disk) run(e env.Event) {
 		o.Err = d.storage.remove(o.Name)
 	case *env.DiskList:
 		o.Files, o.Err = d.storage.list(o.Prefix)
+	case *env.DiskSpace:
+		o.Err = d.storage.space(o)
 	case closing:
 		_ = o.close() // it never syncs, so it has nothing to say
 	}

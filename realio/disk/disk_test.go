@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"weir/core/env"
@@ -46,6 +47,27 @@ func TestContractWithoutDirectIO(t *testing.T) {
 	})
 }
 
+// TestProbeOfAFullFileSystem: a start must get past a full file system, since it may be what frees
+// space there. Writes to /dev/full fail with ENOSPC.
+func TestProbeOfAFullFileSystem(t *testing.T) {
+	a, err := probe("/dev/full")
+	require.NoError(t, err)
+	require.False(t, a.direct)
+	require.False(t, a.dsync)
+	require.ErrorIs(t, a.whyNot, unix.ENOSPC)
+}
+
+// TestProbeKeepsItsBlock: the second probe overwrites what the first one wrote.
+func TestProbeKeepsItsBlock(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		require.NoError(t, mustOpen(t, dir, func(env.Event) {}).Shutdown())
+		stat, err := os.Stat(filepath.Join(dir, probeName))
+		require.NoError(t, err)
+		require.EqualValues(t, blockBytesMax, stat.Size())
+	}
+}
+
 // lines keeps what was logged.
 type lines []string
 
@@ -62,7 +84,7 @@ func TestSaysOnceWhatItFound(t *testing.T) {
 	defer func() { _ = d.Shutdown() }()
 	want := "INFO disk opened"
 	if !d.Direct() {
-		want = "WARN the file system refuses direct I/O"
+		want = "WARN no direct I/O"
 	}
 	if len(log) != 1 || !strings.HasPrefix(log[0], want) {
 		t.Fatalf("logged %q", log)

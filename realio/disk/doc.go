@@ -9,7 +9,8 @@
 // A Durable write is a single pwritev2 with RWF_DSYNC, on a Direct file past the page cache: on
 // space that was written before, one request to the device. Open finds out by such a write, read
 // back, whether the file system offers it; where it refuses, the log says so once, and Durable
-// writes go through the page cache and end with fdatasync. Either way the kernel's word that a
+// writes go through the page cache and end with fdatasync. A full file system allows no such write; it
+// is then used in that way too, because the start may be what frees space. Either way the kernel's word that a
 // write is durable is all there is: a device that lies about its cache loses what it lied about.
 //
 // Creating, renaming and removing a file syncs the directories concerned, and so does creating what

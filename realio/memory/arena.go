@@ -150,14 +150,23 @@ func (a *Arena) mapAligned(size int) []byte {
 func (a *Arena) trim() {
 	a.mu.Lock()
 	target := a.idleMax - a.idleMax/4
-	for index := classCount - 1; index >= 0 && a.stats.Idle > target; index-- {
-		for a.stats.Idle > target && a.classes[index].idle() > 0 {
-			a.trimOne(&a.classes[index])
-		}
+	for a.stats.Idle > target {
+		a.trimOne(a.largestIdle())
 	}
 	a.trimming = false
 	a.trimmed.Broadcast()
 	a.mu.Unlock()
+}
+
+// largestIdle returns the class of the largest warm pieces; there must be one. It is
+// looked for anew for every piece, since large pieces may have been put back while the
+// lock was released for a small one.
+func (a *Arena) largestIdle() *class {
+	for index := classCount - 1; ; index-- {
+		if a.classes[index].idle() > 0 {
+			return &a.classes[index]
+		}
+	}
 }
 
 // idle counts the warm pieces.

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	partsMax       = 10_000  // of one object, by S3's rules
-	partBytesLeast = 5 << 20 // likewise, but for the last
+	partsMax     = 10_000  // of one object, by S3's rules
+	partBytesMin = 5 << 20 // likewise, but for the last
 	// fruitlessMax is how many puts in a row may end without a part more, before an upload is begun
 	// again with smaller parts.
 	fruitlessMax = 4
@@ -122,7 +122,7 @@ func (u *uploads) isOurs(id string) bool {
 }
 
 // leastPart is the smallest size of a part.
-func (s *Store) leastPart() int64 { return min(partBytesLeast, s.options.PartBytes) }
+func (s *Store) leastPart() int64 { return min(partBytesMin, s.options.PartBytes) }
 
 // putParts goes on with the upload of the key, or begins one.
 func (s *Store) putParts(key string, pieces [][]byte) (env.Outcome, error) {

@@ -80,7 +80,7 @@ func (l *listener) take(socket *net.TCPConn) {
 		return
 	}
 	n.counts.accepted.Add(1)
-	n.o.Deliver(&opened{c, env.ConnInfo{Listener: l.name, Remote: remote.String()}})
+	n.o.Deliver(&opened{conn: c, info: env.ConnInfo{Listener: l.name, Remote: remote.String()}})
 	n.group.Go(c.read)
 }
 
@@ -93,20 +93,29 @@ func (n *Network) enter(c *conn) bool {
 	switch {
 	case n.stopped:
 		return false
-	case n.o.ConnectionsMax > 0 && len(n.conns) >= n.o.ConnectionsMax,
-		n.o.ConnectionsPerIPMax > 0 && from != nil && from.connections >= n.o.ConnectionsPerIPMax:
+	case n.o.ConnectionsMax > 0 && len(n.conns)-n.dialed >= n.o.ConnectionsMax,
+		n.o.ConnectionsPerIPMax > 0 && from != nil && from.connections-from.dialed >= n.o.ConnectionsPerIPMax:
 		n.counts.refuse(c.ip)
 		return false
 	}
+	n.add(c)
+	return true
+}
+
+// add counts a connection in. n.mu is held.
+func (n *Network) add(c *conn) {
 	n.conns[c] = struct{}{}
 	n.connections.Add(1)
+	from := n.sources[c.ip]
 	if from == nil {
 		from = &source{}
 		n.sources[c.ip] = from
 	}
 	from.connections++
+	if c.dialed {
+		from.dialed++
+	}
 	c.source = from
-	return true
 }
 
 // exit counts a connection out.
@@ -115,6 +124,10 @@ func (n *Network) exit(c *conn) {
 	defer n.mu.Unlock()
 	delete(n.conns, c)
 	n.connections.Add(-1)
+	if c.dialed {
+		n.dialed--
+		c.source.dialed--
+	}
 	if c.source.connections--; c.source.connections == 0 {
 		delete(n.sources, c.ip)
 	}

@@ -70,6 +70,7 @@ type budget struct {
 // source is one address that connections come from.
 type source struct {
 	connections int // guarded by Network.mu
+	dialed      int // of them by this end; likewise
 	accounts    [poolCount]account
 }
 

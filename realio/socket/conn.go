@@ -21,6 +21,7 @@ type conn struct {
 	raw      syscall.RawConn
 	ip       netip.Addr
 	source   *source // of ip, from enter on
+	dialed   bool    // by this end
 
 	// Set on the loop, read by the reader.
 	codec  atomic.Pointer[env.Codec]
@@ -75,6 +76,7 @@ type (
 	opened struct {
 		*conn
 		info env.ConnInfo
+		dial *env.Dial // nil if the connection was accepted
 	}
 	closed struct {
 		*conn
@@ -85,6 +87,9 @@ type (
 func (e *opened) Deliver() {
 	e.network.open[e.id] = e.conn
 	e.listener.handler.Opened(e.id, e.info)
+	if e.dial != nil {
+		e.dial.Deliver()
+	}
 }
 
 func (e *closed) Deliver() {

@@ -4,8 +4,9 @@
 //
 // Each connection has one goroutine that reads, decodes and delivers its frames,
 // and, while there is something to send, one that encodes and writes, taken from a few
-// that wait for the next connection. Each listener has one that accepts, and one
-// goroutine looks after all deadlines. The loop calls the methods of env.Network and
+// that wait for the next connection. Each listener has one that accepts, a connection
+// that is dialed has its reader from the start, and one goroutine looks after all
+// deadlines. The loop calls the methods of env.Network and
 // never waits for any of them.
 //
 // # What strangers cost

@@ -89,6 +89,7 @@ type Network struct {
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}
+	dialed    int                    // of conns
 	sources   map[netip.Addr]*source // with connections
 	listeners []*listener
 	refusing  bool // no more listeners

@@ -116,11 +116,11 @@ func (c *conn) readHead() (int, error) {
 	}
 }
 
-// readFrame has the frame judged, reserves, reads and decodes it.
+// readFrame admits a frame, reserves its bytes, reads and decodes it.
 func (c *conn) readFrame(size int) (*frame, error) {
 	in, codec := &c.in, *c.codec.Load()
 	body := in.buffer[in.r+lengthBytes : in.w]
-	if err := c.judge(func() error { return codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
+	if err := c.guard(func() error { return codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
 		return nil, err
 	}
 	c.frameSince.Store(0)
@@ -128,7 +128,7 @@ func (c *conn) readFrame(size int) (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.judge(func() (err error) {
+	err = c.guard(func() (err error) {
 		f.message, err = codec.Decode(f.Data)
 		return err
 	})
@@ -224,9 +224,9 @@ func (c *conn) readBody(data []byte, n int) error {
 	return nil
 }
 
-// judge runs one of the codec's functions. A panic is the peer's doing, and costs
+// guard runs one of the codec's functions. A panic is the peer's doing, and costs
 // it its connection only: a codec keeps nothing that could be left broken.
-func (c *conn) judge(f func() error) (err error) {
+func (c *conn) guard(f func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			err = fmt.Errorf("the codec failed on a frame: %v", value)

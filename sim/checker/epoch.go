@@ -35,11 +35,11 @@ func (l *log) checkEnd(q *EpochEnd) bool {
 		case q.Epoch < 0 && known && epoch >= q.Asked:
 			wrong = "answered with no epoch"
 		case q.Epoch < 0:
-		case epoch > q.Asked && p.base < q.End && p.base >= l.startAtMost(q.Return):
+		case epoch > q.Asked && p.base < q.End && p.base >= l.startMax(q.Return):
 			wrong = "the answered end lies within a later epoch"
 		case epoch <= q.Epoch && known && end > q.End:
 			wrong = "the answered end lies below what was written"
-		case epoch > q.Epoch && epoch <= q.Asked && known && p.base >= l.startAtMost(q.Return):
+		case epoch > q.Epoch && epoch <= q.Asked && known && p.base >= l.startMax(q.Return):
 			wrong = "there was a later epoch below the one that was asked for"
 		}
 		if wrong != "" {

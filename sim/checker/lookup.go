@@ -5,26 +5,26 @@ import (
 	"math"
 )
 
-// startAtLeast is the highest log start that a client knew before a stamp.
-func (l *log) startAtLeast(stamp int64) int64 {
+// startMin is the highest log start that a client knew before a stamp.
+func (l *log) startMin(stamp int64) int64 {
 	start := int64(0)
 	for i := range l.starts {
-		if l.starts[i].back < stamp {
+		if l.starts[i].back < stamp && !l.undoneBetween(l.starts[i].back, stamp) {
 			start = max(start, l.starts[i].offset)
 		}
 	}
 	return start
 }
 
-// startAtMost is the lowest log start that a client was told after a stamp: since log
+// startMax is the lowest log start that a client was told after a stamp: since log
 // starts only rise, it was no higher at the stamp.
-func (l *log) startAtMost(stamp int64) int64 {
+func (l *log) startMax(stamp int64) int64 {
 	start := int64(math.MaxInt64)
 	if !l.Retention.any() {
 		start = l.trimCeiling(stamp)
 	}
 	for i := range l.starts {
-		if l.starts[i].call > stamp {
+		if l.starts[i].call > stamp && !l.undoneBetween(stamp, l.starts[i].call) {
 			start = min(start, l.starts[i].offset)
 		}
 	}
@@ -37,7 +37,7 @@ func (l *log) startAtMost(stamp int64) int64 {
 func (l *log) checkLookups() {
 	for i := range l.Lookups {
 		q := &l.Lookups[i]
-		if start := l.startAtLeast(q.Call); q.Offset >= 0 && q.Offset < start {
+		if start := l.startMin(q.Call); q.Offset >= 0 && q.Offset < start {
 			l.violate("lookup", "%s led to offset %d below the log start, which was at least %d", q.describe(), q.Offset, start)
 		}
 		if !l.checkLookup(q) {
@@ -55,7 +55,7 @@ func (q *Lookup) describe() string {
 }
 
 func (l *log) checkLookup(q *Lookup) bool {
-	floor := l.startAtMost(q.Return)
+	floor := l.startMax(q.Return)
 	for _, p := range l.placed {
 		a := &l.Appends[p.id]
 		end := p.base + int64(a.Records)

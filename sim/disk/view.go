@@ -34,6 +34,7 @@ const (
 	opRename
 	opRemove
 	opList
+	opSpace
 )
 
 // operation is one submitted operation. It fires once to start a write (which
@@ -131,6 +132,10 @@ func (v *view) Remove(e *env.DiskRemove) {
 
 func (v *view) List(e *env.DiskList) {
 	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opList, e), 1)
+}
+
+func (v *view) Space(e *env.DiskSpace) {
+	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opSpace, e), 1)
 }
 
 func (v *view) Close(id env.FileID) {
@@ -255,6 +260,13 @@ func (o *operation) complete(d *Disk) (uint64, error) {
 			}
 		}
 		return uint64(len(e.Files)), nil
+	case *env.DiskSpace:
+		volume := d.options.Volume
+		e.Volume, e.TotalBytes, e.UsableBytes, e.Err = volume.number, volume.total(), volume.usable(), nil
+		if d.Faults.Full {
+			e.UsableBytes = 0
+		}
+		return uint64(e.UsableBytes), nil
 	}
 	panic("sim: unknown disk operation")
 }
@@ -291,9 +303,7 @@ func (o *operation) completeRead(d *Disk, e *env.DiskRead) {
 func (o *operation) completeWrite(d *Disk, e *env.DiskWrite) error {
 	f := o.handle.file
 	end := e.Offset + int64(len(e.Data))
-	grow := max(0, end-int64(len(f.data)))
-	capacity := d.options.CapacityBytes
-	if grow > 0 && (d.Faults.Full || capacity > 0 && d.used+grow > capacity) {
+	if d.full(end - int64(len(f.data))) {
 		d.Injected++
 		d.queue.Hit("disk: full: " + d.name)
 		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskFull)
@@ -330,8 +340,7 @@ func (o *operation) crash(d *Disk) {
 	happened := d.crashes.PerMille(500)
 	switch e := o.event.(type) {
 	case *env.DiskWrite:
-		grows := e.Offset+int64(len(e.Data)) > int64(len(o.handle.file.data))
-		if o.started && !(grows && d.Faults.Full) {
+		if grow := e.Offset + int64(len(e.Data)) - int64(len(o.handle.file.data)); o.started && !d.full(grow) {
 			d.queue.Hit("disk: a crash tore a write of " + d.name)
 			o.tear(d, e)
 		}

@@ -78,6 +78,14 @@ func TestNetwork(t *testing.T, fresh func(testing.TB) NetworkHarness) {
 		{"FramesOutliveTheirConnection", (*network).testFramesOutlive},
 		{"ReleaseTwicePanics", (*network).testReleaseTwice},
 		{"StopListening", (*network).testStopListening},
+		{"DialExchangesFrames", (*network).testDial},
+		{"DialedEndCloses", (*network).testDialedEndCloses},
+		{"DialedEndAborts", (*network).testDialedEndAborts},
+		{"AcceptedEndCloses", (*network).testAcceptedEndCloses},
+		{"AcceptedEndAborts", (*network).testAcceptedEndAborts},
+		{"DialedEndMutes", (*network).testDialedEndMutes},
+		{"DialedFramesAreAdmitted", (*network).testDialedAdmit},
+		{"DialRefused", (*network).testDialRefused},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
