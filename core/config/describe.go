@@ -1,7 +1,6 @@
 package config
 
 import (
-	"math"
 	"strconv"
 	"strings"
 )
@@ -101,19 +100,10 @@ func (s *Settings) describe(e *Entry, ofTopic bool) {
 	}
 }
 
-// canonical is a value as Kafka shows it: parsed and written again.
+// canonical is a value as Kafka shows it: a boolean in small letters.
 func (d *Definition) canonical(text string) string {
-	switch d.Type {
-	case Boolean:
+	if d.Type == Boolean {
 		return strings.ToLower(text)
-	case Double:
-		if x, err := strconv.ParseFloat(text, 64); err == nil && (x == 0 || math.Abs(x) >= 1e-3 && math.Abs(x) < 1e7) {
-			short := strconv.FormatFloat(x, 'f', -1, 64)
-			if !strings.Contains(short, ".") {
-				short += ".0"
-			}
-			return short
-		}
 	}
 	return text
 }
