@@ -299,7 +299,7 @@ func (c *Controller) validateGrowth(topic string, count int32, assignment [][]in
 		return nil, refuse(wire.InvalidPartitions, "Topic already has %d partition(s).", have)
 	case count < have:
 		return nil, refuse(wire.InvalidPartitions, "The topic %s currently has %d partition(s); %d would not be an increase.", topic, have, count)
-	case len(assignment) > 0 && len(assignment) != int(count-have):
+	case assignment != nil && len(assignment) != int(count-have):
 		return nil, refuse(wire.InvalidReplicaAssignment, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", count-have, len(assignment))
 	}
 	if err := c.validateFactor(1); err != nil {
