@@ -454,40 +454,6 @@ var refusals = []refusal{
 func codesOf(response kmsg.Response) (codes []int16) {
 	add := func(code int16) { codes = append(codes, code) }
 	switch v := response.(type) {
-	case *kmsg.ProduceResponse:
-		for i := range v.Topics {
-			for j := range v.Topics[i].Partitions {
-				add(v.Topics[i].Partitions[j].ErrorCode)
-			}
-		}
-	case *kmsg.FetchResponse:
-		if v.ErrorCode != 0 || len(v.Topics) == 0 {
-			add(v.ErrorCode)
-			break
-		}
-		for i := range v.Topics {
-			for j := range v.Topics[i].Partitions {
-				add(v.Topics[i].Partitions[j].ErrorCode)
-			}
-		}
-	case *kmsg.ListOffsetsResponse:
-		for i := range v.Topics {
-			for j := range v.Topics[i].Partitions {
-				add(v.Topics[i].Partitions[j].ErrorCode)
-			}
-		}
-	case *kmsg.OffsetForLeaderEpochResponse:
-		for i := range v.Topics {
-			for j := range v.Topics[i].Partitions {
-				add(v.Topics[i].Partitions[j].ErrorCode)
-			}
-		}
-	case *kmsg.DeleteRecordsResponse:
-		for i := range v.Topics {
-			for j := range v.Topics[i].Partitions {
-				add(v.Topics[i].Partitions[j].ErrorCode)
-			}
-		}
 	case *kmsg.MetadataResponse:
 		for i := range v.Topics {
 			add(v.Topics[i].ErrorCode)
@@ -526,6 +492,49 @@ func codesOf(response kmsg.Response) (codes []int16) {
 		add(v.ErrorCode)
 	case *kmsg.ApiVersionsResponse:
 		add(v.ErrorCode)
+	default:
+		return codesOfPartitions(response)
+	}
+	return codes
+}
+
+// codesOfPartitions are those of an answer that has one for each partition.
+func codesOfPartitions(response kmsg.Response) (codes []int16) {
+	add := func(code int16) { codes = append(codes, code) }
+	switch v := response.(type) {
+	case *kmsg.ProduceResponse:
+		for i := range v.Topics {
+			for j := range v.Topics[i].Partitions {
+				add(v.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
+	case *kmsg.FetchResponse:
+		if v.ErrorCode != 0 || len(v.Topics) == 0 {
+			return []int16{v.ErrorCode}
+		}
+		for i := range v.Topics {
+			for j := range v.Topics[i].Partitions {
+				add(v.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
+	case *kmsg.ListOffsetsResponse:
+		for i := range v.Topics {
+			for j := range v.Topics[i].Partitions {
+				add(v.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
+	case *kmsg.OffsetForLeaderEpochResponse:
+		for i := range v.Topics {
+			for j := range v.Topics[i].Partitions {
+				add(v.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
+	case *kmsg.DeleteRecordsResponse:
+		for i := range v.Topics {
+			for j := range v.Topics[i].Partitions {
+				add(v.Topics[i].Partitions[j].ErrorCode)
+			}
+		}
 	}
 	return codes
 }
