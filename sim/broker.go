@@ -27,9 +27,12 @@ type broker struct {
 	metrics machine.Metrics
 	config  *config.Broker
 
-	ready     bool
-	wanted    bool // a supervisor starts it again after it ended
-	lastError error
+	ready      bool
+	served     bool // was ready since its disks were exchanged
+	wanted     bool // a supervisor starts it again after it ended
+	real       bool // runs the real node, not a stand-in
+	rebuilding bool // the metadata disk was lost: recover-cluster runs before the broker
+	lastError  error
 	draws     event.Stream
 }
 
@@ -82,16 +85,6 @@ func hostname(id uint64) string {
 	return fmt.Sprintf("broker-%d", id)
 }
 
-// addClone adds a machine whose disks hold what a power failure at this moment would
-// leave on the disks of another, as a copy of its volumes does. It has that broker's
-// node id and zone, and is not started.
-func (w *world) addClone(of *broker) *broker {
-	b := w.addBroker(plan.Broker{NodeID: int64(of.config.NodeID), Zone: of.zone})
-	b.wal.CopyFrom(of.wal)
-	b.meta.CopyFrom(of.meta)
-	return b
-}
-
 // boot starts the machine's next incarnation.
 func (b *broker) boot() {
 	b.ready = false
@@ -102,11 +95,15 @@ func (b *broker) boot() {
 		Network: b.net.Host(b.machine.ID).Attach(box), Store: b.store.Attach(box), Rand: b.machine.Rand(),
 		Compute: b.machine.Computer(), Memory: b.memory, Log: b.machine.Log, Metrics: &b.metrics,
 	}
+	if b.rebuilding {
+		b.machine.Start(b.recoverCluster(e, box))
+		return
+	}
 	built := b.options.Build(e, NodeOptions{
 		Config: b.config, Tuning: tuning(&b.plan.Config),
 		Ready: func(address string) {
 			if !box.Dead() {
-				b.ready = true
+				b.ready, b.served = true, true
 				b.cluster.Serves(b.machine.ID, address)
 			}
 		},
@@ -116,6 +113,9 @@ func (b *broker) boot() {
 			}
 		},
 	})
+	if _, real := built.(*node.Node); real {
+		b.real = true
+	}
 	b.machine.Start(built)
 }
 

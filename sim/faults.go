@@ -21,6 +21,10 @@ func (w *world) schedule(early bool) (last time.Duration) {
 			continue
 		}
 		last = max(last, f.At+f.For)
+		if isCopy(f.Kind) {
+			w.scheduleCopy(f)
+			continue
+		}
 		w.queue.Call(f.At, func() { w.strike(f) })
 		if f.For > 0 && !restarts(f.Kind) {
 			w.queue.Call(f.At+f.For, func() { w.mend(f) })
@@ -238,6 +242,7 @@ func (w *world) heal() {
 		}
 	}
 	w.net.Healed()
+	w.endCopy()
 	for _, b := range w.brokers {
 		b.machine.Resume()
 		if b.wanted && !b.machine.Running() {

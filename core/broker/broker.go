@@ -36,6 +36,8 @@ type Controller interface {
 	AlterTopicConfigs(topic string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
+	// Settle calls done when an answer from the image as it is now cannot be undone any more.
+	Settle(done func())
 }
 
 // Options are what a Broker needs. All are required.

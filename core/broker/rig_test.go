@@ -119,6 +119,8 @@ func (c *fakeController) CreateTopics(topics []controller.NewTopic, validateOnly
 	})
 }
 
+func (c *fakeController) Settle(done func()) { done() }
+
 func (c *fakeController) DeleteTopics(ids []metadata.TopicID, done func([]controller.TopicResult)) {
 	c.later(func() {
 		results := make([]controller.TopicResult, len(ids))

@@ -238,6 +238,13 @@ func (d *Disk) CopyFrom(of *Disk) {
 	d.Crash(true)
 }
 
+// Snapshot is a new disk that holds what CopyFrom copies. serial keys its draws.
+func (d *Disk) Snapshot(serial uint64) *Disk {
+	s := New(d.queue, serial, "copy of "+d.name, d.options)
+	s.CopyFrom(d)
+	return s
+}
+
 // Wipe empties the disk.
 func (d *Disk) Wipe() {
 	for _, f := range d.files {

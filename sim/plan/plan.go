@@ -153,6 +153,16 @@ type Workload struct {
 //	store-*              refuse, lost-before, lost-after, late, short, corrupt, slow, deny-put, deny-get,
 //	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
 //	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
+//
+// Disks are restored, cloned and lost, one after another: a fault that comes while another of them is under
+// way is left out. Each begins with a power failure, and ends when the operator has made it right.
+//
+//	meta-old     the metadata disk is replaced by its copy of Amount ago; after For, if the broker could not
+//	             start from it, by the newer disk
+//	disks-old    both disks are copied; Amount later the copies take their place, and after For the newer disks
+//	             theirs, unless the copies went on
+//	clone        a second machine starts from a copy of both disks; after For the one with the newer log goes on
+//	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store
 type Fault struct {
 	Kind   string
 	At     time.Duration
@@ -178,6 +188,7 @@ var FaultKinds = []string{
 	"cut", "cut-in", "cut-out", "stall", "net-slow", "reset",
 	"crash-wal", "kill-wal", "crash-meta", "kill-meta",
 	"store-deny-put", "store-deny-get", "store-join", "store-uplink", "store-downlink",
+	"meta-old", "disks-old", "clone", "meta-lost",
 	"crash-super", "kill-super", "wal-shear",
 }
 

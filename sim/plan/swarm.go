@@ -197,6 +197,9 @@ func (s *swarm) faults(p *Plan) {
 	d := s.rand.Stream("plan faults", 0)
 	odds := pick[int64](&d, 0, 100, 250, 500)
 	for i, kind := range FaultKinds {
+		if needsWait(kind) && p.Config.ShipAsync != 0 {
+			continue
+		}
 		each := s.rand.Stream("plan fault", uint64(i))
 		if !each.PerMille(odds) {
 			continue
@@ -205,6 +208,12 @@ func (s *swarm) faults(p *Plan) {
 			p.Faults = append(p.Faults, drawFault(&each, kind, p))
 		}
 	}
+}
+
+// needsWait reports whether a fault loses what was acknowledged before the object store had it: without the
+// wait for that, the last seconds of metadata may go with their disk.
+func needsWait(kind string) bool {
+	return kind == "meta-old" || kind == "disks-old" || kind == "clone" || kind == "meta-lost"
 }
 
 func drawFault(d *event.Stream, kind string, p *Plan) Fault {
@@ -228,13 +237,17 @@ func drawFault(d *event.Stream, kind string, p *Plan) Fault {
 		f.Rate = d.Between(200, 1000)
 	case "store-uplink", "store-downlink":
 		f.Rate = pick[int64](d, 30<<10, 200<<10, 2<<20)
+	case "meta-old", "disks-old":
+		f.Amount = d.Duration(10*time.Millisecond, 5*time.Second)
+	case "meta-lost":
+		f.For = d.Duration(time.Millisecond, time.Second)
 	case "cut", "cut-in", "cut-out", "stall", "reset":
 		f.Client = d.Between(-1, int64(len(p.Workloads))-1)
 	}
 	if kind == "net-slow" {
 		f.Client = -1
 	}
-	if d.PerMille(60) {
+	if d.PerMille(60) && !needsWait(kind) {
 		f.Early, f.At = 1, d.Duration(0, 500*time.Millisecond)
 	}
 	if kind == "reset" {
