@@ -313,7 +313,6 @@ var refusals = []refusal{
 	{"fetch: an offset below zero", 0, fetched(func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.FetchOffset = -5 }), []int16{wire.OffsetOutOfRange}},
 	{"fetch: an offset far ahead", 0, fetched(func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.FetchOffset = 1 << 50 }), []int16{wire.OffsetOutOfRange}},
 	{"fetch: an epoch to come", 9, fetched(func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.CurrentLeaderEpoch = 1 << 30 }), []int16{wire.UnknownLeaderEpoch}},
-	{"fetch: an epoch below -1", 9, fetched(func(_ *kmsg.FetchRequest, p *kmsg.FetchRequestTopicPartition) { p.CurrentLeaderEpoch = -2 }), []int16{wire.FencedLeaderEpoch}},
 	{"fetch: an unknown topic", 0, fetched(func(r *kmsg.FetchRequest, _ *kmsg.FetchRequestTopicPartition) {
 		r.Topics[0].Topic, r.Topics[0].TopicID = "nowhere", [16]byte{1, 2, 3}
 	}), []int16{wire.UnknownTopicOrPartition, wire.UnknownTopicID}},
