@@ -43,18 +43,26 @@ func (c *Controller) TakeOver(epoch metadata.BrokerEpoch, ends []metadata.RangeE
 		done(err)
 		return
 	}
-	var failed error
-	work := gather(func() { done(failed) })
-	for chunk := range slices.Chunk(todo, max(c.options.RecordBytesMax/rangeEndBytes, 1)) {
-		work.begin()
-		c.propose(&metadata.TakeOver{Broker: c.options.Broker, Epoch: epoch, Ends: chunk}, func(err error) {
-			if failed == nil {
-				failed = err
-			}
-			work.finish()
-		})
+	chunks := slices.Collect(slices.Chunk(todo, max(c.options.RecordBytesMax/rangeEndBytes, 1)))
+	inTurn(chunks, func(chunk []metadata.RangeEnd, next func(error)) {
+		c.propose(&metadata.TakeOver{Broker: c.options.Broker, Epoch: epoch, Ends: chunk}, next)
+	}, done)
+}
+
+// inTurn proposes one chunk after another, each once the record of the one before it was applied, so
+// that however many there are, they never fill the quorum's queue. The first error ends it.
+func inTurn[T any](chunks [][]T, propose func(chunk []T, next func(error)), done func(error)) {
+	if len(chunks) == 0 {
+		done(nil)
+		return
 	}
-	work.finish()
+	propose(chunks[0], func(err error) {
+		if err != nil {
+			done(err)
+			return
+		}
+		inTurn(chunks[1:], propose, done)
+	})
 }
 
 // rangeEndBytes is about what one range takes in a record.
@@ -98,7 +106,7 @@ func (c *Controller) AllocateProducerIDs(done func(first, count int64, err error
 // nothing was decided.
 func (c *Controller) TrimStream(stream metadata.StreamID, logStart int64, done func(error)) {
 	if s, ok := c.image.Stream(stream); ok && logStart >= 0 && logStart <= s.LogStart {
-		done(nil)
+		c.Settle(func() { done(nil) })
 		return
 	}
 	c.propose(&metadata.TrimStream{Stream: stream, LogStart: logStart}, func(err error) { done(verdict(err)) })
@@ -114,43 +122,39 @@ func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done 
 
 // Commit proposes an upload's commit; accepted says, part by part, what became
 // part of its range, or is not asked for any more (R1, R2). done runs after the last
-// record is applied to the image. A large commit is cut into several records, in
-// the order of its parts: with an error, accepted says what came before it.
+// record is applied to the image. A large commit is cut into several records, which
+// are proposed one after another in the order of its parts, and the first error ends
+// it: accepted says what came before. The parts are lent until done runs.
 func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []CommitPart, done func(accepted []bool, err error)) {
-	accepted := make([]bool, len(parts))
-	var failed error
-	work := gather(func() { done(accepted, failed) })
-	for at := 0; at == 0 || at < len(parts); {
-		first, chunk := at, c.chunk(parts[at:])
-		if len(chunk) < len(parts) {
-			c.cut.Hit()
-		}
-		work.begin()
+	chunks := c.chunks(parts)
+	if len(chunks) > 1 {
+		c.cut.Hit()
+	}
+	accepted, decided := make([]bool, len(parts)), 0
+	inTurn(chunks, func(chunk []CommitPart, next func(error)) {
 		c.proposeFor(&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: bytes, Parts: chunk}, func(o metadata.Outcome, err error) {
 			if err == nil {
-				copy(accepted[first:], o.Accepted)
-			} else if failed == nil {
-				failed = err
+				decided += copy(accepted[decided:], o.Accepted)
 			}
-			work.finish()
+			next(err)
 		})
-		if at += len(chunk); at == 0 {
-			break // a commit of nothing, for the verdict on its id
-		}
-	}
-	work.finish()
+	}, func(err error) { done(accepted, err) })
 }
 
 // commitPartBytes is about what a part takes in a record besides its checkpoint.
 const commitPartBytes = 48
 
-// chunk returns the first parts that fit one record: at least one.
-func (c *Controller) chunk(parts []CommitPart) []CommitPart {
-	size := 0
+// chunks cuts a commit into what fits one record each. A commit of nothing is one
+// chunk, for the verdict on its id.
+func (c *Controller) chunks(parts []CommitPart) [][]CommitPart {
+	var chunks [][]CommitPart
+	first, size := 0, 0
 	for i := range parts {
-		if size += commitPartBytes + len(parts[i].Checkpoint); size > c.options.RecordBytesMax && i > 0 {
-			return parts[:i]
+		bytes := commitPartBytes + len(parts[i].Checkpoint)
+		if size += bytes; size > c.options.RecordBytesMax && i > first {
+			chunks = append(chunks, parts[first:i])
+			first, size = i, bytes
 		}
 	}
-	return parts
+	return append(chunks, parts[first:])
 }

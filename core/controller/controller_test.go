@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"weir/core/controller"
 	"weir/core/metadata"
 )
@@ -340,6 +342,66 @@ func TestLargeCommitIsCutAndAnsweredInWhole(t *testing.T) {
 			t.Errorf("commit of nothing: %v", err)
 		}
 	})
+}
+
+func TestALargeChangeWaitsInTheLogOneRecordAtATime(t *testing.T) {
+	r := newRig(t)
+	topic := r.topic("t", 100)
+	first := r.epoch
+	r.c.LeaseObjects(r.epoch, 1, func(metadata.ObjectID, error) {})
+	parts := make([]controller.CommitPart, 100)
+	for i := range parts {
+		parts[i] = controller.CommitPart{
+			Stream: topic.Partitions[i].Stream, Checkpoint: make([]byte, 900), Part: metadata.Part{End: 7, Bytes: 100},
+		}
+	}
+	r.log.deferred, r.log.waiting, r.log.records = true, 0, 0
+	commit := func(f func(accepted []bool, err error)) {
+		r.c.Commit(1, r.epoch, 1, parts, f)
+		r.log.run()
+	}
+	commit(func(_ []bool, err error) { r.must(err) })
+	require.Equal(t, 100, r.log.records)
+	require.Equal(t, 1, r.log.waiting)
+
+	r.log.deferred = false
+	r.register()
+	ends := r.image.OpenRanges(first)
+	for i := range ends {
+		ends[i].End = 7
+	}
+	r.log.deferred, r.log.waiting, r.log.records = true, 0, 0
+	r.c.TakeOver(r.epoch, ends, r.must)
+	r.log.run()
+	require.Greater(t, r.log.records, 1)
+	require.Equal(t, 1, r.log.waiting)
+	require.Empty(t, r.image.OpenRanges(first))
+}
+
+func TestACommitEndsWithItsFirstError(t *testing.T) {
+	r := newRig(t)
+	topic := r.topic("t", 3)
+	r.c.LeaseObjects(r.epoch, 1, func(metadata.ObjectID, error) {})
+	parts := make([]controller.CommitPart, 3)
+	for i := range parts {
+		parts[i] = controller.CommitPart{
+			Stream: topic.Partitions[i].Stream, Checkpoint: make([]byte, 900), Part: metadata.Part{End: 7, Bytes: 100},
+		}
+	}
+	r.log.deferred, r.log.records = true, 0
+	answers := 0
+	r.c.Commit(1, r.epoch, 1, parts, func(accepted []bool, err error) {
+		answers++
+		require.Error(t, err)
+		require.Equal(t, []bool{true, false, false}, accepted)
+	})
+	first := r.log.pending[0]
+	r.log.pending = nil
+	first()
+	r.log.broken = errors.New("too many proposals wait")
+	r.log.run()
+	require.Equal(t, 1, answers)
+	require.Equal(t, 1, r.log.records)
 }
 
 func TestTakeOverNeedsTheEndOfEveryOpenRange(t *testing.T) {

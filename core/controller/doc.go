@@ -8,6 +8,11 @@
 // must be computed from what it changes (configurations, partition counts), it
 // names what it was computed from, and is computed anew when that has changed.
 //
+// What is larger than a record is cut into several, and each is proposed once the one
+// before it was applied: a commit or a takeover, however large, takes the room of one
+// record in the quorum's queue. An error ends it there; whoever asks again sends what
+// the image lacks.
+//
 // The [Sweeper] deletes what is destroyed or orphaned from the object store, away
 // from the path of decisions: it proposes records like any other, and a store that
 // answers late or not at all holds up nothing but itself.

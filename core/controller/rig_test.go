@@ -65,7 +65,10 @@ type fakeLog struct {
 	broken   error
 	bytesMax int
 	records  int
+	waiting  int // at a time, at most
 }
+
+func (l *fakeLog) Settle(done func()) { done() }
 
 func (l *fakeLog) Propose(r metadata.Record, done func(metadata.Outcome, error)) {
 	encoded := r.AppendTo(nil)
@@ -84,6 +87,7 @@ func (l *fakeLog) Propose(r metadata.Record, done func(metadata.Outcome, error))
 		err = l.image.Apply(l.index, decoded)
 		done(l.image.Outcome(), err)
 	})
+	l.waiting = max(l.waiting, len(l.pending))
 	if !l.deferred {
 		l.run()
 	}

@@ -85,8 +85,8 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	p.Await(func(wake func()) {
 		quorum.Open(quorum.Options{
 			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
-			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries,
-			Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
+			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries, QueueBytes: n.options.Tuning.QueueBytes,
+			Full: n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
 		}, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
 			wake()
@@ -170,7 +170,7 @@ func (n *Node) buildStorage() {
 		Image: n.metadata.image, Controller: n.controller, Shipping: &n.metadata, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
-		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes,
+		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes,
 		NewState: partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
@@ -268,14 +268,17 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 }
 
 func (n *Node) createLog(p *task.Proc) (err error) {
+	v := n.measureVolume(p)
+	n.checkSize(v)
 	c := wal.Config{
 		SizeBytes:         n.config.WALBytes,
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
 		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
+		FloorBytes:        v.floor,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
-	for try := 0; ; try++ {
+	for {
 		p.Await(func(wake func()) {
 			wal.Create(n.loop, n.env, c, logName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
 				n.log, err = l, createErr
@@ -285,7 +288,7 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 		if !errors.Is(err, env.ErrDiskFull) {
 			break
 		}
-		if err := n.makeRoom(p, try, err); err != nil {
+		if err := n.makeRoom(p, err); err != nil {
 			return err
 		}
 	}
@@ -298,10 +301,11 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 	if err != nil {
 		return err
 	}
-	n.log.HoldGrowth(!kept)
 	if !kept {
-		n.loop.Go("keep reserves", n.waitForReserves)
+		n.keepLogSmall()
+		return nil
 	}
+	n.log.HoldGrowth(false)
 	return nil
 }
 

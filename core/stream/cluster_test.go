@@ -20,11 +20,12 @@ type cluster struct {
 	streams      map[metadata.StreamID]*metadata.Stream
 	nextID       metadata.ObjectID
 	epoch        metadata.BrokerEpoch
-	weather      func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "refuse" no part accepted
+	weather      func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "first" one part applied and answered with an error, "refuse" no part accepted
 	histories    map[metadata.StreamID]*history
 	validatePart func(*metadata.CommitPart) bool // false: refuse
 	committed    map[metadata.ObjectID]bool
 	commits      int
+	proposed     []int // parts of each commit
 	refused      int
 	lookups      int // of streams, by the engine
 }
@@ -134,8 +135,13 @@ func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, 
 			done(nil, errors.New("proposal dropped"))
 			return
 		}
+		c.proposed = append(c.proposed, len(parts))
 		accepted := make([]bool, len(parts))
 		for i := range parts {
+			if weather == "first" && i > 0 {
+				done(accepted, errors.New("no room for the rest"))
+				return
+			}
 			accepted[i] = weather != "refuse" && (c.validatePart == nil || c.validatePart(&parts[i])) && c.judge(id, &parts[i])
 			if !accepted[i] {
 				c.refused++
@@ -303,6 +309,8 @@ type owner struct {
 	told     int
 	trimmed  int64
 	released int
+
+	checkpointed func() // nil: nobody counts
 }
 
 func (o *owner) Durable(highWatermark int64) {
@@ -317,6 +325,9 @@ func (o *owner) Checkpoint(dst []byte) []byte {
 	sum, ok := o.history.sumAt(o.durable)
 	if !ok || o.durable != o.stream.HighWatermark() {
 		panic("a checkpoint that is not as of the high watermark")
+	}
+	if o.checkpointed != nil {
+		o.checkpointed()
 	}
 	return append(dst, encodeState(o.durable, sum)...)
 }
@@ -428,6 +439,7 @@ func (n *node) createLog(config wal.Config) {
 		})
 	})
 	n.w.until("a log", func() bool { return n.log != nil })
+	n.w.until("the log's first growth", func() bool { return len(n.w.pending) == 0 })
 	n.e.UseLog(n.log)
 }
 

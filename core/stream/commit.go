@@ -1,16 +1,23 @@
 package stream
 
 import (
+	"errors"
+	"log/slog"
+	"slices"
+
 	"weir/core/metadata"
 )
 
-// commit proposes the upload's commit (R1).
+// commit proposes the upload's commit (R1): of the parts that the image lacks, since a commit that
+// failed may have got there in part.
 func (w *upload) commit() {
 	w.phase = phaseCommitting
 	w.began = w.engine.loop.Now()
-	parts := make([]metadata.CommitPart, len(w.parts))
+	parts := make([]metadata.CommitPart, 0, len(w.parts))
 	for i := range w.parts {
-		parts[i] = w.commitPart(i)
+		if !w.engine.has(&w.parts[i]) {
+			parts = append(parts, w.commitPart(i))
+		}
 	}
 	w.engine.controller.Commit(w.id, w.engine.options.Epoch, w.built.Header.Bytes, parts, w.commitDone)
 }
@@ -32,7 +39,7 @@ func (w *upload) commitPart(i int) metadata.CommitPart {
 
 // commitDone takes the answer. An error leaves open whether the record will apply; asking again is
 // safe, since a commit that comes second is refused part by part.
-func (w *upload) commitDone(_ []bool, err error) {
+func (w *upload) commitDone(accepted []bool, err error) {
 	e := w.engine
 	if w.phase == phaseDropped || e.stopping != nil {
 		return
@@ -44,24 +51,42 @@ func (w *upload) commitDone(_ []bool, err error) {
 		return
 	}
 	e.telemetry.Hit("stream upload: commit failed")
-	if w.attempts >= commitTriesMax {
-		w.renumber("its commit fails: " + err.Error())
+	e.metrics.commitsFailed.Add(1)
+	if slices.Contains(accepted, true) {
+		w.attempts = 0
+	}
+	if w.attempts < commitTriesMax {
+		w.again(w.commit)
 		return
 	}
+	if errors.Is(err, metadata.ErrNotPrepared) {
+		w.renumber("its commit is refused: " + err.Error())
+		return
+	}
+	e.lines.Warn(e.telemetry, "commit", e.loop.Now(), "objects are stored, but cannot be committed: the write-ahead log keeps their records until they are",
+		slog.String("object", w.key()), slog.String("error", err.Error()), slog.String("advice", adviseCommits))
 	w.again(w.commit)
 }
+
+// adviseCommits is what to do about commits that fail.
+const adviseCommits = "look for what keeps the metadata's log from writing: its disk (weir.meta.path), or the lines of the quorum before this one"
 
 // isCommitted reports whether the image has every part that it can have.
 func (w *upload) isCommitted() bool {
 	for i := range w.parts {
-		p := &w.parts[i]
-		s, ok := w.engine.image.Stream(metadata.StreamID(p.Stream))
-		if !ok {
-			continue
-		}
-		if r, ok := rangeOf(s, p.LeaderEpoch); ok && committedOf(r) < p.end() {
+		if !w.engine.has(&w.parts[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// has reports whether the image has a part, or cannot have it any more.
+func (e *Engine) has(p *uploadPart) bool {
+	s, ok := e.image.Stream(metadata.StreamID(p.Stream))
+	if !ok {
+		return true
+	}
+	r, ok := rangeOf(s, p.LeaderEpoch)
+	return !ok || committedOf(r) >= p.end()
 }

@@ -24,6 +24,17 @@
 // number of them, and so do blocks that a receiver of [Fetched] still holds. A recovered tail is
 // uploaded in pieces of bounded size.
 //
+// # Commits that fail
+//
+// A commit that fails may have got there in part. It is proposed again, without end, with the parts that
+// the image lacks; operators get a line. Only an object whose id the image does not know any more is put
+// again, under a new id.
+//
+// Checkpoints are what makes commits large: one of a partition with 5,000 producers may take 800 KiB. An
+// upload, a piece of a recovered tail and a turn of the loop each take a bounded number of bytes of them
+// (Options.CheckpointBytes). A cut of many streams therefore takes several turns; each stream is cut in
+// one, together with its checkpoint.
+//
 // # Invariants
 //
 //   - Offsets of a stream are dense: each batch starts where the one before it ends (I2).

@@ -41,6 +41,9 @@ type Options struct {
 	GetsInFlightMax    int           // reads of the store under way; 32
 	ReadBudget         time.Duration // how long a read is tried against a failing store; 20 s
 	TailBytes          int64         // of a recovered tail uploaded at once; 32 MiB, at most UploadBytes
+	// CheckpointBytes is about how many bytes of checkpoints go into one object, and are encoded in one turn of
+	// the loop; 512 KiB. More make the loop stand still for longer, fewer make smaller objects.
+	CheckpointBytes int
 }
 
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
@@ -61,6 +64,7 @@ func (o Options) resolve() Options {
 	o.GetsInFlightMax = orDefault(o.GetsInFlightMax, 32)
 	o.ReadBudget = orDefault(o.ReadBudget, 20*time.Second)
 	o.TailBytes = min(orDefault(o.TailBytes, 32<<20), o.UploadBytes)
+	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
 	if o.Failed == nil {
 		o.Failed = func(err error) { panic(err) }
 	}
@@ -107,7 +111,7 @@ type Engine struct {
 	trimmedTo     wal.Position
 	trims         []shippedTrim // ascending by index
 	metrics       metrics
-	lines         *telemetry.Limiter // about records that are lost
+	lines         *telemetry.Limiter // about records that are lost, and commits that fail
 }
 
 // NewEngine returns an engine without a WAL: recover old ones first

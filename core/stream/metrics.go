@@ -6,12 +6,12 @@ import (
 )
 
 type metrics struct {
-	refused, uploads, uploadBytes, commits, partsRefused, retries env.Counter
-	gets, getBytes, blockHits, blockMisses, readAhead, damaged    env.Counter
-	lost                                                          env.Counter
-	putLatency, commitLatency, getLatency                         env.Histogram
-	cacheBytes, blockBytes, uncommitted                           env.Gauge
-	uploaded, tailUploaded                                        telemetry.LastSuccess
+	refused, uploads, uploadBytes, commits, commitsFailed, partsRefused, retries env.Counter
+	gets, getBytes, blockHits, blockMisses, readAhead, damaged                   env.Counter
+	lost                                                                         env.Counter
+	putLatency, commitLatency, getLatency                                        env.Histogram
+	cacheBytes, blockBytes, uncommitted                                          env.Gauge
+	uploaded, tailUploaded                                                       telemetry.LastSuccess
 }
 
 func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
@@ -20,6 +20,7 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 		uploads:       t.Counter("weir_upload_objects_total", "objects put into the store"),
 		uploadBytes:   t.Counter("weir_upload_bytes_total", "bytes of objects put into the store"),
 		commits:       t.Counter("weir_upload_commits_total", "objects committed"),
+		commitsFailed: t.Counter("weir_upload_commits_failed_total", "answers to commits that were an error; they are tried again"),
 		partsRefused:  t.Counter("weir_upload_parts_refused_total", "parts of commits that the image refused"),
 		retries:       t.Counter("weir_store_retries_total", "operations on the store that had to be tried again"),
 		gets:          t.Counter("weir_store_gets_total", "reads of the store"),

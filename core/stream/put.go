@@ -16,7 +16,7 @@ const (
 	retryDoublings  = 7  // from the first to beyond the last
 	leaseIDs        = 64 // object ids asked for at once
 	damagedReadsMax = 5
-	commitTriesMax  = 8 // before an object that nobody wants is put again under a new id
+	commitTriesMax  = 8 // in a row without a part accepted; then an object whose id is not known any more is put again under a new one
 )
 
 // backoff is how long to wait before trying again: exponential, half of it drawn. What all operations

@@ -45,6 +45,7 @@ func (e *Engine) Shutdown(done func()) {
 		store.Abandon()
 	}
 	e.loop.Stop(&e.up.age)
+	e.loop.Stop(&e.up.nudge)
 	e.loop.Stop(&e.up.ids.retry)
 	e.loop.Stop(&e.tailUp.retry)
 	e.inFlight++

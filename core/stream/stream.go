@@ -64,8 +64,8 @@ type Committer interface {
 	// Commit makes an object part of its streams; done runs after the record was
 	// applied to the image, and says part by part what was accepted (R1, R2): the
 	// engine reads it off the image. A part without a checkpoint says that the image
-	// has one as of the part's end or later. After an error nothing is known: the
-	// engine looks at the image and asks again.
+	// has one as of the part's end or later. After an error some parts may be accepted: the
+	// engine looks at the image and asks again for the others. parts are lent until done runs.
 	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []metadata.CommitPart, done func(accepted []bool, err error))
 }
 

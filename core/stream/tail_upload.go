@@ -40,9 +40,10 @@ type tailPiece struct {
 
 // tailPart is the entries of one stream in a piece.
 type tailPart struct {
-	stream *tailStream
-	end    int // in tailPiece.entries
-	part   uploadPart
+	stream     *tailStream
+	checkpoint int // bytes of the one that it begins with
+	end        int // in tailPiece.entries
+	part       uploadPart
 }
 
 // uses reports whether a piece of a tail is under way.
@@ -51,7 +52,7 @@ func (u *tailUploader) uses(t *tail) bool { return u.piece != nil && u.piece.tai
 // pump starts the next piece if there is one.
 func (u *tailUploader) pump() {
 	e := u.engine
-	if u.piece != nil || u.retry.Pending() || e.stopping != nil || e.log == nil {
+	if u.piece != nil || u.retry.Pending() || e.stopping != nil {
 		return
 	}
 	if u.piece = u.first(); u.piece == nil && u.forgive() {
@@ -97,10 +98,11 @@ func (u *tailUploader) comesFirst(s *tailStream) bool {
 	return true
 }
 
-// next cuts a piece off a tail; nil if nothing of it may be uploaded now.
+// next cuts a piece off a tail; nil if nothing of it may be uploaded now. The checkpoints that the parts
+// begin with say about how large those at their ends will be: a piece has not many batches.
 func (u *tailUploader) next(t *tail) *tailPiece {
 	p := &tailPiece{tail: t}
-	bytes := int64(0)
+	bytes, checkpoints := int64(0), 0
 	for _, s := range t.streams {
 		if !s.sealed || len(s.entries) == 0 || s.failed || !u.comesFirst(s) {
 			continue
@@ -118,7 +120,8 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 		}
 		part.end = len(p.entries)
 		p.parts = append(p.parts, part)
-		if bytes >= u.engine.options.TailBytes || len(p.parts) >= setPartsMax {
+		checkpoints += part.checkpoint
+		if bytes >= u.engine.options.TailBytes || len(p.parts) >= setPartsMax || checkpoints >= u.engine.options.CheckpointBytes {
 			break
 		}
 	}
@@ -137,7 +140,7 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 	if !ok {
 		return tailPart{}, false
 	}
-	part := tailPart{stream: s}
+	part := tailPart{stream: s, checkpoint: len(image.Checkpoint)}
 	part.part.Stream, part.part.LeaderEpoch = uint64(s.id), s.leaderEpoch
 	if s.state != nil {
 		return part, true
@@ -224,7 +227,7 @@ func (u *tailUploader) failed(p *tailPiece) {
 	e.telemetry.Hit("stream tail upload: failed")
 	e.telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
 		slog.String("file", p.tail.sealed.Name), slog.String("error", p.err.Error()))
-	e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+	e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.settleTails)
 }
 
 // blame marks the streams of the batches that did not come, or did not make sense.
@@ -295,7 +298,7 @@ func (u *tailUploader) settled(w *upload) {
 	}
 	e.telemetry.Hit("stream tail upload: committed")
 	if u.attempts > 0 {
-		e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.refreshTails)
+		e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.settleTails)
 	}
-	e.refreshTails()
+	e.settleTails()
 }

@@ -10,10 +10,8 @@ import (
 	"weir/core/task"
 )
 
-const (
-	setPartsMax      = 2048      // parts of one object: a commit is one record of the quorum's log
-	setStateBytesMax = 512 << 10 // checkpoints of one object, for the same reason
-)
+// setPartsMax bounds the parts of one object: each is looked up when its commit applies.
+const setPartsMax = 2048
 
 // uploader turns durable bytes into committed objects: it decides when, cuts
 // all streams at their high watermarks, and commits in order of the cuts.
@@ -21,6 +19,8 @@ type uploader struct {
 	engine *Engine
 	uncut  int64 // durable bytes that no upload has taken
 	toCut  []*Stream
+	round  int        // so many of toCut, from the first on, are being cut
+	nudge  task.Timer // a turn, to go on with them
 	age    task.Timer // runs from the oldest uncut byte
 	due    bool       // it ran out
 	queue  []*upload  // in order of cuts; the first is the next to commit
@@ -86,6 +86,8 @@ func (u *uploader) threshold() int64 {
 func (u *uploader) reason() string {
 	log := u.engine.log
 	switch {
+	case u.round > 0:
+		return "stream upload: rest of a cut"
 	case u.uncut >= u.threshold():
 		return "stream upload: bytes"
 	case u.due:
@@ -98,17 +100,17 @@ func (u *uploader) reason() string {
 	return ""
 }
 
-// cutAll takes everything durable into uploads, with each owner's checkpoint as
-// of exactly there (R4).
+// cutAll takes everything durable into uploads, with each owner's checkpoint as of exactly there (R4).
+// Each stream is cut in one turn, but not all in the same one: encoding their checkpoints takes time.
 func (u *uploader) cutAll() {
 	e := u.engine
 	e.tellOwners()
-	e.loop.Stop(&u.age)
-	u.due = false
-	slices.SortStableFunc(u.toCut, func(a, b *Stream) int { return cmp.Compare(a.id, b.id) })
-	set := u.newUpload()
-	for i, s := range u.toCut {
-		u.toCut[i] = nil
+	if u.round == 0 {
+		u.beginRound()
+	}
+	set, bytes, done := u.newUpload(), 0, 0
+	for ; done < u.round && bytes < e.options.CheckpointBytes; done++ {
+		s := u.toCut[done]
 		s.listed = false
 		if s.uncut == 0 || s.gone || s.owner == nil {
 			continue
@@ -117,7 +119,7 @@ func (u *uploader) cutAll() {
 		if s.uncut >= e.options.OwnObjectBytes {
 			to = u.newUpload()
 		}
-		to.cut(s)
+		bytes += to.cut(s)
 		if to != set {
 			u.enqueue(to)
 		} else if set.full() {
@@ -125,10 +127,22 @@ func (u *uploader) cutAll() {
 			set = u.newUpload()
 		}
 	}
-	u.toCut = u.toCut[:0]
 	u.enqueue(set)
+	u.toCut = slices.Delete(u.toCut, 0, done)
+	if u.round -= done; u.round > 0 {
+		e.loop.Reset(&u.nudge, 0, func() {})
+	}
 	e.metrics.uncommitted.Set(u.uncut)
 	u.pump()
+}
+
+// beginRound makes all that is to be cut one round: what comes later waits for the next, so that no
+// stream is cut twice before every other was.
+func (u *uploader) beginRound() {
+	u.engine.loop.Stop(&u.age)
+	u.due = false
+	slices.SortStableFunc(u.toCut, func(a, b *Stream) int { return cmp.Compare(a.id, b.id) })
+	u.round = len(u.toCut)
 }
 
 func (u *uploader) newUpload() *upload {
@@ -245,11 +259,11 @@ type upload struct {
 }
 
 func (w *upload) full() bool {
-	return w.bytes >= w.engine.options.UploadBytes || len(w.parts) >= setPartsMax || w.state >= setStateBytesMax
+	return w.bytes >= w.engine.options.UploadBytes || len(w.parts) >= setPartsMax || w.state >= w.engine.options.CheckpointBytes
 }
 
-// cut takes everything of a stream up to its high watermark.
-func (w *upload) cut(s *Stream) {
+// cut takes everything of a stream up to its high watermark. It returns the size of the checkpoint.
+func (w *upload) cut(s *Stream) (checkpointBytes int) {
 	first, end := s.entries.search(s.cut), s.entries.search(s.highWatermark)
 	p := uploadPart{stream: s, bytes: s.uncut, checkpoint: s.owner.Checkpoint(nil)}
 	p.Stream, p.LeaderEpoch = uint64(s.id), s.leaderEpoch
@@ -263,6 +277,7 @@ func (w *upload) cut(s *Stream) {
 	s.cut = s.highWatermark
 	s.uploads++
 	w.add(p)
+	return len(p.checkpoint)
 }
 
 func (w *upload) add(p uploadPart) {
