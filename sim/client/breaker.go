@@ -37,6 +37,7 @@ type Breaker struct {
 	session
 	options BreakerOptions
 	ending  bool
+	standIn bool
 	next    int // the next refusal of the last round; every one is asked for once after the faults
 	frames  []*frameBreaker
 	stored  int // valid batches that its own topic has taken
@@ -63,14 +64,14 @@ func (b *Breaker) End() {
 }
 
 // Idle reports whether the last round is over.
-func (b *Breaker) Idle() bool { return b.ending && b.next > len(refusals) }
+func (b *Breaker) Idle() bool { return b.ending && (b.standIn || b.next > len(refusals)) }
 
 // Stop ends the client.
 func (b *Breaker) Stop() { b.stop() }
 
 func (b *Breaker) sessionUp() {
 	if !b.whole() {
-		b.ending, b.next = true, len(refusals)+1 // a stand-in refuses little
+		b.standIn = true // it refuses little
 		return
 	}
 	b.learn(append(slices.Clone(b.options.Topics), b.options.Own), func(known bool) {
