@@ -27,9 +27,12 @@ type broker struct {
 	metrics machine.Metrics
 	config  *config.Broker
 
-	ready     bool
-	wanted    bool // a supervisor starts it again after it ended
-	lastError error
+	ready      bool
+	served     bool // was ready since its disks were exchanged
+	wanted     bool // a supervisor starts it again after it ended
+	real       bool // runs the real node, not a stand-in
+	rebuilding bool // the metadata disk was lost: recover-cluster runs before the broker
+	lastError  error
 	draws     event.Stream
 }
 
@@ -48,8 +51,8 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 		b.machine.TurnCost = c.TurnCost
 	}
 	b.machine.Log.Echo = w.options.Echo
-	b.wal = disk.New(w.queue, id, "wal", disk.Options{BlockBytes: block, CapacityBytes: w.plan.Config.WALDiskBytes})
-	b.meta = disk.New(w.queue, id, "meta", disk.Options{BlockBytes: block})
+	b.wal, b.meta = w.newDisks(id, block)
+	b.wal.OnPrepared = b.checkReuse
 	b.config = brokerConfig(c, hostname(id), int32(id))
 	if spec.NodeID != 0 {
 		b.config.NodeID = int32(spec.NodeID)
@@ -61,22 +64,25 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 	return b
 }
 
+// newDisks makes the disks of a machine, on one volume if the plan says so.
+func (w *world) newDisks(id uint64, block int) (wal, meta *disk.Disk) {
+	c := &w.plan.Config
+	own := disk.NewVolume(id<<1, c.WALDiskBytes)
+	other := disk.NewVolume(id<<1|1, 0)
+	if c.VolumeBytes > 0 {
+		own = disk.NewVolume(id<<1, c.VolumeBytes)
+		other = own
+	}
+	return disk.New(w.queue, id, "wal", disk.Options{BlockBytes: block, Volume: own}),
+		disk.New(w.queue, id, "meta", disk.Options{BlockBytes: block, Volume: other})
+}
+
 // hostname is under what name clients reach a machine.
 func hostname(id uint64) string {
 	if id == 1 {
 		return "broker"
 	}
 	return fmt.Sprintf("broker-%d", id)
-}
-
-// addClone adds a machine whose disks hold what a power failure at this moment would
-// leave on the disks of another, as a copy of its volumes does. It has that broker's
-// node id and zone, and is not started.
-func (w *world) addClone(of *broker) *broker {
-	b := w.addBroker(plan.Broker{NodeID: int64(of.config.NodeID), Zone: of.zone})
-	b.wal.CopyFrom(of.wal)
-	b.meta.CopyFrom(of.meta)
-	return b
 }
 
 // boot starts the machine's next incarnation.
@@ -89,11 +95,15 @@ func (b *broker) boot() {
 		Network: b.net.Host(b.machine.ID).Attach(box), Store: b.store.Attach(box), Rand: b.machine.Rand(),
 		Compute: b.machine.Computer(), Memory: b.memory, Log: b.machine.Log, Metrics: &b.metrics,
 	}
+	if b.rebuilding {
+		b.machine.Start(b.recoverCluster(e, box))
+		return
+	}
 	built := b.options.Build(e, NodeOptions{
 		Config: b.config, Tuning: tuning(&b.plan.Config),
 		Ready: func(address string) {
 			if !box.Dead() {
-				b.ready = true
+				b.ready, b.served = true, true
 				b.cluster.Serves(b.machine.ID, address)
 			}
 		},
@@ -103,6 +113,9 @@ func (b *broker) boot() {
 			}
 		},
 	})
+	if _, real := built.(*node.Node); real {
+		b.real = true
+	}
 	b.machine.Start(built)
 }
 

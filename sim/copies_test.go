@@ -1,16 +1,12 @@
 package sim
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"weir/core/env"
-	"weir/core/node"
 	"weir/sim/disk"
-	"weir/sim/machine"
 	"weir/sim/plan"
 )
 
@@ -54,35 +50,15 @@ func runCopies(t *testing.T, tell func(w *world, b *broker), marks ...string) {
 	}
 }
 
-// snapshotOf is a copy of a disk, on a shelf.
-func snapshotOf(w *world, of *disk.Disk, id uint64) *disk.Disk {
-	d := disk.New(w.queue, id, "shelf", disk.Options{BlockBytes: 4096})
-	d.CopyFrom(of)
-	return d
-}
-
-// R19: only the metadata disk comes back from an older copy.
-func TestMetadataDiskFromAnOldCopy(t *testing.T) {
-	runCopies(t, func(w *world, b *broker) {
-		var old *disk.Disk
-		w.queue.Call(3*time.Second, func() { old = snapshotOf(w, b.meta, 90) })
-		w.queue.Call(6*time.Second, func() {
-			b.crash(true)
-			b.meta.CopyFrom(old)
-			b.bootAfter(20 * time.Millisecond)
-		})
-	}, "quorum: an old disk caught up")
-}
-
 // R19: the machine's disks come from an older copy. Its starts end by themselves and delete nothing;
 // with the newer disks it goes on.
 func TestDisksFromAnOldCopy(t *testing.T) {
 	runCopies(t, func(w *world, b *broker) {
 		var old, oldWAL, kept, keptWAL *disk.Disk
-		w.queue.Call(3*time.Second, func() { old, oldWAL = snapshotOf(w, b.meta, 90), snapshotOf(w, b.wal, 91) })
+		w.queue.Call(3*time.Second, func() { old, oldWAL = w.shelve(b.meta), w.shelve(b.wal) })
 		w.queue.Call(5*time.Second, func() {
 			b.crash(true)
-			kept, keptWAL = snapshotOf(w, b.meta, 92), snapshotOf(w, b.wal, 93)
+			kept, keptWAL = w.shelve(b.meta), w.shelve(b.wal)
 			b.meta.CopyFrom(old)
 			b.wal.CopyFrom(oldWAL)
 			b.bootAfter(20 * time.Millisecond)
@@ -112,37 +88,4 @@ func TestACloneBesideTheOriginal(t *testing.T) {
 			clone.crash(true)
 		})
 	}, "quorum: superseded", "quorum: an old disk caught up")
-}
-
-// R19: the metadata disk is lost, and rebuilt from the store.
-func TestMetadataDiskLostAndRebuilt(t *testing.T) {
-	runCopies(t, func(w *world, b *broker) {
-		w.queue.Call(5*time.Second, func() {
-			b.crash(true)
-			b.meta.Wipe()
-			b.rebuild()
-		})
-	}, "copies: the metadata disk was rebuilt")
-}
-
-// rebuild runs recover-cluster on the machine, then starts the broker.
-func (b *broker) rebuild() {
-	built := b.options.Build
-	b.options.Build = func(e env.Env, o NodeOptions) machine.Node {
-		return node.NewClusterRecovery(e, node.RecoveryOptions{
-			Config: b.config, Confirm: func(node.ClusterReport) bool { return true },
-			Done: func(r node.ClusterReport, err error) {
-				if err != nil || !r.Done {
-					panic(fmt.Sprintf("the rebuild failed: %v", err))
-				}
-				b.queue.Hit("copies: the metadata disk was rebuilt")
-				b.queue.Call(0, func() {
-					b.crash(false)
-					b.bootAfter(10 * time.Millisecond)
-				})
-			},
-		})
-	}
-	b.boot()
-	b.options.Build = built
 }

@@ -47,6 +47,7 @@ type world struct {
 	restarts   int
 	faultCount int
 	healed     bool
+	copies     copies
 	draws      event.Stream
 }
 
@@ -96,10 +97,10 @@ func (w *world) guard(f func()) {
 	f()
 }
 
-// boot starts every broker that does not run.
+// boot starts every broker that should run and does not.
 func (w *world) boot() {
 	for _, b := range w.brokers {
-		if !b.machine.Running() {
+		if b.wanted && !b.machine.Running() {
 			b.boot()
 		}
 	}

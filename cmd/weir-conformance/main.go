@@ -47,7 +47,7 @@ func diffCommand(args []string) int {
 	set.StringVar(&o.Subject, "subject", "", "host:port of the endpoint under test")
 	set.StringVar(&o.Run, "run", "", "run only the cases whose names match this regular expression")
 	set.IntVar(&o.Workers, "workers", 4, "cases that run at once")
-	set.BoolVar(&o.Verbose, "v", false, "print every case of a group")
+	set.BoolVar(&o.Verbose, "v", false, "print every case and line of a group")
 	set.StringVar(&started.libs, "kafka-libs", "", "start Apache Kafka from the jars in this directory as the reference")
 	set.StringVar(&started.java, "java", "java", "the Java 17 program")
 	set.StringVar(&started.weir, "weir", "", "start this weir program as the subject")

@@ -9,7 +9,7 @@ func bases() []base {
 
 func dataBases() []base {
 	return []base{
-		{key: 0, parts: 1, build: func(e *endpoint, version int16, topic string) kmsg.Request {
+		{key: 0, fresh: true, parts: 1, build: func(e *endpoint, version int16, topic string) kmsg.Request {
 			return produce(version, topic, e.id(topic), 0, batch(baseTimestamp, 2))
 		}, verify: func(_ *endpoint, topic string) []kmsg.Request { return []kmsg.Request{listOffsets(7, topic, 0, -1)} }},
 		{key: 1, parts: 1, fill: 3, build: func(e *endpoint, version int16, topic string) kmsg.Request {
@@ -18,7 +18,7 @@ func dataBases() []base {
 		{key: 2, parts: 1, fill: 3, build: func(_ *endpoint, version int16, topic string) kmsg.Request {
 			return listOffsets(version, topic, 0, baseTimestamp+500)
 		}},
-		{key: 21, parts: 1, fill: 3, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
+		{key: 21, fresh: true, parts: 1, fill: 3, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
 			r := kmsg.NewPtrDeleteRecordsRequest()
 			r.TimeoutMillis = 5000
 			r.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0, Offset: 2}}}}
@@ -99,13 +99,13 @@ func topicBases() []base {
 			r.Topics = append(r.Topics, t)
 			return r
 		}, verify: showTopic},
-		{key: 20, parts: 1, build: func(e *endpoint, version int16, topic string) kmsg.Request {
+		{key: 20, fresh: true, parts: 1, build: func(e *endpoint, version int16, topic string) kmsg.Request {
 			r := kmsg.NewPtrDeleteTopicsRequest()
 			r.TimeoutMillis, r.TopicNames = 5000, []string{topic}
 			r.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: kmsg.StringPtr(topic)}}
 			return r
 		}, verify: showTopic},
-		{key: 37, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
+		{key: 37, fresh: true, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
 			r := kmsg.NewPtrCreatePartitionsRequest()
 			r.TimeoutMillis = 5000
 			r.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: topic, Count: 2, Assignment: []kmsg.CreatePartitionsRequestTopicAssignment{{Replicas: []int32{1}}}}}
@@ -132,12 +132,12 @@ func configBases() []base {
 		{key: 32, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
 			return describeConfigs(2, topic, "retention.ms")
 		}},
-		{key: 33, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
+		{key: 33, fresh: true, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
 			r := kmsg.NewPtrAlterConfigsRequest()
 			r.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: 2, ResourceName: topic, Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: kmsg.StringPtr("5000")}}}}
 			return r
 		}, verify: showConfigs},
-		{key: 44, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
+		{key: 44, fresh: true, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
 			r := kmsg.NewPtrIncrementalAlterConfigsRequest()
 			r.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: 2, ResourceName: topic, Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: kmsg.StringPtr("5000")}}}}
 			return r

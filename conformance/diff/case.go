@@ -9,17 +9,37 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const topicPrefix = "diff-"
+const (
+	topicPrefix = "diff-"
+	createTries = 3
+)
 
 // Case is a sequence of requests on one connection to each endpoint.
 type Case struct {
 	// Name is API/vN/what.
 	Name string
-	// topics are made before the case, each with its partitions, and deleted afterwards.
-	topics map[string]int32
-	// fill writes this many one-record batches into partition 0 of every topic first.
-	fill  int
+	// own is the prefix of all topics that belong to the case alone.
+	own string
+	// topics are made before the case and deleted afterwards.
+	topics []topicSpec
+	// reads are topics that the case shares with others, which do not change them either.
+	reads []topicSpec
 	steps []step
+}
+
+// topicSpec is a topic with its partitions, and how many one-record batches are written into its partition 0.
+type topicSpec struct {
+	name       string
+	partitions int32
+	fill       int
+}
+
+// runPrefix begins the names of all topics of this run.
+func runPrefix() string { return fmt.Sprintf("%s%d-", topicPrefix, baseTimestamp%1_000_000_000) }
+
+// mine reports whether a topic belongs to the case, or is one that it reads.
+func (c *Case) mine(topic string) bool {
+	return strings.HasPrefix(topic, c.own) || slices.ContainsFunc(c.reads, func(t topicSpec) bool { return t.name == topic })
 }
 
 // step is one request and what is kept of its answer.
@@ -27,7 +47,8 @@ type step struct {
 	name    string
 	request func(e *endpoint) kmsg.Request
 	raw     func([]byte) []byte
-	shows   bool // it only shows an effect, and may be asked again until that is there
+	shows   bool                     // it only shows an effect, and may be asked again until that is there
+	until   func(kmsg.Response) bool // asked again until this holds
 	keep    func(e *endpoint, r kmsg.Response)
 }
 
@@ -35,17 +56,16 @@ type step struct {
 // prepared.
 func (c *Case) run(e *endpoint) (lines []string, err error) {
 	e.reset()
-	if err := c.prepare(e); err != nil {
+	if err := e.create(c.topics); err != nil {
 		return nil, err
-	}
-	topics := map[string]bool{}
-	for name := range c.topics {
-		topics[name] = true
 	}
 	for i := range c.steps {
 		s := &c.steps[i]
 		r := s.request(e)
 		answer, err := e.call(r, s.raw)
+		for deadline := time.Now().Add(answerLimit); s.until != nil && err == nil && !s.until(answer) && time.Now().Before(deadline); {
+			answer, err = e.call(r, s.raw)
+		}
 		prefix := fmt.Sprintf("%d %s: ", i, s.name)
 		switch {
 		case err != nil:
@@ -53,7 +73,7 @@ func (c *Case) run(e *endpoint) (lines []string, err error) {
 		case answer == nil:
 			lines = append(lines, prefix+"no answer")
 		default:
-			for _, line := range e.flatten(answer, topics) {
+			for _, line := range e.flatten(answer, c.mine) {
 				lines = append(lines, prefix+line)
 			}
 			if s.keep != nil {
@@ -66,10 +86,6 @@ func (c *Case) run(e *endpoint) (lines []string, err error) {
 
 // settle asks again what shows the effect of the case, for brokers whose answers follow it late.
 func (c *Case) settle(e *endpoint, lines []string) []string {
-	topics := map[string]bool{}
-	for name := range c.topics {
-		topics[name] = true
-	}
 	for i := range c.steps {
 		s := &c.steps[i]
 		if !s.shows {
@@ -82,22 +98,43 @@ func (c *Case) settle(e *endpoint, lines []string) []string {
 			lines = append(lines, prefix+err.Error())
 			continue
 		}
-		for _, line := range e.flatten(answer, topics) {
+		for _, line := range e.flatten(answer, c.mine) {
 			lines = append(lines, prefix+line)
 		}
 	}
 	return lines
 }
 
-func (c *Case) prepare(e *endpoint) error {
-	if len(c.topics) == 0 {
+// create makes topics, waits for their leaders, and fills them. It tries again, since Kafka's controller stands down after
+// some requests of other cases and then answers nobody for a while.
+func (e *endpoint) create(topics []topicSpec) (err error) {
+	if len(topics) == 0 {
 		return nil
 	}
+	for range createTries {
+		if err = e.tryCreate(topics); err == nil {
+			return nil
+		}
+		e.deleteTopics(topics)
+	}
+	return err
+}
+
+func (e *endpoint) deleteTopics(topics []topicSpec) {
+	r := kmsg.NewPtrDeleteTopicsRequest()
+	r.Version, r.TimeoutMillis = 5, 5000
+	for _, t := range topics {
+		r.TopicNames = append(r.TopicNames, t.name)
+	}
+	e.call(r, nil)
+}
+
+func (e *endpoint) tryCreate(topics []topicSpec) error {
 	r := kmsg.NewPtrCreateTopicsRequest()
 	r.Version, r.TimeoutMillis = 7, 10_000
-	for name, partitions := range c.topics {
+	for _, spec := range topics {
 		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+		t.Topic, t.NumPartitions, t.ReplicationFactor = spec.name, spec.partitions, 1
 		r.Topics = append(r.Topics, t)
 	}
 	answer, err := e.call(r, nil)
@@ -110,28 +147,24 @@ func (c *Case) prepare(e *endpoint) error {
 		}
 		e.ids[t.Topic], e.names[t.TopicID] = t.TopicID, t.Topic
 	}
-	return c.write(e)
+	for _, spec := range topics {
+		if err := e.write(spec); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// write fills the topics; a leader that has not begun yet is asked again.
-func (c *Case) write(e *endpoint) error {
-	for name, partitions := range c.topics {
-		for index := range partitions {
-			n := c.fill
-			if index > 0 || n == 0 {
-				n = 1
-			}
-			for i := 0; i < n; i++ {
-				if c.fill == 0 || index > 0 {
-					if err := ready(e, name, index); err != nil {
-						return err
-					}
-					continue
-				}
-				if err := appendUntilTaken(e, name, index, int64(i)); err != nil {
-					return err
-				}
-			}
+// write fills a topic; a leader that has not begun yet is asked again.
+func (e *endpoint) write(t topicSpec) error {
+	for i := range t.fill {
+		if err := appendUntilTaken(e, t.name, 0, int64(i)); err != nil {
+			return err
+		}
+	}
+	for index := range t.partitions {
+		if err := ready(e, t.name, index); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -178,14 +211,18 @@ func ready(e *endpoint, topic string, partition int32) error {
 	}
 }
 
+// clean deletes what the case has made, and what the brokers may have made for it.
 func (c *Case) clean(e *endpoint) {
-	if len(c.topics) == 0 {
-		return
+	topics := slices.Clone(c.topics)
+	if c.makes() {
+		topics = append(topics, topicSpec{name: c.own + "topic"}, topicSpec{name: absentName(c.own)}, topicSpec{name: longName(c.own)})
 	}
-	r := kmsg.NewPtrDeleteTopicsRequest()
-	r.Version, r.TimeoutMillis = 5, 5000
-	for name := range c.topics {
-		r.TopicNames = append(r.TopicNames, name)
+	if len(topics) > 0 {
+		e.deleteTopics(topics)
 	}
-	e.call(r, nil)
+}
+
+// makes reports whether a request of the case may make topics.
+func (c *Case) makes() bool {
+	return strings.HasPrefix(c.Name, "Metadata/") || strings.HasPrefix(c.Name, "CreateTopics/")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"time"
 
@@ -28,10 +29,12 @@ type endpoint struct {
 	vars    map[string]int64    // what earlier answers of the case gave: session and producer ids
 	ids     map[string][16]byte // topic ids by name
 	names   map[[16]byte]string
+	shared  *endpoint // knows the topics that cases share
 }
 
-func newEndpoint(address string) *endpoint {
-	e := &endpoint{address: address}
+// newEndpoint returns an endpoint that is not connected yet. It knows the topics of shared, if that is not nil.
+func newEndpoint(address string, shared *endpoint) *endpoint {
+	e := &endpoint{address: address, shared: shared}
 	e.reset()
 	return e
 }
@@ -39,6 +42,10 @@ func newEndpoint(address string) *endpoint {
 // reset forgets what belonged to a case.
 func (e *endpoint) reset() {
 	e.vars, e.ids, e.names = map[string]int64{}, map[string][16]byte{}, map[[16]byte]string{}
+	if e.shared != nil {
+		maps.Copy(e.ids, e.shared.ids)
+		maps.Copy(e.names, e.shared.names)
+	}
 }
 
 // id is the topic id of a topic of the case; zero if it is not known.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,14 +16,14 @@ var strangeID = [16]byte{0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 
 // mutation changes one field of a request.
 type mutation struct {
 	name  string
-	apply func(root reflect.Value)
+	apply func(root reflect.Value, own string) // own is the prefix of the case's own topics
 }
 
 // mutationsOf lists what can be changed in a request: it walks over every field of the first element of each array.
 func mutationsOf(r kmsg.Request) (all []mutation) {
 	walk(reflect.ValueOf(r).Elem(), nil, "", func(path []int, name string, v reflect.Value) {
 		for _, c := range changesOf(name, v) {
-			all = append(all, mutation{name + "=" + c.name, func(root reflect.Value) { c.set(at(root, path)) }})
+			all = append(all, mutation{name + "=" + c.name, func(root reflect.Value, own string) { c.set(at(root, path), own) }})
 		}
 	})
 	return all
@@ -72,37 +73,37 @@ func at(v reflect.Value, path []int) reflect.Value {
 
 type change struct {
 	name string
-	set  func(reflect.Value)
+	set  func(v reflect.Value, own string)
 }
 
 func changesOf(name string, v reflect.Value) (all []change) {
-	add := func(name string, set func(reflect.Value)) { all = append(all, change{name, set}) }
+	add := func(name string, set func(reflect.Value, string)) { all = append(all, change{name, set}) }
 	switch v.Kind() {
 	case reflect.Bool:
-		add("flipped", func(v reflect.Value) { v.SetBool(!v.Bool()) })
+		add("flipped", func(v reflect.Value, _ string) { v.SetBool(!v.Bool()) })
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		for _, n := range integers(name, v.Type().Bits()) {
-			add(fmt.Sprint(n), func(v reflect.Value) { v.SetInt(n) })
+			add(fmt.Sprint(n), func(v reflect.Value, _ string) { v.SetInt(n) })
 		}
 	case reflect.String:
-		for _, s := range strangeTexts(name) {
-			add(shorten(s), func(v reflect.Value) { v.SetString(s) })
+		for _, t := range strangeTexts(name) {
+			add(t.name, func(v reflect.Value, own string) { v.SetString(t.of(own)) })
 		}
 	case reflect.Pointer:
-		add("null", func(v reflect.Value) { v.SetZero() })
+		add("null", func(v reflect.Value, _ string) { v.SetZero() })
 		if v.Type().Elem().Kind() == reflect.String {
-			for _, s := range strangeTexts(name) {
-				add(shorten(s), func(v reflect.Value) { v.Set(reflect.ValueOf(&s)) })
+			for _, t := range strangeTexts(name) {
+				add(t.name, func(v reflect.Value, own string) { v.Set(reflect.ValueOf(kmsg.StringPtr(t.of(own)))) })
 			}
 		}
 	case reflect.Array:
-		add("zero", func(v reflect.Value) { v.SetZero() })
-		add("unknown", func(v reflect.Value) { v.Set(reflect.ValueOf(strangeID)) })
+		add("zero", func(v reflect.Value, _ string) { v.SetZero() })
+		add("unknown", func(v reflect.Value, _ string) { v.Set(reflect.ValueOf(strangeID)) })
 	case reflect.Slice:
-		add("null", func(v reflect.Value) { v.SetZero() })
-		add("empty", func(v reflect.Value) { v.Set(reflect.MakeSlice(v.Type(), 0, 0)) })
+		add("null", func(v reflect.Value, _ string) { v.SetZero() })
+		add("empty", func(v reflect.Value, _ string) { v.Set(reflect.MakeSlice(v.Type(), 0, 0)) })
 		if v.Len() > 0 && v.Type().Elem().Kind() != reflect.Uint8 {
-			add("twice", func(v reflect.Value) { v.Set(reflect.Append(v, v.Index(0))) })
+			add("twice", func(v reflect.Value, _ string) { v.Set(reflect.Append(v, v.Index(0))) })
 		}
 	}
 	return all
@@ -121,21 +122,33 @@ func integers(name string, bits int) []int64 {
 		all = append(all, 3, 4)
 	case "NumPartitions", "Count":
 		all = append(all, 3, 10001)
+	case "TimeoutMillis":
+		all = slices.DeleteFunc(all, func(n int64) bool { return n == 1 || n == 2 }) // who is done in time is chance
+	case "MaxWaitMillis":
+		all[len(all)-1] = 200 // the wait is real
 	}
 	return all
 }
 
-func strangeTexts(name string) []string {
-	all := []string{"", "absent", "a b", strings.Repeat("x", 250)}
+// text is a string that a field may be changed to.
+type text struct {
+	name string
+	of   func(own string) string
+}
+
+func absentName(own string) string { return own + "absent" }
+
+// longName is the longest that a topic may have.
+func longName(own string) string { return own + strings.Repeat("x", 249-len(own)) }
+
+func strangeTexts(name string) []text {
+	fixed := func(name, s string) text { return text{name, func(string) string { return s }} }
+	all := []text{
+		fixed(`""`, ""), {"absent", absentName}, fixed(`"a b"`, "a b"),
+		fixed("x*250", strings.Repeat("x", 250)),
+	}
 	if strings.HasSuffix(name, "Topic") {
-		all = append(all, ".", "__cluster_metadata", strings.Repeat("x", 249))
+		all = append(all, fixed(".", "."), fixed("__cluster_metadata", "__cluster_metadata"), text{"x*249", longName})
 	}
 	return all
-}
-
-func shorten(s string) string {
-	if len(s) > 20 {
-		return fmt.Sprintf("%c*%d", s[0], len(s))
-	}
-	return fmt.Sprintf("%q", s)
 }

@@ -19,10 +19,18 @@ var noise = map[string]string{
 	"Host":           "each endpoint has its own",
 	"Port":           "each endpoint has its own",
 	"ClusterID":      "drawn at format",
-	"ErrorMessage":   "text for people",
 	"UnknownTags":    "no field",
 	"Documentation":  "text for people",
 	"Version":        "of the struct, not on the wire",
+}
+
+// texts are messages for people: whether there is one is compared, and no more.
+var texts = map[string]bool{"ErrorMessage": true, "BatchIndexErrorMessage": true}
+
+// unordered are arrays whose order Kafka leaves to its hash tables, as Response.Field of kmsg.
+var unordered = map[string]bool{
+	"Metadata.Topics": true, "ListOffsets.Topics": true, "DeleteRecords.Topics": true, "DescribeLogDirs.Topics": true,
+	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true,
 }
 
 // presence are fields of which only the sign or presence is compared.
@@ -37,15 +45,15 @@ var presence = map[string]string{
 	"LeaderEpoch":            "",
 }
 
-// flatten turns an answer into sorted lines "path = value", noise left out.
+// flattener turns an answer into lines "path = value", noise left out.
 type flattener struct {
 	endpoint *endpoint
-	topics   map[string]bool // of the case: others are left out of listings
+	mine     func(topic string) bool // a topic of the case: others are left out of listings
 	response reflect.Type
 }
 
-func (e *endpoint) flatten(r kmsg.Response, topics map[string]bool) []string {
-	f := flattener{endpoint: e, topics: topics, response: reflect.TypeOf(r).Elem()}
+func (e *endpoint) flatten(r kmsg.Response, mine func(topic string) bool) []string {
+	f := flattener{endpoint: e, mine: mine, response: reflect.TypeOf(r).Elem()}
 	return f.value(reflect.ValueOf(r).Elem(), "")
 }
 
@@ -55,6 +63,9 @@ func (f *flattener) value(v reflect.Value, name string) []string {
 		if v.IsNil() {
 			return []string{" = null"}
 		}
+		if texts[name] && v.Elem().String() != "" {
+			return []string{" = some text"}
+		}
 		return f.value(v.Elem(), name)
 	case reflect.Struct:
 		return f.fields(v)
@@ -62,7 +73,7 @@ func (f *flattener) value(v reflect.Value, name string) []string {
 		if v.Type().Elem().Kind() == reflect.Uint8 {
 			return []string{" = " + batches(v.Bytes(), v.IsNil())}
 		}
-		return f.elements(v)
+		return f.elements(v, name)
 	case reflect.Array:
 		return []string{" = " + f.topicID(v.Interface().([16]byte))}
 	}
@@ -98,7 +109,7 @@ func (f *flattener) fields(v reflect.Value) (lines []string) {
 		if _, ok := noise[name]; ok {
 			continue
 		}
-		if name == "Configs" && f.response == reflect.TypeFor[kmsg.DescribeConfigsResponse]() {
+		if name == "Configs" {
 			lines = append(lines, f.configs(v.Field(i))...)
 			continue
 		}
@@ -111,6 +122,9 @@ func (f *flattener) fields(v reflect.Value) (lines []string) {
 
 // configs names each entry by its key, so that a missing key is one line.
 func (f *flattener) configs(v reflect.Value) (lines []string) {
+	if v.IsNil() {
+		return []string{".Configs = null array"}
+	}
 	for i := range v.Len() {
 		entry := v.Index(i)
 		for _, line := range f.fields(entry) {
@@ -120,8 +134,8 @@ func (f *flattener) configs(v reflect.Value) (lines []string) {
 	return lines
 }
 
-// elements flattens an array whose order says nothing: elements are sorted by what they are.
-func (f *flattener) elements(v reflect.Value) []string {
+// elements flattens an array. Elements are sorted where the order says nothing.
+func (f *flattener) elements(v reflect.Value, name string) []string {
 	if v.Len() == 0 {
 		return []string{map[bool]string{true: " = null array", false: " = []"}[v.IsNil()]}
 	}
@@ -131,7 +145,12 @@ func (f *flattener) elements(v reflect.Value) []string {
 			all = append(all, f.value(v.Index(i), ""))
 		}
 	}
-	sort.SliceStable(all, func(i, j int) bool { return slices.Compare(all[i], all[j]) < 0 })
+	if unordered[strings.TrimSuffix(f.response.Name(), "Response")+"."+name] {
+		sort.SliceStable(all, func(i, j int) bool { return slices.Compare(all[i], all[j]) < 0 })
+	}
+	if len(all) == 0 {
+		return []string{" = null array"}
+	}
 	lines := []string{}
 	for i, element := range all {
 		name := fmt.Sprint(i)
@@ -145,22 +164,21 @@ func (f *flattener) elements(v reflect.Value) []string {
 	return lines
 }
 
-// foreign reports whether an element of a listing is a topic of another case.
+// foreign reports whether an element of a listing is a topic that is neither the case's own nor one of the strange names
+// that cases ask for.
 func (f *flattener) foreign(v reflect.Value) bool {
 	if v.Kind() != reflect.Struct {
 		return false
 	}
 	field := v.FieldByName("Topic")
-	if !field.IsValid() {
-		return false
-	}
-	if field.Kind() == reflect.Pointer {
-		if field.IsNil() {
-			return false
-		}
+	if field.IsValid() && field.Kind() == reflect.Pointer {
 		field = field.Elem()
 	}
-	return field.Kind() == reflect.String && strings.HasPrefix(field.String(), topicPrefix) && !f.topics[field.String()]
+	return field.IsValid() && field.Kind() == reflect.String && !strangeName(field.String()) && !f.mine(field.String())
+}
+
+func strangeName(topic string) bool {
+	return slices.ContainsFunc(strangeTexts("Topic"), func(t text) bool { return t.of("") == topic })
 }
 
 func (f *flattener) topicID(id [16]byte) string {
@@ -175,20 +193,21 @@ func (f *flattener) topicID(id [16]byte) string {
 	return "new id"
 }
 
-// batches is a digest of record batches; the leader epoch in each is the broker's own.
+// batches is a digest of record batches; the leader epoch in each is the broker's own. A batch that a byte limit has cut
+// is left out: Kafka sends one, and every client drops it.
 func batches(b []byte, null bool) string {
 	if null {
 		return "null"
 	}
-	out := slices.Clone(b)
+	out, whole := slices.Clone(b), 0
 	for rest := out; len(rest) >= 61; {
 		n := int(binary.BigEndian.Uint32(rest[8:])) + 12
 		clear(rest[12:16])
 		if n < 61 || n > len(rest) {
 			break
 		}
-		rest = rest[n:]
+		rest, whole = rest[n:], whole+n
 	}
-	sum := sha256.Sum256(out)
-	return fmt.Sprintf("%d bytes %s", len(b), hex.EncodeToString(sum[:4]))
+	sum := sha256.Sum256(out[:whole])
+	return fmt.Sprintf("%d bytes %s", whole, hex.EncodeToString(sum[:4]))
 }

@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	settleTries = 5
-	settlePause = 100 * time.Millisecond
-	warmTries   = 100
+	settleTries   = 5
+	settlePause   = 100 * time.Millisecond
+	warmTries     = 100
+	progressEvery = 10 * time.Second
+	slowCase      = 2 * time.Second
 )
 
 // Options say what to compare.
@@ -28,7 +30,7 @@ type Options struct {
 	Run string
 	// Workers is how many cases run at once.
 	Workers int
-	// Verbose prints every case of a group.
+	// Verbose prints every case and line of a group.
 	Verbose bool
 	Out     io.Writer
 }
@@ -42,6 +44,8 @@ type outcome struct {
 	differences []string
 	reasons     []string
 	err         error
+	took        time.Duration // with the waits for what shows late
+	left, right time.Duration // until each endpoint had answered
 }
 
 // Run generates the cases, sends them to both endpoints, and prints how they differ, grouped.
@@ -64,12 +68,22 @@ func Run(o Options) (Result, error) {
 		}
 	}
 	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
+	left, right := newEndpoint(o.Reference, nil), newEndpoint(o.Subject, nil)
+	defer left.close()
+	defer right.close()
+	shared := sharedTopics(cases)
+	for _, e := range []*endpoint{left, right} {
+		if err := e.create(shared); err != nil {
+			return Result{}, fmt.Errorf("prepare %s: %w", e.address, err)
+		}
+		defer (&Case{topics: shared}).clean(e)
+	}
 	outcomes := make([]outcome, len(cases))
 	var group sync.WaitGroup
 	next := make(chan int)
 	for range max(o.Workers, 1) {
 		group.Go(func() {
-			a, b := newEndpoint(o.Reference), newEndpoint(o.Subject)
+			a, b := newEndpoint(o.Reference, left), newEndpoint(o.Subject, right)
 			defer a.close()
 			defer b.close()
 			for i := range next {
@@ -77,17 +91,36 @@ func Run(o Options) (Result, error) {
 			}
 		})
 	}
+	begun, printed := time.Now(), time.Now()
 	for i := range cases {
 		next <- i
+		if time.Since(printed) >= progressEvery {
+			printed = time.Now()
+			fmt.Fprintf(o.Out, "%d of %d cases begun in %s: %s\n", i+1, len(cases), time.Since(begun).Round(time.Second), cases[i].Name)
+		}
 	}
 	close(next)
 	group.Wait()
-	return report(o, outcomes), nil
+	result := report(o, outcomes)
+	fmt.Fprintf(o.Out, "%d cases in %s\n", len(cases), time.Since(begun).Round(time.Second))
+	return result, nil
+}
+
+// sharedTopics are those that cases read, each once.
+func sharedTopics(cases []*Case) (all []topicSpec) {
+	for _, c := range cases {
+		for _, t := range c.reads {
+			if !slices.Contains(all, t) {
+				all = append(all, t)
+			}
+		}
+	}
+	return all
 }
 
 // advertised asks an endpoint what it serves.
 func advertised(address string) (map[int16][2]int16, error) {
-	e := newEndpoint(address)
+	e := newEndpoint(address, nil)
 	defer e.close()
 	answer, err := e.call(kmsg.NewPtrApiVersionsRequest(), nil)
 	if err != nil {
@@ -102,7 +135,7 @@ func advertised(address string) (map[int16][2]int16, error) {
 
 // warm waits until an endpoint has producer ids to give, which a broker that has just started may not.
 func warm(address string) error {
-	e := newEndpoint(address)
+	e := newEndpoint(address, nil)
 	defer e.close()
 	r := kmsg.NewPtrInitProducerIDRequest()
 	r.TransactionTimeoutMillis = 1000
@@ -112,23 +145,54 @@ func warm(address string) error {
 			return fmt.Errorf("ask %s for a producer id: %w", address, err)
 		}
 		if answer.(*kmsg.InitProducerIDResponse).ErrorCode == 0 {
-			return nil
+			return e.warmTransactions()
 		}
 		time.Sleep(settlePause)
 	}
 	return fmt.Errorf("%s gives no producer ids", address)
 }
 
+// warmTransactions waits until an endpoint that has a coordinator of transactions has one for each id that cases use.
+func (e *endpoint) warmTransactions() error {
+	versions, err := advertised(e.address)
+	if err != nil {
+		return err
+	}
+	if _, ok := versions[10]; !ok {
+		return nil
+	}
+	ask := kmsg.NewPtrFindCoordinatorRequest()
+	ask.Version, ask.CoordinatorType, ask.CoordinatorKey = 3, 1, "warm"
+	init := kmsg.NewPtrInitProducerIDRequest()
+	init.TransactionTimeoutMillis, init.TransactionalID = 1000, kmsg.StringPtr("warm")
+	for range warmTries {
+		if _, err := e.call(ask, nil); err != nil {
+			return fmt.Errorf("ask %s for a coordinator: %w", e.address, err)
+		}
+		answer, err := e.call(init, nil)
+		if err != nil {
+			return fmt.Errorf("ask %s for a transaction's producer id: %w", e.address, err)
+		}
+		if answer.(*kmsg.InitProducerIDResponse).ErrorCode == 0 {
+			return nil
+		}
+		time.Sleep(settlePause)
+	}
+	return fmt.Errorf("%s has no coordinator of transactions", e.address)
+}
+
 func compare(c *Case, a, b *endpoint, reasons []*reason) outcome {
-	out := outcome{name: c.Name}
+	out, begun := outcome{name: c.Name}, time.Now()
 	var left []string
 	var leftErr error
 	done := make(chan struct{})
 	go func() {
 		left, leftErr = c.run(a)
+		out.left = time.Since(begun)
 		close(done)
 	}()
 	right, rightErr := c.run(b)
+	out.right = time.Since(begun)
 	<-done
 	switch {
 	case leftErr != nil:
@@ -136,23 +200,29 @@ func compare(c *Case, a, b *endpoint, reasons []*reason) outcome {
 	case rightErr != nil:
 		out.err = fmt.Errorf("subject: %w", rightErr)
 	default:
-		out.differences = difference(left, right)
+		out.compare(left, right, reasons)
 		for range settleTries {
 			if !c.maySettle(out.differences) {
 				break
 			}
 			time.Sleep(settlePause)
 			left, right = c.settle(a, left), c.settle(b, right)
-			out.differences = difference(left, right)
+			out.compare(left, right, reasons)
 		}
 	}
 	c.clean(a)
 	c.clean(b)
-	out.explain(reasons)
+	out.took = time.Since(begun)
 	return out
 }
 
-// maySettle reports whether a difference lies in a step that only shows an effect.
+// compare notes what differs, and which of it is meant.
+func (o *outcome) compare(left, right []string, reasons []*reason) {
+	o.differences, o.reasons = difference(left, right), nil
+	o.explain(reasons)
+}
+
+// maySettle reports whether a difference that is not meant lies in a step that only shows an effect.
 func (c *Case) maySettle(differences []string) bool {
 	for _, line := range differences {
 		for i := range c.steps {
@@ -196,6 +266,12 @@ func byPath(lines []string) map[string]string {
 		path, value, ok := strings.Cut(line, " = ")
 		if !ok {
 			path, value = strings.SplitN(line, ":", 2)[0], line
+		}
+		for n, first := 2, path; ; n++ { // a path that is there again is a path of its own
+			if _, taken := m[path]; !taken {
+				break
+			}
+			path = fmt.Sprintf("%s#%d", first, n)
 		}
 		m[path] = value
 	}
@@ -249,6 +325,8 @@ func (o *outcome) explain(reasons []*reason) {
 	})
 }
 
+func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+
 var digits = regexp.MustCompile(`diff-\d+-\d+|\[\d+\]`)
 
 // report prints groups of cases that differ in the same lines.
@@ -256,13 +334,20 @@ func report(o Options, outcomes []outcome) (result Result) {
 	groups, meant := map[string][]string{}, map[string]int{}
 	for i := range outcomes {
 		out := &outcomes[i]
+		if out.took >= slowCase {
+			fmt.Fprintf(o.Out, "slow: %s took %s; first answers after %s and %s\n", out.name, round(out.took), round(out.left), round(out.right))
+		}
 		switch {
 		case out.err != nil:
 			result.Failed++
 			groups["not run: "+digits.ReplaceAllString(out.err.Error(), "T")] = append(groups["not run: "+digits.ReplaceAllString(out.err.Error(), "T")], out.name)
 		case len(out.differences) > 0:
 			result.Failed++
-			key := digits.ReplaceAllString(strings.Join(out.differences[:min(len(out.differences), 12)], "\n    "), "[]")
+			shown := out.differences
+			if !o.Verbose {
+				shown = shown[:min(len(shown), 12)]
+			}
+			key := digits.ReplaceAllString(strings.Join(shown, "\n    "), "[]")
 			groups[key] = append(groups[key], out.name)
 		case len(out.reasons) > 0:
 			result.Skipped++

@@ -2,58 +2,68 @@ package diff
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // sequences are the cases with state, and those that no change of one field makes.
-func sequences(versions map[int16][2]int16, serial *int) (all []*Case) {
-	s := &script{serial: serial}
-	for version := max(7, versions[1][0]); version <= versions[1][1]; version++ {
-		s.fetchSessions(version)
-	}
-	for version := versions[1][0]; version <= versions[1][1]; version++ {
-		s.fetchLimits(version)
-	}
-	for version := versions[3][0]; version <= versions[3][1]; version++ {
-		s.names(version)
-	}
-	for version := versions[20][0]; version <= versions[20][1]; version++ {
-		s.deletions(version)
-	}
-	for version := versions[19][0]; version <= versions[19][1]; version++ {
-		s.creations(version)
-	}
-	for version := max(3, versions[0][0]); version <= versions[0][1]; version++ {
-		s.produce(version)
-	}
-	for key, span := range versions {
-		for version := span[0]; version <= span[1]; version++ {
-			s.frames(key, version)
+func (s *script) sequences(versions map[int16][2]int16) {
+	each := func(key, least int16, make func(version int16)) {
+		span, ok := versions[key]
+		if !ok {
+			return
+		}
+		for version := max(least, span[0]); version <= span[1]; version++ {
+			make(version)
 		}
 	}
+	each(1, 7, s.fetchSessions)
+	each(1, 0, s.fetchLimits)
+	each(3, 0, s.names)
+	each(20, 0, s.deletions)
+	each(19, 0, s.creations)
+	each(0, 3, s.produce)
+	keys := slices.Sorted(maps.Keys(versions))
+	for _, key := range keys {
+		s.frames(key, versions[key])
+	}
 	s.configs()
-	return s.all
 }
 
+// script gathers cases.
 type script struct {
-	serial *int
+	serial int
 	all    []*Case
 }
 
-func (s *script) topic() string {
-	*s.serial++
-	return fmt.Sprintf("%s%d-%d", topicPrefix, baseTimestamp%1_000_000_000, *s.serial)
+// prefix is what the topics of the next case begin with.
+func (s *script) prefix() string {
+	s.serial++
+	return fmt.Sprintf("%s%d-", runPrefix(), s.serial)
 }
 
-// add makes a case with the number of topics given; its steps know their names.
+// add makes a case with topics of its own; its steps know their names.
 func (s *script) add(name string, topics, fill int, steps func(topics []string) []step) {
-	c := &Case{Name: name, fill: fill, topics: map[string]int32{}}
+	c := &Case{Name: name, own: s.prefix()}
 	var names []string
-	for range topics {
-		names = append(names, s.topic())
-		c.topics[names[len(names)-1]] = 2
+	for i := range topics {
+		names = append(names, fmt.Sprintf("%stopic%d", c.own, i))
+		c.topics = append(c.topics, topicSpec{names[i], 2, fill})
+	}
+	c.steps = steps(names)
+	s.all = append(s.all, c)
+}
+
+// read makes a case with topics that it shares with others.
+func (s *script) read(name string, topics, fill int, steps func(topics []string) []step) {
+	c := &Case{Name: name, own: s.prefix()}
+	var names []string
+	for i := range topics {
+		names = append(names, fmt.Sprintf("%sread-%d-of-%d", runPrefix(), i, fill))
+		c.reads = append(c.reads, topicSpec{names[i], 2, fill})
 	}
 	c.steps = steps(names)
 	s.all = append(s.all, c)
@@ -140,7 +150,11 @@ func (s *script) fetchSessions(version int16) {
 		"forget-in-open": func(t string) []step { return []step{at(t, 0, []int32{0, 1}, []int32{1}), at(t, 1, nil, nil)} },
 	}
 	for _, what := range sorted(plain) {
-		s.add(name(what), 1, 3, func(topics []string) []step { return plain[what](topics[0]) })
+		add := s.read
+		if what == "deleted-topic" {
+			add = s.add
+		}
+		add(name(what), 1, 3, func(topics []string) []step { return plain[what](topics[0]) })
 	}
 }
 
@@ -153,7 +167,19 @@ func deleteTopic(topic string) step {
 }
 
 func gone(topic string) step {
-	return step{name: "metadata", shows: true, request: func(*endpoint) kmsg.Request { return metadataOf(9, topic) }}
+	return step{name: "metadata", shows: true, until: isGone, request: func(*endpoint) kmsg.Request { return metadataOf(9, topic) }}
+}
+
+// shown shows a topic as it is, and gone waits until it is not there.
+func shown(topic string) step {
+	st := gone(topic)
+	st.until = nil
+	return st
+}
+
+func isGone(r kmsg.Response) bool {
+	topics := r.(*kmsg.MetadataResponse).Topics
+	return len(topics) == 0 || topics[0].ErrorCode != 0
 }
 
 // fetchLimits are byte limits over several partitions, and partitions named twice.
@@ -163,7 +189,7 @@ func (s *script) fetchLimits(version int16) {
 		min                 int32
 	}
 	for _, l := range []limits{{1, 1, 1}, {1 << 20, 1, 1}, {1 << 20, 100, 1}, {100, 1 << 20, 1}, {150, 150, 1}, {1 << 20, 0, 0}, {0, 0, 0}, {200, 1, 1}, {1 << 20, 1 << 20, 1 << 20}} {
-		s.add(fmt.Sprintf("Fetch/v%d/limits-%d-%d-%d", version, l.maxBytes, l.partBytes, l.min), 2, 3, func(topics []string) []step {
+		s.read(fmt.Sprintf("Fetch/v%d/limits-%d-%d-%d", version, l.maxBytes, l.partBytes, l.min), 2, 3, func(topics []string) []step {
 			return []step{do("fetch", func(e *endpoint) kmsg.Request {
 				r := fetch(version, topics[0], e.id(topics[0]), 0, 0)
 				r.Topics = append(r.Topics, fetch(version, topics[1], e.id(topics[1]), 0, 0).Topics...)
@@ -175,7 +201,7 @@ func (s *script) fetchLimits(version int16) {
 			})}
 		})
 	}
-	s.add(fmt.Sprintf("Fetch/v%d/twice-different-offsets", version), 1, 3, func(topics []string) []step {
+	s.read(fmt.Sprintf("Fetch/v%d/twice-different-offsets", version), 1, 3, func(topics []string) []step {
 		return []step{do("fetch", func(e *endpoint) kmsg.Request {
 			r := fetch(version, topics[0], e.id(topics[0]), 0, 0)
 			p := r.Topics[0].Partitions[0]
@@ -190,7 +216,7 @@ func (s *script) fetchLimits(version int16) {
 func (s *script) names(version int16) {
 	name := func(what string) string { return fmt.Sprintf("Metadata/v%d/%s", version, what) }
 	ask := func(what string, change func(e *endpoint, r *kmsg.MetadataRequest, t string)) {
-		s.add(name(what), 1, 0, func(topics []string) []step {
+		s.read(name(what), 1, 0, func(topics []string) []step {
 			return []step{do("metadata", func(e *endpoint) kmsg.Request {
 				r := metadataOf(version, topics[0])
 				change(e, r, topics[0])
@@ -198,14 +224,15 @@ func (s *script) names(version int16) {
 			})}
 		})
 	}
+	absentOf := func(version int16) string { return fmt.Sprintf("%sabsent-v%d", runPrefix(), version) }
 	ask("two", func(_ *endpoint, r *kmsg.MetadataRequest, t string) {
-		r.Topics = metadataOf(version, t, "absent").Topics
+		r.Topics = metadataOf(version, t, absentOf(version)).Topics
 	})
 	ask("internal", func(_ *endpoint, r *kmsg.MetadataRequest, t string) {
 		r.Topics = metadataOf(version, "__cluster_metadata").Topics
 	})
 	ask("no-create", func(_ *endpoint, r *kmsg.MetadataRequest, t string) {
-		r.Topics, r.AllowAutoTopicCreation = metadataOf(version, "absent").Topics, false
+		r.Topics, r.AllowAutoTopicCreation = metadataOf(version, absentOf(version)).Topics, false
 	})
 	if version < 10 {
 		return
@@ -231,7 +258,7 @@ func (s *script) deletions(version int16) {
 				r := kmsg.NewPtrDeleteTopicsRequest()
 				r.Version, r.TimeoutMillis, r.TopicNames = version, 5000, []string{t[0], "absent", t[1], t[0]}
 				return r
-			}), gone(t[0]), gone(t[1])}
+			}), shown(t[0]), shown(t[1])}
 		})
 		return
 	}
@@ -264,7 +291,7 @@ func (s *script) deletions(version int16) {
 				r := kmsg.NewPtrDeleteTopicsRequest()
 				r.Version, r.TimeoutMillis, r.Topics = version, 5000, forms[what](e, t[0])
 				return r
-			}), gone(t[0])}
+			}), shown(t[0])}
 		})
 	}
 }
@@ -289,8 +316,8 @@ func (s *script) creations(version int16) {
 		},
 	}
 	for _, what := range sorted(forms) {
-		topic := s.topic()
-		c := &Case{Name: fmt.Sprintf("CreateTopics/v%d/%s", version, what)}
+		c := &Case{Name: fmt.Sprintf("CreateTopics/v%d/%s", version, what), own: s.prefix()}
+		topic := c.own + "topic"
 		create := do("create", func(*endpoint) kmsg.Request {
 			r := kmsg.NewPtrCreateTopicsRequest()
 			r.Version, r.TimeoutMillis = version, 5000
@@ -300,7 +327,7 @@ func (s *script) creations(version int16) {
 			forms[what](r, &r.Topics[0])
 			return r
 		})
-		c.steps = []step{create, gone(topic)}
+		c.steps = []step{create, shown(topic)}
 		if what == "exists" {
 			c.steps = append(c.steps, create)
 		}
@@ -326,28 +353,31 @@ func (s *script) produce(version int16) {
 						r.Topics[0].Partitions[0].Partition = 9
 					}
 					return r
-				}), do("end", func(*endpoint) kmsg.Request { return listOffsets(7, t[0], 0, -1) })}
+				}), {name: "end", shows: true, request: func(*endpoint) kmsg.Request { return listOffsets(7, t[0], 0, -1) }}}
 			})
 		}
 	}
 }
 
-// frames are requests whose frame is unusual: bytes behind the body, long client ids.
-func (s *script) frames(key, version int16) {
-	if key == 0 && version < 3 {
-		return
+// frames are requests whose frame is unusual: bytes behind the body, long client ids. The body is empty otherwise.
+func (s *script) frames(key int16, span [2]int16) {
+	low, high := span[0], min(span[1], kmsg.RequestForKey(key).MaxVersion())
+	if key == 0 {
+		low = 3
 	}
-	plain := do("request", func(*endpoint) kmsg.Request {
-		r := kmsg.RequestForKey(key)
-		r.SetVersion(version)
-		return r
-	})
-	one := func(what string, raw func([]byte) []byte) {
-		st := plain
-		st.raw = raw
-		s.all = append(s.all, &Case{Name: fmt.Sprintf("%s/v%d/frame-%s", kmsg.NameForKey(key), version, what), steps: []step{st}})
-	}
-	if key == 3 || key == 18 || key == 60 || key == 22 {
+	for _, version := range slices.Compact([]int16{low, high}) {
+		one := func(what string, raw func([]byte) []byte) {
+			st := do("request", func(*endpoint) kmsg.Request {
+				r := kmsg.RequestForKey(key)
+				r.SetVersion(version)
+				return r
+			})
+			st.raw = raw
+			again := do("then ListOffsets", func(*endpoint) kmsg.Request { return listOffsets(7, "absent", 0, -1) })
+			s.all = append(s.all, &Case{Name: fmt.Sprintf("%s/v%d/frame-%s", kmsg.NameForKey(key), version, what), own: s.prefix(), steps: []step{st, again}})
+		}
+		one("empty", nil)
+		one("cut", func(b []byte) []byte { return b[:len(b)-1] })
 		one("trailing-bytes", func(b []byte) []byte { return append(b, 1, 2, 3) })
 		one("long-client-id", func(b []byte) []byte { return withClientID(b, 2000) })
 		one("null-client-id", func(b []byte) []byte { return withClientID(b, -1) })

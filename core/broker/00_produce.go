@@ -56,7 +56,7 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 	case code != wire.None:
 		p.refuse(part, code, "")
 	case p.acks < -1 || p.acks > 1:
-		p.refuse(part, wire.InvalidRequiredAcks, "acks must be 0, 1 or all")
+		p.refuse(part, wire.InvalidRequiredAcks, "")
 	case p.transactional:
 		p.refuse(part, wire.UnsupportedVersion, "transactions are not supported by this broker")
 	case part.Code != wire.None:

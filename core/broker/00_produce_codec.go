@@ -133,7 +133,7 @@ func (r *produceRequest) check(p *producePart, data []byte) {
 		p.Data = data[:h.Bytes]
 		r.readRecords(p)
 	}
-	if err != nil {
+	if err != nil && len(data) > 0 { // Kafka has no text for no batch
 		p.Detail = err.Error()
 	}
 }
@@ -226,8 +226,9 @@ func (r *produceRequest) appendProduceResponse(dst []byte, throttleMillis int32,
 	return wire.AppendNoTags(dst, true)
 }
 
-// superseded reports whether the request has all of the topic's partitions again, further on.
-func (t *produceTopic) superseded() bool { return t.replaced > 0 && t.replaced == t.end-t.first }
+// superseded reports whether the topic is left out of the answer, as in Kafka: the request has all of its partitions again,
+// further on, or none.
+func (t *produceTopic) superseded() bool { return t.replaced == t.end-t.first }
 
 func (r *produceRequest) topicsAnswered() int {
 	n := len(r.topics)

@@ -17,6 +17,7 @@ import (
 const (
 	fetchEpochs       = 9
 	fetchLastEpochs   = 12
+	fetchReplicaState = 15
 	fetchGraceMax     = 10 * time.Second // for reads still under way when the wait is over
 	fetchReadsMax     = 16               // reads under way at once, for one request
 	fetchUnknownEpoch = -1
@@ -33,6 +34,7 @@ type fetching struct {
 	maxBytes  int
 	deadline  env.Time
 	isolation partition.Isolation
+	follower  bool // it comes from a broker that replicates, of which weir has none
 	byID      bool
 	opens     bool          // a session is to be opened with the answer
 	session   *fetchSession // of an incremental fetch
@@ -42,6 +44,7 @@ type fetching struct {
 	reading   int
 	issuing   bool
 	waiting   bool
+	negative  bool // a byte limit below zero
 	full      bool // answers not taken leave no room for records
 	posted    bool
 	need      int64 // bytes to wait for
@@ -62,6 +65,11 @@ type fetchTarget struct {
 	late      bool // read took its time: if it cannot be sent now, it is kept for the next fetch
 }
 
+// absent reports whether there is no such partition.
+func (t *fetchTarget) absent() bool {
+	return t.code == wire.UnknownTopicOrPartition || t.code == wire.UnknownTopicID
+}
+
 // fetch answers a Fetch request.
 func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 	f := &fetching{
@@ -69,9 +77,14 @@ func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 		minBytes: int64(r.MinBytes), maxBytes: min(int(max(r.MaxBytes, 0)), d.fetchMaxBytes),
 		deadline:  d.loop.Now().Add(time.Duration(max(r.MaxWaitMillis, 0)) * time.Millisecond),
 		isolation: isolationOf(r.IsolationLevel), byID: x.version() >= fetchTopicIDs,
+		follower: replicaOf(r) >= 0, negative: r.MaxBytes < 0,
 	}
 	parts := fetchPartsOf(r, f.byID)
 	x.releaseFrame()
+	if !knownIsolation(r.IsolationLevel) {
+		f.refuse(r, parts)
+		return
+	}
 	if code := f.enter(r, parts); code != wire.None {
 		f.fail(code)
 		return
@@ -79,6 +92,9 @@ func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 	x.onGone(f.cancel)
 	f.start()
 }
+
+// knownIsolation reports whether a level is one of Kafka's, which answers UNKNOWN_SERVER_ERROR to any other.
+func knownIsolation(level int8) bool { return level == 0 || level == 1 }
 
 // isolationOf reads the field of Fetch and ListOffsets.
 func isolationOf(level int8) partition.Isolation {
@@ -124,6 +140,7 @@ func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
 		n += len(r.Topics[i].Partitions)
 	}
 	parts := make([]fetchPart, 0, n)
+	add := appendOnce(&parts, len(r.Topics) > 1)
 	for i := range r.Topics {
 		t := &r.Topics[i]
 		for j := range t.Partitions {
@@ -138,10 +155,43 @@ func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
 			if r.Version >= fetchLastEpochs {
 				p.lastFetchedEpoch = q.LastFetchedEpoch
 			}
-			parts = append(parts, p)
+			add(p)
 		}
 	}
 	return parts
+}
+
+// appendOnce returns what appends a partition to parts. One that is there already is replaced in its place, as in Kafka.
+// While the indexes of one topic ascend, nothing is looked up.
+func appendOnce(parts *[]fetchPart, topics bool) func(fetchPart) {
+	var places map[fetchKey]int
+	return func(p fetchPart) {
+		n := len(*parts)
+		if places == nil && !topics && (n == 0 || p.index > (*parts)[n-1].index) {
+			*parts = append(*parts, p)
+			return
+		}
+		if places == nil {
+			places = make(map[fetchKey]int, cap(*parts))
+			for i := range *parts {
+				places[(*parts)[i].fetchKey] = i
+			}
+		}
+		if i, ok := places[p.fetchKey]; ok {
+			(*parts)[i] = p
+			return
+		}
+		places[p.fetchKey] = n
+		*parts = append(*parts, p)
+	}
+}
+
+// replicaOf is the number of the broker that fetches; clients have negative ones.
+func replicaOf(r *kmsg.FetchRequest) int32 {
+	if r.Version >= fetchReplicaState {
+		return r.ReplicaState.ID
+	}
+	return r.ReplicaID
 }
 
 func keyOf(name string, id [16]byte, index int32, byID bool) fetchKey {
@@ -236,11 +286,19 @@ func (f *fetching) look(t *fetchTarget) {
 	} else {
 		t.partition, t.code = f.plane.partitions.ByName(t.name, t.index)
 	}
+	if t.code == wire.UnknownTopicID && t.kept != nil && t.kept.found {
+		t.code = wire.UnknownTopicOrPartition // its session knows the id; the topic is gone
+	}
 	if t.code != wire.None {
 		return
 	}
 	p := t.partition
-	if t.code = p.CheckEpoch(t.leaderEpoch); t.code != wire.None {
+	if f.follower {
+		t.code = wire.NotLeaderOrFollower
+		return
+	}
+	// A negative epoch is none here, whichever it is.
+	if t.code = p.CheckEpoch(max(t.leaderEpoch, partition.UndefinedEpoch)); t.code != wire.None {
 		return
 	}
 	if t.lastFetchedEpoch >= 0 {
@@ -256,6 +314,10 @@ func (f *fetching) look(t *fetchTarget) {
 	}
 	if t.offset < p.LogStart() || t.offset > p.LogEnd() {
 		t.code = wire.OffsetOutOfRange
+		return
+	}
+	if f.readable(t) && (f.negative || t.maxBytes < 0) {
+		t.code = wire.UnknownServerError // as in Kafka
 	}
 }
 
@@ -405,8 +467,23 @@ func (f *fetching) fail(code wire.Code) {
 	f.exchange.reply(a.encode, nil)
 }
 
+// refuse answers that the server does not understand the request: by partition before topics had ids.
+func (f *fetching) refuse(r *kmsg.FetchRequest, parts []fetchPart) {
+	f.ended = true
+	a := &fetchAnswer{version: f.version, code: wire.UnknownServerError, session: r.SessionID}
+	for i := range parts {
+		if !f.byID {
+			a.addPart(parts[i].name, parts[i].id, fetchPartAnswer{
+				index: parts[i].index, code: wire.UnknownServerError, highWatermark: -1, lastStable: -1, logStart: -1, absent: true,
+			})
+		}
+	}
+	f.exchange.reply(a.encode, nil)
+}
+
 // answer sends what was read, within the byte limits: the first batches that there
-// are go out whatever their size, later ones only if they fit. Late reads come first.
+// are go out whatever their size, later ones only if they fit, into the answer and
+// into what the client takes of their partition. Late reads come first.
 func (f *fetching) answer() {
 	f.ended = true
 	f.plane.loop.Stop(&f.timer)
@@ -425,14 +502,19 @@ func (f *fetching) answer() {
 			if t.late != late {
 				continue
 			}
-			if full || bytes > 0 && bytes+t.read.Bytes > left {
+			if full || bytes > 0 && (bytes+t.read.Bytes > left || t.read.Bytes > int(t.maxBytes)) {
 				f.giveBack(t)
 			}
 			bytes += t.read.Bytes
 		}
 	}
-	for i := range f.targets {
-		f.add(a, &f.targets[i])
+	// Partitions that are not there come last, as in Kafka.
+	for _, absent := range []bool{false, true} {
+		for i := range f.targets {
+			if t := &f.targets[i]; t.absent() == absent {
+				f.add(a, t)
+			}
+		}
 	}
 	if bytes == 0 {
 		f.exchange.reply(a.encode, a.release)
@@ -470,14 +552,15 @@ func (f *fetching) add(a *fetchAnswer, t *fetchTarget) {
 			p.highWatermark != t.kept.sentHighWatermark || p.logStart != t.kept.sentLogStart
 		// After an error these are -1, so that its end is news.
 		t.kept.sentHighWatermark, t.kept.sentLogStart = p.highWatermark, p.logStart
-		if p.bytes > 0 {
+		t.kept.found = t.kept.found || !p.absent
+		if incremental && p.bytes > 0 {
 			f.session.toEnd(t.kept)
 		}
 		if incremental && !news {
 			return
 		}
 	}
-	if p.leader.known {
+	if p.leader.known && !f.follower {
 		a.nodes = f.plane.addNode(a.nodes, p.leader, f.exchange.listener())
 	}
 	a.addPart(t.name, t.id, p)
@@ -496,7 +579,7 @@ func (a *fetchAnswer) addPart(name string, id metadata.TopicID, p fetchPartAnswe
 }
 
 func (f *fetching) partAnswer(t *fetchTarget) fetchPartAnswer {
-	p := fetchPartAnswer{index: t.index, code: t.code, highWatermark: -1, lastStable: -1, logStart: -1, diverging: t.diverging}
+	p := fetchPartAnswer{index: t.index, code: t.code, highWatermark: -1, lastStable: -1, logStart: -1, diverging: t.diverging, absent: t.absent()}
 	if t.code != wire.None {
 		t.read.Release()
 		t.read = stream.Fetched{}

@@ -49,6 +49,7 @@ type fetchPartAnswer struct {
 	bytes         int
 	leader        leaderHint
 	diverging     divergingEpoch
+	absent        bool // there is no such partition, or it was not looked up
 }
 
 // divergingEpoch is KIP-595's answer to a fetch whose last epoch ended earlier.
@@ -134,7 +135,7 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 	if version >= 5 {
 		dst = kbin.AppendInt64(dst, p.logStart)
 	}
-	dst = appendAborted(dst, flexible, committed || p.code != wire.None)
+	dst = appendAborted(dst, flexible, p.absent || committed && p.code == wire.None)
 	if version >= fetchReplicaFrom {
 		dst = kbin.AppendInt32(dst, noReplica)
 	}
@@ -156,7 +157,8 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 }
 
 // appendAborted appends the aborted transactions: none, or null when they were
-// not asked for. Beside an error the list is empty, as in Kafka.
+// not asked for. As in Kafka, the list is null beside an error of the partition, and
+// empty where there is no partition.
 func appendAborted(dst []byte, flexible, committed bool) []byte {
 	n := -1
 	if committed {

@@ -37,6 +37,7 @@ type fetchPart struct {
 
 	sentHighWatermark int64
 	sentLogStart      int64
+	found             bool // it was there
 	previous, next    *fetchPart
 	listed            bool
 }
@@ -114,7 +115,7 @@ func newFetchSessions(slots int, rand env.Rand) *fetchSessions {
 // open makes a session of the parts, or returns nil if there is no room: the
 // client then goes on without one.
 func (c *fetchSessions) open(parts []fetchPart, byID bool, now env.Time) *fetchSession {
-	if len(parts) == 0 || c.parts+len(parts) > sessionPartsMax || !c.makeRoom(now) {
+	if c.parts+len(parts) > sessionPartsMax || !c.makeRoom(now) {
 		return nil
 	}
 	s := &fetchSession{id: c.draw(), epoch: 1, byID: byID, parts: make(map[fetchKey]*fetchPart, len(parts))}
@@ -210,16 +211,16 @@ func (c *fetchSessions) resume(id, epoch int32, byID bool, changed []fetchPart, 
 	case s.byID != byID:
 		return nil, wire.FetchSessionTopicIDError
 	}
-	for _, key := range forgotten {
+	for i := range changed {
+		if s.put(&changed[i]) {
+			c.parts++
+		}
+	}
+	for _, key := range forgotten { // also what was just added
 		if p := s.parts[key]; p != nil {
 			s.unlink(p)
 			delete(s.parts, key)
 			c.parts--
-		}
-	}
-	for i := range changed {
-		if s.put(&changed[i]) {
-			c.parts++
 		}
 	}
 	if c.parts > sessionPartsMax {

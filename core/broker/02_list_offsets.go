@@ -55,33 +55,36 @@ type listing struct {
 	exchange  exchange
 	response  *kmsg.ListOffsetsResponse
 	isolation partition.Isolation
-	open      int
-	lookups   []*kmsg.ListOffsetsResponseTopicPartition // nil once done
-	timer     task.Timer
-	ended     bool
+	// understood is false if the request has an isolation level that Kafka does not know.
+	understood bool
+	open       int
+	lookups    []*kmsg.ListOffsetsResponseTopicPartition // nil once done
+	timer      task.Timer
+	ended      bool
 }
 
 // listOffsets answers a ListOffsets request. Lookups by timestamp read a batch
 // and open it off the loop; all others answer at once.
 func (d *dataPlane) listOffsets(x exchange, r *kmsg.ListOffsetsRequest) {
-	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), isolation: isolationOf(r.IsolationLevel), open: 1}
-	l.response.Topics = make([]kmsg.ListOffsetsResponseTopic, len(r.Topics))
-	for i := range r.Topics {
-		t := &l.response.Topics[i]
-		t.Default()
-		t.Topic = r.Topics[i].Topic
-		t.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(r.Topics[i].Partitions))
-		for j := range t.Partitions {
-			t.Partitions[j].Default()
-			t.Partitions[j].Partition = r.Topics[i].Partitions[j].Partition
-		}
-	}
-	repeated := repeatedParts(r)
+	l := &listing{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.ListOffsetsResponse), isolation: isolationOf(r.IsolationLevel), understood: knownIsolation(r.IsolationLevel), open: 1}
+	asked := newOnceEach()
 	for i := range r.Topics {
 		for j := range r.Topics[i].Partitions {
 			q := &r.Topics[i].Partitions[j]
-			l.find(r.Topics[i].Topic, q, &l.response.Topics[i].Partitions[j], repeated[fetchKey{name: r.Topics[i].Topic, index: q.Partition}] > 1)
+			asked.add(r.Topics[i].Topic, q.Partition, q.Timestamp).epoch = q.CurrentLeaderEpoch
 		}
+	}
+	for i := range asked.topics {
+		t := kmsg.NewListOffsetsResponseTopic()
+		t.Topic = asked.topics[i].name
+		t.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(asked.topics[i].partitions))
+		for j := range t.Partitions {
+			q, out := &asked.topics[i].partitions[j], &t.Partitions[j]
+			out.Default()
+			out.Partition = q.index
+			l.find(t.Topic, q, out)
+		}
+		l.response.Topics = append(l.response.Topics, t)
 	}
 	x.releaseFrame()
 	x.onGone(func() { l.ended = true; d.loop.Stop(&l.timer) })
@@ -95,35 +98,29 @@ func (d *dataPlane) listOffsets(x exchange, r *kmsg.ListOffsetsRequest) {
 	l.done()
 }
 
-func repeatedParts(r *kmsg.ListOffsetsRequest) map[fetchKey]int {
-	seen := make(map[fetchKey]int)
-	for i := range r.Topics {
-		for j := range r.Topics[i].Partitions {
-			seen[fetchKey{name: r.Topics[i].Topic, index: r.Topics[i].Partitions[j].Partition}]++
-		}
-	}
-	return seen
-}
-
 // find answers one partition, at once or when a lookup is done.
-func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, out *kmsg.ListOffsetsResponseTopicPartition, repeated bool) {
-	if repeated {
+func (l *listing) find(topic string, q *askedPartition, out *kmsg.ListOffsetsResponseTopicPartition) {
+	switch {
+	case !l.understood:
+		out.ErrorCode = int16(wire.UnknownServerError)
+		return
+	case q.repeated:
 		out.ErrorCode = int16(wire.InvalidRequest)
 		return
 	}
-	if since := specialSince(q.Timestamp); l.response.Version < since {
+	if since := specialSince(q.offset); l.response.Version < since {
 		out.ErrorCode = int16(wire.UnsupportedVersion)
 		return
 	}
-	p, code := l.plane.partitions.ByName(topic, q.Partition)
+	p, code := l.plane.partitions.ByName(topic, q.index)
 	if code == wire.None && l.response.Version >= 4 {
-		code = p.CheckEpoch(q.CurrentLeaderEpoch)
+		code = p.CheckEpoch(q.epoch)
 	}
 	if code != wire.None {
 		out.ErrorCode = int16(code)
 		return
 	}
-	switch q.Timestamp {
+	switch q.offset {
 	case timestampLatest:
 		out.Offset, out.LeaderEpoch = p.ReadableEnd(l.isolation), p.LeaderEpoch()
 	case timestampEarliest, timestampEarliestLocal:
@@ -133,7 +130,7 @@ func (l *listing) find(topic string, q *kmsg.ListOffsetsRequestTopicPartition, o
 	case timestampMax:
 		l.search(p, -1, out)
 	default:
-		l.search(p, max(q.Timestamp, 0), out)
+		l.search(p, max(q.offset, 0), out)
 	}
 }
 

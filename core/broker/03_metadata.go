@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"time"
 
 	"weir/core/wire"
@@ -34,6 +35,10 @@ type describing struct {
 func (b *Broker) metadata(x exchange, r *kmsg.MetadataRequest) {
 	x.releaseFrame()
 	d := &describing{broker: b, exchange: x, request: r, response: r.ResponseKind().(*kmsg.MetadataResponse)}
+	if d.hasEarlyIDs() {
+		d.refuse()
+		return
+	}
 	missing := d.missing()
 	if len(missing) == 0 {
 		d.answer()
@@ -48,6 +53,31 @@ func (b *Broker) metadata(x exchange, r *kmsg.MetadataRequest) {
 	w.ready(autoCreateWaitMax)
 }
 
+// hasEarlyIDs reports whether a topic is asked for by id in a version that has the field but does not serve it.
+func (d *describing) hasEarlyIDs() bool {
+	return d.request.Version < metadataTopicIDRequest && slices.ContainsFunc(d.request.Topics, func(t kmsg.MetadataRequestTopic) bool {
+		return t.Topic == nil || !isZero(t.TopicID)
+	})
+}
+
+// refuse answers INVALID_REQUEST for every topic, and nothing else.
+func (d *describing) refuse() {
+	for i := range d.request.Topics {
+		name := d.request.Topics[i].Topic
+		if name == nil {
+			name = kmsg.StringPtr("")
+		}
+		d.fail(name, d.request.Topics[i].TopicID, wire.InvalidRequest)
+	}
+	d.response.ControllerID = -1
+	d.exchange.replyMessage(d.response)
+}
+
+// byID reports whether topics are asked for by id: then those by name are left out, as in Kafka.
+func (d *describing) byID() bool {
+	return slices.ContainsFunc(d.request.Topics, func(t kmsg.MetadataRequestTopic) bool { return !isZero(t.TopicID) })
+}
+
 // allTopics reports whether the request is for every topic: null, but in version 0
 // none.
 func (d *describing) allTopics() bool {
@@ -60,13 +90,13 @@ func (d *describing) allTopics() bool {
 // missing lists the topics to be made.
 func (d *describing) missing() (missing []controller.NewTopic) {
 	b, r := d.broker, d.request
-	if !b.config.AutoCreateTopics || (r.Version >= 4 && !r.AllowAutoTopicCreation) || d.allTopics() {
+	if !b.config.AutoCreateTopics || (r.Version >= 4 && !r.AllowAutoTopicCreation) || d.allTopics() || d.byID() {
 		return nil
 	}
 	seen := make(map[string]bool)
 	for i := range r.Topics {
 		name := r.Topics[i].Topic
-		if name == nil || !isZero(r.Topics[i].TopicID) || seen[*name] || isInternal(*name) || !validTopicName(*name) {
+		if name == nil || !isZero(r.Topics[i].TopicID) || seen[*name] || isInternal(*name) || *name == clusterMetadataTopic || !validTopicName(*name) {
 			continue
 		}
 		seen[*name] = true
@@ -111,8 +141,11 @@ func (d *describing) answerAsked() {
 	}
 	topics := d.request.Topics
 	d.response.Topics = make([]kmsg.MetadataResponseTopic, 0, len(topics))
-	seen := make(map[asked]bool, len(topics))
+	seen, byID := make(map[asked]bool, len(topics)), d.byID()
 	for i := range topics {
+		if byID && isZero(topics[i].TopicID) {
+			continue
+		}
 		key := asked{id: topics[i].TopicID}
 		if topics[i].Topic != nil {
 			key.name = *topics[i].Topic
@@ -127,7 +160,7 @@ func (d *describing) answerAsked() {
 
 func (d *describing) answerOne(q *kmsg.MetadataRequestTopic) {
 	byID := !isZero(q.TopicID)
-	if d.request.Version < metadataTopicIDRequest && (byID || q.Topic == nil) || (!byID && q.Topic == nil) {
+	if !byID && q.Topic == nil {
 		d.fail(kmsg.StringPtr(""), q.TopicID, wire.InvalidRequest)
 		return
 	}

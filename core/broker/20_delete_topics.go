@@ -22,12 +22,7 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 		}
 	}
 	ids, places := b.validateDeletions(r.Version, asked, out)
-	w := b.newWait(x, func() {
-		if r.Version < deleteTopicsByID {
-			out.Topics = answeredOnce(out.Topics)
-		}
-		x.replyMessage(out)
-	})
+	w := b.newWait(x, func() { x.replyMessage(out) })
 	if len(ids) > 0 {
 		for _, i := range places {
 			out.Topics[i].ErrorCode = wire.RequestTimedOut
@@ -39,53 +34,107 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 			}
 			for i := range results {
 				t := &out.Topics[places[i]]
+				t.TopicID = ids[i]
 				t.ErrorCode, t.ErrorMessage = refusal(results[i].Err)
 			}
 			w.done()
 		})
 	}
+	b.settleUnknown(w, out.Topics)
 	w.ready(millisOf(r.TimeoutMillis))
 }
 
-// validateDeletions fills the answer and returns the ids to delete with their places.
-func (b *Broker) validateDeletions(version int16, asked []kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponse) (ids []metadata.TopicID, places []int) {
-	out.Topics = make([]kmsg.DeleteTopicsResponseTopic, len(asked))
-	seen := make(map[metadata.TopicID]int, len(asked))
-	for i := range asked {
-		t := &out.Topics[i]
-		t.Topic, t.TopicID = asked[i].Topic, asked[i].TopicID
-		topic, err := b.topicToDelete(version, &asked[i])
-		if err == nil {
-			t.Topic, t.TopicID = kmsg.StringPtr(topic.Name), topic.ID
-			seen[topic.ID]++
+// settleUnknown holds the answer that a topic is unknown back until that cannot be undone: an earlier try of
+// the same request may have deleted it.
+func (b *Broker) settleUnknown(w *wait, topics []kmsg.DeleteTopicsResponseTopic) {
+	var unknown []*kmsg.DeleteTopicsResponseTopic
+	var answers []kmsg.DeleteTopicsResponseTopic
+	for i := range topics {
+		if t := &topics[i]; t.ErrorCode == wire.UnknownTopicOrPartition || t.ErrorCode == wire.UnknownTopicID {
+			unknown, answers = append(unknown, t), append(answers, *t)
+			t.ErrorCode, t.ErrorMessage = wire.RequestTimedOut, nil
 		}
-		t.ErrorCode, t.ErrorMessage = refusal(err)
 	}
-	for i := range out.Topics {
-		t := &out.Topics[i]
-		switch {
-		case t.ErrorCode != 0:
-		case seen[t.TopicID] > 1:
-			t.ErrorCode, t.ErrorMessage = wire.InvalidRequest, kmsg.StringPtr("Duplicate topic name or id.")
-		default:
-			ids, places = append(ids, t.TopicID), append(places, i)
+	if len(unknown) == 0 {
+		return
+	}
+	w.add()
+	b.controller.Settle(func() {
+		if w.ended {
+			return
 		}
+		for i, t := range unknown {
+			*t = answers[i]
+		}
+		w.done()
+	})
+}
+
+// deletion is one name or id of the request, and what it stands for.
+type deletion struct {
+	asked kmsg.DeleteTopicsRequestTopic
+	topic *metadata.Topic // nil if err is not
+	err   error
+}
+
+// validateDeletions fills the answer, each name and id once, and returns the ids to delete with their places.
+func (b *Broker) validateDeletions(version int16, asked []kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponse) (ids []metadata.TopicID, places []int) {
+	deletions := b.deletionsOf(version, asked)
+	times := make(map[metadata.TopicID]int, len(deletions))
+	for i := range deletions {
+		if t := deletions[i].topic; t != nil {
+			times[t.ID]++
+		}
+	}
+	out.Topics = make([]kmsg.DeleteTopicsResponseTopic, 0, len(deletions))
+	for i := range deletions {
+		d := &deletions[i]
+		t := kmsg.NewDeleteTopicsResponseTopic()
+		t.Topic, t.TopicID = d.asked.Topic, d.asked.TopicID
+		switch {
+		case d.err != nil:
+		case times[d.topic.ID] > 1:
+			// By id and by name: one answer for both, and nothing is deleted, as in Kafka.
+			if d.asked.Topic == nil {
+				continue
+			}
+			t.TopicID = d.topic.ID
+			d.err = &controller.Error{Code: wire.InvalidRequest, Message: "The provided topic name maps to an ID that was already supplied."}
+		default:
+			if !isZero(t.TopicID) {
+				t.Topic = kmsg.StringPtr(d.topic.Name)
+			}
+			ids, places = append(ids, d.topic.ID), append(places, len(out.Topics))
+		}
+		t.ErrorCode, t.ErrorMessage = refusal(d.err)
+		out.Topics = append(out.Topics, t)
 	}
 	return ids, places
 }
 
-// answeredOnce leaves one answer for each name. As in Kafka, one for a name that was repeated is INVALID_REQUEST.
-func answeredOnce(topics []kmsg.DeleteTopicsResponseTopic) []kmsg.DeleteTopicsResponseTopic {
-	once, seen := topics[:0], make(map[string]int, len(topics))
-	for _, t := range topics {
-		if first, repeated := seen[*t.Topic]; repeated {
-			once[first].ErrorCode = wire.InvalidRequest
+// deletionsOf finds the topics asked for. A name or id that is there again makes one deletion, that is refused.
+func (b *Broker) deletionsOf(version int16, asked []kmsg.DeleteTopicsRequestTopic) []deletion {
+	type key struct {
+		name string
+		id   metadata.TopicID
+	}
+	all, seen := make([]deletion, 0, len(asked)), make(map[key]int, len(asked))
+	for i := range asked {
+		d := deletion{asked: asked[i]}
+		d.topic, d.err = b.topicToDelete(version, &asked[i])
+		k := key{id: asked[i].TopicID}
+		if asked[i].Topic != nil {
+			k.name = *asked[i].Topic
+		}
+		if first, repeated := seen[k]; repeated {
+			all[first].topic = nil
+			all[first].err = &controller.Error{Code: wire.InvalidRequest, Message: "Duplicate topic name or id."}
 			continue
 		}
-		seen[*t.Topic] = len(once)
-		once = append(once, t)
+		seen[k] = len(all)
+		all = append(all, d)
 	}
-	return once
+	return all
 }
 
 func (b *Broker) topicToDelete(version int16, q *kmsg.DeleteTopicsRequestTopic) (*metadata.Topic, error) {

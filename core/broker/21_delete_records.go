@@ -12,6 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// deletionWaitMin is how long the deletion itself may take whatever timeout a client gives: in Kafka the timeout bounds
+// only the wait for replicas.
+const deletionWaitMin = 5 * time.Second
+
 // deleteToHighWatermark asks DeleteRecords for everything that is durable.
 const deleteToHighWatermark = -1
 
@@ -29,23 +33,28 @@ type deleting struct {
 // deleteRecords raises the log start of partitions and answers with it.
 func (d *dataPlane) deleteRecords(x exchange, r *kmsg.DeleteRecordsRequest) {
 	l := &deleting{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.DeleteRecordsResponse), open: 1}
-	l.response.Topics = make([]kmsg.DeleteRecordsResponseTopic, len(r.Topics))
+	places := newOnceEach()
 	for i := range r.Topics {
-		t := &l.response.Topics[i]
-		t.Default()
-		t.Topic = r.Topics[i].Topic
-		t.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(r.Topics[i].Partitions))
-		for j := range t.Partitions {
-			q, out := &r.Topics[i].Partitions[j], &t.Partitions[j]
-			out.Default()
-			out.Partition, out.LowWatermark = q.Partition, offsetNotKnown
-			l.delete(t.Topic, q.Offset, out)
+		for j := range r.Topics[i].Partitions {
+			q := &r.Topics[i].Partitions[j]
+			places.add(r.Topics[i].Topic, q.Partition, q.Offset)
 		}
+	}
+	for _, t := range places.topics {
+		out := kmsg.NewDeleteRecordsResponseTopic()
+		out.Topic = t.name
+		out.Partitions = make([]kmsg.DeleteRecordsResponseTopicPartition, len(t.partitions))
+		for j, q := range t.partitions {
+			out.Partitions[j].Default()
+			out.Partitions[j].Partition, out.Partitions[j].LowWatermark = q.index, offsetNotKnown
+			l.delete(t.name, q.offset, &out.Partitions[j])
+		}
+		l.response.Topics = append(l.response.Topics, out)
 	}
 	x.releaseFrame()
 	x.onGone(func() { l.ended = true; d.loop.Stop(&l.timer) })
 	if l.open > 1 {
-		d.loop.Reset(&l.timer, time.Duration(max(r.TimeoutMillis, 0))*time.Millisecond, l.giveUp)
+		d.loop.Reset(&l.timer, max(millisOf(r.TimeoutMillis), deletionWaitMin), l.giveUp)
 	}
 	l.done()
 }
@@ -57,10 +66,6 @@ func (l *deleting) delete(topic string, offset int64, out *kmsg.DeleteRecordsRes
 	}
 	if code != wire.None {
 		out.ErrorCode = int16(code)
-		return
-	}
-	if offset <= p.LogStart() {
-		out.LowWatermark = p.LogStart()
 		return
 	}
 	l.open++

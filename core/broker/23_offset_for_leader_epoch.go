@@ -29,6 +29,11 @@ func (d *dataPlane) offsetForLeaderEpoch(x exchange, r *kmsg.OffsetForLeaderEpoc
 				out.ErrorCode = int16(code)
 				continue
 			}
+			if q.LeaderEpoch < partition.UndefinedEpoch {
+				// No record has such an epoch: Kafka answers the epoch itself, and the log's start.
+				out.LeaderEpoch, out.EndOffset = q.LeaderEpoch, p.LogStart()
+				continue
+			}
 			out.LeaderEpoch, out.EndOffset = p.EpochEnd(q.LeaderEpoch)
 		}
 	}

@@ -19,24 +19,31 @@ type resource struct {
 	name string
 }
 
+// cheapResourcesMax bounds the resources of one request that nothing else bounds: repeated ones, and all but topics.
+const cheapResourcesMax = 1000
+
 // describeConfigs lists the keys of topics and brokers with their values and where
 // those come from.
 func (b *Broker) describeConfigs(x exchange, r *kmsg.DescribeConfigsRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
 	out.Resources = make([]kmsg.DescribeConfigsResponseResource, len(r.Resources))
-	seen := make(map[resource]bool, len(r.Resources))
+	seen, cheap := make(map[resource]bool, len(r.Resources)), 0
 	for i := range r.Resources {
 		q, t := &r.Resources[i], &out.Resources[i]
 		t.ResourceType, t.ResourceName = q.ResourceType, q.ResourceName
 		key := resource{q.ResourceType, q.ResourceName}
 		entries, err := b.entriesOf(key)
-		if seen[key] {
-			// A few bytes asked again and again must not cost a full answer each.
-			entries, err = nil, &controller.Error{Code: wire.InvalidRequest, Message: "Duplicate resource in request."}
+		// A few bytes asked again and again, or groups that need not be there, must not cost a full answer each.
+		if err == nil && (seen[key] || q.ResourceType != kmsg.ConfigResourceTypeTopic) {
+			if cheap++; cheap > cheapResourcesMax {
+				entries, err = nil, &controller.Error{Code: wire.InvalidRequest, Message: "Too many resources in one request."}
+			}
 		}
 		seen[key] = true
-		t.ErrorCode, t.ErrorMessage = refusal(err)
+		if t.ErrorCode, t.ErrorMessage = refusal(err); err == nil {
+			t.ErrorMessage = kmsg.StringPtr("") // not null, as in Kafka
+		}
 		for j := range entries {
 			// Null and the empty list both ask for all.
 			if len(q.ConfigNames) == 0 || slices.Contains(q.ConfigNames, entries[j].Key) {
@@ -56,7 +63,7 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 		}
 		t, ok := b.image.Topic(r.name)
 		if !ok {
-			return nil, &controller.Error{Code: wire.UnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+			return nil, &controller.Error{Code: wire.UnknownTopicOrPartition} // without a text, as in Kafka
 		}
 		return b.settings.DescribeTopic(config.Overrides(t.Configs)), nil
 	case kmsg.ConfigResourceTypeBroker:

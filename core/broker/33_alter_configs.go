@@ -116,9 +116,9 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 	case kmsg.ConfigResourceTypeBroker:
 		a.alterBroker(p, done)
 	case kmsg.ConfigResourceTypeGroupConfig:
-		done(alterUnserved("group", config.GroupKeys(), p))
+		done(alterUnserved("group", config.GroupKeys(), wire.InvalidConfig, p))
 	case kmsg.ConfigResourceTypeClientMetrics:
-		done(alterUnserved("client metrics subscription", config.ClientMetricsKeys(), p))
+		done(alterUnserved("client metrics subscription", config.ClientMetricsKeys(), wire.InvalidRequest, p))
 	default:
 		done(unsupportedResource(p.kind))
 	}
@@ -191,11 +191,11 @@ func checkMinInSyncReplicas(id metadata.BrokerID, ops []controller.ConfigOp) err
 }
 
 // alterUnserved answers for groups and client metrics, which have keys and defaults but are not served yet:
-// nothing of them can be set.
-func alterUnserved(kind string, table []config.Definition, p *alteringPart) error {
+// nothing of them can be set. Unknown is the code for a key that they do not have.
+func alterUnserved(kind string, table []config.Definition, unknown int16, p *alteringPart) error {
 	for _, o := range p.ops {
 		if err := config.CheckNewKey(kind, o.Key, table); err != nil {
-			return configRefusal(err)
+			return &controller.Error{Code: unknown, Message: err.Error()}
 		}
 		return &controller.Error{Code: wire.InvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
 	}

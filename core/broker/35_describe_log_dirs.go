@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"weir/core/env"
 	"weir/core/partition"
 	"weir/core/wire"
 
@@ -9,7 +10,9 @@ import (
 
 // describeLogDirs says how large the partitions are that this broker leads. There
 // is one directory in the answer: sizes are those of the logs wherever they lie,
-// in the write-ahead log or in the object store, which has no total to tell.
+// in the write-ahead log or in the object store. TotalBytes and UsableBytes
+// (KIP-827, version 4) are those of the volume of the write-ahead log, -1 if its
+// disk cannot tell: the object store has no bound.
 func (b *Broker) describeLogDirs(x exchange, r *kmsg.DescribeLogDirsRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.DescribeLogDirsResponse)
@@ -22,8 +25,13 @@ func (b *Broker) describeLogDirs(x exchange, r *kmsg.DescribeLogDirsRequest) {
 	} else {
 		sizes.addAsked(b.partitions, r)
 	}
-	out.Dirs = []kmsg.DescribeLogDirsResponseDir{sizes.dir}
-	x.replyMessage(out)
+	b.disk.Space(&env.DiskSpace{Done: func(op *env.DiskSpace) {
+		if op.Err == nil {
+			sizes.dir.TotalBytes, sizes.dir.UsableBytes = op.TotalBytes, op.UsableBytes
+		}
+		out.Dirs = []kmsg.DescribeLogDirsResponseDir{sizes.dir}
+		x.replyMessage(out)
+	}})
 }
 
 // logDirSizes gathers partitions under their topics.

@@ -45,10 +45,15 @@ func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, valida
 		err = &controller.Error{Code: wire.PolicyViolation, Message: "Excessively large number of partitions per request."}
 	}
 	if err != nil {
-		out.ErrorCode, out.ErrorMessage = refusal(err)
+		if out.ErrorCode, out.ErrorMessage = refusal(err); !ok {
+			out.ErrorMessage = nil // as in Kafka
+		}
 		return
 	}
-	var assignment [][]int32
+	var assignment [][]int32 // null and empty differ: an empty one does not fit
+	if q.Assignment != nil {
+		assignment = make([][]int32, 0, len(q.Assignment))
+	}
 	for i := range q.Assignment {
 		assignment = append(assignment, q.Assignment[i].Replicas)
 	}

@@ -20,9 +20,9 @@ func (b *Broker) describeTopicPartitions(x exchange, r *kmsg.DescribeTopicPartit
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
 	names := b.pagedNames(r)
-	if r.Cursor != nil && r.Cursor.Partition < 0 {
-		for _, name := range names {
-			out.Topics = append(out.Topics, failedTopic(name, wire.InvalidRequest))
+	if r.Cursor != nil && (r.Cursor.Partition < 0 || len(r.Topics) > 0 && !slices.Contains(names, r.Cursor.Topic)) {
+		for i := range r.Topics {
+			out.Topics = append(out.Topics, failedTopic(r.Topics[i].Topic, wire.InvalidRequest))
 		}
 		x.replyMessage(out)
 		return

@@ -10,6 +10,7 @@ import (
 
 	"weir/core/wire"
 
+	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/controller"
@@ -649,15 +650,18 @@ func TestTrap20BrokerConfigsByIDAndEmptyDefault(t *testing.T) {
 	}
 }
 
-func TestDescribeConfigsAnswersADuplicateWithAnError(t *testing.T) {
+func TestDescribeConfigsAnswersDuplicatesWithinABound(t *testing.T) {
 	r := newRig(t, "")
 	request := kmsg.NewPtrDescribeConfigsRequest()
 	one := kmsg.DescribeConfigsRequestResource{ResourceType: 2, ResourceName: "t"}
-	request.Resources = []kmsg.DescribeConfigsRequestResource{one, one}
-	out := ask[*kmsg.DescribeConfigsResponse](r, 1, request)
-	if out.Resources[0].ErrorCode != 0 || out.Resources[1].ErrorCode != wire.InvalidRequest || len(out.Resources[1].Configs) != 0 {
-		t.Fatalf("errors %d and %d", out.Resources[0].ErrorCode, out.Resources[1].ErrorCode)
+	for range cheapResourcesMax + 2 {
+		request.Resources = append(request.Resources, one)
 	}
+	out := ask[*kmsg.DescribeConfigsResponse](r, 1, request).Resources
+	require.Zero(t, out[cheapResourcesMax].ErrorCode)
+	require.Len(t, out[cheapResourcesMax].Configs, len(out[0].Configs))
+	require.EqualValues(t, wire.InvalidRequest, out[cheapResourcesMax+1].ErrorCode)
+	require.Empty(t, out[cheapResourcesMax+1].Configs)
 }
 
 func TestDescribeCluster(t *testing.T) {
@@ -746,6 +750,13 @@ func TestTrap21DescribeLogDirs(t *testing.T) {
 		out := ask[*kmsg.DescribeLogDirsResponse](r, version, request)
 		if len(out.Dirs) != 1 || out.Dirs[0].Dir != "/var/weir" || len(out.Dirs[0].Topics) != 1 || len(out.Dirs[0].Topics[0].Partitions) != 3 {
 			t.Errorf("version %d: %+v", version, out.Dirs)
+		}
+		total, usable := int64(-1), int64(-1)
+		if version >= 4 {
+			total, usable = 1000, 400
+		}
+		if got := out.Dirs[0]; got.TotalBytes != total || got.UsableBytes != usable {
+			t.Errorf("version %d: %d of %d bytes are usable", version, got.UsableBytes, got.TotalBytes)
 		}
 		request.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: "t", Partitions: []int32{1, 3, 1, 99}}, {Topic: "nothing", Partitions: []int32{0}}}
 		out = ask[*kmsg.DescribeLogDirsResponse](r, version, request)

@@ -36,6 +36,8 @@ type Controller interface {
 	AlterTopicConfigs(topic string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
+	// Settle calls done when an answer from the image as it is now cannot be undone any more.
+	Settle(done func())
 }
 
 // Options are what a Broker needs. All are required.
@@ -59,6 +61,7 @@ type Broker struct {
 	telemetry  *telemetry.Registry
 	config     *config.Broker
 	settings   *config.Settings
+	disk       env.Disk // that of the write-ahead log
 	image      Image
 	controller Controller
 	partitions *partition.Manager
@@ -75,7 +78,7 @@ type Broker struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
-		config: o.Config, settings: o.Settings, image: o.Image, controller: o.Controller, partitions: o.Partitions,
+		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, controller: o.Controller, partitions: o.Partitions,
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}
 	b.data = &dataPlane{

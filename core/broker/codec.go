@@ -14,7 +14,7 @@ import (
 const (
 	// headerBytesMin is a header without a client id.
 	headerBytesMin = 10
-	// clientIDBytesMax bounds what is kept of a client id for each connection.
+	// clientIDBytesMax is how much of a client id is kept for each connection; the rest is ignored.
 	clientIDBytesMax = 1 << 10
 )
 
@@ -72,9 +72,7 @@ func (r *Request) decodeHeader(frame []byte) (body []byte, err error) {
 	if r.api = wire.FindAPI(r.Key); r.api == nil {
 		return nil, fmt.Errorf("%w: %d", ErrUnknownKey, r.Key)
 	}
-	if len(r.clientID) > clientIDBytesMax {
-		return nil, fmt.Errorf("%w: a client id of %d bytes", wire.ErrMalformed, len(r.clientID))
-	}
+	r.clientID = r.clientID[:min(len(r.clientID), clientIDBytesMax)]
 	wire.SkipTags(&in, r.api.Schema.IsFlexible(r.Version))
 	if !in.Ok() {
 		return nil, fmt.Errorf("%w: the header is cut off", wire.ErrMalformed)

@@ -300,7 +300,7 @@ func kmsgFetch(a *fetchAnswer) *kmsg.FetchResponse {
 func kmsgFetchPart(a *fetchAnswer, ap fetchPartAnswer) kmsg.FetchResponseTopicPartition {
 	p := kmsg.NewFetchResponseTopicPartition()
 	p.Partition, p.ErrorCode, p.HighWatermark, p.LastStableOffset, p.LogStartOffset = ap.index, int16(ap.code), ap.highWatermark, ap.lastStable, ap.logStart
-	if a.committed || p.ErrorCode != 0 {
+	if ap.absent || a.committed && p.ErrorCode == 0 {
 		p.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 	}
 	p.RecordBatches = bytes.Join(ap.batches, nil)

@@ -119,6 +119,8 @@ func (c *fakeController) CreateTopics(topics []controller.NewTopic, validateOnly
 	})
 }
 
+func (c *fakeController) Settle(done func()) { done() }
+
 func (c *fakeController) DeleteTopics(ids []metadata.TopicID, done func([]controller.TopicResult)) {
 	c.later(func() {
 		results := make([]controller.TopicResult, len(ids))
@@ -233,11 +235,22 @@ func newRig(t *testing.T, file string) *rig {
 		})
 	}
 	r.broker = New(Options{
-		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Compute: r, Network: r.net}, Telemetry: telemetry.New(nil, nil),
+		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Compute: r, Network: r.net, WAL: fakeDisk{rig: r}}, Telemetry: telemetry.New(nil, nil),
 		Config: settings.Broker(), Settings: settings, Image: r, Controller: r.controller, Partitions: r.plane.partitions,
 	})
 	r.codec = r.broker.Codec()
 	return r
+}
+
+// fakeDisk only has room.
+type fakeDisk struct {
+	env.Disk
+	rig *rig
+}
+
+func (d fakeDisk) Space(o *env.DiskSpace) {
+	o.TotalBytes, o.UsableBytes = 1000, 400
+	d.rig.loop.Post(o.Deliver)
 }
 
 // connect opens a connection.

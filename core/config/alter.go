@@ -151,7 +151,7 @@ func apply(next []Override, d *Definition, o Op, below func(*Definition) string)
 		if err := checkListOp(d, o.Op); err != nil {
 			return nil, err
 		}
-		if value == "" && d.OneOf != nil {
+		if value == "" && d.OneOf != nil && o.Op == OpAppend {
 			return nil, refuse(ErrInvalidConfig, "Configuration '%s' values must not be empty.", o.Key)
 		}
 		have, set := get(next, o.Key)

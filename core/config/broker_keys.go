@@ -40,7 +40,7 @@ var brokerKeys = []Definition{
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor shown for topics made without one. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
 	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The most bytes that one fetch answers with, unless its first batch alone is larger."),
-	words(List, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
+	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
 	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
 	integer(Long, "log.cleaner.max.compaction.lag.ms", maxLong, 1, maxLong, "The default of the topic key max.compaction.lag.ms.").dynamic(),

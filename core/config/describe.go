@@ -1,6 +1,9 @@
 package config
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Entry is one key with its effective value and where that comes from.
 type Entry struct {
@@ -37,6 +40,14 @@ func (s *Settings) DescribeTopic(overrides []Override) []Entry {
 			}
 		}
 		s.describe(e, true)
+	}
+	for _, o := range overrides {
+		if o.Key == internalSegmentBytes.Key { // listed only where it is set, as in Kafka
+			e := Entry{Definition: &internalSegmentBytes}
+			e.add(o.Key, o.Value, DynamicTopic, "cluster metadata")
+			e.Value = e.Chain[0].Value
+			entries = append(entries, e)
+		}
 	}
 	return entries
 }
@@ -79,7 +90,7 @@ func (s *Settings) describe(e *Entry, ofTopic bool) {
 		}
 		e.add(v.Key, v.text, v.source, v.origin)
 		if len(e.Chain) == 1 && !e.Sensitive() {
-			text := multiplied(v)
+			text := e.canonical(multiplied(v))
 			e.Value = &text
 		}
 		return true
@@ -89,10 +100,19 @@ func (s *Settings) describe(e *Entry, ofTopic bool) {
 	}
 }
 
+// canonical is a value as Kafka shows it: a boolean in small letters.
+func (d *Definition) canonical(text string) string {
+	if d.Type == Boolean {
+		return strings.ToLower(text)
+	}
+	return text
+}
+
 func (e *Entry) add(key, text string, source Source, origin string) {
 	if len(e.Chain) == 0 {
 		e.Source, e.Origin = source, origin
 	}
+	text = e.canonical(text)
 	link := ChainLink{Key: key, Source: source}
 	if !e.Sensitive() {
 		link.Value = &text

@@ -14,6 +14,9 @@ import (
 // was not appended.
 type Proposer interface {
 	Propose(r metadata.Record, done func(metadata.Outcome, error))
+	// Settle calls done, at once or later, when what is applied now counts as an answer of Propose does: an
+	// answer that follows from the image alone is as good as an acknowledgement, and must not be undone (R19).
+	Settle(done func())
 }
 
 // NewTopic asks for a topic. Partitions and ReplicationFactor -1 mean default.
@@ -110,6 +113,9 @@ func (c *Controller) proposeFor(r metadata.Record, done func(metadata.Outcome, e
 		done(o, err)
 	})
 }
+
+// Settle calls done when what is applied now cannot be undone by the loss of the metadata disk.
+func (c *Controller) Settle(done func()) { c.proposer.Settle(done) }
 
 // epoch is this broker's current epoch; 0 if it is not registered.
 func (c *Controller) epoch() metadata.BrokerEpoch {

@@ -68,6 +68,8 @@ type fakeLog struct {
 	waiting  int // at a time, at most
 }
 
+func (l *fakeLog) Settle(done func()) { done() }
+
 func (l *fakeLog) Propose(r metadata.Record, done func(metadata.Outcome, error)) {
 	encoded := r.AppendTo(nil)
 	l.bytesMax = max(l.bytesMax, len(encoded))

@@ -23,7 +23,11 @@ func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done fun
 		r, err := c.validateNew(&topics[i])
 		switch {
 		case err != nil:
-			result.Err = err
+			work.begin()
+			c.Settle(func() {
+				result.Err = err
+				work.finish()
+			})
 		case validateOnly:
 			result.Topic = wouldBe(r)
 		default:
@@ -271,7 +275,7 @@ func (c *Controller) DeleteTopics(ids []metadata.TopicID, done func([]TopicResul
 func (c *Controller) CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error)) {
 	r, err := c.validateGrowth(topic, count, assignment)
 	if err != nil || validateOnly {
-		done(err)
+		c.Settle(func() { done(err) })
 		return
 	}
 	c.propose(r, func(err error) {
@@ -295,7 +299,7 @@ func (c *Controller) validateGrowth(topic string, count int32, assignment [][]in
 		return nil, refuse(wire.InvalidPartitions, "Topic already has %d partition(s).", have)
 	case count < have:
 		return nil, refuse(wire.InvalidPartitions, "The topic %s currently has %d partition(s); %d would not be an increase.", topic, have, count)
-	case len(assignment) > 0 && len(assignment) != int(count-have):
+	case assignment != nil && len(assignment) != int(count-have):
 		return nil, refuse(wire.InvalidReplicaAssignment, "Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", count-have, len(assignment))
 	}
 	if err := c.validateFactor(1); err != nil {

@@ -24,6 +24,7 @@ type Disk interface {
 	Rename(*DiskRename)
 	Remove(*DiskRemove)
 	List(*DiskList)
+	Space(*DiskSpace)
 	// Close gives the file up. No operation on it may be in flight. It never
 	// syncs.
 	Close(FileID)
@@ -104,6 +105,17 @@ type DiskList struct {
 	Done  func(*DiskList)
 }
 
+// DiskSpace asks how much room the disk's volume has. Other disks and other
+// programs may use the same volume, so what is usable may be less a moment later.
+type DiskSpace struct {
+	Volume      uint64 // names the volume: disks with the same number share its room
+	TotalBytes  int64  // of the volume
+	UsableBytes int64  // that this process may still write
+
+	Err  error // ErrDiskIO
+	Done func(*DiskSpace)
+}
+
 // FileInfo is a row of DiskList.
 type FileInfo struct {
 	Name string
@@ -117,3 +129,4 @@ func (o *DiskSync) Deliver()   { o.Done(o) }
 func (o *DiskRename) Deliver() { o.Done(o) }
 func (o *DiskRemove) Deliver() { o.Done(o) }
 func (o *DiskList) Deliver()   { o.Done(o) }
+func (o *DiskSpace) Deliver()  { o.Done(o) }

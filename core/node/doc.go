@@ -23,10 +23,21 @@
 // the loop; a node fails once, and after that acknowledges nothing; a shutdown
 // answers what is under way, and leaves no slab and no frame behind.
 //
-// A new log begins before the logs of ended epochs can be uploaded and removed, and they may have filled the
-// disk. So some small files, the reserves, are kept beside the logs: a start that finds the disk full gives one up,
-// and makes it again before its log may grow. A start that finds neither room nor a reserve waits until somebody
-// frees room, and says so: it comes to that if as many starts as there are reserves (a log below 128 MiB has one)
-// end before the logs of ended epochs are uploaded, and the object store's return does not help, since tails are
-// uploaded only once the own log exists. Nothing keeps room for the metadata on a volume that they share with the log.
+// # A full volume
+//
+// A start must find room before it can free any: the metadata begin a segment of their log, and the broker's log,
+// of which only the head is written then (8 KiB), begins before the logs of ended epochs can be uploaded and
+// removed. Two things keep that room:
+//
+//   - The reserves: eight files of 64 KiB beside the logs. Whoever finds the log's volume full at a start gives one
+//     up, and so does the metadata's log at any time if it shares the volume. They are made again before the log may
+//     grow. A log that owes nothing is removed at the next start, so that starts which end early do not use them up.
+//   - The floor: on a volume that log and metadata share, the log does not grow into the last eighth of it (at least
+//     16 MiB, or half of a small volume; at most 128 MiB). It goes on with what there is, and wraps there (core/wal).
+//
+// So a volume that only this node writes to can be filled by the log, and any number of restarts find room, with the
+// object store or without it. The log grows once uploads freed the logs of ended epochs. If somebody else fills the
+// volume, and the reserves with it, a start waits for room and says so; meanwhile it uploads and removes those logs
+// whose ranges an earlier start has sealed. Nothing keeps room for metadata that outgrow the floor, or that lie on
+// another volume which fills up: changes of the metadata, and starts, wait until somebody frees space.
 package node

@@ -27,7 +27,7 @@ func (m *metadataLog) Apply(index, _ uint64, data []byte) error {
 	}
 	m.verdict = m.image.Apply(index, r)
 	m.outcome = m.image.Outcome()
-	m.waits = m.verdict == nil && m.awaited(index, r)
+	m.waits = m.verdict == nil && m.awaited(index, r) || m.verdict != nil && !m.node.config.ShipAsync
 	if !m.stale {
 		m.stale = true
 		m.node.loop.Post(m.tell)
@@ -60,7 +60,7 @@ func (m *metadataLog) Restore(index uint64, snapshot []byte) error {
 	return nil
 }
 
-// awaited reports whether a record counts only once it is in the object store (R19).
+// awaited reports whether an accepted record counts only once it is in the object store (R19).
 // An expiry is followed by deletions, whatever the setting; of what remains, a
 // commit and a note of deletions grant nothing that could be used.
 func (m *metadataLog) awaited(index uint64, r metadata.Record) bool {
@@ -96,6 +96,15 @@ func (m *metadataLog) Propose(r metadata.Record, done func(metadata.Outcome, err
 		}
 		m.node.quorum.AwaitShipped(index, func() { done(outcome, verdict) })
 	})
+}
+
+// Settle implements controller.Proposer.
+func (m *metadataLog) Settle(done func()) {
+	if m.node.config.ShipAsync {
+		done()
+		return
+	}
+	m.node.quorum.AwaitShipped(m.image.AppliedIndex(), done)
 }
 
 // BeginIncarnation implements quorum.Incarnations.

@@ -90,6 +90,12 @@ type Node struct {
 	failed   bool
 	ending   func() // set once Shutdown was called
 	shutting bool
+
+	freeing   bool   // a proc gives up a reserve for the metadata
+	reserving bool   // a proc makes the reserves again
+	writing   bool   // and is at the disk
+	written   func() // set by who waits until it is not
+	lines     *telemetry.Limiter
 }
 
 // New returns a node that its first turn starts.
@@ -98,6 +104,7 @@ func New(e env.Env, o Options) *Node {
 	if n.config == nil {
 		n.config = o.Settings.Broker()
 	}
+	n.lines = telemetry.NewLimiter(roomLineInterval)
 	n.env.Store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
 	n.gate.network = e.Network
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
@@ -161,6 +168,7 @@ func (n *Node) shutdown() {
 func (n *Node) stop(p *task.Proc) {
 	n.partitions.Close()
 	n.sweeper.Stop()
+	n.awaitReserves(p)
 	p.Await(n.engine.Shutdown)
 	p.Await(n.quorum.Close)
 	n.ending()

@@ -11,49 +11,101 @@ import (
 	"weir/core/wal"
 )
 
-// Reserves are files of zeros on the log's disk, each with the room that a log needs to begin. A start that finds the
-// disk full gives one up: its log must begin before the logs of ended epochs, which may have filled the disk, can be
-// uploaded and removed. There are several, since a start may end before it has made its own again.
+// reserves are small files beside the logs that keep room for what the next starts write before they can
+// free any: the head of a log each, and records of the metadata that share the volume.
 const (
-	reservePrefix   = "reserve-"
-	reservesMax     = 8
-	reserveLogBytes = 64 << 20 // of the log's size, for each reserve
+	reservePrefix = "reserve-"
+	reserves      = 8
+	reserveBytes  = 64 << 10
+)
+
+// The log of a volume that the metadata share grows only as long as an eighth of the volume stays usable: at
+// least 16 MiB, which hold the metadata's log until a snapshot replaces it, and small snapshots; at most 128 MiB.
+// On a volume below 32 MiB it is half.
+const (
+	floorPart     = 8
+	floorBytesMin = 16 << 20
+	floorBytesMax = 128 << 20
 )
 
 const (
-	createRetry     = time.Second
-	createWarnEvery = 30 // of such tries
+	roomRetry        = time.Second
+	roomLineInterval = 30 * time.Second
 )
 
-// reserves is how many there are to be: a small log has one.
-func (n *Node) reserves() int {
-	return int(min(max(n.config.WALBytes/reserveLogBytes, 1), reservesMax))
+// volume is what the start found out about the volumes of the log and of the metadata.
+type volume struct {
+	shared bool  // both lie on one
+	floor  int64 // of the log's growth; see wal.Config
+	total  int64 // of the log's volume; 0 if its disk cannot tell
 }
 
-// makeRoom runs after a log could not be created because the disk is full. It removes what the try left, and gives
-// a reserve up; if there is none, it waits for somebody to free space.
-func (n *Node) makeRoom(p *task.Proc, try int, full error) error {
+// measureVolume asks both disks. One that cannot tell its room is taken to be alone on a large volume.
+func (n *Node) measureVolume(p *task.Proc) volume {
+	log, meta := n.space(p, n.env.WAL), n.space(p, n.env.Meta)
+	if log.Err != nil || meta.Err != nil {
+		n.telemetry.Warn("the room on the volumes of log and metadata cannot be told: the log may take all of its own",
+			slog.Any("log", log.Err), slog.Any("metadata", meta.Err))
+		return volume{}
+	}
+	v := volume{shared: log.Volume == meta.Volume, total: log.TotalBytes}
+	if v.shared {
+		v.floor = min(max(v.total/floorPart, floorBytesMin), floorBytesMax, v.total/2)
+	}
+	return v
+}
+
+func (n *Node) space(p *task.Proc, d env.Disk) *env.DiskSpace {
+	op := &env.DiskSpace{}
+	p.Await(func(wake func()) {
+		op.Done = func(*env.DiskSpace) { wake() }
+		d.Space(op)
+	})
+	return op
+}
+
+// checkSize says if the volume cannot hold a log of the configured size.
+func (n *Node) checkSize(v volume) {
+	room := v.total - v.floor - reserves*reserveBytes - wal.CreateBytes
+	if v.total == 0 || n.config.WALBytes <= room {
+		return
+	}
+	n.telemetry.Hit("node: the volume is too small for the log")
+	n.telemetry.Warn("the volume is too small for the log, which goes on with what there is: move weir.wal.path to a volume of twice weir.wal.size.bytes, or lower that",
+		slog.String("path", n.config.WALPath), slog.Int64("volume_bytes", v.total), slog.Int64("log_bytes", max(room, 0)),
+		slog.Int64("size_bytes", n.config.WALBytes))
+}
+
+// makeRoom gives up a reserve because the disk is full; if none is left it waits, says so now and then, and
+// lets recovered logs be uploaded and removed meanwhile.
+func (n *Node) makeRoom(p *task.Proc, full error) error {
 	if err := n.removeFromWAL(p, logName(n.epoch)); err != nil {
 		return err
 	}
+	given, err := n.giveUpReserve(p)
+	if given || err != nil {
+		return err
+	}
+	n.lines.Warn(n.telemetry, "no room for a log", n.loop.Now(),
+		"the log's disk is full, and the start waits for room: free some space there, or move weir.wal.path to a larger disk with all of its files",
+		slog.String("path", n.config.WALPath), slog.String("error", full.Error()))
+	n.engine.UploadTails()
+	p.Sleep(roomRetry)
+	return nil
+}
+
+// giveUpReserve removes the last reserve; false: there is none.
+func (n *Node) giveUpReserve(p *task.Proc) (given bool, err error) {
 	list := &env.DiskList{Prefix: reservePrefix}
 	p.Await(func(wake func()) {
 		list.Done = func(*env.DiskList) { wake() }
 		n.env.WAL.List(list)
 	})
-	if list.Err != nil {
-		return list.Err
+	if list.Err != nil || len(list.Files) == 0 {
+		return false, list.Err
 	}
-	if last := len(list.Files) - 1; last >= 0 {
-		n.telemetry.Hit("node: a reserve was given up")
-		return n.removeFromWAL(p, list.Files[last].Name)
-	}
-	if try%createWarnEvery == 1 {
-		n.telemetry.Warn("the log's disk is full, and the start waits for room: free some space there, or move weir.wal.path to a larger disk with all of its files",
-			slog.String("path", n.config.WALPath), slog.String("error", full.Error()))
-	}
-	p.Sleep(createRetry)
-	return nil
+	n.telemetry.Hit("node: a reserve was given up")
+	return true, n.removeFromWAL(p, list.Files[len(list.Files)-1].Name)
 }
 
 func (n *Node) removeFromWAL(p *task.Proc, name string) error {
@@ -65,31 +117,82 @@ func (n *Node) removeFromWAL(p *task.Proc, name string) error {
 	return remove.Err
 }
 
-// waitForReserves makes the reserves once there is room for them: the first that the logs of ended epochs give
-// back. Until then the log does not grow, or it would take that room, and the next start would find none.
+// metadataFull gives up a reserve for the metadata, if they share the log's volume.
+func (n *Node) metadataFull() {
+	if n.failed || n.shutting || n.freeing {
+		return
+	}
+	n.freeing = true
+	n.loop.Go("make room for the metadata", func(p *task.Proc) {
+		err := n.freeForMetadata(p)
+		n.freeing = false
+		if err != nil {
+			n.fail(err)
+		}
+	})
+}
+
+func (n *Node) freeForMetadata(p *task.Proc) error {
+	if !n.measureVolume(p).shared {
+		return nil
+	}
+	given, err := n.giveUpReserve(p)
+	if given {
+		n.telemetry.Hit("node: a reserve was given up for the metadata")
+	}
+	if given && n.log != nil {
+		n.keepLogSmall()
+	}
+	return err
+}
+
+// keepLogSmall keeps the log from growing until all reserves are there again.
+func (n *Node) keepLogSmall() {
+	n.log.HoldGrowth(true)
+	if !n.reserving {
+		n.reserving = true
+		n.loop.Go("keep reserves", n.waitForReserves)
+	}
+}
+
+// waitForReserves lets the log grow once the reserves are there: a start that finds the disk full counts on them.
 func (n *Node) waitForReserves(p *task.Proc) {
-	for {
-		p.Sleep(createRetry)
-		if n.failed || n.shutting {
+	for !n.failed && !n.shutting {
+		n.writing = true
+		kept, err := n.keepReserves(p)
+		n.writing = false
+		if n.written != nil {
+			n.written()
 			return
 		}
-		kept, err := n.keepReserves(p)
 		if err != nil {
 			n.fail(err)
 			return
 		}
 		if kept {
-			n.telemetry.Hit("node: the reserves were made later")
+			n.reserving = false
 			n.log.HoldGrowth(false)
 			return
 		}
+		n.telemetry.Hit("node: the reserves are made later")
+		n.lines.Warn(n.telemetry, "no room for reserves", n.loop.Now(),
+			"the log's disk is full, and the log may not grow before the reserves for the next starts are there: producers may be held up until uploads free a log, or somebody frees some space",
+			slog.String("path", n.config.WALPath))
+		p.Sleep(roomRetry)
 	}
 }
 
-// keepReserves makes the reserves that are missing. False means that the disk is full.
+// awaitReserves waits until nothing of the reserves is in flight.
+func (n *Node) awaitReserves(p *task.Proc) {
+	if n.writing {
+		p.Await(func(wake func()) { n.written = wake })
+	}
+}
+
+// keepReserves sees that all reserves are there; kept is false if there is no room.
 func (n *Node) keepReserves(p *task.Proc) (kept bool, err error) {
 	kept = true
-	for i := 0; i < n.reserves() && kept && err == nil; i++ {
+	for i := 0; i < reserves && kept && err == nil; i++ {
 		kept, err = n.keepReserve(p, fmt.Sprintf("%s%d", reservePrefix, i))
 	}
 	return kept, err
@@ -108,9 +211,9 @@ func (n *Node) keepReserve(p *task.Proc, name string) (kept bool, err error) {
 		return false, fmt.Errorf("open a reserve on the log's disk: %w", open.Err)
 	}
 	write := &env.DiskWrite{File: open.File, Durable: true}
-	if open.Size < wal.CreateBytes {
-		slab := n.env.Memory.Alloc(wal.CreateBytes)
-		write.Data = slab.Data[:wal.CreateBytes]
+	if open.Size < reserveBytes {
+		slab := n.env.Memory.Alloc(reserveBytes)
+		write.Data = slab.Data[:reserveBytes]
 		write.Prepare = func() { clear(write.Data) }
 		p.Await(func(wake func()) {
 			write.Done = func(*env.DiskWrite) { wake() }

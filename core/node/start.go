@@ -86,7 +86,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 		quorum.Open(quorum.Options{
 			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
 			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries, QueueBytes: n.options.Tuning.QueueBytes,
-			Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
+			Full: n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
 		}, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
 			wake()
@@ -275,14 +275,17 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 }
 
 func (n *Node) createLog(p *task.Proc) (err error) {
+	v := n.measureVolume(p)
+	n.checkSize(v)
 	c := wal.Config{
 		SizeBytes:         n.config.WALBytes,
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
 		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
+		FloorBytes:        v.floor,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
-	for try := 0; ; try++ {
+	for {
 		p.Await(func(wake func()) {
 			wal.Create(n.loop, n.env, c, logName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
 				n.log, err = l, createErr
@@ -292,7 +295,7 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 		if !errors.Is(err, env.ErrDiskFull) {
 			break
 		}
-		if err := n.makeRoom(p, try, err); err != nil {
+		if err := n.makeRoom(p, err); err != nil {
 			return err
 		}
 	}
@@ -305,10 +308,11 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 	if err != nil {
 		return err
 	}
-	n.log.HoldGrowth(!kept)
 	if !kept {
-		n.loop.Go("keep reserves", n.waitForReserves)
+		n.keepLogSmall()
+		return nil
 	}
+	n.log.HoldGrowth(false)
 	return nil
 }
 

@@ -75,7 +75,7 @@
 // A crash may leave a write in flight torn at any of the disk's blocks, and a rename or removal done
 // or not. A killed process may leave a group in the page cache that the next power failure would
 // take back: recovery syncs each file before it trusts what it reads (R7). A full disk holds
-// proposals up, or a snapshot, until there is room. Any other error of the disk ends the incarnation:
+// proposals up, or a snapshot, or the start, until there is room (Options.Full may make some). Any other error of the disk ends the incarnation:
 // it is reported once, nothing is acknowledged after it, and nothing is tried again.
 //
 // One write of the log is in flight at a time, so only the newest group can be torn. A group that

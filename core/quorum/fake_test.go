@@ -291,6 +291,8 @@ func (d *disk) Sync(o *env.DiskSync) {
 	d.push(pending{event: o}, func(err error) { o.Err = err }, func() { f.durable = bytes.Clone(f.data) })
 }
 
+func (d *disk) Space(*env.DiskSpace) { panic("not used") }
+
 func (d *disk) Rename(o *env.DiskRename) {
 	d.push(pending{event: o}, func(err error) { o.Err = err }, func() {
 		f := d.files[o.From]

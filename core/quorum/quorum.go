@@ -56,6 +56,10 @@ type Options struct {
 	// nil: nobody asks.
 	Shipped func(index uint64)
 
+	// Full is told whenever a write found the metadata disk full, at the start too: whoever keeps room for
+	// that gives some up. The write is tried again about a second later. nil: nobody does.
+	Full func()
+
 	SnapshotBytes   int64 // of log since the last snapshot until the next; 4 MiB, at most 16 MiB
 	SnapshotEntries int64 // likewise; 10,000
 	QueueBytes      int   // of proposals not yet applied; 8 MiB, at most 16 MiB. At least one proposal is taken.
@@ -112,6 +116,7 @@ type Quorum struct {
 	snapshots snapshotState
 	ship      shipper
 	metrics   metrics
+	lines     *telemetry.Limiter // about a full disk
 }
 
 // proposal waits for its entry: entries of one term are applied in the order in which its leader
@@ -127,7 +132,7 @@ type metrics struct {
 	bytes, groups, snapshots                env.Counter
 	shipments, shippedSnapshots, superseded env.Counter
 	latency, shipLatency                    env.Histogram
-	applied, shipped, shippedAt             env.Gauge
+	applied, shipped, shippedAt, roomWaits  env.Gauge
 }
 
 func newMetrics(t *telemetry.Registry) metrics {
@@ -137,6 +142,8 @@ func newMetrics(t *telemetry.Registry) metrics {
 		snapshots: t.Counter("weir_quorum_snapshots_total", "snapshots of the metadata written"),
 		latency:   t.Histogram("weir_quorum_commit_nanoseconds", "time from the proposal of a record to its application"),
 		applied:   t.Gauge("weir_quorum_applied_index", "index of the last entry applied"),
+
+		roomWaits: t.Gauge("weir_quorum_room_waits", "1 while the metadata log waits for room on its disk, else 0"),
 
 		shipments:        t.Counter("weir_quorum_shipments_total", "pieces of the log put into the object store"),
 		shippedSnapshots: t.Counter("weir_quorum_shipped_snapshots_total", "snapshots put into the object store"),
@@ -158,7 +165,7 @@ func Open(o Options, done func(*Quorum, error)) {
 		done(nil, err)
 		return
 	}
-	q := &Quorum{o: o, id: uint64(o.Node) + 1, metrics: newMetrics(o.Telemetry)}
+	q := &Quorum{o: o, id: uint64(o.Node) + 1, metrics: newMetrics(o.Telemetry), lines: telemetry.NewLimiter(roomLineInterval)}
 	q.opened = func(err error) {
 		q.opened = nil
 		if err != nil {
@@ -174,11 +181,16 @@ func Open(o Options, done func(*Quorum, error)) {
 	})
 }
 
-// start reads the disk until it is known to be the newest, then leads.
+// start reads the disk until it is known to be the newest, then leads. On a full disk it waits for room.
 func (q *Quorum) start(f files) error {
 	for {
 		again, err := q.tryStart(f)
-		if err != nil || !again {
+		switch {
+		case errors.Is(err, env.ErrDiskFull):
+			q.noRoom(err)
+			f.proc.Sleep(fullRetryAfter)
+		case err != nil || !again:
+			q.metrics.roomWaits.Set(0)
 			return err
 		}
 	}

@@ -17,6 +17,8 @@ const (
 	segmentBytesMax = 24 << 20  // a segment takes no further group beyond this
 	growBytes       = 256 << 10 // zeros written ahead together with a group, so that few writes grow the file
 	fullRetryAfter  = time.Second
+
+	roomLineInterval = 30 * time.Second
 )
 
 // segmentLog writes the log: groups one after another into the newest segment, one write at a time.
@@ -177,7 +179,7 @@ func (l *segmentLog) prepare() {
 func (q *Quorum) groupWritten(op *env.DiskWrite) {
 	l := &q.log
 	if q.err == nil && errors.Is(op.Err, env.ErrDiskFull) {
-		q.stall()
+		q.writeExactly(op.Err)
 		return
 	}
 	l.writing = false
@@ -188,6 +190,7 @@ func (q *Quorum) groupWritten(op *env.DiskWrite) {
 	if q.err != nil {
 		return
 	}
+	q.metrics.roomWaits.Set(0)
 	l.at += int64(l.group.bytes)
 	l.grown = max(l.grown, op.Offset+int64(len(op.Data)))
 	l.sequence++
@@ -206,19 +209,33 @@ func (q *Quorum) groupWritten(op *env.DiskWrite) {
 	q.pump()
 }
 
-// stall waits for room on the disk, and tries the same group again, without room to grow into. A
-// full disk definitely promised nothing, so this, unlike any other error, may be tried again.
-func (q *Quorum) stall() {
+// writeExactly writes the same group again, without room to grow into; if that was tried, it waits for
+// room on the disk first. A full disk definitely promised nothing, so this, unlike any other error, may
+// be tried again.
+func (q *Quorum) writeExactly(full error) {
 	l := &q.log
-	if !l.stalled {
-		q.o.Telemetry.Warn("no room on the metadata disk; free some, changes to the cluster's metadata wait meanwhile",
-			slog.String("file", l.name), slog.Int64("bytes", l.at))
-		q.o.Telemetry.Hit("quorum: disk full")
-	}
-	l.stalled = true
+	exact := len(l.op.Data) == int(l.group.bytes)
 	l.op.Data, l.op.Err = l.op.Data[:l.group.bytes], nil
+	if !exact {
+		q.o.Env.Meta.Write(&l.op)
+		return
+	}
+	q.noRoom(full)
+	l.stalled = true
 	q.o.Loop.Reset(&l.retry, fullRetryAfter, func() {
 		l.stalled = false
 		q.o.Env.Meta.Write(&l.op)
 	})
+}
+
+// noRoom says that the disk is full, and has room made.
+func (q *Quorum) noRoom(full error) {
+	q.o.Telemetry.Hit("quorum: disk full")
+	q.metrics.roomWaits.Set(1)
+	q.snapshots.short = true
+	q.lines.Warn(q.o.Telemetry, "no room", q.o.Loop.Now(),
+		"no room on the metadata disk: free some; until then a start waits, and so do changes to the cluster's metadata", slog.String("error", full.Error()))
+	if q.o.Full != nil {
+		q.o.Full()
+	}
 }

@@ -23,7 +23,7 @@ type snapshotState struct {
 	pending *pendingSnapshot
 	active  bool       // a proc begins a segment or writes a snapshot
 	noRoom  task.Timer // pending: the disk had no room for a snapshot
-	warned  bool       // of that, or of no room for a segment
+	short   bool       // the disk was full: a snapshot would let older segments be removed
 }
 
 // pendingSnapshot waits until the log up to it is shipped: until then its entries must stay, since
@@ -36,7 +36,7 @@ type pendingSnapshot struct {
 func (q *Quorum) snapshotDue() bool {
 	entries := int64(q.applied - q.store.index)
 	return entries > 0 && q.snapshots.pending == nil &&
-		(q.snapshots.bytes >= q.o.SnapshotBytes || entries >= q.o.SnapshotEntries || len(q.log.marks) > segmentsMax)
+		(q.snapshots.bytes >= q.o.SnapshotBytes || entries >= q.o.SnapshotEntries || len(q.log.marks) > segmentsMax || q.snapshots.short && len(q.log.marks) > 1)
 }
 
 // snapshotReady reports whether a snapshot may be written now.
@@ -100,10 +100,10 @@ func (q *Quorum) maintained(err error, retry *task.Timer, after time.Duration) {
 		q.fail(err)
 	default:
 		q.o.Telemetry.Hit("quorum: no room to maintain")
-		if !q.snapshots.warned {
-			q.snapshots.warned = true
-			q.o.Telemetry.Warn("no room on the metadata disk for a new log segment or snapshot; free some",
-				slog.String("error", err.Error()))
+		q.lines.Warn(q.o.Telemetry, "no room to maintain", q.o.Loop.Now(),
+			"no room on the metadata disk for a new log segment or snapshot; free some", slog.String("error", err.Error()))
+		if q.o.Full != nil {
+			q.o.Full()
 		}
 		if q.closing == nil {
 			q.o.Loop.Reset(retry, after, func() {})
@@ -128,7 +128,7 @@ func (q *Quorum) takeSnapshot(f files) error {
 	q.store.compact(p.index, p.term)
 	q.snapshots.pending = nil
 	q.snapshots.bytes -= p.bytes
-	q.snapshots.warned = false
+	q.snapshots.short = false
 	q.metrics.snapshots.Add(1)
 	q.o.Telemetry.Hit("quorum: snapshot")
 	if q.o.Shipping != ShipNever {

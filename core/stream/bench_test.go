@@ -69,7 +69,7 @@ func benchEngine(b *testing.B, streams int) (*quickWorld, *Engine, []*Stream) {
 	w.turn(func() {
 		wal.Create(w.loop, e, wal.Config{SizeBytes: 1 << 30}, "wal", 0, engine, func(err error) { b.Fatal(err) }, func(l *wal.Log, _ error) { log = l })
 	})
-	for log == nil {
+	for log == nil || len(w.pending) > 0 {
 		if len(w.pending) > 0 {
 			w.step()
 		}

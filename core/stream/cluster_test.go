@@ -456,6 +456,7 @@ func (n *node) createLog(config wal.Config) {
 		})
 	})
 	n.w.until("a log", func() bool { return n.log != nil })
+	n.w.until("the log's first growth", func() bool { return len(n.w.pending) == 0 })
 	n.e.UseLog(n.log)
 }
 

@@ -238,6 +238,7 @@ func (d *disk) Write(o *env.DiskWrite) {
 }
 
 func (d *disk) Sync(o *env.DiskSync)     { d.world.push(o, func() {}) }
+func (d *disk) Space(o *env.DiskSpace)   { panic("not used") }
 func (d *disk) Rename(o *env.DiskRename) { panic("not used") }
 func (d *disk) Remove(o *env.DiskRemove) { d.world.push(o, func() { delete(d.files, o.Name) }) }
 func (d *disk) List(o *env.DiskList)     { panic("not used") }

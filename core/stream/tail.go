@@ -86,6 +86,10 @@ func (e *Engine) refreshTails() {
 	e.settleTails()
 }
 
+// UploadTails uploads what it can of the recovered logs although the engine has none of its own yet: those of
+// ranges that are sealed. It is called now and then while the log's disk has no room for one.
+func (e *Engine) UploadTails() { e.refreshTails() }
+
 // refreshTailsOf does so for some streams only.
 func (e *Engine) refreshTailsOf(ids []metadata.StreamID) {
 	if len(e.tails) == 0 {
@@ -133,6 +137,9 @@ func (e *Engine) removeLog(t *tail) {
 		}
 	}
 	e.telemetry.Hit("stream recover: log removed")
+	if e.log == nil {
+		e.telemetry.Hit("stream recover: log removed before there is a new one")
+	}
 	e.inFlight++
 	t.sealed.Remove(func(err error) {
 		e.inFlight--

@@ -52,7 +52,7 @@ func (u *tailUploader) uses(t *tail) bool { return u.piece != nil && u.piece.tai
 // pump starts the next piece if there is one.
 func (u *tailUploader) pump() {
 	e := u.engine
-	if u.piece != nil || u.retry.Pending() || e.stopping != nil || e.log == nil {
+	if u.piece != nil || u.retry.Pending() || e.stopping != nil {
 		return
 	}
 	if u.piece = u.first(); u.piece == nil && u.forgive() {

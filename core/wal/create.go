@@ -10,9 +10,11 @@ import (
 type timer = task.Timer
 
 // Create makes the log of one broker epoch; an existing name is env.ErrExist (R5). done gets the
-// log once its superblock and a first stretch of zeros are durable; growth goes on in the
-// background. failed is called at most once, when the device failed: nothing is acknowledged after
-// it, and the incarnation must end. summary may be nil: then no summaries are written.
+// log once its superblock is durable. It has no room for appends then: growth comes in the
+// background, and may have to wait for room on the device, while the caller can already recover
+// and remove older logs. failed is called at most once, when the device failed: nothing is
+// acknowledged after it, and the incarnation must end. summary may be nil: then no summaries are
+// written.
 func Create(loop *task.Loop, e env.Env, config Config, name string, brokerEpoch int64, summary Summarizer, failed func(error), done func(*Log, error)) {
 	config, err := config.resolve()
 	if err == nil && (e.WAL.BlockBytes() <= 0 || blockBytes%e.WAL.BlockBytes() != 0) {
@@ -44,32 +46,28 @@ func Create(loop *task.Loop, e env.Env, config Config, name string, brokerEpoch 
 	}})
 }
 
-// writeHead writes superblock 0, an empty superblock 1 and the first zeros in one go.
+// writeHead writes superblock 0 and an empty superblock 1.
 func (l *Log) writeHead(done func(*Log, error)) {
-	first := int(min(growChunkBytes, l.config.GrowBytes, l.super.region))
-	slab := l.env.Memory.Alloc(headBytes + first)
-	data := slab.Data[:headBytes+first]
+	slab := l.env.Memory.Alloc(headBytes)
+	data := slab.Data[:headBytes]
 	super := l.super
-	l.growth.slab, l.growth.zeros = slab, data[headBytes:]
-	l.growth.op = env.DiskWrite{
+	l.env.WAL.Write(&env.DiskWrite{
 		File: l.file, Data: data, Durable: true,
 		Prepare: func() { clear(data[blockBytes:]); super.encode(data[:blockBytes]) },
-		Done:    func(op *env.DiskWrite) { l.headWritten(op, done) },
-	}
-	l.env.WAL.Write(&l.growth.op)
+		Done: func(op *env.DiskWrite) {
+			slab.Release()
+			l.headWritten(op, done)
+		},
+	})
 }
 
 func (l *Log) headWritten(op *env.DiskWrite, done func(*Log, error)) {
 	if op.Err != nil {
-		l.growth.abandon()
 		l.env.WAL.Close(l.file)
 		done(nil, fmt.Errorf("write the head of wal file %q: %w", l.name, op.Err))
 		return
 	}
-	l.growth.grown = int64(len(l.growth.zeros))
-	if l.growth.grown == l.super.region {
-		l.growth.abandon()
-	}
+	l.growth.begin(l)
 	l.supers.slab = l.env.Memory.Alloc(blockBytes)
 	l.supers.saved = l.super.content()
 	l.loop.OnTurnEnd(l.flush)

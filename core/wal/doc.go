@@ -4,7 +4,7 @@
 //
 // The package owns the file format, group commit, the trim point, back-pressure, growth and
 // recovery. It knows streams only as numbers, and batches as bytes with a 61-byte head. It may call
-// core/env, core/task and core/record.
+// core/env, core/task, core/record and core/telemetry.
 //
 // # Positions and the file
 //
@@ -83,12 +83,14 @@
 //     mark is a torn tail and ends the log, one below it is damage to acknowledged data and is
 //     reported as [CorruptError]. Recovery syncs the file before it believes what it reads, since a
 //     page cache may show bytes that the next power failure would take back.
-//   - Space is written again only after a superblock that gives it up is durable. The two superblocks
-//     alternate, so a torn one leaves the other, which never names space already overwritten.
+//   - Space is written again only after a superblock that gives it up is durable (I5): each group is asserted to
+//     leave alone what the durable one keeps. The two superblocks alternate, so a torn one leaves the other, which
+//     never names space already overwritten.
 //   - A group is written only into space that zeros were written to before, because a file system
 //     takes twice as long for the first write to an unwritten extent.
 //   - A device error ends the log: it is reported once, nothing is acknowledged after it, and nothing
 //     is tried again.
+//   - A log begins with its superblocks alone, and grows behind them. Growth leaves FloorBytes of the volume usable.
 //   - Nothing is placed beyond what was grown, so a device that is full holds appends up and no more. If it
 //     stays full while an append waits and uploads have freed half of what was grown, the log shrinks to that: the
 //     next superblock names the smaller region, and only once it is durable does the log wrap there. No position

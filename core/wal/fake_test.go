@@ -185,6 +185,19 @@ func (d *disk) Write(o *env.DiskWrite) {
 
 func (d *disk) Sync(o *env.DiskSync) { d.push(o, nil, func() { d.syncs++; o.Err = d.syncErr }) }
 
+// Space has a volume of limit bytes beside the files.
+func (d *disk) Space(o *env.DiskSpace) {
+	d.push(o, nil, func() {
+		o.TotalBytes, o.UsableBytes = 1<<40, 1<<40
+		if d.limit > 0 {
+			o.TotalBytes, o.UsableBytes = d.limit, d.limit
+			for _, f := range d.files {
+				o.UsableBytes -= int64(len(f.data))
+			}
+		}
+	})
+}
+
 func (d *disk) Rename(o *env.DiskRename) { panic("not used") }
 func (d *disk) Remove(o *env.DiskRemove) { d.push(o, nil, func() { delete(d.files, o.Name) }) }
 func (d *disk) List(o *env.DiskList)     { panic("not used") }
@@ -234,7 +247,7 @@ func (j *journal) Durable(a *Append) {
 	}
 }
 
-// create makes a log and waits for it.
+// create makes a log and waits for it, and for its first growth.
 func (w *world) create(name string, config Config, summary Summarizer) *journal {
 	j := &journal{w: w}
 	w.turn(func() {
@@ -253,6 +266,7 @@ func (w *world) create(name string, config Config, summary Summarizer) *journal 
 	for j.log == nil {
 		w.complete(0)
 	}
+	w.settle()
 	return j
 }
 

@@ -6,6 +6,7 @@ import (
 	"weir/core/env"
 	"weir/core/record"
 	"weir/core/task"
+	"weir/core/telemetry"
 )
 
 // Log is one incarnation's log. All its methods are called on the loop.
@@ -49,7 +50,7 @@ type Log struct {
 type metrics struct {
 	bytes, groups            env.Counter
 	groupBytes, writeLatency env.Histogram
-	used, size               env.Gauge
+	used, size, growthWaits  env.Gauge
 }
 
 func newMetrics(m env.Metrics) metrics {
@@ -59,8 +60,18 @@ func newMetrics(m env.Metrics) metrics {
 		groupBytes:   m.Histogram("weir_wal_group_bytes", "size of a group"),
 		writeLatency: m.Histogram("weir_wal_write_nanoseconds", "time from submitting a group to its completion"),
 		size:         m.Gauge("weir_wal_size_bytes", "bytes that the log may take on its device; less than weir.wal.size.bytes if the device was full"),
+		growthWaits:  m.Gauge("weir_wal_growth_waits", "1 while the log may not grow because its volume has no room, else 0"),
 		used:         m.Gauge("weir_wal_used_bytes", "bytes between the trim point and the end of the log"),
 	}
+}
+
+// waits says whether growth waits for room.
+func (m *metrics) waits(yes bool) {
+	v := int64(0)
+	if yes {
+		v = 1
+	}
+	m.growthWaits.Set(v)
 }
 
 // AppendBytesMax is the largest payload that Append takes. It falls when a full device makes the log smaller.
@@ -222,8 +233,16 @@ func (l *Log) submitSealed() {
 		l.writing++
 		l.bytes += int64(g.header.bytes)
 		g.header.durable = l.super.durable
+		l.checkReuse(g)
 		g.arrived, g.began = l.arrived, l.loop.Now()
 		l.env.WAL.Write(&g.op)
+	}
+}
+
+// checkReuse asserts that a group leaves alone what the superblock keeps that is durable on the device (I5).
+func (l *Log) checkReuse(g *group) {
+	if kept := &l.supers.saved; g.end() > kept.trim+Position(kept.region) {
+		telemetry.Assert(5, false, "a group ends at %d, and the durable superblock of %q keeps positions from %d on in %d bytes", g.end(), l.name, kept.trim, kept.region)
 	}
 }
 

@@ -15,8 +15,8 @@ var errClosed = errors.New("wal is closed")
 const (
 	growChunkBytes  = 1 << 20 // a larger zero write would hold up groups behind it
 	growRetryAfter  = time.Second
-	growTries       = 5        // that find the device full before the log may shrink
-	growWarnEvery   = 30       // of such tries
+	growTries       = 5 // that find the device full before the log may shrink
+	growWarnEvery   = 30 * time.Second
 	shrinkPart      = 16       // the log never shrinks below this part of its size
 	shrinkBytesMin  = 16 << 20 // or below this, whichever is less
 	summaryMin      = 64 << 10
@@ -150,13 +150,24 @@ type growthState struct {
 	slab    *env.Slab // zeros, while growing
 	zeros   []byte
 	op      env.DiskWrite
-	grown   int64 // bytes of the region that are written
-	wanted  int64 // bytes that an append which was refused needs
-	writing bool
-	held    bool // see Log.HoldGrowth
-	stalled bool // the device had no room
-	stalls  int  // in a row
+	space   env.DiskSpace
+	grown   int64    // bytes of the region that are written
+	wanted  int64    // bytes that an append which was refused needs
+	writing bool     // or asking the device for its room
+	held    bool     // see Log.HoldGrowth
+	stalled bool     // the device had no room
+	stalls  int      // in a row
+	warned  env.Time // of that; 0: never
 	retry   timer
+}
+
+// begin makes the zeros, once for the log.
+func (s *growthState) begin(l *Log) {
+	s.slab = l.env.Memory.Alloc(int(min(growChunkBytes, l.config.GrowBytes, l.super.region)))
+	s.zeros = s.slab.Data[:min(growChunkBytes, l.config.GrowBytes, l.super.region)]
+	clear(s.zeros)
+	s.op = env.DiskWrite{File: l.file, Durable: true, Done: l.grew}
+	s.space.Done = l.spaceKnown
 }
 
 func (s *growthState) abandon() {
@@ -169,6 +180,7 @@ func (s *growthState) abandon() {
 // HoldGrowth keeps the log from taking more of its device, or lets it go on.
 func (l *Log) HoldGrowth(hold bool) {
 	l.growth.held = hold
+	l.metrics.waits(hold)
 	l.loop.Post(l.flush)
 }
 
@@ -179,10 +191,30 @@ func (l *Log) grow() {
 		max(int64(l.End())+l.config.GrowBytes, s.wanted) <= s.grown {
 		return
 	}
-	chunk := min(int64(len(s.zeros)), l.super.region-s.grown)
 	s.writing = true
-	s.op = env.DiskWrite{File: l.file, Offset: headBytes + s.grown, Data: s.zeros[:chunk], Durable: true, Done: l.grew}
-	l.env.WAL.Write(&s.op)
+	s.op.Offset, s.op.Data, s.op.Err = headBytes+s.grown, s.zeros[:min(int64(len(s.zeros)), l.super.region-s.grown)], nil
+	if l.config.FloorBytes == 0 {
+		l.env.WAL.Write(&s.op)
+		return
+	}
+	s.space.Err = nil
+	l.env.WAL.Space(&s.space)
+}
+
+// spaceKnown writes the next zeros unless they would take what is to stay usable. A device that cannot
+// tell its room may still have some: the write shows it.
+func (l *Log) spaceKnown(op *env.DiskSpace) {
+	s := &l.growth
+	switch {
+	case l.err != nil || l.closing != nil:
+		s.writing = false
+		s.abandon()
+	case op.Err == nil && op.UsableBytes < l.config.FloorBytes+int64(len(s.op.Data)):
+		s.writing = false
+		l.stallGrowth()
+	default:
+		l.env.WAL.Write(&s.op)
+	}
 }
 
 func (l *Log) grew(op *env.DiskWrite) {
@@ -198,6 +230,7 @@ func (l *Log) grew(op *env.DiskWrite) {
 	default:
 		s.grown += int64(len(op.Data))
 		s.stalls = 0
+		l.metrics.waits(false)
 		if s.grown == l.super.region {
 			s.abandon()
 		}
@@ -214,9 +247,11 @@ func (l *Log) stallGrowth() {
 		return
 	}
 	s.stalled = true
-	if s.stalls%growWarnEvery == 1 {
+	l.metrics.waits(true)
+	if now := l.loop.Now(); s.warned == 0 || now.Sub(s.warned) >= growWarnEvery {
+		s.warned = now
 		l.env.Log.Log(slog.LevelWarn, "no room on the device to grow the wal: free some, or lower weir.wal.size.bytes; producers may be held up meanwhile",
-			slog.String("file", l.name), slog.Int64("grown_bytes", s.grown), slog.Int64("size_bytes", l.super.region))
+			slog.String("file", l.name), slog.Int64("grown_bytes", s.grown), slog.Int64("size_bytes", l.super.region), slog.Int64("kept_free_bytes", l.config.FloorBytes))
 	}
 	l.loop.Reset(&s.retry, growRetryAfter, func() { s.stalled = false })
 }
@@ -242,6 +277,7 @@ func (l *Log) shrink() bool {
 	l.config.SummaryEveryBytes = min(l.config.SummaryEveryBytes, region/4)
 	s.abandon()
 	l.metrics.size.Set(region)
+	l.metrics.waits(false)
 	return true
 }
 

@@ -22,10 +22,11 @@ type Config struct {
 	WritesInFlightMax int   // 4; groups that are written but wait for an earlier one do not count
 	SummaryEveryBytes int64 // 32 MiB, at most 1/4 of SizeBytes
 	GrowBytes         int64 // zero-written ahead of use; 64 MiB
+	FloorBytes        int64 // of the volume that growth leaves usable for others; 0: growth takes all of it
 }
 
-// CreateBytes is the room on the device that Create needs at most. The log grows behind it.
-const CreateBytes = headBytes + growChunkBytes
+// CreateBytes is the room on the device that Create needs. The log grows behind it.
+const CreateBytes = headBytes
 
 const (
 	regionBytesMin     = 256 << 10

@@ -23,6 +23,7 @@ const (
 	nullableKind kind = 101 // a string or null
 	arrayKind    kind = 102 // of elements that have fields
 	optionalKind kind = 103 // a struct behind an int8 that is -1 if it is not there
+	tagKind      kind = 104 // the value of a tag
 )
 
 // wireField is one field of a request. Versions are inclusive.
@@ -32,10 +33,26 @@ type wireField struct {
 	until  int16 // 0: no end
 	fields []wireField
 	bare   bool // an array whose elements are no structs: they have no tags
+	tagged tags // of an element of an array
+}
+
+// tags are the tags that a struct may have. Kafka closes the connection of a client that sends one in a version that does
+// not have it yet; a tag that is in no version is skipped.
+type tags map[uint32]wireField
+
+// value is a tag that holds one plain field, from a version on.
+func value(of wireField, since int16) wireField {
+	return wireField{kind: tagKind, fields: []wireField{of}, since: since, bare: true}
+}
+
+// record is a tag that holds a struct, from a version on.
+func record(since int16, fields ...wireField) wireField {
+	return wireField{kind: tagKind, fields: fields, since: since}
 }
 
 func (f wireField) from(version int16) wireField { f.since = version; return f }
 func (f wireField) upTo(version int16) wireField { f.until = version; return f }
+func (f wireField) with(t tags) wireField        { f.tagged = t; return f }
 
 func (f *wireField) in(version int16) bool {
 	return version >= f.since && (f.until == 0 || version <= f.until)
@@ -69,16 +86,15 @@ func optional(fields ...wireField) wireField { return wireField{kind: optionalKi
 type Schema struct {
 	flexible int16
 	fields   []wireField
-	// tagged are the schemas of top-level tags that hold structs, by tag.
-	tagged map[uint32][]wireField
+	tagged   tags // of the body
 }
 
 // IsFlexible reports whether the version has compact lengths and tags.
 func (s *Schema) IsFlexible(version int16) bool { return s.flexible >= 0 && version >= s.flexible }
 
-// Check walks over a body and verifies that it has the schema's shape, that each
-// array's elements fit into what is left, and that nothing is left over. It
-// allocates nothing unless it fails.
+// Check walks over a body and verifies that it has the schema's shape and that each
+// array's elements fit into what is left. Bytes behind the body are ignored, as in
+// Kafka. It allocates nothing unless it fails.
 func (s *Schema) Check(version int16, body []byte) error {
 	w := walk{in: kbin.Reader{Src: body}, version: version, flexible: s.IsFlexible(version)}
 	for i := range s.fields {
@@ -90,8 +106,6 @@ func (s *Schema) Check(version int16, body []byte) error {
 		return fmt.Errorf("%w: cut off", ErrMalformed)
 	case w.fault != "":
 		return fmt.Errorf("%w: %s", ErrMalformed, w.fault)
-	case len(w.in.Src) > 0:
-		return fmt.Errorf("%w: %d bytes too many", ErrMalformed, len(w.in.Src))
 	}
 	return nil
 }
@@ -176,7 +190,7 @@ func (w *walk) element(f *wireField) {
 		w.field(&f.fields[i])
 	}
 	if !f.bare {
-		w.tags(nil)
+		w.tags(f.tagged)
 	}
 }
 
@@ -203,9 +217,9 @@ func (w *walk) least(f *wireField) int {
 	return sum
 }
 
-// tags walks over a section of tags. Those in known hold structs; the values of
-// all others are opaque.
-func (w *walk) tags(known map[uint32][]wireField) {
+// tags walks over a section of tags. The values of those that are not in known are
+// opaque.
+func (w *walk) tags(known tags) {
 	if !w.flexible || !w.ok() {
 		return
 	}
@@ -216,20 +230,22 @@ func (w *walk) tags(known map[uint32][]wireField) {
 			w.fail("too many tags")
 			return
 		}
-		if fields, ok := known[tag]; ok && w.ok() {
-			w.nested(fields, value)
+		f, ok := known[tag]
+		switch {
+		case !ok || !w.ok():
+		case !f.in(w.version):
+			w.fail("a tag that its version does not have")
+		default:
+			w.nested(&f, value)
 		}
 	}
 }
 
 // nested walks over a tag's value.
-func (w *walk) nested(fields []wireField, value []byte) {
+func (w *walk) nested(f *wireField, value []byte) {
 	rest := w.in
 	w.in = kbin.Reader{Src: value}
-	for i := range fields {
-		w.field(&fields[i])
-	}
-	w.tags(nil)
+	w.element(f)
 	if !w.ok() || len(w.in.Src) > 0 {
 		w.fail("a tag with a value of the wrong shape")
 		return

@@ -7,10 +7,11 @@ var (
 		wireInt32.upTo(14), wireInt32, wireInt32, wireInt32.from(3), wireInt8.from(4),
 		wireInt32.from(7), wireInt32.from(7),
 		structs(wireString.upTo(12), wireUUID.from(13), structs(
-			wireInt32, wireInt32.from(9), wireInt64, wireInt32.from(12), wireInt64.from(5), wireInt32)),
+			wireInt32, wireInt32.from(9), wireInt64, wireInt32.from(12), wireInt64.from(5), wireInt32).
+			with(tags{0: value(wireUUID, 17), 1: value(wireInt64, 18)})),
 		structs(wireString.upTo(12), wireUUID.from(13), list(wireInt32)).from(7),
 		wireString.from(11),
-	}, tagged: map[uint32][]wireField{1: {wireInt32, wireInt64}}}
+	}, tagged: tags{0: value(wireNullable, 12), 1: record(15, wireInt32, wireInt64)}}
 
 	listOffsetsSchema = Schema{flexible: 6, fields: []wireField{
 		wireInt32, wireInt8.from(2),

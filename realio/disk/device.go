@@ -208,4 +208,19 @@ func (v *device) list(prefix string) (files []env.FileInfo, err error) {
 	return files, nil
 }
 
+// space tells the room of the device, in chunks. The number of a block device is also that of the
+// file systems on it, but one that is used here has none.
+func (v *device) space(o *env.DiskSpace) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(v.fd, &stat); err != nil {
+		return failure("measure the space of", v.name, err)
+	}
+	v.io.RLock()
+	defer v.io.RUnlock()
+	o.Volume = stat.Rdev
+	o.TotalBytes = v.table.count() * v.table.chunkBytes
+	o.UsableBytes = int64(len(v.table.free())) * v.table.chunkBytes
+	return nil
+}
+
 func (v *device) close() error { return v.file.close() }

@@ -237,6 +237,19 @@ func (d *directory) list(prefix string) ([]env.FileInfo, error) {
 	return files, nil
 }
 
+// space tells the room of the directory's file system. A volume is named by the number of its device.
+func (d *directory) space(o *env.DiskSpace) error {
+	var stat unix.Stat_t
+	var fs unix.Statfs_t
+	err := unix.Stat(d.root, &stat)
+	if err == nil {
+		err = retry(func() error { return unix.Statfs(d.root, &fs) })
+	}
+	o.Volume = stat.Dev
+	o.TotalBytes, o.UsableBytes = int64(fs.Blocks)*fs.Bsize, int64(fs.Bavail)*fs.Bsize
+	return failure("measure the space of", d.root, err)
+}
+
 // listUnder adds the regular files under a directory whose names start with prefix.
 func (d *directory) listUnder(dir, prefix string, files *[]env.FileInfo) error {
 	entries, err := os.ReadDir(filepath.Join(d.root, filepath.FromSlash(dir)))

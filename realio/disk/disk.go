@@ -40,6 +40,7 @@ type storage interface {
 	rename(from, to string) error
 	remove(name string) error
 	list(prefix string) ([]env.FileInfo, error)
+	space(o *env.DiskSpace) error
 	close() error
 }
 
@@ -148,6 +149,9 @@ func (d *Disk) Remove(o *env.DiskRemove) { d.pool.Submit(o) }
 // List implements env.Disk.
 func (d *Disk) List(o *env.DiskList) { d.pool.Submit(o) }
 
+// Space implements env.Disk.
+func (d *Disk) Space(o *env.DiskSpace) { d.pool.Submit(o) }
+
 // Close implements env.Disk.
 func (d *Disk) Close(id env.FileID) {
 	d.mu.Lock()
@@ -182,6 +186,8 @@ func (d *Disk) run(e env.Event) {
 		o.Err = d.storage.remove(o.Name)
 	case *env.DiskList:
 		o.Files, o.Err = d.storage.list(o.Prefix)
+	case *env.DiskSpace:
+		o.Err = d.storage.space(o)
 	case closing:
 		_ = o.close() // it never syncs, so it has nothing to say
 	}

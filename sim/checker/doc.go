@@ -19,7 +19,8 @@
 //   - I3: the high watermark covers all that was acknowledged before the call, never
 //     passes what was called before the return, and never goes back in real time;
 //   - skips: a read is without gaps, and starts at the offset that was asked for;
-//   - trims: the log start only moves up, to where a trim asked it to be;
+//   - trims: the log start only moves up, to where a trim asked it to be. If the metadata disk is exchanged, what
+//     was not acknowledged may be undone;
 //   - lookup: a timestamp leads to the first record at or after it, and the largest
 //     timestamp to the first record that has it, never below the log start;
 //   - epoch: leader epochs rise along the log, and each epoch's end lies above its

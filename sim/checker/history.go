@@ -164,6 +164,9 @@ type Partition struct {
 	Ends      []EpochEnd
 	Trims     []Trim
 	Drains    []Drain
+	// Undone are the stamps at which the metadata disk was exchanged or rebuilt: what was applied and not
+	// acknowledged before, such as a log start that readers saw, may be undone since.
+	Undone []int64
 
 	batches []Batch
 	foreign []string

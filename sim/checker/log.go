@@ -331,9 +331,7 @@ func (l *log) checkTrims() {
 			}
 		}
 	}
-	if low, high, ok := backwards(queries, floors); !ok {
-		l.violate("trim", "log start %d by %s, after %s had shown %d", low.offset, low.describe(), high.describe(), high.offset)
-	}
+	l.checkStartsRise(queries, floors)
 	if l.Retention.any() {
 		return
 	}
@@ -343,6 +341,43 @@ func (l *log) checkTrims() {
 			return
 		}
 	}
+}
+
+// checkStartsRise: no log start is below one that was known before, nor below one that was asked for and
+// acknowledged. An exchange of the metadata disk may undo the former.
+func (l *log) checkStartsRise(queries, floors []mark) {
+	for i := range len(l.Undone) + 1 {
+		from, to := int64(math.MinInt64), int64(math.MaxInt64)
+		if i > 0 {
+			from = l.Undone[i-1]
+		}
+		if i < len(l.Undone) {
+			to = l.Undone[i]
+		}
+		within := func(marks []mark) (some []mark) {
+			for _, m := range marks {
+				if m.call >= from && m.call < to {
+					some = append(some, m)
+				}
+			}
+			return some
+		}
+		known := within(floors)
+		for j := range l.Trims {
+			if t := &l.Trims[j]; t.Outcome == Done && t.Return < from {
+				known = append(known, mark{t.Call, t.Return, t.Before, "delete records", unknown})
+			}
+		}
+		if low, high, ok := backwards(within(queries), known); !ok {
+			l.violate("trim", "log start %d by %s, after %s had shown %d", low.offset, low.describe(), high.describe(), high.offset)
+			return
+		}
+	}
+}
+
+// undoneBetween reports whether the metadata disk was exchanged between two stamps.
+func (l *log) undoneBetween(a, b int64) bool {
+	return slices.ContainsFunc(l.Undone, func(at int64) bool { return a < at && at < b })
 }
 
 // checkSessions: a session's batches lie in its order, and the known ones are a prefix.

@@ -9,7 +9,7 @@ import (
 func (l *log) startMin(stamp int64) int64 {
 	start := int64(0)
 	for i := range l.starts {
-		if l.starts[i].back < stamp {
+		if l.starts[i].back < stamp && !l.undoneBetween(l.starts[i].back, stamp) {
 			start = max(start, l.starts[i].offset)
 		}
 	}
@@ -24,7 +24,7 @@ func (l *log) startMax(stamp int64) int64 {
 		start = l.trimCeiling(stamp)
 	}
 	for i := range l.starts {
-		if l.starts[i].call > stamp {
+		if l.starts[i].call > stamp && !l.undoneBetween(stamp, l.starts[i].call) {
 			start = min(start, l.starts[i].offset)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 type Creator struct {
 	session
 	topics []*Topic
+	done   bool
 }
 
 // NewCreator makes a client that creates topics; Start starts it.
@@ -29,28 +30,22 @@ func (a *Creator) Start() { a.connect() }
 // Stop ends the client.
 func (a *Creator) Stop() { a.stop() }
 
-// Done reports whether every topic is known to exist.
-func (a *Creator) Done() bool {
-	for _, t := range a.topics {
-		if !t.Created {
-			return false
-		}
-	}
-	return true
-}
+// Done reports whether every topic was acknowledged.
+func (a *Creator) Done() bool { return a.done }
 
 func (a *Creator) sessionUp() {
-	a.create(a.topics, func() {
+	a.create(a.topics, func(made bool) {
 		a.learn(a.topics, func(known bool) {
-			if !known {
+			a.done = made && known
+			if !a.done {
 				a.after(100*time.Millisecond, a.sessionUp)
 			}
 		})
 	})
 }
 
-// create asks for topics; what exists already is fine.
-func (s *session) create(topics []*Topic, done func()) {
+// create asks for topics, and reports whether all were made or exist already.
+func (s *session) create(topics []*Topic, done func(made bool)) {
 	r := kmsg.NewPtrCreateTopicsRequest()
 	r.TimeoutMillis = 3000
 	for _, t := range topics {
@@ -64,10 +59,14 @@ func (s *session) create(topics []*Topic, done func()) {
 		r.Topics = append(r.Topics, topic)
 	}
 	s.request(r, func(response kmsg.Response, err error) {
-		if err == nil {
-			_ = response.(*kmsg.CreateTopicsResponse)
-			done()
+		if err != nil {
+			return
 		}
+		made := true
+		for _, t := range response.(*kmsg.CreateTopicsResponse).Topics {
+			made = made && (t.ErrorCode == wire.None || t.ErrorCode == wire.TopicAlreadyExists)
+		}
+		done(made)
 	})
 }
 
@@ -83,6 +82,7 @@ type Trimmer struct {
 	session
 	options TrimmerOptions
 	parts   []*Partition
+	again   func() // gives the last request again, which had no answer or timed out
 	ending  bool
 }
 
@@ -114,11 +114,20 @@ func (t *Trimmer) trim() {
 	if t.ending {
 		return
 	}
+	if again := t.again; again != nil {
+		t.again = nil
+		again()
+		return
+	}
 	p := t.parts[t.draws.Below(int64(len(t.parts)))]
 	before := t.draws.Below(p.high + 1)
 	if t.draws.PerMille(50) {
 		before = -1
 	}
+	t.trimTo(p, before)
+}
+
+func (t *Trimmer) trimTo(p *Partition, before int64) {
 	r := kmsg.NewPtrDeleteRecordsRequest()
 	r.TimeoutMillis = 3000
 	part := kmsg.NewDeleteRecordsRequestTopicPartition()
@@ -130,6 +139,7 @@ func (t *Trimmer) trim() {
 	p.History.Trims = append(p.History.Trims, checker.Trim{Before: before, Call: t.Stamp(), Return: 1<<63 - 1})
 	t.request(r, func(response kmsg.Response, err error) {
 		if err != nil {
+			t.again = func() { t.trimTo(p, before) }
 			return
 		}
 		v := response.(*kmsg.DeleteRecordsResponse)
@@ -143,6 +153,8 @@ func (t *Trimmer) trim() {
 			trim.Outcome, trim.Return, trim.LogStart = checker.Done, t.Stamp(), got.LowWatermark
 		case wire.UnknownTopicOrPartition, wire.OffsetOutOfRange:
 			trim.Outcome, trim.Return = checker.Failed, t.Stamp()
+		case wire.RequestTimedOut:
+			t.again = func() { t.trimTo(p, before) }
 		}
 		t.after(t.draws.Duration(0, 2*t.options.Pause), t.trim)
 	})

@@ -65,7 +65,7 @@ func (h *Churn) step() {
 		h.left = int(h.draws.Between(1, 6))
 		h.step()
 	case !h.topic.Created:
-		h.create([]*Topic{h.topic}, func() {
+		h.create([]*Topic{h.topic}, func(bool) {
 			h.learn([]*Topic{h.topic}, func(bool) {
 				if h.gone != nil && h.topic.ID == h.gone.ID && h.topic.ID != [16]byte{} {
 					h.fail("I10", "topic %s was deleted and made anew, and has the id %x of the old one", h.topic.Name, h.topic.ID)

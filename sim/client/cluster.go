@@ -45,6 +45,8 @@ type Topic struct {
 	Partitions []*Partition
 	byBroker   bool // the broker may set the timestamps of its records
 	asked      int  // partitions that anyone asked for
+	acked      int  // partitions that were acknowledged; others were only seen
+	undone     bool // what was only seen may be gone
 	retention  checker.Retention
 }
 
@@ -63,7 +65,7 @@ type Partition struct {
 
 // NewTopic makes the record of a topic that will be asked for.
 func (c *Cluster) NewTopic(name string, partitions int, retention checker.Retention, configs ...Config) *Topic {
-	t := &Topic{Name: name, Configs: configs, asked: partitions, retention: retention}
+	t := &Topic{Name: name, Configs: configs, asked: partitions, acked: partitions, retention: retention}
 	t.retention.WallBase = startMillis
 	c.extend(t, partitions)
 	c.Topics = append(c.Topics, t)
@@ -111,6 +113,17 @@ func (c *Cluster) bootstrap(client int, n uint64) string {
 		return ""
 	}
 	return c.addresses[(uint64(client)+n)%uint64(len(c.addresses))]
+}
+
+// Undone notes that the metadata disk was exchanged or rebuilt while no broker served.
+func (c *Cluster) Undone() {
+	at := c.Stamp()
+	for _, t := range c.Topics {
+		t.undone = len(t.Partitions) > t.acked
+	}
+	for _, p := range c.Partitions {
+		p.History.Undone = append(p.History.Undone, at)
+	}
 }
 
 // Stamp is a strictly increasing time.

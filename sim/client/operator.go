@@ -75,16 +75,15 @@ func (o *Operator) sessionUp() {
 		o.checked = true // a stand-in has no configuration
 		return
 	}
-	if o.next != nil {
-		o.after(lateMax, o.next) // not before the lost one, if that still arrives
-		return
-	}
 	o.learn([]*Topic{o.options.Topic}, func(known bool) {
-		if !known {
+		switch {
+		case !known:
 			o.after(100*time.Millisecond, o.sessionUp)
-			return
+		case o.next != nil:
+			o.after(lateMax, o.next) // not before the lost one, if that still arrives
+		default:
+			o.step()
 		}
-		o.step()
 	})
 }
 
@@ -368,7 +367,8 @@ func (o *Operator) grow() {
 			return
 		}
 		if v.Topics[0].ErrorCode == 0 && !r.ValidateOnly {
-			o.extend(t, int(topic.Count))
+			t.acked = int(topic.Count)
+			o.extend(t, t.acked)
 		}
 		// The answer and the metadata agree from here on.
 		o.learn([]*Topic{t}, func(bool) { o.pause() })

@@ -7,14 +7,16 @@
 //     other block written may afterwards be any of its versions since it was last
 //     durable, each block for itself: lost, torn at a block boundary, reordered.
 //   - Growth of a file that was not synced may be lost at a power failure.
-//   - Writes in flight at a crash are torn likewise, durable ones too. A killed
+//   - Writes in flight at a crash are torn likewise, durable ones too. A shear may also leave a block
+//     of one begun and not ended at a power failure: new bytes, then old ones. A killed
 //     process (not a power failure) keeps what the cache has.
 //   - Names: create, rename and remove are durable when they complete; in flight
 //     at a crash, they happened or not.
 //   - Errors: a read may fail, and succeed later; a failed write leaves each of its
 //     blocks old or new; after a failed sync the writes that it covered may be lost
 //     at the next power failure whatever later syncs say.
-//   - Full: a write that grows a file fails, and changes nothing.
+//   - Full: a write that grows a file fails, and changes nothing: while the fault lasts, or when
+//     the volume has no room. Two disks may share a volume.
 //   - Slow: each latency is drawn from the table, scaled, and may stall.
 //   - Never: damage to what was durable. With a single copy nothing could answer
 //     it but a loud error; [Disk.Corrupt] does it for scenarios that expect one.
@@ -38,19 +40,45 @@ import (
 // Options shape a disk.
 type Options struct {
 	BlockBytes int
-	// CapacityBytes bounds the sum of the files' sizes; 0 is no bound.
-	CapacityBytes int64
+	// Volume is where the files lie; nil: on one of the disk's own, without a bound.
+	Volume *Volume
 }
+
+// Volume is the room that disks share.
+type Volume struct {
+	number   uint64
+	capacity int64
+	used     int64
+}
+
+// NewVolume returns an empty volume. capacity bounds the sum of the files' sizes; 0 is no bound.
+func NewVolume(number uint64, capacity int64) *Volume {
+	return &Volume{number: number, capacity: capacity}
+}
+
+// unbounded is what a volume without a bound has.
+const unbounded = 1 << 40
+
+func (v *Volume) total() int64 {
+	if v.capacity == 0 {
+		return unbounded
+	}
+	return v.capacity
+}
+
+// usable is the room that is left.
+func (v *Volume) usable() int64 { return max(0, v.total()-v.used) }
 
 // Faults are the faults that are active now; the zero value is none.
 type Faults struct {
-	SlowPerMille int64 // scales every latency; 0 and 1000 are once
-	Full         bool
-	ReadPPM      int64 // reads that fail
-	WritePPM     int64 // writes that fail
-	SyncPPM      int64 // syncs that fail
-	Stall        time.Duration
-	StallPPM     int64 // operations that take Stall longer
+	SlowPerMille  int64 // scales every latency; 0 and 1000 are once
+	Full          bool
+	ReadPPM       int64 // reads that fail
+	WritePPM      int64 // writes that fail
+	ShearPerMille int64 // writes in flight at a power failure that leave a block part new, part old: no device should
+	SyncPPM       int64 // syncs that fail
+	Stall         time.Duration
+	StallPPM      int64 // operations that take Stall longer
 }
 
 // Disk is one device and its files, which outlive their node's incarnations.
@@ -58,15 +86,17 @@ type Disk struct {
 	Faults Faults
 	// Injected counts faults that took effect.
 	Injected int
-	// OnWrite, if set, runs once while the next write is in flight.
-	OnWrite func()
+	// OnWrite, if set, is asked about each write that begins, until it returns a function, which
+	// runs while that write is in flight.
+	OnWrite func(name string, offset int64) (during func())
+	// OnPrepared, if set, is told of each write that had to be prepared, while it is in flight.
+	OnPrepared func(name string, offset int64, data []byte)
 
 	queue    *event.Queue
 	options  Options
 	machine  uint64
 	name     string
 	files    []*file // by name
-	used     int64
 	inflight []*operation
 	free     []*operation
 	draws    event.Stream
@@ -94,6 +124,9 @@ type version struct {
 
 // New returns an empty disk.
 func New(queue *event.Queue, machineID uint64, name string, options Options) *Disk {
+	if options.Volume == nil {
+		options.Volume = NewVolume(machineID<<32|event.SumString(name)>>32, 0)
+	}
 	return &Disk{
 		queue: queue, options: options, machine: machineID, name: name,
 		draws:   queue.Stream("disk "+name, machineID),
@@ -124,7 +157,7 @@ func (d *Disk) create(name string) *file {
 
 func (d *Disk) remove(name string) {
 	if i, ok := d.find(name); ok {
-		d.used -= int64(len(d.files[i].data))
+		d.options.Volume.used -= int64(len(d.files[i].data))
 		d.files[i].removed = true
 		d.files = slices.Delete(d.files, i, i+1)
 	}
@@ -164,6 +197,21 @@ func (d *Disk) Bytes(name string) []byte {
 	return nil
 }
 
+// Durable returns the block of a file at an offset as a power failure leaves it that takes back all that it
+// may; nil if there is none.
+func (d *Disk) Durable(name string, offset int64) []byte {
+	f := d.lookup(name)
+	size := int64(d.options.BlockBytes)
+	block := offset / size
+	if f == nil || (block+1)*size > f.durable {
+		return nil
+	}
+	if pending := f.pending[block]; pending != nil {
+		return pending.versions[0].before
+	}
+	return f.data[block*size : (block+1)*size]
+}
+
 // Corrupt flips bits of a byte of a file, behind everybody's back.
 func (d *Disk) Corrupt(name string, offset int64, mask byte) {
 	f := d.lookup(name)
@@ -184,14 +232,31 @@ func (d *Disk) CopyFrom(of *Disk) {
 			c.pending[at] = &block{versions: slices.Clone(b.versions)}
 		}
 		d.files = append(d.files, c)
-		d.used += int64(len(f.data))
+		d.options.Volume.used += int64(len(f.data))
 	}
 	d.serial = of.serial
 	d.Crash(true)
 }
 
+// Snapshot is a new disk that holds what CopyFrom copies. serial keys its draws.
+func (d *Disk) Snapshot(serial uint64) *Disk {
+	s := New(d.queue, serial, "copy of "+d.name, d.options)
+	s.CopyFrom(d)
+	return s
+}
+
 // Wipe empties the disk.
-func (d *Disk) Wipe() { d.files, d.used = nil, 0 }
+func (d *Disk) Wipe() {
+	for _, f := range d.files {
+		d.options.Volume.used -= int64(len(f.data))
+	}
+	d.files = nil
+}
+
+// full reports whether a file cannot grow by that many bytes.
+func (d *Disk) full(grow int64) bool {
+	return grow > 0 && (d.Faults.Full || grow > d.options.Volume.usable())
+}
 
 // write applies bytes to the cache. Blocks [first, last] of it that keep is
 // false for stay as they were.
@@ -219,7 +284,7 @@ func (f *file) write(d *Disk, offset int64, data []byte, durable bool, keep func
 }
 
 func (f *file) grow(d *Disk, size int64) {
-	d.used += size - int64(len(f.data))
+	d.options.Volume.used += size - int64(len(f.data))
 	if size <= int64(cap(f.data)) {
 		f.data = f.data[:size]
 		return
@@ -230,7 +295,7 @@ func (f *file) grow(d *Disk, size int64) {
 }
 
 func (f *file) truncate(d *Disk, size int64) {
-	d.used -= int64(len(f.data)) - size
+	d.options.Volume.used -= int64(len(f.data)) - size
 	clear(f.data[size:])
 	f.data = f.data[:size]
 }
@@ -285,7 +350,7 @@ func (f *file) doom(serial uint64) {
 // was volatile.
 func (d *Disk) Crash(power bool) {
 	for _, o := range d.inflight {
-		o.crash(d)
+		o.crash(d, power)
 	}
 	d.inflight = d.inflight[:0]
 	if !power {

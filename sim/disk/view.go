@@ -34,6 +34,7 @@ const (
 	opRename
 	opRemove
 	opList
+	opSpace
 )
 
 // operation is one submitted operation. It fires once to start a write (which
@@ -107,7 +108,10 @@ func (v *view) Write(e *env.DiskWrite) {
 		v.disk.queue.After(total/4, o, 0)
 	}
 	v.disk.queue.After(total, o, 1)
-	if during := v.disk.OnWrite; during != nil {
+	if v.disk.OnWrite == nil {
+		return
+	}
+	if during := v.disk.OnWrite(h.file.name, e.Offset); during != nil {
 		v.disk.OnWrite = nil
 		v.disk.queue.Call(total*3/4, during)
 	}
@@ -131,6 +135,10 @@ func (v *view) Remove(e *env.DiskRemove) {
 
 func (v *view) List(e *env.DiskList) {
 	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opList, e), 1)
+}
+
+func (v *view) Space(e *env.DiskSpace) {
+	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opSpace, e), 1)
 }
 
 func (v *view) Close(id env.FileID) {
@@ -183,7 +191,11 @@ func (o *operation) Fire(last uint64) {
 	}
 	if last == 0 {
 		o.started = true
-		o.event.(*env.DiskWrite).Prepare()
+		e := o.event.(*env.DiskWrite)
+		e.Prepare()
+		if o.disk.OnPrepared != nil {
+			o.disk.OnPrepared(o.handle.file.name, e.Offset, e.Data)
+		}
 		return
 	}
 	o.ended = true
@@ -255,6 +267,13 @@ func (o *operation) complete(d *Disk) (uint64, error) {
 			}
 		}
 		return uint64(len(e.Files)), nil
+	case *env.DiskSpace:
+		volume := d.options.Volume
+		e.Volume, e.TotalBytes, e.UsableBytes, e.Err = volume.number, volume.total(), volume.usable(), nil
+		if d.Faults.Full {
+			e.UsableBytes = 0
+		}
+		return uint64(e.UsableBytes), nil
 	}
 	panic("sim: unknown disk operation")
 }
@@ -291,9 +310,7 @@ func (o *operation) completeRead(d *Disk, e *env.DiskRead) {
 func (o *operation) completeWrite(d *Disk, e *env.DiskWrite) error {
 	f := o.handle.file
 	end := e.Offset + int64(len(e.Data))
-	grow := max(0, end-int64(len(f.data)))
-	capacity := d.options.CapacityBytes
-	if grow > 0 && (d.Faults.Full || capacity > 0 && d.used+grow > capacity) {
+	if d.full(end - int64(len(f.data))) {
 		d.Injected++
 		d.queue.Hit("disk: full: " + d.name)
 		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskFull)
@@ -324,16 +341,33 @@ func (o *operation) tear(d *Disk, e *env.DiskWrite) {
 	o.handle.file.write(d, e.Offset, e.Data, false, func(int64) bool { return d.crashes.PerMille(odds) })
 }
 
+// shear leaves the first bytes of one of a write's blocks new, and the rest of it old. The first bytes are
+// where structures have their headers.
+func (o *operation) shear(d *Disk, e *env.DiskWrite) {
+	size := int64(d.options.BlockBytes)
+	at := d.crashes.Below((int64(len(e.Data))+size-1)/size) * size
+	bytes := d.crashes.Between(1, size-1)
+	if d.crashes.PerMille(500) {
+		bytes = d.crashes.Between(1, 127)
+	}
+	d.Injected++
+	d.queue.Hit("disk: a power failure sheared a block of " + d.name)
+	o.handle.file.write(d, e.Offset+at, e.Data[at:min(at+bytes, int64(len(e.Data)))], false, nil)
+}
+
 // crash settles an operation that was in flight when its node died.
-func (o *operation) crash(d *Disk) {
+func (o *operation) crash(d *Disk, power bool) {
 	o.ended = true
 	happened := d.crashes.PerMille(500)
 	switch e := o.event.(type) {
 	case *env.DiskWrite:
-		grows := e.Offset+int64(len(e.Data)) > int64(len(o.handle.file.data))
-		if o.started && !(grows && d.Faults.Full) {
+		if grow := e.Offset + int64(len(e.Data)) - int64(len(o.handle.file.data)); o.started && !d.full(grow) {
 			d.queue.Hit("disk: a crash tore a write of " + d.name)
-			o.tear(d, e)
+			if power && d.crashes.PerMille(d.Faults.ShearPerMille) {
+				o.shear(d, e)
+			} else {
+				o.tear(d, e)
+			}
 		}
 	case *env.DiskOpen:
 		if happened && e.Create && d.lookup(e.Name) == nil {

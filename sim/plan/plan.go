@@ -32,6 +32,7 @@ type Config struct {
 	Duration        time.Duration // of the phase with faults
 	WALBytes        int64
 	WALDiskBytes    int64 // of the disk that the logs lie on; 0: no bound
+	VolumeBytes     int64 // of the volume that logs and metadata share; 0: each has its own
 	CacheBytes      int64
 	BlockCacheBytes int64
 	UploadBytes     int64
@@ -143,13 +144,25 @@ type Workload struct {
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
 //	crash-wal, kill-wal, crash-meta, kill-meta  the same, while the next write of that disk is in flight
+//	crash-super, kill-super  the same, while the next superblock of the log is being written
 //	pause                the loop stands still for For
 //	clock-step           the wall clock jumps by Amount
 //	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
 //	                     full, read-error, write-error, sync-error (Rate millionths)
+//	wal-shear            a power failure leaves a block of a write in flight part new, part old (Rate thousandths)
 //	store-*              refuse, lost-before, lost-after, late, short, corrupt, slow, deny-put, deny-get,
 //	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
 //	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
+//
+// Disks are restored, cloned and lost, one after another: a fault that comes while another of them is under
+// way is left out. Each begins with a power failure, and ends when the operator has made it right.
+//
+//	meta-old     the metadata disk is replaced by its copy of Amount ago; after For, if the broker could not
+//	             start from it, by the newer disk
+//	disks-old    both disks are copied; Amount later the copies take their place, and after For the newer disks
+//	             theirs, unless the copies went on
+//	clone        a second machine starts from a copy of both disks; after For the one with the newer log goes on
+//	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store
 type Fault struct {
 	Kind   string
 	At     time.Duration
@@ -175,6 +188,8 @@ var FaultKinds = []string{
 	"cut", "cut-in", "cut-out", "stall", "net-slow", "reset",
 	"crash-wal", "kill-wal", "crash-meta", "kill-meta",
 	"store-deny-put", "store-deny-get", "store-join", "store-uplink", "store-downlink",
+	"meta-old", "disks-old", "clone", "meta-lost",
+	"crash-super", "kill-super", "wal-shear",
 }
 
 // field is one field of a line: its name and where it lies.
@@ -188,6 +203,7 @@ func (c *Config) fields() []field {
 		{"duration", &c.Duration},
 		{"wal", &c.WALBytes},
 		{"wal-disk", &c.WALDiskBytes},
+		{"volume", &c.VolumeBytes},
 		{"cache", &c.CacheBytes},
 		{"block-cache", &c.BlockCacheBytes},
 		{"upload", &c.UploadBytes},

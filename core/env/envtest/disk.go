@@ -51,6 +51,7 @@ func TestDisk(t *testing.T, fresh func(testing.TB) Harness) {
 		{"Rename", (*disk).testRename},
 		{"Remove", (*disk).testRemove},
 		{"ListSortedByPrefix", (*disk).testList},
+		{"Space", (*disk).testSpace},
 		{"TwoFiles", (*disk).testTwoFiles},
 		{"CompletionIsNotInline", (*disk).testNotInline},
 		{"CrashKeepsWhatIsDurable", (*disk).testCrash},
@@ -461,4 +462,29 @@ func (d *disk) testCrashTears() {
 			d.Fatalf("block %d is neither old nor new", i)
 		}
 	}
+}
+
+// testSpace: a volume has a bound, and keeps its name. Others may use it meanwhile.
+func (d *disk) testSpace() {
+	before := d.space()
+	if before.TotalBytes <= 0 || before.UsableBytes < 0 || before.UsableBytes > before.TotalBytes {
+		d.Fatalf("%d of %d bytes are usable", before.UsableBytes, before.TotalBytes)
+	}
+	d.write(d.create("file"), 0, d.blocks((8<<20)/d.block, 1), true)
+	after := d.space()
+	if after.Volume != before.Volume || after.TotalBytes != before.TotalBytes {
+		d.Fatalf("volume %d of %d bytes became volume %d of %d bytes", before.Volume, before.TotalBytes, after.Volume, after.TotalBytes)
+	}
+}
+
+func (d *disk) space() *env.DiskSpace {
+	d.Helper()
+	done := false
+	o := &env.DiskSpace{Done: func(*env.DiskSpace) { d.once(&done) }}
+	d.Disk.Space(o)
+	d.wait(&done)
+	if o.Err != nil {
+		d.Fatalf("space: %v", o.Err)
+	}
+	return o
 }
