@@ -52,6 +52,7 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 	}
 	b.machine.Log.Echo = w.options.Echo
 	b.wal, b.meta = w.newDisks(id, block)
+	b.wal.OnPrepared = b.checkReuse
 	b.config = brokerConfig(c, hostname(id), int32(id))
 	if spec.NodeID != 0 {
 		b.config.NodeID = int32(spec.NodeID)

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"weir/core/wal"
+
 	"weir/sim/disk"
 	"weir/sim/event"
 	"weir/sim/plan"
@@ -74,9 +76,17 @@ func (b *broker) strike(f *plan.Fault) {
 			b.queue.Call(0, func() { b.crashFor(f) })
 		}
 	case "crash-wal", "kill-wal":
-		b.wal.OnWrite = func() { b.crashFor(f) }
+		b.wal.OnWrite = func(string, int64) func() { return func() { b.crashFor(f) } }
+	case "crash-super", "kill-super":
+		b.wal.OnWrite = func(_ string, offset int64) func() {
+			if offset >= wal.CreateBytes {
+				return nil
+			}
+			b.queue.Hit("world: a crash while a superblock was being written")
+			return func() { b.crashFor(f) }
+		}
 	case "crash-meta", "kill-meta":
-		b.meta.OnWrite = func() { b.crashFor(f) }
+		b.meta.OnWrite = func(string, int64) func() { return func() { b.crashFor(f) } }
 	case "stop":
 		if b.ready {
 			b.shutdown(func() { b.bootAfter(f.For) })
@@ -158,6 +168,8 @@ func setDisk(d *disk.Faults, what string, rate int64, f *plan.Fault, on bool) {
 		d.WritePPM = rate
 	case "sync-error":
 		d.SyncPPM = rate
+	case "shear":
+		d.ShearPerMille = rate
 	}
 }
 

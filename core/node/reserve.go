@@ -19,10 +19,12 @@ const (
 	reserveBytes  = 64 << 10
 )
 
-// The log of a volume that the metadata share grows only as long as this part of the volume stays usable:
-// the metadata's log, until a snapshot replaces it, and two snapshots.
+// The log of a volume that the metadata share grows only as long as an eighth of the volume stays usable: at
+// least 16 MiB, which hold the metadata's log until a snapshot replaces it, and small snapshots; at most 128 MiB.
+// On a volume below 32 MiB it is half.
 const (
 	floorPart     = 8
+	floorBytesMin = 16 << 20
 	floorBytesMax = 128 << 20
 )
 
@@ -48,7 +50,7 @@ func (n *Node) measureVolume(p *task.Proc) volume {
 	}
 	v := volume{shared: log.Volume == meta.Volume, total: log.TotalBytes}
 	if v.shared {
-		v.floor = min(v.total/floorPart, floorBytesMax)
+		v.floor = min(max(v.total/floorPart, floorBytesMin), floorBytesMax, v.total/2)
 	}
 	return v
 }

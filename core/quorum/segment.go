@@ -232,6 +232,7 @@ func (q *Quorum) writeExactly(full error) {
 func (q *Quorum) noRoom(full error) {
 	q.o.Telemetry.Hit("quorum: disk full")
 	q.metrics.roomWaits.Set(1)
+	q.snapshots.short = true
 	q.lines.Warn(q.o.Telemetry, "no room", q.o.Loop.Now(),
 		"no room on the metadata disk: free some; until then a start waits, and so do changes to the cluster's metadata", slog.String("error", full.Error()))
 	if q.o.Full != nil {

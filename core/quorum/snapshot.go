@@ -23,6 +23,7 @@ type snapshotState struct {
 	pending *pendingSnapshot
 	active  bool       // a proc begins a segment or writes a snapshot
 	noRoom  task.Timer // pending: the disk had no room for a snapshot
+	short   bool       // the disk was full: a snapshot would let older segments be removed
 }
 
 // pendingSnapshot waits until the log up to it is shipped: until then its entries must stay, since
@@ -35,7 +36,7 @@ type pendingSnapshot struct {
 func (q *Quorum) snapshotDue() bool {
 	entries := int64(q.applied - q.store.index)
 	return entries > 0 && q.snapshots.pending == nil &&
-		(q.snapshots.bytes >= q.o.SnapshotBytes || entries >= q.o.SnapshotEntries || len(q.log.marks) > segmentsMax)
+		(q.snapshots.bytes >= q.o.SnapshotBytes || entries >= q.o.SnapshotEntries || len(q.log.marks) > segmentsMax || q.snapshots.short && len(q.log.marks) > 1)
 }
 
 // snapshotReady reports whether a snapshot may be written now.
@@ -127,6 +128,7 @@ func (q *Quorum) takeSnapshot(f files) error {
 	q.store.compact(p.index, p.term)
 	q.snapshots.pending = nil
 	q.snapshots.bytes -= p.bytes
+	q.snapshots.short = false
 	q.metrics.snapshots.Add(1)
 	q.o.Telemetry.Hit("quorum: snapshot")
 	if q.o.Shipping != ShipNever {

@@ -4,7 +4,7 @@
 //
 // The package owns the file format, group commit, the trim point, back-pressure, growth and
 // recovery. It knows streams only as numbers, and batches as bytes with a 61-byte head. It may call
-// core/env, core/task and core/record.
+// core/env, core/task, core/record and core/telemetry.
 //
 // # Positions and the file
 //
@@ -83,8 +83,9 @@
 //     mark is a torn tail and ends the log, one below it is damage to acknowledged data and is
 //     reported as [CorruptError]. Recovery syncs the file before it believes what it reads, since a
 //     page cache may show bytes that the next power failure would take back.
-//   - Space is written again only after a superblock that gives it up is durable. The two superblocks
-//     alternate, so a torn one leaves the other, which never names space already overwritten.
+//   - Space is written again only after a superblock that gives it up is durable (I5): each group is asserted to
+//     leave alone what the durable one keeps. The two superblocks alternate, so a torn one leaves the other, which
+//     never names space already overwritten.
 //   - A group is written only into space that zeros were written to before, because a file system
 //     takes twice as long for the first write to an unwritten extent.
 //   - A device error ends the log: it is reported once, nothing is acknowledged after it, and nothing

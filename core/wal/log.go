@@ -6,6 +6,7 @@ import (
 	"weir/core/env"
 	"weir/core/record"
 	"weir/core/task"
+	"weir/core/telemetry"
 )
 
 // Log is one incarnation's log. All its methods are called on the loop.
@@ -232,8 +233,16 @@ func (l *Log) submitSealed() {
 		l.writing++
 		l.bytes += int64(g.header.bytes)
 		g.header.durable = l.super.durable
+		l.checkReuse(g)
 		g.arrived, g.began = l.arrived, l.loop.Now()
 		l.env.WAL.Write(&g.op)
+	}
+}
+
+// checkReuse asserts that a group leaves alone what the superblock keeps that is durable on the device (I5).
+func (l *Log) checkReuse(g *group) {
+	if kept := &l.supers.saved; g.end() > kept.trim+Position(kept.region) {
+		telemetry.Assert(5, false, "a group ends at %d, and the durable superblock of %q keeps positions from %d on in %d bytes", g.end(), l.name, kept.trim, kept.region)
 	}
 }
 

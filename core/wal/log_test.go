@@ -289,6 +289,31 @@ func TestGroupsWaitForGrownSpace(t *testing.T) {
 	}
 }
 
+// A log begins on a device that has room for no more than its head, since what fills the device is removed
+// only once there is a new log; and growth leaves the floor to others.
+func TestALogBeginsWithItsHeadAndGrowsDownToTheFloor(t *testing.T) {
+	w := newWorld(t)
+	config := small
+	config.GrowBytes, config.FloorBytes = 4096, 40<<10
+	w.disk.limit = CreateBytes
+	j := w.create("wal-7", config, nil)
+	if w.turn(func() { j.append(9000) }); len(j.accepted) > 0 {
+		t.Fatal("a batch was placed where there is no room")
+	}
+	if r := w.recover("wal-7"); r.err != nil || len(r.entries) != 0 || r.sealed.BrokerEpoch != 7 {
+		t.Fatalf("an empty log is recovered as %+v: %v", r.sealed, r.err)
+	}
+	w.disk.limit = 100 << 10
+	for range 20 {
+		w.now += env.Time(growRetryAfter)
+		w.turn(func() { j.append(9000) })
+		w.settle()
+	}
+	if size := len(w.disk.files["wal-7"].data); j.durable == 0 || size != 60<<10 {
+		t.Fatalf("the log has %d bytes, %d batches are durable", size, j.durable)
+	}
+}
+
 // On a device that stays full the log wraps where it was grown to, and is found there by recovery, whatever
 // of the superblock's write a crash leaves.
 func TestALogShrinksOnAFullDevice(t *testing.T) {

@@ -7,7 +7,8 @@
 //     other block written may afterwards be any of its versions since it was last
 //     durable, each block for itself: lost, torn at a block boundary, reordered.
 //   - Growth of a file that was not synced may be lost at a power failure.
-//   - Writes in flight at a crash are torn likewise, durable ones too. A killed
+//   - Writes in flight at a crash are torn likewise, durable ones too. A shear may also leave a block
+//     of one begun and not ended at a power failure: new bytes, then old ones. A killed
 //     process (not a power failure) keeps what the cache has.
 //   - Names: create, rename and remove are durable when they complete; in flight
 //     at a crash, they happened or not.
@@ -70,13 +71,14 @@ func (v *Volume) usable() int64 { return max(0, v.total()-v.used) }
 
 // Faults are the faults that are active now; the zero value is none.
 type Faults struct {
-	SlowPerMille int64 // scales every latency; 0 and 1000 are once
-	Full         bool
-	ReadPPM      int64 // reads that fail
-	WritePPM     int64 // writes that fail
-	SyncPPM      int64 // syncs that fail
-	Stall        time.Duration
-	StallPPM     int64 // operations that take Stall longer
+	SlowPerMille  int64 // scales every latency; 0 and 1000 are once
+	Full          bool
+	ReadPPM       int64 // reads that fail
+	WritePPM      int64 // writes that fail
+	ShearPerMille int64 // writes in flight at a power failure that leave a block part new, part old: no device should
+	SyncPPM       int64 // syncs that fail
+	Stall         time.Duration
+	StallPPM      int64 // operations that take Stall longer
 }
 
 // Disk is one device and its files, which outlive their node's incarnations.
@@ -84,8 +86,11 @@ type Disk struct {
 	Faults Faults
 	// Injected counts faults that took effect.
 	Injected int
-	// OnWrite, if set, runs once while the next write is in flight.
-	OnWrite func()
+	// OnWrite, if set, is asked about each write that begins, until it returns a function, which
+	// runs while that write is in flight.
+	OnWrite func(name string, offset int64) (during func())
+	// OnPrepared, if set, is told of each write that had to be prepared, while it is in flight.
+	OnPrepared func(name string, offset int64, data []byte)
 
 	queue    *event.Queue
 	options  Options
@@ -190,6 +195,21 @@ func (d *Disk) Bytes(name string) []byte {
 		return f.data
 	}
 	return nil
+}
+
+// Durable returns the block of a file at an offset as a power failure leaves it that takes back all that it
+// may; nil if there is none.
+func (d *Disk) Durable(name string, offset int64) []byte {
+	f := d.lookup(name)
+	size := int64(d.options.BlockBytes)
+	block := offset / size
+	if f == nil || (block+1)*size > f.durable {
+		return nil
+	}
+	if pending := f.pending[block]; pending != nil {
+		return pending.versions[0].before
+	}
+	return f.data[block*size : (block+1)*size]
 }
 
 // Corrupt flips bits of a byte of a file, behind everybody's back.
@@ -330,7 +350,7 @@ func (f *file) doom(serial uint64) {
 // was volatile.
 func (d *Disk) Crash(power bool) {
 	for _, o := range d.inflight {
-		o.crash(d)
+		o.crash(d, power)
 	}
 	d.inflight = d.inflight[:0]
 	if !power {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"weir/core/env"
 	"weir/core/env/envtest"
 	"weir/sim/event"
@@ -179,4 +181,51 @@ func TestOverlapPanics(t *testing.T) {
 		}
 	}()
 	d.Write(&env.DiskWrite{File: id, Data: make([]byte, 512), Done: func(*env.DiskWrite) {}})
+}
+
+func space(r *rig, d env.Disk) *env.DiskSpace {
+	done := false
+	o := &env.DiskSpace{Done: func(*env.DiskSpace) { done = true }}
+	d.Space(o)
+	for !done {
+		r.pump()
+	}
+	return o
+}
+
+// TestDisksShareAVolume: what one disk takes is missing to the other, and comes back when a file goes.
+func TestDisksShareAVolume(t *testing.T) {
+	r := newRig(1)
+	volume := NewVolume(7, 4096)
+	r.disk = New(r.queue, 0, "wal", Options{BlockBytes: 512, Volume: volume})
+	other := New(r.queue, 0, "meta", Options{BlockBytes: 512, Volume: volume})
+	a := r.boot()
+	b := other.Attach(r.box)
+	require.NoError(t, write(r, a, open(r, a, "f"), 0, make([]byte, 3072), true))
+	id := open(r, b, "g")
+	require.ErrorIs(t, write(r, b, id, 0, make([]byte, 2048), true), env.ErrDiskFull)
+	require.NoError(t, write(r, b, id, 0, make([]byte, 512), true))
+	got := space(r, b)
+	require.Equal(t, []int64{7, 4096, 512}, []int64{int64(got.Volume), got.TotalBytes, got.UsableBytes})
+	r.disk.Wipe()
+	require.EqualValues(t, 3584, space(r, b).UsableBytes)
+	other.CopyFrom(r.disk)
+	require.EqualValues(t, 4096, space(r, a).UsableBytes)
+}
+
+// TestAPowerFailureShearsABlock: with the fault a block of a write in flight is part new, part old.
+func TestAPowerFailureShearsABlock(t *testing.T) {
+	sheared := false
+	for seed := uint64(1); seed <= 50 && !sheared; seed++ {
+		r := newRig(seed)
+		d := r.boot()
+		id := open(r, d, "f")
+		require.NoError(t, write(r, d, id, 0, bytes.Repeat([]byte{'o'}, 512), true))
+		r.disk.Faults.ShearPerMille = 1000
+		d.Write(&env.DiskWrite{File: id, Data: bytes.Repeat([]byte{'n'}, 512), Durable: true})
+		r.crash(true)
+		got := r.disk.Bytes("f")
+		sheared = got[0] == 'n' && got[511] == 'o'
+	}
+	require.True(t, sheared)
 }

@@ -108,7 +108,10 @@ func (v *view) Write(e *env.DiskWrite) {
 		v.disk.queue.After(total/4, o, 0)
 	}
 	v.disk.queue.After(total, o, 1)
-	if during := v.disk.OnWrite; during != nil {
+	if v.disk.OnWrite == nil {
+		return
+	}
+	if during := v.disk.OnWrite(h.file.name, e.Offset); during != nil {
 		v.disk.OnWrite = nil
 		v.disk.queue.Call(total*3/4, during)
 	}
@@ -188,7 +191,11 @@ func (o *operation) Fire(last uint64) {
 	}
 	if last == 0 {
 		o.started = true
-		o.event.(*env.DiskWrite).Prepare()
+		e := o.event.(*env.DiskWrite)
+		e.Prepare()
+		if o.disk.OnPrepared != nil {
+			o.disk.OnPrepared(o.handle.file.name, e.Offset, e.Data)
+		}
 		return
 	}
 	o.ended = true
@@ -334,15 +341,33 @@ func (o *operation) tear(d *Disk, e *env.DiskWrite) {
 	o.handle.file.write(d, e.Offset, e.Data, false, func(int64) bool { return d.crashes.PerMille(odds) })
 }
 
+// shear leaves the first bytes of one of a write's blocks new, and the rest of it old. The first bytes are
+// where structures have their headers.
+func (o *operation) shear(d *Disk, e *env.DiskWrite) {
+	size := int64(d.options.BlockBytes)
+	at := d.crashes.Below((int64(len(e.Data))+size-1)/size) * size
+	bytes := d.crashes.Between(1, size-1)
+	if d.crashes.PerMille(500) {
+		bytes = d.crashes.Between(1, 127)
+	}
+	d.Injected++
+	d.queue.Hit("disk: a power failure sheared a block of " + d.name)
+	o.handle.file.write(d, e.Offset+at, e.Data[at:min(at+bytes, int64(len(e.Data)))], false, nil)
+}
+
 // crash settles an operation that was in flight when its node died.
-func (o *operation) crash(d *Disk) {
+func (o *operation) crash(d *Disk, power bool) {
 	o.ended = true
 	happened := d.crashes.PerMille(500)
 	switch e := o.event.(type) {
 	case *env.DiskWrite:
 		if grow := e.Offset + int64(len(e.Data)) - int64(len(o.handle.file.data)); o.started && !d.full(grow) {
 			d.queue.Hit("disk: a crash tore a write of " + d.name)
-			o.tear(d, e)
+			if power && d.crashes.PerMille(d.Faults.ShearPerMille) {
+				o.shear(d, e)
+			} else {
+				o.tear(d, e)
+			}
 		}
 	case *env.DiskOpen:
 		if happened && e.Create && d.lookup(e.Name) == nil {

@@ -144,10 +144,12 @@ type Workload struct {
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
 //	crash-wal, kill-wal, crash-meta, kill-meta  the same, while the next write of that disk is in flight
+//	crash-super, kill-super  the same, while the next superblock of the log is being written
 //	pause                the loop stands still for For
 //	clock-step           the wall clock jumps by Amount
 //	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
 //	                     full, read-error, write-error, sync-error (Rate millionths)
+//	wal-shear            a power failure leaves a block of a write in flight part new, part old (Rate thousandths)
 //	store-*              refuse, lost-before, lost-after, late, short, corrupt, slow, deny-put, deny-get,
 //	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
 //	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
@@ -187,6 +189,7 @@ var FaultKinds = []string{
 	"crash-wal", "kill-wal", "crash-meta", "kill-meta",
 	"store-deny-put", "store-deny-get", "store-join", "store-uplink", "store-downlink",
 	"meta-old", "disks-old", "clone", "meta-lost",
+	"crash-super", "kill-super", "wal-shear",
 }
 
 // field is one field of a line: its name and where it lies.

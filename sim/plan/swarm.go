@@ -74,6 +74,12 @@ func (s *swarm) tuning(c *Config) {
 	commits := s.rand.Stream("plan commits", 0)
 	c.QueueBytes = pick[int64](&commits, 0, 0, 500, 3000)
 	c.CheckpointBytes = pick[int64](&commits, 0, 0, 200, 2000)
+	switch room := s.rand.Stream("plan volume", 0); room.Below(8) {
+	case 0, 1:
+		c.VolumeBytes = pick[int64](&room, 12<<20, 16<<20, 24<<20) // half of it is kept for the metadata
+	case 2:
+		c.WALDiskBytes = 1<<20 + c.WALBytes*pick[int64](&room, 3, 5, 8)/4 // of one log, or of two
+	}
 	ship := s.rand.Stream("plan shipping", 0)
 	c.ShipAsync = pick[int64](&ship, 0, 0, 0, 1)
 }
@@ -213,7 +219,7 @@ func needsWait(kind string) bool {
 func drawFault(d *event.Stream, kind string, p *Plan) Fault {
 	f := Fault{Kind: kind, At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 3*time.Second)}
 	switch kind {
-	case "crash", "kill", "stop", "crash-put", "kill-put", "crash-wal", "kill-wal", "crash-meta", "kill-meta":
+	case "crash", "kill", "stop", "crash-put", "kill-put", "crash-wal", "kill-wal", "crash-meta", "kill-meta", "crash-super", "kill-super":
 		f.For = d.Duration(time.Millisecond, time.Second)
 	case "clock-step":
 		f.For, f.Amount = 0, d.Duration(-time.Hour, time.Hour)
@@ -227,6 +233,8 @@ func drawFault(d *event.Stream, kind string, p *Plan) Fault {
 		f.Rate = d.Between(100, 20_000)
 	case "store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-deny-put", "store-deny-get", "store-join":
 		f.Rate = pick(d, 20, 200, 500, d.Between(1, 1000))
+	case "wal-shear":
+		f.Rate = d.Between(200, 1000)
 	case "store-uplink", "store-downlink":
 		f.Rate = pick[int64](d, 30<<10, 200<<10, 2<<20)
 	case "meta-old", "disks-old":
