@@ -74,29 +74,6 @@ func TestApiVersionsIsKafka44sColumn(t *testing.T) {
 	}
 }
 
-func TestApiVersionsTellsAClientThatMeantAnotherBroker(t *testing.T) { // KIP-1242
-	for _, c := range []struct {
-		cluster *string
-		node    int32
-		code    int16
-	}{
-		{nil, -1, 0},
-		{kmsg.StringPtr("the-cluster"), 1, 0},
-		{kmsg.StringPtr("another"), 1, wire.RebootstrapRequired},
-		{kmsg.StringPtr("the-cluster"), 2, wire.RebootstrapRequired},
-		{kmsg.StringPtr("the-cluster"), -1, wire.InvalidRequest},
-		{nil, 1, wire.InvalidRequest},
-	} {
-		r := newRig(t, "")
-		request := kmsg.NewPtrApiVersionsRequest()
-		request.ClientSoftwareName, request.ClientSoftwareVersion = "x", "1"
-		request.ClusterID, request.NodeID = c.cluster, c.node
-		out := ask[*kmsg.ApiVersionsResponse](r, 5, request)
-		require.Equal(t, c.code, out.ErrorCode)
-		require.Equal(t, c.code == 0, len(out.ApiKeys) > 0)
-	}
-}
-
 func TestTrap02ProduceIsAdvertisedFromZero(t *testing.T) {
 	if k := advertised(wire.FindAPI(produceKey)); k.MinVersion != 0 || k.MaxVersion != 13 {
 		t.Fatalf("Produce is said to be %d-%d", k.MinVersion, k.MaxVersion)
