@@ -3,6 +3,7 @@ package durability
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,25 +22,28 @@ import (
 
 const restoredLimit = 2 * time.Minute
 
-// restoredRig is one broker on files, whose disks are copied, put back and lost.
+// restoredRig is one broker, whose disks are copied, put back and lost, and whose store misbehaves.
 type restoredRig struct {
 	t       *testing.T
 	path    string
 	dir     string
 	port    int
 	config  map[string]string
+	env     []string
 	process *process.Process
 	sent    int
 }
 
-func newRestoredRig(t *testing.T) *restoredRig {
+// newRestoredRig starts a broker and makes the topic. Without more configuration its store is a directory.
+func newRestoredRig(t *testing.T, more map[string]string) *restoredRig {
 	port, err := process.FreePort()
 	require.NoError(t, err)
-	r := &restoredRig{t: t, path: weirProgram(t), dir: keptIfFailed(t), port: port}
+	r := &restoredRig{t: t, path: weirProgram(t), dir: keptIfFailed(t), port: port, env: weirbin.S3Env("durability", "durability-secret")}
 	r.config = map[string]string{
 		"weir.upload.interval.ms": "100", "weir.wal.size.bytes": "67108864", "weir.cache.bytes": "67108864", "weir.block.cache.bytes": "16777216",
 		"socket.request.max.bytes": "8388608",
 	}
+	maps.Copy(r.config, more)
 	r.start()
 	client := r.client()
 	defer client.Close()
@@ -49,7 +53,7 @@ func newRestoredRig(t *testing.T) *restoredRig {
 }
 
 func (r *restoredRig) launch() *process.Process {
-	b, err := weirbin.Launch(weirbin.Options{Path: r.path, Dir: r.dir, Port: r.port, Config: r.config})
+	b, err := weirbin.Launch(weirbin.Options{Path: r.path, Dir: r.dir, Port: r.port, Config: r.config, Env: r.env})
 	require.NoError(r.t, err)
 	r.t.Cleanup(b.Process.Kill)
 	return b.Process
@@ -57,7 +61,19 @@ func (r *restoredRig) launch() *process.Process {
 
 func (r *restoredRig) start() {
 	r.process = r.launch()
-	_, err := r.process.WaitLine(func(line string) bool { return strings.Contains(line, "msg=ready") }, restoredLimit)
+	r.says("msg=ready")
+}
+
+// says waits for a line with all of these texts.
+func (r *restoredRig) says(texts ...string) {
+	_, err := r.process.WaitLine(func(line string) bool {
+		for _, text := range texts {
+			if !strings.Contains(line, text) {
+				return false
+			}
+		}
+		return true
+	}, restoredLimit)
 	require.NoError(r.t, err)
 }
 
@@ -90,6 +106,22 @@ func (r *restoredRig) produce(objects int) {
 		require.NoError(r.t, client.ProduceSync(r.t.Context(), kgo.StringRecord(fmt.Sprint(r.sent))).FirstErr())
 		r.sent++
 	}
+}
+
+// produceRecords sends that many records, each of which is acknowledged. The producer is not idempotent: a new
+// producer id is only given once the store has it.
+func (r *restoredRig) produceRecords(count int) {
+	client := r.client(kgo.DisableIdempotentWrite())
+	defer client.Close()
+	for range count {
+		client.Produce(r.t.Context(), kgo.StringRecord(fmt.Sprint(r.sent)), func(_ *kgo.Record, err error) {
+			if err != nil {
+				r.t.Errorf("produce: %v", err)
+			}
+		})
+		r.sent++
+	}
+	require.NoError(r.t, client.Flush(r.t.Context()))
 }
 
 func (r *restoredRig) objects() int {
@@ -138,7 +170,7 @@ func (r *restoredRig) swaps(names ...string) {
 // Both disks come from an old copy: the start ends and says why, no object is deleted, and the newer
 // disks, put back, find every record (R19).
 func TestDisksOfAnOldCopy(t *testing.T) {
-	r := newRestoredRig(t)
+	r := newRestoredRig(t, nil)
 	r.produce(5)
 	r.copies("meta", "wal")
 	r.produce(5)
@@ -156,7 +188,7 @@ func TestDisksOfAnOldCopy(t *testing.T) {
 
 // Only the metadata disk comes from an old copy: the start catches up from the object store.
 func TestMetadataDiskOfAnOldCopy(t *testing.T) {
-	r := newRestoredRig(t)
+	r := newRestoredRig(t, nil)
 	r.produce(5)
 	r.copies("meta")
 	r.produce(5)
@@ -171,7 +203,7 @@ func TestMetadataDiskOfAnOldCopy(t *testing.T) {
 // The metadata disk is lost: recover-cluster asks before it acts, and loses nothing; the lost disk
 // does not start again.
 func TestMetadataDiskLost(t *testing.T) {
-	r := newRestoredRig(t)
+	r := newRestoredRig(t, nil)
 	r.produce(5)
 	r.process.Kill()
 	require.NoError(t, os.Rename(r.disk("meta"), r.disk("meta.old")))
