@@ -1,8 +1,6 @@
 package wal
 
-import (
-	"log/slog"
-)
+import "log/slog"
 
 const summaryMin = 64 << 10 // that appends leave for a summary, unless the log is small
 
