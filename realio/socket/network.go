@@ -45,7 +45,7 @@ type Options struct {
 	// a budget below the largest frame is exceeded by it.
 	BudgetBytes int64
 	// ConnectionsMax bounds open connections (max.connections). Zero: no bound. A
-	// connection above it is closed at once.
+	// connection above it is closed at once. LimitConnections changes this and the next.
 	ConnectionsMax int
 	// ConnectionsPerIPMax bounds those of one address (max.connections.per.ip). Zero: no
 	// bound. Clients behind one NAT share an address.
@@ -189,6 +189,13 @@ func (n *Network) Close(id env.ConnID, abort bool) {
 	default:
 		c.closeGracefully()
 	}
+}
+
+// LimitConnections implements env.Network.
+func (n *Network) LimitConnections(total, perIP int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.o.ConnectionsMax, n.o.ConnectionsPerIPMax = total, perIP
 }
 
 // StopListening implements env.Network.
