@@ -39,12 +39,15 @@ type Options struct {
 	// must end, and an operator must act. Nil: it panics.
 	Failed func(error)
 
-	// CacheBytes is memory for recent batches: all uncommitted ones, then the last
-	// appended. Zero: 512 MiB. Appends wait while uncommitted batches fill it.
+	// CacheBytes is memory for recent batches (all uncommitted ones, then the last appended),
+	// and for the bookkeeping of each batch that is not evicted or, in a recovered tail, not
+	// uploaded. Zero: 512 MiB. Appends wait while it is full; smaller makes them wait sooner
+	// while the store is slow.
 	CacheBytes int64
 	// BlockCacheBytes is memory for blocks read back from the store. Zero: 256 MiB.
 	BlockCacheBytes int64
-	// UploadBytes is how many uncommitted bytes start an upload. Zero: 500 MB. Maximum: a
+	// UploadBytes is how many uncommitted bytes start an upload, each batch counted with
+	// batchOverhead. Zero: 500 MB. Maximum: a
 	// third of CacheBytes and of the WAL. Lower makes smaller objects and more PUTs.
 	UploadBytes int64
 	// UploadInterval is the age of the oldest uncommitted byte that starts an upload.
@@ -119,7 +122,6 @@ type Engine struct {
 	flushes  bool       // flush is posted
 	unowed   bool       // something became durable of which nothing is owed
 	cache    logCache
-	chunks   entryPool
 	up       uploader
 	gets     fetcher
 	blocks   blockCache
@@ -193,7 +195,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 		engine: e, id: id, leaderEpoch: leaderEpoch, owner: owner, start: r.Start,
 		committed: start, cut: start, highWatermark: start, end: start, pinnedFrom: start, logStart: image.LogStart,
 	}
-	s.entries.pool = &e.chunks
+	s.entries.pool = &e.cache.entries
 	e.streams[id] = s
 	at, _ := e.search(id)
 	e.ordered = slices.Insert(e.ordered, at, s)
@@ -302,7 +304,12 @@ func (e *Engine) fail(err error) {
 func (e *Engine) settle() {
 	e.trim()
 	e.cache.evict(e.options.CacheBytes)
-	e.metrics.cacheBytes.Set(e.cache.bytes)
+	e.offerRoom()
+}
+
+// offerRoom lets refused appends try again if the cache has room for them.
+func (e *Engine) offerRoom() {
+	e.metrics.cacheBytes.Set(e.cache.used())
 	if e.refused && e.cache.hasRoom(e.options.CacheBytes) {
 		e.loop.Post(e.spaceCame)
 	}
@@ -311,6 +318,7 @@ func (e *Engine) settle() {
 // refreshStream takes what the image says of a stream, and reports whether
 // anything of it was committed or let go.
 func (e *Engine) refreshStream(s *Stream) bool {
+	s.counted = false
 	image, ok := e.image.Stream(s.id)
 	if !ok {
 		// Deleted. Its owner may still append until it closes the stream; nothing of that counts.
