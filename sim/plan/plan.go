@@ -99,7 +99,7 @@ type Topic struct {
 type Workload struct {
 	// Kind is one of [WorkloadKinds]: a producer, a consumer, a churn (creates and deletes
 	// topics), a trimmer (deletes records), an operator (changes configurations and
-	// partitions).
+	// partitions), a breaker (sends what must be refused).
 	Kind string
 	// Client is its number, unique; its random draws depend on it.
 	Client int64
@@ -179,7 +179,7 @@ type Fault struct {
 }
 
 // WorkloadKinds are the kinds of clients.
-var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator"}
+var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker"}
 
 // FaultKinds are the kinds of faults, in the order in which the swarm draws them.
 var FaultKinds = []string{
