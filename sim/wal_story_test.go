@@ -68,7 +68,7 @@ func (n *walNode) begin() {
 			n.t.Errorf("entry %+v: header %+v, %v", e, h, err)
 		}
 		found = append(found, e.BaseOffset)
-	}, func(sealed *wal.Sealed, err error) {
+	}, func(wal.Position, []byte) {}, func(sealed *wal.Sealed, err error) {
 		if errors.Is(err, env.ErrNotExist) && (n.model.acked == 0 || n.model.removing) {
 			n.create() // the crash came between the old log's end and the new one's beginning
 			return

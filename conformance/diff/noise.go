@@ -30,7 +30,7 @@ var texts = map[string]bool{"ErrorMessage": true, "BatchIndexErrorMessage": true
 // unordered are arrays whose order Kafka leaves to its hash tables, as Response.Field of kmsg.
 var unordered = map[string]bool{
 	"Metadata.Topics": true, "ListOffsets.Topics": true, "DeleteRecords.Topics": true, "DescribeLogDirs.Topics": true,
-	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true,
+	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true, "ElectLeaders.Topics": true,
 }
 
 // presence are fields of which only the sign or presence is compared.
@@ -154,8 +154,11 @@ func (f *flattener) elements(v reflect.Value, name string) []string {
 	lines := []string{}
 	for i, element := range all {
 		name := fmt.Sprint(i)
-		if v.Type().Elem() == reflect.TypeFor[kmsg.ApiVersionsResponseApiKey]() {
+		switch v.Type().Elem() {
+		case reflect.TypeFor[kmsg.ApiVersionsResponseApiKey]():
 			name = strings.ReplaceAll(element[0], ".ApiKey = ", "key ")
+		case reflect.TypeFor[kmsg.ApiVersionsResponseSupportedFeature](), reflect.TypeFor[kmsg.ApiVersionsResponseFinalizedFeature]():
+			name = strings.ReplaceAll(element[0], ".Name = ", "")
 		}
 		for _, line := range element {
 			lines = append(lines, "["+name+"]"+line)

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	settleTries   = 5
+	settleTries   = 30
 	settlePause   = 100 * time.Millisecond
 	warmTries     = 100
 	progressEvery = 10 * time.Second

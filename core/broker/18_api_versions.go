@@ -1,19 +1,26 @@
 package broker
 
-import "weir/core/wire"
+import (
+	"weir/core/controller"
+	"weir/core/wire"
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
-// feature is one of Kafka's features and the levels served.
+// ApiVersions (18), versions 0-5: the software of the client (KIP-511, version 3), supported features from level 0 on
+// (KAFKA-17011, version 4), and the check that the client reached the broker that it meant (KIP-1242, version 5).
+//
+// Keys are announced once all their versions are served, but for Produce (see wire.APIs). The only feature is weir's own
+// level of metadata. None of Kafka's is announced, neither as supported nor as finalized: transaction.version, for one,
+// would make clients take the broker for one with transactions.
+
+// feature is a feature and the levels served.
 type feature struct {
 	name     string
 	min, max int16
 }
 
-// servedFeatures lists the features that are implemented in full: none of
-// Kafka's yet. In particular transaction.version is neither supported nor
-// finalized, so that no client takes the broker for one with transactions.
-var servedFeatures []feature
+var servedFeatures = []feature{{controller.MetadataFeature, controller.MetadataLevelMin, controller.MetadataLevelMax}}
 
 // apiVersions says what is served. A version that is too new gets a body of version
 // 0 with UNSUPPORTED_VERSION and the versions of ApiVersions alone, so that the
@@ -25,8 +32,7 @@ func (b *Broker) apiVersions(x exchange, r *kmsg.ApiVersionsRequest) {
 		return
 	}
 	out := r.ResponseKind().(*kmsg.ApiVersionsResponse)
-	if r.Version >= 3 && (!validSoftware(r.ClientSoftwareName) || !validSoftware(r.ClientSoftwareVersion)) {
-		out.ErrorCode = wire.InvalidRequest
+	if out.ErrorCode = b.checkApiVersions(r); out.ErrorCode != 0 {
 		x.replyMessage(out)
 		return
 	}
@@ -36,8 +42,26 @@ func (b *Broker) apiVersions(x exchange, r *kmsg.ApiVersionsRequest) {
 	}
 	if r.Version >= 3 {
 		addFeatures(out, servedFeatures)
+		b.addFinalized(out)
 	}
 	x.replyMessage(out)
+}
+
+// checkApiVersions refuses names that Kafka refuses, and clients that meant another cluster or broker: those shall begin
+// again with their bootstrap addresses.
+func (b *Broker) checkApiVersions(r *kmsg.ApiVersionsRequest) int16 {
+	cluster := b.image.ClusterID()
+	switch {
+	case r.Version >= 3 && (!validSoftware(r.ClientSoftwareName) || !validSoftware(r.ClientSoftwareVersion)):
+		return wire.InvalidRequest
+	case r.Version < 5:
+		return 0
+	case (r.ClusterID == nil) != (r.NodeID == -1):
+		return wire.InvalidRequest
+	case r.ClusterID != nil && cluster != "" && (*r.ClusterID != cluster || r.NodeID != b.config.NodeID):
+		return wire.RebootstrapRequired
+	}
+	return 0
 }
 
 func advertised(a *wire.API) kmsg.ApiVersionsResponseApiKey {
@@ -52,8 +76,8 @@ func tooNew() *kmsg.ApiVersionsResponse {
 	return out
 }
 
-// addFeatures adds the supported features. Before version 4 one whose lowest level
-// is 0 must be left out: clients of that time fail on it (KAFKA-17011).
+// addFeatures adds the supported features. Before version 4 one whose lowest level is 0 must be left out: clients of that time
+// fail on it (KAFKA-17011).
 func addFeatures(out *kmsg.ApiVersionsResponse, features []feature) {
 	for _, f := range features {
 		if f.min == 0 && out.Version < 4 {
@@ -61,6 +85,19 @@ func addFeatures(out *kmsg.ApiVersionsResponse, features []feature) {
 		}
 		out.SupportedFeatures = append(out.SupportedFeatures,
 			kmsg.ApiVersionsResponseSupportedFeature{Name: f.name, MinVersion: f.min, MaxVersion: f.max})
+	}
+}
+
+// addFinalized adds the features that the cluster uses.
+func (b *Broker) addFinalized(out *kmsg.ApiVersionsResponse) {
+	features := b.image.Features()
+	if len(features) == 0 {
+		return
+	}
+	out.FinalizedFeaturesEpoch = int64(b.image.AppliedIndex())
+	for _, f := range features {
+		out.FinalizedFeatures = append(out.FinalizedFeatures,
+			kmsg.ApiVersionsResponseFinalizedFeature{Name: f.Name, MinVersionLevel: controller.MetadataLevelMin, MaxVersionLevel: f.Level})
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 func TestTrap01ApiVersionsTooNew(t *testing.T) {
 	r := newRig(t, "")
-	for _, version := range []int16{5, 99, math.MaxInt16} {
+	for _, version := range []int16{6, 99, math.MaxInt16} {
 		id := r.connect()
 		request := kmsg.NewPtrApiVersionsRequest()
 		request.Version = 4
@@ -30,7 +30,7 @@ func TestTrap01ApiVersionsTooNew(t *testing.T) {
 		request.Version = 0 // the answer's body and header are those of version 0
 		out := answerOf[*kmsg.ApiVersionsResponse](r, id, 7, request)
 		if out.ErrorCode != wire.UnsupportedVersion || len(out.ApiKeys) != 1 ||
-			out.ApiKeys[0].ApiKey != 18 || out.ApiKeys[0].MinVersion != 0 || out.ApiKeys[0].MaxVersion != 4 {
+			out.ApiKeys[0].ApiKey != 18 || out.ApiKeys[0].MinVersion != 0 || out.ApiKeys[0].MaxVersion != 5 {
 			t.Errorf("version %d: %+v", version, out)
 		}
 		if len(r.net.closed) != 0 {
@@ -51,9 +51,9 @@ func TestTrap01ClientSoftwarePattern(t *testing.T) {
 	}
 }
 
-func TestApiVersionsIsKafka43sColumn(t *testing.T) {
-	want := "0:0-13 1:4-18 2:1-11 3:0-13 18:0-4 19:2-7 20:1-6 21:0-2 22:0-5 23:2-4 32:1-4 33:0-2 35:1-5 37:0-3 44:0-1 60:0-2 75:0-0"
-	for version := int16(0); version <= 4; version++ {
+func TestApiVersionsIsKafka44sColumn(t *testing.T) {
+	want := "0:0-13 1:4-18 2:1-11 3:0-13 18:0-5 19:2-7 20:1-6 21:0-2 22:0-5 23:2-4 32:1-4 33:0-2 35:1-5 37:0-3 43:0-2 44:0-1 48:0-1 55:0-2 60:0-2 75:0-0"
+	for version := int16(0); version <= 5; version++ {
 		r := newRig(t, "")
 		request := kmsg.NewPtrApiVersionsRequest()
 		request.ClientSoftwareName, request.ClientSoftwareVersion = "x", "1"
@@ -65,8 +65,11 @@ func TestApiVersionsIsKafka43sColumn(t *testing.T) {
 		if got := strings.Join(rows, " "); got != want {
 			t.Errorf("version %d says\n%s, want\n%s", version, got, want)
 		}
-		for _, f := range out.FinalizedFeatures {
-			t.Errorf("feature %s is finalized", f.Name)
+		if version >= 3 {
+			require.Len(t, out.FinalizedFeatures, 1)
+			require.Equal(t, controller.MetadataFeature, out.FinalizedFeatures[0].Name)
+			require.Equal(t, controller.MetadataFeature, out.SupportedFeatures[0].Name)
+			require.Len(t, out.SupportedFeatures, 1)
 		}
 	}
 }

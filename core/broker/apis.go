@@ -44,8 +44,14 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeLogDirsRequest]
 	case 37:
 		return decodeMessage[kmsg.CreatePartitionsRequest]
+	case 43:
+		return decodeMessage[kmsg.ElectLeadersRequest]
 	case 44:
 		return decodeMessage[kmsg.IncrementalAlterConfigsRequest]
+	case 48:
+		return decodeMessage[kmsg.DescribeClientQuotasRequest]
+	case 55:
+		return decodeMessage[kmsg.DescribeQuorumRequest]
 	case 60:
 		return decodeMessage[kmsg.DescribeClusterRequest]
 	case 75:
@@ -87,6 +93,12 @@ func (b *Broker) handle(x exchange, body any) {
 		b.incrementalAlterConfigs(x, r)
 	case *kmsg.DescribeLogDirsRequest:
 		b.describeLogDirs(x, r)
+	case *kmsg.ElectLeadersRequest:
+		b.electLeaders(x, r)
+	case *kmsg.DescribeClientQuotasRequest:
+		b.describeClientQuotas(x, r)
+	case *kmsg.DescribeQuorumRequest:
+		b.describeQuorum(x, r)
 	case *kmsg.DescribeClusterRequest:
 		b.describeCluster(x, r)
 	case *kmsg.DescribeTopicPartitionsRequest:

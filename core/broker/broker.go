@@ -23,7 +23,14 @@ type Image interface {
 	Broker(id metadata.BrokerID) (*metadata.Broker, bool)
 	BrokerConfigs(id metadata.BrokerID) []metadata.Config
 	ClusterID() string
+	Features() []metadata.Feature
 	AppliedIndex() uint64
+}
+
+// Quorum is what the broker needs of the replicated log of the metadata: a *quorum.Quorum.
+type Quorum interface {
+	// Term is that of the leader, this node; raft's terms start at 1.
+	Term() uint64
 }
 
 // Controller is what the broker needs of the cluster's controller: a
@@ -50,6 +57,7 @@ type Options struct {
 	// Settings validates and lists configurations: in production, Config is its Broker.
 	Settings   *config.Settings
 	Image      Image
+	Quorum     Quorum
 	Controller Controller
 	Partitions *partition.Manager
 }
@@ -63,6 +71,8 @@ type Broker struct {
 	settings   *config.Settings
 	disk       env.Disk // that of the write-ahead log
 	image      Image
+	quorum     Quorum
+	clock      env.Clock
 	controller Controller
 	partitions *partition.Manager
 	data       *dataPlane
@@ -78,7 +88,7 @@ type Broker struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
-		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, controller: o.Controller, partitions: o.Partitions,
+		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, quorum: o.Quorum, clock: o.Env.Clock, controller: o.Controller, partitions: o.Partitions,
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}
 	b.data = &dataPlane{

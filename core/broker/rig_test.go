@@ -41,9 +41,10 @@ func (n *fakeNetwork) Dial(*env.Dial)                 {}
 func (n *fakeNetwork) Release(f *env.Frame)           { n.released[f]++ }
 func (n *fakeNetwork) SetCodec(env.ConnID, env.Codec) {}
 
-func (n *fakeNetwork) Mute(id env.ConnID)   { n.muted[id] = true }
-func (n *fakeNetwork) Unmute(id env.ConnID) { n.muted[id] = false }
-func (n *fakeNetwork) StopListening()       { n.deaf = true }
+func (n *fakeNetwork) Mute(id env.ConnID)        { n.muted[id] = true }
+func (n *fakeNetwork) Unmute(id env.ConnID)      { n.muted[id] = false }
+func (n *fakeNetwork) StopListening()            { n.deaf = true }
+func (n *fakeNetwork) LimitConnections(int, int) {}
 func (n *fakeNetwork) Send(s *env.Send) {
 	body := bytes.Join(s.Message.Encode(nil), nil)
 	n.sent = append(n.sent, sentFrame{s.Conn, body})
@@ -192,7 +193,11 @@ type rig struct {
 
 func (r *rig) Brokers() []*metadata.Broker { return r.brokers }
 func (r *rig) ClusterID() string           { return "the-cluster" }
-func (r *rig) AppliedIndex() uint64        { return 9 }
+func (r *rig) Term() uint64                { return 7 }
+func (r *rig) Features() []metadata.Feature {
+	return []metadata.Feature{{Name: controller.MetadataFeature, Level: 1}}
+}
+func (r *rig) AppliedIndex() uint64 { return 9 }
 func (r *rig) BrokerConfigs(id metadata.BrokerID) []metadata.Config {
 	return r.brokerConfigs[id]
 }
@@ -236,7 +241,7 @@ func newRig(t *testing.T, file string) *rig {
 	}
 	r.broker = New(Options{
 		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Compute: r, Network: r.net, WAL: fakeDisk{rig: r}}, Telemetry: telemetry.New(nil, nil),
-		Config: settings.Broker(), Settings: settings, Image: r, Controller: r.controller, Partitions: r.plane.partitions,
+		Config: settings.Broker(), Settings: settings, Image: r, Quorum: r, Controller: r.controller, Partitions: r.plane.partitions,
 	})
 	r.codec = r.broker.Codec()
 	return r

@@ -10,15 +10,18 @@ import (
 // MetadataFeature names the level of records and snapshots that a cluster uses.
 const MetadataFeature = "weir.metadata"
 
-// metadataLevel is the level that a new cluster starts with.
-const metadataLevel = 1
+// The levels of MetadataFeature that this program can read and write. A new cluster starts with the highest.
+const (
+	MetadataLevelMin = 1
+	MetadataLevelMax = 1
+)
 
 // FoundCluster proposes the first record of a new cluster: its id and feature
 // levels. A cluster that is founded already refuses it with metadata.ErrFounded.
 func (c *Controller) FoundCluster(clusterID string, done func(error)) {
 	c.propose(&metadata.FoundCluster{
 		ClusterID: clusterID,
-		Features:  []metadata.Feature{{Name: MetadataFeature, Level: metadataLevel}},
+		Features:  []metadata.Feature{{Name: MetadataFeature, Level: MetadataLevelMax}},
 	}, done)
 }
 

@@ -71,11 +71,12 @@ type Sweeper struct {
 	stopped bool
 
 	floor    metadata.ObjectID
-	marks    []sweepMark // ascending
-	ripe     uint64      // what was destroyed up to this index is over its grace
+	marks    task.Queue[sweepMark] // ascending
+	newest   uint64                // the newest index that was marked
+	ripe     uint64                // what was destroyed up to this index is over its grace
 	expiring bool
 
-	queue    []idRun                    // to delete
+	queue    task.Queue[idRun]          // to delete
 	awaited  map[metadata.ObjectID]bool // destroyed objects from queue to record; lookups only
 	inFlight int
 	deleted  []metadata.ObjectID // of destroyed objects, not yet recorded
@@ -170,16 +171,14 @@ func (s *Sweeper) tick() {
 // the monotonic clock's, from when this node first saw the image at that index.
 func (s *Sweeper) ripen() {
 	now := s.loop.Now()
-	if index := s.image.AppliedIndex(); len(s.marks) == 0 && index > s.ripe || len(s.marks) > 0 && index > s.marks[len(s.marks)-1].index {
-		s.marks = append(s.marks, sweepMark{now, index})
+	if index := s.image.AppliedIndex(); index > s.newest {
+		s.newest = index
+		s.marks.Push(sweepMark{now, index})
 	}
-	over := 0
 	shipped := s.shipped()
-	for over < len(s.marks) && now.Sub(s.marks[over].at) >= s.options.Grace && s.marks[over].index <= shipped {
-		s.ripe = s.marks[over].index
-		over++
+	for s.marks.Len() > 0 && now.Sub(s.marks.Front().at) >= s.options.Grace && s.marks.Front().index <= shipped {
+		s.ripe = s.marks.Pop().index
 	}
-	s.marks = s.marks[:copy(s.marks, s.marks[over:])]
 }
 
 func (s *Sweeper) shipped() uint64 {
@@ -191,7 +190,7 @@ func (s *Sweeper) shipped() uint64 {
 
 // expire bars the next orphans from being committed.
 func (s *Sweeper) expire() {
-	if s.expiring || s.stopped || len(s.queue) >= sweepBatchMax {
+	if s.expiring || s.stopped || s.queue.Len() >= sweepBatchMax {
 		return
 	}
 	r := s.orphans()
@@ -205,7 +204,7 @@ func (s *Sweeper) expire() {
 			return // a commit came first, or the node ends: the next look sees it
 		}
 		s.counts.expired.Hit()
-		s.queue = append(s.queue, idRun{r.First, r.End})
+		s.queue.Push(idRun{r.First, r.End})
 		s.loop.Post(s.expire)
 		s.loop.Post(s.pump)
 	})
@@ -235,7 +234,7 @@ func (s *Sweeper) gather() {
 		}
 		if !s.awaited[o.ID] {
 			s.awaited[o.ID] = true
-			s.queue = append(s.queue, idRun{o.ID, o.ID + 1})
+			s.queue.Push(idRun{o.ID, o.ID + 1})
 		}
 		return true
 	})
@@ -243,11 +242,11 @@ func (s *Sweeper) gather() {
 
 // pump submits deletions.
 func (s *Sweeper) pump() {
-	for len(s.queue) > 0 && s.inFlight < s.options.InFlightMax && !s.stopped && !s.pause.Pending() {
-		run := &s.queue[0]
+	for s.queue.Len() > 0 && s.inFlight < s.options.InFlightMax && !s.stopped && !s.pause.Pending() {
+		run := s.queue.Front()
 		id := run.first
 		if run.first++; run.first == run.end {
-			s.queue = s.queue[:copy(s.queue, s.queue[1:])]
+			s.queue.Pop()
 		}
 		s.delete(id)
 	}
@@ -270,7 +269,7 @@ func (s *Sweeper) deletionEnded(id metadata.ObjectID, kept bool, op *env.DeleteO
 	case s.stopped:
 		return
 	case op.Outcome != env.OutcomeDone:
-		s.queue = append(s.queue, idRun{id, id + 1})
+		s.queue.Push(idRun{id, id + 1})
 		s.storeFailed("delete "+op.Key, op.Err)
 	case kept:
 		s.failures = 0
@@ -310,7 +309,7 @@ func (s *Sweeper) recordDeletions() {
 // much to delete.
 func (s *Sweeper) list() {
 	due := s.listOpen || s.loop.Now() >= s.listAt
-	if s.listing || !due || s.stopped || s.pause.Pending() || len(s.queue) >= sweepBatchMax {
+	if s.listing || !due || s.stopped || s.pause.Pending() || s.queue.Len() >= sweepBatchMax {
 		return
 	}
 	s.listing, s.listOpen = true, true
@@ -350,7 +349,7 @@ func (s *Sweeper) validateFound(key string) {
 		s.counts.odds.Hit() // not weir's: not weir's to delete
 	case s.image.Dead(o) && s.shipped() >= s.image.AppliedIndex(): // else a later listing finds it again
 		s.counts.late.Hit()
-		s.queue = append(s.queue, idRun{o, o + 1})
+		s.queue.Push(idRun{o, o + 1})
 	}
 }
 

@@ -38,6 +38,9 @@ type Network interface {
 	Close(id ConnID, abort bool)
 	// StopListening refuses new connections on every listener; open ones stay.
 	StopListening()
+	// LimitConnections changes how many connections are accepted, in all and from one
+	// address; 0 is no bound. Open ones stay.
+	LimitConnections(total, perIP int)
 }
 
 // Listen opens a listener and binds its connections to a handler and a codec.

@@ -120,6 +120,9 @@ func (im *Image) AppliedIndex() uint64 { return im.index }
 // ClusterID is empty until the cluster is founded.
 func (im *Image) ClusterID() string { return im.clusterID }
 
+// Features lists the features in use, sorted by name. It is lent until the next record.
+func (im *Image) Features() []Feature { return im.features }
+
 // Feature returns the level of a feature; 0: not in use.
 func (im *Image) Feature(name string) int16 {
 	for i := range im.features {

@@ -154,6 +154,7 @@ func (n *Node) refreshSettings() {
 	shared := n.metadata.image.BrokerConfigs(-1)
 	if n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared)) {
 		n.partitions.ConfigurationChanged(n.config.ProducerIDExpiration)
+		n.env.Network.LimitConnections(n.config.MaxConnections, n.config.MaxConnectionsPerIP)
 	}
 }
 

@@ -248,20 +248,27 @@ func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error)
 	return epochs, nil // the names sort as the numbers do
 }
 
+// countingReplayer counts the batches of a log.
+type countingReplayer struct {
+	stream.Replayer
+	batches int64
+}
+
+func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header) error {
+	r.batches++
+	return r.Replayer.Replay(id, h)
+}
+
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
-	began, batches := n.loop.Now(), int64(0)
-	header := func(id metadata.StreamID, h record.Header) {
-		batches++
-		n.partitions.Recover(id, h)
-	}
+	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
 	p.Await(func(wake func()) {
-		n.engine.RecoverLog(logName(epoch), epoch, header, func(ends []metadata.RangeEnd, recoverErr error) {
+		n.engine.RecoverLog(logName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
 			n.ends, err = append(n.ends, ends...), recoverErr
 			wake()
 		})
 	})
 	if err == nil {
-		n.telemetry.Info("recovered a write-ahead log", slog.Int64("epoch", int64(epoch)), slog.Int64("batches", batches),
+		n.telemetry.Info("recovered a write-ahead log", slog.Int64("epoch", int64(epoch)), slog.Int64("batches", into.batches),
 			slog.Duration("took", n.loop.Now().Sub(began)))
 	}
 	return err
@@ -324,7 +331,7 @@ func (n *Node) takeOver(p *task.Proc) (err error) {
 func (n *Node) openPartitions(p *task.Proc) error {
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
-		Image: n.metadata.image, Controller: n.controller, Partitions: n.partitions,
+		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions,
 	})
 	if n.unshipped.wait {
 		p.Await(func(wake func()) { n.quorum.AwaitShipped(n.metadata.AppliedIndex(), wake) })

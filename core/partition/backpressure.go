@@ -8,7 +8,7 @@ func (m *Manager) block(p *Partition) {
 		return
 	}
 	p.blocked = true
-	m.blocked.push(p)
+	m.blocked.Push(p)
 	m.armQueueCheck()
 }
 
@@ -16,12 +16,12 @@ func (m *Manager) block(p *Partition) {
 // until the stream is full once more. A partition that cannot empty its queue
 // keeps its turn, so that a large batch is not starved by small ones.
 func (m *Manager) space() {
-	for m.blocked.len() > 0 {
-		p := *m.blocked.front()
+	for m.blocked.Len() > 0 {
+		p := *m.blocked.Front()
 		if p.closed == wire.None && !p.retry() {
 			return
 		}
-		m.blocked.pop()
+		m.blocked.Pop()
 		p.blocked = false
 	}
 	m.loop.Stop(&m.queueTimer)
@@ -36,10 +36,10 @@ func (m *Manager) armQueueCheck() {
 // checkQueues answers the appends that have waited too long.
 func (m *Manager) checkQueues() {
 	now := m.loop.Now()
-	for _, p := range m.blocked.items[m.blocked.head:] {
+	for p := range m.blocked.All() {
 		p.expireQueue(now)
 	}
-	if m.blocked.len() > 0 {
+	if m.blocked.Len() > 0 {
 		m.armQueueCheck()
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
-	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
 	"weir/core/telemetry"
@@ -79,16 +78,16 @@ type Manager struct {
 	partitions []*Partition // ascending by stream
 	byName     map[string]*topic
 	byID       map[metadata.TopicID]*topic
-	topics     []*topic // ascending by name
-	recovered  map[metadata.StreamID][]record.Header
-	blocked    fifo[*Partition] // in the order in which they ran out of room
+	topics     []*topic                     // ascending by name
+	recovered  map[metadata.StreamID]*State // as of what was replayed, until they are opened
+	blocked    task.Queue[*Partition]       // in the order in which they ran out of room
 	queueTimer task.Timer
 
 	houseTimer task.Timer
 	generation uint64
 	stopped    bool
 
-	duplicate, waiting, retention, heldBack, producersFull *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees *telemetry.Mark
 
 	producersRefused env.Counter
 	retained         telemetry.LastSuccess
@@ -107,7 +106,7 @@ type topic struct {
 }
 
 // NewManager returns a manager that has opened nothing yet: hand over what was
-// recovered ([Manager.Recover]), then call [Manager.ImageChanged].
+// recovered ([Manager.Replay]), then call [Manager.ImageChanged].
 func NewManager(o Options) *Manager {
 	m := newManager(o)
 	o.Engine.OnSpace(m.space)
@@ -124,6 +123,7 @@ func newManager(o Options) *Manager {
 		heldBack:      o.Telemetry.Mark("partition: a batch was held back for one before it"),
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
+		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
 			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),
@@ -134,15 +134,8 @@ func newManager(o Options) *Manager {
 		env:       o.Env,
 		byName:    make(map[string]*topic),
 		byID:      make(map[metadata.TopicID]*topic),
-		recovered: make(map[metadata.StreamID][]record.Header),
+		recovered: make(map[metadata.StreamID]*State),
 	}
-}
-
-// Recover hands over the header of a batch found in a sealed WAL, before its
-// stream is opened: those of one stream in order of offsets. The state of the
-// stream's producers is its checkpoint and these, joined without a gap.
-func (m *Manager) Recover(id metadata.StreamID, h record.Header) {
-	m.recovered[id] = append(m.recovered[id], h)
 }
 
 // ImageChanged opens what this broker newly leads, closes what it no longer
@@ -247,24 +240,15 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 	return p, nil
 }
 
-// rebuild joins a stream's checkpoint and its recovered headers up to the start
-// of the newest range (R4).
+// rebuild returns the state as of the start of the newest range (R4): what was replayed, or the checkpoint
+// where nothing was, or where it is newer.
 func (m *Manager) rebuild(s *metadata.Stream) (*State, error) {
-	start, now := s.Ranges[len(s.Ranges)-1].Start, m.loop.Now()
-	state, err := LoadState(s.Checkpoint, s.CheckpointEnd, now, m.options.ProducersMax)
-	if err != nil {
-		return nil, err
-	}
-	headers := m.recovered[s.ID]
+	start := s.Ranges[len(s.Ranges)-1].Start
+	state := m.recovered[s.ID]
 	delete(m.recovered, s.ID)
-	for i := range headers {
-		if headers[i].BaseOffset < state.end {
-			continue // the checkpoint has it
-		}
-		if headers[i].BaseOffset >= start {
-			break
-		}
-		if err := state.Replay(&headers[i], now); err != nil {
+	if state == nil || state.end < s.CheckpointEnd {
+		var err error
+		if state, err = LoadState(s.Checkpoint, s.CheckpointEnd, m.loop.Now(), m.options.ProducersMax); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"weir/core/wire"
 
 	"weir/core/config"
@@ -197,7 +199,7 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 	}
 	g := prepare()
 	for _, h := range []record.Header{first, header(10, 10), header(20, 20)} { // the first is in the checkpoint too
-		g.m.Recover(11, h)
+		require.NoError(t, g.m.Replay(11, &h))
 	}
 	g.changed(t)
 	p, _ := g.m.ByName("a", 0)
@@ -208,17 +210,33 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 	if epoch, end := p.EpochEnd(2); epoch != 2 || end != 30 {
 		t.Fatalf("epoch 2 ends at %d", end)
 	}
-	for name, headers := range map[string][]record.Header{
-		"none":           {},
-		"a gap":          {header(20, 20)},
-		"an end too low": {header(10, 10)},
-	} {
+	for name, headers := range map[string][]record.Header{"none": {}, "an end too low": {header(10, 10)}} {
 		g := prepare()
 		for _, h := range headers {
-			g.m.Recover(11, h)
+			require.NoError(t, g.m.Replay(11, &h))
 		}
-		if err := g.m.ImageChanged(); err == nil {
-			t.Errorf("%s: opened with a state that does not join", name)
-		}
+		require.Error(t, g.m.ImageChanged(), "%s: opened with a state that does not join", name)
 	}
+	gap := header(20, 20)
+	require.Error(t, prepare().m.Replay(11, &gap), "a gap between checkpoint and batches")
+}
+
+// A tail that was uploaded before its partition is opened has moved the checkpoint.
+func TestANewerCheckpointCountsBeforeWhatWasReplayed(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	header := func(offset int64, sequence int32) record.Header {
+		return record.Header{BaseOffset: offset, LastOffsetDelta: 9, ProducerID: 7, BaseSequence: sequence, Records: 10}
+	}
+	s := g.image.streams[11]
+	h := header(0, 0)
+	require.NoError(t, g.m.Replay(11, &h))
+	newer, err := LoadState(nil, 0, 0, 0)
+	require.NoError(t, err)
+	for _, h := range []record.Header{header(0, 0), header(10, 10)} {
+		require.NoError(t, newer.Replay(&h, 0))
+	}
+	s.Checkpoint, s.CheckpointEnd = newer.AppendCheckpoint(nil), 20
+	s.Ranges = []metadata.Range{{LeaderEpoch: 3, BrokerEpoch: myEpoch, Start: 20, End: -1}}
+	require.NoError(t, g.m.ImageChanged())
 }

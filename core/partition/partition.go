@@ -8,6 +8,7 @@ import (
 	"weir/core/metadata"
 	"weir/core/record"
 	"weir/core/stream"
+	"weir/core/task"
 	"weir/core/wire"
 )
 
@@ -36,9 +37,9 @@ type Partition struct {
 	state   *State
 	epochs  epochCache
 
-	queue        fifo[*Append] // waiting for room in the stream
-	acks         fifo[*Append] // appended, not durable
-	duplicates   []*Append     // repeat a batch in acks
+	queue        task.Queue[*Append] // waiting for room in the stream
+	acks         task.Queue[*Append] // appended, not durable
+	duplicates   []*Append           // repeat a batch in acks
 	gaps         []gap
 	watches      []*Watch
 	durableBytes int64     // since it opened
@@ -166,8 +167,8 @@ func (p *Partition) Append(a *Append) {
 		a.refuse(p.closed, "the partition is closed here")
 		return
 	}
-	p.queue.push(a)
-	if p.queue.len() == 1 {
+	p.queue.Push(a)
+	if p.queue.Len() == 1 {
 		p.pump()
 	}
 }
@@ -243,7 +244,7 @@ func (p *Partition) append(a *Append) bool {
 	}
 	a.BaseOffset, a.end = base, base+int64(a.Header.LastOffsetDelta)+1
 	p.state.appended(&a.Header, base, maxTimestamp, p.manager.loop.Now())
-	p.acks.push(a)
+	p.acks.Push(a)
 	return true
 }
 
@@ -281,12 +282,12 @@ func (a *Append) fail(code wire.Code, detail string) {
 
 // retry tries the queue in order; false means that the stream has no room.
 func (p *Partition) retry() bool {
-	for p.queue.len() > 0 {
-		a := *p.queue.front()
+	for p.queue.Len() > 0 {
+		a := *p.queue.Front()
 		if !p.try(a) {
 			return false
 		}
-		p.queue.pop()
+		p.queue.Pop()
 	}
 	return true
 }
@@ -294,8 +295,8 @@ func (p *Partition) retry() bool {
 // expireQueue gives up the appends at the head of the queue whose time is over.
 // Those behind a living one wait for it: their order must not change.
 func (p *Partition) expireQueue(now env.Time) {
-	for p.queue.len() > 0 && (*p.queue.front()).Deadline <= now {
-		a := p.queue.pop()
+	for p.queue.Len() > 0 && (*p.queue.Front()).Deadline <= now {
+		a := p.queue.Pop()
 		p.noteGap(&a.Header)
 		a.refuse(wire.RequestTimedOut, "the log had no room in time")
 	}
@@ -304,8 +305,8 @@ func (p *Partition) expireQueue(now env.Time) {
 // Durable implements stream.Owner.
 func (p *Partition) Durable(highWatermark int64) {
 	p.state.advance(highWatermark)
-	for p.acks.len() > 0 && (*p.acks.front()).end <= highWatermark {
-		a := p.acks.pop()
+	for p.acks.Len() > 0 && (*p.acks.Front()).end <= highWatermark {
+		a := p.acks.Pop()
 		p.durableBytes += int64(a.Header.Bytes)
 		p.acknowledge(a)
 	}
@@ -341,15 +342,15 @@ func (p *Partition) Trimmed(int64) {}
 func (p *Partition) close(code wire.Code) {
 	p.closed = code
 	const detail = "the partition was closed here"
-	for p.acks.len() > 0 {
-		p.acks.pop().fail(code, detail)
+	for p.acks.Len() > 0 {
+		p.acks.Pop().fail(code, detail)
 	}
 	for _, a := range p.duplicates {
 		a.fail(code, detail)
 	}
 	p.duplicates = nil
-	for p.queue.len() > 0 {
-		p.queue.pop().refuse(code, detail)
+	for p.queue.Len() > 0 {
+		p.queue.Pop().refuse(code, detail)
 	}
 	p.dropWatches()
 }

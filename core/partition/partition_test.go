@@ -446,7 +446,7 @@ func TestBackPressureKeepsOrder(t *testing.T) {
 			t.Fatalf("answer %d: code %d base %d (%s)", i, a.Code, a.BaseOffset, a.Detail)
 		}
 	}
-	if len(r.answers) != 5 || r.manager.blocked.len() != 0 {
+	if len(r.answers) != 5 || r.manager.blocked.Len() != 0 {
 		t.Fatalf("%d answers", len(r.answers))
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"weir/core/env"
 	"weir/core/record"
+	"weir/core/task"
 )
 
 const (
@@ -78,7 +79,7 @@ type producer struct {
 type State struct {
 	producers    []*producer // ascending by id
 	last         *producer   // the one used last: a run of batches often has one producer
-	pending      fifo[pendingBatch]
+	pending      task.Queue[pendingBatch]
 	end          int64 // the durable state is exactly as of here
 	maxTimestamp int64 // of durable batches; -1: none
 	appendedMax  int64
@@ -192,7 +193,7 @@ func (s *State) appended(h *record.Header, baseOffset, maxTimestamp int64, now e
 		return // it changes nothing
 	}
 	s.appendedMax = max(s.appendedMax, maxTimestamp)
-	s.pending.push(entry)
+	s.pending.Push(entry)
 }
 
 func (s *State) findOrAdd(id int64, now env.Time) *producer {
@@ -235,8 +236,8 @@ func (s *State) advance(highWatermark int64) {
 	if highWatermark < s.end {
 		panic(fmt.Sprintf("partition: durable state goes back from %d to %d", s.end, highWatermark))
 	}
-	for s.pending.len() > 0 && s.pending.front().end <= highWatermark {
-		e := s.pending.pop()
+	for s.pending.Len() > 0 && s.pending.Front().end <= highWatermark {
+		e := s.pending.Pop()
 		s.maxTimestamp = max(s.maxTimestamp, e.maxTimestamp)
 		if e.producer != nil {
 			e.producer.pending--

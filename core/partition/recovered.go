@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weir/core/metadata"
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
@@ -30,12 +31,42 @@ type recoveredState struct {
 // Replay implements stream.State.
 func (s *recoveredState) Replay(h *record.Header) error { return s.State.Replay(h, s.loop.Now()) }
 
-// Agrees implements stream.State. The former owner may have forgotten producers
-// that were idle, or one too many, and what came before; what it knew must be
+// Replay implements stream.Replayer.
+func (m *Manager) Replay(id metadata.StreamID, h *record.Header) error {
+	s := m.recovered[id]
+	if s == nil {
+		image, ok := m.options.Image.Stream(id)
+		if !ok {
+			return nil
+		}
+		var err error
+		if s, err = LoadState(image.Checkpoint, image.CheckpointEnd, m.loop.Now(), m.options.ProducersMax); err != nil {
+			return err
+		}
+		m.recovered[id] = s
+	}
+	if h.BaseOffset < s.end {
+		return nil // the checkpoint has it
+	}
+	return s.Replay(h, m.loop.Now())
+}
+
+// Agrees implements stream.Replayer.
+func (m *Manager) Agrees(id metadata.StreamID, end int64, summary []byte) error {
+	s := m.recovered[id]
+	if s == nil || s.end != end {
+		return nil
+	}
+	m.agrees.Hit()
+	return s.agrees(summary)
+}
+
+// agrees compares a recovered state with a summary as of the same offset. The former owner may have forgotten
+// producers that were idle, or one too many, and what came before; what it knew must be
 // what the batches say. Once there were too many producers, either may have
 // forgotten what the other still knows: then only what both know must agree.
-func (s *recoveredState) Agrees(summary []byte) error {
-	other, err := LoadState(summary, s.end, s.loop.Now(), s.max)
+func (s *State) agrees(summary []byte) error {
+	other, err := LoadState(summary, s.end, 0, s.max)
 	if err != nil {
 		return err
 	}

@@ -55,20 +55,20 @@ func replayed(t *testing.T, batches int32) *recoveredState {
 func TestARecoveredStateAgreesWithItsOwnersSummary(t *testing.T) {
 	s := replayed(t, 20)
 	summary := s.AppendCheckpoint(nil)
-	if err := s.Agrees(summary); err != nil {
+	if err := s.agrees(summary); err != nil {
 		t.Fatal(err)
 	}
 	forgetful := replayed(t, 20)
 	forgetful.expire(1<<40, time.Second)
-	if err := s.Agrees(forgetful.AppendCheckpoint(nil)); err != nil {
+	if err := s.agrees(forgetful.AppendCheckpoint(nil)); err != nil {
 		t.Fatalf("the owner forgot idle producers: %v", err)
 	}
 	other := replayed(t, 20)
 	other.find(7).durable.batches[1].base++
-	if err := s.Agrees(other.AppendCheckpoint(nil)); err == nil || !strings.Contains(err.Error(), "producer 7") {
+	if err := s.agrees(other.AppendCheckpoint(nil)); err == nil || !strings.Contains(err.Error(), "producer 7") {
 		t.Fatalf("another window of producer 7: %v", err)
 	}
-	if err := replayed(t, 19).Agrees(summary); err == nil {
+	if err := replayed(t, 19).agrees(summary); err == nil {
 		t.Fatal("a summary of another offset agrees")
 	}
 }
@@ -100,7 +100,7 @@ func TestARecoveredStateAgreesHoweverManyProducersThereWere(t *testing.T) {
 			if draw.IntN(10) == 0 {
 				owner.expire(now, 5)
 			}
-			if err := recovered.Agrees(owner.AppendSummary(nil, end)); err != nil {
+			if err := recovered.agrees(owner.AppendSummary(nil, end)); err != nil {
 				t.Fatalf("seed %d, offset %d: %v", seed, end, err)
 			}
 		}

@@ -265,6 +265,9 @@ func (q *Quorum) lead() error {
 // ClusterID is the cluster's identity, from its marker: 22 characters of base64url.
 func (q *Quorum) ClusterID() string { return q.cluster.String() }
 
+// Term is the term in which this node leads.
+func (q *Quorum) Term() uint64 { return q.term }
+
 // Propose appends an entry of 1 to EntryBytesMax bytes to the log. done runs once, in a later step
 // of the loop: right after Machine.Apply of the entry, which is durable then, or with ErrTooLarge,
 // ErrBusy or ErrClosed, and then nothing was proposed. If the node fails or closes first, done never

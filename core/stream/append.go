@@ -88,7 +88,7 @@ func (s *Stream) durable(base, offsets, bytes int64) {
 	case s.owner == nil || s.gone:
 		e.unowed = true
 	default:
-		e.up.add(s, bytes)
+		e.up.add(s, 1, bytes)
 	}
 	if s.owner != nil && !s.told {
 		s.told = true

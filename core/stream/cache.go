@@ -18,94 +18,12 @@ type entry struct {
 	place        int32 // in the slab
 }
 
-func (n *entry) end() int64 { return n.base + int64(n.offsets) }
+func (n *entry) end() int64       { return n.base + int64(n.offsets) }
+func (n *entry) size() int64      { return int64(n.bytes) }
+func (n *entry) timestamp() int64 { return n.maxTimestamp }
 
 func (n *entry) data() []byte {
 	return n.slab.slab.Data[n.place : n.place+n.bytes : n.place+n.bytes]
-}
-
-const (
-	chunkEntries = 32 // a power of two
-	chunkShift   = 5
-	chunksIdle   = 4096 // kept for reuse
-)
-
-// entryChunk is a piece of a ring.
-type entryChunk [chunkEntries]entry
-
-// entryPool keeps chunks for reuse.
-type entryPool struct{ idle []*entryChunk }
-
-func (p *entryPool) take() *entryChunk {
-	if n := len(p.idle); n > 0 {
-		c := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		return c
-	}
-	return new(entryChunk)
-}
-
-func (p *entryPool) give(c *entryChunk) {
-	if len(p.idle) < chunksIdle {
-		clear(c[:])
-		p.idle = append(p.idle, c)
-	}
-}
-
-// ring holds a stream's entries: dense in offsets, ascending in slabs. It grows by a chunk at a time, so
-// that however many there are, no append pays for moving them.
-type ring struct {
-	pool   *entryPool
-	chunks []*entryChunk
-	head   int // chunks before it are gone
-	skip   int // entries of the first chunk that are gone
-	n      int
-}
-
-func (r *ring) len() int { return r.n }
-
-func (r *ring) at(i int) *entry {
-	i += r.skip
-	return &r.chunks[r.head+i>>chunkShift][i&(chunkEntries-1)]
-}
-
-func (r *ring) push(e entry) {
-	if r.head+(r.skip+r.n)>>chunkShift == len(r.chunks) {
-		if r.head > 16 && r.head > len(r.chunks)/2 {
-			r.chunks, r.head = slices.Delete(r.chunks, 0, r.head), 0
-		}
-		r.chunks = append(r.chunks, r.pool.take())
-	}
-	r.n++
-	*r.at(r.n - 1) = e
-}
-
-// drop takes the first n entries off.
-func (r *ring) drop(n int) {
-	r.skip += n
-	r.n -= n
-	for r.head < len(r.chunks) && (r.skip >= chunkEntries || r.n == 0) {
-		r.pool.give(r.chunks[r.head])
-		r.chunks[r.head] = nil
-		r.head++
-		r.skip = max(r.skip-chunkEntries, 0)
-	}
-	if r.n == 0 {
-		r.chunks, r.head, r.skip = nil, 0, 0
-	}
-}
-
-// search returns the first entry that ends after offset; len if none does.
-func (r *ring) search(offset int64) int {
-	low, high := 0, r.n
-	for low < high {
-		if middle := (low + high) / 2; r.at(middle).end() <= offset {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
 }
 
 // cacheSlab is one WAL slab that the log cache keeps.
@@ -117,11 +35,29 @@ type cacheSlab struct {
 	upload  uint64    // the last upload that retained it, see upload.retain
 }
 
-// logCache keeps the slabs of recent appends, oldest first.
+// logCache keeps the slabs of recent appends, oldest first, and counts what else grows with the number of
+// batches: with small ones that is more than their bytes.
 type logCache struct {
-	slabs  []*cacheSlab
-	serial uint64
-	bytes  int64
+	slabs   []*cacheSlab
+	serial  uint64
+	bytes   int64                // of slabs
+	entries chunkPool[entry]     // of all streams
+	tails   chunkPool[tailEntry] // of all recovered tails
+}
+
+// What notes of batches take of the heap, which the garbage collector lets grow to twice what is in use.
+const (
+	entryChunkBytes = 2 * (chunkEntries*48 + 16)
+	tailChunkBytes  = 2 * (chunkEntries*32 + 16)
+	// uploadEntryBytes is what a batch takes in an upload: its object.Batch, and its piece of the body.
+	uploadEntryBytes = 2 * (48 + 24)
+	// batchOverhead is what a batch takes beside its bytes, from its append to its commit.
+	batchOverhead = entryChunkBytes/chunkEntries + uploadEntryBytes
+)
+
+// used is the memory that counts against Options.CacheBytes.
+func (c *logCache) used() int64 {
+	return c.bytes + c.entries.chunks*entryChunkBytes + c.entries.entries*uploadEntryBytes + c.tails.chunks*tailChunkBytes
 }
 
 // of returns the cache's slab for one that the WAL lays into: the newest, or a new one.
@@ -140,17 +76,17 @@ func (c *logCache) of(slab *env.Slab) *cacheSlab {
 // hasRoom reports whether an append may come in: the cache is within its limit,
 // or could be if what is committed went. One slab is always allowed.
 func (c *logCache) hasRoom(limit int64) bool {
-	if c.bytes <= limit || len(c.slabs) <= 1 {
+	if c.used() <= limit || len(c.slabs) <= 1 {
 		return true
 	}
 	c.evict(limit)
-	return c.bytes <= limit || len(c.slabs) <= 1
+	return c.used() <= limit || len(c.slabs) <= 1
 }
 
 // evict frees the oldest slabs without a pinned entry until the cache is within
 // its limit.
 func (c *logCache) evict(limit int64) {
-	for i := 0; i < len(c.slabs) && c.bytes > limit; {
+	for i := 0; i < len(c.slabs) && c.used() > limit; {
 		if c.slabs[i].pinned > 0 {
 			i++
 			continue
@@ -190,6 +126,7 @@ func (s *Stream) cached(e entry) {
 		s.lastSlab = e.slab
 	}
 	s.entries.push(e)
+	s.pinned += int64(e.bytes)
 }
 
 // unpin lets eviction have the entries below upTo.
@@ -200,6 +137,7 @@ func (s *Stream) unpin(upTo int64) {
 			break
 		}
 		e.slab.pinned--
+		s.pinned -= int64(e.bytes)
 	}
 	s.pinnedFrom = max(s.pinnedFrom, upTo)
 }

@@ -27,6 +27,7 @@ type cluster struct {
 	commits      int
 	proposed     []int // parts of each commit
 	refused      int
+	agreed       int // summaries that were compared
 	lookups      int // of streams, by the engine
 }
 
@@ -294,7 +295,38 @@ func (s *testState) AppendCheckpoint(dst []byte) []byte {
 	return append(dst, encodeState(s.end, s.sum)...)
 }
 
-func (s *testState) Agrees(summary []byte) error {
+// replayer keeps the states of recovered streams, and holds what is replayed against the test's history.
+type replayer struct {
+	c      *cluster
+	states map[metadata.StreamID]*testState
+}
+
+func (r *replayer) Replay(id metadata.StreamID, h *record.Header) error {
+	past := r.c.histories[id]
+	if i := past.at(h.BaseOffset); i == len(past.ends) || past.ends[i] != h.NextOffset() {
+		r.c.w.t.Fatalf("stream %d: recovered batch [%d, %d) was never appended", id, h.BaseOffset, h.NextOffset())
+	}
+	s := r.states[id]
+	if s == nil {
+		loaded, err := newTestState(r.c.streams[id].Checkpoint, r.c.streams[id].CheckpointEnd)
+		if err != nil {
+			return err
+		}
+		s = loaded.(*testState)
+		r.states[id] = s
+	}
+	if h.BaseOffset < s.end {
+		return nil
+	}
+	return s.Replay(h)
+}
+
+func (r *replayer) Agrees(id metadata.StreamID, end int64, summary []byte) error {
+	s := r.states[id]
+	if s == nil || s.end != end {
+		return nil
+	}
+	r.c.agreed++
 	if !slices.Equal(summary, encodeState(s.end, s.sum)) {
 		return errors.New("another state")
 	}
@@ -379,16 +411,14 @@ func boot(w *world, c *cluster, o Options, config wal.Config) *node {
 func logName(epoch metadata.BrokerEpoch) string { return fmt.Sprintf("wal-%016x", int64(epoch)) }
 
 func (n *node) recover() (all []metadata.RangeEnd, failure error) {
+	into := &replayer{n.c, map[metadata.StreamID]*testState{}}
 	for epoch := metadata.BrokerEpoch(1); epoch < n.c.epoch; epoch++ {
 		if n.w.disk.files[logName(epoch)] == nil {
 			continue
 		}
 		ended := false
-		headers := map[metadata.StreamID][]record.Header{}
 		n.w.turn(func() {
-			n.e.RecoverLog(logName(epoch), epoch, func(id metadata.StreamID, h record.Header) {
-				headers[id] = append(headers[id], h)
-			}, func(ends []metadata.RangeEnd, err error) {
+			n.e.RecoverLog(logName(epoch), epoch, into, func(ends []metadata.RangeEnd, err error) {
 				all, failure, ended = append(all, ends...), err, true
 			})
 		})
@@ -396,22 +426,9 @@ func (n *node) recover() (all []metadata.RangeEnd, failure error) {
 		if failure != nil {
 			return nil, failure
 		}
-		n.c.checkHeaders(headers)
 	}
 	n.c.checkEnds(all)
 	return all, nil
-}
-
-// checkHeaders joins a stream's checkpoint and the recovered headers, as its next owner does.
-func (c *cluster) checkHeaders(headers map[metadata.StreamID][]record.Header) {
-	for _, id := range c.sorted() {
-		for _, h := range headers[id] {
-			i := c.histories[id].at(h.BaseOffset)
-			if i == len(c.histories[id].ends) || c.histories[id].ends[i] != h.NextOffset() {
-				c.w.t.Fatalf("stream %d: recovered batch [%d, %d) was never appended", id, h.BaseOffset, h.NextOffset())
-			}
-		}
-	}
 }
 
 // checkEnds makes sure that nothing acknowledged is missing (I1), and forgets what was not.

@@ -18,11 +18,14 @@
 //
 // # Memory
 //
-// The log cache holds at most CacheBytes, beyond one slab. What is not committed is pinned there, so
-// a store that is down for long fills it; then Append refuses, as it does when the WAL is full. The
+// The log cache holds at most CacheBytes, beyond one slab. What is noted of each batch counts too, with
+// what its upload will take and what the garbage collector leaves room for: for the smallest batches that
+// is more than their bytes. So do the notes of batches in recovered tails. What is not committed is pinned
+// there, so a store that is down for long fills it; then Append refuses, as it does when the WAL is full. The
 // block cache holds at most BlockCacheBytes; blocks on their way from the store come on top, a bounded
 // number of them, and so do blocks that a receiver of [Fetched] still holds. A recovered tail is
-// uploaded in pieces of bounded size.
+// uploaded in pieces of bounded size. Recovery keeps a note of each batch for that, and nothing else: the
+// state of producers is replayed, and held against the log's summaries, while the log is read.
 //
 // # Commits that fail
 //

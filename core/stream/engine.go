@@ -31,9 +31,11 @@ type Options struct {
 	// end, and a person must look.
 	Failed func(error)
 
-	CacheBytes         int64         // log cache; 512 MiB
+	// CacheBytes is for recent appends, and for what is noted of each batch that is not evicted or, in a
+	// recovered tail, not uploaded; 512 MiB. Smaller holds appends up sooner while the store is slow.
+	CacheBytes         int64
 	BlockCacheBytes    int64         // blocks read back from the store; 256 MiB
-	UploadBytes        int64         // uncommitted bytes that start an upload; 500 MB, never more than a third of cache or WAL
+	UploadBytes        int64         // uncommitted bytes that start an upload, batchOverhead for each batch included; 500 MB, never more than a third of cache or WAL
 	UploadInterval     time.Duration // age of the oldest uncommitted byte that starts one; 60 s
 	UploadsInFlightMax int           // 3
 	BlockBytes         int           // of a data block in an object; 512 KiB
@@ -93,7 +95,6 @@ type Engine struct {
 	flushes  bool       // flush is posted
 	unowed   bool       // something became durable of which nothing is owed
 	cache    logCache
-	chunks   entryPool
 	up       uploader
 	gets     fetcher
 	blocks   blockCache
@@ -167,7 +168,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 		engine: e, id: id, leaderEpoch: leaderEpoch, owner: owner, start: r.Start,
 		committed: start, cut: start, highWatermark: start, end: start, pinnedFrom: start, logStart: image.LogStart,
 	}
-	s.entries.pool = &e.chunks
+	s.entries.pool = &e.cache.entries
 	e.streams[id] = s
 	at, _ := e.search(id)
 	e.ordered = slices.Insert(e.ordered, at, s)
@@ -276,7 +277,12 @@ func (e *Engine) fail(err error) {
 func (e *Engine) settle() {
 	e.trim()
 	e.cache.evict(e.options.CacheBytes)
-	e.metrics.cacheBytes.Set(e.cache.bytes)
+	e.offerRoom()
+}
+
+// offerRoom lets refused appends try again if the cache has room for them.
+func (e *Engine) offerRoom() {
+	e.metrics.cacheBytes.Set(e.cache.used())
 	if e.refused && e.cache.hasRoom(e.options.CacheBytes) {
 		e.loop.Post(e.spaceCame)
 	}
@@ -285,6 +291,7 @@ func (e *Engine) settle() {
 // refreshStream takes what the image says of a stream, and reports whether
 // anything of it was committed or let go.
 func (e *Engine) refreshStream(s *Stream) bool {
+	s.counted = false
 	image, ok := e.image.Stream(s.id)
 	if !ok {
 		// Deleted. Its owner may still append until it closes the stream; nothing of that counts.

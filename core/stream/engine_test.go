@@ -13,7 +13,6 @@ import (
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/object"
-	"weir/core/record"
 	"weir/core/wal"
 )
 
@@ -550,7 +549,7 @@ func TestMissingAndBlankLogsMatterOnlyIfOwed(t *testing.T) {
 	ask := func() error {
 		ended := false
 		w.turn(func() {
-			n.e.RecoverLog("wal-missing", 7, func(metadata.StreamID, record.Header) {}, func(_ []metadata.RangeEnd, e error) { err, ended = e, true })
+			n.e.RecoverLog("wal-missing", 7, &replayer{c: c}, func(_ []metadata.RangeEnd, e error) { err, ended = e, true })
 		})
 		w.until("recovery", func() bool { return ended })
 		return err
@@ -608,7 +607,7 @@ func TestATailThatCannotBeReadHoldsNoOtherStreamUp(t *testing.T) {
 	n.shutdown()
 	n = boot(w, c, smallOptions, smallLog)
 	w.store.weather = func(string) string { return "" }
-	bad := n.e.tails[0].streams[1].entries[3].at
+	bad := n.e.tails[0].streams[1].entries.at(3).at
 	sound := w.disk.files[logName(1)].data[8192+int(bad)+100:]
 	sound[0] ^= 1
 	w.until("the other streams' commits", func() bool {

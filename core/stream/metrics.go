@@ -33,7 +33,7 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 		putLatency:    t.Histogram("weir_store_put_nanoseconds", "time from submitting a PUT to its completion"),
 		commitLatency: t.Histogram("weir_upload_commit_nanoseconds", "time from proposing a commit to its answer"),
 		getLatency:    t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),
-		cacheBytes:    t.Gauge("weir_log_cache_bytes", "slabs of recent appends in memory"),
+		cacheBytes:    t.Gauge("weir_log_cache_bytes", "memory for recent appends, and for the notes of batches that are not uploaded yet"),
 		blockBytes:    t.Gauge("weir_block_cache_bytes", "blocks of the store in memory"),
 		uploaded:      t.LastSuccess(clock, "upload", "when an upload was last committed; old while weir_upload_waiting_bytes is not 0, it stands still"),
 		tailUploaded:  t.LastSuccess(clock, "tail_upload", "when a piece of a recovered log was last committed"),

@@ -19,11 +19,24 @@ type rangeKey struct {
 	leaderEpoch int32
 }
 
-// recovery is the reading of one ended incarnation's log.
+// Replayer keeps the state of producers while logs are recovered: for the partitions that will own the
+// streams. It is called on the loop.
+type Replayer interface {
+	// Replay applies a batch of a recovered log to its stream's state, which begins with the image's
+	// checkpoint; batches that the checkpoint has change nothing. Those of one stream come in order, over
+	// all logs, and without a gap. The header is lent for the call.
+	Replay(id metadata.StreamID, h *record.Header) error
+	// Agrees compares a stream's state with a summary that its former owner wrote as of end. An error says
+	// what differs that may not. A state as of another offset is not compared.
+	Agrees(id metadata.StreamID, end int64, summary []byte) error
+}
+
+// recovery is the reading of one ended incarnation's log. What it takes of memory is the tail's entries: no
+// header of a batch outlives the visit to it.
 type recovery struct {
 	engine *Engine
 	name   string
-	header func(metadata.StreamID, record.Header)
+	into   Replayer
 	tail   *tail
 	ranges map[rangeKey]*recovered
 	found  []*recovered // those that are not nil
@@ -33,27 +46,26 @@ type recovery struct {
 // recovered is what a log holds of one range. Nil stands for a range that the log does not owe.
 type recovered struct {
 	tailStream
-	start   int64 // committed end: nothing below counts
-	limit   int64 // seal: nothing at or above counts
-	seen    int64 // end of the newest batch in the log, whether it counts or not; 0: none
-	headers []record.Header
+	start int64 // committed end: nothing below counts
+	limit int64 // seal: nothing at or above counts
+	seen  int64 // end of the newest batch in the log, whether it counts or not; 0: none
 }
 
 // RecoverLog reads the log of an ended broker epoch and keeps, for reading and upload, what the image
 // says that epoch owns and has not committed. The image must be as new as the end of that epoch, and
-// logs are recovered in order of their epochs. header gets each kept batch's header, those of one
-// stream in order; what it got counts only if done gets no error. done gets the ends of the epoch's
+// logs are recovered in order of their epochs. into gets each kept batch, and the summaries between them;
+// what it got counts only if done gets no error. done gets the ends of the epoch's
 // open ranges, for the record that closes them (R3). Errors mean damage to acknowledged data, or a
 // device that fails: the broker must not start as if nothing were missing. A log of which nothing is
 // owed any more is removed unread (R3): what it holds, damage included, matters to nobody.
-func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, header func(metadata.StreamID, record.Header), done func(ends []metadata.RangeEnd, err error)) {
+func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
 	if !e.image.EpochOwes(epoch) {
 		e.telemetry.Hit("stream recover: nothing owed")
 		e.removeUnowed(name, func() { done(nil, nil) })
 		return
 	}
-	r := &recovery{engine: e, name: name, header: header, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
-	wal.Recover(e.loop, e.env, name, r.visit, func(sealed *wal.Sealed, err error) {
+	r := &recovery{engine: e, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
+	wal.Recover(e.loop, e.env, name, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
 		if err != nil && sealed != nil {
 			sealed.Close()
@@ -109,12 +121,31 @@ func (r *recovery) visit(n wal.Entry) {
 		r.err = r.corrupt("stream %d has a batch at offset %d whose header says otherwise", n.Stream, n.BaseOffset)
 		return
 	}
-	t.entries = append(t.entries, tailEntry{
+	t.entries.push(tailEntry{
 		base: n.BaseOffset, offsets: n.Offsets, bytes: n.Bytes, at: n.At, maxTimestamp: h.MaxTimestamp,
 	})
 	t.next += int64(n.Offsets)
-	t.headers = append(t.headers, h)
-	r.header(t.id, h)
+	if err := r.into.Replay(t.id, &h); err != nil {
+		r.err = r.corrupt("stream %d: checkpoint and batches do not follow each other: %v", t.id, err)
+	}
+}
+
+// visitSummary holds a summary against the batches before it: two writers of the same fact that must
+// agree (R4).
+func (r *recovery) visitSummary(at wal.Position, encoded []byte) {
+	if r.err != nil {
+		return
+	}
+	summary, err := decodeSummary(encoded)
+	if err != nil {
+		r.err = r.corrupt("its summary at position %d cannot be read: %v", at, err)
+		return
+	}
+	for i := range summary.streams {
+		if r.err = r.agree(&summary.streams[i], at); r.err != nil {
+			return
+		}
+	}
 }
 
 // rangeFor returns what is kept of a range; nil if the image says that this epoch owes nothing of it.
@@ -128,6 +159,7 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 		if ok && owned.BrokerEpoch == r.tail.epoch && (owned.End < 0 || committedOf(owned) < owned.End) {
 			t = &recovered{start: committedOf(owned), limit: owned.End}
 			t.tail, t.id, t.leaderEpoch, t.next = r.tail, key.stream, key.leaderEpoch, t.start
+			t.entries.pool = &r.engine.cache.tails
 			if t.limit < 0 {
 				t.limit = math.MaxInt64
 			}
@@ -154,24 +186,15 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 	if sealed.Torn {
 		e.telemetry.Hit("stream recover: torn tail")
 	}
-	if err := r.join(sealed); err != nil {
+	if err := r.join(); err != nil {
 		return nil, err
 	}
 	e.tails = append(e.tails, r.tail)
 	return r.ends(), nil
 }
 
-// join orders what was found and checks it against seals and the newest summary.
-func (r *recovery) join(sealed *wal.Sealed) error {
-	summary, err := decodeSummary(sealed.Summary)
-	if err != nil && sealed.Summary != nil {
-		return r.corrupt("its summary cannot be read: %v", err)
-	}
-	for i := range summary.streams {
-		if err := r.agree(&summary.streams[i], sealed.SummaryAt); err != nil {
-			return err
-		}
-	}
+// join orders what was found and checks it against the seals.
+func (r *recovery) join() error {
 	slices.SortStableFunc(r.found, compareRanges)
 	for _, t := range r.found {
 		if t.seen > 0 && t.seen < t.start {
@@ -180,7 +203,6 @@ func (r *recovery) join(sealed *wal.Sealed) error {
 		if t.limit != math.MaxInt64 && t.next < t.limit {
 			return r.corrupt("stream %d, leader epoch %d ends at %d, it was sealed at %d", t.id, t.leaderEpoch, t.next, t.limit)
 		}
-		t.headers = nil
 		r.tail.streams = append(r.tail.streams, &t.tailStream)
 	}
 	return nil
@@ -205,45 +227,22 @@ func (r *recovery) ends() []metadata.RangeEnd {
 	return ends
 }
 
-// agree holds one stream's summary, written at a position, against the entries: two writers of the
-// same fact that must agree (R4).
+// agree holds one stream's summary, written at a position, against what was visited before it.
 func (r *recovery) agree(s *streamSummary, at wal.Position) error {
 	t := r.rangeFor(rangeKey{s.stream, s.leaderEpoch})
 	if t == nil || s.end <= t.start || s.end > t.limit {
 		return nil
 	}
-	n := 0
-	end := t.start
-	for n < len(t.entries) && t.entries[n].at < at {
-		end = t.entries[n].end()
-		n++
-	}
-	if end != s.end {
+	if t.next != s.end {
 		return r.corrupt("stream %d, leader epoch %d: the summary at position %d says that it ends at %d there, the batches say %d",
-			s.stream, s.leaderEpoch, at, s.end, end)
+			s.stream, s.leaderEpoch, at, s.end, t.next)
 	}
 	r.engine.telemetry.Hit("stream recover: summary agrees")
-	return r.agreeState(t, s, t.headers[:n])
-}
-
-// agreeState replays the headers before the summary from the image's checkpoint on.
-func (r *recovery) agreeState(t *recovered, s *streamSummary, headers []record.Header) error {
-	image, ok := r.engine.image.Stream(s.stream)
-	if !ok || s.state == nil || image.CheckpointEnd != t.start {
-		return nil // an older tail comes between: the owner joins them all
+	if s.state == nil {
+		return nil
 	}
-	state, err := r.engine.options.NewState(image.Checkpoint, image.CheckpointEnd)
-	for i := range headers {
-		if err == nil {
-			err = state.Replay(&headers[i])
-		}
-	}
-	if err == nil {
-		err = state.Agrees(s.state)
-	}
-	if err != nil {
+	if err := r.into.Agrees(s.stream, s.end, s.state); err != nil {
 		return r.corrupt("stream %d: checkpoint and batches do not give the state of the summary: %v", s.stream, err)
 	}
-	r.engine.telemetry.Hit("stream recover: state agrees")
 	return nil
 }

@@ -1,36 +1,37 @@
 package stream
 
 // Bytes is the size of the log: committed parts, recovered tails, and what is not committed yet.
-func (s *Stream) Bytes() int64 {
-	total := int64(0)
+func (s *Stream) Bytes() int64 { return s.committedBytes() + s.tailBytes() + s.uncommittedBytes() }
+
+// committedBytes is counted anew only once the image has changed.
+func (s *Stream) committedBytes() int64 {
+	if s.counted {
+		return s.partBytes
+	}
+	s.counted, s.partBytes = true, 0
 	if image, ok := s.engine.image.Stream(s.id); ok {
 		for i := range image.Parts {
 			if image.Parts[i].End > s.logStart {
-				total += image.Parts[i].Bytes
+				s.partBytes += image.Parts[i].Bytes
 			}
 		}
 	}
-	return total + s.tailBytes() + s.uncommittedBytes()
+	return s.partBytes
 }
 
 func (s *Stream) tailBytes() int64 {
 	total := int64(0)
 	for t := range s.engine.tailsOf(s.id) {
-		for i := range t.entries {
-			if t.entries[i].end() > s.logStart {
-				total += int64(t.entries[i].bytes)
-			}
-		}
+		total += t.entries.bytes(t.entries.search(s.logStart), t.entries.len())
 	}
 	return total
 }
 
 func (s *Stream) uncommittedBytes() int64 {
-	total := int64(0)
-	for i := s.entries.search(max(s.committed, s.logStart)); i < s.entries.len(); i++ {
-		total += int64(s.entries.at(i).bytes)
+	if s.logStart <= s.pinnedFrom {
+		return s.pinned
 	}
-	return total
+	return s.entries.bytes(s.entries.search(s.logStart), s.entries.len()) // trimmed before it was uploaded
 }
 
 // RetentionPoint returns the log start that retention asks for: parts wholly older than minTimestamp
@@ -42,7 +43,10 @@ func (s *Stream) RetentionPoint(minTimestamp, maxBytes int64) int64 {
 	if !ok {
 		return point
 	}
-	left := s.Bytes()
+	left := int64(0)
+	if maxBytes >= 0 {
+		left = s.Bytes()
+	}
 	for i := range image.Parts {
 		p := &image.Parts[i]
 		if p.End <= point {

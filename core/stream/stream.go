@@ -31,9 +31,6 @@ type State interface {
 	Replay(h *record.Header) error
 	// AppendCheckpoint appends the state exactly as of the last batch replayed.
 	AppendCheckpoint(dst []byte) []byte
-	// Agrees compares the state with a summary that its former owner wrote as of
-	// the same offset. An error says what differs that may not.
-	Agrees(summary []byte) error
 }
 
 // Image is what the engine needs of the cluster's metadata: a *metadata.Image.
@@ -120,9 +117,11 @@ type Stream struct {
 	logStart      int64
 	pinnedFrom    int64 // entries from here on are pinned in the cache and keep the WAL
 
-	entries  ring  // in the log cache
-	uncut    int64 // bytes between cut and highWatermark
-	uploads  int   // under way, with a part of this stream
+	entries  ring[entry, *entry] // in the log cache
+	pinned   int64               // bytes of the entries from pinnedFrom on
+	uncut    int64               // bytes between cut and highWatermark
+	uncutN   int64               // batches there
+	uploads  int                 // under way, with a part of this stream
 	lastSlab *cacheSlab
 	told     bool // in Engine.dirty
 	listed   bool // in Engine.toCut
@@ -130,6 +129,9 @@ type Stream struct {
 	dead     bool // nothing of it is kept: gone, or wholly committed after Close
 	readers  [readersMax]reader
 	turn     int // of readers
+
+	partBytes int64 // of the committed parts above logStart, if they are counted
+	counted   bool
 }
 
 // LogStart is the first offset that may be read.

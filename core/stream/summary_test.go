@@ -3,9 +3,7 @@ package stream
 import (
 	"encoding/hex"
 	"flag"
-	"math/rand/v2"
 	"os"
-	"slices"
 	"testing"
 
 	"weir/core/metadata"
@@ -67,53 +65,4 @@ func FuzzSummary(f *testing.F) {
 			t.Fatalf("%d streams in %d bytes", len(s.streams), len(b))
 		}
 	})
-}
-
-// The ring is held against a plain slice.
-func TestRing(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	r, plain := ring{pool: &entryPool{}}, []entry(nil)
-	next := int64(0)
-	for step := range 20_000 {
-		if random.IntN(3) > 0 || len(plain) == 0 {
-			for range random.IntN(20) {
-				e := entry{base: next, offsets: int32(1 + random.IntN(5)), at: 1}
-				next = e.end()
-				r.push(e)
-				plain = append(plain, e)
-			}
-		} else {
-			n := random.IntN(len(plain) + 1)
-			r.drop(n)
-			plain = plain[n:]
-		}
-		if r.len() != len(plain) {
-			t.Fatalf("step %d: %d entries, not %d", step, r.len(), len(plain))
-		}
-		if len(plain) == 0 {
-			continue
-		}
-		i := random.IntN(len(plain))
-		if *r.at(i) != plain[i] {
-			t.Fatalf("step %d: entry %d differs", step, i)
-		}
-		offset := plain[i].base + int64(random.IntN(int(plain[i].offsets)))
-		if got := r.search(offset); got != i {
-			t.Fatalf("step %d: offset %d is found at %d, not %d", step, offset, got, i)
-		}
-	}
-}
-
-func TestRingGivesChunksBack(t *testing.T) {
-	r := ring{pool: &entryPool{}}
-	for i := range int64(1000) {
-		r.push(entry{base: i, offsets: 1})
-	}
-	r.drop(1000)
-	if got := len(r.pool.idle); got != 1000/chunkEntries+1 || r.chunks != nil {
-		t.Fatalf("%d chunks came back", got)
-	}
-	if slices.ContainsFunc(r.pool.idle, func(c *entryChunk) bool { return c[0] != entry{} }) {
-		t.Fatal("a chunk still refers to a slab")
-	}
 }

@@ -25,12 +25,12 @@ type tailStream struct {
 	tail        *tail
 	id          metadata.StreamID
 	leaderEpoch int32
-	entries     []tailEntry // from the range's committed end on
-	next        int64       // offset after the last
-	sealed      bool        // the image says where the range ends
-	state       State       // as of stateEnd, while it is uploaded; nil: to be rebuilt
-	stateEnd    int64       // may lie above the entries: the checkpoint of a newer range covers them
-	failed      bool        // it could not be read: the others go first
+	entries     ring[tailEntry, *tailEntry] // from the range's committed end on
+	next        int64                       // offset after the last
+	sealed      bool                        // the image says where the range ends
+	state       State                       // as of stateEnd, while it is uploaded; nil: to be rebuilt
+	stateEnd    int64                       // may lie above the entries: the checkpoint of a newer range covers them
+	failed      bool                        // it could not be read: the others go first
 }
 
 // tailEntry is one batch of a tail.
@@ -42,12 +42,14 @@ type tailEntry struct {
 	bytes        int32
 }
 
-func (n *tailEntry) end() int64 { return n.base + int64(n.offsets) }
+func (n *tailEntry) end() int64       { return n.base + int64(n.offsets) }
+func (n *tailEntry) size() int64      { return int64(n.bytes) }
+func (n *tailEntry) timestamp() int64 { return n.maxTimestamp }
 
 // holds returns the entry that holds an offset.
 func (t *tailStream) holds(offset int64) (int, bool) {
-	i := sort.Search(len(t.entries), func(i int) bool { return t.entries[i].end() > offset })
-	return i, i < len(t.entries) && t.entries[i].base <= offset
+	i := t.entries.search(offset)
+	return i, i < t.entries.len() && t.entries.at(i).base <= offset
 }
 
 // tailsOf iterates over what the tails hold of a stream, oldest first.
@@ -113,6 +115,7 @@ func (e *Engine) settleTails() {
 		e.removeLog(t)
 		return true
 	})
+	e.offerRoom()
 	e.tailUp.pump()
 }
 
@@ -129,8 +132,8 @@ func (e *Engine) freed(t *tail) bool {
 
 func (e *Engine) removeLog(t *tail) {
 	for _, s := range t.streams {
-		if len(s.entries) > 0 {
-			telemetry.Assert(1, false, "log %q is given up, stream %d has batches from offset %d in it", t.sealed.Name, s.id, s.entries[0].base)
+		if s.entries.len() > 0 {
+			telemetry.Assert(1, false, "log %q is given up, stream %d has batches from offset %d in it", t.sealed.Name, s.id, s.entries.at(0).base)
 		}
 	}
 	e.telemetry.Hit("stream recover: log removed")
@@ -152,12 +155,12 @@ func (e *Engine) removeLog(t *tail) {
 func (s *tailStream) refresh(im Image) {
 	image, ok := im.Stream(s.id)
 	if !ok {
-		s.entries = nil
+		s.entries.drop(s.entries.len())
 		return
 	}
 	r, ok := rangeOf(image, s.leaderEpoch)
 	if !ok {
-		s.entries = nil
+		s.entries.drop(s.entries.len())
 		return
 	}
 	s.sealed = r.End >= 0
@@ -165,11 +168,9 @@ func (s *tailStream) refresh(im Image) {
 		telemetry.Assert(1, false, "stream %d, leader epoch %d: sealed at %d, its log ends at %d", s.id, s.leaderEpoch, r.End, s.next)
 	}
 	committed := committedOf(r)
-	n := sort.Search(len(s.entries), func(i int) bool { return s.entries[i].end() > committed })
-	s.entries = s.entries[n:]
-	if s.sealed {
-		n = sort.Search(len(s.entries), func(i int) bool { return s.entries[i].base >= r.End })
-		s.entries = s.entries[:n]
+	s.entries.drop(s.entries.search(committed))
+	if n := s.entries.search(r.End); s.sealed && n < s.entries.len() {
+		s.entries.truncate(n)
 	}
 }
 
@@ -206,8 +207,8 @@ func (t *tailStream) read(e *Engine, offset int64, maxBytes int, done func(Fetch
 func (r *tailRead) start(t *tailStream) {
 	first, _ := t.holds(r.offset)
 	last, bytes := first, 0
-	for last < len(t.entries) && last < first+tailReadEntriesMax {
-		bytes += int(t.entries[last].bytes)
+	for last < t.entries.len() && last < first+tailReadEntriesMax {
+		bytes += int(t.entries.at(last).bytes)
 		if last > first && bytes > r.most {
 			break
 		}
@@ -217,7 +218,7 @@ func (r *tailRead) start(t *tailStream) {
 	r.got = make([]tailBatch, last-first)
 	for i := first; i < last; i++ {
 		slot := &r.got[i-first]
-		r.engine.readTail(t.tail, t.entries[i], func(b tailBatch) {
+		r.engine.readTail(t.tail, *t.entries.at(i), func(b tailBatch) {
 			*slot = b
 			if r.left--; r.left == 0 {
 				r.arrived()

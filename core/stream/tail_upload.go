@@ -91,7 +91,7 @@ func (u *tailUploader) comesFirst(s *tailStream) bool {
 		if older == s {
 			break
 		}
-		if len(older.entries) > 0 {
+		if older.entries.len() > 0 {
 			return false
 		}
 	}
@@ -104,19 +104,19 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 	p := &tailPiece{tail: t}
 	bytes, checkpoints := int64(0), 0
 	for _, s := range t.streams {
-		if !s.sealed || len(s.entries) == 0 || s.failed || !u.comesFirst(s) {
+		if !s.sealed || s.entries.len() == 0 || s.failed || !u.comesFirst(s) {
 			continue
 		}
 		part, ok := u.partOf(s)
 		if !ok {
 			continue
 		}
-		for i := range s.entries {
+		for i := range s.entries.len() {
 			if bytes >= u.engine.options.TailBytes {
 				break
 			}
-			bytes += int64(s.entries[i].bytes) + tailEntryOverhead
-			p.entries = append(p.entries, s.entries[i])
+			bytes += int64(s.entries.at(i).bytes) + tailEntryOverhead
+			p.entries = append(p.entries, *s.entries.at(i))
 		}
 		part.end = len(p.entries)
 		p.parts = append(p.parts, part)
@@ -145,9 +145,9 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 	if s.state != nil {
 		return part, true
 	}
-	if image.CheckpointEnd < s.entries[0].base {
+	if image.CheckpointEnd < s.entries.at(0).base {
 		e.fail(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
-			s.id, image.CheckpointEnd, s.entries[0].base))
+			s.id, image.CheckpointEnd, s.entries.at(0).base))
 		return tailPart{}, false
 	}
 	state, err := e.options.NewState(image.Checkpoint, image.CheckpointEnd)
@@ -288,9 +288,9 @@ func (u *tailUploader) settled(w *upload) {
 		t := p.parts[i].stream
 		t.refresh(e.image)
 		switch {
-		case len(t.entries) == 0:
+		case t.entries.len() == 0:
 			t.state = nil
-		case t.entries[0].base < p.parts[i].part.end():
+		case t.entries.at(0).base < p.parts[i].part.end():
 			e.metrics.partsRefused.Add(1)
 			t.state = nil
 			u.attempts = 1

@@ -65,19 +65,12 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 // know. The log cache, if it holds the offset, holds
 // all that follows.
 func (s *Stream) largestTimestampFrom(offset int64) int64 {
-	largest := int64(-1)
-	for i := s.entries.search(offset); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
-		largest = max(largest, s.entries.at(i).maxTimestamp)
-	}
+	largest := s.entries.largest(s.entries.search(offset), s.entries.search(s.highWatermark))
 	if s.inCache(offset) {
 		return largest
 	}
 	for t := range s.engine.tailsOf(s.id) {
-		for i := range t.entries {
-			if t.entries[i].end() > offset {
-				largest = max(largest, t.entries[i].maxTimestamp)
-			}
-		}
+		largest = max(largest, t.entries.largest(t.entries.search(offset), t.entries.len()))
 	}
 	if image, ok := s.engine.image.Stream(s.id); ok {
 		first, _ := partAt(image.Parts, offset)
@@ -134,27 +127,20 @@ func (q *timestampSearch) found(base int64) {
 
 func (q *timestampSearch) searchCache() {
 	s := q.stream
-	for i := s.entries.search(q.from); i < s.entries.len(); i++ {
-		n := s.entries.at(i)
-		if n.base >= s.highWatermark {
-			break
-		}
-		if n.maxTimestamp >= q.ts {
-			q.found(n.base)
-			return
-		}
+	durable := s.entries.search(s.highWatermark)
+	if i := s.entries.find(s.entries.search(q.from), durable, q.ts); i < durable {
+		q.found(s.entries.at(i).base)
+		return
 	}
 	q.done(Fetched{})
 }
 
 func (q *timestampSearch) searchTail(t *tailStream) (ended bool) {
-	for i, _ := t.holds(q.from); i < len(t.entries); i++ {
-		if t.entries[i].maxTimestamp >= q.ts {
-			q.found(t.entries[i].base)
-			return true
-		}
-		q.from = t.entries[i].end()
+	if i := t.entries.find(t.entries.search(q.from), t.entries.len(), q.ts); i < t.entries.len() {
+		q.found(t.entries.at(i).base)
+		return true
 	}
+	q.from = t.entries.at(t.entries.len() - 1).end()
 	return false
 }
 

@@ -18,6 +18,7 @@ const setPartsMax = 2048
 type uploader struct {
 	engine *Engine
 	uncut  int64 // durable bytes that no upload has taken
+	uncutN int64 // batches of them
 	toCut  []*Stream
 	round  int        // so many of toCut, from the first on, are being cut
 	nudge  task.Timer // a turn, to go on with them
@@ -28,10 +29,10 @@ type uploader struct {
 	ids    idLease
 }
 
-// add counts bytes that became durable.
-func (u *uploader) add(s *Stream, bytes int64) {
-	s.uncut += bytes
-	u.uncut += bytes
+// add counts batches that became durable.
+func (u *uploader) add(s *Stream, batches, bytes int64) {
+	s.uncut, s.uncutN = s.uncut+bytes, s.uncutN+batches
+	u.uncut, u.uncutN = u.uncut+bytes, u.uncutN+batches
 	if !s.listed {
 		s.listed = true
 		u.toCut = append(u.toCut, s)
@@ -45,20 +46,17 @@ func (u *uploader) aged() { u.due = true }
 
 // forget takes a stream's bytes out of what is to be uploaded.
 func (u *uploader) forget(s *Stream) {
-	u.uncut -= s.uncut
-	s.uncut = 0
+	u.uncut, u.uncutN = u.uncut-s.uncut, u.uncutN-s.uncutN
+	s.uncut, s.uncutN = 0, 0
 }
 
 // recut makes the next upload of a stream start at from.
 func (u *uploader) recut(s *Stream, from int64) {
 	u.forget(s)
 	s.cut = from
-	bytes := int64(0)
-	for i := s.entries.search(from); i < s.entries.len() && s.entries.at(i).base < s.highWatermark; i++ {
-		bytes += int64(s.entries.at(i).bytes)
-	}
-	if bytes > 0 && s.owner != nil && !s.gone {
-		u.add(s, bytes)
+	first, end := s.entries.search(from), s.entries.search(s.highWatermark)
+	if first < end && s.owner != nil && !s.gone {
+		u.add(s, int64(end-first), s.entries.bytes(first, end))
 	}
 }
 
@@ -76,7 +74,10 @@ func (u *uploader) turnEnd() {
 	u.cutAll()
 }
 
-// threshold is how many uncut bytes start an upload.
+// load is what an upload would take of the log cache.
+func (u *uploader) load() int64 { return u.uncut + u.uncutN*batchOverhead }
+
+// threshold is the load that starts an upload.
 func (u *uploader) threshold() int64 {
 	return max(min(u.engine.options.UploadBytes, u.engine.log.Size()/3), 1)
 }
@@ -88,11 +89,11 @@ func (u *uploader) reason() string {
 	switch {
 	case u.round > 0:
 		return "stream upload: rest of a cut"
-	case u.uncut >= u.threshold():
+	case u.load() >= u.threshold():
 		return "stream upload: bytes"
 	case u.due:
 		return "stream upload: age"
-	case len(u.queue) > 0 && u.uncut < u.threshold()/8:
+	case len(u.queue) > 0 && u.load() < u.threshold()/8:
 		return ""
 	case u.engine.refused || log.Used() > log.Size()/2:
 		return "stream upload: pressure"

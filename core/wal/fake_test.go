@@ -318,6 +318,9 @@ type recovered struct {
 	sealed  *Sealed
 	entries []Entry
 	err     error
+
+	summary   []byte // the newest
+	summaryAt Position
 }
 
 func (w *world) recover(name string) recovered {
@@ -327,6 +330,8 @@ func (w *world) recover(name string) recovered {
 		Recover(w.loop, w.env(), name, func(e Entry) {
 			e.BatchHeader = slices.Clone(e.BatchHeader)
 			r.entries = append(r.entries, e)
+		}, func(at Position, state []byte) {
+			r.summary, r.summaryAt = slices.Clone(state), at
 		}, func(s *Sealed, err error) { r.sealed, r.err, done = s, err, true })
 	})
 	w.settle()

@@ -384,14 +384,14 @@ func TestSummariesAreRecovered(t *testing.T) {
 	r := w.recover("wal-7")
 	j.expect(r, 0)
 	below := 0
-	for below < len(r.entries) && r.entries[below].At < r.sealed.SummaryAt {
+	for below < len(r.entries) && r.entries[below].At < r.summaryAt {
 		below++
 	}
-	if text := fmt.Sprint("as of ", below, long(9000)); below == 0 || string(r.sealed.Summary) != text {
-		t.Fatalf("summary %.20q at %d, want %.20q", r.sealed.Summary, r.sealed.SummaryAt, text)
+	if text := fmt.Sprint("as of ", below, long(9000)); below == 0 || string(r.summary) != text {
+		t.Fatalf("summary %.20q at %d, want %.20q", r.summary, r.summaryAt, text)
 	}
-	if r.sealed.super.summary != r.sealed.SummaryAt {
-		t.Fatalf("the superblock names the summary at %d, it is at %d", r.sealed.super.summary, r.sealed.SummaryAt)
+	if r.sealed.super.summary != r.summaryAt {
+		t.Fatalf("the superblock names the summary at %d, it is at %d", r.sealed.super.summary, r.summaryAt)
 	}
 }
 

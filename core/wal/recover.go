@@ -22,8 +22,6 @@ type Entry struct {
 type Sealed struct {
 	Name        string
 	BrokerEpoch int64    // 0 if the creation of the log never finished
-	Summary     []byte   // newest valid summary, nil if none: the state as of everything below SummaryAt
-	SummaryAt   Position // of the summary; entries below it are in it, entries above it are not
 	Trimmed     Position // where the first entry may lie
 	End         Position
 	Torn        bool // a group that was being written is lost, or one behind it is not
@@ -37,13 +35,14 @@ type Sealed struct {
 }
 
 // Recover opens the named log, syncs it before it trusts what it reads (R7), checks every group,
-// and visits every entry from the trim point to the end in order. What visit was given counts only
-// if done gets no error. A log whose creation never finished is empty. Errors: env.ErrNotExist;
+// and visits every entry from the trim point to the end in order, and between them every summary: the state
+// as of all entries before it. What was visited counts only if done gets no error, and is valid during the
+// visit only. A log whose creation never finished is empty. Errors: env.ErrNotExist;
 // *CorruptError if something below the highest durable mark cannot be read; *VersionError; an error
 // of the device. After an error nothing is open and nothing was changed.
-func Recover(loop *task.Loop, e env.Env, name string, visit func(Entry), done func(*Sealed, error)) {
+func Recover(loop *task.Loop, e env.Env, name string, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
 	loop.Go("recover wal", func(p *task.Proc) {
-		s := &scanner{proc: p, env: e, name: name, visit: visit, sealed: &Sealed{Name: name, env: e}}
+		s := &scanner{proc: p, env: e, name: name, visit: visit, summary: summary, sealed: &Sealed{Name: name, env: e}}
 		if err := s.open(); err != nil {
 			done(nil, err)
 			return

@@ -424,8 +424,8 @@ func TestGoldenFileOfVersion1(t *testing.T) {
 	}
 	first := (&history{w: w, j: j}).first(r)
 	j.expect(r, first)
-	if string(r.sealed.Summary) != "summary" || first == 0 || j.log.End() < Position(small.SizeBytes) {
-		t.Fatalf("summary %q, first entry %d, end %d: the file does not show all of the format", r.sealed.Summary, first, j.log.End())
+	if string(r.summary) != "summary" || first == 0 || j.log.End() < Position(small.SizeBytes) {
+		t.Fatalf("summary %q, first entry %d, end %d: the file does not show all of the format", r.summary, first, j.log.End())
 	}
 }
 

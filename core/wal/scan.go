@@ -23,11 +23,12 @@ type scanner struct {
 	size  int64 // of the file, whole blocks only
 	super superblock
 
-	slab   *env.Slab // window over [from, upTo)
-	from   Position
-	upTo   Position
-	visit  func(Entry)
-	sealed *Sealed
+	slab    *env.Slab // window over [from, upTo)
+	from    Position
+	upTo    Position
+	visit   func(Entry)
+	summary func(Position, []byte)
+	sealed  *Sealed
 }
 
 // read fills data from the file, several pieces at once.
@@ -209,8 +210,7 @@ func (s *scanner) visitRecords(h groupHeader, data []byte) {
 		r, _ := decodeRecordHeader(data[at:])
 		payload := r.payload(data[at:])
 		if r.kind == kindSummary {
-			s.sealed.Summary = append(s.sealed.Summary[:0], payload...)
-			s.sealed.SummaryAt = h.at + Position(at)
+			s.summary(h.at+Position(at), payload)
 		} else {
 			s.visit(Entry{
 				Stream: r.stream, LeaderEpoch: r.leaderEpoch, BaseOffset: r.baseOffset, Offsets: r.offsets,

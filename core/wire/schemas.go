@@ -27,7 +27,9 @@ var (
 		wireBool.from(8),
 	}}
 
-	apiVersionsSchema = Schema{flexible: 3, fields: []wireField{wireString.from(3), wireString.from(3)}}
+	apiVersionsSchema = Schema{flexible: 3, fields: []wireField{
+		wireString.from(3), wireString.from(3), wireNullable.from(5), wireInt32.from(5),
+	}}
 
 	createTopicsSchema = Schema{flexible: 5, fields: []wireField{
 		structs(wireString, wireInt32, wireInt16,
@@ -66,9 +68,19 @@ var (
 		structs(wireString, wireInt32, structs(list(wireInt32))), wireInt32, wireBool,
 	}}
 
+	electLeadersSchema = Schema{flexible: 2, fields: []wireField{
+		wireInt8.from(1), structs(wireString, list(wireInt32)), wireInt32,
+	}}
+
 	incrementalAlterConfigsSchema = Schema{flexible: 1, fields: []wireField{
 		structs(wireInt8, wireString, structs(wireString, wireInt8, wireNullable)), wireBool,
 	}}
+
+	describeClientQuotasSchema = Schema{flexible: 1, fields: []wireField{
+		structs(wireString, wireInt8, wireNullable), wireBool,
+	}}
+
+	describeQuorumSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, structs(wireInt32))}}
 
 	describeClusterSchema = Schema{flexible: 0, fields: []wireField{
 		wireBool, wireInt8.from(1), wireBool.from(2),

@@ -43,7 +43,8 @@ type Options struct {
 	// share of large frames is charged that share.
 	BudgetBytes int64
 	// ConnectionsMax and ConnectionsPerIPMax bound open connections (max.connections,
-	// max.connections.per.ip); 0 is no bound. One more is closed at once.
+	// max.connections.per.ip) until LimitConnections changes that; 0 is no bound. One
+	// more is closed at once.
 	ConnectionsMax, ConnectionsPerIPMax int
 	// IdleTimeout closes connections on which nothing moved for so long
 	// (connections.max.idle.ms); 0 is never.
@@ -182,6 +183,13 @@ func (n *Network) Close(id env.ConnID, abort bool) {
 	default:
 		c.closeGracefully()
 	}
+}
+
+// LimitConnections implements env.Network.
+func (n *Network) LimitConnections(total, perIP int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.o.ConnectionsMax, n.o.ConnectionsPerIPMax = total, perIP
 }
 
 // StopListening implements env.Network.

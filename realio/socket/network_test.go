@@ -51,6 +51,18 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
+func TestConnectionLimitsChangeWhileItRuns(t *testing.T) {
+	r := newRig(t, Options{ConnectionsMax: 1})
+	r.raw()
+	r.net.LimitConnections(2, 0)
+	r.raw()
+	late := dialPeer(t, r.bound)
+	r.until("a refusal", late.Closed)
+	r.net.LimitConnections(0, 2)
+	late = dialPeer(t, r.bound)
+	r.until("a refusal for one address", late.Closed)
+}
+
 // Stop ends everything there is, in whatever state, and tells.
 func TestStop(t *testing.T) {
 	r := newRig(t, Options{BudgetBytes: 1 << 20})

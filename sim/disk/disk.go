@@ -238,9 +238,9 @@ func (d *Disk) CopyFrom(of *Disk) {
 	d.Crash(true)
 }
 
-// Snapshot is a new disk that holds what CopyFrom copies. serial keys its draws.
+// Snapshot is a new disk, on a volume of its own, that holds what CopyFrom copies. serial keys its draws.
 func (d *Disk) Snapshot(serial uint64) *Disk {
-	s := New(d.queue, serial, "copy of "+d.name, d.options)
+	s := New(d.queue, serial, "copy of "+d.name, Options{BlockBytes: d.options.BlockBytes})
 	s.CopyFrom(d)
 	return s
 }

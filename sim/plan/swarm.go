@@ -80,6 +80,9 @@ func (s *swarm) tuning(c *Config) {
 	case 2:
 		c.WALDiskBytes = 1<<20 + c.WALBytes*pick[int64](&room, 3, 5, 8)/4 // of one log, or of two
 	}
+	if c.WALDiskBytes+c.VolumeBytes > 0 {
+		c.MessageBytes = pick[int64](&d, 64<<10, 10<<10) // the log may shrink to 256 KiB, and then takes no larger ones
+	}
 	ship := s.rand.Stream("plan shipping", 0)
 	c.ShipAsync = pick[int64](&ship, 0, 0, 0, 1)
 }
@@ -139,6 +142,9 @@ func (s *swarm) workloads(p *Plan) {
 	})
 	add(pick[int64](&d, 0, 0, 1), func(w *Workload, d *event.Stream) {
 		w.Kind, w.Pause = "operator", d.Duration(50*time.Millisecond, time.Second)
+	})
+	add(pick[int64](&d, 0, 1), func(w *Workload, d *event.Stream) {
+		w.Kind, w.Pause = "breaker", d.Duration(10*time.Millisecond, 500*time.Millisecond)
 	})
 }
 

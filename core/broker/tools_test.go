@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"testing"
+
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// What Kafka's own tools ask first.
+
+func TestApiVersionsTellsAClientThatMeantAnotherBroker(t *testing.T) { // KIP-1242
+	for _, c := range []struct {
+		cluster *string
+		node    int32
+		code    int16
+	}{
+		{nil, -1, 0},
+		{kmsg.StringPtr("the-cluster"), 1, 0},
+		{kmsg.StringPtr("another"), 1, wire.RebootstrapRequired},
+		{kmsg.StringPtr("the-cluster"), 2, wire.RebootstrapRequired},
+		{kmsg.StringPtr("the-cluster"), -1, wire.InvalidRequest},
+		{nil, 1, wire.InvalidRequest},
+	} {
+		r := newRig(t, "")
+		request := kmsg.NewPtrApiVersionsRequest()
+		request.ClientSoftwareName, request.ClientSoftwareVersion = "x", "1"
+		request.ClusterID, request.NodeID = c.cluster, c.node
+		out := ask[*kmsg.ApiVersionsResponse](r, 5, request)
+		require.Equal(t, c.code, out.ErrorCode)
+		require.Equal(t, c.code == 0, len(out.ApiKeys) > 0)
+	}
+}
+
+func TestElectLeaders(t *testing.T) {
+	r := newRig(t, "")
+	r.topics[0].Partitions[2].Leader = 3 // fenced
+	request := kmsg.NewPtrElectLeadersRequest()
+	request.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0, 2, 99, -1}}, {Topic: "absent", Partitions: []int32{0}}}
+	for version, kind := range map[int16]int8{0: 0, 1: 0, 2: 1} {
+		request.ElectionType = kind
+		out := ask[*kmsg.ElectLeadersResponse](r, version, request)
+		var codes []int16
+		for _, topic := range out.Topics {
+			for _, p := range topic.Partitions {
+				codes = append(codes, p.ErrorCode)
+			}
+		}
+		away := int16(wire.PreferredLeaderNotAvailable)
+		if kind == electUnclean {
+			away = wire.EligibleLeadersNotAvailable
+		}
+		require.Equal(t, []int16{wire.ElectionNotNeeded, away, wire.UnknownTopicOrPartition, wire.UnknownTopicOrPartition, wire.UnknownTopicOrPartition}, codes)
+	}
+	request.Topics, request.ElectionType = nil, 0
+	out := ask[*kmsg.ElectLeadersResponse](r, 2, request)
+	require.Len(t, out.Topics, len(r.topics))
+	require.Len(t, out.Topics[0].Partitions, 1)
+	require.EqualValues(t, 2, out.Topics[0].Partitions[0].Partition)
+	request.TimeoutMillis = 0
+	require.EqualValues(t, wire.RequestTimedOut, ask[*kmsg.ElectLeadersResponse](r, 2, request).ErrorCode)
+}
+
+func TestDescribeQuorum(t *testing.T) {
+	r := newRig(t, "")
+	request := kmsg.NewPtrDescribeQuorumRequest()
+	request.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: clusterMetadataTopic, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+	for version := int16(0); version <= 2; version++ {
+		p := ask[*kmsg.DescribeQuorumResponse](r, version, request).Topics[0].Partitions[0]
+		require.Zero(t, p.ErrorCode)
+		require.EqualValues(t, 1, p.LeaderID)
+		require.EqualValues(t, 7, p.LeaderEpoch)
+		require.EqualValues(t, r.AppliedIndex()+1, p.HighWatermark)
+		require.Len(t, p.CurrentVoters, 1)
+		require.Equal(t, p.HighWatermark, p.CurrentVoters[0].LogEndOffset)
+	}
+	request.Topics[0].Topic = "t"
+	p := ask[*kmsg.DescribeQuorumResponse](r, 2, request).Topics[0].Partitions[0]
+	require.EqualValues(t, wire.UnknownTopicOrPartition, p.ErrorCode)
+}
+
+func TestDescribeClientQuotas(t *testing.T) {
+	component := func(entity string, match int8, name *string) kmsg.DescribeClientQuotasRequestComponent {
+		c := kmsg.NewDescribeClientQuotasRequestComponent()
+		c.EntityType, c.MatchType, c.Match = entity, kmsg.QuotasMatchType(match), name
+		return c
+	}
+	some := kmsg.StringPtr("a")
+	for _, c := range []struct {
+		components []kmsg.DescribeClientQuotasRequestComponent
+		code       int16
+	}{
+		{nil, 0},
+		{[]kmsg.DescribeClientQuotasRequestComponent{component("user", 0, some), component("client-id", 2, nil)}, 0},
+		{[]kmsg.DescribeClientQuotasRequestComponent{component("user", 0, some), component("user", 2, nil)}, wire.InvalidRequest},
+		{[]kmsg.DescribeClientQuotasRequestComponent{component("user", 0, some), component("ip", 2, nil)}, wire.InvalidRequest},
+		{[]kmsg.DescribeClientQuotasRequestComponent{component("", 0, some)}, wire.InvalidRequest},
+		{[]kmsg.DescribeClientQuotasRequestComponent{component("planet", 0, some)}, wire.UnsupportedVersion},
+		{[]kmsg.DescribeClientQuotasRequestComponent{component("user", 9, nil)}, wire.InvalidRequest},
+	} {
+		for version := int16(0); version <= 1; version++ {
+			request := kmsg.NewPtrDescribeClientQuotasRequest()
+			request.Components = c.components
+			out := ask[*kmsg.DescribeClientQuotasResponse](newRig(t, ""), version, request)
+			require.Equal(t, c.code, out.ErrorCode, "%+v", c.components)
+			require.Empty(t, out.Entries)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package stream
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"weir/core/metadata"
+)
+
+// What is done again and again must not look at everything there is. What is counted is the look-ups of
+// streams in the image; TestAWalkLooksAtFewEntries counts those in memory.
+
+func TestSizesAreCountedOnceAnImageAndOnlyIfAsked(t *testing.T) {
+	_, c, n := start(t)
+	o := n.create(1)
+	o.fill(n, 300_000)
+	o.drain(n)
+	looks := func(f func()) int {
+		before := c.lookups
+		f()
+		return c.lookups - before
+	}
+	require.Equal(t, 1, looks(func() { o.stream.RetentionPoint(-1, -1) }), "nobody asked for sizes")
+	size := o.stream.Bytes()
+	require.Zero(t, looks(func() { require.Equal(t, size, o.stream.Bytes()) }))
+
+	o.fill(n, 10_000)
+	require.Equal(t, o.size(o.stream.LogStart()), o.stream.Bytes(), "what is not uploaded")
+	o.drain(n)
+	c.trim(1, c.streams[1].Parts[0].End)
+	n.w.turn(func() { n.e.StreamsChanged([]metadata.StreamID{1}) })
+	require.Equal(t, o.size(o.stream.LogStart()), o.stream.Bytes(), "what is trimmed")
+	o.fill(n, 10_000)
+	c.trim(1, o.stream.HighWatermark()-3)
+	n.w.turn(func() { n.e.StreamsChanged([]metadata.StreamID{1}) })
+	require.Equal(t, o.size(o.stream.LogStart()), o.stream.Bytes(), "what is trimmed before it is uploaded")
+	n.shutdown()
+}
+
+// size is the size of the log from an offset on.
+func (o *owner) size(from int64) (bytes int64) {
+	for i := o.history.at(from); i < len(o.history.batches); i++ {
+		bytes += int64(len(o.history.batches[i]))
+	}
+	return bytes
+}
+
+func TestTheUploadOfATailLooksAtEachStreamAFewTimes(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(w)
+	o := smallOptions
+	o.UploadInterval = time.Hour
+	n := boot(w, c, o, smallLog)
+	const streams = 200
+	fillAll(n, streams, 1)
+	n.shutdown()
+	o.TailBytes = 1 // each piece is one batch
+	n = boot(w, c, o, smallLog)
+	c.lookups, c.proposed = 0, nil
+	w.until("the tail's commit", func() bool { return !c.EpochOwes(1) })
+	require.Len(t, c.proposed, streams)
+	require.Less(t, c.lookups, 10*streams)
+	n.shutdown()
+}

@@ -1,0 +1,48 @@
+package task
+
+import (
+	"iter"
+	"slices"
+)
+
+// Queue is first in, first out. It reuses its memory, and what it holds is moved seldom: a push or a pop costs
+// the same however long it is. The zero value is empty.
+type Queue[T any] struct {
+	items []T
+	head  int
+}
+
+// Len is how many there are.
+func (q *Queue[T]) Len() int { return len(q.items) - q.head }
+
+// Push appends one.
+func (q *Queue[T]) Push(v T) {
+	if q.head > 32 && q.head*2 >= len(q.items) {
+		q.compact()
+	}
+	q.items = append(q.items, v)
+}
+
+// Front is the oldest, in place; it must exist.
+func (q *Queue[T]) Front() *T { return &q.items[q.head] }
+
+// Pop takes the oldest off; it must exist.
+func (q *Queue[T]) Pop() T {
+	v := q.items[q.head]
+	var zero T
+	q.items[q.head] = zero
+	q.head++
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	}
+	return v
+}
+
+// All iterates over them, oldest first. The queue must not change meanwhile.
+func (q *Queue[T]) All() iter.Seq[T] { return slices.Values(q.items[q.head:]) }
+
+func (q *Queue[T]) compact() {
+	n := copy(q.items, q.items[q.head:])
+	clear(q.items[n:])
+	q.items, q.head = q.items[:n], 0
+}
