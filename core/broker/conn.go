@@ -2,7 +2,6 @@ package broker
 
 import (
 	"log/slog"
-	"time"
 
 	"weir/core/wire"
 
@@ -85,11 +84,9 @@ type conn struct {
 	unwritten     int      // answers sent, not written
 	busy          bool     // the head is under way and lets nothing start behind it
 	pumping       bool
-	full, muted   bool // muted: for one reason or another
-	throttled     bool
+	full, muted   bool // muted as long as full
 	ending        bool // Close was called
 	ended         bool // the connection is gone
-	throttleTimer task.Timer
 }
 
 func (c *conn) receive(r *Request) {
@@ -184,28 +181,18 @@ func (c *conn) startNext() bool {
 	return true
 }
 
-// mute stops or resumes reading, as the reasons for it come and go.
+// mute stops reading while the connection is full.
 func (c *conn) mute() {
-	want := c.full || c.throttled
-	if c.ended || c.ending || want == c.muted {
+	if c.ended || c.ending || c.full == c.muted {
 		return
 	}
-	c.muted = want
-	if want {
+	c.muted = c.full
+	if c.full {
 		c.broker.counts.muted.Hit()
 		c.broker.net.Mute(c.id)
 	} else {
 		c.broker.net.Unmute(c.id)
 	}
-}
-
-func (c *conn) throttle(d time.Duration) {
-	c.throttled = true
-	c.mute()
-	c.broker.loop.Reset(&c.throttleTimer, d, func() {
-		c.throttled = false
-		c.mute()
-	})
 }
 
 // hangUp closes the connection behind what was sent.
@@ -220,7 +207,6 @@ func (c *conn) hangUp(abort bool) {
 // closed drops the queue of a connection that is gone.
 func (c *conn) closed() {
 	c.ended = true
-	c.broker.loop.Stop(&c.throttleTimer)
 	for r := c.head; r != nil; {
 		next := r.next
 		r.next = nil
