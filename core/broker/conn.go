@@ -6,7 +6,6 @@ import (
 	"weir/core/wire"
 
 	"weir/core/env"
-	"weir/core/task"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -71,22 +70,22 @@ type answer struct {
 // conn is one client's connection. Its requests stand in a queue in the order of
 // their arrival: answered ones (behind one that is not), started ones, waiting ones.
 type conn struct {
-	id            env.ConnID
-	broker        *Broker
-	info          env.ConnInfo
-	address       string // of info.Remote, without the port
-	index         int    // in broker.conns
-	clientID      string
-	head, tail    *Request
-	waiting       *Request // the first that has not started
-	queued        int      // requests from head to tail
-	waitingBytes  int      // frames from waiting on
-	unwritten     int      // answers sent, not written
-	busy          bool     // the head is under way and lets nothing start behind it
-	pumping       bool
-	full, muted   bool // muted as long as full
-	ending        bool // Close was called
-	ended         bool // the connection is gone
+	id           env.ConnID
+	broker       *Broker
+	info         env.ConnInfo
+	address      string // of info.Remote, without the port
+	index        int    // in broker.conns
+	clientID     string
+	head, tail   *Request
+	waiting      *Request // the first that has not started
+	queued       int      // requests from head to tail
+	waitingBytes int      // frames from waiting on
+	unwritten    int      // answers sent, not written
+	busy         bool     // the head is under way and lets nothing start behind it
+	pumping      bool
+	full, muted  bool // muted as long as full
+	ending       bool // Close was called
+	ended        bool // the connection is gone
 }
 
 func (c *conn) receive(r *Request) {
