@@ -23,8 +23,8 @@ type Broker struct {
 	AdvertisedListeners []Listener
 	// NumPartitions is num.partitions: partitions of a topic created without a number.
 	NumPartitions int32
-	// DefaultReplicationFactor is default.replication.factor, at most 32,767. It is
-	// shown to clients and has no effect.
+	// DefaultReplicationFactor is default.replication.factor. Only 1 is served: with
+	// more, topics created without a factor are refused.
 	DefaultReplicationFactor int16
 	// AutoCreateTopics is auto.create.topics.enable.
 	AutoCreateTopics bool
