@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Env is one node's outside. All fields are set before the node is built and
+// Env is a node's environment: everything outside of the core. All fields are set before the node is built and
 // never change.
 type Env struct {
 	Clock   Clock
