@@ -14,15 +14,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Fetch (1), versions 4-18. Version 4 brought isolation levels (KIP-98), 5 log start offsets (KIP-107), 7 fetch
-// sessions (KIP-227), 9 the client's leader epoch (KIP-320), 10 zstd (KIP-110), 11 racks (KIP-392), 12 the epoch of
-// the last fetched record (KIP-595), 13 topic ids (KIP-516), 15 the state of replicas (KIP-903), 16 the leader's
-// endpoint (KIP-951), 17 directory ids (KIP-853), 18 the follower's high watermark (KIP-1166).
-//
-// Differences from Kafka: no preferred read replica is ever named, and a follower's fetch gets
-// NOT_LEADER_OR_FOLLOWER, because there are no replicas; a session id that no shard of Kafka's cache has is an
-// unknown session, where Kafka answers UNKNOWN_SERVER_ERROR; records in responses that clients do not read are
-// bounded (see 01_fetch_held.go).
+// Fetch (1), versions 4-18; their KIPs are in 01_fetch_codec.go. Differences from Kafka: no preferred read replica is
+// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; a session id that no shard
+// of Kafka's cache has is an unknown session, where Kafka answers UNKNOWN_SERVER_ERROR; records in responses that
+// clients do not read are bounded (01_fetch_held.go).
 
 const (
 	fetchEpochs       = 9
