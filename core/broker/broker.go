@@ -162,9 +162,9 @@ func (b *Broker) Closed(id env.ConnID, _ error) {
 	b.checkDrained()
 }
 
-// Drain refuses new connections and requests, answers what is under way, closes
-// each connection behind its last answer, and calls done when none is left. What
-// is not over by the timeout is cut.
+// Drain refuses new connections and requests, answers those in flight, closes each
+// connection after its last response, and calls done when none is left. At the
+// timeout, remaining connections are closed.
 func (b *Broker) Drain(timeout time.Duration, done func()) {
 	b.draining, b.drained = true, done
 	b.data.late.close()
@@ -196,8 +196,8 @@ func (b *Broker) checkDrained() {
 	b.loop.Post(done)
 }
 
-// Throttle stops reading from a connection for a time, for a client that was told
-// so in its answer (KIP-219: respond first, then mute).
+// Throttle stops reading from a connection for a time, after a response that told the
+// client so (KIP-219: respond first, then mute).
 func (b *Broker) Throttle(id env.ConnID, d time.Duration) {
 	if c := b.byID[id]; c != nil && !c.ended {
 		c.throttle(d)
