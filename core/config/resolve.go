@@ -214,7 +214,7 @@ func (s *Settings) resolveBroker() Broker {
 	return b
 }
 
-// Validate checks what no single key can be checked for.
+// Validate checks what depends on several keys.
 func (b *Broker) Validate() error {
 	if b.QueuedMaxRequestBytes < int64(b.SocketRequestMaxBytes) {
 		return fmt.Errorf("queued.max.request.bytes (%d) is less than socket.request.max.bytes (%d): the largest request would never find room",
