@@ -196,8 +196,8 @@ func (b *Broker) checkDrained() {
 	b.loop.Post(done)
 }
 
-// Throttle stops reading from a connection for a time, after a response that told the
-// client so (KIP-219: respond first, then mute).
+// Throttle stops reading from a connection for a time, for a client that was told
+// so in its answer (KIP-219: respond first, then mute).
 func (b *Broker) Throttle(id env.ConnID, d time.Duration) {
 	if c := b.byID[id]; c != nil && !c.ended {
 		c.throttle(d)
