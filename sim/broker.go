@@ -33,7 +33,7 @@ type broker struct {
 	real       bool // runs the real node, not a stand-in
 	rebuilding bool // the metadata disk was lost: recover-cluster runs before the broker
 	lastError  error
-	draws     event.Stream
+	draws      event.Stream
 }
 
 // addBroker adds a machine, with empty disks and not started, as the plan describes it.

@@ -103,6 +103,7 @@ type clients struct {
 	trimmers  []*client.Trimmer
 	consumers []*client.Consumer
 	operators []*client.Operator
+	breakers  []*client.Breaker
 }
 
 const (
@@ -170,11 +171,14 @@ func (w *world) createTopics() []*client.Topic {
 		topics = append(topics, topic)
 	}
 	for i := range w.plan.Workloads {
-		if l := &w.plan.Workloads[i]; l.Kind == "operator" {
+		switch l := &w.plan.Workloads[i]; l.Kind {
+		case "operator":
 			w.operated = append(w.operated, w.cluster.NewTopic(fmt.Sprintf("operated-%d", l.Client), 1, checker.Retention{}))
+		case "breaker":
+			w.broken = append(w.broken, w.cluster.NewTopic(fmt.Sprintf("broken-%d", l.Client), 1, checker.Retention{}, client.BreakerConfigs...))
 		}
 	}
-	creator := client.NewCreator(w.cluster, creatorClient, w.with(topics))
+	creator := client.NewCreator(w.cluster, creatorClient, append(w.with(topics), w.broken...))
 	creator.Start()
 	w.await(startLimit, "the topics", creator.Done)
 	creator.Stop()
@@ -235,6 +239,10 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 				Topic: w.operated[len(c.operators)], BatchBytes: int(config.MessageMaxBytes), RoomBytes: int(config.SocketRequestMaxBytes) - 2048,
 				Pause: l.Pause, Lag: l.Lag,
 			}))
+		case "breaker":
+			c.breakers = append(c.breakers, client.NewBreaker(w.cluster, int(l.Client), client.BreakerOptions{
+				Topics: topics, Own: w.broken[len(c.breakers)], Pause: l.Pause, Lag: l.Lag,
+			}))
 		}
 	}
 	w.operators = c.operators
@@ -269,6 +277,9 @@ func (c *clients) start() {
 	for _, o := range c.operators {
 		o.Start()
 	}
+	for _, b := range c.breakers {
+		b.Start()
+	}
 }
 
 func (c *clients) end() {
@@ -287,6 +298,9 @@ func (c *clients) end() {
 	for _, o := range c.operators {
 		o.End()
 	}
+	for _, b := range c.breakers {
+		b.End()
+	}
 }
 
 func (c *clients) idle() bool {
@@ -299,6 +313,9 @@ func (c *clients) idle() bool {
 		if !h.Idle() {
 			return false
 		}
+	}
+	if slices.ContainsFunc(c.breakers, func(b *client.Breaker) bool { return !b.Idle() }) {
+		return false
 	}
 	return operatorsIdle(c.operators)
 }
@@ -327,6 +344,9 @@ func (c *clients) stopReaders() {
 	}
 	for _, t := range c.trimmers {
 		t.Stop()
+	}
+	for _, b := range c.breakers {
+		b.Stop()
 	}
 }
 

@@ -40,6 +40,7 @@ type world struct {
 	net       *network.Network
 	cluster   *client.Cluster
 	operated  []*client.Topic // those of operators
+	broken    []*client.Topic // those of breakers
 	operators []*client.Operator
 
 	violations []checker.Violation

@@ -144,7 +144,9 @@ func longName(own string) string { return own + strings.Repeat("x", 249-len(own)
 func strangeTexts(name string) []text {
 	fixed := func(name, s string) text { return text{name, func(string) string { return s }} }
 	all := []text{
-		fixed(`""`, ""), {"absent", absentName}, fixed(`"a b"`, "a b"),
+		fixed(`""`, ""),
+		{"absent", absentName},
+		fixed(`"a b"`, "a b"),
 		fixed("x*250", strings.Repeat("x", 250)),
 	}
 	if strings.HasSuffix(name, "Topic") {

@@ -209,6 +209,7 @@ var meanings = map[string]string{
 	"I6":              "a batch was stored twice, or out of its producer's order",
 	"I8":              "the object store and the metadata disagree",
 	"I10":             "the metadata are not what was asked for",
+	"refusal":         "a request that must be refused was taken, or refused with another code",
 	"I11":             "the cluster did not come back to work in time",
 	"contract":        "the core broke the contract of its environment",
 	"config":          "an acknowledged configuration is not in force",

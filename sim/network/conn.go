@@ -47,6 +47,7 @@ type message struct {
 	data     []byte
 	toClient bool
 	fin      bool
+	size     int // of the frame that this is a piece of; 0: a whole one
 }
 
 func (n *Network) message(c *Conn, toClient, fin bool, data []byte) *message {
@@ -56,7 +57,7 @@ func (n *Network) message(c *Conn, toClient, fin bool, data []byte) *message {
 	} else {
 		m = &message{}
 	}
-	m.conn, m.toClient, m.fin = c, toClient, fin
+	m.conn, m.toClient, m.fin, m.size = c, toClient, fin, 0
 	m.data = append(m.data[:0], data...)
 	return m
 }
@@ -230,6 +231,15 @@ func (c *Conn) forget() {
 func (c *Conn) Send(frame []byte) {
 	if !c.clientClosed {
 		c.travel(c.network.message(c, false, false, frame))
+	}
+}
+
+// SendPiece sends the next piece of a frame's body of size bytes. The size is announced with the first.
+func (c *Conn) SendPiece(piece []byte, size int) {
+	if !c.clientClosed {
+		m := c.network.message(c, false, false, piece)
+		m.size = size
+		c.travel(m)
 	}
 }
 

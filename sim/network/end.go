@@ -22,6 +22,7 @@ type end struct {
 	gone      bool // and Closed is delivered
 	closing   bool // Close was called: what was sent before is still written
 
+	incoming *incoming // a frame of which a piece is missing
 	muted    bool
 	waiting  bool       // in the server's queue for budget
 	arrived  []*message // not yet read
@@ -147,12 +148,54 @@ func (e *end) pump() {
 			e.close(errClosed)
 			return
 		}
+		if m.size > 0 && !e.gather(m) {
+			continue
+		}
 		if !e.server.reserve(e, len(m.data)) {
 			return
 		}
 		e.arrived = e.arrived[1:]
 		e.read(m)
 	}
+}
+
+// FrameTimeout is how long a frame may take from its first piece to its last.
+const FrameTimeout = 30 * time.Second
+
+// incoming is a frame that arrives in pieces.
+type incoming struct {
+	data     []byte
+	admitted bool
+}
+
+// gather adds a piece to the frame that it is of. It reports whether the frame is whole: then m is the frame.
+func (e *end) gather(m *message) bool {
+	n := e.conn.network
+	if e.incoming == nil {
+		in := &incoming{}
+		e.incoming = in
+		n.queue.After(FrameTimeout, Fire(func() {
+			if e.incoming == in {
+				e.breakBoth(errSlow)
+			}
+		}), 0)
+	}
+	in := e.incoming
+	in.data = append(in.data, m.data...)
+	if head := min(8, m.size); !in.admitted && len(in.data) >= head {
+		in.admitted = true
+		if err := e.codec.Admit(m.size, in.data[:head]); err != nil {
+			e.breakBoth(err)
+			return false
+		}
+	}
+	if len(in.data) < m.size {
+		e.arrived = e.arrived[1:]
+		n.recycle(m)
+		return false
+	}
+	m.data, m.size, e.incoming = append(m.data[:0], in.data[:m.size]...), 0, nil
+	return true
 }
 
 func (e *end) read(m *message) {
@@ -186,7 +229,7 @@ func (e *end) close(reason error) {
 	if e.gone || s.box.Dead() {
 		return
 	}
-	e.closed, e.gone = true, true
+	e.closed, e.gone, e.incoming = true, true, nil
 	if e.dialed() {
 		e.conn.clientClosed = true
 	}

@@ -20,6 +20,8 @@
 //   - A response is encoded some time after it was submitted, and its bytes are
 //     read some time after that, so that memory freed too early is found out; a
 //     received frame is poisoned when it is released.
+//   - A client may send a frame in pieces, or only some of them. Its connection waits for the rest for [FrameTimeout] from
+//     the first piece on, then it is closed.
 //   - The byte budget of frames, and muting, hold frames back unread.
 package network
 
@@ -35,6 +37,7 @@ var (
 	errReset   = errors.New("connection reset by peer")
 	errRefused = errors.New("connection refused")
 	errClosed  = errors.New("connection closed")
+	errSlow    = errors.New("a frame was not sent in time")
 	errTimeout = errors.New("no connection in time")
 )
 

@@ -97,7 +97,7 @@ type Topic struct {
 type Workload struct {
 	// Kind is one of [WorkloadKinds]: a producer, a consumer, a churn (makes and deletes
 	// topics), a trimmer (deletes records), an operator (changes configurations and
-	// partitions).
+	// partitions), a breaker (sends what must be refused).
 	Kind string
 	// Client is its number, unique; draws are keyed by it.
 	Client int64
@@ -177,7 +177,7 @@ type Fault struct {
 }
 
 // WorkloadKinds are the kinds of clients.
-var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator"}
+var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker"}
 
 // FaultKinds are the kinds of faults, in the order in which the swarm draws them.
 var FaultKinds = []string{

@@ -143,6 +143,9 @@ func (s *swarm) workloads(p *Plan) {
 	add(pick[int64](&d, 0, 0, 1), func(w *Workload, d *event.Stream) {
 		w.Kind, w.Pause = "operator", d.Duration(50*time.Millisecond, time.Second)
 	})
+	add(pick[int64](&d, 0, 1), func(w *Workload, d *event.Stream) {
+		w.Kind, w.Pause = "breaker", d.Duration(10*time.Millisecond, 500*time.Millisecond)
+	})
 }
 
 // seldom draws what only some clients do.
