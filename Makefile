@@ -115,6 +115,11 @@ diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, an
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-conformance diff --kafka-libs .cache/kafka/libs --weir bin/weir
 
+.PHONY: kafka-tools
+kafka-tools: build ## run Kafka's own command-line tools on weir (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	$(GO) test -count=1 -v ./conformance/clients -run TestKafkaTools -kafka-libs $(abspath .cache/kafka/libs)
+
 .PHONY: linked
 linked: ## renew the list of packages that the broker links
 	$(GO) test ./internal/tree -run TestLinkedPackages -update

@@ -18,11 +18,16 @@ import (
 	"weir/sim/store"
 )
 
-// NodeOptions is what a world tells a node at birth.
+// NodeOptions are what a world gives to each incarnation of a node.
 type NodeOptions struct {
+	// Config is the node's configuration, from the plan.
 	Config *config.Broker
+	// Tuning is the plan's bounds that no configuration key names.
 	Tuning node.Tuning
-	Ready  func(address string)
+	// Ready is called once, when the node serves, with its address.
+	Ready func(address string)
+	// Failed is called at most once, when the incarnation cannot go on; the world crashes
+	// the process and starts it again.
 	Failed func(error)
 }
 
@@ -150,15 +155,16 @@ const eventsMax = 50_000_000
 
 func never() bool { return false }
 
-// Options are what a run takes beside its seed and plan.
+// Options are a run's options beside its seed and plan.
 type Options struct {
-	// Build makes the node; nil is the real one.
+	// Build makes the node. Nil: the real one.
 	Build Build
-	// Echo gets the node's log as it comes; EchoClients adds a line for each answer.
-	Echo        io.Writer
+	// Echo gets the brokers' log as it is written. Nil: nowhere.
+	Echo io.Writer
+	// EchoClients adds a line to Echo for each response that a client receives.
 	EchoClients bool
-	// Trace gets every entry of the trace, to find where two runs part.
+	// Trace gets every entry of the trace, to find where two runs diverge. Nil: nowhere.
 	Trace io.Writer
-	// NoLinear leaves porcupine out.
+	// NoLinear skips the linearizability check by porcupine.
 	NoLinear bool
 }

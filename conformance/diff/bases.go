@@ -164,6 +164,16 @@ func clusterBases() []base {
 			r.Components = append(r.Components, c)
 			return r
 		}},
+		{key: 50, build: func(*endpoint, int16, string) kmsg.Request {
+			r := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
+			r.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: "nobody"}}
+			return r
+		}},
+		{key: 74, build: func(*endpoint, int16, string) kmsg.Request {
+			r := kmsg.NewPtrListConfigResourcesRequest()
+			r.ResourceTypes = []int8{4, 16, 32}
+			return r
+		}},
 		{key: 55, build: func(*endpoint, int16, string) kmsg.Request {
 			r := kmsg.NewPtrDescribeQuorumRequest()
 			r.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}

@@ -30,7 +30,7 @@ var texts = map[string]bool{"ErrorMessage": true, "BatchIndexErrorMessage": true
 // unordered are arrays whose order Kafka leaves to its hash tables, as Response.Field of kmsg.
 var unordered = map[string]bool{
 	"Metadata.Topics": true, "ListOffsets.Topics": true, "DeleteRecords.Topics": true, "DescribeLogDirs.Topics": true,
-	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true, "ElectLeaders.Topics": true,
+	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true, "ElectLeaders.Topics": true, "ListConfigResources.ConfigResources": true,
 }
 
 // presence are fields of which only the sign or presence is compared.
@@ -172,6 +172,9 @@ func (f *flattener) elements(v reflect.Value, name string) []string {
 func (f *flattener) foreign(v reflect.Value) bool {
 	if v.Kind() != reflect.Struct {
 		return false
+	}
+	if v.Type() == reflect.TypeFor[kmsg.ListConfigResourcesResponseConfigResource]() {
+		return v.FieldByName("Type").Int() == int64(kmsg.ConfigResourceTypeTopic) && !f.mine(v.FieldByName("Name").String())
 	}
 	field := v.FieldByName("Topic")
 	if field.IsValid() && field.Kind() == reflect.Pointer {

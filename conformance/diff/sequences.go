@@ -446,6 +446,15 @@ func (s *script) configs() {
 			})
 		}
 	}
+	for _, kind := range []int8{0, 2, 3, 8, 64, -1} {
+		s.read(fmt.Sprintf("ListConfigResources/v1/resource-%d", kind), 1, 0, func([]string) []step {
+			return []step{do("list", func(*endpoint) kmsg.Request {
+				r := kmsg.NewPtrListConfigResourcesRequest()
+				r.Version, r.ResourceTypes = 1, []int8{kind}
+				return r
+			})}
+		})
+	}
 	for _, kind := range []kmsg.ConfigResourceType{4, 8, 16, 32} {
 		for _, name := range []string{"", "1", "absent"} {
 			s.add(fmt.Sprintf("DescribeConfigs/v4/resource-%d-%q", kind, name), 0, 0, func([]string) []step {

@@ -50,10 +50,14 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.IncrementalAlterConfigsRequest]
 	case 48:
 		return decodeMessage[kmsg.DescribeClientQuotasRequest]
+	case 50:
+		return decodeMessage[kmsg.DescribeUserSCRAMCredentialsRequest]
 	case 55:
 		return decodeMessage[kmsg.DescribeQuorumRequest]
 	case 60:
 		return decodeMessage[kmsg.DescribeClusterRequest]
+	case 74:
+		return decodeMessage[kmsg.ListConfigResourcesRequest]
 	case 75:
 		return decodeMessage[kmsg.DescribeTopicPartitionsRequest]
 	}
@@ -97,6 +101,10 @@ func (b *Broker) handle(x exchange, body any) {
 		b.electLeaders(x, r)
 	case *kmsg.DescribeClientQuotasRequest:
 		b.describeClientQuotas(x, r)
+	case *kmsg.DescribeUserSCRAMCredentialsRequest:
+		b.describeUserSCRAMCredentials(x, r)
+	case *kmsg.ListConfigResourcesRequest:
+		b.listConfigResources(x, r)
 	case *kmsg.DescribeQuorumRequest:
 		b.describeQuorum(x, r)
 	case *kmsg.DescribeClusterRequest:

@@ -49,16 +49,25 @@ type Controller interface {
 
 // Options are what a Broker needs. All are required.
 type Options struct {
-	Loop      *task.Loop
-	Env       env.Env
+	// Loop runs the broker.
+	Loop *task.Loop
+	// Env gives the network, the log's disk (for DescribeLogDirs), the clock and random
+	// numbers.
+	Env env.Env
+	// Telemetry takes lines, marks and metrics.
 	Telemetry *telemetry.Registry
-	// Config is what the broker goes by; it may change in place.
+	// Config is the broker's configuration; it may change in place.
 	Config *config.Broker
-	// Settings validates and lists configurations: in production, Config is its Broker.
-	Settings   *config.Settings
-	Image      Image
-	Quorum     Quorum
+	// Settings validates and lists configurations. In production, Config is what its
+	// Broker returns; the simulator's Config has sizes that Settings would refuse.
+	Settings *config.Settings
+	// Image answers requests about metadata.
+	Image Image
+	// Quorum tells the term of the metadata log.
+	Quorum Quorum
+	// Controller makes changes of the metadata.
 	Controller Controller
+	// Partitions are those that this broker leads.
 	Partitions *partition.Manager
 }
 

@@ -63,6 +63,30 @@ func TestElectLeaders(t *testing.T) {
 	require.EqualValues(t, wire.RequestTimedOut, ask[*kmsg.ElectLeadersResponse](r, 2, request).ErrorCode)
 }
 
+func TestDescribeUserScramCredentials(t *testing.T) {
+	r := newRig(t, "")
+	request := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
+	require.Empty(t, ask[*kmsg.DescribeUserSCRAMCredentialsResponse](r, 0, request).Results)
+	for _, name := range []string{"a", "b", "a"} {
+		request.Users = append(request.Users, kmsg.DescribeUserSCRAMCredentialsRequestUser{Name: name})
+	}
+	results := ask[*kmsg.DescribeUserSCRAMCredentialsResponse](r, 0, request).Results
+	require.Len(t, results, 2)
+	require.EqualValues(t, wire.DuplicateResource, results[0].ErrorCode)
+	require.EqualValues(t, wire.ResourceNotFound, results[1].ErrorCode)
+}
+
+func TestListConfigResources(t *testing.T) {
+	r := newRig(t, "")
+	request := kmsg.NewPtrListConfigResourcesRequest()
+	require.Empty(t, ask[*kmsg.ListConfigResourcesResponse](r, 0, request).ConfigResources)
+	require.Len(t, ask[*kmsg.ListConfigResourcesResponse](r, 1, request).ConfigResources, len(r.topics)+len(r.brokers))
+	request.ResourceTypes = []int8{4, 4}
+	require.Len(t, ask[*kmsg.ListConfigResourcesResponse](r, 1, request).ConfigResources, len(r.brokers))
+	request.ResourceTypes = []int8{3}
+	require.EqualValues(t, wire.UnsupportedVersion, ask[*kmsg.ListConfigResourcesResponse](r, 1, request).ErrorCode)
+}
+
 func TestDescribeQuorum(t *testing.T) {
 	r := newRig(t, "")
 	request := kmsg.NewPtrDescribeQuorumRequest()

@@ -9,18 +9,18 @@ import (
 // Sizes that suit a broker beside an application on a small machine. Memory is
 // taken as it is used: an idle broker holds next to none of it.
 const (
-	// A WAL of 1 GiB absorbs some seconds of an object store that does not answer
-	// at full load, minutes at the loads such machines see.
+	// While the object store does not answer, a WAL of 1 GiB accepts writes for some
+	// seconds at full load, and for minutes at the loads of such machines.
 	defaultWALBytes = 1 << 30
-	// What the WAL holds and the store does not yet is in memory too, so a log
-	// cache as large as the WAL is the least that lets all of the WAL be used.
+	// Whatever waits for upload is in memory too, so a smaller log cache than the WAL
+	// would leave a part of the WAL unused.
 	defaultCacheBytes = 1 << 30
-	// Readers of old records need some blocks each; 256 MiB serve 500 at once.
+	// Each reader of old records needs a few blocks of 512 KiB.
 	defaultBlockCacheBytes = 256 << 20
-	// Frames wait here only from the socket to the WAL, and the largest single one
-	// (socket.request.max.bytes) must fit; 256 MiB is two of them and some.
+	// Frames are held from the socket to the WAL only. The largest one
+	// (socket.request.max.bytes, 100 MiB) must fit; this is room for two.
 	defaultQueuedBytes = 256 << 20
-	// Kafka's default has no bound; a file descriptor and a few KiB each have.
+	// Kafka's default is no bound; file descriptors and memory are bounded.
 	defaultConnections = 10_000
 )
 
@@ -35,11 +35,11 @@ var brokerKeys = []Definition{
 	integer(Int, "compression.lz4.level", 9, 1, 17, unusedRecompress).dynamic(),
 	words(String, "compression.type", text("producer"), "The default of the topic key compression.type.", codecs...).dynamic(),
 	integer(Int, "compression.zstd.level", 3, -131072, 22, unusedRecompress).dynamic(),
-	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds."),
+	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds. 0: never."),
 	integer(Long, "connections.max.reauth.ms", 0, 0, maxLong, "How long an authentication lasts, in milliseconds. Without effect: there is no authentication yet."),
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor shown for topics made without one. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
-	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The most bytes that one fetch answers with, unless its first batch alone is larger."),
+	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The maximum number of bytes of records in one fetch response. A first batch that is larger is still returned."),
 	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
 	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
@@ -61,7 +61,7 @@ var brokerKeys = []Definition{
 	integer(Long, "log.remote.copy.lag.bytes", -1, -1, maxLong, unusedTiers).dynamic(),
 	integer(Long, "log.remote.copy.lag.ms", 0, -1, maxLong, unusedTiers).dynamic(),
 	integer(Long, "log.retention.bytes", -1, minLong, maxLong, "The default of the topic key retention.bytes.").dynamic(),
-	integer(Long, "log.retention.check.interval.ms", 300_000, 1, maxLong, "The time between two looks at what retention allows to delete, in milliseconds."),
+	integer(Long, "log.retention.check.interval.ms", 300_000, 1, maxLong, "How often retention is checked, in milliseconds."),
 	integer(Int, "log.retention.hours", 168, -1, maxInt, "The default of the topic key retention.ms, in hours, if neither log.retention.ms nor log.retention.minutes is set."),
 	unsetInteger(Int, "log.retention.minutes", -1, maxInt, "The default of the topic key retention.ms, in minutes, if log.retention.ms is not set.").standIn(times("log.retention.hours", 60)),
 	unsetInteger(Long, "log.retention.ms", -1, maxLong, "The default of the topic key retention.ms.").dynamic().
@@ -72,40 +72,40 @@ var brokerKeys = []Definition{
 	unsetInteger(Long, "log.roll.ms", 1, maxLong, unusedSegments).standIn(times("log.roll.hours", 3_600_000)).dynamic(),
 	integer(Int, "log.segment.bytes", 1<<30, 1<<20, maxInt, unusedSegments).dynamic(),
 	integer(Long, "log.segment.delete.delay.ms", 60_000, 0, maxLong, unusedSegments).dynamic(),
-	integer(Int, "max.connections", defaultConnections, 0, maxInt, "The most connections at a time.").dynamic(),
-	integer(Int, "max.connections.per.ip", maxInt, 0, maxInt, "The most connections at a time from one address.").dynamic(),
+	integer(Int, "max.connections", defaultConnections, 0, maxInt, "The maximum number of connections. 0: no bound.").dynamic(),
+	integer(Int, "max.connections.per.ip", maxInt, 0, maxInt, "The maximum number of connections from one address. 0: no bound.").dynamic(),
 	integer(Int, "max.decompressed.message.bytes", 2_147_483_639, 1, maxInt, "The default of the topic key max.decompressed.message.bytes.").dynamic(),
-	integer(Int, "max.incremental.fetch.session.cache.slots", 1000, 0, maxInt, "The most incremental fetch sessions kept."),
+	integer(Int, "max.incremental.fetch.session.cache.slots", 1000, 0, maxInt, "The maximum number of incremental fetch sessions. 0: the default."),
 	integer(Int, "message.max.bytes", 1_048_588, 0, maxInt, "The default of the topic key max.message.bytes.").dynamic(),
 	integer(Int, "min.insync.replicas", 1, 1, maxInt, unusedReplicas).dynamic(),
 	integer(Int, "node.id", 1, 0, maxInt, "The number of this broker, unique in its cluster."),
 	integer(Int, "num.io.threads", 8, 1, maxInt, unusedThreads).dynamic(),
 	integer(Int, "num.network.threads", 3, 1, maxInt, unusedThreads).dynamic(),
-	integer(Int, "num.partitions", 1, 1, maxInt, "How many partitions a topic has that is made without a number."),
-	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds. A retry that comes later than this is appended again.").dynamic(),
-	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The bytes of all requests in memory; sockets are not read while there is no room. Also the bytes of all records in answers that clients have not taken yet. -1: the default."),
+	integer(Int, "num.partitions", 1, 1, maxInt, "The number of partitions of a topic that is created without one."),
+	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds. A retry that comes later is appended a second time.").dynamic(),
+	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The maximum number of bytes of requests in memory; sockets are not read while it is reached. The same number bounds the bytes of records in responses that clients have not read yet. -1: the default."),
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
-	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store."),
-	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records: all that the write-ahead log holds, then whatever was appended last. What is noted of each batch until it is evicted, or uploaded from a recovered log, counts too: some 250 bytes. Lower holds producers up sooner while the object store is slow."),
-	words(String, "weir.data.dir", text("data"), "The directory under which everything is kept that has no path of its own."),
+	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
+	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
+	words(String, "weir.data.dir", text("data"), "The directory for everything that has no path of its own."),
 	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
-	words(String, "weir.metadata.shipping", text("wait"), "Whether a change of the metadata waits until the object store has a copy of it. wait: a start, a new topic or partition, a change that an administrator "+
-		"makes, and a block of ids count only once they are in the store; that costs one write and one listing of the store, which all that wait share, and a start waits while the store is down. "+
-		"The metadata disk may then be lost, restored from an old copy, or cloned, and nothing that was acknowledged is lost with it. async: nothing waits, and the store has every change within "+
-		"weir.metadata.shipping.interval.ms. It is for a metadata disk that survives by itself, such as a regional volume: space in the log and objects are given up only after the store has the record that frees them, as "+
-		"with wait, but with the disk the last changes are lost, and an old copy of the disk may serve until it hears of the newer one.", "wait", "async"),
-	integer(Long, "weir.metadata.shipping.interval.ms", 3000, 100, maxInt, "Changes of the metadata that nobody waits for are in the object store within so many milliseconds. Lower costs more requests; higher loses more with the metadata's disk."),
-	words(String, "weir.metrics.address", nil, "Where metrics are served to Prometheus, as host:port, under /metrics, and Go profiles under /debug/pprof; unset: nowhere.").checked(checkAddress),
+	words(String, "weir.metadata.shipping", text("wait"), "Whether a change of the metadata waits until the object store has a copy of it. wait: a start, a new topic or partition, an administrator's "+
+		"change, and a block of ids wait for it. All that wait at one time share one write and one listing of the store; while the store is down, they wait, a start too. "+
+		"The metadata disk may then be lost, restored from an old copy, or cloned without the loss of anything acknowledged. async: nothing waits, and the store has every change within "+
+		"weir.metadata.shipping.interval.ms. Use it only where the metadata disk survives by itself, such as a regional volume: if the disk is lost, the last changes are lost with it, and a broker on an old copy of "+
+		"the disk may serve until it finds the newer one in the store. Space in the log and objects are given up only after the store has the record that frees them, with either value.", "wait", "async"),
+	integer(Long, "weir.metadata.shipping.interval.ms", 3000, 100, maxInt, "The time within which changes of the metadata that nothing waits for reach the object store, in milliseconds. Lower costs more requests; higher loses more if the metadata disk is lost."),
+	words(String, "weir.metrics.address", nil, "The address, host:port, of Prometheus metrics (/metrics) and Go profiles (/debug/pprof); unset: neither is served.").checked(checkAddress),
 	words(String, "weir.object.store", nil, "Where objects are kept: file:PATH, or s3:BUCKET or s3:BUCKET/PREFIX; unset: a directory objects under weir.data.dir.").checked(checkObjectStore),
 	words(String, "weir.s3.checksum", text("crc32c"), "The checksum sent with every S3 upload; none where the store does not know it.", "crc32c", "none"),
 	words(String, "weir.s3.endpoint", nil, "The URL of an S3-compatible store; unset: AWS in weir.s3.region."),
-	boolean("weir.s3.path.style", "false", "Whether the bucket is part of the path instead of the host name, as most stores beside AWS want it."),
+	boolean("weir.s3.path.style", "false", "Whether the bucket is in the path of a URL instead of its host name, as most stores other than AWS require."),
 	words(String, "weir.s3.region", nil, "The region of the bucket; unset: as the environment of the AWS SDK says."),
-	integer(Long, "weir.upload.bytes", 500_000_000, 1<<20, maxLong, "Records that wait for upload are uploaded when they are this many bytes, or a third of the cache or of the write-ahead log."),
-	integer(Long, "weir.upload.interval.ms", 60_000, 100, maxInt, "Records wait for their upload no longer than this, in milliseconds."),
+	integer(Long, "weir.upload.bytes", 500_000_000, 1<<20, maxLong, "An upload starts when this many bytes of records wait for it. At most a third of weir.cache.bytes and of weir.wal.size.bytes."),
+	integer(Long, "weir.upload.interval.ms", 60_000, 100, maxInt, "An upload starts when a record has waited this long for it, in milliseconds. Until then the write-ahead log has the only copy."),
 	words(String, "weir.wal.path", nil, "The write-ahead log: a directory for its files, or a block device; unset: wal under weir.data.dir."),
-	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, maxLong, "The size of the write-ahead log. While the object store does not answer, that much is accepted."),
+	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, maxLong, "The size of the write-ahead log, in bytes: how much is accepted while the object store does not answer."),
 }
 
 func checkListeners(value string) error {

@@ -7,61 +7,144 @@ import (
 	"time"
 )
 
-// Broker is a broker's effective configuration.
+// Broker is a broker's effective configuration. Each field names its key; ranges
+// and defaults are those of the key (broker_keys.go), and values are in range if
+// Settings made them. Fields of dynamic keys change in place with SetDynamic.
 type Broker struct {
-	NodeID                   int32
-	Rack                     string // empty: none
-	Listeners                []Listener
-	AdvertisedListeners      []Listener // as set; nil: as Listeners
-	NumPartitions            int32
+	// NodeID is node.id, 0 and up. It is written to the metadata disk: a broker that
+	// is started with another one does not start.
+	NodeID int32
+	// Rack is broker.rack, the availability zone; empty: none.
+	Rack string
+	// Listeners is listeners: where the broker listens. At least one.
+	Listeners []Listener
+	// AdvertisedListeners is advertised.listeners as set; nil: as Listeners. An address
+	// that clients cannot reach lets them bootstrap and then fail.
+	AdvertisedListeners []Listener
+	// NumPartitions is num.partitions: partitions of a topic created without a number.
+	NumPartitions int32
+	// DefaultReplicationFactor is default.replication.factor, at most 32,767. It is
+	// shown to clients and has no effect.
 	DefaultReplicationFactor int16
-	AutoCreateTopics         bool
-	DeleteTopics             bool
-	MessageMaxBytes          int32
-	MaxConnections           int
-	MaxConnectionsPerIP      int
-	ConnectionsMaxIdle       time.Duration
-	QueuedMaxRequestBytes    int64 // budget for all frames
-	SocketRequestMaxBytes    int32
-	FetchMaxBytes            int32
-	FetchSessionSlots        int
-	ProducerIDExpiration     time.Duration
-	RetentionCheckInterval   time.Duration
-	WALBytes                 int64
-	CacheBytes               int64 // log cache
-	BlockCacheBytes          int64
-	UploadBytes              int64 // not above a third of the cache or of the WAL
-	UploadInterval           time.Duration
-	ShipAsync                bool          // weir.metadata.shipping is async
-	ShipInterval             time.Duration // weir.metadata.shipping.interval.ms; zero: the quorum's default
-	ObjectStore              string        // file:PATH or s3:BUCKET[/PREFIX]
-	DataDir                  string
-	WALPath, MetaPath        string
-	S3                       S3
-	MetricsAddress           string // host:port, or empty
-	Topic                    Topic  // defaults for topics
+	// AutoCreateTopics is auto.create.topics.enable.
+	AutoCreateTopics bool
+	// DeleteTopics is delete.topic.enable; false refuses DeleteTopics.
+	DeleteTopics bool
+	// MessageMaxBytes is message.max.bytes: the default of max.message.bytes, bytes of
+	// a batch as it is sent.
+	MessageMaxBytes int32
+	// MaxConnections is max.connections, of all listeners together; 0: no bound. Each
+	// takes a file descriptor and a few KiB.
+	MaxConnections int
+	// MaxConnectionsPerIP is max.connections.per.ip; 0: no bound.
+	MaxConnectionsPerIP int
+	// ConnectionsMaxIdle is connections.max.idle.ms; 0: idle connections stay open.
+	ConnectionsMaxIdle time.Duration
+	// QueuedMaxRequestBytes is queued.max.request.bytes: bytes of all requests in
+	// memory, and, as a budget of its own, bytes of records in answers that clients
+	// have not taken. At least SocketRequestMaxBytes. Too low slows all clients; too
+	// high lets clients fill the machine's memory.
+	QueuedMaxRequestBytes int64
+	// SocketRequestMaxBytes is socket.request.max.bytes: the largest Produce request,
+	// 1 to 256 MiB, at most a quarter of WALBytes and no more than CacheBytes.
+	SocketRequestMaxBytes int32
+	// FetchMaxBytes is fetch.max.bytes: bytes of records in one Fetch response. A first
+	// batch that is larger is still returned.
+	FetchMaxBytes int32
+	// FetchSessionSlots is max.incremental.fetch.session.cache.slots; 0: 1,000. With too
+	// few, clients send full fetches again.
+	FetchSessionSlots int
+	// ProducerIDExpiration is producer.id.expiration.ms. A retry that comes after it is
+	// appended as a new batch, so too short a time gives duplicates; too long a time
+	// fills a partition's producer table (partition.DefaultProducersMax).
+	ProducerIDExpiration time.Duration
+	// RetentionCheckInterval is log.retention.check.interval.ms; 0, which the key
+	// refuses, turns retention off.
+	RetentionCheckInterval time.Duration
+	// WALBytes is weir.wal.size.bytes, 64 MiB and up. It bounds what is accepted while
+	// the object store does not answer; disk use exceeds it (core/node, reserve.go).
+	WALBytes int64
+	// CacheBytes is weir.cache.bytes, memory for recent records, 32 MiB and up. Less
+	// than WALBytes leaves a part of the WAL unused: what is not uploaded yet stays in
+	// memory.
+	CacheBytes int64
+	// BlockCacheBytes is weir.block.cache.bytes, memory for records read back from the
+	// object store, 8 MiB and up.
+	BlockCacheBytes int64
+	// UploadBytes is weir.upload.bytes, at most a third of CacheBytes and of WALBytes.
+	// Lower makes smaller objects and more PUTs.
+	UploadBytes int64
+	// UploadInterval is weir.upload.interval.ms, 100 ms and up. The log's disk holds the
+	// only copy of a record for about this long; shorter costs more PUTs.
+	UploadInterval time.Duration
+	// ShipAsync says that weir.metadata.shipping is async: the loss of the metadata disk
+	// may lose changes that were acknowledged (R19).
+	ShipAsync bool
+	// ShipInterval is weir.metadata.shipping.interval.ms, 100 ms and up; 0: the default
+	// of quorum.Options.
+	ShipInterval time.Duration
+	// ObjectStore is weir.object.store, file:PATH or s3:BUCKET[/PREFIX]; never empty.
+	ObjectStore string
+	// DataDir is weir.data.dir, or the directory of log.dirs if only that is set.
+	DataDir string
+	// WALPath is weir.wal.path, a directory or a block device; MetaPath is
+	// weir.meta.path, a directory. Never empty. They belong together: the broker refuses
+	// to start with those of different clusters.
+	WALPath, MetaPath string
+	// S3 is how the store is reached if ObjectStore is s3:.
+	S3 S3
+	// MetricsAddress is weir.metrics.address, host:port; empty: metrics are not served.
+	// Whoever reaches it can read profiles, so keep it off public networks.
+	MetricsAddress string
+	// Topic holds the defaults of topics.
+	Topic Topic
 }
 
-// S3 is how an S3-compatible store is reached. Empty strings leave it to the AWS SDK.
+// S3 is how an S3-compatible store is reached.
 type S3 struct {
-	Endpoint  string
-	Region    string
+	// Endpoint is weir.s3.endpoint, a URL; empty: AWS in Region.
+	Endpoint string
+	// Region is weir.s3.region; empty: as the AWS SDK's environment and files say.
+	Region string
+	// PathStyle is weir.s3.path.style: the bucket is in the URL's path, not in its host
+	// name, as most stores other than AWS want it. With the wrong value, requests fail.
 	PathStyle bool
-	Checksum  string // crc32c or none
+	// Checksum is weir.s3.checksum, crc32c or none. Without it the store cannot refuse a
+	// body that was damaged on its way.
+	Checksum string
 }
 
-// Topic is a topic's effective configuration.
+// Topic is a topic's effective configuration. Each field names its topic key
+// (topic_keys.go).
 type Topic struct {
-	CleanupPolicy      string        // compact, delete, both with a comma, or empty: keep all
-	Retention          time.Duration // negative: for ever
-	RetentionBytes     int64         // negative: no limit
-	MaxMessageBytes    int32
-	RecordBytesMax     int32         // max.decompressed.message.bytes: of one record in a compressed batch
-	LogAppendTime      bool          // message.timestamp.type
-	TimestampBeforeMax time.Duration // message.timestamp.before.max.ms
-	TimestampAfterMax  time.Duration
-	CompressionType    string
-	MinInSyncReplicas  int32
+	// CleanupPolicy is cleanup.policy: compact, delete, or both with a comma; empty:
+	// everything is kept.
+	CleanupPolicy string
+	// Retention is retention.ms; negative: for ever. A wrong value deletes records.
+	Retention time.Duration
+	// RetentionBytes is retention.bytes of one partition; negative: no limit. A wrong
+	// value deletes records.
+	RetentionBytes int64
+	// MaxMessageBytes is max.message.bytes, of a batch as it is sent. Some clients do
+	// not retry a batch that is refused for its size.
+	MaxMessageBytes int32
+	// RecordBytesMax is max.decompressed.message.bytes: bytes of one record in a
+	// compressed batch, uncompressed.
+	RecordBytesMax int32
+	// LogAppendTime says that message.timestamp.type is LogAppendTime: the broker's
+	// clock replaces producers' timestamps.
+	LogAppendTime bool
+	// TimestampBeforeMax is message.timestamp.before.max.ms: how far a producer's
+	// timestamp may lie behind the broker's clock. Not checked with LogAppendTime.
+	TimestampBeforeMax time.Duration
+	// TimestampAfterMax is message.timestamp.after.max.ms: how far it may lie ahead. A
+	// timestamp far ahead keeps its records from expiring. Not checked with LogAppendTime.
+	TimestampAfterMax time.Duration
+	// CompressionType is compression.type. Batches are stored as they were sent,
+	// whatever it says.
+	CompressionType string
+	// MinInSyncReplicas is min.insync.replicas. It is shown and has no effect.
+	MinInSyncReplicas int32
 }
 
 // Broker resolves the broker's configuration. The same pointer is returned each

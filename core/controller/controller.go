@@ -37,8 +37,11 @@ type TopicResult struct {
 
 // ConfigOp is one change of IncrementalAlterConfigs.
 type ConfigOp struct {
-	Key   string
-	Op    int8 // 0 set, 1 delete, 2 append, 3 subtract
+	// Key is the key's name; an unknown one can only be deleted.
+	Key string
+	// Op is 0 set, 1 delete, 2 append, 3 subtract; the last two are for lists only.
+	Op int8
+	// Value is ignored by delete.
 	Value string
 }
 
@@ -47,21 +50,27 @@ type CommitPart = metadata.CommitPart
 
 // Options are what a Controller needs. All are required unless a zero is named.
 type Options struct {
-	Loop      *task.Loop
-	Env       env.Env
+	// Loop runs the controller.
+	Loop *task.Loop
+	// Env gives the random numbers for topic ids.
+	Env env.Env
+	// Telemetry takes the marks.
 	Telemetry *telemetry.Registry
-	Image     *metadata.Image
-	Proposer  Proposer
-	// Broker is the broker that new partitions are given to.
+	// Image is the metadata that decisions are made from. It is read only.
+	Image *metadata.Image
+	// Proposer puts records into the metadata log.
+	Proposer Proposer
+	// Broker leads all new partitions.
 	Broker metadata.BrokerID
 	// Config has the defaults of new topics; it may change in place.
-	Config   *config.Broker
+	Config *config.Broker
+	// Settings validates changes of configurations.
 	Settings *config.Settings
-	// ProducerIDBlock is how many producer ids are granted at a time. Zero: 1,000,
-	// as in Kafka.
+	// ProducerIDBlock is how many producer ids one allocation grants. Zero: 1,000, as in
+	// Kafka. A restart loses the rest of a block; smaller blocks cost more records.
 	ProducerIDBlock int64
-	// RecordBytesMax is about where a commit or a takeover is cut into several
-	// records, so that none holds up the log. Zero: 256 KiB.
+	// RecordBytesMax is the approximate size in bytes above which a commit or a takeover
+	// is split into several records, so that none delays the log. Zero: 256 KiB.
 	RecordBytesMax int
 }
 

@@ -15,30 +15,36 @@ import (
 
 // SweeperOptions are what a Sweeper needs. All are required unless a zero is named.
 type SweeperOptions struct {
-	Loop      *task.Loop
-	Env       env.Env
+	// Loop runs the sweeper.
+	Loop *task.Loop
+	// Env gives the object store, the clock and random numbers.
+	Env env.Env
+	// Telemetry takes lines, marks and metrics.
 	Telemetry *telemetry.Registry
-	Image     *metadata.Image
-	Proposer  Proposer
-	// Broker is the broker whose current epoch InUseFloor speaks for.
+	// Image says which objects are live. It is read only.
+	Image *metadata.Image
+	// Proposer puts records into the metadata log.
+	Proposer Proposer
+	// Broker is the broker whose current epoch InUseFloor is about.
 	Broker metadata.BrokerID
-	// Prefix is what the keys of all objects begin with; KeyOf is an object's key.
+	// Prefix is the common prefix of all object keys; only keys under it are listed.
 	Prefix string
-	KeyOf  func(metadata.ObjectID) string
-	// Shipped is the log index up to which the image is in the object store: what was
-	// destroyed or expired by a record above it is not deleted yet (R19). Nil: all of it.
+	// KeyOf returns an object's key.
+	KeyOf func(metadata.ObjectID) string
+	// Shipped returns the log index up to which the image is in the object store. What
+	// a record above it destroyed or expired is not deleted yet (R19). Nil: no such limit.
 	Shipped func() uint64
-	// Grace is how long a destroyed object is kept for readers that hold an older
-	// image. Zero: 60 s. It is counted anew after a restart.
+	// Grace is how long a destroyed object is kept for readers of an older image. Zero:
+	// 60 s. It starts again after a restart. If it is too short, such a read fails.
 	Grace time.Duration
-	// Interval is the time between two looks at the image. Zero: 1 s.
+	// Interval is the time between two checks of the image. Zero: 1 s.
 	Interval time.Duration
-	// ListInterval is the time between two listings of the store. Zero: 5 min.
+	// ListInterval is the time between two listings of the store. Zero: 5 min. Each
+	// costs one LIST request for each ListPage keys.
 	ListInterval time.Duration
-	// InFlightMax bounds the deletions under way. Zero: 16.
+	// InFlightMax bounds the deletions in flight. Zero: 16.
 	InFlightMax int
-	// ListPage is how many keys one listing asks for, 1 to 1,000. Zero: 1,000. A listing
-	// goes on page by page.
+	// ListPage is the number of keys in a page of a listing, 1 to 1,000. Zero: 1,000.
 	ListPage int
 }
 

@@ -60,7 +60,10 @@ type Partition struct {
 }
 
 // Config is one configuration override.
-type Config struct{ Key, Value string }
+type Config struct {
+	Key   string // Kafka's or weir's name, as in core/config; not validated here
+	Value string
+}
 
 // Stream is one partition's log as the cluster knows it.
 type Stream struct {

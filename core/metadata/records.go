@@ -154,16 +154,16 @@ type AddPartitions struct {
 // SetTopicConfigs replaces a topic's configuration. Refused with ErrStale unless
 // it is that of index Base.
 type SetTopicConfigs struct {
-	ID      TopicID
-	Base    uint64
-	Configs []Config // sorted by key
+	ID      TopicID  // of an existing topic
+	Base    uint64   // log index of the record that last set the configuration it replaces
+	Configs []Config // sorted by key; empty: no overrides
 }
 
 // SetBrokerConfigs does so for a broker, or for AllBrokers.
 type SetBrokerConfigs struct {
-	ID      BrokerID
-	Base    uint64
-	Configs []Config
+	ID      BrokerID // or AllBrokers
+	Base    uint64   // log index of the record that last set the configuration it replaces; 0: none did
+	Configs []Config // sorted by key; empty: no overrides
 }
 
 // AllocateProducerIDs grants Count producer ids; Outcome.First is the first.

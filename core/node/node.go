@@ -21,28 +21,30 @@ import (
 // drainTimeout is how long a shutdown waits for requests that are under way.
 const drainTimeout = 20 * time.Second
 
-// Options are what a node needs beside its environment. All functions are called
-// on the loop.
+// Options are what a node needs beside its environment. All are required unless a
+// zero is named. All functions are called on the loop.
 type Options struct {
 	// Settings is the node's configuration.
 	Settings *config.Settings
-	// Config is what the node goes by; nil: Settings.Broker(). The simulator sets
-	// sizes here that Settings would refuse.
+	// Config is the configuration that the node uses. Nil: Settings.Broker(). The
+	// simulator sets sizes here that Settings would refuse.
 	Config *config.Broker
-	// Tuning overrides sizes that no setting names; zeros leave them as they are.
+	// Tuning overrides bounds that no configuration key names. Zero fields: the defaults.
 	Tuning Tuning
-	// Hostname is where clients reach a listener on every address.
+	// Hostname is advertised for a listener that is bound to every address. With a name
+	// that clients cannot resolve, they bootstrap and then fail.
 	Hostname string
-	// Ready says, once, that the broker serves, and where clients reach it.
+	// Ready is called once, when the broker serves, with the listeners as advertised.
 	Ready func(advertised []config.Listener)
-	// Failed says, at most once, that this incarnation cannot go on. Its process
+	// Failed is called at most once, when this incarnation cannot go on. Its process
 	// must end: only a new incarnation may try again.
 	Failed func(error)
 }
 
-// Tuning is bounds of the node's parts that nobody has had a reason to configure,
-// at the names of the options they go to. The simulator makes them small, so that
-// what happens once an hour in production happens in every run.
+// Tuning holds bounds of the node's parts that have no configuration key. Production
+// leaves them zero. The simulator makes them small, so that what is rare in production
+// happens in every run. Unit, default, maximum and risk are those of the options named
+// beside each field.
 type Tuning struct {
 	SummaryEveryBytes  int64         // wal.Config
 	SnapshotEntries    int64         // quorum.Options

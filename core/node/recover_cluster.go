@@ -12,6 +12,8 @@ import (
 // RecoveryOptions are what a ClusterRecovery needs. All functions are called on the
 // loop.
 type RecoveryOptions struct {
+	// Config says where the disks and the store are. Its NodeID must be that of the lost
+	// disk, or the recovery fails.
 	Config *config.Broker
 	// Confirm is shown what the object store holds, and decides whether the metadata
 	// disk is written from it.

@@ -41,28 +41,37 @@ type Image interface {
 
 // Options are what a Manager needs. All are required unless a zero is named.
 type Options struct {
-	Loop   *task.Loop
-	Env    env.Env
-	Image  Image
+	// Loop runs the manager.
+	Loop *task.Loop
+	// Env gives the clock.
+	Env env.Env
+	// Image says which topics there are and who leads their partitions. It is read only.
+	Image Image
+	// Broker and Epoch are this incarnation: it leads the partitions whose newest range
+	// is theirs.
 	Broker metadata.BrokerID
 	Epoch  metadata.BrokerEpoch
+	// Engine opens streams.
 	Engine Engine
-	// Telemetry gets the marks; nil is silent.
+	// Telemetry takes marks and metrics. Nil: none.
 	Telemetry *telemetry.Registry
-	// Trim raises a stream's log start in the cluster's metadata.
+	// Trim raises a stream's log start in the cluster's metadata, and calls done once.
 	Trim func(id metadata.StreamID, logStart int64, done func(error))
-	// MayOpen reports whether the newest range of a stream may be used: it is not while
-	// the record that opened it may still be lost. ImageChanged is called when that
-	// changes. Nil: always.
+	// MayOpen reports whether the newest range of a stream may be used: not while the
+	// record that opened it may still be lost with the metadata disk. Call ImageChanged
+	// when that changes. Nil: always.
 	MayOpen func(id metadata.StreamID) bool
 	// TopicConfig resolves a topic's overrides to its effective configuration.
 	TopicConfig func(overrides []metadata.Config) config.Topic
-	// ProducerIDExpiration is how long an idle producer is remembered; zero: for ever.
+	// ProducerIDExpiration is how long an idle producer is remembered. Zero: for ever.
+	// A retry that comes later is appended a second time.
 	ProducerIDExpiration time.Duration
-	// HousekeepingInterval is the time between two looks at retention and idle
-	// producers; zero: none.
+	// HousekeepingInterval is the time between two checks of retention and of idle
+	// producers. Zero: never; nothing is then deleted by retention.
 	HousekeepingInterval time.Duration
-	// ProducersMax bounds the producers of one partition; zero: DefaultProducersMax.
+	// ProducersMax bounds the idempotent producers known of one partition; a new one
+	// above it is refused. Zero: DefaultProducersMax. A checkpoint holds all of them, so
+	// more make each commit larger.
 	ProducersMax int
 }
 

@@ -38,32 +38,49 @@ type StateMachine interface {
 	Restore(index uint64, snapshot []byte) error
 }
 
-// Options are what a Quorum is built from. Zero sizes take the default named beside them.
+// Options are what a Quorum needs. All are required unless a zero is named.
 type Options struct {
-	Loop      *task.Loop
-	Env       env.Env
-	Telemetry *telemetry.Registry // nil: one that logs through Env.Log
-	Node      int32               // not negative; the disk belongs to this node for ever
-	Machine   StateMachine
-	Failed    func(error) // called at most once, after Open succeeded: nothing is acknowledged any more, the incarnation must end
+	// Loop runs the quorum; all callbacks are called on it.
+	Loop *task.Loop
+	// Env gives the metadata disk (Meta), the object store, the clock and random numbers.
+	// Blocks of the disk must divide 4 KiB.
+	Env env.Env
+	// Telemetry takes lines, marks and metrics. Nil: one that logs through Env.Log.
+	Telemetry *telemetry.Registry
+	// Node is the broker's node.id, not negative. The disk belongs to this node for ever:
+	// Open and Rebuild fail with another one.
+	Node int32
+	// Machine applies committed entries and makes snapshots.
+	Machine StateMachine
+	// Failed is called at most once, after Open succeeded. From then on nothing is
+	// acknowledged, and the incarnation must end.
+	Failed func(error)
 
-	// Shipping is whether the log is kept in the object store too (R19). Zero: ShipNever.
+	// Shipping says whether the log is kept in the object store too (R19). Zero: ShipNever.
 	Shipping Shipping
-	// ShipInterval is how long an applied entry stays out of the object store at most while nobody waits
-	// for it. Zero: 3 s. Shorter costs more PUTs, longer loses more with the disk.
+	// ShipInterval is the maximum time until an applied entry that nobody waits for is in
+	// the object store. Zero: 3 s. Shorter costs more PUTs; longer loses more if the disk
+	// is lost.
 	ShipInterval time.Duration
-	// Shipped is told of each index up to which the log is in the store, before those who wait for it are;
-	// nil: nobody asks.
+	// Shipped is called with each index up to which the log is in the store, before the
+	// waiters for that index are. Nil: not called.
 	Shipped func(index uint64)
 
-	// Full is told whenever a write found the metadata disk full, at the start too: whoever keeps room for
-	// that gives some up. The write is tried again about a second later. nil: nobody does.
+	// Full is called whenever a write finds the metadata disk full, at the start too. It
+	// may free space that was reserved for this. The write is retried about a second
+	// later. Nil: not called.
 	Full func()
 
-	SnapshotBytes   int64 // of log since the last snapshot until the next; 4 MiB, at most 16 MiB
-	SnapshotEntries int64 // likewise; 10,000
-	QueueBytes      int   // of proposals not yet applied; 8 MiB, at most 16 MiB. At least one proposal is taken.
-	QueueEntries    int   // likewise; 10,000
+	// SnapshotBytes is how many bytes of log after a snapshot cause the next one. Zero:
+	// 4 MiB. Maximum: 16 MiB. A start replays up to this much.
+	SnapshotBytes int64
+	// SnapshotEntries is the same in entries. Zero: 10,000.
+	SnapshotEntries int64
+	// QueueBytes bounds proposals that are not applied yet; above it Propose fails with
+	// ErrBusy. Zero: 8 MiB. Maximum: 16 MiB. A single proposal is always accepted.
+	QueueBytes int
+	// QueueEntries is the same in proposals. Zero: 10,000.
+	QueueEntries int
 }
 
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {

@@ -13,38 +13,65 @@ import (
 	"weir/core/wal"
 )
 
-// Options are what an Engine needs. The first group is required; zeros of the
-// second take the default named beside them.
+// Options are what an Engine needs. All are required unless a zero is named.
 type Options struct {
-	Loop       *task.Loop
-	Env        env.Env
-	Telemetry  *telemetry.Registry
-	Image      Image
+	// Loop runs the engine.
+	Loop *task.Loop
+	// Env gives the log's disk, the object store, memory, the clock and random numbers.
+	Env env.Env
+	// Telemetry takes lines, marks and metrics.
+	Telemetry *telemetry.Registry
+	// Image has the streams' ranges and objects. It is read only.
+	Image Image
+	// Controller commits uploaded objects to the image.
 	Controller Committer
-	Shipping   Shipping // nil: what is committed needs nothing more
-	Epoch      metadata.BrokerEpoch
-	Cluster    string // its id, of which object names are made
+	// Shipping says when a commit is in the object store, so that WAL space may be given
+	// up (R19). Nil: as soon as it is applied.
+	Shipping Shipping
+	// Epoch is this incarnation's: it owns the ranges that it opens.
+	Epoch metadata.BrokerEpoch
+	// Cluster is the cluster's id; object keys begin with it.
+	Cluster string
 	// NewState rebuilds the state of a stream's producers from a checkpoint as of
 	// end; an empty checkpoint knows none.
 	NewState func(checkpoint []byte, end int64) (State, error)
-	// Failed is told of what the engine cannot work around: the incarnation must
-	// end, and a person must look.
+	// Failed is called with an error that the engine cannot work around: the incarnation
+	// must end, and an operator must act. Nil: it panics.
 	Failed func(error)
 
-	// CacheBytes is for recent appends, and for what is noted of each batch that is not evicted or, in a
-	// recovered tail, not uploaded; 512 MiB. Smaller holds appends up sooner while the store is slow.
-	CacheBytes         int64
-	BlockCacheBytes    int64         // blocks read back from the store; 256 MiB
-	UploadBytes        int64         // uncommitted bytes that start an upload, batchOverhead for each batch included; 500 MB, never more than a third of cache or WAL
-	UploadInterval     time.Duration // age of the oldest uncommitted byte that starts one; 60 s
-	UploadsInFlightMax int           // 3
-	BlockBytes         int           // of a data block in an object; 512 KiB
-	OwnObjectBytes     int64         // a stream with so much in one upload gets its own object; 8 MiB
-	GetsInFlightMax    int           // reads of the store under way; 32
-	ReadBudget         time.Duration // how long a read is tried against a failing store; 20 s
-	TailBytes          int64         // of a recovered tail uploaded at once; 32 MiB, at most UploadBytes
-	// CheckpointBytes is about how many bytes of checkpoints go into one object, and are encoded in one turn of
-	// the loop; 512 KiB. More make the loop stand still for longer, fewer make smaller objects.
+	// CacheBytes is memory for recent batches (all uncommitted ones, then the last appended),
+	// and for the bookkeeping of each batch that is not evicted or, in a recovered tail, not
+	// uploaded. Zero: 512 MiB. Appends wait while it is full; smaller makes them wait sooner
+	// while the store is slow.
+	CacheBytes int64
+	// BlockCacheBytes is memory for blocks read back from the store. Zero: 256 MiB.
+	BlockCacheBytes int64
+	// UploadBytes is how many uncommitted bytes start an upload, each batch counted with
+	// batchOverhead. Zero: 500 MB. Maximum: a
+	// third of CacheBytes and of the WAL. Lower makes smaller objects and more PUTs.
+	UploadBytes int64
+	// UploadInterval is the age of the oldest uncommitted byte that starts an upload.
+	// Zero: 60 s. Longer keeps the WAL the only copy for longer.
+	UploadInterval time.Duration
+	// UploadsInFlightMax bounds the uploads in flight. Zero: 3.
+	UploadsInFlightMax int
+	// BlockBytes is the target size of a data block, the unit of reads from the store.
+	// Zero: 512 KiB.
+	BlockBytes int
+	// OwnObjectBytes is how much of one stream in an upload puts it into an object of its
+	// own. Zero: 8 MiB. Lower makes more and smaller objects.
+	OwnObjectBytes int64
+	// GetsInFlightMax bounds the GETs in flight. Zero: 32.
+	GetsInFlightMax int
+	// ReadBudget is how long a read is retried against a failing store before its fetch
+	// is answered with an error. Zero: 20 s.
+	ReadBudget time.Duration
+	// TailBytes is how many bytes of a recovered WAL are uploaded at a time; they are in
+	// memory meanwhile. Zero: 32 MiB. Maximum: UploadBytes.
+	TailBytes int64
+	// CheckpointBytes is about how many bytes of checkpoints go into one object; they are
+	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
+	// makes smaller objects.
 	CheckpointBytes int
 }
 

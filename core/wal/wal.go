@@ -13,16 +13,33 @@ type Position uint64
 // noPosition stands for "none" where a position is stored.
 const noPosition = ^Position(0)
 
-// Config bounds a log. Zero fields take the default named beside them.
+// Config bounds a log. Values above a maximum are lowered to it.
 type Config struct {
-	SizeBytes         int64 // of the circular region; 1 GiB. At least 256 KiB.
-	SlabBytes         int   // of a slab that groups are laid into, one after another (log cache granularity); 8 MiB
-	GroupBytesMax     int   // a group takes no further record beyond this; 2 MiB, at most SlabBytes and 1/8 of SizeBytes
-	AppendBytesMax    int   // largest payload of one Append; 128 MiB, at most 1/4 of SizeBytes. Recovery reads that far past the end.
-	WritesInFlightMax int   // 4; groups that are written but wait for an earlier one do not count
-	SummaryEveryBytes int64 // 32 MiB, at most 1/4 of SizeBytes
-	GrowBytes         int64 // zero-written ahead of use; 64 MiB
-	FloorBytes        int64 // of the volume that growth leaves usable for others; 0: growth takes all of it
+	// SizeBytes is the size of the circular region. Zero: 1 GiB. From 256 KiB to 64 TiB,
+	// else Create fails. While nothing is trimmed, about that much is accepted.
+	SizeBytes int64
+	// SlabBytes is the size of a slab, the memory that groups are laid into one after
+	// another. The log cache frees whole slabs. Zero: 8 MiB.
+	SlabBytes int
+	// GroupBytesMax is the size from which a group takes no further record. Zero: 2 MiB.
+	// Maximum: SlabBytes and 1/8 of SizeBytes. A record that is larger is a group alone.
+	GroupBytesMax int
+	// AppendBytesMax is the largest payload of one Append. Zero: 128 MiB. Maximum: 1/4 of
+	// SizeBytes, and 256 MiB. Recovery reads that far past the end, so more makes it longer.
+	AppendBytesMax int
+	// WritesInFlightMax bounds the groups at the device. Groups that are written and wait
+	// for an earlier one do not count. Zero: 4. Maximum: 64.
+	WritesInFlightMax int
+	// SummaryEveryBytes is how many bytes of log follow a summary before the next one.
+	// Zero: 32 MiB. Maximum: 1/4 of SizeBytes. More makes recovery read more, less makes
+	// the log write more.
+	SummaryEveryBytes int64
+	// GrowBytes is how far ahead of use the file is written with zeros, so that an append
+	// writes over allocated blocks. Zero: 64 MiB.
+	GrowBytes int64
+	// FloorBytes is the free space of the volume that growth leaves to others, such as
+	// the metadata. Zero: growth may take all of it.
+	FloorBytes int64
 }
 
 // CreateBytes is the room on the device that Create needs. The log grows behind it.

@@ -46,6 +46,8 @@ const (
 	ElectionNotNeeded           = 84
 	InvalidRecord               = 87
 	ProducerFenced              = 90
+	ResourceNotFound            = 91
+	DuplicateResource           = 92
 	UnknownTopicID              = 100
 	FetchSessionTopicIDError    = 106
 	MismatchedEndpointType      = 114

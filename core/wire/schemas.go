@@ -80,6 +80,10 @@ var (
 		structs(wireString, wireInt8, wireNullable), wireBool,
 	}}
 
+	describeUserSCRAMCredentialsSchema = Schema{flexible: 0, fields: []wireField{structs(wireString)}}
+
+	listConfigResourcesSchema = Schema{flexible: 0, fields: []wireField{list(wireInt8).from(1)}}
+
 	describeQuorumSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, structs(wireInt32))}}
 
 	describeClusterSchema = Schema{flexible: 0, fields: []wireField{

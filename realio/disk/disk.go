@@ -19,17 +19,18 @@ import (
 // measured as two do; none gave a higher latency.
 const SpareProcessors = 2
 
-// Options say what a Disk is made of.
+// Options configure a Disk.
 type Options struct {
-	// Path is a directory, made if it is absent, or a block device.
+	// Path is a directory, created if it is absent, or a block device, used whole. A device
+	// that holds anything but weir's table or zeros is refused, untouched. Required.
 	Path string
 	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
 	// and may run a turn of the loop. Required.
 	Deliver func(env.Event)
-	// Log takes what an operator should know of the device. Nil is silent.
+	// Log takes what an operator should know of the device. Nil: none.
 	Log env.Logger
-	// InFlightMax bounds how many operations the kernel has at once; further ones wait in order.
-	// Zero means 16.
+	// InFlightMax bounds the operations at the kernel; further ones wait in order. Zero: 16.
+	// Each in flight occupies a thread.
 	InFlightMax int
 }
 

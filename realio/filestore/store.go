@@ -13,16 +13,16 @@ import (
 	"weir/realio/workers"
 )
 
-// Options say where a Store keeps its objects.
+// Options configure a Store.
 type Options struct {
-	// Path is a directory on a local file system, made if it is absent.
+	// Path is a directory on a local file system, created if it is absent. Required.
 	Path string
 	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
 	// and may run a turn of the loop. Required.
 	Deliver func(env.Event)
-	// Log takes what an operator should know. Nil is silent.
+	// Log takes what an operator should know. Nil: none.
 	Log env.Logger
-	// InFlightMax bounds how many operations run at once; further ones wait in order. Zero means 16.
+	// InFlightMax bounds the operations that run at once; further ones wait in order. Zero: 16.
 	InFlightMax int
 }
 

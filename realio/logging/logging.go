@@ -13,16 +13,16 @@ import (
 
 const defaultBufferBytes = 1 << 20
 
-// Options shape a logger. The zero value logs text from LevelInfo on.
+// Options configure a logger. The zero value logs text from LevelInfo on.
 type Options struct {
-	// Level is the least severe level that is logged. It may change at any time.
+	// Level is the lowest level that is logged; it may change at any time. Nil: Info.
 	Level slog.Leveler
-	// JSON asks for lines of JSON instead of key=value pairs.
+	// JSON selects JSON lines. False: key=value pairs.
 	JSON bool
-	// BufferBytes bounds what waits to be written; 0 is 1 MiB. A longer line is
-	// dropped.
+	// BufferBytes bounds the bytes that wait to be written. Zero: 1 MiB. Lines that find
+	// no room, and longer lines, are dropped: logging never blocks the caller.
 	BufferBytes int
-	// Dropped counts lines that found no room; nil counts nowhere.
+	// Dropped counts dropped lines. Nil: they are not counted.
 	Dropped env.Counter
 }
 

@@ -29,13 +29,13 @@ type Node interface {
 	Turn(events []env.Event)
 }
 
-// Options shape a mailbox. The zero value is useful.
+// Options configure a mailbox. The zero value is usable.
 type Options struct {
-	// Clock says when the loop wants to be woken; nil is a new one.
+	// Clock is the loop's clock; its timers wake the loop. Nil: a new one.
 	Clock *clock.Clock
-	// Panicked is told of a panic of the loop, with the stack, before Run returns.
-	// Nil writes both to standard error and ends the process with ExitCode: the loop's
-	// state is lost, and what was acknowledged is in the WAL.
+	// Panicked is called with a panic of the loop and its stack, before Run returns.
+	// Nil: both are written to standard error, and the process ends with ExitCode. The
+	// loop's state is lost then; what was acknowledged is in the WAL.
 	Panicked func(value any, stack []byte)
 }
 

@@ -22,44 +22,57 @@ import (
 	"weir/realio/workers"
 )
 
-// Options say which bucket, and how to speak to it. Zero fields take the default named beside them.
+// Options say which bucket to use, and how to reach it.
 type Options struct {
+	// Bucket is the bucket's name. It must exist. Required.
 	Bucket string
-	Prefix string // of all keys, joined to them by a slash; none
+	// Prefix is prepended to all keys, with a slash. Empty: none.
+	Prefix string
 
-	Endpoint  string // URL of a server other than AWS's own; AWS
-	Region    string // what the environment or the shared configuration say, else us-east-1
-	PathStyle bool   // the bucket in the path instead of the host name, which most other servers want
+	// Endpoint is the URL of an S3-compatible server. Empty: AWS in Region.
+	Endpoint string
+	// Region is the bucket's region. Empty: that of the environment or the shared
+	// configuration, else us-east-1.
+	Region string
+	// PathStyle puts the bucket into the URL's path instead of its host name, as most
+	// servers other than AWS require.
+	PathStyle bool
 
-	// AccessKey and SecretKey are fixed credentials. Without them the SDK's own chain is asked:
-	// environment, shared files, web identity, container and instance roles. That chain is why the
-	// SDK's config package is linked, several times the size of the rest: a broker in the cloud
+	// AccessKey and SecretKey are fixed credentials. Empty: the SDK's chain of environment,
+	// shared files, web identity, container and instance roles. That chain is why the SDK's
+	// config package is linked, several times the size of the rest: a broker in the cloud
 	// should hold no keys.
 	AccessKey, SecretKey string
 
-	NoChecksums bool  // leave the CRC32C header out, for a server that refuses it
-	PartBytes   int64 // the largest part of a body; larger bodies go in several. 16 MiB. S3 wants 5 MiB at least.
-	PartsMax    int   // parts in flight for each put; 4
-	// InFlightMax bounds the operations at once; further ones wait in order. 64. How many large transfers
-	// share the link is found out, and lies between 1 and InFlightMax in each direction.
+	// NoChecksums omits the CRC32C header, for a server that refuses it. The server cannot
+	// then refuse a body that was damaged on its way.
+	NoChecksums bool
+	// PartBytes is the largest part of a body; larger bodies are multipart uploads. Zero:
+	// 16 MiB. S3 refuses less than 5 MiB for all parts but the last.
+	PartBytes int64
+	// PartsMax bounds the parts in flight for each put. Zero: 4.
+	PartsMax int
+	// InFlightMax bounds the operations in flight; further ones wait in order. Zero: 64. How
+	// many of them may be large transfers is measured, separately for each direction,
+	// between 1 and InFlightMax.
 	InFlightMax int
-	// IdleTimeout is how long nothing may move on a request's connection before the request is given up.
-	// 20 s. Too short, and requests are given up that a busy store or a proxy would still have answered;
-	// too long, and a broken connection holds an operation for that time.
+	// IdleTimeout is how long a request's connection may be without traffic before the
+	// request is canceled. Zero: 20 s. If it is too short, requests are canceled that a busy
+	// store or a proxy would have answered; if it is too long, a broken connection holds an
+	// operation for that time.
 	IdleTimeout time.Duration
-	// Owns reports whether a key, without the prefix, is one that weir makes. Only multipart uploads of
-	// such keys are swept when they were left behind. Nil sweeps nothing.
+	// Owns reports whether a key, without the prefix, is one that weir writes. Only abandoned
+	// multipart uploads of such keys are aborted. Nil: none are.
 	Owns func(key string) bool
 
 	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
 	// and may run a turn of the loop. Required.
 	Deliver func(env.Event)
-	// Metrics makes the counters of requests and bytes, which are used from many goroutines. Nil
-	// counts nothing.
+	// Metrics makes counters of requests and bytes, which many goroutines use. Nil: none.
 	Metrics env.Metrics
-	// Log takes the SDK's warnings. Nil is silent.
+	// Log takes the SDK's warnings and what an operator should know. Nil: none.
 	Log env.Logger
-	// Transport replaces the connection pool; tests lose answers with it.
+	// Transport replaces the connection pool; tests lose responses with it. Nil: the pool.
 	Transport http.RoundTripper
 }
 

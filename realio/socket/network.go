@@ -25,34 +25,40 @@ var (
 	ErrSize    = errors.New("frame size is negative")
 )
 
-// Options shape a Network. Only Deliver is required.
+// Options configure a Network. Only Deliver is required.
 type Options struct {
-	// Deliver puts an event in the node's mailbox. It is called from any goroutine,
+	// Deliver puts an event into the node's mailbox. It is called from any goroutine,
 	// the loop's too, and must not block.
 	Deliver func(env.Event)
-	// Log and Metrics may be used from any goroutine; nil is silent.
-	Log     env.Logger
+	// Log takes lines from any goroutine. Nil: none.
+	Log env.Logger
+	// Metrics makes counters that any goroutine uses. Nil: none.
 	Metrics env.Metrics
-	// Arena gives the memory of frames; nil is one that keeps 64 MiB warm.
+	// Arena gives the memory of frames. Nil: one that keeps 64 MiB for reuse.
 	Arena *memory.Arena
-	// BudgetBytes bounds all frames that were not released yet
-	// (queued.max.request.bytes); 0 is 256 MiB. A frame counts with its size and 512
-	// bytes; its memory is up to a quarter more. A quarter of the budget is kept for
-	// frames of up to 64 KiB, a sixteenth for the openings of larger ones. The frames of
-	// one address hold at most three quarters of each share. A frame larger than the
-	// share of large frames is charged that share.
+	// BudgetBytes bounds the bytes of all frames that are not released yet
+	// (queued.max.request.bytes). Zero: 256 MiB. Sockets are not read while it is used up.
+	// A frame counts with its size and 512 bytes; its memory is up to a quarter larger. A
+	// quarter of the budget is reserved for frames of up to 64 KiB, a sixteenth for the
+	// first bytes of larger ones. Frames of one address hold at most three quarters of
+	// each share. A frame larger than the share of large frames is charged that share, so
+	// a budget below the largest frame is exceeded by it.
 	BudgetBytes int64
-	// ConnectionsMax and ConnectionsPerIPMax bound open connections (max.connections,
-	// max.connections.per.ip) until LimitConnections changes that; 0 is no bound. One
-	// more is closed at once.
-	ConnectionsMax, ConnectionsPerIPMax int
-	// IdleTimeout closes connections on which nothing moved for so long
-	// (connections.max.idle.ms); 0 is never.
+	// ConnectionsMax bounds open connections (max.connections). Zero: no bound. A
+	// connection above it is closed at once. LimitConnections changes this and the next.
+	ConnectionsMax int
+	// ConnectionsPerIPMax bounds those of one address (max.connections.per.ip). Zero: no
+	// bound. Clients behind one NAT share an address.
+	ConnectionsPerIPMax int
+	// IdleTimeout closes connections without traffic (connections.max.idle.ms). Zero:
+	// they stay open.
 	IdleTimeout time.Duration
-	// FrameTimeout is how long a frame may take, and a second more for each 256 KiB
-	// of it that arrived; 0 is 30 s.
+	// FrameTimeout is how long a frame may take to arrive, plus a second for each 256 KiB
+	// of it that has arrived. Zero: 30 s. The connection is then closed. If it is too
+	// long, slow peers hold the budget; if it is too short, slow links cannot produce.
 	FrameTimeout time.Duration
-	// WriteTimeout is how long a peer may take to make room for 512 KiB; 0 is 60 s.
+	// WriteTimeout is how long a peer may take to read 512 KiB of what it is sent. Zero:
+	// 60 s. The connection is then closed.
 	WriteTimeout time.Duration
 }
 

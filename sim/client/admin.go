@@ -70,11 +70,15 @@ func (s *session) create(topics []*Topic, done func(made bool)) {
 	})
 }
 
-// TrimmerOptions shape a trimmer.
+// TrimmerOptions configure a trimmer.
 type TrimmerOptions struct {
+	// Topics are those whose records it deletes.
 	Topics []*Topic
-	Pause  time.Duration
-	Lag    int64
+	// Pause is the mean time between two operations; each is drawn from 0 to twice that.
+	Pause time.Duration
+	// Lag is how far below the newest version of each request it may speak, in thousandths of
+	// the range that both sides have. 0: always the newest. At most 1000.
+	Lag int64
 }
 
 // Trimmer deletes records below random offsets.

@@ -10,13 +10,15 @@ import (
 	"weir/sim/checker"
 )
 
-// ChurnOptions shape a churner.
+// ChurnOptions configure a churn.
 type ChurnOptions struct {
-	// Pause is the mean time between two lives of a topic.
+	// Pause is the mean time between the creation and deletion of a topic.
 	Pause time.Duration
-	// Reuse makes each topic under the name of the one before.
+	// Reuse creates each topic under the name of the one before.
 	Reuse bool
-	Lag   int64
+	// Lag is how far below the newest version of each request it may speak, in thousandths of
+	// the range that both sides have. 0: always the newest. At most 1000.
+	Lag int64
 }
 
 // Churn makes a topic, writes to it, reads it, deletes it, and starts again.

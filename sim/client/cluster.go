@@ -51,7 +51,10 @@ type Topic struct {
 }
 
 // Config is one configuration of a topic.
-type Config struct{ Key, Value string }
+type Config struct {
+	Key   string // Kafka's name
+	Value string // as text
+}
 
 // Partition is a partition with its history.
 type Partition struct {

@@ -10,28 +10,33 @@ import (
 	"weir/sim/checker"
 )
 
-// ConsumerOptions shape a consumer.
+// ConsumerOptions configure a consumer.
 type ConsumerOptions struct {
+	// Topics are those that it reads, all partitions.
 	Topics []*Topic
 	// Sessions makes it use fetch sessions (KIP-227).
 	Sessions bool
-	// MaxWait is how long the broker may wait for MinBytes.
-	MaxWait  time.Duration
+	// MaxWait is how long the broker may wait for MinBytes. 0: it answers at once.
+	MaxWait time.Duration
+	// MinBytes is how many bytes of records the broker waits for.
 	MinBytes int32
-	// MaxBytes and PartitionBytes bound a response.
+	// MaxBytes bounds the bytes of records in a response, PartitionBytes those of a
+	// partition. A first batch that is larger is returned nevertheless.
 	MaxBytes, PartitionBytes int32
-	// Pause is the mean time between two fetches; 0 is none.
+	// Pause is the mean time between two fetches. 0: none.
 	Pause time.Duration
-	// Rewind is how many fetches in a thousand start over from a random earlier offset.
+	// Rewind is how many fetches in a thousand start at a random earlier offset.
 	Rewind int64
 	// Ask is how many fetches in a thousand are preceded by a ListOffsets.
 	Ask int64
-	// Epochs is how many fetches in a thousand are preceded by a question about leader
-	// epochs, right or wrong.
+	// Epochs is how many fetches in a thousand are preceded by an OffsetForLeaderEpoch, for a
+	// valid or an invalid epoch.
 	Epochs int64
 	// Forget is how many fetches in a thousand of a session drop a partition for a while.
 	Forget int64
-	Lag    int64
+	// Lag is how far below the newest version of each request it may speak, in thousandths of
+	// the range that both sides have. 0: always the newest. At most 1000.
+	Lag int64
 }
 
 // Consumer reads.

@@ -12,14 +12,18 @@ import (
 	"weir/sim/event"
 )
 
-// OperatorOptions shape an operator.
+// OperatorOptions configure an operator.
 type OperatorOptions struct {
-	// Topic is its own: nobody else changes it, or writes to it while the operator works.
+	// Topic is its own: no other client changes it, or writes to it while the operator works.
 	Topic *Topic
-	// BatchBytes is what the topic takes by default, RoomBytes what the broker's log does.
+	// BatchBytes is the largest batch that the topic accepts by default, RoomBytes the
+	// largest that the broker can store.
 	BatchBytes, RoomBytes int
-	Pause                 time.Duration
-	Lag                   int64
+	// Pause is the mean time between two operations; each is drawn from 0 to twice that.
+	Pause time.Duration
+	// Lag is how far below the newest version of each request it may speak, in thousandths of
+	// the range that both sides have. 0: always the newest. At most 1000.
+	Lag int64
 }
 
 // Operator changes the configuration and the partitions of a topic and of the

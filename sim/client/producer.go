@@ -13,37 +13,41 @@ import (
 	"weir/sim/event"
 )
 
-// ProducerOptions shape a producer.
+// ProducerOptions configure a producer.
 type ProducerOptions struct {
-	Topics     []*Topic
+	// Topics are those that it writes to, all partitions.
+	Topics []*Topic
+	// Idempotent gives it a producer id and sequence numbers.
 	Idempotent bool
-	// PerSecond is how many requests a second it makes on average.
+	// PerSecond is the mean number of requests a second. 0: it sends only when it is told to.
 	PerSecond int64
-	// Records and ValueBytes are the most of each in a batch; most batches have few.
+	// Records is the maximum of records in a batch, ValueBytes that of bytes in a value, each
+	// 1 and up. Most batches are far below.
 	Records    int64
 	ValueBytes int64
-	// InFlight is the most batches unacknowledged per partition, 1 to 5.
+	// InFlight is the maximum of unacknowledged batches of a partition, 1 to 5.
 	InFlight int
-	// Spread is the most partitions in a request.
+	// Spread is the maximum of partitions in a request, 1 and up.
 	Spread int64
 	// Compress is how many batches in a thousand are compressed.
 	Compress int64
-	// Huge is how many batches in a thousand are about as large as BatchBytes, Excess
-	// how many of a plain producer are larger.
+	// Huge is how many batches in a thousand are nearly BatchBytes large; Excess is how many
+	// of a producer that is not idempotent are larger.
 	Huge, Excess int64
-	// BatchBytes is the largest batch that the broker takes, RequestBytes the largest
-	// request; 0 is no bound.
+	// BatchBytes is the largest batch that the broker accepts, RequestBytes the largest
+	// request. 0: no bound.
 	BatchBytes, RequestBytes int
-	// GiveUp is after how long an idempotent producer abandons a batch, bumping its
-	// epoch; 0 is never.
+	// GiveUp is the age at which an idempotent producer abandons a batch, and takes the next
+	// epoch. 0: never.
 	GiveUp time.Duration
-	// Acks is what a plain producer waits for: -1 or 1 an answer, 0 none.
+	// Acks is that of a producer that is not idempotent: -1 or 1 for a response, 0 for none.
 	Acks int16
-	// Mixed is how far apart the timestamps of a batch's records are, in milliseconds.
+	// Mixed is the difference between the timestamps of a batch's records, in milliseconds.
 	Mixed int64
-	// Poison is how many rounds in a thousand have a batch that must be refused.
+	// Poison is how many rounds in a thousand send a batch that the broker must refuse.
 	Poison int64
-	// Lag is how far below the newest versions it speaks, in thousandths.
+	// Lag is how far below the newest version of each request it may speak, in thousandths of
+	// the range that both sides have. 0: always the newest. At most 1000.
 	Lag int64
 }
 

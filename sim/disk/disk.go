@@ -37,10 +37,11 @@ import (
 	"weir/sim/machine"
 )
 
-// Options shape a disk.
+// Options configure a disk.
 type Options struct {
+	// BlockBytes is the unit in which a power failure keeps or loses a write, 512 or 4096.
 	BlockBytes int
-	// Volume is where the files lie; nil: on one of the disk's own, without a bound.
+	// Volume is the volume of the files. Nil: one of the disk's own, without a bound.
 	Volume *Volume
 }
 

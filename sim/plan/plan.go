@@ -2,12 +2,12 @@
 // clients' workloads, and the faults. A run is (seed, plan); the seed decides all
 // that the plan leaves open.
 //
-// A plan is a list of lines, each of which can be removed without a change to any
-// other: that is what makes a failing plan shrink. Its text form is its only form;
-// a field left out has its zero value, which means "no fault" or the default.
+// A plan is a list of lines. Each line can be removed without a change to the others,
+// so a failing plan can be shrunk. Text is its only stored form; a field that is left
+// out has its zero value, which means "no fault" or the default.
 //
-// [Swarm] draws a plan from a seed; [Reference] is the committed plan by which the
-// simulator's speed is measured.
+// [Swarm] draws a plan from a seed; the simulator's speed is measured with
+// [Reference].
 package plan
 
 import (
@@ -19,61 +19,62 @@ import (
 
 // Plan is one run's plan.
 type Plan struct {
-	Config    Config
-	Brokers   []Broker // none: one, in zone 1
-	Topics    []Topic
-	Workloads []Workload
-	Faults    []Fault
+	Config    Config     // the line config
+	Brokers   []Broker   // empty: one, in zone 1
+	Topics    []Topic    // created before the workloads start
+	Workloads []Workload // the clients
+	Faults    []Fault    // in no order
 }
 
-// Config is the run's length and the broker's configuration; zero fields have the
-// defaults of the simulator.
+// Config is the run's length and the broker's configuration. Zero fields take the
+// simulator's default, which is named beside them where it is not the option's own.
+// Sizes are in bytes.
 type Config struct {
 	Duration        time.Duration // of the phase with faults
-	WALBytes        int64
-	WALDiskBytes    int64 // of the disk that the logs lie on; 0: no bound
-	VolumeBytes     int64 // of the volume that logs and metadata share; 0: each has its own
-	CacheBytes      int64
-	BlockCacheBytes int64
-	UploadBytes     int64
-	UploadInterval  time.Duration
-	FrameBudget     int64
-	FetchSessions   int64
-	BlockBytes      int64 // of the disks
-	DriftPPM        int64 // of the broker's clock
-	TurnCost        time.Duration
-	ComputeSlow     int64 // thousandths
-	Restarts        int64 // how often the broker is restarted between drains at the end
-	MessageBytes    int64 // the largest batch that the broker takes
+	WALBytes        int64         // size of the WAL; 16 MiB
+	WALDiskBytes    int64         // of the disk that the logs are on; 0: no bound
+	VolumeBytes     int64         // of the volume that logs and metadata share; 0: each has its own
+	CacheBytes      int64         // log cache; 16 MiB
+	BlockCacheBytes int64         // block cache; 8 MiB
+	UploadBytes     int64         // uncommitted bytes that start an upload; 1 MiB
+	UploadInterval  time.Duration // age of a record that starts an upload; 2 s
+	FrameBudget     int64         // queued.max.request.bytes; 64 MiB
+	FetchSessions   int64         // slots for fetch sessions; 1,000
+	BlockBytes      int64         // block size of the disks, 512 or 4096; 4096
+	DriftPPM        int64         // of the broker's clock, parts per million
+	TurnCost        time.Duration // what a turn of the loop takes; 2 µs
+	ComputeSlow     int64         // time that computation off the loop takes, thousandths; 0: 1000
+	Restarts        int64         // of the broker between drains at the end; 0: none
+	MessageBytes    int64         // the largest batch that the broker accepts; 1 MiB
 
 	// Bounds of the broker's parts that no setting names; see node.Tuning.
-	SummaryBytes    int64
-	SnapshotEntries int64
-	RecordBytes     int64
-	QueueBytes      int64 // of proposals that the quorum has not applied yet
-	Uploads         int64
-	DataBlockBytes  int64
-	OwnObjectBytes  int64
-	TailBytes       int64
-	CheckpointBytes int64
-	Grace           time.Duration // before destroyed objects are deleted
-	Listing         time.Duration // between two listings of the store
-	Housekeeping    time.Duration // between two rounds of retention
-	ProducerIdle    time.Duration // after which an idle producer is forgotten
-	Producers       int64         // known of one partition
+	SummaryBytes    int64         // SummaryEveryBytes
+	SnapshotEntries int64         // SnapshotEntries
+	RecordBytes     int64         // RecordBytesMax
+	QueueBytes      int64         // QueueBytes: proposals that the quorum has not applied yet
+	Uploads         int64         // UploadsInFlightMax
+	DataBlockBytes  int64         // BlockBytes: of a data block in an object
+	OwnObjectBytes  int64         // OwnObjectBytes
+	TailBytes       int64         // TailBytes
+	CheckpointBytes int64         // CheckpointBytes
+	Grace           time.Duration // SweepGrace: before destroyed objects are deleted
+	Listing         time.Duration // SweepListInterval: between two listings of the store
+	Housekeeping    time.Duration // between two rounds of retention; 5 s
+	ProducerIdle    time.Duration // after which an idle producer is forgotten; 24 h
+	Producers       int64         // ProducersMax: known of one partition
 	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
-	ProducerIDs     int64         // granted to a broker at a time
-	ListPage        int64         // keys of one listing of the store
+	ProducerIDs     int64         // ProducerIDBlock: granted to a broker at a time
+	ListPage        int64         // SweepListPage: keys in a page of a listing of the store
 
 	// ComeBack is how long producers are idle, once all have their answers, before they
-	// write again; 0: they do not.
+	// write again. 0: they do not.
 	ComeBack time.Duration
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
 type Broker struct {
-	NodeID int64 // 0: the machine's number
-	Zone   int64 // 1 and up
+	NodeID int64 // node.id; 0: the machine's number
+	Zone   int64 // availability zone, 1 and up
 }
 
 // Machines are the plan's brokers: at least one.
@@ -84,51 +85,54 @@ func (p *Plan) Machines() []Broker {
 	return p.Brokers
 }
 
-// Topic is a topic made before the workloads start.
+// Topic is a topic that is created before the workloads start.
 type Topic struct {
-	Name           string
-	Partitions     int64
-	Retention      time.Duration // 0: for ever
-	RetentionBytes int64         // 0: no limit
+	Name           string        // unique
+	Partitions     int64         // 1 and up
+	Retention      time.Duration // retention.ms; 0: for ever
+	RetentionBytes int64         // retention.bytes; 0: no limit
 	Untimed        int64         // 1: records are written without a timestamp
 }
 
-// Workload is one client.
+// Workload is one client. What a field means is said by the client's options
+// (sim/client); rates "in a thousand" are thousandths.
 type Workload struct {
-	// Kind is one of [WorkloadKinds]: a producer, a consumer, a churn (makes and deletes
+	// Kind is one of [WorkloadKinds]: a producer, a consumer, a churn (creates and deletes
 	// topics), a trimmer (deletes records), an operator (changes configurations and
 	// partitions), a breaker (sends what must be refused).
 	Kind string
-	// Client is its number, unique; draws are keyed by it.
+	// Client is its number, unique; its random draws depend on it.
 	Client int64
-	Lag    int64 // how far below the newest versions it speaks, in thousandths
-	Zone   int64 // where it is; 0: in none of the brokers' zones
+	// Lag is how far below the newest versions of requests it speaks, in thousandths.
+	Lag int64
+	// Zone is where it is; 0: in none of the brokers' zones.
+	Zone int64
 
 	// Producer.
-	PerSecond  int64
-	Records    int64
-	ValueBytes int64
-	InFlight   int64
-	Spread     int64
-	Idempotent int64
-	Compress   int64 // thousandths
-	Huge       int64 // thousandths of batches that are nearly as large as the broker takes
-	Excess     int64 // thousandths of batches that are larger than that
-	GiveUp     time.Duration
-	Acks       int64 // of a plain producer. 0: all; 1: the leader's; 2: none
-	Poison     int64 // rounds in a thousand with a batch that must be refused
-	Mixed      int64 // milliseconds between the timestamps of a batch's records
+	PerSecond  int64         // mean requests a second; 0: none
+	Records    int64         // maximum in a batch, 1 and up
+	ValueBytes int64         // maximum of a value, 1 and up
+	InFlight   int64         // maximum of unacknowledged batches of a partition, 1 to 5
+	Spread     int64         // maximum of partitions in a request, 1 and up
+	Idempotent int64         // not 0: with a producer id
+	Compress   int64         // compressed batches in a thousand
+	Huge       int64         // batches in a thousand that are nearly as large as the broker accepts
+	Excess     int64         // batches in a thousand that are larger than that
+	GiveUp     time.Duration // age at which an idempotent producer abandons a batch; 0: never
+	Acks       int64         // of a producer that is not idempotent. 0: all; 1: the leader's; 2: none
+	Poison     int64         // rounds in a thousand with a batch that must be refused
+	Mixed      int64         // milliseconds between the timestamps of a batch's records
 
 	// Consumer.
-	Sessions       int64
-	MaxWait        time.Duration
-	MinBytes       int64
-	MaxBytes       int64
-	PartitionBytes int64
-	Rewind         int64 // thousandths
-	Ask            int64 // thousandths of fetches behind a ListOffsets
-	Epochs         int64 // thousandths of fetches behind a question about leader epochs
-	Forget         int64 // thousandths of a session's fetches that drop a partition
+	Sessions       int64         // not 0: with fetch sessions
+	MaxWait        time.Duration // of a fetch
+	MinBytes       int64         // of a fetch
+	MaxBytes       int64         // of a fetch
+	PartitionBytes int64         // maximum of one partition in a fetch
+	Rewind         int64         // fetches in a thousand that start at a random earlier offset
+	Ask            int64         // fetches in a thousand after a ListOffsets
+	Epochs         int64         // fetches in a thousand after an OffsetForLeaderEpoch
+	Forget         int64         // fetches in a thousand of a session that drop a partition
 
 	// Churn.
 	Reuse int64 // 1: each topic has the name of the one before
@@ -137,15 +141,14 @@ type Workload struct {
 	Pause time.Duration
 }
 
-// Fault is one fault and its time; At counts from the start of the workloads, or of
-// the world. It strikes the machine Node, or the machines of Zone, or all if both are 0;
-// a fault of the object store strikes all.
+// Fault is one fault and its time. It strikes the machine Node, or the machines of Zone,
+// or all if both are 0; a fault of the object store strikes all.
 //
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
 //	crash-wal, kill-wal, crash-meta, kill-meta  the same, while the next write of that disk is in flight
 //	crash-super, kill-super  the same, while the next superblock of the log is being written
-//	pause                the loop stands still for For
+//	pause                the loop stops for For
 //	clock-step           the wall clock jumps by Amount
 //	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
 //	                     full, read-error, write-error, sync-error (Rate millionths)
@@ -154,8 +157,8 @@ type Workload struct {
 //	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
 //	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
 //
-// Disks are restored, cloned and lost, one after another: a fault that comes while another of them is under
-// way is left out. Each begins with a power failure, and ends when the operator has made it right.
+// The faults below restore, clone or lose disks. They run one at a time: one that is due during another is
+// skipped. Each begins with a power failure, and ends with what an operator would do.
 //
 //	meta-old     the metadata disk is replaced by its copy of Amount ago; after For, if the broker could not
 //	             start from it, by the newer disk
@@ -164,16 +167,15 @@ type Workload struct {
 //	clone        a second machine starts from a copy of both disks; after For the one with the newer log goes on
 //	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store
 type Fault struct {
-	Kind   string
-	At     time.Duration
-	For    time.Duration
-	Client int64
-	Rate   int64
-	Amount time.Duration
-	Node   int64 // machine; 0: each in Zone
-	Zone   int64 // 0: any
-	// Early counts At from before the broker's first start, if it is not 0.
-	Early int64
+	Kind   string        // one of FaultKinds
+	At     time.Duration // when it strikes, after the start of the workloads
+	For    time.Duration // how long it lasts, or how long the machine is down
+	Client int64         // whose connections; -1: all
+	Rate   int64         // unit: see the kind
+	Amount time.Duration // see the kind
+	Node   int64         // machine; 0: each in Zone
+	Zone   int64         // 0: any
+	Early  int64         // not 0: At counts from before the broker's first start
 }
 
 // WorkloadKinds are the kinds of clients.

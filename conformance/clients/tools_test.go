@@ -1,0 +1,64 @@
+package clients
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"weir/internal/process"
+	"weir/internal/weirbin"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	kafkaLibsFlag = flag.String("kafka-libs", "", "directory with Apache Kafka's jars, to run its command-line tools; empty leaves them out")
+	javaFlag      = flag.String("java", "java", "the Java 17 program")
+)
+
+// Kafka's own tools end well and print what they should.
+func TestKafkaTools(t *testing.T) {
+	if *kafkaLibsFlag == "" {
+		t.Skip("no -kafka-libs given")
+	}
+	address := startWeir(t, weirbin.Options{Path: weirProgram(t), Dir: t.TempDir(), Config: map[string]string{"node.id": "1"}}).Address
+	for _, c := range []struct {
+		name, class string
+		args        []string
+		want        string // a line has it
+	}{
+		{"topics", "org.apache.kafka.tools.TopicCommand", []string{"--create", "--topic", "tools", "--partitions", "2"}, "Created topic tools."},
+		{"metadata-quorum status", "org.apache.kafka.tools.MetadataQuorumCommand", []string{"describe", "--status"}, `CurrentVoters:          [{"id": 1, `},
+		{"metadata-quorum replication", "org.apache.kafka.tools.MetadataQuorumCommand", []string{"describe", "--replication"}, "Leader"},
+		{"features", "org.apache.kafka.tools.FeatureCommand", []string{"describe"}, "Feature: weir.metadata"},
+		{"leader-election", "org.apache.kafka.tools.LeaderElectionCommand", []string{"--election-type", "preferred", "--topic", "tools", "--partition", "0"}, "Valid replica already elected for partitions tools-0"},
+		{"leader-election of all", "org.apache.kafka.tools.LeaderElectionCommand", []string{"--election-type", "preferred", "--all-topic-partitions"}, ""},
+		{"log-dirs", "org.apache.kafka.tools.LogDirsCommand", []string{"--describe"}, `"partition":"tools-1"`},
+		{"configs of users", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "users"}, ""},
+		{"configs of clients", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "clients"}, ""},
+		{"configs of addresses", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "ips"}, ""},
+		{"configs of client metrics", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "client-metrics"}, ""},
+		{"configs of a topic", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "topics", "--entity-name", "tools", "--all"}, "retention.ms=604800000"},
+		{"configs of the broker", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "brokers", "--entity-name", "1", "--all"}, "max.connections="},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out, err := kafkaTool(t, c.class, append([]string{"--bootstrap-server", address}, c.args...))
+			require.NoError(t, err, out)
+			require.Contains(t, out, c.want)
+			require.NotContains(t, out, "Exception")
+		})
+	}
+}
+
+func kafkaTool(t *testing.T, class string, args []string) (string, error) {
+	libs, err := filepath.Abs(*kafkaLibsFlag)
+	require.NoError(t, err)
+	logging := filepath.Join(t.TempDir(), "log4j2.properties")
+	require.NoError(t, os.WriteFile(logging, []byte("status = error\nrootLogger.level = OFF\n"), 0o644))
+	all := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.configurationFile=" + logging, "-cp", filepath.Join(libs, "*"), class}
+	p, err := process.Start(process.Options{Name: class, Path: *javaFlag, Args: append(all, args...), Dir: t.TempDir()})
+	require.NoError(t, err)
+	err = p.Wait()
+	return p.Tail(1000), err
+}
