@@ -67,7 +67,8 @@
 //
 // The WAL is trimmed only below what is committed in the applied image (I5): the
 // lowest position that holds anything uncommitted of any living stream, never
-// computed from the parts of a commit that has yet to apply.
+// computed from the parts of a commit that has yet to apply. Space is written again
+// only once a superblock that gives it up is durable on the device.
 //
 // # Leases, failover and moves (R9-R16)
 //
@@ -122,9 +123,10 @@
 // it. I2: an offset never has two values. I3: the high watermark never goes
 // back. I4: each range has one committer at a time, ranges never overlap,
 // commits within a range are contiguous. I5: the WAL is trimmed only below what
-// is committed. I6: a producer's sequence is appended exactly once. I8: every
-// stored object is in the image or dies within the sweep time, and no
-// referenced object is deleted. I10: equal logs give equal images. I11: after
-// faults heal, every partition accepts writes within the stated time. (I7, I9
-// and I12 belong to transactions, groups and zones.)
+// is committed, and what its durable superblock keeps is not overwritten. I6: a
+// producer's sequence is appended exactly once. I8: every stored object is in
+// the image or dies within the sweep time, and no referenced object is deleted.
+// I10: equal logs give equal images. I11: after faults heal, every partition
+// accepts writes within the stated time. (I7, I9 and I12 belong to transactions,
+// groups and zones.)
 package core
