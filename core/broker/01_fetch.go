@@ -1,3 +1,10 @@
+// Fetch (1), versions 4-18: isolation levels (KIP-98), the log start (KIP-107, version 5), sessions (KIP-227, 7), leader epochs
+// (KIP-320, 9), racks (KIP-392, 11), diverging epochs (KIP-595, 12), topic ids (KIP-516, 13), the state of replicas (KIP-903,
+// 15), hints of the leader (KIP-951, 16), directories of replicas (KIP-853, 17), their high watermark (KIP-1166, 18).
+//
+// It differs from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no other replica is ever preferred;
+// there are no transactions yet, so none is listed as aborted; a session id that Kafka's cache fails on is unknown here.
+
 package broker
 
 import (

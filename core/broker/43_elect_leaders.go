@@ -1,3 +1,9 @@
+// ElectLeaders (43), versions 0-2: preferred and unclean elections (KIP-183; KIP-460 from version 1).
+//
+// A partition has one broker that can lead it, so there is never an election to hold: a partition that has its leader gets
+// ELECTION_NOT_NEEDED, as in Kafka with one replica, and one whose broker is away PREFERRED_LEADER_NOT_AVAILABLE, or
+// ELIGIBLE_LEADERS_NOT_AVAILABLE for an unclean election.
+
 package broker
 
 import (
@@ -8,12 +14,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// ElectLeaders (43), versions 0-2: preferred and unclean elections (KIP-183; KIP-460 from version 1).
-//
-// A partition has one broker that can lead it, so there is never an election to hold: a partition that has its leader gets
-// ELECTION_NOT_NEEDED, as in Kafka with one replica, and one whose broker is away PREFERRED_LEADER_NOT_AVAILABLE, or
-// ELIGIBLE_LEADERS_NOT_AVAILABLE for an unclean election.
 
 // Kinds of elections.
 const (

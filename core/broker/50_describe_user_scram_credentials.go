@@ -1,3 +1,6 @@
+// DescribeUserScramCredentials (50), version 0 (KIP-554): who can log in by SCRAM. There is no authentication yet, so nobody
+// has credentials: the list of all is empty, and a user who is asked for does not exist.
+
 package broker
 
 import (
@@ -5,9 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DescribeUserScramCredentials (50), version 0 (KIP-554): who can log in by SCRAM. There is no authentication yet, so nobody
-// has credentials: the list of all is empty, and a user who is asked for does not exist.
 
 func (b *Broker) describeUserSCRAMCredentials(x exchange, r *kmsg.DescribeUserSCRAMCredentialsRequest) {
 	x.releaseFrame()
