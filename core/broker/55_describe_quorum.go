@@ -30,6 +30,8 @@ func (b *Broker) describeQuorum(x exchange, r *kmsg.DescribeQuorumRequest) {
 	x.replyMessage(out)
 }
 
+var noQuorum = "This server does not host this topic-partition."
+
 // refuseQuorum answers for every partition asked for: this is not the log of the metadata.
 func refuseQuorum(r *kmsg.DescribeQuorumRequest, out *kmsg.DescribeQuorumResponse) {
 	for i := range r.Topics {
@@ -38,7 +40,7 @@ func refuseQuorum(r *kmsg.DescribeQuorumRequest, out *kmsg.DescribeQuorumRespons
 		for _, q := range r.Topics[i].Partitions {
 			p := kmsg.NewDescribeQuorumResponseTopicPartition()
 			p.Partition, p.ErrorCode = q.Partition, wire.UnknownTopicOrPartition
-			p.ErrorMessage = kmsg.StringPtr("This server does not host this topic-partition.")
+			p.ErrorMessage = &noQuorum
 			t.Partitions = append(t.Partitions, p)
 		}
 		out.Topics = append(out.Topics, t)
