@@ -110,7 +110,9 @@ func TestOffsetForALeaderEpochBelowAll(t *testing.T) {
 
 func TestMetadataNeverMakesTheClustersOwnTopic(t *testing.T) {
 	r := newRig(t, "")
-	out := describeMetadata(r, 12, metadataOf(clusterMetadataTopic))
+	request := metadataOf(clusterMetadataTopic)
+	request.AllowAutoTopicCreation = true
+	out := describeMetadata(r, 12, request)
 	require.EqualValues(t, wire.UnknownTopicOrPartition, out.Topics[0].ErrorCode)
 	require.Empty(t, r.controller.asked)
 }
