@@ -67,7 +67,8 @@
 //
 // The WAL is trimmed only below what is committed in the applied image (I5): the
 // lowest position that holds anything uncommitted of any living stream, never
-// computed from the parts of a commit that has yet to apply.
+// computed from the parts of a commit that has yet to apply. Space is written again
+// only once a superblock that gives it up is durable on the device.
 //
 // # Leases, failover and moves (R9-R16)
 //
@@ -95,10 +96,13 @@
 //
 // What waits for the shipment of its record: a registration, a range that was opened (a
 // new topic or partition, a takeover), a leased block of object or producer ids, and
-// what an administrator changed. WAL space and objects are given up only after the
-// record that frees them is shipped, whatever the settings; weir.metadata.shipping=async
-// drops the other waits, and then the last few seconds before the loss of a metadata
-// disk may be lost with it. All that wait share one PUT and one listing.
+// what an administrator changed. An answer that follows from the image alone, such as
+// "the topic exists already", waits until the image as it is then is shipped. What
+// clients only see before (a topic, a log start) may be undone with the metadata disk.
+// WAL space and objects are given up only after the record that frees them is shipped,
+// whatever the settings; weir.metadata.shipping=async drops the other waits, and then
+// the last few seconds before the loss of a metadata disk may be lost with it. All that
+// wait share one PUT and one listing.
 //
 // recover-cluster (quorum.Rebuild) writes a lost metadata disk from the store alone. It
 // seals the first free name before it reads for good, so that the lost disk can ship
@@ -122,9 +126,10 @@
 // it. I2: an offset never has two values. I3: the high watermark never goes
 // back. I4: each range has one committer at a time, ranges never overlap,
 // commits within a range are contiguous. I5: the WAL is trimmed only below what
-// is committed. I6: a producer's sequence is appended exactly once. I8: every
-// stored object is in the image or dies within the sweep time, and no
-// referenced object is deleted. I10: equal logs give equal images. I11: after
-// faults heal, every partition accepts writes within the stated time. (I7, I9
-// and I12 belong to transactions, groups and zones.)
+// is committed, and what its durable superblock keeps is not overwritten. I6: a
+// producer's sequence is appended exactly once. I8: every stored object is in
+// the image or dies within the sweep time, and no referenced object is deleted.
+// I10: equal logs give equal images. I11: after faults heal, every partition
+// accepts writes within the stated time. (I7, I9 and I12 belong to transactions,
+// groups and zones.)
 package core

@@ -1,0 +1,158 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"weir/core/env"
+)
+
+const (
+	growChunkBytes = 1 << 20 // a larger zero write would hold up groups behind it
+	growRetryAfter = time.Second
+	growTries      = 5 // that find the device full before the log may shrink
+	growWarnEvery  = 30 * time.Second
+	shrinkPart     = 16       // the log never shrinks below this part of its size
+	shrinkBytesMin = 16 << 20 // or below this, whichever is less
+)
+
+// growthState is the writing of zeros ahead of use, on the first lap.
+type growthState struct {
+	slab    *env.Slab // zeros, while growing
+	zeros   []byte
+	op      env.DiskWrite
+	space   env.DiskSpace
+	grown   int64    // bytes of the region that are written
+	wanted  int64    // bytes that an append which was refused needs
+	writing bool     // or asking the device for its room
+	held    bool     // see Log.HoldGrowth
+	stalled bool     // the device had no room
+	stalls  int      // in a row
+	warned  env.Time // of that; 0: never
+	retry   timer
+}
+
+// begin makes the zeros, once for the log.
+func (s *growthState) begin(l *Log) {
+	s.slab = l.env.Memory.Alloc(int(min(growChunkBytes, l.config.GrowBytes, l.super.region)))
+	s.zeros = s.slab.Data[:min(growChunkBytes, l.config.GrowBytes, l.super.region)]
+	clear(s.zeros)
+	s.op = env.DiskWrite{File: l.file, Durable: true, Done: l.grew}
+	s.space.Done = l.spaceKnown
+}
+
+func (s *growthState) abandon() {
+	if s.slab != nil && !s.writing {
+		s.slab.Release()
+		s.slab, s.zeros = nil, nil
+	}
+}
+
+// HoldGrowth keeps the log from taking more of its device, or lets it go on.
+func (l *Log) HoldGrowth(hold bool) {
+	l.growth.held = hold
+	l.metrics.waits(hold)
+	l.loop.Post(l.flush)
+}
+
+// grow writes the next zeros if the log comes within GrowBytes of what is grown.
+func (l *Log) grow() {
+	s := &l.growth
+	if s.writing || s.held || s.stalled || l.closing != nil || s.grown == l.super.region ||
+		max(int64(l.End())+l.config.GrowBytes, s.wanted) <= s.grown {
+		return
+	}
+	s.writing = true
+	s.op.Offset, s.op.Data, s.op.Err = headBytes+s.grown, s.zeros[:min(int64(len(s.zeros)), l.super.region-s.grown)], nil
+	if l.config.FloorBytes == 0 {
+		l.env.WAL.Write(&s.op)
+		return
+	}
+	s.space.Err = nil
+	l.env.WAL.Space(&s.space)
+}
+
+// spaceKnown writes the next zeros unless they would take what is to stay usable. A device that cannot
+// tell its room may still have some: the write shows it.
+func (l *Log) spaceKnown(op *env.DiskSpace) {
+	s := &l.growth
+	switch {
+	case l.err != nil || l.closing != nil:
+		s.writing = false
+		s.abandon()
+	case op.Err == nil && op.UsableBytes < l.config.FloorBytes+int64(len(s.op.Data)):
+		s.writing = false
+		l.stallGrowth()
+	default:
+		l.env.WAL.Write(&s.op)
+	}
+}
+
+func (l *Log) grew(op *env.DiskWrite) {
+	s := &l.growth
+	s.writing = false
+	switch {
+	case l.err != nil:
+		s.abandon()
+	case errors.Is(op.Err, env.ErrDiskFull):
+		l.stallGrowth()
+	case op.Err != nil:
+		l.fail(fmt.Errorf("growth of wal file %q to %d bytes: %w", l.name, s.grown, op.Err))
+	default:
+		s.grown += int64(len(op.Data))
+		s.stalls = 0
+		l.metrics.waits(false)
+		if s.grown == l.super.region {
+			s.abandon()
+		}
+		l.spaceCame()
+	}
+}
+
+// stallGrowth waits for room on the device. A full device definitely wrote nothing that was
+// promised, so this, unlike any other error, may be tried again.
+func (l *Log) stallGrowth() {
+	s := &l.growth
+	s.stalls++
+	if s.stalls > growTries && l.shrink() {
+		return
+	}
+	s.stalled = true
+	l.metrics.waits(true)
+	if now := l.loop.Now(); s.warned == 0 || now.Sub(s.warned) >= growWarnEvery {
+		s.warned = now
+		l.env.Log.Log(slog.LevelWarn, "no room on the device to grow the wal: free some, or lower weir.wal.size.bytes; producers may be held up meanwhile",
+			slog.String("file", l.name), slog.Int64("grown_bytes", s.grown), slog.Int64("size_bytes", l.super.region), slog.Int64("kept_free_bytes", l.config.FloorBytes))
+	}
+	l.loop.Reset(&s.retry, growRetryAfter, func() { s.stalled = false })
+}
+
+// shrink makes the log one of what was grown so far, because an append waits for space, the device has had
+// none for a while, and uploads have made room below: from the next superblock on the log wraps there.
+// All that was placed lies within what was grown, so no position moves. It reports whether it did.
+func (l *Log) shrink() bool {
+	s := &l.growth
+	region := s.grown / blockBytes * blockBytes
+	if !l.refused || l.closing != nil || region < max(regionBytesMin, min(l.super.region/shrinkPart, shrinkBytesMin)) ||
+		int64(l.End()-l.super.trim) > region/2 {
+		return false
+	}
+	if l.End() > Position(region) {
+		panic(fmt.Sprintf("wal: position %d was placed beyond the %d bytes that were grown", l.End(), region))
+	}
+	l.env.Log.Log(slog.LevelWarn, "the device is too small for the wal: the log goes on with what it has until the next start. Free some space, or lower weir.wal.size.bytes",
+		slog.String("file", l.name), slog.Int64("bytes", region), slog.Int64("size_bytes", l.super.region))
+	l.super.region, s.grown, s.stalled = region, region, false
+	l.config.AppendBytesMax = min(l.config.AppendBytesMax, int(region/4))
+	l.config.GroupBytesMax = min(l.config.GroupBytesMax, int(region/8)/blockBytes*blockBytes)
+	l.config.SummaryEveryBytes = min(l.config.SummaryEveryBytes, region/4)
+	s.abandon()
+	l.metrics.size.Set(region)
+	l.metrics.waits(false)
+	return true
+}
+
+// shrinking reports whether the superblock on the device does not yet have the size that the log shrank to.
+func (l *Log) shrinking() bool { return l.supers.saved.region != l.super.region }
