@@ -87,7 +87,7 @@ var brokerKeys = []Definition{
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
-	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last. Less than weir.wal.size.bytes leaves a part of the log unused."),
+	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
 	words(String, "weir.data.dir", text("data"), "The directory for everything that has no path of its own."),
 	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
 	words(String, "weir.metadata.shipping", text("wait"), "Whether a change of the metadata waits until the object store has a copy of it. wait: a start, a new topic or partition, an administrator's "+
