@@ -24,6 +24,14 @@
 // records in responses that clients do not read are bounded, for one address to three
 // quarters of that bound; beyond it, such clients are disconnected.
 //
+// # As Kafka answers
+//
+// In doubt a running Apache Kafka 4.4 decides, not its documentation: conformance/diff sends both the same requests and
+// compares every field. So a partition or topic that a request has twice is answered once, and the last mention counts;
+// bytes behind a body are ignored; a client id is cut, not refused; a tag of a later version closes the connection. Each
+// API's file opens with the versions served, their KIPs, and where weir differs. What one request can make of an answer is
+// bounded all the same: see cheapResourcesMax.
+//
 // The package may call core/partition, core/controller, core/config and what
 // lies below. Invariants: one answer or none for each request, in order; each
 // frame is released once; nothing is sent on a connection that has closed.
