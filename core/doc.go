@@ -96,10 +96,13 @@
 //
 // What waits for the shipment of its record: a registration, a range that was opened (a
 // new topic or partition, a takeover), a leased block of object or producer ids, and
-// what an administrator changed. WAL space and objects are given up only after the
-// record that frees them is shipped, whatever the settings; weir.metadata.shipping=async
-// drops the other waits, and then the last few seconds before the loss of a metadata
-// disk may be lost with it. All that wait share one PUT and one listing.
+// what an administrator changed. An answer that follows from the image alone, such as
+// "the topic exists already", waits until the image as it is then is shipped. What
+// clients only see before (a topic, a log start) may be undone with the metadata disk.
+// WAL space and objects are given up only after the record that frees them is shipped,
+// whatever the settings; weir.metadata.shipping=async drops the other waits, and then
+// the last few seconds before the loss of a metadata disk may be lost with it. All that
+// wait share one PUT and one listing.
 //
 // recover-cluster (quorum.Rebuild) writes a lost metadata disk from the store alone. It
 // seals the first free name before it reads for good, so that the lost disk can ship

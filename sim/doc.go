@@ -12,7 +12,13 @@
 // The world holds any number of machines, each with its disks, node id and zone.
 // Links within a zone are faster than links between zones. Clients bootstrap at any
 // machine. A fault names the machine or the zone that it strikes. The swarm draws
-// one machine. Another one can start from a copy of a machine's disks.
+// one machine.
+//
+// Disks are restored from older copies, cloned and lost, too (R19). A start that lacks
+// what the store has catches up from there or ends with its error; then the plan's
+// operator does what the error says: it puts the newer disks back, keeps the one of two
+// copies whose log is the newest, or runs recover-cluster until that ends well. Nothing
+// acknowledged may be lost by it. What clients only saw may be undone.
 //
 // The same commit, seed and plan give the same trace hash on every machine, at any
 // GOMAXPROCS, with or without the race detector. The simulator starts no goroutine;

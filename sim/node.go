@@ -30,9 +30,8 @@ func realNode(e env.Env, o NodeOptions) machine.Node {
 // topicDefaults are settings under which topics keep everything, whatever the
 // clocks say: retention is what a topic of the plan asks for.
 func topicDefaults(c *config.Broker) *config.Settings {
-	settings, err := config.Load(nil, nil, []config.Override{
-		{Key: "log.retention.ms", Value: "-1"},
-		{Key: "message.max.bytes", Value: strconv.Itoa(int(c.MessageMaxBytes))},
+	file := fmt.Sprintf(properties, c.MessageMaxBytes)
+	settings, err := config.Load([]byte(file), map[string]string{"WEIR_LOG_RETENTION_MS": "-1"}, []config.Override{
 		{Key: "log.message.timestamp.after.max.ms", Value: strconv.FormatInt(1<<62, 10)},
 	})
 	if err != nil {
@@ -40,6 +39,19 @@ func topicDefaults(c *config.Broker) *config.Settings {
 	}
 	return settings
 }
+
+// properties is the file that a broker is started with: its environment and its flags are stronger.
+const properties = `# what production sets, in all forms that Java takes
+! of properties
+message.max.bytes = %d
+log.retention.ms: 1
+broker.rack \
+    rack\u002d1
+num.partitions=1
+log.cleanup.policy=delete,\
+               delete
+leader.replication.throttled.replicas=
+`
 
 // audit compares the object store with the image (I8): what the image refers to is
 // there, and what nothing refers to dies within the sweep time.

@@ -232,16 +232,26 @@ func (s *shrinker) shrink(p *plan.Plan) *plan.Plan {
 	return p
 }
 
-// each tries every change of a kind, and keeps those with which the plan still fails.
+// each tries every change of a kind, many at once and then fewer, and keeps those with which the plan still fails.
 func (s *shrinker) each(p *plan.Plan, count func(*plan.Plan) int, change func(*plan.Plan, int) *plan.Plan) *plan.Plan {
-	for i := 0; i < count(p) && time.Now().Before(s.deadline); {
-		smaller := change(p, i)
-		s.runs++
-		if r := sim.Run(s.seed, smaller, sim.Options{NoLinear: true}); !r.OK() && r.Violations[0].Invariant == s.invariant {
-			p = smaller
-			continue
+	for size := count(p); size > 0; size /= 2 {
+		for i := 0; i < count(p) && time.Now().Before(s.deadline); {
+			smaller := p
+			for range min(size, count(p)-i) {
+				smaller = change(smaller, i) // the next one takes its place
+			}
+			if s.fails(smaller) {
+				p = smaller
+			} else {
+				i += size
+			}
 		}
-		i++
 	}
 	return p
+}
+
+func (s *shrinker) fails(p *plan.Plan) bool {
+	s.runs++
+	r := sim.Run(s.seed, p, sim.Options{NoLinear: true})
+	return !r.OK() && r.Violations[0].Invariant == s.invariant
 }

@@ -164,9 +164,9 @@ func (b *Broker) Closed(id env.ConnID, _ error) {
 	b.checkDrained()
 }
 
-// Drain refuses new connections and requests, answers what is under way, closes
-// each connection behind its last answer, and calls done when none is left. What
-// is not over by the timeout is cut.
+// Drain refuses new connections and requests, answers those in flight, closes each
+// connection after its last response, and calls done when none is left. At the
+// timeout, remaining connections are closed.
 func (b *Broker) Drain(timeout time.Duration, done func()) {
 	b.draining, b.drained = true, done
 	b.data.late.close()

@@ -24,7 +24,8 @@ const (
 	// ShipAsync ships in the background. A start compares the disk with the store if the store answers
 	// at once, and else later, while the node runs already.
 	ShipAsync
-	// ShipWait ships likewise, but does not start before the store has shown that the disk is not old.
+	// ShipWait ships in the background too, but a start waits until the store has shown that the disk is
+	// not old.
 	ShipWait
 )
 

@@ -12,7 +12,8 @@
 // every special timestamp, and sends leader epochs, right and wrong. An [Operator]
 // changes configurations and partitions and checks that each change is in force. A
 // [Churn] makes topics and deletes them, also under the same name; a [Trimmer]
-// deletes records. A [Poller] measures how soon a waiting fetch is answered.
+// deletes records. A [Breaker] sends requests and frames that must be refused. A
+// [Poller] measures how soon a waiting fetch is answered.
 //
 // Every record carries the partition and the number of its batch, so that a reader
 // knows each value's origin. Readers check every byte, timestamp and checksum.
