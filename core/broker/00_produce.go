@@ -1,3 +1,10 @@
+// Produce (0), versions 3-13: record batches of magic 2 (KIP-98), the log start in the answer (KIP-107, version 5), zstd
+// (KIP-110, 7), errors of records (KIP-467, 8), hints of the leader (KIP-951, 10), topic ids (KIP-516, 13). Versions 0-2 are
+// announced and refused, as in Kafka (KAFKA-18659).
+//
+// It differs from Kafka: a transactional batch is refused with UNSUPPORTED_VERSION; a request has at most 65,536 partitions,
+// and a bound on what its batches decompress to; a null batch gets INVALID_RECORD, where Kafka fails and never answers.
+
 package broker
 
 import (

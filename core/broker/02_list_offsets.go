@@ -1,3 +1,9 @@
+// ListOffsets (2), versions 1-11: isolation levels (KIP-98, version 2), leader epochs (KIP-320, 4), the record with the largest
+// timestamp (-3, KIP-734, 7), the local log's start (-4, KIP-405, 8), the last tiered offset (-5, KIP-1005, 9), a timeout
+// (KIP-1075, 10), the first offset to be tiered (-6, KIP-1023, 11).
+//
+// To a client there is one tier: nothing of a log is remote, and nothing waits to be.
+
 package broker
 
 import (

@@ -1,3 +1,10 @@
+// Metadata (3), versions 0-13: racks and the controller (version 1), the cluster id (KIP-78, 2), whether topics may be made (4),
+// offline replicas (KIP-112, 5), leader epochs (KIP-320, 7), allowed operations (KIP-430, 8), topic ids in the answer (KIP-516,
+// 10) and in the request (12), rebootstrapping (KIP-1102, 13).
+//
+// It differs from Kafka: a topic that is made on demand is in the first answer, where Kafka says UNKNOWN_TOPIC_OR_PARTITION
+// and is asked again; a topic with neither name nor id gets INVALID_REQUEST, where Kafka fails.
+
 package broker
 
 import (

@@ -1,3 +1,8 @@
+// CreateTopics (19), versions 2-7: counts of -1 for the defaults (KIP-464), configurations in the answer (KIP-525, version 5),
+// topic ids (KIP-516, 7). Mutations are not throttled (KIP-599, 6).
+//
+// It differs from Kafka: the replication factor is shown and has no effect; a validated topic that is not made has no id.
+
 package broker
 
 import (

@@ -1,3 +1,7 @@
+// DeleteTopics (20), versions 1-6: TOPIC_DELETION_DISABLED (KIP-322, version 3), error messages (KIP-599, 5), topic ids (KIP-516, 6).
+//
+// It differs from Kafka: after a timeout that is over at once the work is done; there chance decides.
+
 package broker
 
 import (

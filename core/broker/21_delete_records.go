@@ -1,3 +1,5 @@
+// DeleteRecords (21), versions 0-2 (KIP-107). A deletion counts once the metadata has it, for which it has five seconds at least.
+
 package broker
 
 import (

@@ -1,3 +1,8 @@
+// InitProducerId (22), versions 0-5: the producer's own id and epoch (KIP-360, version 3), PRODUCER_FENCED (KIP-588, 4),
+// TRANSACTION_ABORTABLE (KIP-890, 5).
+//
+// It differs from Kafka: a transactional id is refused with UNSUPPORTED_VERSION, since transactions are not served yet.
+
 package broker
 
 import (

@@ -1,3 +1,5 @@
+// OffsetForLeaderEpoch (23), versions 2-4 (KIP-101): the client's own epoch (KIP-320, version 2), the replica that asks (3).
+
 package broker
 
 import (

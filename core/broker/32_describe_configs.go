@@ -1,3 +1,8 @@
+// DescribeConfigs (32), versions 1-4: synonyms (KIP-226, version 1), documentation and types (KIP-569, 3).
+//
+// It differs from Kafka: levels of loggers are not shown; a broker has fewer keys, and weir's own; groups and subscriptions
+// to clients' metrics have their defaults alone; repeated resources and those that are no topics are bounded in one request.
+
 package broker
 
 import (

@@ -1,3 +1,9 @@
+// AlterConfigs (33), versions 0-2 (KIP-133). What AlterConfigs and IncrementalAlterConfigs share is here too.
+//
+// It differs from Kafka: NaN is refused; a broker's unknown keys can be deleted, not set; counts of threads may change to any
+// number, not only by a factor of two; groups and clients' metrics cannot be changed; a resource that is there twice is
+// refused, where Kafka never answers.
+
 package broker
 
 import (

@@ -1,3 +1,8 @@
+// DescribeLogDirs (35), versions 1-5 (KIP-113): an error for the whole request (KIP-784, version 3), the volume's size (KIP-827,
+// 4), whether a directory is cordoned (KIP-1066, 5).
+//
+// One directory stands for all: sizes are those of logs wherever they lie, in the write-ahead log or in the object store.
+
 package broker
 
 import (

@@ -1,3 +1,5 @@
+// CreatePartitions (37), versions 0-3 (KIP-195). Mutations are not throttled (KIP-599, version 3).
+
 package broker
 
 import (

@@ -1,3 +1,7 @@
+// IncrementalAlterConfigs (44), versions 0-1 (KIP-339).
+//
+// It differs from Kafka as AlterConfigs does, and an unknown operation gets INVALID_REQUEST, where Kafka fails.
+
 package broker
 
 import (

@@ -1,3 +1,6 @@
+// DescribeTopicPartitions (75), version 0 (KIP-966). Eligible leader replicas are empty: an acknowledged record does not
+// depend on replicas. A cursor at the largest partition ends the listing, where Kafka's next cursor overflows.
+
 package broker
 
 import (

@@ -24,6 +24,14 @@
 // answers that their clients do not take are counted up to a limit, of which one
 // address has three quarters at most; beyond it, who keeps them is cut off.
 //
+// # As Kafka answers
+//
+// In doubt a running Apache Kafka 4.4 decides, not its documentation: conformance/diff sends both the same requests and
+// compares every field. So a partition or topic that a request has twice is answered once, and the last mention counts;
+// bytes behind a body are ignored; a client id is cut, not refused; a tag of a later version closes the connection. Each
+// API's file opens with the versions served, their KIPs, and where weir differs. What one request can make of an answer is
+// bounded all the same: see cheapResourcesMax.
+//
 // The package may call core/partition, core/controller, core/config and what
 // lies below. Invariants: one answer or none for each request, in order; each
 // frame is released once; nothing is sent on a connection that has closed.
