@@ -21,6 +21,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// Fetch (1), versions 4-18; their KIPs are in 01_fetch_codec.go. Differences from Kafka: no preferred read replica is
+// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; a session id that no shard
+// of Kafka's cache has is an unknown session, where Kafka answers UNKNOWN_SERVER_ERROR; records in responses that
+// clients do not read are bounded (01_fetch_held.go).
+
 const (
 	fetchEpochs       = 9
 	fetchLastEpochs   = 12

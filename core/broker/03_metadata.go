@@ -19,6 +19,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// Metadata (3), versions 0-13. Version 2 brought the cluster id (KIP-78), 4 a flag against auto-creation, 5 offline
+// replicas (KIP-112), 7 leader epochs (KIP-320), 8 authorized operations (KIP-430; those of the cluster until 10,
+// then KIP-700), 10 topic ids in the response and 12 in the request (KIP-516), 13 a top-level error (KIP-1102).
+//
+// Differences from Kafka: a topic that is created by the request is in its response, where Kafka answers
+// UNKNOWN_TOPIC_OR_PARTITION and is asked again; a topic with neither name nor id gets INVALID_REQUEST, where Kafka
+// fails with UNKNOWN_SERVER_ERROR. All operations are authorized: there are no ACLs.
+
 const (
 	metadataTopicIDs       = 10 // ids in the answer
 	metadataTopicIDRequest = 12 // ids in the request

@@ -12,6 +12,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// DeleteTopics (20), versions 1-6. Version 5 brought error messages and quotas (KIP-599), 6 topic ids (KIP-516).
+//
+// Differences from Kafka: with a timeout of 0 or less the topic is deleted, where chance decides in Kafka. There are
+// no quotas.
+
 const deleteTopicsByID = 6
 
 // deleteTopics deletes topics by name or id.

@@ -14,6 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// DeleteRecords (21), versions 0-2 (KIP-107). The new log start is a record in the cluster's metadata; the object
+// store is cleaned later.
+
 // deletionWaitMin is how long the deletion itself may take whatever timeout a client gives: in Kafka the timeout bounds
 // only the wait for replicas.
 const deletionWaitMin = 5 * time.Second

@@ -9,6 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// OffsetForLeaderEpoch (23), versions 2-4 (KIP-101). Version 2 brought the client's leader epoch (KIP-320), 3 the id
+// of the replica (KIP-392).
+
 // offsetForLeaderEpoch says where leader epochs end (KIP-320). The newest ends at
 // the high watermark: clients may know of nothing above it.
 func (d *dataPlane) offsetForLeaderEpoch(x exchange, r *kmsg.OffsetForLeaderEpochRequest) {

@@ -13,6 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// DescribeLogDirs (35), versions 1-5 (KIP-113). Version 3 brought a top-level error, 4 the size of the volume
+// (KIP-827), 5 cordoned directories (KIP-1066), of which there are none.
+
 // describeLogDirs says how large the partitions are that this broker leads. There
 // is one directory in the answer: sizes are those of the logs wherever they lie,
 // in the write-ahead log or in the object store. TotalBytes and UsableBytes

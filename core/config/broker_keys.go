@@ -37,7 +37,7 @@ var brokerKeys = []Definition{
 	integer(Int, "compression.zstd.level", 3, -131072, 22, unusedRecompress).dynamic(),
 	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds. 0: never."),
 	integer(Long, "connections.max.reauth.ms", 0, 0, maxLong, "How long an authentication lasts, in milliseconds. Without effect: there is no authentication yet."),
-	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor shown for topics made without one. Records are kept by the write-ahead log and the object store, not by replicas."),
+	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor of topics created without one. Only 1 is served: with more, such topics are refused. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
 	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The maximum number of bytes of records in one fetch response. A first batch that is larger is still returned."),
 	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
