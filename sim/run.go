@@ -47,7 +47,7 @@ type Result struct {
 	Log        []string // the brokers' last lines
 }
 
-// OK reports whether the run broke no promise.
+// OK reports whether the run violated no invariant.
 func (r *Result) OK() bool { return len(r.Violations) == 0 }
 
 // Run runs a seed's plan and checks it. A nil plan is the seed's swarm plan.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/core/compress"
 )
 
 // produced is the outcome of a load. Rates count acknowledged values only.
@@ -42,14 +44,27 @@ func produceCommand(ctx context.Context, args []string) error {
 	l.register(set)
 	set.Int64Var(&l.Bytes, "bytes", 1<<30, "bytes of values in all; 0 is no bound")
 	set.DurationVar(&l.Limit, "seconds", 0, "longest time, as 10s; 0 is no bound")
+	again := set.Bool("replay", false, "send requests that were made before, of one batch for each partition: with -batch-bytes as small as -record-bytes, the smallest batches at the highest rate")
 	set.Parse(args)
 	frugal()
-	outcome, err := produce(ctx, &l)
+	send := produce
+	if *again {
+		send = replayPlain
+	}
+	outcome, err := send(ctx, &l)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("topic %s: %v\n", l.Topic, outcome)
 	return nil
+}
+
+// replayPlain sends a load of uncompressed batches that are made before it begins.
+func replayPlain(ctx context.Context, l *load) (*produced, error) {
+	if err := newTopic(ctx, l); err != nil {
+		return nil, err
+	}
+	return replayOf(l, compress.None).run(ctx)
 }
 
 // producer is one client of a load and what it counts.

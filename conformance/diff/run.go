@@ -101,7 +101,7 @@ func Run(o Options) (Result, error) {
 	}
 	close(next)
 	group.Wait()
-	result := report(o, outcomes)
+	result := report(o, outcomes, reasons)
 	fmt.Fprintf(o.Out, "%d cases in %s\n", len(cases), time.Since(begun).Round(time.Second))
 	return result, nil
 }
@@ -330,7 +330,7 @@ func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 var digits = regexp.MustCompile(`diff-\d+-\d+|\[\d+\]`)
 
 // report prints groups of cases that differ in the same lines.
-func report(o Options, outcomes []outcome) (result Result) {
+func report(o Options, outcomes []outcome, reasons []*reason) (result Result) {
 	groups, meant := map[string][]string{}, map[string]int{}
 	for i := range outcomes {
 		out := &outcomes[i]
@@ -369,6 +369,13 @@ func report(o Options, outcomes []outcome) (result Result) {
 				break
 			}
 			fmt.Fprintf(o.Out, "  %s\n", name)
+		}
+	}
+	if o.Run == "" {
+		for _, r := range reasons {
+			if meant[r.text] == 0 {
+				fmt.Fprintf(o.Out, "no case differs any more, or by chance: %s\n", r.text)
+			}
 		}
 	}
 	for _, text := range sorted(meant) {

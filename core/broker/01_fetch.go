@@ -1,3 +1,10 @@
+// Fetch (1), versions 4-18: isolation levels (KIP-98), the log start (KIP-107, version 5), sessions (KIP-227, 7), leader epochs
+// (KIP-320, 9), racks (KIP-392, 11), diverging epochs (KIP-595, 12), topic ids (KIP-516, 13), the state of replicas (KIP-903,
+// 15), hints of the leader (KIP-951, 16), directories of replicas (KIP-853, 17), their high watermark (KIP-1166, 18).
+//
+// It differs from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no other replica is ever preferred;
+// there are no transactions yet, so none is listed as aborted; a session id that Kafka's cache fails on is unknown here.
+
 package broker
 
 import (
@@ -13,6 +20,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// Fetch (1), versions 4-18; their KIPs are in 01_fetch_codec.go. Differences from Kafka: no preferred read replica is
+// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; a session id that no shard
+// of Kafka's cache has is an unknown session, where Kafka answers UNKNOWN_SERVER_ERROR; records in responses that
+// clients do not read are bounded (01_fetch_held.go).
 
 const (
 	fetchEpochs       = 9
@@ -132,83 +144,6 @@ func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) wire.Code {
 		f.targets = append(f.targets, fetchTarget{fetchPart: *p, kept: p})
 	}
 	return wire.None
-}
-
-func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
-	n := 0
-	for i := range r.Topics {
-		n += len(r.Topics[i].Partitions)
-	}
-	parts := make([]fetchPart, 0, n)
-	add := appendOnce(&parts, len(r.Topics) > 1)
-	for i := range r.Topics {
-		t := &r.Topics[i]
-		for j := range t.Partitions {
-			q := &t.Partitions[j]
-			p := fetchPart{
-				fetchKey: keyOf(t.Topic, t.TopicID, q.Partition, byID), offset: q.FetchOffset, maxBytes: q.PartitionMaxBytes,
-				leaderEpoch: fetchUnknownEpoch, lastFetchedEpoch: fetchUnknownEpoch,
-			}
-			if r.Version >= fetchEpochs {
-				p.leaderEpoch = q.CurrentLeaderEpoch
-			}
-			if r.Version >= fetchLastEpochs {
-				p.lastFetchedEpoch = q.LastFetchedEpoch
-			}
-			add(p)
-		}
-	}
-	return parts
-}
-
-// appendOnce returns what appends a partition to parts. One that is there already is replaced in its place, as in Kafka.
-// While the indexes of one topic ascend, nothing is looked up.
-func appendOnce(parts *[]fetchPart, topics bool) func(fetchPart) {
-	var places map[fetchKey]int
-	return func(p fetchPart) {
-		n := len(*parts)
-		if places == nil && !topics && (n == 0 || p.index > (*parts)[n-1].index) {
-			*parts = append(*parts, p)
-			return
-		}
-		if places == nil {
-			places = make(map[fetchKey]int, cap(*parts))
-			for i := range *parts {
-				places[(*parts)[i].fetchKey] = i
-			}
-		}
-		if i, ok := places[p.fetchKey]; ok {
-			(*parts)[i] = p
-			return
-		}
-		places[p.fetchKey] = n
-		*parts = append(*parts, p)
-	}
-}
-
-// replicaOf is the number of the broker that fetches; clients have negative ones.
-func replicaOf(r *kmsg.FetchRequest) int32 {
-	if r.Version >= fetchReplicaState {
-		return r.ReplicaState.ID
-	}
-	return r.ReplicaID
-}
-
-func keyOf(name string, id [16]byte, index int32, byID bool) fetchKey {
-	if byID {
-		return fetchKey{id: id, index: index}
-	}
-	return fetchKey{name: name, index: index}
-}
-
-func forgottenOf(r *kmsg.FetchRequest, byID bool) (keys []fetchKey) {
-	for i := range r.ForgottenTopics {
-		t := &r.ForgottenTopics[i]
-		for _, index := range t.Partitions {
-			keys = append(keys, keyOf(t.Topic, t.TopicID, index, byID))
-		}
-	}
-	return keys
 }
 
 // start reads, in order, what each partition has, as far as the byte limit goes.

@@ -1,3 +1,10 @@
+// ApiVersions (18), versions 0-5: the software of the client (KIP-511, version 3), supported features from level 0 on
+// (KAFKA-17011, version 4), and the check that the client reached the broker that it meant (KIP-1242, version 5).
+//
+// Keys are announced once all their versions are served, but for Produce (see wire.APIs). The only feature is weir's own
+// level of metadata. None of Kafka's is announced, neither as supported nor as finalized: transaction.version, for one,
+// would make clients take the broker for one with transactions.
+
 package broker
 
 import (
@@ -6,13 +13,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// ApiVersions (18), versions 0-5: the software of the client (KIP-511, version 3), supported features from level 0 on
-// (KAFKA-17011, version 4), and the check that the client reached the broker that it meant (KIP-1242, version 5).
-//
-// Keys are announced once all their versions are served, but for Produce (see wire.APIs). The only feature is weir's own
-// level of metadata. None of Kafka's is announced, neither as supported nor as finalized: transaction.version, for one,
-// would make clients take the broker for one with transactions.
 
 // feature is a feature and the levels served.
 type feature struct {

@@ -1,3 +1,9 @@
+// AlterConfigs (33), versions 0-2 (KIP-133). What AlterConfigs and IncrementalAlterConfigs share is here too.
+//
+// It differs from Kafka: NaN is refused; a broker's unknown keys can be deleted, not set; counts of threads may change to any
+// number, not only by a factor of two; groups and clients' metrics cannot be changed; a resource that is there twice is
+// refused, where Kafka never answers.
+
 package broker
 
 import (
@@ -9,14 +15,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// AlterConfigs (33), versions 0-2 (KIP-133). What both kinds of changes share is here too; see
+// 44_incremental_alter_configs.go.
+//
+// Difference from Kafka: a resource that a request has twice is refused with INVALID_REQUEST, where Kafka fails and
+// does not answer. Groups and client metrics have keys, but none can be set.
+
 // allBrokers is the id under which the image keeps what is set for all brokers.
 const allBrokers metadata.BrokerID = -1
-
-// BrokerConfigAlterer is what a Controller is besides, if it can change the
-// configuration of brokers while they run. ID -1 means all brokers.
-type BrokerConfigAlterer interface {
-	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
-}
 
 // alterConfigs replaces all that is set on each resource: what the request does not
 // name is removed.
@@ -165,12 +171,7 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 		done(err)
 		return
 	}
-	alterer, ok := b.controller.(BrokerConfigAlterer)
-	if !ok {
-		done(&controller.Error{Code: wire.InvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
-		return
-	}
-	alterer.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+	b.controller.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
 }
 
 // checkMinInSyncReplicas refuses what Kafka refuses since eligible leader replicas (KIP-966): min.insync.replicas

@@ -1,3 +1,5 @@
+// CreatePartitions (37), versions 0-3 (KIP-195). Mutations are not throttled (KIP-599, version 3).
+
 package broker
 
 import (
@@ -6,6 +8,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// CreatePartitions (37), versions 0-3 (KIP-195). Version 3 brought quotas (KIP-599), of which there are none.
+//
+// Difference from Kafka: with a timeout of 0 or less the partitions are created, where chance decides in Kafka.
 
 // createPartitions adds partitions to topics, each for itself. Every topic asked
 // for is in the answer, once.

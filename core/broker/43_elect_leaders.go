@@ -1,3 +1,9 @@
+// ElectLeaders (43), versions 0-2: preferred and unclean elections (KIP-183; KIP-460 from version 1).
+//
+// A partition has one broker that can lead it, so there is never an election to hold: a partition that has its leader gets
+// ELECTION_NOT_NEEDED, as in Kafka with one replica, and one whose broker is away PREFERRED_LEADER_NOT_AVAILABLE, or
+// ELIGIBLE_LEADERS_NOT_AVAILABLE for an unclean election.
+
 package broker
 
 import (
@@ -8,12 +14,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// ElectLeaders (43), versions 0-2: preferred and unclean elections (KIP-183; KIP-460 from version 1).
-//
-// A partition has one broker that can lead it, so there is never an election to hold: a partition that has its leader gets
-// ELECTION_NOT_NEEDED, as in Kafka with one replica, and one whose broker is away PREFERRED_LEADER_NOT_AVAILABLE, or
-// ELIGIBLE_LEADERS_NOT_AVAILABLE for an unclean election.
 
 // Kinds of elections.
 const (
@@ -39,7 +39,7 @@ func (b *Broker) electLeaders(x exchange, r *kmsg.ElectLeadersRequest) {
 	out.ErrorCode = refused
 	if r.Topics == nil && refused == 0 {
 		for _, t := range b.image.Topics() {
-			addElections(out, t.Name, b.leaderless(t, x.listener()), func(index int32) (int16, string) { return b.election(t.Name, t, index, kind, x.listener()) })
+			addElections(out, t.Name, b.leaderless(t, x.listener()), func(index int32) (int16, string) { return b.election(t, index, kind, x.listener()) })
 		}
 	}
 	for i := range r.Topics {
@@ -49,7 +49,7 @@ func (b *Broker) electLeaders(x exchange, r *kmsg.ElectLeadersRequest) {
 			if refused != 0 {
 				return refused, why
 			}
-			return b.election(q.Topic, t, index, kind, x.listener())
+			return b.election(t, index, kind, x.listener())
 		})
 	}
 	x.replyMessage(out)
@@ -66,12 +66,12 @@ func (b *Broker) leaderless(t *metadata.Topic, listener string) (indexes []int32
 }
 
 // election is the outcome for one partition; t is nil if there is no such topic.
-func (b *Broker) election(name string, t *metadata.Topic, index int32, kind int8, listener string) (int16, string) {
+func (b *Broker) election(t *metadata.Topic, index int32, kind int8, listener string) (int16, string) {
 	switch {
 	case t == nil:
-		return wire.UnknownTopicOrPartition, "No such topic as " + name
+		return wire.UnknownTopicOrPartition, "There is no such topic." // names are not repeated for each of many partitions
 	case index < 0 || int(index) >= len(t.Partitions):
-		return wire.UnknownTopicOrPartition, fmt.Sprintf("No such partition as %s-%d", name, index)
+		return wire.UnknownTopicOrPartition, "The topic has no such partition."
 	case b.stateOf(&t.Partitions[index], listener).leader >= 0:
 		return wire.ElectionNotNeeded, "Leader election not needed for topic partition."
 	case kind == electPreferred:

@@ -1,3 +1,6 @@
+// DescribeClientQuotas (48), versions 0-1 (KIP-546): which quotas clients have. None can be set (AlterClientQuotas is not
+// served), so the answer to any valid filter is that there are none.
+
 package broker
 
 import (
@@ -5,9 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DescribeClientQuotas (48), versions 0-1 (KIP-546): which quotas clients have. None can be set (AlterClientQuotas is not
-// served), so the answer to any valid filter is that there are none.
 
 // Match types of a component of the filter.
 const (

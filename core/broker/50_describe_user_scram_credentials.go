@@ -1,3 +1,6 @@
+// DescribeUserScramCredentials (50), version 0 (KIP-554): who can log in by SCRAM. There is no authentication yet, so nobody
+// has credentials: the list of all is empty, and a user who is asked for does not exist.
+
 package broker
 
 import (
@@ -6,8 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeUserScramCredentials (50), version 0 (KIP-554): who can log in by SCRAM. There is no authentication yet, so nobody
-// has credentials: the list of all is empty, and a user who is asked for does not exist.
+var noCredentials = "The user has no SCRAM credentials."
 
 func (b *Broker) describeUserSCRAMCredentials(x exchange, r *kmsg.DescribeUserSCRAMCredentialsRequest) {
 	x.releaseFrame()
@@ -18,13 +20,13 @@ func (b *Broker) describeUserSCRAMCredentials(x exchange, r *kmsg.DescribeUserSC
 		name := r.Users[i].Name
 		if at, repeated := places[name]; repeated {
 			out.Results[at].ErrorCode = wire.DuplicateResource
-			out.Results[at].ErrorMessage = kmsg.StringPtr("Cannot describe SCRAM credentials for the same user twice in a single request: " + name)
+			out.Results[at].ErrorMessage = kmsg.StringPtr("A user is described once in a request.")
 			continue
 		}
 		places[name] = len(out.Results)
 		result := kmsg.NewDescribeUserSCRAMCredentialsResponseResult()
 		result.User, result.ErrorCode = name, wire.ResourceNotFound
-		result.ErrorMessage = kmsg.StringPtr("Attempt to describe a user credential that does not exist: " + name)
+		result.ErrorMessage = &noCredentials
 		out.Results = append(out.Results, result)
 	}
 	x.replyMessage(out)

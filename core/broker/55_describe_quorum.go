@@ -1,3 +1,9 @@
+// DescribeQuorum (55), versions 0-2 (KIP-595; the clocks of replicas are KIP-836, nodes and directories KIP-853).
+//
+// The quorum of weir's metadata is described under the name that KRaft's log has in Kafka, for tools ask for no other. It has
+// one voter, this node, which has applied what it committed: high watermark and end of the log are the same. Offsets are
+// indexes of raft's log. There is no listener for controllers: a node has those of its broker.
+
 package broker
 
 import (
@@ -6,12 +12,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DescribeQuorum (55), versions 0-2 (KIP-595; the clocks of replicas are KIP-836, nodes and directories KIP-853).
-//
-// The quorum of weir's metadata is described under the name that KRaft's log has in Kafka, for tools ask for no other. It has
-// one voter, this node, which has applied what it committed: high watermark and end of the log are the same. Offsets are
-// indexes of raft's log. There is no listener for controllers: a node has those of its broker.
 
 // describeQuorum describes the metadata's quorum.
 func (b *Broker) describeQuorum(x exchange, r *kmsg.DescribeQuorumRequest) {
@@ -30,6 +30,8 @@ func (b *Broker) describeQuorum(x exchange, r *kmsg.DescribeQuorumRequest) {
 	x.replyMessage(out)
 }
 
+var noQuorum = "This server does not host this topic-partition."
+
 // refuseQuorum answers for every partition asked for: this is not the log of the metadata.
 func refuseQuorum(r *kmsg.DescribeQuorumRequest, out *kmsg.DescribeQuorumResponse) {
 	for i := range r.Topics {
@@ -38,7 +40,7 @@ func refuseQuorum(r *kmsg.DescribeQuorumRequest, out *kmsg.DescribeQuorumRespons
 		for _, q := range r.Topics[i].Partitions {
 			p := kmsg.NewDescribeQuorumResponseTopicPartition()
 			p.Partition, p.ErrorCode = q.Partition, wire.UnknownTopicOrPartition
-			p.ErrorMessage = kmsg.StringPtr("This server does not host this topic-partition.")
+			p.ErrorMessage = &noQuorum
 			t.Partitions = append(t.Partitions, p)
 		}
 		out.Topics = append(out.Topics, t)

@@ -1,8 +1,17 @@
+// DescribeCluster (60), versions 0-2 (KIP-700): the type of endpoint (KIP-919, version 1), fenced brokers (KIP-1073, 2).
+//
+// There is no endpoint for controllers: to ask for them is a mismatch, as on a broker of Kafka.
+
 package broker
 
-import "weir/core/wire"
+import (
+	"weir/core/wire"
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DescribeCluster (60), versions 0-2 (KIP-700). Version 1 brought endpoint types (KIP-919), 2 fenced brokers
+// (KIP-1073).
 
 // Endpoint types of DescribeCluster.
 const (

@@ -1,3 +1,6 @@
+// ListConfigResources (74), versions 0-1: what has a configuration (KIP-714 for subscriptions to clients' metrics, version 0;
+// KIP-1142 for every type, version 1). weir keeps no configuration of groups, loggers and subscriptions, and lists none.
+
 package broker
 
 import (
@@ -8,9 +11,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// ListConfigResources (74), versions 0-1: what has a configuration (KIP-714 for subscriptions to clients' metrics, version 0;
-// KIP-1142 for every type, version 1). weir keeps no configuration of groups, loggers and subscriptions, and lists none.
 
 // listedResources are the types of version 1, in the order of the answer.
 var listedResources = []int8{

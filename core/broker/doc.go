@@ -8,21 +8,29 @@
 //
 // # Order on a connection
 //
-// Produce requests may be under way together. Any other request starts once all
+// Produce requests may be in flight together. Any other request starts once all
 // before it on its connection are answered, and what follows waits for it. So a
 // client sees the effects of its own earlier requests, as it does in Kafka, where
-// a connection has one request under way at a time; and what one connection can
-// make the broker hold is bounded.
+// a connection has one request in flight at a time, and one connection can make
+// the broker hold a bounded amount only.
 //
-// # What a stranger may cost
+// # Limits on untrusted clients
 //
 // A frame is refused before its body is read unless its key is served and its
 // size within the key's limit. Before a body is decoded a walk over its schema
 // checks every array's length against what is left of the frame, and counts
 // unknown tags, so that what decoding allocates stays within a small multiple of
-// the frame. A connection with too many requests waiting is not read from. Records in
-// answers that their clients do not take are counted up to a limit, of which one
-// address has three quarters at most; beyond it, who keeps them is cut off.
+// the frame. A connection with too many requests waiting is not read from. Bytes of
+// records in responses that clients do not read are bounded, for one address to three
+// quarters of that bound; beyond it, such clients are disconnected.
+//
+// # As Kafka answers
+//
+// In doubt a running Apache Kafka 4.4 decides, not its documentation: conformance/diff sends both the same requests and
+// compares every field. So a partition or topic that a request has twice is answered once, and the last mention counts;
+// bytes behind a body are ignored; a client id is cut, not refused; a tag of a later version closes the connection. Each
+// API's file opens with the versions served, their KIPs, and where weir differs. What one request can make of an answer is
+// bounded all the same: see cheapResourcesMax.
 //
 // The package may call core/partition, core/controller, core/config and what
 // lies below. Invariants: one answer or none for each request, in order; each

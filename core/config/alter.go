@@ -53,8 +53,8 @@ func (s *Settings) AlterTopic(overrides []Override, ops []Op, replace bool) ([]O
 }
 
 // AlterBroker applies ops to a broker's dynamic overrides, or to those of all
-// brokers, like AlterTopic. Every refusal but that of an append to a key that is no list is
-// ErrInvalidOp, as in Kafka.
+// brokers, like AlterTopic. Every error is an ErrInvalidOp, as in Kafka, except that of an
+// append to a key that is not a list.
 func (s *Settings) AlterBroker(overrides []Override, ops []Op, replace bool) ([]Override, error) {
 	for _, o := range ops {
 		d, ok := BrokerKey(o.Key)
@@ -89,7 +89,7 @@ func (s *Settings) NewTopic(overrides []Override) ([]Override, error) {
 	return s.AlterTopic(nil, ops, true)
 }
 
-// CheckNewKey refuses a key that a table does not have; kind is the word of the error.
+// CheckNewKey refuses a key that a table does not have; kind is its word for the error.
 func CheckNewKey(kind, key string, table []Definition) error {
 	if _, ok := find(table, key); !ok {
 		return refuse(ErrInvalidConfig, "Unknown %s config name: %s", kind, key)

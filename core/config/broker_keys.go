@@ -37,7 +37,7 @@ var brokerKeys = []Definition{
 	integer(Int, "compression.zstd.level", 3, -131072, 22, unusedRecompress).dynamic(),
 	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds. 0: never."),
 	integer(Long, "connections.max.reauth.ms", 0, 0, maxLong, "How long an authentication lasts, in milliseconds. Without effect: there is no authentication yet."),
-	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor shown for topics made without one. Records are kept by the write-ahead log and the object store, not by replicas."),
+	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor of topics created without one. Only 1 is served: with more, such topics are refused. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
 	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The maximum number of bytes of records in one fetch response. A first batch that is larger is still returned."),
 	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
@@ -87,7 +87,7 @@ var brokerKeys = []Definition{
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
-	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last. Less than weir.wal.size.bytes leaves a part of the log unused."),
+	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
 	words(String, "weir.data.dir", text("data"), "The directory for everything that has no path of its own."),
 	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
 	words(String, "weir.metadata.shipping", text("wait"), "Whether a change of the metadata waits until the object store has a copy of it. wait: a start, a new topic or partition, an administrator's "+

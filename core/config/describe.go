@@ -11,7 +11,7 @@ type Entry struct {
 	// Value is nil if there is none, and if it must not be shown.
 	Value  *string
 	Source Source
-	// Origin says it for people: flag, environment, file, default, cluster metadata.
+	// Origin is the source in words: flag, environment, file, default, cluster metadata.
 	Origin string
 	// ReadOnly: no request can change it.
 	ReadOnly bool

@@ -23,8 +23,8 @@ type Broker struct {
 	AdvertisedListeners []Listener
 	// NumPartitions is num.partitions: partitions of a topic created without a number.
 	NumPartitions int32
-	// DefaultReplicationFactor is default.replication.factor, at most 32,767. It is
-	// shown to clients and has no effect.
+	// DefaultReplicationFactor is default.replication.factor. Only 1 is served: with
+	// more, topics created without a factor are refused.
 	DefaultReplicationFactor int16
 	// AutoCreateTopics is auto.create.topics.enable.
 	AutoCreateTopics bool
@@ -214,7 +214,7 @@ func (s *Settings) resolveBroker() Broker {
 	return b
 }
 
-// Validate checks what no single key can be checked for.
+// Validate checks what depends on several keys.
 func (b *Broker) Validate() error {
 	if b.QueuedMaxRequestBytes < int64(b.SocketRequestMaxBytes) {
 		return fmt.Errorf("queued.max.request.bytes (%d) is less than socket.request.max.bytes (%d): the largest request would never find room",

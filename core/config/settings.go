@@ -47,8 +47,8 @@ func Overrides[O ~struct{ Key, Value string }](in []O) []Override {
 	return out
 }
 
-// Settings is a node's configuration: what it was started with, and above that
-// what the cluster's metadata says. Its zero value is all defaults.
+// Settings is a node's configuration: what it was started with, overridden by the
+// dynamic configuration of the cluster's metadata. Its zero value has all defaults.
 type Settings struct {
 	static  [staticLayers][]Override // each sorted by key
 	unknown []string
@@ -80,7 +80,7 @@ func EnvironmentName(key string) string {
 // Load makes Settings of a properties file, of environment variables (by their
 // whole names) and of flags, each stronger than the one before. Keys of the file
 // that no table has, and variables WEIR_* that name none, are kept in Unknown and
-// change nothing, as in Kafka; an unknown flag is a fault. All faults are reported
+// change nothing, as in Kafka; an unknown flag is an error. All errors are reported
 // at once.
 func Load(file []byte, environment map[string]string, flags []Override) (*Settings, error) {
 	s := &Settings{}
@@ -170,14 +170,13 @@ func (s *Settings) set(layer int, key, value string) error {
 	return nil
 }
 
-// Unknown returns the keys of the file that mean nothing here, in their order, and
-// then such variables.
+// Unknown returns the unknown keys of the file, in their order, and then the unknown
+// variables.
 func (s *Settings) Unknown() []string { return s.unknown }
 
 // SetDynamic replaces what was changed at run time: for this broker, and for all.
 // Values that are not valid (a newer version's, say) count as not set. The struct
-// that Broker returned changes in place; what Topic returned is to be asked for anew
-// if anything changed.
+// that Broker returned changes in place; call Topic again if anything changed.
 func (s *Settings) SetDynamic(own, shared []Override) (changed bool) {
 	own, shared = validDynamic(own), validDynamic(shared)
 	if slices.Equal(s.own, own) && slices.Equal(s.shared, shared) {

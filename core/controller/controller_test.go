@@ -188,6 +188,7 @@ func TestGrowth(t *testing.T) {
 		{"more", "t", 4, nil, 0, ""},
 		{"placed", "t", 4, [][]int32{{1}, {1}}, 0, ""},
 		{"placed too few", "t", 4, [][]int32{{1}}, 39, "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified."},
+		{"placed nowhere", "t", 4, [][]int32{}, 39, "Attempted to add 2 additional partition(s), but only 0 assignment(s) were specified."},
 		{"placed elsewhere", "t", 3, [][]int32{{3}}, 39, "no such broker is registered"},
 		{"placed with copies", "t", 3, [][]int32{{1, 3}}, 39, ""},
 	} {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Env is one node's outside. All fields are set before the node is built and
+// Env is a node's environment: everything outside of the core. All fields are set before the node is built and
 // never change.
 type Env struct {
 	Clock   Clock
@@ -73,7 +73,7 @@ type Compute struct {
 // Deliver implements Event.
 func (c *Compute) Deliver() { c.Done(c) }
 
-// Logger takes structured log lines. It stamps the time itself and never blocks.
+// Logger takes structured log lines. It adds the time and never blocks.
 type Logger interface {
 	Log(level slog.Level, message string, attrs ...slog.Attr)
 }

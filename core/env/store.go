@@ -15,20 +15,20 @@ const (
 	// pass (503, 409 conflict in flight, no connection). Back off and try again.
 	OutcomeFailed
 	// OutcomeUnknown: the answer was lost; a write may have happened, may yet
-	// happen, or may never. Settle it by reading. Reads never end so.
+	// happen, or may never. Settle it by reading. No read ends with it.
 	OutcomeUnknown
 )
 
-// StoreCause groups the reasons for which an operation of the object store fails, by who can mend
-// them. Metrics, and the limit on repeated lines, go by it.
+// StoreCause is why an operation of the object store failed, grouped by who can fix it. Metrics and
+// the rate limit of log lines are per cause.
 type StoreCause uint8
 
 const (
 	// CauseOther is none of the others.
 	CauseOther StoreCause = iota
-	// CauseUnreachable: the name does not resolve, no connection is had, or it broke.
+	// CauseUnreachable: the name does not resolve, no connection can be made, or it broke.
 	CauseUnreachable
-	// CauseStalled: the connection stands, and nothing moves on it.
+	// CauseStalled: the connection is open, and no bytes move on it.
 	CauseStalled
 	// CauseTLS: the peers do not agree on TLS, or a certificate is not trusted.
 	CauseTLS
@@ -59,7 +59,8 @@ var storeCauseNames = [StoreCauses]string{
 // String returns the cause's name, as metrics have it.
 func (c StoreCause) String() string { return storeCauseNames[c] }
 
-// Passing reports whether trouble of that cause is normal weather: it mends itself, unless it lasts.
+// Passing reports whether failures of that cause usually end without action. An operator is told of
+// them only if they last.
 func (c StoreCause) Passing() bool {
 	return c == CauseUnreachable || c == CauseStalled || c == CauseThrottled || c == CauseBroken
 }
@@ -94,14 +95,13 @@ func CauseOf(err error) StoreCause {
 // ObjectStore is a bucket. Keys are at most 1,024 bytes of letters, digits,
 // '/', '-', '_', '.' and '='.
 //
-// One operation is tried once: back-off, retry and budgets are the core's. The world ends a try as
-// Failed or Unknown when nothing has moved for a time of its own (some tens of seconds), not when it is
-// long: as long as bytes move, an operation may take as long as its size needs. How many transfers
-// share the link at once is the world's choice; operations beyond that wait their turn, which does not
-// count as standing still.
+// An operation is tried once: back-off, retry and budgets are the core's. The world ends a try as
+// Failed or Unknown if no byte has moved for some tens of seconds; while bytes move, an operation may
+// take as long as its size needs. The world chooses how many transfers share the link; further
+// operations wait, which does not count as a stall.
 //
 // A Put that failed or whose answer was lost may be submitted again with the same key and the same
-// bytes: what the store holds of it already is not sent again.
+// bytes: the parts of it that the store already has are not sent again.
 type ObjectStore interface {
 	Put(*PutObject)
 	Get(*GetObject)
@@ -109,8 +109,8 @@ type ObjectStore interface {
 	List(*ListObjects)
 }
 
-// Abandoner is an ObjectStore that can end its operations early. Stores that finish every operation
-// soon need not be one.
+// Abandoner is an ObjectStore that can end its operations early. Stores whose operations are all
+// short need not implement it.
 type Abandoner interface {
 	// Abandon ends what is in flight as Failed or Unknown, and everything submitted later as Failed,
 	// with [CauseEnded]. It returns at once; the completions are delivered as ever. A shutdown calls it

@@ -13,8 +13,8 @@ type Changes struct {
 // changesMax is how many streams are named before it is all of them.
 const changesMax = 64 << 10
 
-// TakeChanges returns what changed since the last call, so that those who live by the
-// image need not look at all of it after every record. The first call says All.
+// TakeChanges returns what changed since the last call, so that users of the image
+// need not scan all of it after every record. The first call says All.
 func (im *Image) TakeChanges() Changes {
 	taken := im.changes
 	im.changes = Changes{}

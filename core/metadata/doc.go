@@ -3,16 +3,16 @@
 // that image.
 //
 // It owns the validation of every record (R1-R3, R20) and the formats below. It
-// does no I/O, reads no clock and draws nothing: whatever an [Image] is, is in
-// the records. It may call core/telemetry, for assertions only.
+// does no I/O, reads no clock and draws no random numbers: an [Image] depends on
+// the records alone. It may call core/telemetry, for assertions only.
 //
 // # Validation
 //
 // [Image.Apply] is total. A record that names an ended broker epoch, a range that
 // is not its own, an id that is not there, or a state that has moved on, changes
-// nothing and yields an error for whoever proposed it; so requests that conflict
-// are settled by the log's order and never by what their proposers had read. What
-// a record was granted besides (ids, the verdicts on a commit's parts) is in
+// nothing and yields an error for its proposer. So the order of the log decides
+// between conflicting requests, not what their proposers had read. What else
+// a record was granted (ids, the verdicts on a commit's parts) is in
 // [Image.Outcome] until the next record.
 //
 // # Records
@@ -29,8 +29,8 @@
 // order, and the CRC32C (big-endian) of all before it. It does not hold the log
 // index, which its keeper has: an image that loaded a snapshot and one that
 // applied every record have equal snapshots. Loading proves the image's
-// invariants anew, so that what was damaged is found at the start and not at the
-// record that trips over it.
+// invariants again, so that damage is found at the start and not by a later
+// record.
 //
 // # An object's life
 //
@@ -38,5 +38,5 @@
 // was accepted, or expired, by a record that bars any later commit (R20). A
 // committed object to which no part refers any more is destroyed; once its
 // deletion is recorded it is gone. An id below [Image.NextObject] that is neither
-// prepared nor in the image is dead, for good: ids are never used twice.
+// prepared nor in the image is dead: ids are never reused.
 package metadata

@@ -242,7 +242,7 @@ func (im *Image) NextObject() ObjectID { return im.nextObject }
 func (im *Image) Leases() []Lease { return im.leases }
 
 // Dead says that an id will never name an object again: it was leased, and is
-// neither prepared nor in the image. What lies in the store under it is litter.
+// neither prepared nor in the image. What lies in the store under it is garbage.
 func (im *Image) Dead(id ObjectID) bool {
 	if id == 0 || id >= im.nextObject {
 		return false
@@ -268,7 +268,7 @@ func (im *Image) searchLease(id ObjectID) (int, bool) {
 func (im *Image) Destroyed(visit func(*Object) bool) { im.destroyed.Scan(visit) }
 
 // EpochOwes says that some range of a broker epoch is open, or not wholly
-// committed: its WAL must live (R3).
+// committed: its WAL must be kept (R3).
 func (im *Image) EpochOwes(epoch BrokerEpoch) bool { return im.owed[epoch] > 0 }
 
 // EpochsOwing returns the epochs that EpochOwes names, ascending.

@@ -115,8 +115,8 @@ type FoundCluster struct {
 }
 
 // RegisterBroker starts a broker epoch, whose number is this record's index, and
-// ends the older ones of the id. One that repeats the current incarnation keeps the
-// epoch that this got first, and says anew where it listens.
+// ends the older ones of the id. A record that repeats the current incarnation keeps
+// its epoch and updates its endpoints.
 type RegisterBroker struct {
 	ID          BrokerID
 	Incarnation [16]byte
@@ -124,7 +124,8 @@ type RegisterBroker struct {
 	Listeners   []Endpoint
 }
 
-// Leader is who leads a new partition: refused unless the epoch is the broker's.
+// Leader is the leader of a new partition. The record is refused unless Epoch is the
+// broker's current epoch.
 type Leader struct {
 	Broker BrokerID
 	Epoch  BrokerEpoch
@@ -159,7 +160,7 @@ type SetTopicConfigs struct {
 	Configs []Config // sorted by key; empty: no overrides
 }
 
-// SetBrokerConfigs does so for a broker, or for AllBrokers.
+// SetBrokerConfigs does the same for a broker, or for AllBrokers.
 type SetBrokerConfigs struct {
 	ID      BrokerID // or AllBrokers
 	Base    uint64   // log index of the record that last set the configuration it replaces; 0: none did
@@ -216,9 +217,8 @@ type TakeOver struct {
 }
 
 // ExpireObjects bars prepared ids of an epoch from being committed ever (R20).
-// Refused unless every id of [First, End) is prepared for Epoch: one that was
-// committed is. Who proposes it has made sure that the epoch has ended, or uses
-// none of them.
+// Refused unless every id of [First, End) is prepared for Epoch; a committed id is
+// not. The proposer has made sure that the epoch has ended, or uses none of them.
 type ExpireObjects struct {
 	Epoch      BrokerEpoch
 	First, End ObjectID

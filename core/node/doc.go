@@ -8,7 +8,7 @@
 //	  -> their ranges taken over -> partitions opened -> listeners bound
 //	  -> their addresses registered -> ready
 //
-// Each step stands on the one before it. Ranges are opened for an epoch only
+// Each step needs the one before it. Ranges are opened for an epoch only
 // after its log exists, so that an epoch which owns a range and has no file has
 // lost acknowledged records: the start fails, and says so. Connections that come
 // before the addresses are registered wait, muted.
@@ -16,8 +16,8 @@
 // # Order of the metadata
 //
 // The quorum hands over records in the order of its log. Each is applied to the
-// image, then the parts that live by the image are told, and only then does its
-// proposer hear the verdict: whoever is answered finds the effects in place.
+// image; then the parts that depend on the image are notified; only then is its
+// proposer called, so that whoever is answered sees the effects.
 //
 // The package may call everything else in core/. Invariants: everything runs on
 // the loop; a node fails once, and after that acknowledges nothing; a shutdown

@@ -58,15 +58,15 @@
 //	                                52 i32 leader epoch
 //	                                56 u64 position of the first block
 //
-// A reader that has a part's row from the image reads its index and then blocks, and never the
-// footer; the footer is there for those who have lost the image.
+// A reader finds a part in the image, reads its index and then blocks, and never the footer. The
+// footer allows reading an object without the image.
 //
 // # Invariants
 //
-//   - One name, one body (R20): the name is made of cluster and object id, both stand in the header,
-//     and the nonce is drawn for each body, so that its creator knows its own.
-//   - Block sums are combined from the batches' own CRCs, which were verified when the batches came
-//     in: what changed in memory since then fails the block's sum. A reader sums each block before
-//     it believes any byte of it.
+//   - One name, one body (R20): the name is made of cluster and object id, which are both in the
+//     header, and each body has a fresh nonce, by which its creator recognises it.
+//   - Block sums are computed from the batches' own CRCs, which were verified when the batches came
+//     in: a batch that changed in memory since then does not match the block's sum. A reader verifies
+//     a block's sum before it uses any byte of it.
 //   - Equal inputs give equal bytes.
 package object

@@ -45,7 +45,7 @@ func sumWithout(b []byte, hole int) uint32 {
 	return crc32.Update(sum, castagnoli, b[hole+4:])
 }
 
-// Nonce tells one body from every other.
+// Nonce identifies one body among all that were ever made for a name.
 type Nonce [16]byte
 
 // Header says what an object is. Two equal headers mean the same body.

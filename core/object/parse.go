@@ -131,7 +131,7 @@ func decodePart(b []byte) PartInfo {
 }
 
 // Open checks a block's bytes, exactly data, and hands out its batches in order, as parts of data.
-// Nothing is handed out unless the checksum is right. After an error nothing handed out counts.
+// Nothing is handed out unless the checksum is right. After an error, what was handed out is void.
 func (k *Block) Open(data []byte, batch func(h *record.Header, data []byte)) error {
 	if len(data) != int(k.Bytes) || crc32.Checksum(data, castagnoli) != k.Sum {
 		return damaged("the block at %d fails its checksum", k.Position)

@@ -28,7 +28,7 @@
 //
 // # Reading
 //
-// Readers say their [Isolation]. Without transactions the last stable offset is the
+// Readers pass their [Isolation]. Without transactions the last stable offset is the
 // high watermark, so both levels see the same.
 //
 // # Order

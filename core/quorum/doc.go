@@ -1,6 +1,6 @@
 // Package quorum is the replicated log that the metadata come from: entries are proposed, made
-// durable on the node's own disk, and applied in order to a state machine. It wins the cluster's
-// marker in the object store for a new cluster, and never gives up an entry that it acknowledged.
+// durable on the node's own disk, and applied in order to a state machine. For a new cluster it
+// creates the cluster's marker in the object store. It never loses an entry that it acknowledged.
 //
 // The algorithm is go.etcd.io/raft, used as a state machine (RawNode, asynchronous storage writes);
 // this package owns the disk format, group commit, snapshots, recovery and founding. One voter is
@@ -10,10 +10,10 @@
 //
 // # Randomness and time
 //
-// Raft draws an election timeout from the process's randomness. Only a tick of a node that does not
-// lead reads it, and such a node is never ticked (R17): more voters bring ticks of the leader, and a
-// seeded timer of the followers that ends in Campaign. A single voter has nobody to hear from, so
-// that nothing ticks at all; a test holds that the draw reaches no output.
+// Raft draws an election timeout from the process's randomness, but reads it only when a node that
+// does not lead is ticked, and no such node is ever ticked (R17). With more voters only the leader
+// will be ticked, and followers will run a seeded timer that calls Campaign. A single voter needs no
+// tick at all. A test checks that the draw reaches no output.
 //
 // # Files
 //
@@ -83,8 +83,8 @@
 // (whose header names the first sequence that is not before it), or the empty group that Close
 // writes. That leaves one group, the newest of an incarnation that was cut off: damage to it after
 // it was acknowledged looks like a torn write. The next start begins a segment of its own and never
-// writes into an old one, so that a torn group stays where it is and is passed over. A segment file
-// that vanishes is missed if a later one or the snapshot needs it.
+// writes into an old one, so that a torn group stays where it is and is passed over. A missing
+// segment file is detected if a later one or the snapshot needs it.
 //
 // # Founding
 //
@@ -124,11 +124,11 @@
 //     What was acknowledged is found again by every later incarnation, at the same index.
 //   - Each index is applied once in an incarnation, in order. Entries of raft's own (each start adds
 //     one) are not shown to the machine.
-//   - A vote or term is durable before anything that depends on it is said. How far the log is
-//     committed is saved only along with something else: it is found out again.
+//   - A vote or term is durable before anything that depends on it is sent. The commit index is saved
+//     only along with other data: a start determines it again.
 //   - A snapshot holds exactly the entries up to its index. Segments and snapshots are removed only
 //     once a newer snapshot is durable under its name, the oldest first.
 //   - A segment holds at most 64 MiB, and an entry at most 1 MiB: recovery allocates no more.
-//   - Proposals that gather in a turn, or while a write is in flight, are one write. A snapshot being
-//     written holds no proposal up; its bytes are made on the loop.
+//   - Proposals of one turn, or of the time that a write is in flight, are one write. Writing a snapshot
+//     delays no proposal; encoding it takes time on the loop.
 package quorum

@@ -172,7 +172,7 @@ func newMetrics(t *telemetry.Registry) metrics {
 }
 
 // Open starts the node's replica from its disk, or founds a cluster if the disk is empty (R18).
-// done gets it once it leads and everything committed is applied to the machine; proposals may
+// done receives it once it leads and everything committed is applied to the machine; proposals may
 // follow at once. Founding waits for the object store for ever; a start from a disk with a log does
 // not need it. Errors are for people, apart from *CorruptError and *VersionError; after one nothing
 // is open, and the machine's state is of no use.

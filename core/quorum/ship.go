@@ -24,7 +24,8 @@ const (
 	// ShipAsync ships in the background. A start compares the disk with the store if the store answers
 	// at once, and else later, while the node runs already.
 	ShipAsync
-	// ShipWait ships likewise, but does not start before the store has shown that the disk is not old.
+	// ShipWait ships in the background too, but a start waits until the store has shown that the disk is
+	// not old.
 	ShipWait
 )
 
@@ -287,7 +288,10 @@ func (s *storage) holds(e *raftpb.Entry) bool {
 
 // superseded is the error of a disk whose next name is taken.
 func (q *Quorum) superseded(by *shipment) error {
-	if by.kind == shipmentSeal || by.at.incarnation != q.ship.at.incarnation {
+	switch {
+	case by.kind == shipmentSeal:
+		return q.replaced(by.at.incarnation + 1)
+	case by.at.incarnation != q.ship.at.incarnation:
 		return q.replaced(by.at.incarnation)
 	}
 	return fmt.Errorf("%w: shipment %d of the metadata's log was written by node %d at %s, and not by this process; run only one copy: "+

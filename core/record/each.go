@@ -16,7 +16,7 @@ type Record struct {
 // Each calls f for each record until it returns false, decompressing if needed.
 // limit bounds the bytes of a decompressed batch; more is ErrTooLarge. b begins
 // with a batch; what follows it is ignored. The records' number and their offsets,
-// which must rise by one, are checked as far as it gets.
+// which must rise by one, are checked up to where it stops.
 func Each(b []byte, limit int, f func(Record) bool) error {
 	h, err := ReadHeader(b)
 	if err != nil {

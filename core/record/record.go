@@ -109,8 +109,8 @@ func (h *Header) Idempotent() bool { return h.ProducerID > NoProducer && h.Produ
 func AddSequence(sequence, delta int32) int32 { return int32(uint32(sequence+delta) & 0x7fffffff) }
 
 // ReadHeader reads the header of the first batch in b. It checks bounds and
-// magic only; the batch is b[:Header.Bytes]. Of a cut-off batch with a whole
-// header it returns the header with ErrTruncated.
+// magic only; the batch is b[:Header.Bytes]. If the batch is cut off after its
+// header, it returns the header and ErrTruncated.
 func ReadHeader(b []byte) (Header, error) {
 	if len(b) <= atMagic {
 		return Header{}, fmt.Errorf("%w: %d bytes", ErrTruncated, len(b))
@@ -168,9 +168,8 @@ func ParseHeader(b []byte) (Header, error) {
 }
 
 // Check checks the first batch in b without its records: bounds, magic, CRC32C, counts,
-// codec and producer fields. The batch is b[:Header.Bytes]. What follows it is ignored
-// like Kafka does if it is the beginning of another batch, cut off; a whole second batch
-// is ErrInvalid.
+// codec and producer fields. The batch is b[:Header.Bytes]. A truncated second batch after
+// it is ignored, as in Kafka; a whole second batch is ErrInvalid.
 func Check(b []byte) (Header, error) {
 	h, err := ReadHeader(b)
 	if err != nil {

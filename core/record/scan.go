@@ -13,7 +13,7 @@ import (
 // NoTimestamp is the timestamp of a record that has none.
 const NoTimestamp = -1
 
-// Facts is what reading all records of a batch tells about them.
+// Facts are properties of a batch's records, which [Validate] reads.
 type Facts struct {
 	// MinTimestamp is the smallest timestamp of those that have one; NoTimestamp if none has.
 	MinTimestamp int64
@@ -78,7 +78,7 @@ func (s *scanner) readAll(facts *Facts) error {
 }
 
 // Scan calls f for each record of the batch b until it returns false. It reads as [Validate] does,
-// with the same errors, as far as it gets. Records of a LogAppendTime batch have its time.
+// with the same errors, up to where it stops. Records of a LogAppendTime batch have its time.
 func Scan(b []byte, limit int, f func(Entry) bool) error {
 	h, err := ReadHeader(b)
 	if err != nil {

@@ -17,8 +17,8 @@ func SumHolds(b []byte) bool {
 	return crc32.Checksum(b[atAttributes:], castagnoli) == binary.BigEndian.Uint32(b[atCRC:])
 }
 
-// UpdateSum adds to the CRC32C sum the batch b, whose own CRC must be right: it equals
-// crc32.Update, and reads no more than the header of a batch of some length.
+// UpdateSum extends the CRC32C sum by the batch b, as crc32.Update does. It computes the
+// result from b's own CRC, which must be right, and reads only the header of larger batches.
 func UpdateSum(sum uint32, b []byte) uint32 {
 	if len(b) < combineBytesMin {
 		return crc32.Update(sum, castagnoli, b)

@@ -1,5 +1,5 @@
 // Package stream is the storage engine: all streams of one broker incarnation over one WAL and one
-// object store. It gives offsets, makes batches durable, keeps recent ones in memory, uploads them in
+// object store. It assigns offsets, makes batches durable, keeps recent ones in memory, uploads them in
 // large objects, reads everything back, and recovers what an ended incarnation left in its WAL.
 //
 // It knows nothing of Kafka beyond the head of a batch. It may call core/metadata, core/wal,
@@ -29,11 +29,11 @@
 //
 // # Commits that fail
 //
-// A commit that fails may have got there in part. It is proposed again, without end, with the parts that
+// A failed commit may have been applied in part. It is proposed again, without end, with the parts that
 // the image lacks; operators get a line. Only an object whose id the image does not know any more is put
 // again, under a new id.
 //
-// Checkpoints are what makes commits large: one of a partition with 5,000 producers may take 800 KiB. An
+// Checkpoints make commits large: one of a partition with 5,000 producers may take 800 KiB. An
 // upload, a piece of a recovered tail and a turn of the loop each take a bounded number of bytes of them
 // (Options.CheckpointBytes). A cut of many streams therefore takes several turns; each stream is cut in
 // one, together with its checkpoint.
@@ -45,7 +45,7 @@
 //   - Uploads start at the range's committed end, or at the end of the upload before them, and are
 //     committed one at a time in the order in which they were cut (I4). A part that the image refuses
 //     is cut again once no other upload of its stream is under way.
-//   - What is committed is what the applied image says, never what an upload hopes for. The WAL is
+//   - Only the applied image says what is committed, never the state of an upload. The WAL is
 //     trimmed below the lowest position that holds anything uncommitted of a stream that the image
 //     knows, and no higher (I5).
 //   - An entry's slab is released only once the image says that the entry is committed, or that its
@@ -53,9 +53,9 @@
 //   - A PUT whose answer is lost is settled by reading the nonce (R20). Nothing is ever put twice
 //     under one id with different bytes.
 //   - Bytes from the store or from a recovered WAL are checked against their sum before any of them is
-//     believed, every time they are read.
-//   - Committed records that the store does not have any more are never passed over in silence: readers
-//     get an error, operators a line that names partition, offsets and object.
-//   - Every slab taken is given back; Shutdown waits until it can, but for no upload: it abandons what the
-//     store has in flight, and begins nothing.
+//     used, every time they are read.
+//   - Committed records that the store does not have any more are reported: readers get an error,
+//     operators a line that names partition, offsets and object.
+//   - Every slab is released. Shutdown waits for that, but not for uploads: it abandons what the store has
+//     in flight, and starts nothing.
 package stream

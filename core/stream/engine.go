@@ -47,8 +47,8 @@ type Options struct {
 	// BlockCacheBytes is memory for blocks read back from the store. Zero: 256 MiB.
 	BlockCacheBytes int64
 	// UploadBytes is how many uncommitted bytes start an upload, each batch counted with
-	// batchOverhead. Zero: 500 MB. Maximum: a
-	// third of CacheBytes and of the WAL. Lower makes smaller objects and more PUTs.
+	// batchOverhead. Zero: 500 MB. Maximum: a third of CacheBytes and of the WAL. Lower
+	// makes smaller objects and more PUTs.
 	UploadBytes int64
 	// UploadInterval is the age of the oldest uncommitted byte that starts an upload.
 	// Zero: 60 s. Longer keeps the WAL the only copy for longer.

@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// Queue is first in, first out. It reuses its memory, and what it holds is moved seldom: a push or a pop costs
-// the same however long it is. The zero value is empty.
+// Queue is a first-in, first-out queue. It reuses its memory; push and pop take amortized constant time. The
+// zero value is empty.
 type Queue[T any] struct {
 	items []T
 	head  int
 }
 
-// Len is how many there are.
+// Len returns the number of elements.
 func (q *Queue[T]) Len() int { return len(q.items) - q.head }
 
-// Push appends one.
+// Push appends an element.
 func (q *Queue[T]) Push(v T) {
 	if q.head > 32 && q.head*2 >= len(q.items) {
 		q.compact()
@@ -23,10 +23,10 @@ func (q *Queue[T]) Push(v T) {
 	q.items = append(q.items, v)
 }
 
-// Front is the oldest, in place; it must exist.
+// Front returns the oldest element, in place. The queue must not be empty.
 func (q *Queue[T]) Front() *T { return &q.items[q.head] }
 
-// Pop takes the oldest off; it must exist.
+// Pop removes the oldest element. The queue must not be empty.
 func (q *Queue[T]) Pop() T {
 	v := q.items[q.head]
 	var zero T
@@ -38,7 +38,7 @@ func (q *Queue[T]) Pop() T {
 	return v
 }
 
-// All iterates over them, oldest first. The queue must not change meanwhile.
+// All iterates over the elements, oldest first. The queue must not change meanwhile.
 func (q *Queue[T]) All() iter.Seq[T] { return slices.Values(q.items[q.head:]) }
 
 func (q *Queue[T]) compact() {

@@ -11,7 +11,7 @@ import (
 // causes; those beyond the bound share one line.
 const limiterCausesMax = 64
 
-// Limiter decides which lines for operators are written when the same trouble repeats: the first line
+// Limiter decides which lines for operators are written when the same failure repeats: the first line
 // of a cause at once, then one per interval, which says how many were left out in between. It keeps no
 // clock: the caller passes the time of its loop. It is not safe for concurrent use; a driver that is
 // called from many goroutines locks around it. The zero value writes every line.

@@ -27,8 +27,8 @@ func New(log env.Logger, metrics env.Metrics) *Registry {
 	return &Registry{log: log, metrics: metrics}
 }
 
-// Mark is a place in the code that should be reached sometimes. A swarm of
-// simulations that never hits it tests less than it seems to.
+// Mark counts visits of a place in the code that simulations should reach. A swarm
+// that never hits it tests less than it seems to.
 type Mark struct {
 	Name string
 	Hits int64
@@ -65,22 +65,22 @@ func (r *Registry) Histogram(name, help string) env.Histogram {
 	return r.metrics.Histogram(name, help)
 }
 
-// Debug logs what helps while looking for a fault.
+// Debug logs details for debugging.
 func (r *Registry) Debug(message string, attrs ...slog.Attr) {
 	r.log.Log(slog.LevelDebug, message, attrs...)
 }
 
-// Info logs what an operator wants to know in good times.
+// Info logs a normal event that an operator may want to see.
 func (r *Registry) Info(message string, attrs ...slog.Attr) {
 	r.log.Log(slog.LevelInfo, message, attrs...)
 }
 
-// Warn logs what may need somebody.
+// Warn logs what may need an operator's action.
 func (r *Registry) Warn(message string, attrs ...slog.Attr) {
 	r.log.Log(slog.LevelWarn, message, attrs...)
 }
 
-// Error logs what needs somebody.
+// Error logs what needs an operator's action.
 func (r *Registry) Error(message string, attrs ...slog.Attr) {
 	r.log.Log(slog.LevelError, message, attrs...)
 }

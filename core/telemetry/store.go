@@ -27,9 +27,9 @@ const (
 
 var storeOperationNames = [storeOperations]string{"put", "get", "delete", "list"}
 
-// StoreWatch is an env.ObjectStore that tells an operator how another one fares: it counts failures by
-// operation and cause, warns when an operation keeps failing, and says when it works again. Whoever
-// uses the store need not. It changes no operation and no outcome, and is called on the loop.
+// StoreWatch wraps an env.ObjectStore and reports on it, so that its users need not: it counts failures
+// by operation and cause, warns when an operation keeps failing, and says when it works again. It
+// changes no operation and no outcome, and is called on the loop.
 type StoreWatch struct {
 	store    env.ObjectStore
 	clock    env.Clock

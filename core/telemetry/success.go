@@ -2,8 +2,8 @@ package telemetry
 
 import "weir/core/env"
 
-// LastSuccess is the metric of when a background job last did its work: an alert on its age finds a
-// job that stands still, whatever the reason.
+// LastSuccess is a metric of the time at which a background job last succeeded. An alert on its age
+// finds a job that is stuck, whatever the reason.
 type LastSuccess struct {
 	gauge env.Gauge
 	clock env.Clock

@@ -62,15 +62,15 @@
 // to the device; a record is valid only if its own sum and its batch's CRC both hold, and recovery
 // and reads check both. The group's CRC covers the records' CRCs, and thereby everything.
 //
-// What a device may leave of a write is found so. Torn: the blocks with the records' heads are there
-// and some with their bodies are not; these bodies fail the CRC in the head. Stale or misdirected
-// heads: the nonce, drawn for each log and never told, and the position in each sum make bytes of
-// another log, an earlier lap or another place fail it; no client can write a payload that passes
-// for a head, or for a group. Stale or misdirected bodies: they are some other batch's bytes under
-// this head, and fail its CRC unless they are the same. A client may choose bodies so that bytes of
-// its own fit several heads of its own; below the highest mark a device would have to lose a durable
-// write for that to matter, above it lies only what was never acknowledged. What changed in memory
-// after the batch came in fails too, where a sum taken at the copy would have vouched for it.
+// Damage is detected as follows. Torn writes: the blocks with the records' heads are there and some
+// with their bodies are not; such bodies fail the CRC in the head. Stale or misdirected heads: each sum
+// covers the position and the log's nonce, which is secret, so bytes of another log, an earlier lap or
+// another place fail it; for the same reason no client can write a payload that passes for a head or
+// a group. Stale or misdirected bodies: they are another batch's bytes under this head, and fail its CRC
+// unless they are equal. A client can choose bodies so that some of its own fit several of its own
+// heads; below the highest mark that would matter only if the device lost a durable write, and above it
+// is only what was never acknowledged. A batch that changed in memory after it came in fails too; a sum
+// taken at the copy would have accepted it.
 //
 // # Invariants
 //
@@ -81,10 +81,10 @@
 //   - Each group carries the mark up to which everything was durable when it was written (R7). With
 //     several writes in flight a crash may leave a hole before valid groups; a hole above the highest
 //     mark is a torn tail and ends the log, one below it is damage to acknowledged data and is
-//     reported as [CorruptError]. Recovery syncs the file before it believes what it reads, since a
+//     reported as [CorruptError]. Recovery syncs the file before it trusts what it reads, because the
 //     page cache may show bytes that the next power failure would take back.
-//   - Space is written again only after a superblock that gives it up is durable (I5): each group is asserted to
-//     leave alone what the durable one keeps. The two superblocks alternate, so a torn one leaves the other, which
+//   - Space is overwritten only after a superblock that gives it up is durable (I5); an assertion checks each
+//     group against the durable superblock. The two superblocks alternate, so a torn one leaves the other, which
 //     never names space already overwritten.
 //   - A group is written only into space that zeros were written to before, because a file system
 //     takes twice as long for the first write to an unwritten extent.

@@ -376,8 +376,8 @@ func (l *Log) Trim(upTo Position) {
 	}
 }
 
-// Close writes what has gathered, records where the log ends, and closes the file. Append refuses
-// from now on; owners of appends still in flight are told first.
+// Close writes the group that is gathering, records where the log ends, and closes the file. Append
+// returns false from now on. Owners of appends in flight are called before Close completes.
 func (l *Log) Close(done func(error)) {
 	if l.err != nil {
 		done(l.err)

@@ -88,8 +88,8 @@ func (c *Config) aheadBytes() int64 {
 	return c.inFlightBytes() + int64(largest) + blockBytes
 }
 
-// Owner is told what became of its append. Called on the loop, in order of appends
-// of the whole log; never for what is under way when the log fails.
+// Owner is called when its append is durable, on the loop, in the order of all appends of
+// the log; never for appends that are in flight when the log fails.
 type Owner interface {
 	// Durable says that the append is durable. It may append and trim.
 	Durable(a *Append)

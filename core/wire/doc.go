@@ -1,5 +1,5 @@
-// Package wire is what is only Kafka's wire: the error codes, the API table with the versions served, the shapes of
-// requests, and the primitive encodings. It knows nothing of topics, partitions or records.
+// Package wire holds what belongs to Kafka's wire protocol alone: the error codes, the table of APIs with the versions
+// served, the schemas of requests, and the primitive encodings. It knows nothing of topics, partitions or records.
 //
 // A [Schema] is walked before a request's body is decoded: the walk checks each array's length against what is left of the
 // frame, so that decoding allocates no more than a small multiple of the frame. [APIs] is the one list of what is served: a

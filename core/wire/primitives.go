@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kbin"
 )
 
-// ErrMalformed is a body that does not have its schema's shape. Its connection is closed.
+// ErrMalformed says that a body does not have its schema's shape. Its connection is closed.
 var ErrMalformed = errors.New("malformed request")
 
 // ReadNullableString returns a slice of the frame; nil is null.

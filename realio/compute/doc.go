@@ -3,6 +3,5 @@
 //
 // By default there is one goroutine fewer than processors: Go lets a goroutine that
 // computes keep its processor for ten milliseconds, and the loop must not wait that
-// long for its own. Submit never blocks: what waits is bounded by what the core
-// submits. The package may import core/env only.
+// long for one. Submit never blocks: the core bounds what it submits. The package may import core/env only.
 package compute

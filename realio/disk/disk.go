@@ -67,8 +67,8 @@ type Disk struct {
 
 var _ env.Disk = (*Disk)(nil)
 
-// Open locks the directory or device, finds out by real direct and durable writes what it can do,
-// and logs that once. Nobody else may use it until Shutdown.
+// Open locks the directory or device, tests with real writes whether it supports direct and durable
+// writes, and logs the result. Nobody else may use it until Shutdown.
 func Open(o Options) (*Disk, error) {
 	var stat unix.Stat_t
 	err := unix.Stat(o.Path, &stat)
@@ -109,7 +109,7 @@ func (o *Options) say(a abilities) {
 		"which costs memory and makes latencies uneven; they are as durable", attrs...)
 }
 
-// Shutdown waits for what is in flight, closes every file and gives the lock up. Operations
+// Shutdown waits for operations in flight, closes every file and releases the lock. Operations
 // submitted afterwards are never completed.
 func (d *Disk) Shutdown() error {
 	d.pool.Close()

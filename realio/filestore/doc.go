@@ -4,12 +4,12 @@
 //
 // A put writes a file of the session, syncs it, gives it the object's name by a rename that refuses
 // to replace, and syncs the folder; only then is it done. So an object appears whole or not at all,
-// and of racing puts one wins. Bodies go past the page cache where the file system takes direct
-// I/O: gigabytes of dirty pages would hold up a write-ahead log on the same device, and cost more
-// processor time. What a killed process left unnamed is swept when a store opens.
+// and of concurrent puts one wins. Bodies bypass the page cache if the file system supports direct
+// I/O: gigabytes of dirty pages would delay a write-ahead log on the same device, and cost more
+// processor time. Files that a killed process left without a name are removed when a store opens.
 //
-// A file system that is full, read-only or gone fails in its own words, with what to do. What is missing
-// because another directory is mounted in the place of this one does not count as deleted.
+// Errors of a full, read-only or missing file system are the operating system's, with advice. An object that
+// is missing because another directory is mounted in the place of this one does not count as deleted.
 //
 // # Limits
 //

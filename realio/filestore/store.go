@@ -41,8 +41,8 @@ var (
 	_ env.Abandoner   = (*Store)(nil)
 )
 
-// Open makes the directory if need be, sweeps what killed processes left half written, and makes
-// durable what they had named already.
+// Open creates the directory if it is absent, removes unfinished files of killed processes, and makes
+// the objects that they had named durable.
 func Open(o Options) (*Store, error) {
 	if o.InFlightMax <= 0 {
 		o.InFlightMax = 16

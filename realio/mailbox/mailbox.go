@@ -39,8 +39,8 @@ type Options struct {
 	Panicked func(value any, stack []byte)
 }
 
-// Mailbox is the queue before one node's loop. Whoever runs a turn, the loop's own
-// goroutine or a driver's, has the loop until the turn ends.
+// Mailbox is the event queue of one node's loop. The goroutine that runs a turn, the
+// loop's own or a driver's, owns the loop until the turn ends.
 type Mailbox struct {
 	clock    *clock.Clock
 	panicked func(value any, stack []byte)
@@ -85,9 +85,9 @@ func (m *Mailbox) Deliver(e env.Event) {
 	}
 }
 
-// DeliverInTurn is Deliver by a goroutine that can spare the time of a turn and holds
-// no lock: if the loop is parked, the caller runs the turn in its place, and returns
-// after it.
+// DeliverInTurn is Deliver for a goroutine that holds no lock and can spare the time
+// of a turn: if the loop is parked, the caller runs the turn itself, and returns after
+// it.
 func (m *Mailbox) DeliverInTurn(e env.Event) {
 	m.mu.Lock()
 	if !m.parked || m.lent || m.stopped {

@@ -37,8 +37,7 @@ type class struct {
 	chunks int // that were carved
 }
 
-// NewArena returns an arena that keeps at most idleMax bytes that nobody uses;
-// 0 keeps none.
+// NewArena returns an arena that keeps at most idleMax idle bytes; 0 keeps none.
 func NewArena(idleMax int64) *Arena {
 	a := &Arena{idleMax: idleMax}
 	a.trimmed.L = &a.mu

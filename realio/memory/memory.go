@@ -2,7 +2,7 @@ package memory
 
 import "weir/core/env"
 
-// Memory gives an arena's pieces out as slabs. It is an env.Memory.
+// Memory is an env.Memory whose slabs are pieces of an arena.
 type Memory struct {
 	arena *Arena
 	live  int

@@ -148,8 +148,8 @@ const (
 	readWindow   = 32
 )
 
-// Open reads the configuration of the environment if it is needed. Its only requests of its own accord
-// are those that sweep multipart uploads.
+// Open reads the environment's configuration if it is needed. The only requests that it starts itself
+// are those that abort old multipart uploads.
 func Open(o Options) (*Store, error) {
 	if o.Bucket == "" {
 		return nil, errors.New("open s3 store: no bucket is named")

@@ -20,15 +20,15 @@ type Pool[T any] struct {
 }
 
 // New returns a pool that calls run for each job, and then deliver, on at most limit goroutines at
-// once. Run may block; deliver may take as long as a turn of the loop, since a job that is submitted
-// meanwhile may wait for its end rather than have another goroutine woken, which takes longer.
+// once. Run may block. Deliver should take no longer than a turn of the loop, because a job that is
+// submitted meanwhile may wait for the end of it.
 func New[T any](limit int, run, deliver func(T)) *Pool[T] {
 	p := &Pool[T]{run: run, deliver: deliver, max: max(limit, 1)}
 	p.wake.L = &p.mu
 	return p
 }
 
-// Submit hands a job in. After Close it is dropped.
+// Submit queues a job. After Close it is dropped.
 func (p *Pool[T]) Submit(job T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

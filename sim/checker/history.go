@@ -25,7 +25,7 @@ func instant(stamp int64) string { return time.Duration(stamp).Round(time.Micros
 // String names an outcome.
 func (o Outcome) String() string { return [...]string{"unknown", "acknowledged", "failed"}[o] }
 
-// Outcome is what a client knows of an operation that it gave.
+// Outcome is what a client knows of an operation that it sent.
 type Outcome uint8
 
 const (
@@ -37,7 +37,7 @@ const (
 	Failed
 )
 
-// Append is one batch given by a producer. Its index in Partition.Appends is the
+// Append is one batch sent by a producer. Its index in Partition.Appends is the
 // value that its records carry.
 type Append struct {
 	Client  int32
@@ -192,7 +192,7 @@ func (p *Partition) Operations() int {
 	return len(p.Appends) + len(p.Reads) + len(p.Bounds) + len(p.Lookups) + len(p.Ends) + len(p.Trims)
 }
 
-// Violation is a broken promise.
+// Violation is a violated invariant.
 type Violation struct {
 	Invariant string // I1 to I12, or the name of a check
 	Text      string

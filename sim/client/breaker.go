@@ -13,14 +13,17 @@ import (
 	"weir/sim/checker"
 )
 
-// BreakerOptions shape a breaker.
+// BreakerOptions configure a breaker.
 type BreakerOptions struct {
-	// Topics are what others use: the breaker sends batches and questions there that must be refused.
+	// Topics are those of other clients: the breaker sends them requests that must be refused.
 	Topics []*Topic
-	// Own is a topic of its own, made with [BreakerConfigs].
-	Own   *Topic
+	// Own is a topic of its own, created with [BreakerConfigs].
+	Own *Topic
+	// Pause is the mean time between two requests.
 	Pause time.Duration
-	Lag   int64
+	// Lag is how far below the newest version of each request it may speak, in thousandths of
+	// the range that both sides have. 0: always the newest. At most 1000.
+	Lag int64
 }
 
 // BreakerConfigs are the configurations of a breaker's own topic: they refuse records that other topics take.

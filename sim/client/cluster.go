@@ -9,12 +9,12 @@ import (
 	"weir/sim/network"
 )
 
-// Cluster is what a run's clients share: the way to the broker, the topics, and
+// Cluster is what a run's clients share: the addresses of brokers, the topics, and
 // the history.
 type Cluster struct {
 	Queue *event.Queue
 	Net   *network.Network
-	// Fail is told of what breaks the protocol itself.
+	// Fail is called with violations of the protocol itself.
 	Fail func(checker.Violation)
 	// Echo, if set, gets a line for each answer.
 	Echo func(string)
@@ -101,7 +101,7 @@ func (c *Cluster) noteProducer(client int, id int64) {
 	c.producers[id] = client
 }
 
-// Serves notes where a machine's broker listens: clients may bootstrap there.
+// Serves records the address of a machine's broker: clients may bootstrap there.
 func (c *Cluster) Serves(machine uint64, address string) {
 	for uint64(len(c.addresses)) < machine {
 		c.addresses = append(c.addresses, "")

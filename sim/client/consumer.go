@@ -80,7 +80,7 @@ func NewConsumer(c *Cluster, client int, options ConsumerOptions) *Consumer {
 // Start connects and begins to read.
 func (k *Consumer) Start() { k.connect() }
 
-// End stops rewinds: from here on the reader goes forward only.
+// End stops rewinds: from now on the consumer only reads forward.
 func (k *Consumer) End() {
 	k.ending = true
 	for _, p := range k.parts {
@@ -88,8 +88,8 @@ func (k *Consumer) End() {
 	}
 }
 
-// Served reports whether since End each partition was read on, if there was anything
-// to read: none may starve for another, nor be left out.
+// Served reports whether each partition with anything to read was read since End: no
+// partition may be starved or left out.
 func (k *Consumer) Served() bool {
 	for _, p := range k.parts {
 		if p.offset < p.target && p.offset <= p.ended {

@@ -27,8 +27,8 @@ type OperatorOptions struct {
 }
 
 // Operator changes the configuration and the partitions of a topic and of the
-// cluster, one change at a time, and checks that each is in force once it is
-// acknowledged: what is described, which batches are taken, who sets timestamps.
+// cluster, one change at a time. It checks that each change is in force once it is
+// acknowledged: by what is described, which batches are accepted, and who sets timestamps.
 type Operator struct {
 	session
 	options OperatorOptions

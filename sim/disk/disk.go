@@ -2,10 +2,10 @@
 //
 // # Fault model
 //
-//   - A volatile cache lies before the medium. A durable write, or one followed
-//     by a sync submitted after it completed, survives a power failure. Every
-//     other block written may afterwards be any of its versions since it was last
-//     durable, each block for itself: lost, torn at a block boundary, reordered.
+//   - The medium has a volatile cache. A durable write, or one followed by a sync
+//     submitted after it completed, survives a power failure. Every other block that
+//     was written may afterwards have any of its versions since it was last durable,
+//     independently of other blocks: lost, torn at a block boundary, reordered.
 //   - Growth of a file that was not synced may be lost at a power failure.
 //   - Writes in flight at a crash are torn likewise, durable ones too. A shear may also leave a block
 //     of one begun and not ended at a power failure: new bytes, then old ones. A killed
@@ -18,11 +18,11 @@
 //   - Full: a write that grows a file fails, and changes nothing: while the fault lasts, or when
 //     the volume has no room. Two disks may share a volume.
 //   - Slow: each latency is drawn from the table, scaled, and may stall.
-//   - Never: damage to what was durable. With a single copy nothing could answer
-//     it but a loud error; [Disk.Corrupt] does it for scenarios that expect one.
+//   - Never: damage to durable data. With a single copy the broker could only fail;
+//     [Disk.Corrupt] damages data for scenarios that expect that failure.
 //
-// It also holds its caller to the contract: misaligned direct I/O, an overlap of
-// a write with another operation in flight, and use of a closed file panic.
+// It also checks its caller: misaligned direct I/O, a write that overlaps another
+// operation in flight, and use of a closed file panic.
 package disk
 
 import (
@@ -216,7 +216,7 @@ func (d *Disk) Durable(name string, offset int64) []byte {
 	return f.data[block*size : (block+1)*size]
 }
 
-// Corrupt flips bits of a byte of a file, behind everybody's back.
+// Corrupt flips bits of a byte of a file, unknown to the node.
 func (d *Disk) Corrupt(name string, offset int64, mask byte) {
 	f := d.lookup(name)
 	if f == nil || offset >= int64(len(f.data)) {

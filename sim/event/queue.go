@@ -47,7 +47,7 @@ func (e *entry) before(o *entry) bool {
 type Queue struct {
 	Rand  Rand
 	Trace Trace
-	// Marks counts how often the world did what a test may want to be sure of, by name.
+	// Marks counts visits of marks of the world, by name.
 	Marks map[string]int64
 
 	heap   []entry

@@ -1,9 +1,9 @@
-// Package latency is the one table of how long things take in the simulator,
-// dated, with its sources, and the integer sampler over it.
+// Package latency is the table of the simulator's latencies, each with its source
+// and date, and the sampler over it.
 //
 // A row is a lognormal-like distribution given by its quantiles; between two
-// quantiles the sampler interpolates linearly, in integers, so that no float
-// ever steers a run. Row values are the table's; a plan may scale them.
+// quantiles the sampler interpolates linearly, in integers, so that no run depends
+// on floating point. Row values are the table's; a plan may scale them.
 package latency
 
 import (

@@ -2,8 +2,8 @@ package machine
 
 import "weir/core/env"
 
-// Box is the mailbox of one incarnation of a node. Devices deliver into it; a
-// dead box swallows what comes late.
+// Box is the mailbox of one incarnation of a node. Devices deliver into it; after the
+// incarnation's end it drops what is delivered.
 type Box struct {
 	Machine     uint64 // the machine's number
 	Incarnation uint64

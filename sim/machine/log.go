@@ -66,7 +66,7 @@ func (l *Log) format(k *line) string {
 	return b.String()
 }
 
-// Metrics counts into plain integers.
+// Metrics is an env.Metrics that keeps plain integers.
 type Metrics struct{ named map[string]*Value }
 
 // Value is one metric: its sum or last value, and how often it was observed.

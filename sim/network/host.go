@@ -221,9 +221,10 @@ func (s *server) SetCodec(id env.ConnID, codec env.Codec) {
 	}
 }
 
-// StopListening implements env.Network.
-func (s *server) LimitConnections(int, int) {} // machines have room for all clients of a run
+// LimitConnections implements env.Network. It does nothing: machines have room for all clients of a run.
+func (s *server) LimitConnections(int, int) {}
 
+// StopListening implements env.Network.
 func (s *server) StopListening() { s.refusing = true }
 
 // Close implements env.Network.

@@ -15,10 +15,10 @@
 //     (the process died), or only when they send to its successor (power failed).
 //   - A broker that dials another is a client of it: cuts and resets are the same, but
 //     it may crash, too.
-//   - Frames are never damaged, duplicated or reordered within a connection: TCP
-//     promises that.
+//   - Frames are never damaged, duplicated or reordered within a connection, as TCP
+//     guarantees.
 //   - A response is encoded some time after it was submitted, and its bytes are
-//     read some time after that, so that memory freed too early is found out; a
+//     read some time after that, so that memory freed too early is detected; a
 //     received frame is poisoned when it is released.
 //   - A client may send a frame in pieces, or only some of them. Its connection waits for the rest for [FrameTimeout] from
 //     the first piece on, then it is closed.

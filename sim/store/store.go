@@ -1,5 +1,5 @@
-// Package store is the simulated object store: no kinder than S3, and in places
-// stricter.
+// Package store is the simulated object store. It promises no more than S3 does, and
+// in places less.
 //
 // # Fault model
 //
@@ -14,15 +14,14 @@
 //     flipped bits, and succeed when tried again. Stored bytes are never damaged.
 //   - Latencies are drawn from the table, with a long tail; operations overtake
 //     each other freely.
-//   - A machine's link may be narrow: its rate is shared evenly by the bodies that
-//     are on their way in one direction. A body on its way is never given up, as the
-//     world promises; what arrived of a PUT that failed is not sent again by the
+//   - A machine's link may be slow: the bodies in flight in one direction share its
+//     rate evenly. A body in flight is never given up, as package env promises; what arrived of a PUT that failed is not sent again by the
 //     next PUT of its key in the same incarnation.
 //   - Abandon ends the operations of an incarnation: PUTs whose body has arrived may
 //     take effect nevertheless.
 //   - Listing returns at most Limit keys, sometimes fewer with More set.
-//   - Bodies are copied at the instant of effect and not before: a caller that
-//     changes or frees a lent body is found out.
+//   - Bodies are copied at the instant of effect and not before, so that a caller
+//     that changes or frees a lent body is detected.
 package store
 
 import (
@@ -110,7 +109,7 @@ func (s *Store) Object(key string) (Object, bool) {
 // Corrupt flips bits of a stored byte, for scenarios that expect it to be noticed.
 func (s *Store) Corrupt(key string, offset int, mask byte) { s.bodies[key].Body[offset] ^= mask }
 
-// Discard removes an object behind everybody's back, likewise.
+// Discard removes an object, for scenarios that expect it to be noticed.
 func (s *Store) Discard(key string) {
 	s.Discarded++
 	s.remove(key)
