@@ -23,7 +23,7 @@ import (
 //
 // Differences from Kafka: loggers are not described; keys under "weir." are weir's own, and broker keys of Kafka that
 // have no meaning here are absent; min.insync.replicas has its default, where Kafka 4.4 sets it for the cluster
-// (KIP-966).
+// (KIP-966); and one request lists a bounded number of entries of brokers, groups and repeated resources.
 
 // resource names what a request about configurations is for.
 type resource struct {
@@ -31,8 +31,9 @@ type resource struct {
 	name string
 }
 
-// cheapResourcesMax bounds the resources of one request that nothing else bounds: repeated ones, and all but topics.
-const cheapResourcesMax = 1000
+// cheapEntriesMax is how many entries one request may list of resources that nothing else bounds: repeated ones, and all but
+// topics. It is some 60 times those of a broker, and keeps the loop busy for some 10 ms.
+const cheapEntriesMax = 5000
 
 // describeConfigs lists the keys of topics and brokers with their values and where
 // those come from.
@@ -45,12 +46,15 @@ func (b *Broker) describeConfigs(x exchange, r *kmsg.DescribeConfigsRequest) {
 		q, t := &r.Resources[i], &out.Resources[i]
 		t.ResourceType, t.ResourceName = q.ResourceType, q.ResourceName
 		key := resource{q.ResourceType, q.ResourceName}
-		entries, err := b.entriesOf(key)
 		// A few bytes asked again and again, or groups that need not be there, must not cost a full answer each.
-		if err == nil && (seen[key] || q.ResourceType != kmsg.ConfigResourceTypeTopic) {
-			if cheap++; cheap > cheapResourcesMax {
-				entries, err = nil, &controller.Error{Code: wire.InvalidRequest, Message: "Too many resources in one request."}
-			}
+		isCheap := seen[key] || q.ResourceType != kmsg.ConfigResourceTypeTopic
+		var entries []config.Entry
+		var err error = &controller.Error{Code: wire.InvalidRequest, Message: "Too many resources in one request."}
+		if !isCheap || cheap < cheapEntriesMax {
+			entries, err = b.entriesOf(key)
+		}
+		if isCheap {
+			cheap += len(entries)
 		}
 		seen[key] = true
 		if t.ErrorCode, t.ErrorMessage = refusal(err); err == nil {
