@@ -129,8 +129,11 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 		if err != nil {
 			return
 		}
-		again := false
-		for _, code := range codesOf(response) {
+		again, codes := false, codesOf(response)
+		if len(codes) == 0 {
+			b.fail("refusal", "%s: client %d was answered nothing in version %d", c.name, b.client, r.GetVersion())
+		}
+		for _, code := range codes {
 			switch {
 			case slices.Contains(c.want, code):
 			case b.passing(code):
