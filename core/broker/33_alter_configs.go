@@ -24,12 +24,6 @@ import (
 // allBrokers is the id under which the image keeps what is set for all brokers.
 const allBrokers metadata.BrokerID = -1
 
-// BrokerConfigAlterer is what a Controller is besides, if it can change the
-// configuration of brokers while they run. ID -1 means all brokers.
-type BrokerConfigAlterer interface {
-	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
-}
-
 // alterConfigs replaces all that is set on each resource: what the request does not
 // name is removed.
 func (b *Broker) alterConfigs(x exchange, r *kmsg.AlterConfigsRequest) {
@@ -177,12 +171,7 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 		done(err)
 		return
 	}
-	alterer, ok := b.controller.(BrokerConfigAlterer)
-	if !ok {
-		done(&controller.Error{Code: wire.InvalidRequest, Message: "Broker configurations cannot be changed while brokers run."})
-		return
-	}
-	alterer.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+	b.controller.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
 }
 
 // checkMinInSyncReplicas refuses what Kafka refuses since eligible leader replicas (KIP-966): min.insync.replicas

@@ -13,7 +13,7 @@ import (
 //
 // Difference from Kafka: with a timeout of 0 or less the partitions are created, where chance decides in Kafka.
 
-// createPartitions adds partitions to topics, each for itself. Every topic asked
+// createPartitions adds partitions to topics, each independently. Every topic asked
 // for is in the answer, once.
 func (b *Broker) createPartitions(x exchange, r *kmsg.CreatePartitionsRequest) {
 	x.releaseFrame()

@@ -41,6 +41,8 @@ type Controller interface {
 	DeleteTopics(ids []metadata.TopicID, done func([]controller.TopicResult))
 	CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error))
 	AlterTopicConfigs(topic string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
+	// AlterBrokerConfigs changes the configuration of one broker, or with ID -1 of all.
+	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
 	// Settle calls done when an answer from the image as it is now cannot be undone any more.
@@ -194,14 +196,6 @@ func (b *Broker) checkDrained() {
 	b.drained = nil
 	b.loop.Stop(&b.drainTimer)
 	b.loop.Post(done)
-}
-
-// Throttle stops reading from a connection for a time, for a client that was told
-// so in its answer (KIP-219: respond first, then mute).
-func (b *Broker) Throttle(id env.ConnID, d time.Duration) {
-	if c := b.byID[id]; c != nil && !c.ended {
-		c.throttle(d)
-	}
 }
 
 // counts are the broker's metrics and coverage marks.

@@ -2,12 +2,10 @@ package broker
 
 import (
 	"log/slog"
-	"time"
 
 	"weir/core/wire"
 
 	"weir/core/env"
-	"weir/core/task"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -72,24 +70,22 @@ type answer struct {
 // conn is one client's connection. Its requests stand in a queue in the order of
 // their arrival: answered ones (behind one that is not), started ones, waiting ones.
 type conn struct {
-	id            env.ConnID
-	broker        *Broker
-	info          env.ConnInfo
-	address       string // of info.Remote, without the port
-	index         int    // in broker.conns
-	clientID      string
-	head, tail    *Request
-	waiting       *Request // the first that has not started
-	queued        int      // requests from head to tail
-	waitingBytes  int      // frames from waiting on
-	unwritten     int      // answers sent, not written
-	busy          bool     // the head is under way and lets nothing start behind it
-	pumping       bool
-	full, muted   bool // muted: for one reason or another
-	throttled     bool
-	ending        bool // Close was called
-	ended         bool // the connection is gone
-	throttleTimer task.Timer
+	id           env.ConnID
+	broker       *Broker
+	info         env.ConnInfo
+	address      string // of info.Remote, without the port
+	index        int    // in broker.conns
+	clientID     string
+	head, tail   *Request
+	waiting      *Request // the first that has not started
+	queued       int      // requests from head to tail
+	waitingBytes int      // frames from waiting on
+	unwritten    int      // answers sent, not written
+	busy         bool     // the head is under way and lets nothing start behind it
+	pumping      bool
+	full, muted  bool // muted as long as full
+	ending       bool // Close was called
+	ended        bool // the connection is gone
 }
 
 func (c *conn) receive(r *Request) {
@@ -184,28 +180,18 @@ func (c *conn) startNext() bool {
 	return true
 }
 
-// mute stops or resumes reading, as the reasons for it come and go.
+// mute stops reading while the connection is full.
 func (c *conn) mute() {
-	want := c.full || c.throttled
-	if c.ended || c.ending || want == c.muted {
+	if c.ended || c.ending || c.full == c.muted {
 		return
 	}
-	c.muted = want
-	if want {
+	c.muted = c.full
+	if c.full {
 		c.broker.counts.muted.Hit()
 		c.broker.net.Mute(c.id)
 	} else {
 		c.broker.net.Unmute(c.id)
 	}
-}
-
-func (c *conn) throttle(d time.Duration) {
-	c.throttled = true
-	c.mute()
-	c.broker.loop.Reset(&c.throttleTimer, d, func() {
-		c.throttled = false
-		c.mute()
-	})
 }
 
 // hangUp closes the connection behind what was sent.
@@ -220,7 +206,6 @@ func (c *conn) hangUp(abort bool) {
 // closed drops the queue of a connection that is gone.
 func (c *conn) closed() {
 	c.ended = true
-	c.broker.loop.Stop(&c.throttleTimer)
 	for r := c.head; r != nil; {
 		next := r.next
 		r.next = nil

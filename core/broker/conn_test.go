@@ -267,20 +267,6 @@ func TestDrainCutsWhatTakesTooLong(t *testing.T) {
 	}
 }
 
-func TestTrap22ThrottleMutesAfterTheAnswer(t *testing.T) {
-	r := newRig(t, "")
-	id := r.connect()
-	r.send(id, metadataOf("t"))
-	r.broker.Throttle(id, time.Second)
-	if len(r.answered(id)) != 1 || !r.net.muted[id] {
-		t.Fatalf("answered %v, muted %v", r.answered(id), r.net.muted[id])
-	}
-	r.pass(time.Second)
-	if r.net.muted[id] {
-		t.Fatal("muted for ever")
-	}
-}
-
 func TestAdmit(t *testing.T) {
 	c := &Codec{ProduceBytesMax: 100 << 20}
 	head := func(key int16) []byte {

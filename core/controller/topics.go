@@ -12,7 +12,7 @@ import (
 
 const topicNameBytesMax = 249
 
-// CreateTopics makes topics, each for itself. validateOnly validates against the image as
+// CreateTopics creates topics, each independently. validateOnly validates against the image as
 // it is, and draws no id.
 func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done func([]TopicResult)) {
 	results := make([]TopicResult, len(topics))
@@ -186,7 +186,7 @@ func (c *Controller) validatePlacement(n *NewTopic) ([]metadata.Leader, error) {
 }
 
 // validateFactor accepts a replication factor of 1 only: the object store keeps the
-// copies, and a larger number would promise what nobody does.
+// copies, and a larger number would promise replicas that do not exist.
 func (c *Controller) validateFactor(factor int) error {
 	brokers := len(c.image.Brokers())
 	switch {

@@ -62,7 +62,7 @@ type Partition struct {
 // Config is one configuration override.
 type Config struct {
 	Key   string // Kafka's or weir's name, as in core/config; not validated here
-	Value string
+	Value string // as text, as it was set
 }
 
 // Stream is one partition's log as the cluster knows it.

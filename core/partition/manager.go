@@ -47,10 +47,10 @@ type Options struct {
 	Env env.Env
 	// Image says which topics there are and who leads their partitions. It is read only.
 	Image Image
-	// Broker and Epoch are this incarnation: it leads the partitions whose newest range
-	// is theirs.
+	// Broker is this broker. It leads the partitions that the image gives to it.
 	Broker metadata.BrokerID
-	Epoch  metadata.BrokerEpoch
+	// Epoch is this incarnation's. Only ranges of this epoch are opened.
+	Epoch metadata.BrokerEpoch
 	// Engine opens streams.
 	Engine Engine
 	// Telemetry takes marks and metrics. Nil: none.

@@ -288,7 +288,10 @@ func (s *storage) holds(e *raftpb.Entry) bool {
 
 // superseded is the error of a disk whose next name is taken.
 func (q *Quorum) superseded(by *shipment) error {
-	if by.kind == shipmentSeal || by.at.incarnation != q.ship.at.incarnation {
+	switch {
+	case by.kind == shipmentSeal:
+		return q.replaced(by.at.incarnation + 1)
+	case by.at.incarnation != q.ship.at.incarnation:
 		return q.replaced(by.at.incarnation)
 	}
 	return fmt.Errorf("%w: shipment %d of the metadata's log was written by node %d at %s, and not by this process; run only one copy: "+

@@ -113,6 +113,20 @@ func TestATakenNameEndsTheLoser(t *testing.T) {
 	w.start(shipping).has("a", "theirs")
 }
 
+// recover-cluster ran while the broker did: the seal that ended its incarnation tells which one goes on.
+func TestASealEndsTheOriginal(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(shipping)
+	require.True(t, n.shipped("a"))
+	at := n.q.ship.at
+	seal := shipmentHeader{cluster: n.q.cluster, kind: shipmentSeal, at: at, previous: at.nonce, after: at.last}
+	seal.at.sequence, seal.at.nonce = at.sequence+1, 99
+	w.store.objects[n.q.cluster.shipKey(0, at.sequence+1)] = encodeShipment(&seal, nil)
+	require.False(t, n.shipped("b"))
+	require.ErrorIs(t, n.failure, ErrReplaced)
+	require.ErrorContains(t, n.failure, "its incarnation is 1, this disk's is 0")
+}
+
 // A PUT whose answer was lost is settled by reading, whether it arrived or not (R20).
 func TestALostShipmentIsSettled(t *testing.T) {
 	for _, ill := range []int{lostBefore, lostAfter} {

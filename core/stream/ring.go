@@ -77,8 +77,9 @@ func (r *ring[T, P]) push(e T) {
 	r.n++
 	r.pool.entries++
 	c := r.chunks[r.head+at>>chunkShift]
-	c.entries[at&(chunkEntries-1)] = e
-	c.largest, c.bytes = max(c.largest, P(&e).timestamp()), c.bytes+P(&e).size()
+	n := &c.entries[at&(chunkEntries-1)]
+	*n = e // whose address must not be taken: it would move to the heap
+	c.largest, c.bytes = max(c.largest, P(n).timestamp()), c.bytes+P(n).size()
 }
 
 // drop takes the first n entries off.

@@ -192,3 +192,21 @@ func TestTheSweepTakesWhatEndedProcessesLeft(t *testing.T) {
 	require.True(t, r.sweep(time.Now().Add(25*time.Hour), owns))
 	require.ElementsMatch(t, []string{"in/here/other", "objects/3", "in/here/objects/4"}, r.pending(t))
 }
+
+// An upload that cannot be aborted keeps no other.
+func TestTheSweepGoesOnAfterAFailedAbort(t *testing.T) {
+	r := newRig(t)
+	owns := func(string) bool { return true }
+	for _, key := range []string{"in/here/1", "in/here/2", "in/here/3"} {
+		_, err := r.client.CreateMultipartUpload(context.Background(), &s3.CreateMultipartUploadInput{Bucket: r.bucket, Key: &key})
+		require.NoError(t, err)
+	}
+	r.set(func(r *http.Request) *lightning {
+		if r.Method == "DELETE" && strings.HasSuffix(r.URL.Path, "/1") {
+			return &lightning{status: 403, code: "AccessDenied"}
+		}
+		return nil
+	})
+	require.False(t, r.sweep(time.Now().Add(25*time.Hour), owns), "it is tried again")
+	require.Equal(t, []string{"in/here/1"}, r.pending(t))
+}

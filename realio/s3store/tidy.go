@@ -95,7 +95,10 @@ func (s *Store) sweep(now time.Time, owns func(string) bool) bool {
 	return true
 }
 
+// sweepPages returns the first error of an abort at the end: one upload that cannot be
+// aborted keeps no other.
 func (s *Store) sweepPages(before time.Time, owns func(string) bool) error {
+	var failed error
 	input := &s3.ListMultipartUploadsInput{Bucket: s.bucket, Prefix: &s.prefix}
 	for range sweepPagesMax {
 		page, err := s.listUploads(input)
@@ -108,16 +111,19 @@ func (s *Store) sweepPages(before time.Time, owns func(string) bool) error {
 			if !ok || u.Initiated == nil || u.Initiated.After(before) || !owns(key) || s.uploads.isOurs(aws.ToString(u.UploadId)) {
 				continue
 			}
-			if err := s.abortUpload(s.alive, u.Key, u.UploadId); err != nil {
-				return fmt.Errorf("abort the upload of %s: %w", *u.Key, err)
+			if err := s.abortUpload(s.alive, u.Key, u.UploadId); err != nil && failed == nil {
+				failed = fmt.Errorf("abort the upload of %s: %w", *u.Key, err)
+			}
+			if s.alive.Err() != nil {
+				return failed
 			}
 		}
 		if !aws.ToBool(page.IsTruncated) {
-			return nil
+			return failed
 		}
 		input.KeyMarker, input.UploadIdMarker = page.NextKeyMarker, page.NextUploadIdMarker
 	}
-	return nil
+	return failed
 }
 
 func (s *Store) listUploads(input *s3.ListMultipartUploadsInput) (*s3.ListMultipartUploadsOutput, error) {

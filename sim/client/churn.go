@@ -122,9 +122,23 @@ func (h *Churn) write() {
 			h.Acked++
 		case definite(code):
 			a.Outcome, a.Return, a.Code = checker.Failed, h.Stamp(), code
+			h.checkGone(part, code)
 		}
 		h.after(h.pause()/8, h.step)
 	})
+}
+
+// checkGone: a topic that nobody deleted stays, once it holds what was acknowledged.
+func (h *Churn) checkGone(part *Partition, code int16) {
+	if code != wire.UnknownTopicOrPartition && code != wire.UnknownTopicID {
+		return
+	}
+	for i := range part.History.Appends {
+		if a := &part.History.Appends[i]; a.Outcome == checker.Done {
+			h.fail("I1", "%s is gone (%s), and was not deleted; batch %d was acknowledged at %d", part.History.Name, checker.CodeName(code), i, a.Base)
+			return
+		}
+	}
 }
 
 // read reads the topic from its start, or asks for the one before by its id.
@@ -170,6 +184,7 @@ func (h *Churn) readGone() {
 
 // remove deletes the topic, until it is certainly gone.
 func (h *Churn) remove() {
+	first := !h.topic.Deleting
 	h.topic.Deleting = true
 	r := kmsg.NewPtrDeleteTopicsRequest()
 	r.TimeoutMillis = 3000
@@ -187,6 +202,11 @@ func (h *Churn) remove() {
 			return
 		}
 		if code := v.Topics[0].ErrorCode; code == 0 || code == wire.UnknownTopicOrPartition {
+			if first {
+				for _, part := range h.topic.Partitions {
+					h.checkGone(part, code)
+				}
+			}
 			h.gone, h.topic = h.topic, nil
 		}
 		h.after(h.pause(), h.step)

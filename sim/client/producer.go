@@ -21,9 +21,9 @@ type ProducerOptions struct {
 	Idempotent bool
 	// PerSecond is the mean number of requests a second. 0: it sends only when it is told to.
 	PerSecond int64
-	// Records is the maximum of records in a batch, ValueBytes that of bytes in a value, each
-	// 1 and up. Most batches are far below.
-	Records    int64
+	// Records is the maximum of records in a batch, 1 and up. Most batches have far fewer.
+	Records int64
+	// ValueBytes is the maximum of bytes in a value, 1 and up. Most values are far smaller.
 	ValueBytes int64
 	// InFlight is the maximum of unacknowledged batches of a partition, 1 to 5.
 	InFlight int

@@ -90,7 +90,7 @@ type Disk struct {
 	// OnWrite, if set, is asked about each write that begins, until it returns a function, which
 	// runs while that write is in flight.
 	OnWrite func(name string, offset int64) (during func())
-	// OnPrepared, if set, is told of each write that had to be prepared, while it is in flight.
+	// OnPrepared, if set, is called for each write that had to be prepared, while it is in flight.
 	OnPrepared func(name string, offset int64, data []byte)
 
 	queue    *event.Queue
