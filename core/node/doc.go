@@ -31,7 +31,8 @@
 //
 //   - The reserves: eight files of 64 KiB beside the logs. Whoever finds the log's volume full at a start gives one
 //     up, and so does the metadata's log at any time if it shares the volume. They are made again before the log may
-//     grow. A log that owes nothing is removed at the next start, so that starts which end early do not use them up.
+//     grow; on a shared volume only once as much room again is left to the metadata. A log that owes nothing is removed
+//     at the next start, so that starts which end early do not use them up.
 //   - The floor: on a volume that log and metadata share, the log does not grow into the last eighth of it (at least
 //     16 MiB, or half of a small volume; at most 128 MiB). It goes on with what there is, and wraps there (core/wal).
 //

@@ -17,6 +17,9 @@ const (
 	reservePrefix = "reserve-"
 	reserves      = 8
 	reserveBytes  = 64 << 10
+	// reservesRoom is what is usable before reserves are made again on a shared volume: as much is left to the
+	// metadata, for which they may have been given up a moment ago.
+	reservesRoom = 2 * reserves * reserveBytes
 )
 
 // The log of a volume that the metadata share grows only as long as an eighth of the volume stays usable: at
@@ -38,17 +41,18 @@ type volume struct {
 	shared bool  // both lie on one
 	floor  int64 // of the log's growth; see wal.Config
 	total  int64 // of the log's volume; 0 if its disk cannot tell
+	usable int64 // of it
 }
 
 // measureVolume asks both disks. One that cannot tell its room is taken to be alone on a large volume.
 func (n *Node) measureVolume(p *task.Proc) volume {
 	log, meta := n.space(p, n.env.WAL), n.space(p, n.env.Meta)
 	if log.Err != nil || meta.Err != nil {
-		n.telemetry.Warn("the room on the volumes of log and metadata cannot be told: the log may take all of its own",
+		n.lines.Warn(n.telemetry, "room unknown", n.loop.Now(), "the room on the volumes of log and metadata cannot be told: the log may take all of its own",
 			slog.Any("log", log.Err), slog.Any("metadata", meta.Err))
 		return volume{}
 	}
-	v := volume{shared: log.Volume == meta.Volume, total: log.TotalBytes}
+	v := volume{shared: log.Volume == meta.Volume, total: log.TotalBytes, usable: log.UsableBytes}
 	if v.shared {
 		v.floor = min(max(v.total/floorPart, floorBytesMin), floorBytesMax, v.total/2)
 	}
@@ -159,7 +163,10 @@ func (n *Node) keepLogSmall() {
 func (n *Node) waitForReserves(p *task.Proc) {
 	for !n.failed && !n.shutting {
 		n.writing = true
-		kept, err := n.keepReserves(p)
+		kept, err := false, error(nil)
+		if v := n.measureVolume(p); !v.shared || v.usable >= reservesRoom {
+			kept, err = n.keepReserves(p)
+		}
 		n.writing = false
 		if n.written != nil {
 			n.written()
@@ -222,8 +229,11 @@ func (n *Node) keepReserve(p *task.Proc, name string) (kept bool, err error) {
 		slab.Release()
 	}
 	n.env.WAL.Close(open.File)
-	if write.Err != nil && !errors.Is(write.Err, env.ErrDiskFull) {
+	if errors.Is(write.Err, env.ErrDiskFull) {
+		return false, n.removeFromWAL(p, name) // one that holds no room would be given up in vain
+	}
+	if write.Err != nil {
 		return false, fmt.Errorf("write a reserve on the log's disk: %w", write.Err)
 	}
-	return write.Err == nil, nil
+	return true, nil
 }

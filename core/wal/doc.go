@@ -94,7 +94,7 @@
 //   - Nothing is placed beyond what was grown, so a device that is full holds appends up and no more. If it
 //     stays full while an append waits and uploads have freed half of what was grown, the log shrinks to that: the
 //     next superblock names the smaller region, and only once it is durable does the log wrap there. No position
-//     moves. The log has its full size again from the next start on, if there is room.
+//     moves. So does one whose growth is held. The log has its full size again from the next start on, if there is room.
 //   - What a new leader must know without reading payloads is repeated in summary records (R4), every
 //     SummaryEveryBytes, as of everything appended before them.
 //   - Payload is copied and patched, and heads are summed, in DiskWrite.Prepare, off the loop, which

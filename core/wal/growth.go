@@ -60,8 +60,14 @@ func (l *Log) HoldGrowth(hold bool) {
 // grow writes the next zeros if the log comes within GrowBytes of what is grown.
 func (l *Log) grow() {
 	s := &l.growth
-	if s.writing || s.held || s.stalled || l.closing != nil || s.grown == l.super.region ||
+	if s.writing || s.stalled || l.closing != nil || s.grown == l.super.region ||
 		max(int64(l.End())+l.config.GrowBytes, s.wanted) <= s.grown {
+		return
+	}
+	if s.held {
+		if l.refused {
+			l.stallGrowth() // it shrinks to what it has rather than wait for ever
+		}
 		return
 	}
 	s.writing = true

@@ -348,6 +348,29 @@ func TestALogShrinksOnAFullDevice(t *testing.T) {
 	}
 }
 
+// A log that may not grow wraps where it was grown to as well: nobody may ever let it grow.
+func TestALogThatIsHeldShrinks(t *testing.T) {
+	w := newWorld(t)
+	config := small
+	config.SizeBytes, config.GrowBytes = 1<<20, 300<<10
+	j := w.create("wal-7", config, nil)
+	w.turn(func() { j.log.HoldGrowth(true) })
+	for range 200 {
+		w.turn(func() {
+			j.append(9000)
+			if n := len(j.accepted); n > 3 {
+				j.log.Trim(j.accepted[n-3].At)
+			}
+		})
+		w.settle()
+		w.now += env.Time(growRetryAfter / 4)
+	}
+	if j.durable != len(j.accepted) || j.durable < 60 || j.failure != nil {
+		t.Fatalf("%d of %d durable in a log that is held, failure %v", j.durable, len(j.accepted), j.failure)
+	}
+	j.close()
+}
+
 // A shutdown cannot wait for somebody to free room on the device.
 func TestALogClosesOnAFullDevice(t *testing.T) {
 	w := newWorld(t)

@@ -70,6 +70,9 @@ func (v *Volume) total() int64 {
 // usable is the room that is left.
 func (v *Volume) usable() int64 { return max(0, v.total()-v.used) }
 
+// TakeAll lets another program take the room that is left, which no disk knows of.
+func (v *Volume) TakeAll() { v.used += v.usable() }
+
 // Faults are the faults that are active now; the zero value is none.
 type Faults struct {
 	SlowPerMille  int64 // scales every latency; 0 and 1000 are once
@@ -245,6 +248,9 @@ func (d *Disk) Snapshot(serial uint64) *Disk {
 	s.CopyFrom(d)
 	return s
 }
+
+// Volume is where the disk's files lie.
+func (d *Disk) Volume() *Volume { return d.options.Volume }
 
 // Wipe empties the disk.
 func (d *Disk) Wipe() {
