@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"testing"
 
 	"weir/core/wire"
@@ -61,6 +62,19 @@ func TestElectLeaders(t *testing.T) {
 	require.EqualValues(t, 2, out.Topics[0].Partitions[0].Partition)
 	request.TimeoutMillis = 0
 	require.EqualValues(t, wire.RequestTimedOut, ask[*kmsg.ElectLeadersResponse](r, 2, request).ErrorCode)
+}
+
+// A name as long as the request, in the text of each of 100,000 partitions, made an answer of gigabytes.
+func TestElectLeadersAnswersNoMoreThanManyTimesTheRequest(t *testing.T) {
+	r := newRig(t, "")
+	for _, name := range []string{strings.Repeat("x", 10_000), strings.Repeat("x", topicNameBytesMax), "t"} {
+		request := kmsg.NewPtrElectLeadersRequest()
+		request.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: name, Partitions: make([]int32, 100_000)}}
+		out := ask[*kmsg.ElectLeadersResponse](r, 2, request)
+		require.Len(t, out.Topics[0].Partitions, 100_000)
+		require.NotNil(t, out.Topics[0].Partitions[0].ErrorMessage)
+		require.Less(t, len(out.AppendTo(nil)), 16*len(request.AppendTo(nil)), "%.10s", name)
+	}
 }
 
 func TestDescribeUserScramCredentials(t *testing.T) {
