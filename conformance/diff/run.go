@@ -66,6 +66,9 @@ func Run(o Options) (Result, error) {
 		if err := warm(address); err != nil {
 			return Result{}, err
 		}
+		if err := align(address); err != nil {
+			return Result{}, err
+		}
 	}
 	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
 	left, right := newEndpoint(o.Reference, nil), newEndpoint(o.Subject, nil)
@@ -131,6 +134,27 @@ func advertised(address string) (map[int16][2]int16, error) {
 		versions[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
 	}
 	return versions, nil
+}
+
+// align sets for the whole cluster what Kafka 4.4 sets when it formats (KIP-966), so that descriptions of topics
+// and brokers can be compared.
+func align(address string) error {
+	e := newEndpoint(address, nil)
+	defer e.close()
+	set := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	set.Name, set.Value = "min.insync.replicas", kmsg.StringPtr("1")
+	brokers := kmsg.NewIncrementalAlterConfigsRequestResource()
+	brokers.ResourceType, brokers.Configs = kmsg.ConfigResourceTypeBroker, []kmsg.IncrementalAlterConfigsRequestResourceConfig{set}
+	r := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	r.Resources = []kmsg.IncrementalAlterConfigsRequestResource{brokers}
+	answer, err := e.call(r, nil)
+	if err != nil {
+		return fmt.Errorf("set min.insync.replicas for all brokers of %s: %w", address, err)
+	}
+	if code := answer.(*kmsg.IncrementalAlterConfigsResponse).Resources[0].ErrorCode; code != 0 {
+		return fmt.Errorf("set min.insync.replicas for all brokers of %s: error code %d", address, code)
+	}
+	return nil
 }
 
 // warm waits until an endpoint has producer ids to give, which a broker that has just started may not.

@@ -64,7 +64,8 @@ func (s *Settings) DescribeBroker() []Entry {
 	return entries
 }
 
-// DescribeDefaults lists the keys that were changed for all brokers at run time.
+// DescribeDefaults lists the keys that were changed for all brokers at run time, without the defaults below, as in
+// Kafka.
 func (s *Settings) DescribeDefaults() (entries []Entry) {
 	for _, o := range s.shared {
 		d, ok := BrokerKey(o.Key)
@@ -74,9 +75,6 @@ func (s *Settings) DescribeDefaults() (entries []Entry) {
 		e := Entry{Definition: d}
 		e.add(o.Key, o.Value, DynamicDefault, "cluster metadata")
 		e.Value = e.Chain[0].Value
-		if d.Default != nil {
-			e.add(o.Key, *d.Default, Default, "default")
-		}
 		entries = append(entries, e)
 	}
 	return entries
