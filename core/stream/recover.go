@@ -57,11 +57,19 @@ type recovered struct {
 // what it got counts only if done gets no error. done gets the ends of the epoch's
 // open ranges, for the record that closes them (R3). Errors mean damage to acknowledged data, or a
 // device that fails: the broker must not start as if nothing were missing. A log of which nothing is
-// owed any more is removed unread (R3): what it holds, damage included, matters to nobody.
+// owed any more is removed unread (R3), once the record that freed it is shipped: what it holds, damage included,
+// matters to nobody.
 func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
 	if !e.image.EpochOwes(epoch) {
 		e.telemetry.Hit("stream recover: nothing owed")
-		e.removeUnowed(name, func() { done(nil, nil) })
+		t := &tail{epoch: epoch, sealed: wal.Unread(e.env, name)}
+		if e.freed(t) {
+			e.removeUnowed(name, func() { done(nil, nil) })
+			return
+		}
+		e.telemetry.Hit("stream recover: nothing owed by what is not shipped")
+		e.tails = append(e.tails, t)
+		done(nil, nil)
 		return
 	}
 	r := &recovery{engine: e, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}

@@ -58,6 +58,9 @@ func Recover(loop *task.Loop, e env.Env, name string, visit func(Entry), summary
 	})
 }
 
+// Unread is the named log for those who only remove it.
+func Unread(e env.Env, name string) *Sealed { return &Sealed{Name: name, env: e, closed: true} }
+
 func (s *scanner) open() error {
 	open := &env.DiskOpen{Name: s.name, Direct: true}
 	s.proc.Await(func(wake func()) {
