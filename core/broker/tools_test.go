@@ -147,3 +147,28 @@ func TestDescribeClientQuotas(t *testing.T) {
 		}
 	}
 }
+
+func TestDescribeConfigsAnswersDuplicatesWithinABound(t *testing.T) {
+	for _, one := range []kmsg.DescribeConfigsRequestResource{
+		{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t"},
+		{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"},
+		{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1", ConfigNames: []string{"no.such.key"}},
+	} {
+		r := newRig(t, "")
+		request := kmsg.NewPtrDescribeConfigsRequest()
+		for range 20_000 {
+			request.Resources = append(request.Resources, one)
+		}
+		var out []kmsg.DescribeConfigsResponseResource
+		perRequest := testing.AllocsPerRun(1, func() { out = ask[*kmsg.DescribeConfigsResponse](r, 1, request).Resources })
+		require.Less(t, perRequest, 20.0*20_000, "what is past the bound is listed all the same")
+		entries := 0
+		for i := range out {
+			entries += len(out[i].Configs)
+		}
+		require.LessOrEqual(t, entries, cheapEntriesMax+2*len(out[0].Configs))
+		require.Zero(t, out[1].ErrorCode)
+		require.Len(t, out[1].Configs, len(out[0].Configs))
+		require.EqualValues(t, wire.InvalidRequest, out[19_999].ErrorCode)
+	}
+}
