@@ -34,9 +34,9 @@ func validateQuotaFilter(components []kmsg.DescribeClientQuotasRequestComponent)
 		case c.EntityType == "":
 			return wire.InvalidRequest, kmsg.StringPtr("Unexpected empty filter component entity type.")
 		case seen[c.EntityType]:
-			return wire.InvalidRequest, kmsg.StringPtr("Duplicate " + c.EntityType + " filter component entity type.")
+			return wire.InvalidRequest, errorText("Duplicate " + c.EntityType + " filter component entity type.")
 		case c.EntityType != "user" && c.EntityType != "client-id" && c.EntityType != "ip":
-			return wire.UnsupportedVersion, kmsg.StringPtr("Custom entity type '" + c.EntityType + "' not supported.")
+			return wire.UnsupportedVersion, errorText("Custom entity type '" + c.EntityType + "' not supported.")
 		case c.MatchType < matchExact || c.MatchType > matchAny:
 			return wire.InvalidRequest, kmsg.StringPtr("Unexpected match type.")
 		case (c.MatchType == matchExact) != (c.Match != nil):

@@ -1,13 +1,14 @@
 package broker
 
 import (
+	"strings"
+
 	"weir/core/metadata"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Error codes of the admin requests, by Kafka's names.
 const (
 	topicNameBytesMax       = 249
 	topicOperations   int32 = 3576 // every operation on a topic: there are no ACLs
@@ -50,9 +51,21 @@ func refusal(err error) (int16, *string) {
 		return 0, nil
 	}
 	if e, ok := asControllerError(err); ok {
-		return e.Code, kmsg.StringPtr(e.Message)
+		return e.Code, errorText(e.Message)
 	}
-	return wire.UnknownServerError, kmsg.StringPtr(err.Error())
+	return wire.UnknownServerError, errorText(err.Error())
+}
+
+// errorTextBytesMax bounds the text of an error, which may repeat what a client sent: a string of the versions before
+// KIP-482 has at most 32,767 bytes, and its length would be negative above.
+const errorTextBytesMax = 1 << 10
+
+// errorText is a text for a client, cut if it is too long.
+func errorText(text string) *string {
+	if len(text) > errorTextBytesMax {
+		text = strings.ToValidUTF8(text[:errorTextBytesMax], "") + "..."
+	}
+	return &text
 }
 
 func isZero(id [16]byte) bool { return id == [16]byte{} }

@@ -172,3 +172,19 @@ func TestDescribeConfigsAnswersDuplicatesWithinABound(t *testing.T) {
 		require.EqualValues(t, wire.InvalidRequest, out[19_999].ErrorCode)
 	}
 }
+
+// A text repeats what the client sent; before KIP-482 a string has at most 32,767 bytes.
+func TestTextsOfErrorsFitOldVersions(t *testing.T) {
+	r := newRig(t, "")
+	long := strings.Repeat("x", 32_767)
+	quotas := kmsg.NewPtrDescribeClientQuotasRequest()
+	quotas.Components = []kmsg.DescribeClientQuotasRequestComponent{{EntityType: long}}
+	out := ask[*kmsg.DescribeClientQuotasResponse](r, 0, quotas)
+	require.EqualValues(t, wire.UnsupportedVersion, out.ErrorCode)
+	require.Contains(t, *out.ErrorMessage, "Custom entity type")
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	configs.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: long}}
+	described := ask[*kmsg.DescribeConfigsResponse](r, 1, configs)
+	require.EqualValues(t, wire.InvalidRequest, described.Resources[0].ErrorCode)
+	require.Contains(t, *described.Resources[0].ErrorMessage, "Broker id must be an integer")
+}
