@@ -11,12 +11,11 @@ import (
 
 // Codes of fetch sessions (KIP-227).
 const (
-	sessionEpochInitial       = 0
-	sessionEpochFinal         = -1
-	sessionEvictionIdle       = 2 * time.Minute // as Kafka's min.incremental.fetch.session.eviction.ms
-	sessionPartsMax           = 1 << 19         // partitions of all sessions together: each costs some 200 bytes
-	maxEpoch                  = 1<<31 - 1
-	defaultFetchSessionsSlots = 1000
+	sessionEpochInitial = 0
+	sessionEpochFinal   = -1
+	sessionEvictionIdle = 2 * time.Minute // as Kafka's min.incremental.fetch.session.eviction.ms
+	sessionPartsMax     = 1 << 19         // partitions of all sessions together: each costs some 200 bytes
+	maxEpoch            = 1<<31 - 1
 )
 
 // fetchKey names a partition in a session: by topic id from version 13 on, by
@@ -106,9 +105,6 @@ type fetchSessions struct {
 }
 
 func newFetchSessions(slots int, rand env.Rand) *fetchSessions {
-	if slots <= 0 {
-		slots = defaultFetchSessionsSlots
-	}
 	return &fetchSessions{slots: slots, byID: make(map[int32]*fetchSession), rand: rand}
 }
 

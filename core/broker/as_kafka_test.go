@@ -70,6 +70,15 @@ func TestSessionIsMadeWithoutPartitions(t *testing.T) {
 	require.Len(t, parts, 1)
 }
 
+func TestNoSlotsKeepNoSessions(t *testing.T) { // max.incremental.fetch.session.cache.slots=0
+	r := newDataRig(t)
+	r.fill(1, 3)
+	r.plane.sessions.slots = 0
+	x := r.fetch(fetchAsk{version: 12, parts: []asked{{index: 1}}})
+	require.Zero(t, x.fetched().SessionID)
+	require.Len(t, x.parts(), 1)
+}
+
 func TestSessionForgetsWhatTheSameRequestAdds(t *testing.T) {
 	r := newDataRig(t)
 	r.fill(1, 3)

@@ -75,7 +75,7 @@ var brokerKeys = []Definition{
 	integer(Int, "max.connections", defaultConnections, 0, maxInt, "The maximum number of connections. 0: no bound.").dynamic(),
 	integer(Int, "max.connections.per.ip", maxInt, 0, maxInt, "The maximum number of connections from one address. 0: no bound.").dynamic(),
 	integer(Int, "max.decompressed.message.bytes", 2_147_483_639, 1, maxInt, "The default of the topic key max.decompressed.message.bytes.").dynamic(),
-	integer(Int, "max.incremental.fetch.session.cache.slots", 1000, 0, maxInt, "The maximum number of incremental fetch sessions. 0: the default."),
+	integer(Int, "max.incremental.fetch.session.cache.slots", 1000, 0, maxInt, "The maximum number of incremental fetch sessions. 0: every fetch is a full one."),
 	integer(Int, "message.max.bytes", 1_048_588, 0, maxInt, "The default of the topic key max.message.bytes.").dynamic(),
 	integer(Int, "min.insync.replicas", 1, 1, maxInt, unusedReplicas).dynamic(),
 	integer(Int, "node.id", 1, 0, maxInt, "The number of this broker, unique in its cluster."),

@@ -51,7 +51,7 @@ type Broker struct {
 	// FetchMaxBytes is fetch.max.bytes: bytes of records in one Fetch response. A first
 	// batch that is larger is still returned.
 	FetchMaxBytes int32
-	// FetchSessionSlots is max.incremental.fetch.session.cache.slots; 0: 1,000. With too
+	// FetchSessionSlots is max.incremental.fetch.session.cache.slots; 0: no sessions. With too
 	// few, clients send full fetches again.
 	FetchSessionSlots int
 	// ProducerIDExpiration is producer.id.expiration.ms. A retry that comes after it is

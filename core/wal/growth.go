@@ -129,7 +129,7 @@ func (l *Log) stallGrowth() {
 	l.metrics.waits(true)
 	if now := l.loop.Now(); s.warned == 0 || now.Sub(s.warned) >= growWarnEvery {
 		s.warned = now
-		l.env.Log.Log(slog.LevelWarn, "no room on the device to grow the wal: free some, or lower weir.wal.size.bytes; producers may be held up meanwhile",
+		l.env.Log.Log(slog.LevelWarn, "no room on the device to grow the wal, but for what is kept free for the metadata: free some, or lower weir.wal.size.bytes; producers may be held up meanwhile",
 			slog.String("file", l.name), slog.Int64("grown_bytes", s.grown), slog.Int64("size_bytes", l.super.region), slog.Int64("kept_free_bytes", l.config.FloorBytes))
 	}
 	l.loop.Reset(&s.retry, growRetryAfter, func() { s.stalled = false })
