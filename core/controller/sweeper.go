@@ -54,9 +54,9 @@ const (
 	sweepListInterval = 5 * time.Minute
 	sweepInFlightMax  = 16
 	sweepBatchMax     = 1000 // ids of one record, keys of one listing
-	sweepBackOffMin   = 100 * time.Millisecond
-	sweepBackOffMax   = 30 * time.Second
 )
+
+var sweepRetries = task.BackOff{First: 100 * time.Millisecond, Max: 30 * time.Second}
 
 // Sweeper deletes from the store what the image no longer needs (R20, I8):
 //
@@ -365,12 +365,11 @@ func (s *Sweeper) storeFailed(what string, err error) {
 		return // one of many that were in flight
 	}
 	s.counts.backOff.Hit()
-	limit := min(sweepBackOffMin<<min(s.failures, 16), sweepBackOffMax)
-	s.failures++
 	s.draws++
-	jitter := time.Duration(s.options.Env.Rand.Uint64("sweep back-off", 0, s.draws) % uint64(limit/2))
+	wait := sweepRetries.Wait(s.failures, s.options.Env.Rand.Uint64("sweep back-off", 0, s.draws))
+	s.failures++
 	s.options.Telemetry.Debug("deletions wait", slog.String("operation", what), slog.Any("error", err))
-	s.loop.Reset(&s.pause, limit/2+jitter, func() {
+	s.loop.Reset(&s.pause, wait, func() {
 		s.pump()
 		s.list()
 	})

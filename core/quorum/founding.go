@@ -12,11 +12,9 @@ import (
 // markerKey names the marker object, by whose creation a cluster is founded.
 const markerKey = "cluster"
 
-const (
-	backOffMin   = 100 * time.Millisecond
-	backOffMax   = 10 * time.Second
-	complainEach = 30 * time.Second
-)
+const complainEach = 30 * time.Second
+
+var storeRetries = task.BackOff{First: 100 * time.Millisecond, Max: 10 * time.Second}
 
 // found founds a cluster from an empty disk, or goes on with a founding that a crash interrupted.
 // It returns what the disk holds then.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
-	"time"
 
 	"weir/core/env"
 	"weir/core/task"
@@ -299,7 +298,7 @@ type backOff struct {
 	q          *Quorum
 	proc       *task.Proc
 	what       string
-	tries      uint64
+	tries      int
 	complained env.Time
 	spoke      bool
 }
@@ -311,11 +310,10 @@ func (b *backOff) wait(err error) {
 		if err != nil {
 			reason = err.Error()
 		}
-		b.q.o.Telemetry.Warn("cannot "+b.what+"; trying again", slog.String("error", reason), slog.Uint64("tries", b.tries+1))
+		b.q.o.Telemetry.Warn("cannot "+b.what+"; trying again", slog.String("error", reason), slog.Int("tries", b.tries+1))
 		b.complained, b.spoke = now, true
 	}
-	ceiling := min(backOffMin<<min(b.tries, 10), backOffMax)
-	draw := b.q.o.Env.Rand.Uint64("quorum back-off", b.tries, uint64(now))
+	wait := storeRetries.Wait(b.tries, b.q.o.Env.Rand.Uint64("quorum back-off", uint64(b.tries), uint64(now)))
 	b.tries++
-	b.proc.Sleep(ceiling/2 + time.Duration(draw%uint64(ceiling/2)))
+	b.proc.Sleep(wait)
 }

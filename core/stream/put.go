@@ -11,21 +11,18 @@ import (
 )
 
 const (
-	retryFirst      = 50 * time.Millisecond
-	retryLast       = 5 * time.Second
-	retryDoublings  = 7  // from the first to beyond the last
 	leaseIDs        = 64 // object ids asked for at once
 	damagedReadsMax = 5
 	commitTriesMax  = 8 // in a row without a part accepted; then an object whose id is not known any more is put again under a new one
 )
 
-// backoff is how long to wait before trying again: exponential, half of it drawn. What all operations
-// together have seen of the store counts too, so that a store in trouble is spared by everyone.
+var retries = task.BackOff{First: 50 * time.Millisecond, Max: 5 * time.Second}
+
+// backoff is how long to wait before trying again. What all operations together have seen of the store counts too,
+// so that a store in trouble is spared by everyone.
 func (e *Engine) backoff(purpose string, entity uint64, attempts int) time.Duration {
 	e.metrics.retries.Add(1)
-	doublings := min(max(attempts-1, e.storeFailures/8), retryDoublings)
-	half := min(retryFirst<<doublings, retryLast) / 2
-	return half + time.Duration(e.env.Rand.Uint64(purpose, entity, uint64(attempts))%uint64(half))
+	return retries.Wait(max(attempts-1, e.storeFailures/8), e.env.Rand.Uint64(purpose, entity, uint64(attempts)))
 }
 
 // storeAnswered notes the weather: failures in a row, of all operations.

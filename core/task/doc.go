@@ -1,6 +1,6 @@
 // Package task is a node's loop: the total order of its events, its timers, and
-// its procs (long procedures written in direct style on coroutines); and the queue
-// that its users wait in ([Queue]).
+// its procs (long procedures written in direct style on coroutines); the queue
+// that its users wait in ([Queue]); and the waits between tries ([BackOff]).
 //
 // A Loop takes one event at a time and runs it to its next wait. The world
 // swaps its mailbox whole and hands it to [Loop.Turn]; work posted and timers
