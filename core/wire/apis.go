@@ -7,8 +7,8 @@ const (
 	// what decoding makes of it is at most 16 times that.
 	requestBytesMax = 1 << 20
 	// earlyBytesMax is for what a client may send before it is known: ApiVersions,
-	// with a name and a version of a software.
-	earlyBytesMax = 4 << 10
+	// with the longest client id (32,767 bytes), and a name and a version of a software.
+	earlyBytesMax = 36 << 10
 )
 
 // API is one API key: which versions are served, and the shape of its request.
