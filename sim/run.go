@@ -69,6 +69,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	linear := 0
 	w.guard(func() { linear = w.check() })
 	w.checkLosses()
+	w.checkNever()
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
@@ -520,6 +521,15 @@ func (w *world) settle([]*client.Topic) {
 func (w *world) checkLosses() {
 	if told := w.queue.Marks["stream read: an object is gone"]; told > 0 && w.store.Discarded == 0 && !w.violated() {
 		w.violate(checker.Violation{Invariant: "I1", Text: fmt.Sprintf("%d times a broker said that an object is gone; none ever was", told)})
+	}
+}
+
+// checkNever finds the marks that the plan forbids.
+func (w *world) checkNever() {
+	for _, mark := range w.plan.Never {
+		if hits := w.queue.Marks[mark]; hits > 0 && !w.violated() {
+			w.violate(checker.Violation{Invariant: "never", Text: fmt.Sprintf("reached %d times, against the plan: %s", hits, mark)})
+		}
 	}
 }
 

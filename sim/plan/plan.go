@@ -24,6 +24,7 @@ type Plan struct {
 	Topics    []Topic    // created before the workloads start
 	Workloads []Workload // the clients
 	Faults    []Fault    // in no order
+	Never     []string   // marks that no run of this plan reaches: it would be a violation
 }
 
 // Config is the run's length and the broker's configuration. Zero fields take the
@@ -297,6 +298,9 @@ func (p *Plan) String() string {
 	for i := range p.Faults {
 		writeLine(&b, "fault "+p.Faults[i].Kind, p.Faults[i].fields())
 	}
+	for _, mark := range p.Never {
+		fmt.Fprintf(&b, "never %s\n", mark)
+	}
 	return b.String()
 }
 
@@ -356,6 +360,9 @@ func (p *Plan) parseLine(words []string) error {
 		}
 		p.Faults = append(p.Faults, Fault{Kind: words[1]})
 		return parseFields(words[2:], p.Faults[len(p.Faults)-1].fields())
+	case "never":
+		p.Never = append(p.Never, strings.Join(words[1:], " "))
+		return nil
 	}
 	return fmt.Errorf("unknown line %q", words[0])
 }
