@@ -160,7 +160,7 @@ func TestSwarm(t *testing.T) {
 	})
 	s.until("the end of all connections", func() bool {
 		s.chance()
-		return s.allClosed() && s.net.Stats().Connections == 0 && s.sends == 0 && len(s.kept) == 0
+		return s.allClosed() && s.net.Stats().Connections == 0 && s.sends == 0 && len(s.box.events) == 0 && len(s.kept) == 0
 	})
 	s.expectNothingReserved()
 	select {
