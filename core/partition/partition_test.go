@@ -487,6 +487,39 @@ func TestNothingStandsInForABatchThatTimedOut(t *testing.T) {
 	}
 }
 
+// TestNothingStandsInForABatchOfALaterEpoch: the producer answers the batch that timed out with a
+// new epoch, whose first batch times out as well.
+func TestNothingStandsInForABatchOfALaterEpoch(t *testing.T) {
+	r := newRig(t)
+	r.log.room = 0
+	r.send(7, 0, 0, 1)
+	r.send(7, 1, 0, 1)
+	r.clock.now = env.Time(20 * time.Second)
+	late, second := r.send(7, 0, 1, 1), r.send(7, 1, 1, 1)
+	r.clock.now = env.Time(31 * time.Second)
+	r.loop.Turn(nil)
+	r.log.room = -1
+	r.manager.space()
+	r.want(late, wire.OutOfOrderSequence, -1)
+	r.want(second, wire.OutOfOrderSequence, -1)
+	third := r.send(7, 2, 0, 1)
+	r.log.durable(1)
+	r.want(third, wire.None, 0)
+}
+
+// TestNothingStandsInForARefusedProducer: the partition knew as many producers as it may when the
+// first batch came, and fewer when the second came.
+func TestNothingStandsInForARefusedProducer(t *testing.T) {
+	r := newRig(t)
+	r.p.state.max = 0
+	r.want(r.send(7, 0, 0, 1), wire.PolicyViolation, -1)
+	r.p.state.max = 1
+	r.want(r.send(7, 0, 1, 1), wire.OutOfOrderSequence, -1)
+	again := r.send(7, 0, 0, 1)
+	r.log.durable(1)
+	r.want(again, wire.None, 0)
+}
+
 func TestCloseAnswersEverythingOnce(t *testing.T) {
 	r := newRig(t)
 	r.log.room = 1
@@ -688,7 +721,7 @@ func TestProducersAreBoundedAndExpire(t *testing.T) {
 	}
 	r.manager.armHousekeeping()
 	r.clock.now += env.Time(time.Hour)
-	r.send(29, 0, 1, 1)
+	r.send(29, 0, 0, 1)
 	r.loop.Turn(nil)
 	if n := r.p.state.Producers(); n != 1 {
 		t.Fatalf("%d producers after an hour, want the one that appends", n)
