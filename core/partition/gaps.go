@@ -6,19 +6,18 @@ import "weir/core/record"
 const gapsMax = 256
 
 // gap is a batch that was refused or given up before it was appended, the first such of
-// its producer's epoch. The state takes any sequence from a producer that it does not know,
-// or does not know any more; but what follows the batch must not stand in its place, or its
-// retry would come out of order for ever. Kafka does not close this gap.
+// its producer's epoch. The state takes any sequence from a producer that it does not know;
+// but what follows the batch must not stand in its place, or its retry would come out of
+// order for ever. Kafka does not close this gap.
 type gap struct {
 	producer int64
 	epoch    int16
 	sequence int32
 }
 
-// noteGap remembers a batch that is not appended, and that its producer sends again or
-// answers with a new epoch.
+// noteGap remembers a batch that is not appended, if nothing else would.
 func (p *Partition) noteGap(h *record.Header) {
-	if !h.Idempotent() {
+	if !h.Idempotent() || p.state.find(h.ProducerID) != nil {
 		return
 	}
 	i := p.gapOf(h)
