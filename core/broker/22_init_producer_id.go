@@ -1,7 +1,7 @@
 // InitProducerId (22), versions 0-5: the producer's own id and epoch (KIP-360, version 3), PRODUCER_FENCED (KIP-588, 4),
 // TRANSACTION_ABORTABLE (KIP-890, 5).
 //
-// It differs from Kafka: a transactional id is refused with UNSUPPORTED_VERSION, since transactions are not served yet.
+// Difference from Kafka: a transactional id is refused with UNSUPPORTED_VERSION, since transactions are not served yet.
 
 package broker
 
@@ -10,11 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// InitProducerID (22), versions 0-5. Version 0 is KIP-98; 3 brought the current id and epoch (KIP-360), 4
-// PRODUCER_FENCED (KIP-588), 5 transactions of KIP-890.
-//
-// Difference from Kafka: a transactional id is refused with UNSUPPORTED_VERSION.
 
 // producerIDs hands out producer ids from a block granted by the controller.
 type producerIDs struct {

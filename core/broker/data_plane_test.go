@@ -5,13 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"weir/core/wire"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"weir/core/compress"
 	"weir/core/metadata"
 	"weir/core/record"
+	"weir/core/wire"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // produce sends batches to partitions 0, 1, … of a topic.

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"slices"
 
-	"weir/core/wire"
-
 	"weir/core/config"
 	"weir/core/metadata"
+	"weir/core/wire"
 )
 
 const topicNameBytesMax = 249
