@@ -65,12 +65,14 @@ func (b *Broker) settleUnknown(w *wait, topics []kmsg.DeleteTopicsResponseTopic)
 		return
 	}
 	w.add()
-	b.controller.Settle(func() {
+	b.controller.Settle(func(err error) {
 		if w.ended {
 			return
 		}
 		for i, t := range unknown {
-			*t = answers[i]
+			if err == nil {
+				*t = answers[i]
+			}
 		}
 		w.done()
 	})

@@ -10,6 +10,7 @@ import (
 	"weir/core/record"
 	"weir/core/wire"
 
+	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -729,6 +730,35 @@ func TestProducerIDsComeFromBlocksAndAreNeverGivenTwice(t *testing.T) {
 	if _, got := r.initProducer(nil); got.ProducerID != 5001 {
 		t.Errorf("%+v", got)
 	}
+}
+
+func TestProducersWaitForABlockForABoundedTime(t *testing.T) {
+	r := newDataRig(t)
+	for range 2 {
+		x, _ := r.initProducer(nil)
+		r.pass(producerIDsWait - 1)
+		x.want(false)
+		r.pass(1)
+		require.Equal(t, int16(wire.CoordinatorLoadInProgress), x.message.(*kmsg.InitProducerIDResponse).ErrorCode)
+	}
+	require.Len(t, r.grants, 1, "one block is asked for, however many give up")
+	require.Empty(t, r.plane.ids.waiting)
+	r.grants[0](1000, 100, nil)
+	for want := int64(1000); want < 1100; want++ {
+		require.Equal(t, 1+btoi(want > 1089), len(r.grants), "the next block is asked for when a tenth is left, id %d", want)
+		_, got := r.initProducer(nil)
+		require.Equal(t, want, got.ProducerID)
+	}
+	r.grants[1](7000, 100, nil)
+	_, got := r.initProducer(nil)
+	require.Equal(t, int64(7000), got.ProducerID)
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func TestTransactionsAreRefusedClearly(t *testing.T) {
