@@ -191,13 +191,14 @@ func (w *world) with(topics []*client.Topic) []*client.Topic {
 	return append(slices.Clone(topics), w.operated...)
 }
 
-// retention is what the broker may delete of a topic: its clock may be ahead of the
+// retention is what the broker may delete of a topic: its clock may differ from the
 // clients' by the steps of the plan.
 func (w *world) retention(t *plan.Topic) checker.Retention {
 	r := checker.Retention{Millis: t.Retention.Milliseconds(), Bytes: t.RetentionBytes}
 	for i := range w.plan.Faults {
 		if f := &w.plan.Faults[i]; f.Kind == "clock-step" {
 			r.Ahead += max(0, f.Amount.Milliseconds())
+			r.Behind += max(0, -f.Amount.Milliseconds())
 		}
 	}
 	return r

@@ -17,6 +17,9 @@
 // producers with POLICY_VIOLATION until one expires (producer.id.expiration.ms):
 // were one forgotten before, its late retry would be appended twice.
 //
+// A batch that was refused so, or that waited too long for room, leaves a gap. What its producer
+// sent behind it is out of order until the batch itself comes, or a batch of a newer epoch.
+//
 // # Validation
 //
 // No batch is acknowledged before every record of it was read. [record.Validate] does

@@ -219,6 +219,7 @@ func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 		return earlier, code, detail
 	}
 	if !p.admits(a.Header.ProducerID) {
+		p.noteGap(&a.Header)
 		return earlier, wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
 	}
 	if p.behindGap(&a.Header) {

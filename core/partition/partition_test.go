@@ -13,10 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"weir/core/wire"
-
-	"github.com/stretchr/testify/require"
-
 	"weir/core/compress"
 	"weir/core/config"
 	"weir/core/env"
@@ -24,6 +20,9 @@ import (
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
 )
 
 // fakeLog is a stream whose room and durability the test decides.
@@ -465,28 +464,6 @@ func TestAnAppendThatWaitsTooLongTimesOut(t *testing.T) {
 	}
 }
 
-// TestNothingStandsInForABatchThatTimedOut: the partition does not know the producer,
-// so nothing but the gap says that sequence 0 has to come first (I6).
-func TestNothingStandsInForABatchThatTimedOut(t *testing.T) {
-	r := newRig(t)
-	r.log.room = 0
-	first := r.send(7, 0, 0, 1)
-	r.clock.now = env.Time(20 * time.Second)
-	second := r.send(7, 0, 1, 1)
-	r.clock.now = env.Time(31 * time.Second)
-	r.loop.Turn(nil)
-	r.want(first, wire.RequestTimedOut, -1)
-	r.log.room = -1
-	r.manager.space()
-	r.want(second, wire.OutOfOrderSequence, -1)
-	r.want(r.send(7, 0, 2, 1), wire.OutOfOrderSequence, -1)
-	sent := []*Append{r.send(7, 0, 0, 1), r.send(7, 0, 1, 1), r.send(8, 0, 5, 1)}
-	r.log.durable(3)
-	for i, a := range sent {
-		r.want(a, wire.None, int64(i))
-	}
-}
-
 func TestCloseAnswersEverythingOnce(t *testing.T) {
 	r := newRig(t)
 	r.log.room = 1
@@ -688,7 +665,7 @@ func TestProducersAreBoundedAndExpire(t *testing.T) {
 	}
 	r.manager.armHousekeeping()
 	r.clock.now += env.Time(time.Hour)
-	r.send(29, 0, 1, 1)
+	r.send(29, 0, 0, 1)
 	r.loop.Turn(nil)
 	if n := r.p.state.Producers(); n != 1 {
 		t.Fatalf("%d producers after an hour, want the one that appends", n)

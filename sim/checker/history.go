@@ -145,9 +145,9 @@ type EpochEnd struct {
 type Retention struct {
 	Millis int64 // records older than that; 0 is no limit
 	Bytes  int64 // the oldest, as long as so many bytes stay; 0 is no limit
-	// WallBase is the clients' wall clock at stamp 0, in milliseconds, and Ahead how far
-	// the broker's may be ahead of theirs.
-	WallBase, Ahead int64
+	// WallBase is the clients' wall clock at stamp 0, in milliseconds; Ahead and Behind
+	// are how far a broker's may be before or after it.
+	WallBase, Ahead, Behind int64
 }
 
 func (r *Retention) any() bool { return r.Millis > 0 || r.Bytes > 0 }

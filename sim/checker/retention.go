@@ -41,12 +41,13 @@ func (l *log) checkRetention() {
 }
 
 // old reports whether retention by time may have deleted a batch by a stamp. What has no
-// timestamp is as old as its upload, which came after the batch was sent.
+// timestamp is as old as its upload, which came after the batch was sent: by the clock of the
+// broker that uploaded it, which another's may be ahead of.
 func (l *log) old(a *Append, stamp int64) bool {
 	r := &l.Retention
 	newest := a.Max()
 	if newest < 0 {
-		newest = r.WallBase + a.Call/1e6
+		newest = r.WallBase - r.Behind + a.Call/1e6
 	}
 	return r.Millis > 0 && newest < r.WallBase+r.Ahead+stamp/1e6-r.Millis+1
 }

@@ -4,13 +4,12 @@ import (
 	"math"
 	"time"
 
-	"weir/core/wire"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"weir/core/compress"
+	"weir/core/wire"
 	"weir/sim/checker"
 	"weir/sim/event"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // ProducerOptions configure a producer.
@@ -470,6 +469,7 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 	case code == wire.PolicyViolation: // the partition knows as many producers as it may, and not this one
 		a.Outcome, a.Return, a.Code = checker.Failed, p.Stamp(), code
 		part.drop(position)
+		p.nextEpoch()
 	case code == wire.OutOfOrderSequence && position > 0:
 		a.Code = code // its predecessor has to be sent again
 	case code == wire.OutOfOrderSequence || code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch || code == wire.ProducerFenced:
@@ -510,9 +510,7 @@ func (p *producerPart) indexOf(b *batch) int {
 
 func (p *producerPart) drop(i int) { p.queue = append(p.queue[:i], p.queue[i+1:]...) }
 
-// giveUp abandons batches that waited too long: they stay open for ever, and the
-// producer goes on with a higher epoch, from sequence 0, on a new connection. What
-// it had sent before may still arrive.
+// giveUp abandons batches that waited too long.
 func (p *Producer) giveUp() {
 	if p.options.GiveUp == 0 || !p.options.Idempotent || p.producerID < 0 {
 		return
@@ -521,9 +519,14 @@ func (p *Producer) giveUp() {
 	for _, part := range p.parts {
 		late = late || len(part.queue) > 0 && p.Queue.Now().Sub(part.queue[0].created) > p.options.GiveUp
 	}
-	if !late {
-		return
+	if late {
+		p.nextEpoch()
 	}
+}
+
+// nextEpoch abandons what was sent: it stays open for ever, and the producer goes on with a
+// higher epoch, from sequence 0, on a new connection. What it had sent may still arrive.
+func (p *Producer) nextEpoch() {
 	for _, part := range p.parts {
 		kept := part.queue[:0]
 		for _, b := range part.queue {
