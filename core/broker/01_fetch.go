@@ -146,7 +146,7 @@ func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) wire.Code {
 // start reads, in order, what each partition has, as far as the byte limit goes.
 // A read that does not end at once counts for nothing yet, so that a cold
 // partition does not hold up the others; what is too much in the end stays in the
-// cache for the next fetch.
+// cache for the next fetch. One partition at least is read beside the late reads.
 func (f *fetching) start() {
 	f.round++
 	f.issuing = true
@@ -160,7 +160,6 @@ func (f *fetching) start() {
 		t := &f.targets[i]
 		f.look(t)
 		if f.readable(t) && !f.full && f.takeLate(t) {
-			issued = true
 			left -= t.read.Bytes
 		}
 	}
@@ -415,7 +414,9 @@ func (f *fetching) refuse(r *kmsg.FetchRequest, parts []fetchPart) {
 
 // answer sends what was read, within the byte limits: the first batches that there
 // are go out whatever their size, later ones only if they fit, into the answer and
-// into what the client takes of their partition. Late reads come first.
+// into what the client takes of their partition. Late reads come first. They have a
+// first of their own: else they would starve a partition whose batches are larger
+// than the client takes of it, and that never needs a late read.
 func (f *fetching) answer() {
 	f.ended = true
 	f.plane.loop.Stop(&f.timer)
@@ -429,14 +430,17 @@ func (f *fetching) answer() {
 	held := &f.plane.held
 	left, bytes, full := held.room(f.exchange, f.maxBytes), 0, held.full(f.exchange)
 	for _, late := range []bool{true, false} {
+		first := true
 		for i := range f.targets {
 			t := &f.targets[i]
-			if t.late != late {
+			if t.late != late || t.read.Bytes == 0 {
 				continue
 			}
-			if full || bytes > 0 && (bytes+t.read.Bytes > left || t.read.Bytes > int(t.maxBytes)) {
+			if full || !first && (bytes+t.read.Bytes > left || t.read.Bytes > int(t.maxBytes)) {
 				f.giveBack(t)
+				continue
 			}
+			first = false
 			bytes += t.read.Bytes
 		}
 	}
