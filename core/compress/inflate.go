@@ -145,30 +145,22 @@ func (d *inflater) decode() error {
 		// with its extra bits. (A loop over the three would cost a tenth of the speed.)
 		if next+8 <= len(src) {
 			bits |= binary.LittleEndian.Uint64(src[next:]) << (held & 63)
-			next += int((63 - held) >> 3 & 7)
-			held |= 56
-		} else {
-			d.in.bits, d.in.held, d.in.next = bits, held, next
-			if err := d.in.refillAtEnd(); err != nil {
-				return err
-			}
-			bits, held, next = d.in.bits, d.in.held, d.in.next
+			held, next = held|56, next+int((63-held)>>3&7)
+		} else if bits, held, next = d.in.refillAtEnd(bits, held, next); d.in.pad > inflatePadMax {
+			return io.ErrUnexpectedEOF
 		}
 		e := t.literals[bits&(1<<literalTableBits-1)]
 		if e&isLiteral != 0 {
 			bits, held = bits>>(e&entryBits), held-uint(e&entryBits)
-			out[at] = byte(e >> 16)
-			at++
+			out[at], at = byte(e>>16), at+1
 			e = t.literals[bits&(1<<literalTableBits-1)]
 			if e&isLiteral != 0 {
 				bits, held = bits>>(e&entryBits), held-uint(e&entryBits)
-				out[at] = byte(e >> 16)
-				at++
+				out[at], at = byte(e>>16), at+1
 				e = t.literals[bits&(1<<literalTableBits-1)]
 				if e&isLiteral != 0 {
 					bits, held = bits>>(e&entryBits), held-uint(e&entryBits)
-					out[at] = byte(e >> 16)
-					at++
+					out[at], at = byte(e>>16), at+1
 					e = t.literals[bits&(1<<literalTableBits-1)]
 				}
 			}
@@ -179,29 +171,20 @@ func (d *inflater) decode() error {
 		before := bits
 		bits, held = bits>>(e&entryBits), held-uint(e&entryBits)
 		if e&isLiteral != 0 {
-			out[at] = byte(e >> 16)
-			at++
+			out[at], at = byte(e>>16), at+1
 			continue
 		}
 		if e&isOther != 0 {
 			d.in.bits, d.in.held, d.in.next, d.at = bits, held, next, at
-			if e&isEnd != 0 {
-				return d.blockEnds()
-			}
-			return errDeflate
+			return d.other(e)
 		}
 		length := e.value(before)
 		if held < maxDistanceBits {
 			if next+8 <= len(src) {
 				bits |= binary.LittleEndian.Uint64(src[next:]) << (held & 63)
-				next += int((63 - held) >> 3 & 7)
-				held |= 56
-			} else {
-				d.in.bits, d.in.held, d.in.next = bits, held, next
-				if err := d.in.refillAtEnd(); err != nil {
-					return err
-				}
-				bits, held, next = d.in.bits, d.in.held, d.in.next
+				held, next = held|56, next+int((63-held)>>3&7)
+			} else if bits, held, next = d.in.refillAtEnd(bits, held, next); d.in.pad > inflatePadMax {
+				return io.ErrUnexpectedEOF
 			}
 		}
 		e = t.distances[bits&(1<<distanceTableBits-1)]
@@ -213,23 +196,34 @@ func (d *inflater) decode() error {
 		if e&isOther != 0 || from < 0 {
 			return errDeflate
 		}
-		end := at + length
 		if at-from < 8 {
-			for ; at < end; at, from = at+1, from+1 {
-				out[at] = out[from]
-			}
-			continue
-		}
-		// Most copies are short: the first two words are copied without a look at the length.
-		copyWord(out, at, from)
-		copyWord(out, at+8, from+8)
-		for at, from = at+16, from+16; at < end; at, from = at+8, from+8 {
+			repeat(out, at, from, length)
+		} else { // most copies are short: two words are copied without a look at the length
 			copyWord(out, at, from)
+			copyWord(out, at+8, from+8)
+			for i := 16; i < length; i += 8 {
+				copyWord(out, at+i, from+i)
+			}
 		}
-		at = end
+		at += length
 	}
 	d.in.bits, d.in.held, d.in.next, d.at = bits, held, next, at
 	return nil
+}
+
+// other is what decode does with an entry that is neither a literal nor a length.
+func (d *inflater) other(e entry) error {
+	if e&isEnd == 0 {
+		return errDeflate
+	}
+	return d.blockEnds()
+}
+
+// repeat copies length bytes from from to at, one after another: where they overlap, they repeat.
+func repeat(out *[inflateBytes]byte, at, from, length int) {
+	for i := range length {
+		out[at+i] = out[from+i]
+	}
 }
 
 func copyWord(out *[inflateBytes]byte, at, from int) {
@@ -249,7 +243,10 @@ type bitReader struct {
 // these are asked for than can be held, it fails.
 func (r *bitReader) refill() error {
 	if r.next+8 > len(r.src) {
-		return r.refillAtEnd()
+		if r.bits, r.held, r.next = r.refillAtEnd(r.bits, r.held, r.next); r.pad > inflatePadMax {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
 	}
 	r.bits |= binary.LittleEndian.Uint64(r.src[r.next:]) << (r.held & 63)
 	r.next += int((63 - r.held) >> 3)
@@ -257,19 +254,17 @@ func (r *bitReader) refill() error {
 	return nil
 }
 
-func (r *bitReader) refillAtEnd() error {
-	for ; r.held < 56; r.held += 8 {
-		if r.next == len(r.src) {
+// refillAtEnd is refill for the end of the input, where it counts in pad what is not there.
+func (r *bitReader) refillAtEnd(bits uint64, held uint, next int) (uint64, uint, int) {
+	for ; held < 56; held += 8 {
+		if next == len(r.src) {
 			r.pad++
 			continue
 		}
-		r.bits |= uint64(r.src[r.next]) << r.held
-		r.next++
+		bits |= uint64(r.src[next]) << held
+		next++
 	}
-	if r.pad > inflatePadMax {
-		return io.ErrUnexpectedEOF
-	}
-	return nil
+	return bits, held, next
 }
 
 // take consumes n bits, at most 16. Behind the end of the input they are zeros, which align reports.
