@@ -1,30 +1,27 @@
-// Fetch (1), versions 4-18: isolation levels (KIP-98), the log start (KIP-107, version 5), sessions (KIP-227, 7), leader epochs
-// (KIP-320, 9), racks (KIP-392, 11), diverging epochs (KIP-595, 12), topic ids (KIP-516, 13), the state of replicas (KIP-903,
-// 15), hints of the leader (KIP-951, 16), directories of replicas (KIP-853, 17), their high watermark (KIP-1166, 18).
+// Fetch (1), versions 4-18: isolation levels (KIP-98), the log start (KIP-107, version 5), sessions (KIP-227, 7), the client's
+// leader epoch (KIP-320, 9), zstd (KIP-110, 10), racks (KIP-392, 11), diverging epochs (KIP-595, 12), topic ids (KIP-516, 13),
+// the state of replicas (KIP-903, 15), the new leader (KIP-951, 16), directories of replicas (KIP-853, 17), their high
+// watermark (KIP-1166, 18).
 //
-// It differs from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no other replica is ever preferred;
-// there are no transactions yet, so none is listed as aborted; a session id that Kafka's cache fails on is unknown here.
+// Differences from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no preferred read replica is
+// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; no transaction is listed as
+// aborted, because there are none yet; a session id that no shard of Kafka's cache has is an unknown session, where Kafka
+// answers UNKNOWN_SERVER_ERROR; records in responses that clients do not read are bounded (held_answers.go).
 
 package broker
 
 import (
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// Fetch (1), versions 4-18; their KIPs are in 01_fetch_codec.go. Differences from Kafka: no preferred read replica is
-// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; a session id that no shard
-// of Kafka's cache has is an unknown session, where Kafka answers UNKNOWN_SERVER_ERROR; records in responses that
-// clients do not read are bounded (held_answers.go).
 
 const (
 	fetchEpochs       = 9
@@ -155,7 +152,7 @@ func (f *fetching) enter(r *kmsg.FetchRequest, parts []fetchPart) wire.Code {
 // start reads, in order, what each partition has, as far as the byte limit goes.
 // A read that does not end at once counts for nothing yet, so that a cold
 // partition does not hold up the others; what is too much in the end stays in the
-// cache for the next fetch.
+// cache for the next fetch. One partition at least is read beside the late reads.
 func (f *fetching) start() {
 	f.round++
 	f.issuing = true
@@ -169,7 +166,6 @@ func (f *fetching) start() {
 		t := &f.targets[i]
 		f.look(t)
 		if f.readable(t) && !f.full && f.takeLate(t) {
-			issued = true
 			left -= t.read.Bytes
 		}
 	}
@@ -433,7 +429,9 @@ func (f *fetching) refuse(r *kmsg.FetchRequest, parts []fetchPart) {
 
 // answer sends what was read, within the byte limits: the first batches that there
 // are go out whatever their size, later ones only if they fit, into the answer and
-// into what the client takes of their partition. Late reads come first.
+// into what the client takes of their partition. Late reads come first. They have a
+// first of their own: else they would starve a partition whose batches are larger
+// than the client takes of it, and that never needs a late read.
 func (f *fetching) answer() {
 	f.ended = true
 	f.giveBackTargets()
@@ -448,14 +446,17 @@ func (f *fetching) answer() {
 	held := &f.plane.held
 	left, bytes, full := held.room(f.exchange, f.maxBytes), 0, held.full(f.exchange)
 	for _, late := range []bool{true, false} {
+		first := true
 		for i := range f.targets {
 			t := &f.targets[i]
-			if t.late != late {
+			if t.late != late || t.read.Bytes == 0 {
 				continue
 			}
-			if full || bytes > 0 && (bytes+t.read.Bytes > left || t.read.Bytes > int(t.maxBytes)) {
+			if full || !first && (bytes+t.read.Bytes > left || t.read.Bytes > int(t.maxBytes)) {
 				f.giveBack(t)
+				continue
 			}
+			first = false
 			bytes += t.read.Bytes
 		}
 	}

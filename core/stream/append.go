@@ -5,6 +5,21 @@ import (
 	"weir/core/wal"
 )
 
+// appender takes batches into the WAL and the log cache while there is room, and tells the owners of streams what
+// became durable.
+type appender struct {
+	*base
+	trimmer *trimmer
+	cache   logCache
+	onSpace func()
+	refused bool       // an append was refused since space last came free
+	idle    []*pending // append structs for reuse
+	dirty   []*Stream  // whose owner has yet to hear of the high watermark
+	flush   func()     // tells them
+	flushes bool       // flush is posted
+	unowed  bool       // something became durable of which nothing is owed
+}
+
 // pending is one append on its way to the device. The structs are recycled.
 type pending struct {
 	wal.Append
@@ -16,40 +31,62 @@ type pending struct {
 // nothing was taken; Engine.OnSpace tells when to try again. A batch is at most
 // Engine.AppendBytesMax bytes.
 func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
-	e := s.engine
-	if e.stopping != nil || s.owner == nil {
+	a := &s.engine.appends
+	if a.stopping || s.owner == nil {
 		return 0, false
 	}
-	if !e.cache.hasRoom(e.options.CacheBytes) {
-		e.refuse("stream append refused: cache full")
+	if !a.cache.hasRoom(a.CacheBytes) {
+		a.refuse("stream append refused: cache full")
 		return 0, false
 	}
-	p := e.newPending(s, &b)
-	if !e.log.Append(&p.Append) {
-		e.recycle(p)
-		e.refuse("stream append refused: wal full")
+	p := a.newPending(s, &b)
+	if !a.log.Append(&p.Append) {
+		a.recycle(p)
+		a.refuse("stream append refused: wal full")
 		return 0, false
 	}
 	base := s.end
 	s.end += int64(b.Offsets)
 	s.cached(entry{
 		base: base, offsets: b.Offsets, bytes: int32(len(b.Data)), maxTimestamp: b.MaxTimestamp,
-		at: p.At, slab: e.cache.of(p.Slab), place: int32(p.Offset),
+		at: p.At, slab: a.cache.of(p.Slab), place: int32(p.Offset),
 	})
 	return base, true
 }
 
 // refuse remembers that somebody waits for space, which also presses for an upload.
-func (e *Engine) refuse(mark string) {
-	e.refused = true
-	e.metrics.refused.Add(1)
-	e.telemetry.Hit(mark)
+func (a *appender) refuse(mark string) {
+	a.refused = true
+	a.metrics.refused.Add(1)
+	a.Telemetry.Hit(mark)
 }
 
-func (e *Engine) newPending(s *Stream, b *Batch) *pending {
+func (a *appender) spaceCame() {
+	if a.refused && !a.stopping {
+		a.refused = false
+		a.onSpace()
+	}
+}
+
+// settle uses what commits made free.
+func (a *appender) settle() {
+	a.trimmer.trim()
+	a.cache.evict(a.CacheBytes)
+	a.offerRoom()
+}
+
+// offerRoom lets refused appends try again if the cache has room for them.
+func (a *appender) offerRoom() {
+	a.metrics.cacheBytes.Set(a.cache.used())
+	if a.refused && a.cache.hasRoom(a.CacheBytes) {
+		a.Loop.Post(a.spaceCame)
+	}
+}
+
+func (a *appender) newPending(s *Stream, b *Batch) *pending {
 	var p *pending
-	if n := len(e.idle); n > 0 {
-		p, e.idle = e.idle[n-1], e.idle[:n-1]
+	if n := len(a.idle); n > 0 {
+		p, a.idle = a.idle[n-1], a.idle[:n-1]
 	} else {
 		p = &pending{}
 	}
@@ -61,16 +98,16 @@ func (e *Engine) newPending(s *Stream, b *Batch) *pending {
 	return p
 }
 
-func (e *Engine) recycle(p *pending) {
+func (a *appender) recycle(p *pending) {
 	*p = pending{}
-	e.idle = append(e.idle, p)
+	a.idle = append(a.idle, p)
 }
 
 // Durable implements wal.Owner.
 func (p *pending) Durable(a *wal.Append) {
 	s, release := p.stream, p.release
 	s.durable(a.BaseOffset, int64(a.Offsets), int64(len(a.Payload)))
-	s.engine.recycle(p)
+	s.engine.appends.recycle(p)
 	if release != nil {
 		release()
 	}
@@ -83,38 +120,37 @@ func (s *Stream) durable(base, offsets, bytes int64) {
 		telemetry.Assert(3, false, "stream %d: offset %d became durable, the high watermark is %d", s.id, base, s.highWatermark)
 	}
 	s.highWatermark += offsets
-	e := s.engine
-	switch {
-	case s.owner == nil || s.gone:
-		e.unowed = true
-	default:
-		e.up.add(s, 1, bytes)
+	a := &s.engine.appends
+	if s.owner == nil || s.gone {
+		a.unowed = true
+	} else {
+		s.engine.uploads.add(s, 1, bytes)
 	}
 	if s.owner != nil && !s.told {
 		s.told = true
-		e.dirty = append(e.dirty, s)
+		a.dirty = append(a.dirty, s)
 	}
-	if !e.flushes {
-		e.flushes = true
-		e.loop.Post(e.flush)
+	if !a.flushes {
+		a.flushes = true
+		a.Loop.Post(a.flush)
 	}
 }
 
 // tellOwners tells each owner once how far its stream is durable. What nobody will commit gives its
 // space in the WAL up as soon as it is durable: no commit comes that would.
-func (e *Engine) tellOwners() {
-	e.flushes = false
-	for i := 0; i < len(e.dirty); i++ {
-		s := e.dirty[i]
-		e.dirty[i] = nil
+func (a *appender) tellOwners() {
+	a.flushes = false
+	for i := 0; i < len(a.dirty); i++ {
+		s := a.dirty[i]
+		a.dirty[i] = nil
 		s.told = false
 		if s.owner != nil {
 			s.owner.Durable(s.highWatermark)
 		}
 	}
-	e.dirty = e.dirty[:0]
-	if e.unowed {
-		e.unowed = false
-		e.trim()
+	a.dirty = a.dirty[:0]
+	if a.unowed {
+		a.unowed = false
+		a.trimmer.trim()
 	}
 }

@@ -106,14 +106,14 @@ func BenchmarkAppendToDurable(b *testing.B) {
 	for b.Loop() {
 		w.loop.Turn(events)
 		w.complete()
-		if e.log.Used() > 64<<20 {
+		if e.base.log.Used() > 64<<20 {
 			b.StopTimer()
 			for _, s := range streams {
 				s.unpin(s.highWatermark)
-				e.up.forget(s)
+				e.uploads.forget(s)
 			}
-			e.trim()
-			e.cache.evict(16 << 20)
+			e.trimmer.trim()
+			e.appends.cache.evict(16 << 20)
 			w.loop.Turn(nil)
 			w.complete()
 			b.StartTimer()

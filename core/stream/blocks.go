@@ -72,47 +72,48 @@ type blockCache struct {
 	bytes     int64 // of slabs, without those on their way
 	safe      int64 // of protected ones
 	limit     int64
-	metrics   *metrics
+	gets      *fetcher
+	metrics   *readMetrics
 }
 
-func newBlockCache(limit int64, m *metrics) blockCache {
-	return blockCache{blocks: make(map[blockKey]*block), limit: limit, metrics: m}
+func newBlockCache(limit int64, gets *fetcher) blockCache {
+	return blockCache{blocks: make(map[blockKey]*block), limit: limit, gets: gets, metrics: gets.metrics}
 }
 
-// withBlock calls f with a block, now or when it came; f retains what it keeps. A nil f reads ahead:
+// with calls f with a block, now or when it came; f retains what it keeps. A nil f reads ahead:
 // only if nobody who waits is held up.
-func (e *Engine) withBlock(id metadata.ObjectID, k *object.Block, want urgency, f func(*block, error)) {
+func (c *blockCache) with(id metadata.ObjectID, k *object.Block, want urgency, f func(*block, error)) {
 	key := blockKey{id, k.Position}
-	b := e.blocks.blocks[key]
+	b := c.blocks[key]
 	switch {
 	case b == nil:
-		if f == nil && e.gets.busy() {
+		if f == nil && c.gets.busy() {
 			return
 		}
-		e.loadBlock(key, k, want, f)
+		c.load(key, k, want, f)
 	case f == nil:
 	case b.slab == nil:
 		b.waiters = append(b.waiters, f)
 	default:
-		e.metrics.blockHits.Add(1)
+		c.metrics.blockHits.Add(1)
 		f(b, nil)
-		e.blocks.touch(b)
+		c.touch(b)
 	}
 }
 
-func (e *Engine) loadBlock(key blockKey, k *object.Block, want urgency, f func(*block, error)) {
+func (c *blockCache) load(key blockKey, k *object.Block, want urgency, f func(*block, error)) {
 	b := &block{key: key, end: k.End, served: k.First}
 	if f != nil {
 		b.waiters = append(b.waiters, f)
-		e.metrics.blockMisses.Add(1)
+		c.metrics.blockMisses.Add(1)
 	} else {
-		e.metrics.readAhead.Add(1)
-		e.telemetry.Hit("stream read: ahead")
+		c.metrics.readAhead.Add(1)
+		c.gets.options.Telemetry.Hit("stream read: ahead")
 	}
-	e.blocks.blocks[key] = b
+	c.blocks[key] = b
 	expected := *k
 	var batches []blockBatch
-	e.gets.submit(&get{
+	c.gets.submit(&get{
 		urgency: want, object: key.object, offset: k.Position, bytes: int(k.Bytes),
 		check: func(data []byte) (err error) {
 			batches, err = openBlock(&expected, data)
@@ -120,7 +121,7 @@ func (e *Engine) loadBlock(key blockKey, k *object.Block, want urgency, f func(*
 		},
 		done: func(slab *env.Slab, err error) {
 			b.batches = batches
-			e.blockLoaded(b, slab, err)
+			c.loaded(b, slab, err)
 		},
 	})
 }
@@ -135,12 +136,12 @@ func openBlock(k *object.Block, data []byte) (batches []blockBatch, err error) {
 	return batches, err
 }
 
-func (e *Engine) blockLoaded(b *block, slab *env.Slab, err error) {
+func (c *blockCache) loaded(b *block, slab *env.Slab, err error) {
 	waiters := b.waiters
 	b.waiters = nil
-	kept := err == nil && e.blocks.add(b, slab)
+	kept := err == nil && c.add(b, slab)
 	if !kept {
-		delete(e.blocks.blocks, b.key)
+		delete(c.blocks, b.key)
 		b.slab = slab
 	}
 	for _, f := range waiters {
@@ -154,7 +155,7 @@ func (e *Engine) blockLoaded(b *block, slab *env.Slab, err error) {
 		slab.Release()
 	}
 	if kept {
-		e.blocks.evict()
+		c.evict()
 	}
 }
 
@@ -232,106 +233,5 @@ func (c *blockCache) release() {
 		for l.Len() > 0 {
 			c.remove(l, l.Back())
 		}
-	}
-}
-
-// indexKey names a part's index.
-type indexKey struct {
-	object metadata.ObjectID
-	stream metadata.StreamID
-}
-
-// heldIndex is an index in memory, or on its way.
-type heldIndex struct {
-	object.Index
-	key     indexKey
-	waiters []func(*heldIndex, error)
-	place   *list.Element // nil while it is on its way
-}
-
-// indexBlocksMax bounds the rows of all indexes kept, of some 50 bytes each.
-const indexBlocksMax = 256 << 10
-
-// indexCache keeps the indexes used last.
-type indexCache struct {
-	indexes map[indexKey]*heldIndex
-	used    list.List // front: used last
-	blocks  int
-}
-
-func newIndexCache() indexCache { return indexCache{indexes: make(map[indexKey]*heldIndex)} }
-
-// withIndex calls f with a part's index, now or when it came.
-func (e *Engine) withIndex(id metadata.StreamID, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
-	key := indexKey{p.Object, id}
-	x := e.indexes.indexes[key]
-	switch {
-	case x == nil:
-		if want.demanded || !e.gets.busy() {
-			e.loadIndex(key, p, want, f)
-		}
-	case x.place == nil:
-		x.waiters = append(x.waiters, f)
-	default:
-		e.indexes.used.MoveToFront(x.place)
-		f(x, nil)
-	}
-}
-
-func (e *Engine) loadIndex(key indexKey, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
-	x := &heldIndex{key: key, waiters: []func(*heldIndex, error){f}}
-	e.indexes.indexes[key] = x
-	expected := *p
-	e.gets.submit(&get{
-		urgency: want, object: p.Object, offset: p.IndexOffset, bytes: int(p.IndexBytes),
-		check: func(data []byte) error { return x.parse(data, &expected) },
-		done: func(slab *env.Slab, err error) {
-			if slab != nil {
-				slab.Release()
-			}
-			e.indexLoaded(x, err)
-		},
-	})
-}
-
-// parse reads an index and holds it against the part's row in the image.
-func (x *heldIndex) parse(data []byte, p *metadata.Part) error {
-	index, err := object.ParseIndex(data)
-	if err != nil {
-		return err
-	}
-	if index.Object != uint64(p.Object) || index.Stream != uint64(x.key.stream) ||
-		index.Blocks[0].First != p.Start || index.Blocks[len(index.Blocks)-1].End != p.End {
-		return object.ErrDamaged
-	}
-	x.Index = *index
-	return nil
-}
-
-func (e *Engine) indexLoaded(x *heldIndex, err error) {
-	c := &e.indexes
-	if err != nil {
-		delete(c.indexes, x.key)
-	} else {
-		x.place = c.used.PushFront(x)
-		c.blocks += len(x.Blocks)
-		c.evict()
-	}
-	waiters := x.waiters
-	x.waiters = nil
-	for _, f := range waiters {
-		if err != nil {
-			f(nil, err)
-		} else {
-			f(x, nil)
-		}
-	}
-}
-
-func (c *indexCache) evict() {
-	for c.blocks > indexBlocksMax && c.used.Len() > 1 {
-		last := c.used.Remove(c.used.Back()).(*heldIndex)
-		delete(c.indexes, last.key)
-		c.blocks -= len(last.Blocks)
 	}
 }

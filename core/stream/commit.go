@@ -8,25 +8,27 @@ import (
 	"weir/core/metadata"
 )
 
+const commitTriesMax = 8 // in a row without a part accepted; then an object whose id is not known any more is put again under a new one
+
 // commit proposes the upload's commit (R1): of the parts that the image lacks, since a commit that
 // failed may have got there in part.
 func (w *upload) commit() {
 	w.phase = phaseCommitting
-	w.began = w.engine.loop.Now()
+	w.began = w.Loop.Now()
 	parts := make([]metadata.CommitPart, 0, len(w.parts))
 	for i := range w.parts {
-		if !w.engine.has(&w.parts[i]) {
+		if !w.has(&w.parts[i]) {
 			parts = append(parts, w.commitPart(i))
 		}
 	}
-	w.engine.controller.Commit(w.id, w.engine.options.Epoch, w.built.Header.Bytes, parts, w.commitDone)
+	w.Controller.Commit(w.id, w.Epoch, w.built.Header.Bytes, parts, w.commitDone)
 }
 
 func (w *upload) commitPart(i int) metadata.CommitPart {
 	p, info := &w.parts[i], &w.built.Parts[i]
 	maxTimestamp := info.MaxTimestamp
 	if maxTimestamp < 0 {
-		maxTimestamp = metadata.UntimedAt(w.engine.env.Clock.WallMillis())
+		maxTimestamp = metadata.UntimedAt(w.Env.Clock.WallMillis())
 	}
 	return metadata.CommitPart{
 		Stream: metadata.StreamID(p.Stream), LeaderEpoch: p.LeaderEpoch, Checkpoint: p.checkpoint,
@@ -40,18 +42,17 @@ func (w *upload) commitPart(i int) metadata.CommitPart {
 // commitDone takes the answer. An error leaves open whether the record will apply; asking again is
 // safe, since a commit that comes second is refused part by part.
 func (w *upload) commitDone(accepted []bool, err error) {
-	e := w.engine
-	if w.phase == phaseDropped || e.stopping != nil {
+	if w.phase == phaseDropped || w.stopping {
 		return
 	}
-	e.metrics.commitLatency.Observe(int64(e.loop.Now().Sub(w.began)))
+	w.metrics.commitLatency.Observe(int64(w.Loop.Now().Sub(w.began)))
 	if err == nil || w.isCommitted() {
-		e.metrics.commits.Add(1)
+		w.metrics.commits.Add(1)
 		w.settled(w)
 		return
 	}
-	e.telemetry.Hit("stream upload: commit failed")
-	e.metrics.commitsFailed.Add(1)
+	w.Telemetry.Hit("stream upload: commit failed")
+	w.metrics.commitsFailed.Add(1)
 	if slices.Contains(accepted, true) {
 		w.attempts = 0
 	}
@@ -63,7 +64,7 @@ func (w *upload) commitDone(accepted []bool, err error) {
 		w.renumber("its commit is refused: " + err.Error())
 		return
 	}
-	e.lines.Warn(e.telemetry, "commit", e.loop.Now(), "objects are stored, but cannot be committed: the write-ahead log keeps their records until they are",
+	w.lines.Warn(w.Telemetry, "commit", w.Loop.Now(), "objects are stored, but cannot be committed: the write-ahead log keeps their records until they are",
 		slog.String("object", w.key()), slog.String("error", err.Error()), slog.String("advice", adviseCommits))
 	w.again(w.commit)
 }
@@ -74,7 +75,7 @@ const adviseCommits = "look for what keeps the metadata's log from writing: its 
 // isCommitted reports whether the image has every part that it can have.
 func (w *upload) isCommitted() bool {
 	for i := range w.parts {
-		if !w.engine.has(&w.parts[i]) {
+		if !w.has(&w.parts[i]) {
 			return false
 		}
 	}
@@ -82,8 +83,8 @@ func (w *upload) isCommitted() bool {
 }
 
 // has reports whether the image has a part, or cannot have it any more.
-func (e *Engine) has(p *uploadPart) bool {
-	s, ok := e.image.Stream(metadata.StreamID(p.Stream))
+func (w *upload) has(p *uploadPart) bool {
+	s, ok := w.Image.Stream(metadata.StreamID(p.Stream))
 	if !ok {
 		return true
 	}

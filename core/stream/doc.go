@@ -1,6 +1,7 @@
 // Package stream is the storage engine: all streams of one broker incarnation over one WAL and one
 // object store. It assigns offsets, makes batches durable, keeps recent ones in memory, uploads them in
-// large objects, reads everything back, and recovers what an ended incarnation left in its WAL.
+// large objects, reads everything back, and recovers what an ended incarnation left in its WAL. It also reads
+// committed records of streams that other brokers lead.
 //
 // It knows nothing of Kafka beyond the head of a batch. It may call core/metadata, core/wal,
 // core/object, core/record, core/task, core/telemetry and core/env. What it asks of the controller
@@ -15,6 +16,32 @@
 //
 // A read is answered from the log cache (the WAL's own slabs, kept), from a recovered tail, or from
 // the store through the block cache.
+//
+// # Parts
+//
+// An [Engine] is wiring: it hands what it is told to its parts. They share its base (options, WAL, what is in
+// flight, how the store answers), and each has its own state. In the order of a batch's life:
+//
+//   - appender (append.go) takes batches into WAL and log cache (cache.go, ring.go), and tells owners what is
+//     durable. After commits it evicts, has the trimmer trim, and lets refused appends try again.
+//   - [Stream] (stream.go, streams.go) is one open stream: its offsets, and what the image says of them. It reaches
+//     the other parts through its Engine: the appender, the uploader's counts, and for reads (read.go,
+//     timestamp.go) whoever has the offset. The streamSet is all of them.
+//   - uploader (upload.go) decides when to cut, cuts all streams, and commits in the order of the cuts. Each cut
+//     is an upload (put.go, commit.go): it takes an id of the idLease (ids.go), is built, put and committed.
+//   - trimmer (trim.go) gives up the WAL below what the streams still need, once that is shipped.
+//   - recoveredLogs (recover.go, tail.go) is the WALs of ended incarnations: it reads from them, and removes those
+//     that are not owed. Its tailUploader (tail_upload.go) makes uploads of them.
+//   - [Reader] (reader.go) reads committed objects: two caches (blocks.go, indexes.go) over one fetcher
+//     (fetch.go). It knows none of the other parts.
+//
+// # What may be read without owning
+//
+// Whatever is committed: the objects and the image are enough. A [Reader] gives any broker the [CommittedLog] of
+// any stream, from its log start to the end of what is committed without a gap, with read-ahead for whoever keeps
+// the CommittedLog, the retries and reports of loss that the leader's reads have, and errors if the stream is
+// deleted or trimmed meanwhile. What is not committed is in its leader's WAL: only the leader reads that, and
+// after it whoever recovers the WAL.
 //
 // # Memory
 //
@@ -58,4 +85,5 @@
 //     operators a line that names partition, offsets and object.
 //   - Every slab is released. Shutdown waits for that, but not for uploads: it abandons what the store has
 //     in flight, and starts nothing.
+//   - A Reader serves nothing that the image does not call committed, and nothing below the log start.
 package stream

@@ -79,8 +79,8 @@ func TestAStoreThatIsDownFillsTheCacheAndThenHoldsAppendsUp(t *testing.T) {
 		}
 		w.settle()
 	}
-	if !refused || n.e.cache.bytes > smallOptions.CacheBytes+64<<10 {
-		t.Fatalf("refused: %v, with %d bytes in the cache", refused, n.e.cache.bytes)
+	if !refused || n.e.appends.cache.bytes > smallOptions.CacheBytes+64<<10 {
+		t.Fatalf("refused: %v, with %d bytes in the cache", refused, n.e.appends.cache.bytes)
 	}
 	o.readAll(n, 10_000)
 	down = false
@@ -491,7 +491,7 @@ func TestTheFloorIsBelowWhatMayStillBeCommitted(t *testing.T) {
 	}
 	w.store.weather = func(string) string { return "failed" }
 	o.fill(n, 10_000)
-	w.until("an id", func() bool { return len(n.e.up.queue) > 0 && n.e.up.queue[0].id != 0 })
+	w.until("an id", func() bool { return len(n.e.uploads.queue) > 0 && n.e.uploads.queue[0].id != 0 })
 	if floor := n.e.ObjectFloor(); floor != 1 {
 		t.Fatalf("floor %d while object 1 is under way", floor)
 	}
@@ -607,7 +607,7 @@ func TestATailThatCannotBeReadHoldsNoOtherStreamUp(t *testing.T) {
 	n.shutdown()
 	n = boot(w, c, smallOptions, smallLog)
 	w.store.weather = func(string) string { return "" }
-	bad := n.e.tails[0].streams[1].entries.at(3).at
+	bad := n.e.recovered.tails[0].streams[1].entries.at(3).at
 	sound := w.disk.files[logName(1)].data[8192+int(bad)+100:]
 	sound[0] ^= 1
 	w.until("the other streams' commits", func() bool {
@@ -626,7 +626,9 @@ func TestAStreamIsDeletedWhileItsTailIsRead(t *testing.T) {
 	n.create(1).fill(n, 100_000)
 	n.shutdown()
 	n = boot(w, c, smallOptions, smallLog)
-	w.until("a piece that is being read", func() bool { return n.e.tailUp.piece != nil && n.e.tailUp.piece.asked < len(n.e.tailUp.piece.entries) })
+	w.until("a piece that is being read", func() bool {
+		return n.e.recovered.uploads.piece != nil && n.e.recovered.uploads.piece.asked < len(n.e.recovered.uploads.piece.entries)
+	})
 	delete(c.streams, 1)
 	w.turn(n.e.ImageChanged)
 	w.turn(func() { n.e.Close(1) })
@@ -656,8 +658,8 @@ func TestShutdownAnswersReadsThatAreTriedAgain(t *testing.T) {
 		}
 	})
 	w.settle()
-	if answers > 0 || len(n.e.waits) != 2 {
-		t.Fatalf("%d answers, %d waits", answers, len(n.e.waits))
+	if answers > 0 || len(n.e.reader.again.all) != 1 || len(n.e.recovered.again.all) != 1 {
+		t.Fatalf("%d answers, waits %d and %d", answers, len(n.e.reader.again.all), len(n.e.recovered.again.all))
 	}
 	n.shutdown()
 	if answers != 2 {
@@ -677,7 +679,7 @@ func TestShutdownWaitsForNoUpload(t *testing.T) {
 		}
 		n.create(1).fill(n, 100_000)
 		w.until("an upload that is under way, or rests", func() bool {
-			for _, u := range n.e.up.queue {
+			for _, u := range n.e.uploads.queue {
 				if waits && u.timer.Pending() || len(w.store.hung) > 0 {
 					return true
 				}

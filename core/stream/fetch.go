@@ -11,6 +11,9 @@ import (
 	"weir/core/task"
 )
 
+// damagedReadsMax is how often bytes that fail their checksum are read: they may be spoilt on their way.
+const damagedReadsMax = 5
+
 // errNoObject: the store has no such object.
 var errNoObject = errors.New("the store has no such object")
 
@@ -26,7 +29,11 @@ func ahead(deadline env.Time) urgency    { return urgency{deadline: deadline} }
 // fetcher reads ranges of objects: a bounded number at once, the others in order of arrival, each
 // tried again until it is whole, its sum right, or its time over.
 type fetcher struct {
-	engine  *Engine
+	operations // GETs, and checks of what they brought
+	options    *ReaderOptions
+	health     *storeHealth
+	metrics    *readMetrics
+
 	queue   []*get
 	active  int    // submitted, or their bytes being checked
 	resting []*get // between two tries
@@ -49,7 +56,7 @@ type get struct {
 }
 
 // busy reports whether reading ahead would hold up those who wait.
-func (f *fetcher) busy() bool { return f.active+len(f.queue) >= f.engine.options.GetsInFlightMax/2 }
+func (f *fetcher) busy() bool { return f.active+len(f.queue) >= f.options.GetsInFlightMax/2 }
 
 // submit reads a range. done owns the slab's one reference.
 func (f *fetcher) submit(g *get) {
@@ -58,7 +65,7 @@ func (f *fetcher) submit(g *get) {
 }
 
 func (f *fetcher) pump() {
-	for len(f.queue) > 0 && f.active < f.engine.options.GetsInFlightMax {
+	for len(f.queue) > 0 && f.active < f.options.GetsInFlightMax {
 		g := f.queue[0]
 		f.queue[0] = nil
 		f.queue = f.queue[1:]
@@ -68,92 +75,89 @@ func (f *fetcher) pump() {
 }
 
 func (f *fetcher) start(g *get) {
-	e := f.engine
-	g.slab = e.env.Memory.Alloc(g.bytes)
-	g.began = e.loop.Now()
-	e.inFlight++
-	e.metrics.gets.Add(1)
-	e.env.Store.Get(&env.GetObject{
-		Key: object.Key(e.options.Cluster, uint64(g.object)), Offset: g.offset, Into: g.slab.Data[:g.bytes],
+	g.slab = f.options.Env.Memory.Alloc(g.bytes)
+	g.began = f.options.Loop.Now()
+	f.begin()
+	f.metrics.gets.Add(1)
+	f.options.Env.Store.Get(&env.GetObject{
+		Key: f.key(g), Offset: g.offset, Into: g.slab.Data[:g.bytes],
 		Done: func(op *env.GetObject) { f.arrived(g, op) },
 	})
 }
 
+func (f *fetcher) key(g *get) string { return object.Key(f.options.Cluster, uint64(g.object)) }
+
 func (f *fetcher) arrived(g *get, op *env.GetObject) {
-	e := f.engine
-	e.inFlight--
-	e.storeAnswered(op.Outcome)
-	e.metrics.getLatency.Observe(int64(e.loop.Now().Sub(g.began)))
+	defer f.end()
+	f.health.answered(op.Outcome)
+	f.metrics.getLatency.Observe(int64(f.options.Loop.Now().Sub(g.began)))
 	switch {
-	case e.stopping != nil:
-		f.end(g, ErrStopped)
+	case f.stopping:
+		f.answer(g, ErrStopped)
 	case op.Outcome == env.OutcomeRefused:
-		f.end(g, errNoObject)
+		f.answer(g, errNoObject)
 	case op.Outcome != env.OutcomeDone:
 		f.again(g, op.Err)
 	case op.N < g.bytes:
 		f.isDamaged(g, fmt.Errorf("%d of %d bytes came", op.N, g.bytes))
 	default:
-		e.metrics.getBytes.Add(int64(op.N))
+		f.metrics.getBytes.Add(int64(op.N))
 		f.verify(g)
 	}
 }
 
 // verify checks the bytes off the loop.
 func (f *fetcher) verify(g *get) {
-	e := f.engine
-	e.inFlight++
-	e.env.Compute.Submit(&env.Compute{
+	f.begin()
+	f.options.Env.Compute.Submit(&env.Compute{
 		Work: func() { g.err = g.check(g.slab.Data[:g.bytes]) },
 		Done: func(*env.Compute) {
-			e.inFlight--
+			defer f.end()
 			switch {
-			case e.stopping != nil:
-				f.end(g, ErrStopped)
+			case f.stopping:
+				f.answer(g, ErrStopped)
 			case g.err != nil:
 				f.isDamaged(g, g.err)
 			default:
-				f.end(g, nil)
+				f.answer(g, nil)
 			}
 		},
 	})
 }
 
-// isDamaged reads again a few times: bytes may be spoilt on their way.
+// isDamaged reads again a few times.
 func (f *fetcher) isDamaged(g *get, err error) {
-	e := f.engine
-	e.metrics.damaged.Add(1)
-	e.telemetry.Hit("stream read: damaged bytes")
+	f.health.damaged.Add(1)
+	f.options.Telemetry.Hit("stream read: damaged bytes")
 	if g.damaged++; g.damaged < damagedReadsMax {
 		f.again(g, err)
 		return
 	}
-	f.end(g, damage{fmt.Errorf("object %s is damaged at [%d, %d), read %d times: %w",
-		object.Key(e.options.Cluster, uint64(g.object)), g.offset, g.offset+int64(g.bytes), g.damaged, err)})
+	f.answer(g, damage{fmt.Errorf("object %s is damaged at [%d, %d), read %d times: %w",
+		f.key(g), g.offset, g.offset+int64(g.bytes), g.damaged, err)})
 }
 
 // again tries once more after a back-off, unless the time would be over.
 func (f *fetcher) again(g *get, err error) {
-	e := f.engine
 	g.attempts++
-	wait := e.backoff("read retry", uint64(g.object), g.attempts)
-	if e.loop.Now().Add(wait) > g.deadline {
-		f.end(g, fmt.Errorf("read of object %s given up after %d tries: %w", object.Key(e.options.Cluster, uint64(g.object)), g.attempts, err))
+	wait := f.health.backoff("read retry", uint64(g.object), g.attempts)
+	if f.options.Loop.Now().Add(wait) > g.deadline {
+		f.answer(g, fmt.Errorf("read of object %s given up after %d tries: %w", f.key(g), g.attempts, err))
 		return
 	}
 	g.slab.Release()
 	g.slab = nil
 	f.active--
 	f.resting = append(f.resting, g)
-	e.loop.Reset(&g.timer, wait, func() {
+	f.options.Loop.Reset(&g.timer, wait, func() {
 		f.resting = slices.DeleteFunc(f.resting, func(o *get) bool { return o == g })
 		f.submit(g)
 	})
 	f.pump()
 }
 
-// end answers a get that is under way.
-func (f *fetcher) end(g *get, err error) {
+// answer ends a get that is under way.
+func (f *fetcher) answer(g *get, err error) {
 	f.active--
 	slab := g.slab
 	g.slab = nil
@@ -162,11 +166,9 @@ func (f *fetcher) end(g *get, err error) {
 		slab = nil
 	}
 	g.done(slab, err)
-	if f.engine.stopping == nil {
+	if !f.stopping {
 		f.pump()
-		return
 	}
-	f.engine.stopped()
 }
 
 // cancel answers all that is not in flight, for shutdown.
@@ -174,7 +176,7 @@ func (f *fetcher) cancel() {
 	waiting := append(f.queue, f.resting...)
 	f.queue, f.resting = nil, nil
 	for _, g := range waiting {
-		f.engine.loop.Stop(&g.timer)
+		f.options.Loop.Stop(&g.timer)
 		g.done(nil, ErrStopped)
 	}
 }

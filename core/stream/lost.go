@@ -27,9 +27,9 @@ func (d damage) Unwrap() error { return d.error }
 
 // lost takes the error with which a read of the offsets [first, end) of a part ended. If the store does
 // not have them any more, it tells operators which records those are. It returns the reader's error.
-func (s *Stream) lost(part *metadata.Part, first, end int64, err error) error {
-	e := s.engine
-	key := object.Key(e.options.Cluster, uint64(part.Object))
+func (l *CommittedLog) lost(part *metadata.Part, first, end int64, err error) error {
+	r := l.reader
+	key := object.Key(r.options.Cluster, uint64(part.Object))
 	message, advice, gone := "", "", false
 	switch {
 	case errors.Is(err, errNoObject):
@@ -41,15 +41,15 @@ func (s *Stream) lost(part *metadata.Part, first, end int64, err error) error {
 	default:
 		return err
 	}
-	if now, e := s.partFor(first); e != nil || now.Object != part.Object || s.owner == nil {
+	if now, e := l.partFor(first); e != nil || now.Object != part.Object {
 		return err // replaced or deleted meanwhile
 	}
-	e.metrics.lost.Add(1)
+	r.metrics.lost.Add(1)
 	if gone {
-		e.telemetry.Hit("stream read: an object is gone")
+		r.options.Telemetry.Hit("stream read: an object is gone")
 	}
-	e.lines.Error(e.telemetry, fmt.Sprintf("%s of %d", key, s.id), e.loop.Now(), message,
-		slog.String("partition", s.owner.String()), slog.Int64("first_offset", first), slog.Int64("last_offset", end-1),
+	r.lines.Error(r.options.Telemetry, fmt.Sprintf("%s of %d", key, l.id), r.options.Loop.Now(), message,
+		slog.String("partition", l.name.String()), slog.Int64("first_offset", first), slog.Int64("last_offset", end-1),
 		slog.String("object", key), slog.String("error", err.Error()), slog.String("advice", advice))
 	return err
 }

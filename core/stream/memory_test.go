@@ -37,7 +37,7 @@ func TestSmallBatchesStayWithinTheCache(t *testing.T) {
 	p := n.create(1)
 	batches := appendUntilRefused(t, n, p)
 	require.LessOrEqual(t, int64(batches)*(batchOverhead+recordBytesMin), o.CacheBytes, "what is noted of them counts")
-	require.LessOrEqual(t, n.e.cache.used(), o.CacheBytes+32<<10)
+	require.LessOrEqual(t, n.e.appends.cache.used(), o.CacheBytes+32<<10)
 	n.shutdown()
 }
 
@@ -56,7 +56,7 @@ func TestARecoveredTailCountsAgainstTheCache(t *testing.T) {
 	n.shutdown()
 
 	n = boot(w, c, o, config)
-	tail := n.e.cache.tails.chunks * tailChunkBytes
+	tail := n.e.appends.cache.tails.chunks * tailChunkBytes
 	require.Greater(t, tail, o.CacheBytes/8)
 	batches := appendUntilRefused(t, n, n.owners[1])
 	require.LessOrEqual(t, int64(batches)*(batchOverhead+recordBytesMin)+tail, o.CacheBytes)
@@ -64,9 +64,9 @@ func TestARecoveredTailCountsAgainstTheCache(t *testing.T) {
 
 	w.store.hangs = false
 	n = boot(w, c, o, config)
-	n.e.refused = true
-	w.until("the tails' commit", func() bool { return len(n.e.tails) == 0 })
-	require.Zero(t, n.e.cache.tails.chunks)
-	require.False(t, n.e.refused, "who waited for room was told")
+	n.e.appends.refused = true
+	w.until("the tails' commit", func() bool { return len(n.e.recovered.tails) == 0 })
+	require.Zero(t, n.e.appends.cache.tails.chunks)
+	require.False(t, n.e.appends.refused, "who waited for room was told")
 	n.shutdown()
 }

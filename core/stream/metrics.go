@@ -6,12 +6,10 @@ import (
 )
 
 type metrics struct {
-	refused, uploads, uploadBytes, commits, commitsFailed, partsRefused, retries env.Counter
-	gets, getBytes, blockHits, blockMisses, readAhead, damaged                   env.Counter
-	lost                                                                         env.Counter
-	putLatency, commitLatency, getLatency                                        env.Histogram
-	cacheBytes, blockBytes, uncommitted                                          env.Gauge
-	uploaded, tailUploaded                                                       telemetry.LastSuccess
+	refused, uploads, uploadBytes, commits, commitsFailed, partsRefused env.Counter
+	putLatency, commitLatency                                           env.Histogram
+	cacheBytes, uncommitted                                             env.Gauge
+	uploaded, tailUploaded                                              telemetry.LastSuccess
 }
 
 func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
@@ -22,21 +20,30 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 		commits:       t.Counter("weir_upload_commits_total", "objects committed"),
 		commitsFailed: t.Counter("weir_upload_commits_failed_total", "answers to commits that were an error; they are tried again"),
 		partsRefused:  t.Counter("weir_upload_parts_refused_total", "parts of commits that the image refused"),
-		retries:       t.Counter("weir_store_retries_total", "operations on the store that had to be tried again"),
-		gets:          t.Counter("weir_store_gets_total", "reads of the store"),
-		getBytes:      t.Counter("weir_store_get_bytes_total", "bytes read from the store"),
-		blockHits:     t.Counter("weir_block_cache_hits_total", "blocks found in the block cache"),
-		blockMisses:   t.Counter("weir_block_cache_misses_total", "blocks that had to be read from the store"),
-		readAhead:     t.Counter("weir_block_read_ahead_total", "blocks read ahead of demand"),
-		damaged:       t.Counter("weir_store_damaged_reads_total", "reads of the store that failed their checksum"),
-		lost:          t.Counter("weir_store_lost_reads_total", "reads of committed records whose object is gone from the store or damaged in it"),
 		putLatency:    t.Histogram("weir_store_put_nanoseconds", "time from submitting a PUT to its completion"),
 		commitLatency: t.Histogram("weir_upload_commit_nanoseconds", "time from proposing a commit to its answer"),
-		getLatency:    t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),
 		cacheBytes:    t.Gauge("weir_log_cache_bytes", "memory for recent appends, and for the notes of batches that are not uploaded yet"),
-		blockBytes:    t.Gauge("weir_block_cache_bytes", "blocks of the store in memory"),
 		uploaded:      t.LastSuccess(clock, "upload", "when an upload was last committed; old while weir_upload_waiting_bytes is not 0, it stands still"),
 		tailUploaded:  t.LastSuccess(clock, "tail_upload", "when a piece of a recovered log was last committed"),
 		uncommitted:   t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),
+	}
+}
+
+type readMetrics struct {
+	gets, getBytes, blockHits, blockMisses, readAhead, lost env.Counter
+	getLatency                                              env.Histogram
+	blockBytes                                              env.Gauge
+}
+
+func newReadMetrics(t *telemetry.Registry) readMetrics {
+	return readMetrics{
+		gets:        t.Counter("weir_store_gets_total", "reads of the store"),
+		getBytes:    t.Counter("weir_store_get_bytes_total", "bytes read from the store"),
+		blockHits:   t.Counter("weir_block_cache_hits_total", "blocks found in the block cache"),
+		blockMisses: t.Counter("weir_block_cache_misses_total", "blocks that had to be read from the store"),
+		readAhead:   t.Counter("weir_block_read_ahead_total", "blocks read ahead of demand"),
+		lost:        t.Counter("weir_store_lost_reads_total", "reads of committed records whose object is gone from the store or damaged in it"),
+		getLatency:  t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),
+		blockBytes:  t.Gauge("weir_block_cache_bytes", "blocks of the store in memory"),
 	}
 }

@@ -224,7 +224,7 @@ func (m *model) calm() {
 		return true
 	})
 	m.w.turn(m.n.e.ImageChanged)
-	m.w.until("no ended incarnation's log is left", func() bool { return len(m.n.e.tails) == 0 && len(m.w.disk.files) == 1 })
+	m.w.until("no ended incarnation's log is left", func() bool { return len(m.n.e.recovered.tails) == 0 && len(m.w.disk.files) == 1 })
 	for _, id := range m.c.sorted() {
 		m.n.owners[id].readAll(m.n, 1+m.draw(30000))
 	}

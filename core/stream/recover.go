@@ -34,7 +34,7 @@ type Replayer interface {
 // recovery is the reading of one ended incarnation's log. What it takes of memory is the tail's entries: no
 // header of a batch outlives the visit to it.
 type recovery struct {
-	engine *Engine
+	logs   *recoveredLogs
 	name   string
 	into   Replayer
 	tail   *tail
@@ -51,29 +51,22 @@ type recovered struct {
 	seen  int64 // end of the newest batch in the log, whether it counts or not; 0: none
 }
 
-// RecoverLog reads the log of an ended broker epoch and keeps, for reading and upload, what the image
-// says that epoch owns and has not committed. The image must be as new as the end of that epoch, and
-// logs are recovered in order of their epochs. into gets each kept batch, and the summaries between them;
-// what it got counts only if done gets no error. done gets the ends of the epoch's
-// open ranges, for the record that closes them (R3). Errors mean damage to acknowledged data, or a
-// device that fails: the broker must not start as if nothing were missing. A log of which nothing is
-// owed any more is removed unread (R3), once the record that freed it is shipped: what it holds, damage included,
-// matters to nobody.
-func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
-	if !e.image.EpochOwes(epoch) {
-		e.telemetry.Hit("stream recover: nothing owed")
-		t := &tail{epoch: epoch, sealed: wal.Unread(e.env, name)}
-		if e.freed(t) {
-			e.removeUnowed(name, func() { done(nil, nil) })
+// recover is [Engine.RecoverLog].
+func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
+	if !l.Image.EpochOwes(epoch) {
+		l.Telemetry.Hit("stream recover: nothing owed")
+		t := &tail{epoch: epoch, sealed: wal.Unread(l.Env, name)}
+		if l.freed(t) {
+			l.removeUnowed(name, func() { done(nil, nil) })
 			return
 		}
-		e.telemetry.Hit("stream recover: nothing owed by what is not shipped")
-		e.tails = append(e.tails, t)
+		l.Telemetry.Hit("stream recover: nothing owed by what is not shipped")
+		l.tails = append(l.tails, t)
 		done(nil, nil)
 		return
 	}
-	r := &recovery{engine: e, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
-	wal.Recover(e.loop, e.env, name, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
+	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
+	wal.Recover(l.Loop, l.Env, name, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
 		if err != nil && sealed != nil {
 			sealed.Close()
@@ -83,10 +76,10 @@ func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replay
 }
 
 // removeUnowed removes a log that nothing is owed of. One that stays behind does no harm.
-func (e *Engine) removeUnowed(name string, done func()) {
-	e.env.WAL.Remove(&env.DiskRemove{Name: name, Done: func(op *env.DiskRemove) {
+func (l *recoveredLogs) removeUnowed(name string, done func()) {
+	l.Env.WAL.Remove(&env.DiskRemove{Name: name, Done: func(op *env.DiskRemove) {
 		if op.Err != nil {
-			e.telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
+			l.Telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
 				slog.String("file", name), slog.String("error", op.Err.Error()))
 		}
 		done()
@@ -101,7 +94,7 @@ func (r *recovery) corrupt(format string, args ...any) error {
 // outdated is the error for a log that is an older copy. A log keeps its batches up to the newest, so that one
 // which holds any of a range holds those that were committed last, too.
 func (r *recovery) outdated(t *recovered) error {
-	r.engine.telemetry.Hit("stream recover: an older copy of the log")
+	r.logs.Telemetry.Hit("stream recover: an older copy of the log")
 	return fmt.Errorf("wal file %q is an older copy: it ends at offset %d of stream %d, but the object store has records up to %d. What was "+
 		"acknowledged after the copy was made may be in no object yet, so nothing was changed: start with the newer log disk, or give the log up by an explicit decision",
 		r.name, t.seen, t.id, t.start)
@@ -162,12 +155,12 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 	if known {
 		return t
 	}
-	if image, ok := r.engine.image.Stream(key.stream); ok {
+	if image, ok := r.logs.Image.Stream(key.stream); ok {
 		owned, ok := rangeOf(image, key.leaderEpoch)
 		if ok && owned.BrokerEpoch == r.tail.epoch && (owned.End < 0 || committedOf(owned) < owned.End) {
 			t = &recovered{start: committedOf(owned), limit: owned.End}
 			t.tail, t.id, t.leaderEpoch, t.next = r.tail, key.stream, key.leaderEpoch, t.start
-			t.entries.pool = &r.engine.cache.tails
+			t.entries.pool = r.logs.notes
 			if t.limit < 0 {
 				t.limit = math.MaxInt64
 			}
@@ -180,7 +173,6 @@ func (r *recovery) rangeFor(key rangeKey) *recovered {
 
 // finish validates what was found, and keeps it.
 func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, error) {
-	e := r.engine
 	if err == nil {
 		err = r.err
 	}
@@ -192,12 +184,12 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 	}
 	r.tail.sealed = sealed
 	if sealed.Torn {
-		e.telemetry.Hit("stream recover: torn tail")
+		r.logs.Telemetry.Hit("stream recover: torn tail")
 	}
 	if err := r.join(); err != nil {
 		return nil, err
 	}
-	e.tails = append(e.tails, r.tail)
+	r.logs.tails = append(r.logs.tails, r.tail)
 	return r.ends(), nil
 }
 
@@ -226,7 +218,7 @@ func compareRanges(a, b *recovered) int {
 
 // ends says where the epoch's open ranges end.
 func (r *recovery) ends() []metadata.RangeEnd {
-	ends := slices.Clone(r.engine.image.OpenRanges(r.tail.epoch))
+	ends := slices.Clone(r.logs.Image.OpenRanges(r.tail.epoch))
 	for i := range ends {
 		if t := r.rangeFor(rangeKey{ends[i].Stream, ends[i].LeaderEpoch}); t != nil {
 			ends[i].End = t.next
@@ -245,7 +237,7 @@ func (r *recovery) agree(s *streamSummary, at wal.Position) error {
 		return r.corrupt("stream %d, leader epoch %d: the summary at position %d says that it ends at %d there, the batches say %d",
 			s.stream, s.leaderEpoch, at, s.end, t.next)
 	}
-	r.engine.telemetry.Hit("stream recover: summary agrees")
+	r.logs.Telemetry.Hit("stream recover: summary agrees")
 	if s.state == nil {
 		return nil
 	}

@@ -9,7 +9,7 @@ func (s *Stream) committedBytes() int64 {
 		return s.partBytes
 	}
 	s.counted, s.partBytes = true, 0
-	if image, ok := s.engine.image.Stream(s.id); ok {
+	if image, ok := s.engine.base.Image.Stream(s.id); ok {
 		for i := range image.Parts {
 			if image.Parts[i].End > s.logStart {
 				s.partBytes += image.Parts[i].Bytes
@@ -21,7 +21,7 @@ func (s *Stream) committedBytes() int64 {
 
 func (s *Stream) tailBytes() int64 {
 	total := int64(0)
-	for t := range s.engine.tailsOf(s.id) {
+	for t := range s.engine.recovered.of(s.id) {
 		total += t.entries.bytes(t.entries.search(s.logStart), t.entries.len())
 	}
 	return total
@@ -39,7 +39,7 @@ func (s *Stream) uncommittedBytes() int64 {
 // nothing that is not committed yet goes; so the point is never above what the store has.
 func (s *Stream) RetentionPoint(minTimestamp, maxBytes int64) int64 {
 	point := s.logStart
-	image, ok := s.engine.image.Stream(s.id)
+	image, ok := s.engine.base.Image.Stream(s.id)
 	if !ok {
 		return point
 	}

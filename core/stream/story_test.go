@@ -181,6 +181,6 @@ func (s *story) state() string {
 			fmt.Fprintf(&b, "  object %d: [%d, %d)\n", p.Object, p.Start, p.End)
 		}
 	}
-	fmt.Fprintf(&b, "objects in the store: %d; logs: %d; tails: %d\n", len(s.w.store.objects), len(s.w.disk.files), len(s.n.e.tails))
+	fmt.Fprintf(&b, "objects in the store: %d; logs: %d; tails: %d\n", len(s.w.store.objects), len(s.w.disk.files), len(s.n.e.recovered.tails))
 	return b.String()
 }

@@ -36,7 +36,7 @@ type State interface {
 // Image is what the engine needs of the cluster's metadata: a *metadata.Image.
 // Nothing of what it returns is kept.
 type Image interface {
-	Stream(id metadata.StreamID) (*metadata.Stream, bool)
+	Streams
 	// EpochOwes reports whether a range of that broker epoch is open or not wholly
 	// committed, so that its WAL must live (R3).
 	EpochOwes(epoch metadata.BrokerEpoch) bool
@@ -107,7 +107,8 @@ type Stream struct {
 	engine      *Engine
 	id          metadata.StreamID
 	leaderEpoch int32
-	owner       Owner // nil once closed
+	owner       Owner         // nil once closed
+	stored      *CommittedLog // what the store has of it
 
 	start         int64 // of the range
 	committed     int64 // as of the applied image
@@ -123,12 +124,10 @@ type Stream struct {
 	uncutN   int64               // batches there
 	uploads  int                 // under way, with a part of this stream
 	lastSlab *cacheSlab
-	told     bool // in Engine.dirty
-	listed   bool // in Engine.toCut
+	told     bool // in appender.dirty
+	listed   bool // in uploader.toCut
 	gone     bool // the image does not have it any more: nothing of it is owed
 	dead     bool // nothing of it is kept: gone, or wholly committed after Close
-	readers  [readersMax]reader
-	turn     int // of readers
 
 	partBytes int64 // of the committed parts above logStart, if they are counted
 	counted   bool

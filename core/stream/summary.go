@@ -22,10 +22,10 @@ var errSummary = errors.New("wal summary is invalid")
 
 // AppendSummary implements wal.Summarizer.
 func (e *Engine) AppendSummary(dst []byte) []byte {
-	most := min(summaryBytesMax, e.log.AppendBytesMax())
+	most := min(summaryBytesMax, e.AppendBytesMax())
 	start := len(dst)
 	dst = append(dst, summaryVersion, 0)
-	for _, s := range e.ordered {
+	for _, s := range e.streams.ordered {
 		if s.owner == nil || s.gone || s.committed >= s.end {
 			continue
 		}
@@ -34,7 +34,7 @@ func (e *Engine) AppendSummary(dst []byte) []byte {
 		if len(dst)-start > most {
 			dst = dst[:mark]
 			dst[start+1] |= summaryOverflow
-			e.telemetry.Hit("stream summary: overflow")
+			e.base.Telemetry.Hit("stream summary: overflow")
 			break
 		}
 	}

@@ -12,6 +12,17 @@ import (
 	"weir/core/wal"
 )
 
+// recoveredLogs is what the WALs of ended incarnations hold that is not committed yet: it is read from there, and
+// uploaded in the background; then they are removed.
+type recoveredLogs struct {
+	*base
+	tails     []*tail               // ascending by epoch
+	notes     *chunkPool[tailEntry] // of their batches; they count against the log cache
+	offerRoom func()                // is called when there may be fewer
+	again     waits                 // of reads that failed
+	uploads   tailUploader
+}
+
 // tail is what the WAL of an ended incarnation holds that is not committed yet.
 type tail struct {
 	epoch   metadata.BrokerEpoch
@@ -52,10 +63,10 @@ func (t *tailStream) holds(offset int64) (int, bool) {
 	return i, i < t.entries.len() && t.entries.at(i).base <= offset
 }
 
-// tailsOf iterates over what the tails hold of a stream, oldest first.
-func (e *Engine) tailsOf(id metadata.StreamID) iter.Seq[*tailStream] {
+// of iterates over what the tails hold of a stream, oldest first.
+func (l *recoveredLogs) of(id metadata.StreamID) iter.Seq[*tailStream] {
 	return func(yield func(*tailStream) bool) {
-		for _, t := range e.tails {
+		for _, t := range l.tails {
 			i := sort.Search(len(t.streams), func(i int) bool { return t.streams[i].id >= id })
 			for ; i < len(t.streams) && t.streams[i].id == id; i++ {
 				if !yield(t.streams[i]) {
@@ -66,9 +77,9 @@ func (e *Engine) tailsOf(id metadata.StreamID) iter.Seq[*tailStream] {
 	}
 }
 
-// tailAt finds the tail that holds an offset of a stream.
-func (e *Engine) tailAt(id metadata.StreamID, offset int64) (*tailStream, bool) {
-	for t := range e.tailsOf(id) {
+// at finds the tail that holds an offset of a stream.
+func (l *recoveredLogs) at(id metadata.StreamID, offset int64) (*tailStream, bool) {
+	for t := range l.of(id) {
 		if _, ok := t.holds(offset); ok {
 			return t, true
 		}
@@ -76,78 +87,73 @@ func (e *Engine) tailAt(id metadata.StreamID, offset int64) (*tailStream, bool) 
 	return nil, false
 }
 
-// refreshTails takes what the image says of the ranges in recovered logs.
-func (e *Engine) refreshTails() {
-	for _, t := range e.tails {
+// refresh takes what the image says of the ranges in recovered logs.
+func (l *recoveredLogs) refresh() {
+	for _, t := range l.tails {
 		for _, s := range t.streams {
-			s.refresh(e.image)
+			s.refresh(l.Image)
 		}
 	}
-	e.settleTails()
+	l.settle()
 }
 
-// UploadTails uploads what it can of the recovered logs although the engine has none of its own yet: those of
-// ranges that are sealed. It is called now and then while the log's disk has no room for one.
-func (e *Engine) UploadTails() { e.refreshTails() }
-
-// refreshTailsOf does so for some streams only.
-func (e *Engine) refreshTailsOf(ids []metadata.StreamID) {
-	if len(e.tails) == 0 {
+// refreshOf does so for some streams only.
+func (l *recoveredLogs) refreshOf(ids []metadata.StreamID) {
+	if len(l.tails) == 0 {
 		return
 	}
 	for _, id := range ids {
-		for s := range e.tailsOf(id) {
-			s.refresh(e.image)
+		for s := range l.of(id) {
+			s.refresh(l.Image)
 		}
 	}
-	e.settleTails()
+	l.settle()
 }
 
-// settleTails gives up logs that are not owed any more (R3), and goes on uploading the others.
-func (e *Engine) settleTails() {
-	if e.stopping != nil {
+// settle gives up logs that are not owed any more (R3), and goes on uploading the others.
+func (l *recoveredLogs) settle() {
+	if l.stopping {
 		return
 	}
-	e.tails = slices.DeleteFunc(e.tails, func(t *tail) bool {
-		if e.image.EpochOwes(t.epoch) || e.tailUp.uses(t) || !e.freed(t) {
+	l.tails = slices.DeleteFunc(l.tails, func(t *tail) bool {
+		if l.Image.EpochOwes(t.epoch) || l.uploads.uses(t) || !l.freed(t) {
 			return false
 		}
-		e.removeLog(t)
+		l.remove(t)
 		return true
 	})
-	e.offerRoom()
-	e.tailUp.pump()
+	l.offerRoom()
+	l.uploads.pump()
 }
 
 // freed reports whether the record that freed a log is shipped.
-func (e *Engine) freed(t *tail) bool {
-	if e.options.Shipping == nil {
+func (l *recoveredLogs) freed(t *tail) bool {
+	if l.Shipping == nil {
 		return true
 	}
 	if t.freed == 0 {
-		t.freed = e.options.Shipping.AppliedIndex()
+		t.freed = l.Shipping.AppliedIndex()
 	}
-	return t.freed <= e.options.Shipping.Shipped()
+	return t.freed <= l.Shipping.Shipped()
 }
 
-func (e *Engine) removeLog(t *tail) {
+func (l *recoveredLogs) remove(t *tail) {
 	for _, s := range t.streams {
 		if s.entries.len() > 0 {
 			telemetry.Assert(1, false, "log %q is given up, stream %d has batches from offset %d in it", t.sealed.Name, s.id, s.entries.at(0).base)
 		}
 	}
-	e.telemetry.Hit("stream recover: log removed")
-	if e.log == nil {
-		e.telemetry.Hit("stream recover: log removed before there is a new one")
+	l.Telemetry.Hit("stream recover: log removed")
+	if l.log == nil {
+		l.Telemetry.Hit("stream recover: log removed before there is a new one")
 	}
-	e.inFlight++
+	l.begin()
 	t.sealed.Remove(func(err error) {
-		e.inFlight--
 		if err != nil {
-			e.telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
+			l.Telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
 				slog.String("file", t.sealed.Name), slog.String("error", err.Error()))
 		}
-		e.stopped()
+		l.end()
 	})
 }
 
@@ -181,8 +187,8 @@ const (
 
 // tailRead is one read of a tail: its batches come one by one, in any order.
 type tailRead struct {
-	engine *Engine
-	stream metadata.StreamID
+	logs   *recoveredLogs
+	stream *Stream
 	offset int64
 	most   int
 	tries  int
@@ -198,9 +204,9 @@ type tailBatch struct {
 	err  error
 }
 
-// read reads from offset, which the tail holds.
-func (t *tailStream) read(e *Engine, offset int64, maxBytes int, done func(Fetched)) {
-	r := &tailRead{engine: e, stream: t.id, offset: offset, most: maxBytes, done: done}
+// read reads of a stream from offset, which t holds.
+func (l *recoveredLogs) read(t *tailStream, s *Stream, offset int64, maxBytes int, done func(Fetched)) {
+	r := &tailRead{logs: l, stream: s, offset: offset, most: maxBytes, done: done}
 	r.start(t)
 }
 
@@ -218,7 +224,7 @@ func (r *tailRead) start(t *tailStream) {
 	r.got = make([]tailBatch, last-first)
 	for i := first; i < last; i++ {
 		slot := &r.got[i-first]
-		r.engine.readTail(t.tail, *t.entries.at(i), func(b tailBatch) {
+		r.logs.readBatch(t.tail, *t.entries.at(i), func(b tailBatch) {
 			*slot = b
 			if r.left--; r.left == 0 {
 				r.arrived()
@@ -227,23 +233,22 @@ func (r *tailRead) start(t *tailStream) {
 	}
 }
 
-// readTail reads one batch of a tail.
-func (e *Engine) readTail(t *tail, n tailEntry, done func(tailBatch)) {
-	e.inFlight++
+// readBatch reads one batch of a tail.
+func (l *recoveredLogs) readBatch(t *tail, n tailEntry, done func(tailBatch)) {
+	l.begin()
 	t.sealed.Read(n.at, n.bytes, func(slab *env.Slab, offset int, err error) {
-		e.inFlight--
 		b := tailBatch{slab: slab, err: err}
 		if err == nil {
 			b.data = slab.Data[offset : offset+int(n.bytes) : offset+int(n.bytes)]
 		}
 		done(b)
-		e.stopped()
+		l.end()
 	})
 }
 
 // arrived hands out what came, up to the first batch that did not.
 func (r *tailRead) arrived() {
-	e := r.engine
+	l := r.logs
 	var g gather
 	for i := range r.got {
 		if r.got[i].err != nil {
@@ -257,8 +262,8 @@ func (r *tailRead) arrived() {
 		}
 	}
 	if err := r.got[0].err; err != nil {
-		if r.tries++; r.tries < tailReadTriesMax && e.stopping == nil {
-			e.later(e.backoff("tail read retry", uint64(r.stream), r.tries), r.again)
+		if r.tries++; r.tries < tailReadTriesMax && !l.stopping {
+			l.again.later(l.health.backoff("tail read retry", uint64(r.stream.id), r.tries), r.again)
 			return
 		}
 		g.Err = err
@@ -268,13 +273,9 @@ func (r *tailRead) arrived() {
 
 // again reads once more, from wherever the offset is by now.
 func (r *tailRead) again() {
-	if t, ok := r.engine.tailAt(r.stream, r.offset); ok && r.engine.stopping == nil {
+	if t, ok := r.logs.at(r.stream.id, r.offset); ok && !r.logs.stopping {
 		r.start(t)
 		return
 	}
-	if s := r.engine.streams[r.stream]; s != nil {
-		s.Read(r.offset, r.most, r.done)
-		return
-	}
-	r.done(Fetched{Err: ErrGone})
+	r.stream.Read(r.offset, r.most, r.done)
 }

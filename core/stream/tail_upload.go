@@ -18,11 +18,14 @@ const (
 // tailUploader uploads recovered tails in the background: one piece of bounded size after another, in
 // order of epochs and streams, each committed with its checkpoint before the next is read.
 type tailUploader struct {
-	engine   *Engine
+	*base
+	logs     *recoveredLogs
+	ids      *idLease
 	piece    *tailPiece
 	upload   *upload // of the piece, once it is read
 	attempts int
 	retry    task.Timer
+	failed   bool // Options.Failed was called
 }
 
 // tailPiece is what of one tail goes into one object.
@@ -51,8 +54,7 @@ func (u *tailUploader) uses(t *tail) bool { return u.piece != nil && u.piece.tai
 
 // pump starts the next piece if there is one.
 func (u *tailUploader) pump() {
-	e := u.engine
-	if u.piece != nil || u.retry.Pending() || e.stopping != nil {
+	if u.piece != nil || u.retry.Pending() || u.stopping {
 		return
 	}
 	if u.piece = u.first(); u.piece == nil && u.forgive() {
@@ -65,7 +67,7 @@ func (u *tailUploader) pump() {
 
 // first cuts a piece off the oldest tail that has one.
 func (u *tailUploader) first() *tailPiece {
-	for _, t := range u.engine.tails {
+	for _, t := range u.logs.tails {
 		if p := u.next(t); p != nil {
 			return p
 		}
@@ -75,7 +77,7 @@ func (u *tailUploader) first() *tailPiece {
 
 // forgive lets streams that could not be read have another turn; false: there are none.
 func (u *tailUploader) forgive() (any bool) {
-	for _, t := range u.engine.tails {
+	for _, t := range u.logs.tails {
 		for _, s := range t.streams {
 			any = any || s.failed
 			s.failed = false
@@ -87,7 +89,7 @@ func (u *tailUploader) forgive() (any bool) {
 // comesFirst reports whether no older tail holds anything of the stream: its producers are rebuilt in
 // order.
 func (u *tailUploader) comesFirst(s *tailStream) bool {
-	for older := range u.engine.tailsOf(s.id) {
+	for older := range u.logs.of(s.id) {
 		if older == s {
 			break
 		}
@@ -112,7 +114,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 			continue
 		}
 		for i := range s.entries.len() {
-			if bytes >= u.engine.options.TailBytes {
+			if bytes >= u.TailBytes {
 				break
 			}
 			bytes += int64(s.entries.at(i).bytes) + tailEntryOverhead
@@ -121,7 +123,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 		part.end = len(p.entries)
 		p.parts = append(p.parts, part)
 		checkpoints += part.checkpoint
-		if bytes >= u.engine.options.TailBytes || len(p.parts) >= setPartsMax || checkpoints >= u.engine.options.CheckpointBytes {
+		if bytes >= u.TailBytes || len(p.parts) >= setPartsMax || checkpoints >= u.CheckpointBytes {
 			break
 		}
 	}
@@ -135,8 +137,7 @@ func (u *tailUploader) next(t *tail) *tailPiece {
 // partOf rebuilds the state of a stream's producers, as of the image's checkpoint, unless it is at
 // hand from the piece before.
 func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
-	e := u.engine
-	image, ok := e.image.Stream(s.id)
+	image, ok := u.Image.Stream(s.id)
 	if !ok {
 		return tailPart{}, false
 	}
@@ -146,17 +147,25 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 		return part, true
 	}
 	if image.CheckpointEnd < s.entries.at(0).base {
-		e.fail(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
+		u.fail(fmt.Errorf("stream %d: its checkpoint is as of offset %d, the recovered tail begins at %d: batches between are missing",
 			s.id, image.CheckpointEnd, s.entries.at(0).base))
 		return tailPart{}, false
 	}
-	state, err := e.options.NewState(image.Checkpoint, image.CheckpointEnd)
+	state, err := u.NewState(image.Checkpoint, image.CheckpointEnd)
 	if err != nil {
-		e.fail(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
+		u.fail(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
 		return tailPart{}, false
 	}
 	s.state, s.stateEnd = state, image.CheckpointEnd
 	return part, true
+}
+
+// fail tells, once, of what a person must look at.
+func (u *tailUploader) fail(err error) {
+	if !u.failed {
+		u.failed = true
+		u.Failed(err)
+	}
 }
 
 // read keeps some reads of the piece in flight.
@@ -166,7 +175,7 @@ func (u *tailUploader) read() {
 		i := p.asked
 		p.asked++
 		p.flying++
-		u.engine.readTail(p.tail, p.entries[i], func(b tailBatch) { u.arrived(p, i, b) })
+		u.logs.readBatch(p.tail, p.entries[i], func(b tailBatch) { u.arrived(p, i, b) })
 	}
 }
 
@@ -176,7 +185,7 @@ func (u *tailUploader) arrived(p *tailPiece, i int, b tailBatch) {
 	if b.err != nil && p.err == nil {
 		p.err = b.err
 	}
-	if u.engine.stopping != nil {
+	if u.stopping {
 		p.err = ErrStopped
 	}
 	for p.err == nil && p.taken < len(p.got) && p.got[p.taken].slab != nil {
@@ -184,7 +193,7 @@ func (u *tailUploader) arrived(p *tailPiece, i int, b tailBatch) {
 	}
 	switch {
 	case p.err != nil && p.flying == 0:
-		u.failed(p)
+		u.giveUp(p)
 	case p.err != nil:
 	case p.taken == len(p.got):
 		u.store(p)
@@ -213,21 +222,20 @@ func (p *tailPiece) take() error {
 	return nil
 }
 
-// failed lets the piece go and tries again later. A tail that cannot be read is told again and again,
+// giveUp lets the piece go and tries again later. A tail that cannot be read is told again and again,
 // for it holds acknowledged data that exists nowhere else; the other streams go first.
-func (u *tailUploader) failed(p *tailPiece) {
-	e := u.engine
+func (u *tailUploader) giveUp(p *tailPiece) {
 	u.piece = nil
 	p.blame()
 	p.release()
-	if e.stopping != nil {
+	if u.stopping {
 		return
 	}
 	u.attempts++
-	e.telemetry.Hit("stream tail upload: failed")
-	e.telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
+	u.Telemetry.Hit("stream tail upload: failed")
+	u.Telemetry.Error("a recovered tail cannot be uploaded, it is tried again",
 		slog.String("file", p.tail.sealed.Name), slog.String("error", p.err.Error()))
-	e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.settleTails)
+	u.Loop.Reset(&u.retry, u.health.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), u.logs.settle)
 }
 
 // blame marks the streams of the batches that did not come, or did not make sense.
@@ -258,15 +266,13 @@ func (p *tailPiece) release() {
 
 // store uploads a piece that is wholly read.
 func (u *tailUploader) store(p *tailPiece) {
-	e := u.engine
-	w := e.up.newUpload()
-	w.stored, w.settled = (*upload).commit, u.settled
+	w := &upload{base: u.base, ids: u.ids, stored: (*upload).commit, settled: u.settled}
 	for i := range p.parts {
 		t := &p.parts[i]
-		if image, ok := e.image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
+		if image, ok := u.Image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {
 			t.part.checkpoint = t.stream.state.AppendCheckpoint(nil)
 		} else {
-			e.telemetry.Hit("stream tail upload: without its own checkpoint")
+			u.Telemetry.Hit("stream tail upload: without its own checkpoint")
 		}
 		w.add(t.part)
 	}
@@ -280,25 +286,33 @@ func (u *tailUploader) store(p *tailPiece) {
 
 // settled runs when the piece's commit was answered. What the image did not take is read again.
 func (u *tailUploader) settled(w *upload) {
-	e, p := u.engine, u.piece
-	e.metrics.tailUploaded.Now()
+	p := u.piece
+	u.metrics.tailUploaded.Now()
 	u.piece, u.upload, u.attempts = nil, nil, 0
 	w.release()
 	for i := range p.parts {
 		t := p.parts[i].stream
-		t.refresh(e.image)
+		t.refresh(u.Image)
 		switch {
 		case t.entries.len() == 0:
 			t.state = nil
 		case t.entries.at(0).base < p.parts[i].part.end():
-			e.metrics.partsRefused.Add(1)
+			u.metrics.partsRefused.Add(1)
 			t.state = nil
 			u.attempts = 1
 		}
 	}
-	e.telemetry.Hit("stream tail upload: committed")
+	u.Telemetry.Hit("stream tail upload: committed")
 	if u.attempts > 0 {
-		e.loop.Reset(&u.retry, e.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), e.settleTails)
+		u.Loop.Reset(&u.retry, u.health.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), u.logs.settle)
 	}
-	e.settleTails()
+	u.logs.settle()
+}
+
+// halt tries nothing again, for shutdown.
+func (u *tailUploader) halt() {
+	if u.upload != nil {
+		u.Loop.Stop(&u.upload.timer)
+	}
+	u.Loop.Stop(&u.retry)
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/object"
 )
 
 // FindTimestamp finds the first batch that ends above an offset and whose max timestamp is
@@ -15,13 +16,13 @@ func (s *Stream) FindTimestamp(from, ts int64, done func(Fetched)) {
 		done(Fetched{})
 		return
 	}
-	q := &timestampSearch{stream: s, ts: ts, from: from, done: done, deadline: s.engine.loop.Now().Add(s.engine.options.ReadBudget)}
+	q := &timestampSearch{stream: s, ts: ts, from: from, done: done, deadline: s.stored.deadline()}
 	if ts >= 0 {
 		q.next()
 		return
 	}
 	q.ts = s.largestTimestampFrom(from)
-	part, err := s.partFor(from)
+	part, err := s.stored.partFor(from)
 	if err != nil || s.inCache(from) || part.Start == from || part.LargestTimestamp() < q.ts {
 		q.next()
 		return
@@ -32,32 +33,14 @@ func (s *Stream) FindTimestamp(from, ts int64, done func(Fetched)) {
 // searchFirstPart makes the largest timestamp exact where the search starts within a part: what the
 // image says of that part may stem from a batch below.
 func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
-	s, e, p := q.stream, q.stream.engine, *part
-	q.ts = s.largestTimestampFrom(p.End)
-	e.withIndex(s.id, &p, demanded(q.deadline), func(index *heldIndex, err error) {
+	q.ts = q.stream.largestTimestampFrom(part.End)
+	q.stream.stored.largestTimestamp(*part, q.from, q.deadline, func(largest int64, err error) {
 		if err != nil {
-			q.done(Fetched{Err: s.lost(&p, p.Start, p.End, err)})
+			q.done(Fetched{Err: err})
 			return
 		}
-		i, _ := index.Find(q.from)
-		if i == len(index.Blocks) {
-			q.next()
-			return
-		}
-		for _, k := range index.Blocks[i+1:] {
-			q.ts = max(q.ts, k.MaxTimestamp)
-		}
-		k := &index.Blocks[i]
-		e.withBlock(p.Object, k, demanded(q.deadline), func(b *block, err error) {
-			if err != nil {
-				q.done(Fetched{Err: s.lost(&p, k.First, k.End, err)})
-				return
-			}
-			for j := b.search(q.from); j < len(b.batches); j++ {
-				q.ts = max(q.ts, b.batches[j].maxTimestamp)
-			}
-			q.next()
-		})
+		q.ts = max(q.ts, largest)
+		q.next()
 	})
 }
 
@@ -69,10 +52,10 @@ func (s *Stream) largestTimestampFrom(offset int64) int64 {
 	if s.inCache(offset) {
 		return largest
 	}
-	for t := range s.engine.tailsOf(s.id) {
+	for t := range s.engine.recovered.of(s.id) {
 		largest = max(largest, t.entries.largest(t.entries.search(offset), t.entries.len()))
 	}
-	if image, ok := s.engine.image.Stream(s.id); ok {
+	if image, ok := s.engine.base.Image.Stream(s.id); ok {
 		first, _ := partAt(image.Parts, offset)
 		for i := range image.Parts[first:] {
 			largest = max(largest, image.Parts[first+i].LargestTimestamp())
@@ -93,19 +76,19 @@ type timestampSearch struct {
 
 // next goes on from an offset until it finds the batch, waits, or is through.
 func (q *timestampSearch) next() {
-	s, e := q.stream, q.stream.engine
+	s := q.stream
 	for q.from < s.highWatermark {
 		if s.inCache(q.from) {
 			q.searchCache()
 			return
 		}
-		if t, ok := e.tailAt(s.id, q.from); ok {
+		if t, ok := s.engine.recovered.at(s.id, q.from); ok {
 			if q.searchTail(t) {
 				return
 			}
 			continue
 		}
-		part, err := s.partFor(q.from)
+		part, err := s.stored.partFor(q.from)
 		if err != nil {
 			q.done(Fetched{Err: err})
 			return
@@ -144,42 +127,87 @@ func (q *timestampSearch) searchTail(t *tailStream) (ended bool) {
 	return false
 }
 
-// searchPart looks through the blocks of a part, by its index.
+// searchPart looks through a part.
 func (q *timestampSearch) searchPart(part *metadata.Part) {
-	s, e := q.stream, q.stream.engine
-	p := *part
-	e.withIndex(s.id, &p, demanded(q.deadline), func(index *heldIndex, err error) {
-		if err != nil {
-			q.done(Fetched{Err: s.lost(&p, p.Start, p.End, err)})
-			return
-		}
-		i, _ := index.Find(q.from)
-		for i < len(index.Blocks) && index.Blocks[i].MaxTimestamp < q.ts {
-			i++
-		}
-		if i == len(index.Blocks) {
-			q.from = p.End
+	q.stream.stored.findTimestamp(*part, q.from, q.ts, q.deadline, func(at int64, found bool, err error) {
+		switch {
+		case err != nil:
+			q.done(Fetched{Err: err})
+		case found:
+			q.found(at)
+		default:
+			q.from = at
 			q.next()
+		}
+	})
+}
+
+// largestTimestamp gives done the largest timestamp of the batches of a part that end above from; -1: there is
+// none.
+func (l *CommittedLog) largestTimestamp(part metadata.Part, from int64, deadline env.Time, done func(largest int64, err error)) {
+	failed := func(err error) { done(-1, err) }
+	l.withIndex(&part, deadline, failed, func(index *heldIndex) {
+		largest := int64(-1)
+		i, _ := index.Find(from)
+		if i == len(index.Blocks) {
+			done(largest, nil)
 			return
 		}
-		k := &index.Blocks[i]
-		e.withBlock(p.Object, k, demanded(q.deadline), func(b *block, err error) {
-			if err != nil {
-				q.done(Fetched{Err: s.lost(&p, k.First, k.End, err)})
-				return
+		for _, k := range index.Blocks[i+1:] {
+			largest = max(largest, k.MaxTimestamp)
+		}
+		l.withBlock(&part, &index.Blocks[i], deadline, failed, func(b *block) {
+			for j := b.search(from); j < len(b.batches); j++ {
+				largest = max(largest, b.batches[j].maxTimestamp)
 			}
-			q.searchBlock(b)
+			done(largest, nil)
 		})
 	})
 }
 
-func (q *timestampSearch) searchBlock(b *block) {
-	for i := b.search(q.from); i < len(b.batches); i++ {
-		if b.batches[i].maxTimestamp >= q.ts {
-			q.found(b.batches[i].base)
+// findTimestamp finds the first batch of a part that ends above from and whose max timestamp is at least ts. done
+// gets its base offset, or else the offset at which to go on.
+func (l *CommittedLog) findTimestamp(part metadata.Part, from, ts int64, deadline env.Time, done func(at int64, found bool, err error)) {
+	failed := func(err error) { done(0, false, err) }
+	l.withIndex(&part, deadline, failed, func(index *heldIndex) {
+		i, _ := index.Find(from)
+		for i < len(index.Blocks) && index.Blocks[i].MaxTimestamp < ts {
+			i++
+		}
+		if i == len(index.Blocks) {
+			done(part.End, false, nil)
 			return
 		}
-	}
-	q.from = b.end
-	q.next()
+		l.withBlock(&part, &index.Blocks[i], deadline, failed, func(b *block) {
+			for i := b.search(from); i < len(b.batches); i++ {
+				if b.batches[i].maxTimestamp >= ts {
+					done(b.batches[i].base, true, nil)
+					return
+				}
+			}
+			done(b.end, false, nil)
+		})
+	})
+}
+
+// withIndex calls f with a part's index, or failed.
+func (l *CommittedLog) withIndex(part *metadata.Part, deadline env.Time, failed func(error), f func(*heldIndex)) {
+	l.reader.indexes.with(l.id, part, demanded(deadline), func(index *heldIndex, err error) {
+		if err != nil {
+			failed(l.lost(part, part.Start, part.End, err))
+			return
+		}
+		f(index)
+	})
+}
+
+// withBlock calls f with a block of a part, or failed.
+func (l *CommittedLog) withBlock(part *metadata.Part, k *object.Block, deadline env.Time, failed func(error), f func(*block)) {
+	l.reader.blocks.with(part.Object, k, demanded(deadline), func(b *block, err error) {
+		if err != nil {
+			failed(l.lost(part, k.First, k.End, err))
+			return
+		}
+		f(b)
+	})
 }

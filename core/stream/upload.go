@@ -16,7 +16,10 @@ const setPartsMax = 2048
 // uploader turns durable bytes into committed objects: it decides when, cuts
 // all streams at their high watermarks, and commits in order of the cuts.
 type uploader struct {
-	engine *Engine
+	*base
+	appends *appender
+	ids     *idLease
+
 	uncut  int64 // durable bytes that no upload has taken
 	uncutN int64 // batches of them
 	toCut  []*Stream
@@ -26,7 +29,6 @@ type uploader struct {
 	due    bool       // it ran out
 	queue  []*upload  // in order of cuts; the first is the next to commit
 	serial uint64
-	ids    idLease
 }
 
 // add counts batches that became durable.
@@ -38,7 +40,7 @@ func (u *uploader) add(s *Stream, batches, bytes int64) {
 		u.toCut = append(u.toCut, s)
 	}
 	if !u.age.Pending() && !u.due {
-		u.engine.loop.Reset(&u.age, u.engine.options.UploadInterval, u.aged)
+		u.Loop.Reset(&u.age, u.UploadInterval, u.aged)
 	}
 }
 
@@ -62,15 +64,14 @@ func (u *uploader) recut(s *Stream, from int64) {
 
 // turnEnd looks, after the events of a turn, whether it is time to upload.
 func (u *uploader) turnEnd() {
-	e := u.engine
-	if u.uncut == 0 || e.stopping != nil || len(u.queue) >= e.options.UploadsInFlightMax {
+	if u.uncut == 0 || u.stopping || len(u.queue) >= u.UploadsInFlightMax {
 		return
 	}
 	reason := u.reason()
 	if reason == "" {
 		return
 	}
-	e.telemetry.Hit(reason)
+	u.Telemetry.Hit(reason)
 	u.cutAll()
 }
 
@@ -79,13 +80,12 @@ func (u *uploader) load() int64 { return u.uncut + u.uncutN*batchOverhead }
 
 // threshold is the load that starts an upload.
 func (u *uploader) threshold() int64 {
-	return max(min(u.engine.options.UploadBytes, u.engine.log.Size()/3), 1)
+	return max(min(u.UploadBytes, u.log.Size()/3), 1)
 }
 
 // reason says why to upload now; empty if there is none. Under pressure, what
 // little came in during an upload does not start another.
 func (u *uploader) reason() string {
-	log := u.engine.log
 	switch {
 	case u.round > 0:
 		return "stream upload: rest of a cut"
@@ -95,7 +95,7 @@ func (u *uploader) reason() string {
 		return "stream upload: age"
 	case len(u.queue) > 0 && u.load() < u.threshold()/8:
 		return ""
-	case u.engine.refused || log.Used() > log.Size()/2:
+	case u.appends.refused || u.log.Used() > u.log.Size()/2:
 		return "stream upload: pressure"
 	}
 	return ""
@@ -104,23 +104,23 @@ func (u *uploader) reason() string {
 // cutAll takes everything durable into uploads, with each owner's checkpoint as of exactly there (R4).
 // Each stream is cut in one turn, but not all in the same one: encoding their checkpoints takes time.
 func (u *uploader) cutAll() {
-	e := u.engine
-	e.tellOwners()
+	u.appends.tellOwners()
 	if u.round == 0 {
 		u.beginRound()
 	}
 	set, bytes, done := u.newUpload(), 0, 0
-	for ; done < u.round && bytes < e.options.CheckpointBytes; done++ {
+	for ; done < u.round && bytes < u.CheckpointBytes; done++ {
 		s := u.toCut[done]
 		s.listed = false
 		if s.uncut == 0 || s.gone || s.owner == nil {
 			continue
 		}
 		to := set
-		if s.uncut >= e.options.OwnObjectBytes {
+		if s.uncut >= u.OwnObjectBytes {
 			to = u.newUpload()
 		}
 		bytes += to.cut(s)
+		u.forget(s)
 		if to != set {
 			u.enqueue(to)
 		} else if set.full() {
@@ -131,16 +131,16 @@ func (u *uploader) cutAll() {
 	u.enqueue(set)
 	u.toCut = slices.Delete(u.toCut, 0, done)
 	if u.round -= done; u.round > 0 {
-		e.loop.Reset(&u.nudge, 0, func() {})
+		u.Loop.Reset(&u.nudge, 0, func() {})
 	}
-	e.metrics.uncommitted.Set(u.uncut)
+	u.metrics.uncommitted.Set(u.uncut)
 	u.pump()
 }
 
 // beginRound makes all that is to be cut one round: what comes later waits for the next, so that no
 // stream is cut twice before every other was.
 func (u *uploader) beginRound() {
-	u.engine.loop.Stop(&u.age)
+	u.Loop.Stop(&u.age)
 	u.due = false
 	slices.SortStableFunc(u.toCut, func(a, b *Stream) int { return cmp.Compare(a.id, b.id) })
 	u.round = len(u.toCut)
@@ -148,7 +148,7 @@ func (u *uploader) beginRound() {
 
 func (u *uploader) newUpload() *upload {
 	u.serial++
-	return &upload{engine: u.engine, serial: u.serial, stored: u.objectStored, settled: u.objectSettled}
+	return &upload{base: u.base, ids: u.ids, serial: u.serial, stored: u.objectStored, settled: u.objectSettled}
 }
 
 func (u *uploader) enqueue(w *upload) {
@@ -164,7 +164,7 @@ func (u *uploader) pump() {
 		if w.phase == phaseStored || w.phase == phaseCommitting {
 			continue
 		}
-		if active++; active > u.engine.options.UploadsInFlightMax {
+		if active++; active > u.UploadsInFlightMax {
 			return
 		}
 		if w.phase == phaseCut {
@@ -188,33 +188,41 @@ func (u *uploader) commitNext() {
 // objectSettled runs when the commit of the oldest upload was answered. A part that the image did not
 // take is cut again, once no other upload holds the same stream.
 func (u *uploader) objectSettled(w *upload) {
-	e := u.engine
-	e.metrics.uploaded.Now()
+	u.metrics.uploaded.Now()
 	u.queue = slices.Delete(u.queue, 0, 1)
 	for i := range w.parts {
 		s := w.parts[i].stream
 		s.uploads--
-		e.refreshStream(s)
+		s.refresh()
 		switch end := w.parts[i].end(); {
 		case s.dead || s.gone:
-			e.telemetry.Hit("stream upload: a part's stream was deleted meanwhile")
+			u.Telemetry.Hit("stream upload: a part's stream was deleted meanwhile")
 			continue
 		case s.committed >= end && s.logStart >= end:
-			e.telemetry.Hit("stream upload: a part was trimmed meanwhile")
+			u.Telemetry.Hit("stream upload: a part was trimmed meanwhile")
 			continue
 		case s.committed >= end:
 			continue
 		}
-		e.metrics.partsRefused.Add(1)
-		e.telemetry.Hit("stream upload: part refused")
+		u.metrics.partsRefused.Add(1)
+		u.Telemetry.Hit("stream upload: part refused")
 		if s.uploads == 0 {
 			u.recut(s, s.committed)
 		}
 	}
 	w.release()
-	e.settle()
+	u.appends.settle()
 	u.pump()
 	u.commitNext()
+}
+
+// halt tries nothing again, for shutdown.
+func (u *uploader) halt() {
+	for _, w := range u.queue {
+		u.Loop.Stop(&w.timer)
+	}
+	u.Loop.Stop(&u.age)
+	u.Loop.Stop(&u.nudge)
 }
 
 // uploadPart is one stream's part of an upload.
@@ -240,7 +248,8 @@ const (
 
 // upload is one object from its cut to its commit.
 type upload struct {
-	engine   *Engine
+	*base
+	ids      *idLease
 	serial   uint64
 	phase    phase
 	parts    []uploadPart
@@ -260,7 +269,7 @@ type upload struct {
 }
 
 func (w *upload) full() bool {
-	return w.bytes >= w.engine.options.UploadBytes || len(w.parts) >= setPartsMax || w.state >= w.engine.options.CheckpointBytes
+	return w.bytes >= w.UploadBytes || len(w.parts) >= setPartsMax || w.state >= w.CheckpointBytes
 }
 
 // cut takes everything of a stream up to its high watermark. It returns the size of the checkpoint.
@@ -274,7 +283,6 @@ func (w *upload) cut(s *Stream) (checkpointBytes int) {
 		w.retain(n.slab)
 		p.Batches = append(p.Batches, object.Batch{Data: n.data(), Base: n.base, End: n.end(), MaxTimestamp: n.maxTimestamp})
 	}
-	w.engine.up.forget(s)
 	s.cut = s.highWatermark
 	s.uploads++
 	w.add(p)
@@ -306,6 +314,6 @@ func (w *upload) release() {
 // drop ends an upload that has nothing in flight, for shutdown.
 func (w *upload) drop() {
 	w.phase = phaseDropped
-	w.engine.loop.Stop(&w.timer)
+	w.Loop.Stop(&w.timer)
 	w.release()
 }

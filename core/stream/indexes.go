@@ -1,0 +1,112 @@
+package stream
+
+import (
+	"container/list"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/object"
+)
+
+// indexKey names a part's index.
+type indexKey struct {
+	object metadata.ObjectID
+	stream metadata.StreamID
+}
+
+// heldIndex is an index in memory, or on its way.
+type heldIndex struct {
+	object.Index
+	key     indexKey
+	waiters []func(*heldIndex, error)
+	place   *list.Element // nil while it is on its way
+}
+
+// indexBlocksMax bounds the rows of all indexes kept, of some 50 bytes each.
+const indexBlocksMax = 256 << 10
+
+// indexCache keeps the indexes used last.
+type indexCache struct {
+	indexes map[indexKey]*heldIndex
+	used    list.List // front: used last
+	blocks  int
+	gets    *fetcher
+}
+
+func newIndexCache(gets *fetcher) indexCache {
+	return indexCache{indexes: make(map[indexKey]*heldIndex), gets: gets}
+}
+
+// with calls f with a part's index, now or when it came.
+func (c *indexCache) with(id metadata.StreamID, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
+	key := indexKey{p.Object, id}
+	x := c.indexes[key]
+	switch {
+	case x == nil:
+		if want.demanded || !c.gets.busy() {
+			c.load(key, p, want, f)
+		}
+	case x.place == nil:
+		x.waiters = append(x.waiters, f)
+	default:
+		c.used.MoveToFront(x.place)
+		f(x, nil)
+	}
+}
+
+func (c *indexCache) load(key indexKey, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
+	x := &heldIndex{key: key, waiters: []func(*heldIndex, error){f}}
+	c.indexes[key] = x
+	expected := *p
+	c.gets.submit(&get{
+		urgency: want, object: p.Object, offset: p.IndexOffset, bytes: int(p.IndexBytes),
+		check: func(data []byte) error { return x.parse(data, &expected) },
+		done: func(slab *env.Slab, err error) {
+			if slab != nil {
+				slab.Release()
+			}
+			c.loaded(x, err)
+		},
+	})
+}
+
+// parse reads an index and holds it against the part's row in the image.
+func (x *heldIndex) parse(data []byte, p *metadata.Part) error {
+	index, err := object.ParseIndex(data)
+	if err != nil {
+		return err
+	}
+	if index.Object != uint64(p.Object) || index.Stream != uint64(x.key.stream) ||
+		index.Blocks[0].First != p.Start || index.Blocks[len(index.Blocks)-1].End != p.End {
+		return object.ErrDamaged
+	}
+	x.Index = *index
+	return nil
+}
+
+func (c *indexCache) loaded(x *heldIndex, err error) {
+	if err != nil {
+		delete(c.indexes, x.key)
+	} else {
+		x.place = c.used.PushFront(x)
+		c.blocks += len(x.Blocks)
+		c.evict()
+	}
+	waiters := x.waiters
+	x.waiters = nil
+	for _, f := range waiters {
+		if err != nil {
+			f(nil, err)
+		} else {
+			f(x, nil)
+		}
+	}
+}
+
+func (c *indexCache) evict() {
+	for c.blocks > indexBlocksMax && c.used.Len() > 1 {
+		last := c.used.Remove(c.used.Back()).(*heldIndex)
+		delete(c.indexes, last.key)
+		c.blocks -= len(last.Blocks)
+	}
+}

@@ -1,0 +1,94 @@
+package stream
+
+import (
+	"time"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/task"
+	"weir/core/telemetry"
+)
+
+// Options are what an Engine needs. All are required unless a zero is named.
+type Options struct {
+	// Loop runs the engine.
+	Loop *task.Loop
+	// Env gives the log's disk, the object store, memory, the clock and random numbers.
+	Env env.Env
+	// Telemetry takes lines, marks and metrics.
+	Telemetry *telemetry.Registry
+	// Image has the streams' ranges and objects. It is read only.
+	Image Image
+	// Controller commits uploaded objects to the image.
+	Controller Committer
+	// Shipping says when a commit is in the object store, so that WAL space may be given
+	// up (R19). Nil: as soon as it is applied.
+	Shipping Shipping
+	// Epoch is this incarnation's: it owns the ranges that it opens.
+	Epoch metadata.BrokerEpoch
+	// Cluster is the cluster's id; object keys begin with it.
+	Cluster string
+	// NewState rebuilds the state of a stream's producers from a checkpoint as of
+	// end; an empty checkpoint knows none.
+	NewState func(checkpoint []byte, end int64) (State, error)
+	// Failed is called with an error that the engine cannot work around: the incarnation
+	// must end, and an operator must act. Nil: it panics.
+	Failed func(error)
+
+	// CacheBytes is memory for recent batches (all uncommitted ones, then the last appended),
+	// and for the bookkeeping of each batch that is not evicted or, in a recovered tail, not
+	// uploaded. Zero: 512 MiB. Appends wait while it is full; smaller makes them wait sooner
+	// while the store is slow.
+	CacheBytes int64
+	// BlockCacheBytes is memory for blocks read back from the store. Zero: 256 MiB.
+	BlockCacheBytes int64
+	// UploadBytes is how many uncommitted bytes start an upload, each batch counted with
+	// batchOverhead. Zero: 500 MB. Maximum: a third of CacheBytes and of the WAL. Lower
+	// makes smaller objects and more PUTs.
+	UploadBytes int64
+	// UploadInterval is the age of the oldest uncommitted byte that starts an upload.
+	// Zero: 60 s. Longer keeps the WAL the only copy for longer.
+	UploadInterval time.Duration
+	// UploadsInFlightMax bounds the uploads in flight. Zero: 3.
+	UploadsInFlightMax int
+	// BlockBytes is the target size of a data block, the unit of reads from the store.
+	// Zero: 512 KiB.
+	BlockBytes int
+	// OwnObjectBytes is how much of one stream in an upload puts it into an object of its
+	// own. Zero: 8 MiB. Lower makes more and smaller objects.
+	OwnObjectBytes int64
+	// GetsInFlightMax bounds the GETs in flight. Zero: 32.
+	GetsInFlightMax int
+	// ReadBudget is how long a read is retried against a failing store before its fetch
+	// is answered with an error. Zero: 20 s.
+	ReadBudget time.Duration
+	// TailBytes is how many bytes of a recovered WAL are uploaded at a time; they are in
+	// memory meanwhile. Zero: 32 MiB. Maximum: UploadBytes.
+	TailBytes int64
+	// CheckpointBytes is about how many bytes of checkpoints go into one object; they are
+	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
+	// makes smaller objects.
+	CheckpointBytes int
+}
+
+func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+func (o Options) resolve() Options {
+	o.CacheBytes = orDefault(o.CacheBytes, 512<<20)
+	o.UploadBytes = min(orDefault(o.UploadBytes, 500_000_000), max(o.CacheBytes/3, 1))
+	o.UploadInterval = orDefault(o.UploadInterval, 60*time.Second)
+	o.UploadsInFlightMax = orDefault(o.UploadsInFlightMax, 3)
+	o.BlockBytes = orDefault(o.BlockBytes, 512<<10)
+	o.OwnObjectBytes = orDefault(o.OwnObjectBytes, 8<<20)
+	o.TailBytes = min(orDefault(o.TailBytes, 32<<20), o.UploadBytes)
+	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
+	if o.Failed == nil {
+		o.Failed = func(err error) { panic(err) }
+	}
+	return o
+}

@@ -1,0 +1,244 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/task"
+	"weir/core/telemetry"
+)
+
+// Streams is what a [Reader] needs of the cluster's metadata: a *metadata.Image. Nothing of what it returns is kept.
+type Streams interface {
+	Stream(id metadata.StreamID) (*metadata.Stream, bool)
+}
+
+// ReaderOptions are what a Reader needs. All are required unless a zero is named.
+type ReaderOptions struct {
+	// Loop runs the reader.
+	Loop *task.Loop
+	// Env gives the object store, memory, the clock, computation and random numbers.
+	Env env.Env
+	// Telemetry takes lines, marks and metrics.
+	Telemetry *telemetry.Registry
+	// Image has the streams' log starts, ranges and parts. It is read only.
+	Image Streams
+	// Cluster is the cluster's id; object keys begin with it.
+	Cluster string
+	// BlockCacheBytes, GetsInFlightMax and ReadBudget are those of [Options].
+	BlockCacheBytes int64
+	GetsInFlightMax int
+	ReadBudget      time.Duration
+}
+
+// Reader reads committed records of any stream that the image knows from the object store, whoever leads the
+// stream: it needs no WAL, no ownership and no Engine. Its streams share a cache of blocks, one of indexes, and a
+// bounded number of GETs in flight. It is called on the loop only.
+type Reader struct {
+	options ReaderOptions
+	health  *storeHealth
+	metrics readMetrics
+	gets    fetcher
+	blocks  blockCache
+	indexes indexCache
+	again   waits // of reads whose object was gone
+	lines   *telemetry.Limiter
+}
+
+// NewReader returns a reader, which holds memory until [Reader.Shutdown].
+func NewReader(o ReaderOptions) *Reader {
+	return newReader(o, newStoreHealth(o.Env.Rand, o.Telemetry))
+}
+
+func newReader(o ReaderOptions, health *storeHealth) *Reader {
+	o.BlockCacheBytes = orDefault(o.BlockCacheBytes, 256<<20)
+	o.GetsInFlightMax = orDefault(o.GetsInFlightMax, 32)
+	o.ReadBudget = orDefault(o.ReadBudget, 20*time.Second)
+	r := &Reader{options: o, health: health, again: waits{loop: o.Loop}, lines: telemetry.NewLimiter(lostLineInterval)}
+	r.metrics = newReadMetrics(o.Telemetry)
+	r.gets = fetcher{options: &r.options, health: health, metrics: &r.metrics}
+	r.blocks = newBlockCache(o.BlockCacheBytes, &r.gets)
+	r.indexes = newIndexCache(&r.gets)
+	return r
+}
+
+// Shutdown answers the reads that wait with ErrStopped, waits for the GETs in flight, which their store should
+// have abandoned before, gives all memory back but what receivers of Fetched hold, and calls done.
+// It is called once.
+func (r *Reader) Shutdown(done func()) {
+	r.gets.stop(func() {
+		r.blocks.release()
+		done()
+	})
+	r.gets.cancel()
+	r.again.end()
+	r.gets.end()
+}
+
+// CommittedLog is what of one stream's log is committed, read by way of a Reader. All that it holds is where its
+// last sequential readers are, for reading ahead: whoever reads a stream more than once keeps one for it, and
+// drops it when done. Several of one stream share the reader's caches.
+type CommittedLog struct {
+	reader  *Reader
+	id      metadata.StreamID
+	name    fmt.Stringer
+	cursors cursors
+	closed  bool
+	// cached reports whether the stream's leader has what follows an offset in its log cache: nothing is read
+	// ahead there. Nil: no leader.
+	cached func(offset int64) bool
+}
+
+// Log returns the committed log of a stream; name is what people call it: its topic and partition.
+func (r *Reader) Log(id metadata.StreamID, name fmt.Stringer) *CommittedLog {
+	return &CommittedLog{reader: r, id: id, name: name}
+}
+
+// Close ends reads that are tried again, and reports of what they lost: they get ErrGone.
+func (l *CommittedLog) Close() { l.closed = true }
+
+// Bounds returns the offsets of what Read reads, as of the image: from the log start to the end of what is
+// committed without a gap. The error is ErrGone or ErrStopped.
+func (l *CommittedLog) Bounds() (start, end int64, err error) {
+	image, err := l.image()
+	if err != nil {
+		return 0, 0, err
+	}
+	return image.LogStart, max(image.LogStart, image.CommittedEnd()), nil
+}
+
+// Read reads from offset on: at least one batch, then as many as fit in maxBytes; it may return fewer where
+// blocks end, and nothing, without an error, where nothing is committed yet. An error is ErrTrimmed, ErrGone,
+// ErrStopped, or for people: then the store failed for [Options].ReadBudget, or the records are lost, which
+// operators are told too. done may run before Read returns.
+func (l *CommittedLog) Read(offset int64, maxBytes int, done func(Fetched)) {
+	if _, end, err := l.Bounds(); err == nil && offset >= end {
+		done(Fetched{})
+		return
+	}
+	l.read(offset, maxBytes, done)
+}
+
+// read reads from an offset that must be committed, maybe beyond a gap.
+func (l *CommittedLog) read(offset int64, maxBytes int, done func(Fetched)) {
+	r := &storeRead{log: l, offset: offset, maxBytes: maxBytes, done: done, deadline: l.deadline()}
+	r.step()
+}
+
+func (l *CommittedLog) deadline() env.Time {
+	return l.reader.options.Loop.Now().Add(l.reader.options.ReadBudget)
+}
+
+// storeRead is one read of what only the store has.
+type storeRead struct {
+	log      *CommittedLog
+	offset   int64
+	maxBytes int
+	deadline env.Time
+	done     func(Fetched)
+	resolved int // how often the part was looked up
+}
+
+const resolvesMax = 4
+
+// step finds the part that holds the offset, its index and its block. A part that was replaced
+// meanwhile is looked up again.
+func (r *storeRead) step() {
+	l := r.log
+	part, err := l.partFor(r.offset)
+	if err != nil {
+		r.done(Fetched{Err: err})
+		return
+	}
+	r.resolved++
+	l.reader.indexes.with(l.id, &part, demanded(r.deadline), func(index *heldIndex, err error) {
+		if err != nil {
+			r.failed(&part, part.Start, part.End, err)
+			return
+		}
+		i, ok := index.Find(r.offset)
+		if !ok {
+			r.done(Fetched{Err: fmt.Errorf("the index of object %d has no offset %d of stream %d", part.Object, r.offset, l.id)})
+			return
+		}
+		k := &index.Blocks[i]
+		l.reader.blocks.with(part.Object, k, demanded(r.deadline), func(b *block, err error) {
+			if err != nil {
+				r.failed(&part, k.First, k.End, err)
+				return
+			}
+			r.deliver(&part, index, i, b)
+		})
+	})
+}
+
+// failed takes the error of a read of the offsets [first, end) of a part. It tries again if the object
+// is gone, since the image may name another by now.
+func (r *storeRead) failed(part *metadata.Part, first, end int64, err error) {
+	reader := r.log.reader
+	if err == errNoObject && r.resolved < resolvesMax && !reader.gets.stopping {
+		reader.options.Telemetry.Hit("stream read: object gone")
+		reader.again.later(reader.health.backoff("read again", uint64(r.log.id), r.resolved), r.step)
+		return
+	}
+	if errors.Is(err, errNoObject) {
+		first, end = part.Start, part.End
+	}
+	r.done(Fetched{Err: r.log.lost(part, first, end, err)})
+}
+
+// deliver takes batches from the block, and from those after it that happen to be in memory.
+func (r *storeRead) deliver(part *metadata.Part, index *heldIndex, i int, b *block) {
+	blocks := &r.log.reader.blocks
+	var g gather
+	next, more := b.take(&g, r.offset, r.maxBytes)
+	for more && i+1 < len(index.Blocks) {
+		if b = blocks.peek(part.Object, index.Blocks[i+1].Position); b == nil {
+			break
+		}
+		i++
+		next, more = b.take(&g, next, r.maxBytes)
+		blocks.touch(b)
+	}
+	if window := r.log.cursors.follow(r.offset, next); window > 0 {
+		r.log.readAhead(part, index, i+1, window)
+	}
+	r.done(g.Fetched)
+}
+
+func (l *CommittedLog) image() (*metadata.Stream, error) {
+	if l.reader.gets.stopping {
+		return nil, ErrStopped
+	}
+	image, ok := l.reader.options.Image.Stream(l.id)
+	if !ok || l.closed {
+		return nil, ErrGone
+	}
+	return image, nil
+}
+
+// partFor finds the committed part that holds an offset.
+func (l *CommittedLog) partFor(offset int64) (metadata.Part, error) {
+	image, err := l.image()
+	if err != nil {
+		return metadata.Part{}, err
+	}
+	if offset < image.LogStart {
+		return metadata.Part{}, ErrTrimmed
+	}
+	if i, ok := partAt(image.Parts, offset); ok {
+		return image.Parts[i], nil
+	}
+	return metadata.Part{}, fmt.Errorf("no object holds offset %d of stream %d, log start %d, committed up to %d",
+		offset, l.id, image.LogStart, image.CommittedEnd())
+}
+
+// partAt returns the part that holds offset, or where it would be.
+func partAt(parts []metadata.Part, offset int64) (int, bool) {
+	i := sort.Search(len(parts), func(i int) bool { return parts[i].End > offset })
+	return i, i < len(parts) && parts[i].Start <= offset
+}

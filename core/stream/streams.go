@@ -1,0 +1,137 @@
+package stream
+
+import (
+	"cmp"
+	"slices"
+
+	"weir/core/metadata"
+	"weir/core/telemetry"
+	"weir/core/wal"
+)
+
+// streamSet is the streams that are open, and those that were closed and hold something uncommitted.
+type streamSet struct {
+	open    map[metadata.StreamID]*Stream
+	ordered []*Stream // all, ascending by id; one that was closed, and one that was opened since, may share an id
+}
+
+func (t *streamSet) search(id metadata.StreamID) int {
+	at, _ := slices.BinarySearchFunc(t.ordered, id, func(s *Stream, id metadata.StreamID) int { return cmp.Compare(s.id, id) })
+	return at
+}
+
+func (t *streamSet) add(s *Stream) {
+	t.open[s.id] = s
+	t.ordered = slices.Insert(t.ordered, t.search(s.id), s)
+}
+
+// remove takes a closed stream out.
+func (t *streamSet) remove(s *Stream) {
+	for at := t.search(s.id); at < len(t.ordered) && t.ordered[at].id == s.id; at++ {
+		if t.ordered[at] == s {
+			t.ordered = slices.Delete(t.ordered, at, at+1)
+			return
+		}
+	}
+}
+
+// refresh refreshes all streams of an id, and reports whether anything of them was committed or let go.
+func (t *streamSet) refresh(id metadata.StreamID) (moved bool) {
+	for at := t.search(id); at < len(t.ordered) && t.ordered[at].id == id; {
+		s := t.ordered[at]
+		if s.refresh() {
+			moved = true
+		}
+		if !s.dead {
+			at++ // else it is not there any more
+		}
+	}
+	return moved
+}
+
+func (t *streamSet) refreshAll() (moved bool) {
+	for at := 0; at < len(t.ordered); {
+		s := t.ordered[at]
+		if s.refresh() {
+			moved = true
+		}
+		if !s.dead {
+			at++
+		}
+	}
+	return moved
+}
+
+// firstUncommitted is the lowest position in the WAL, not above upTo, that holds anything uncommitted.
+func (t *streamSet) firstUncommitted(upTo wal.Position) wal.Position {
+	for _, s := range t.ordered {
+		if at, ok := s.firstUncommitted(); ok {
+			upTo = min(upTo, at)
+		}
+	}
+	return upTo
+}
+
+// refresh takes what the image says of a stream, and reports whether
+// anything of it was committed or let go.
+func (s *Stream) refresh() bool {
+	s.counted = false
+	image, ok := s.engine.base.Image.Stream(s.id)
+	if !ok {
+		// Deleted. Its owner may still append until it closes the stream; nothing of that counts.
+		owed := s.pinnedFrom < s.end
+		s.disown()
+		if s.owner == nil {
+			s.drop()
+		}
+		return owed
+	}
+	if image.LogStart > s.logStart {
+		s.logStart = image.LogStart
+		if s.owner != nil {
+			s.owner.Trimmed(s.logStart)
+		}
+	}
+	r, ok := rangeOf(image, s.leaderEpoch)
+	if !ok {
+		return false
+	}
+	moved := s.advance(committedOf(r))
+	if s.owner == nil && !s.dead && s.committed >= s.end {
+		s.drop()
+	}
+	return moved
+}
+
+// advance moves a stream's committed end to where the image has it.
+func (s *Stream) advance(committed int64) bool {
+	if committed < s.committed || committed > s.highWatermark {
+		telemetry.Assert(4, false, "stream %d is committed up to %d, it was up to %d, and is durable up to %d",
+			s.id, committed, s.committed, s.highWatermark)
+	}
+	if committed == s.committed {
+		return false
+	}
+	s.unpin(committed)
+	s.committed = committed
+	if s.cut < committed {
+		s.engine.uploads.recut(s, committed)
+	}
+	return true
+}
+
+// disown lets go of what a deleted stream holds in WAL and cache.
+func (s *Stream) disown() {
+	s.engine.uploads.forget(s)
+	s.gone = true
+	s.unpin(s.end)
+}
+
+// drop forgets a closed stream: nothing of it is kept from now on.
+func (s *Stream) drop() {
+	s.dead = true
+	s.engine.uploads.forget(s)
+	s.unpin(s.end)
+	s.entries.drop(s.entries.len())
+	s.engine.streams.remove(s)
+}
