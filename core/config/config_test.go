@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -386,4 +387,39 @@ func TestAlterAsKafkaDoes(t *testing.T) {
 		require.ErrorIs(t, broker(o), config.ErrInvalidOp, "%v", o)
 	}
 	require.ErrorIs(t, broker(config.Op{Key: "node.id", Op: config.OpAppend, Value: "1"}), config.ErrInvalidConfig)
+}
+
+// TestLongInputsCostLinearTime: strangers send as much as a request holds, and the loop waits. With work that is
+// quadratic, each of these takes minutes.
+func TestLongInputsCostLinearTime(t *testing.T) {
+	const n = 400_000
+	s := load(t, "", nil)
+	overrides, list := make([]config.Override, n), make([]string, n)
+	for i := range n {
+		list[i] = strconv.Itoa(i) + ":1"
+		overrides[i] = config.Override{Key: list[i], Value: "1"}
+	}
+	if _, err := s.NewTopic(overrides); !errors.Is(err, config.ErrInvalidConfig) {
+		t.Errorf("unknown keys: %v", err)
+	}
+	const key = "leader.replication.throttled.replicas"
+	op := config.Op{Key: key, Op: config.OpAppend, Value: strings.Join(list, ",")}
+	got, err := s.AlterTopic(nil, []config.Op{op}, false)
+	if err != nil || len(got) != 1 || got[0].Value != op.Value {
+		t.Fatalf("%d overrides, %v", len(got), err)
+	}
+	op.Op = config.OpSubtract
+	if got, err = s.AlterTopic(got, []config.Op{op}, false); err != nil || got[0].Value != "" {
+		t.Errorf("after all is subtracted: %v", err)
+	}
+}
+
+// TestSubtractRemovesOneForEach: of elements that are there several times, the first.
+func TestSubtractRemovesOneForEach(t *testing.T) {
+	const key = "leader.replication.throttled.replicas"
+	got, err := load(t, "", nil).AlterTopic([]config.Override{{Key: key, Value: "1:1,2:1,1:1,3:1"}},
+		[]config.Op{{Key: key, Op: config.OpSubtract, Value: "1:1,4:1"}}, false)
+	if err != nil || got[0].Value != "2:1,1:1,3:1" {
+		t.Errorf("%v, %v", got, err)
+	}
 }
