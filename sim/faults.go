@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"weir/core/wal"
-
 	"weir/sim/disk"
 	"weir/sim/event"
 	"weir/sim/plan"

@@ -141,7 +141,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 // tuning is the plan's values for bounds that no configuration key names.
 func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
-		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), RecordBytesMax: int(c.RecordBytes),
+		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), BacklogEntries: int(c.BacklogEntries), RecordBytesMax: int(c.RecordBytes),
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes),
 		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers),
 	}

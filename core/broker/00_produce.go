@@ -1,27 +1,20 @@
-// Produce (0), versions 3-13: record batches of magic 2 (KIP-98), the log start in the answer (KIP-107, version 5), zstd
-// (KIP-110, 7), errors of records (KIP-467, 8), hints of the leader (KIP-951, 10), topic ids (KIP-516, 13). Versions 0-2 are
-// announced and refused, as in Kafka (KAFKA-18659).
+// Produce (0), versions 3-13: transactional ids (KIP-98, version 3), the log start in the answer (KIP-107, 5), zstd (KIP-110, 7),
+// errors of single records (KIP-467, 8), the new leader beside NOT_LEADER_OR_FOLLOWER (KIP-951, 10), transactions of KIP-890
+// (11, 12), topic ids (KIP-516, 13). Versions 0-2 are announced and refused, as in Kafka (KAFKA-18659: older librdkafka looks
+// for version 0).
 //
-// It differs from Kafka: a transactional batch is refused with UNSUPPORTED_VERSION; a request has at most 65,536 partitions,
-// and a bound on what its batches decompress to; a null batch gets INVALID_RECORD, where Kafka fails and never answers.
+// Differences from Kafka: acks=1 waits until the batch is durable, like acks=all; a transactional batch is refused with
+// UNSUPPORTED_VERSION; a request has at most 65,536 partitions, and a bound on what its batches decompress to; a null batch
+// is refused with INVALID_RECORD, where Kafka fails and does not answer.
 
 package broker
 
 import (
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/partition"
+	"weir/core/wire"
 )
-
-// Produce (0), versions 0-13. Versions 0 to 2 are announced and refused, as in Kafka (KAFKA-18659: older librdkafka
-// looks for version 0). Version 3 brought transactional ids (KIP-98), 7 zstd (KIP-110), 8 errors of single records
-// (KIP-467), 10 the leader in a response to NOT_LEADER_OR_FOLLOWER (KIP-951), 11 and 12 transactions of KIP-890, 13
-// topic ids (KIP-516).
-//
-// Differences from Kafka: acks=1 waits until the batch is durable, like acks=all; a transactional batch is refused
-// with UNSUPPORTED_VERSION; null records are refused with INVALID_RECORD, where Kafka fails and does not answer.
 
 // pendingProduce is a Produce request under way on the loop.
 type pendingProduce struct {

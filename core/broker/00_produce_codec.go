@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 
-	"weir/core/wire"
-
-	"github.com/twmb/franz-go/pkg/kbin"
-
 	"weir/core/compress"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/record"
+	"weir/core/wire"
+
+	"github.com/twmb/franz-go/pkg/kbin"
 )
 
 const (

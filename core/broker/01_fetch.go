@@ -1,30 +1,27 @@
-// Fetch (1), versions 4-18: isolation levels (KIP-98), the log start (KIP-107, version 5), sessions (KIP-227, 7), leader epochs
-// (KIP-320, 9), racks (KIP-392, 11), diverging epochs (KIP-595, 12), topic ids (KIP-516, 13), the state of replicas (KIP-903,
-// 15), hints of the leader (KIP-951, 16), directories of replicas (KIP-853, 17), their high watermark (KIP-1166, 18).
+// Fetch (1), versions 4-18: isolation levels (KIP-98), the log start (KIP-107, version 5), sessions (KIP-227, 7), the client's
+// leader epoch (KIP-320, 9), zstd (KIP-110, 10), racks (KIP-392, 11), diverging epochs (KIP-595, 12), topic ids (KIP-516, 13),
+// the state of replicas (KIP-903, 15), the new leader (KIP-951, 16), directories of replicas (KIP-853, 17), their high
+// watermark (KIP-1166, 18).
 //
-// It differs from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no other replica is ever preferred;
-// there are no transactions yet, so none is listed as aborted; a session id that Kafka's cache fails on is unknown here.
+// Differences from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no preferred read replica is
+// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; no transaction is listed as
+// aborted, because there are none yet; a session id that no shard of Kafka's cache has is an unknown session, where Kafka
+// answers UNKNOWN_SERVER_ERROR; records in responses that clients do not read are bounded (01_fetch_held.go).
 
 package broker
 
 import (
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// Fetch (1), versions 4-18; their KIPs are in 01_fetch_codec.go. Differences from Kafka: no preferred read replica is
-// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; a session id that no shard
-// of Kafka's cache has is an unknown session, where Kafka answers UNKNOWN_SERVER_ERROR; records in responses that
-// clients do not read are bounded (01_fetch_held.go).
 
 const (
 	fetchEpochs       = 9

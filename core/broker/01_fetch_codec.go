@@ -1,17 +1,12 @@
 package broker
 
 import (
-	"github.com/twmb/franz-go/pkg/kbin"
-	"weir/core/wire"
-
 	"weir/core/env"
 	"weir/core/metadata"
-)
+	"weir/core/wire"
 
-// Fetch (1), versions 4-18. Version 4 brought isolation levels (KIP-98), 5 log start offsets (KIP-107), 7 fetch
-// sessions (KIP-227), 9 the client's leader epoch (KIP-320), 10 zstd (KIP-110), 11 racks (KIP-392), 12 the epoch of
-// the last fetched record (KIP-595), 13 topic ids (KIP-516), 15 the state of replicas (KIP-903), 16 the leader's
-// endpoint (KIP-951), 17 directory ids (KIP-853), 18 the follower's high watermark (KIP-1166).
+	"github.com/twmb/franz-go/pkg/kbin"
+)
 
 const (
 	fetchSessionsFrom = 7

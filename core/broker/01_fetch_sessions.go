@@ -3,10 +3,9 @@ package broker
 import (
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/wire"
 )
 
 // Codes of fetch sessions (KIP-227).

@@ -1,8 +1,8 @@
-// ListOffsets (2), versions 1-11: isolation levels (KIP-98, version 2), leader epochs (KIP-320, 4), the record with the largest
-// timestamp (-3, KIP-734, 7), the local log's start (-4, KIP-405, 8), the last tiered offset (-5, KIP-1005, 9), a timeout
-// (KIP-1075, 10), the first offset to be tiered (-6, KIP-1023, 11).
+// ListOffsets (2), versions 1-11: isolation levels (KIP-98, version 2), leader epochs (KIP-320, 4), OFFSET_NOT_AVAILABLE (KIP-207,
+// 5), the record with the largest timestamp (-3, KIP-734, 7), the local log's start (-4, KIP-405, 8), the last tiered offset
+// (-5, KIP-1005, 9), a timeout (KIP-1075, 10), the first offset to be tiered (-6, KIP-1023, 11).
 //
-// To a client there is one tier: nothing of a log is remote, and nothing waits to be.
+// To a client there is one tier: -4 answers the log start, -5 and -6 answer that there is no such offset.
 
 package broker
 
@@ -10,23 +10,15 @@ import (
 	"math"
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/env"
 	"weir/core/partition"
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// ListOffsets (2), versions 1-11. Version 2 brought isolation levels (KIP-98), 4 leader epochs (KIP-320), 5
-// OFFSET_NOT_AVAILABLE (KIP-207), 7 the maximum timestamp, -3 (KIP-734), 8 the earliest local offset, -4 (KIP-405), 9
-// the latest tiered offset, -5 (KIP-1005), 10 a timeout (KIP-1075), 11 the earliest offset pending upload, -6
-// (KIP-1023).
-//
-// To clients there is one tier: -4 answers the log start, -5 and -6 answer that there is no such offset.
 
 // Special timestamps of ListOffsets.
 const (

@@ -1,9 +1,10 @@
-// Metadata (3), versions 0-13: racks and the controller (version 1), the cluster id (KIP-78, 2), whether topics may be made (4),
-// offline replicas (KIP-112, 5), leader epochs (KIP-320, 7), allowed operations (KIP-430, 8), topic ids in the answer (KIP-516,
-// 10) and in the request (12), rebootstrapping (KIP-1102, 13).
+// Metadata (3), versions 0-13: racks and the controller (version 1), the cluster id (KIP-78, 2), whether topics may be created
+// (4), offline replicas (KIP-112, 5), leader epochs (KIP-320, 7), authorized operations (KIP-430, 8; those of the cluster until
+// 10, then KIP-700), topic ids in the response (KIP-516, 10) and in the request (12), a top-level error (KIP-1102, 13).
 //
-// It differs from Kafka: a topic that is made on demand is in the first answer, where Kafka says UNKNOWN_TOPIC_OR_PARTITION
-// and is asked again; a topic with neither name nor id gets INVALID_REQUEST, where Kafka fails.
+// Differences from Kafka: a topic that is created by the request is in its response, where Kafka answers
+// UNKNOWN_TOPIC_OR_PARTITION and is asked again; a topic with neither name nor id gets INVALID_REQUEST, where Kafka fails
+// with UNKNOWN_SERVER_ERROR. All operations are authorized: there are no ACLs.
 
 package broker
 
@@ -11,21 +12,12 @@ import (
 	"slices"
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/controller"
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// Metadata (3), versions 0-13. Version 2 brought the cluster id (KIP-78), 4 a flag against auto-creation, 5 offline
-// replicas (KIP-112), 7 leader epochs (KIP-320), 8 authorized operations (KIP-430; those of the cluster until 10,
-// then KIP-700), 10 topic ids in the response and 12 in the request (KIP-516), 13 a top-level error (KIP-1102).
-//
-// Differences from Kafka: a topic that is created by the request is in its response, where Kafka answers
-// UNKNOWN_TOPIC_OR_PARTITION and is asked again; a topic with neither name nor id gets INVALID_REQUEST, where Kafka
-// fails with UNKNOWN_SERVER_ERROR. All operations are authorized: there are no ACLs.
 
 const (
 	metadataTopicIDs       = 10 // ids in the answer

@@ -1,7 +1,9 @@
-// CreateTopics (19), versions 2-7: counts of -1 for the defaults (KIP-464), configurations in the answer (KIP-525, version 5),
-// topic ids (KIP-516, 7). Mutations are not throttled (KIP-599, 6).
+// CreateTopics (19), versions 2-7: counts of -1 for the broker's defaults (KIP-464, version 4), configurations in the response
+// (KIP-525, 5), quotas (KIP-599, 6), topic ids (KIP-516, 7).
 //
-// It differs from Kafka: the replication factor is shown and has no effect; a validated topic that is not made has no id.
+// Differences from Kafka: a request that is only validated gets no topic id; with a timeout of 0 or less the topic is
+// created, where chance decides in Kafka; a replication factor above 1 is refused with INVALID_REPLICATION_FACTOR.
+// There are no quotas.
 
 package broker
 
@@ -13,13 +15,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// CreateTopics (19), versions 2-7. Version 4 brought the broker's defaults for partitions and replication factor
-// (KIP-464), 5 configurations in the response (KIP-525), 6 quotas (KIP-599), 7 topic ids (KIP-516).
-//
-// Differences from Kafka: a request that is only validated gets no topic id; with a timeout of 0 or less the topic is
-// created, where chance decides in Kafka; a replication factor above 1 is refused with INVALID_REPLICATION_FACTOR.
-// There are no quotas.
 
 // newPartitionsMax bounds the partitions that one request makes, as in Kafka.
 const newPartitionsMax = 10_000

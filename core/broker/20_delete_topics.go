@@ -1,6 +1,8 @@
-// DeleteTopics (20), versions 1-6: TOPIC_DELETION_DISABLED (KIP-322, version 3), error messages (KIP-599, 5), topic ids (KIP-516, 6).
+// DeleteTopics (20), versions 1-6: TOPIC_DELETION_DISABLED (KIP-322, version 3), error messages and quotas (KIP-599, 5), topic
+// ids (KIP-516, 6).
 //
-// It differs from Kafka: after a timeout that is over at once the work is done; there chance decides.
+// Differences from Kafka: with a timeout of 0 or less the topic is deleted, where chance decides in Kafka. There are
+// no quotas.
 
 package broker
 
@@ -11,11 +13,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DeleteTopics (20), versions 1-6. Version 5 brought error messages and quotas (KIP-599), 6 topic ids (KIP-516).
-//
-// Differences from Kafka: with a timeout of 0 or less the topic is deleted, where chance decides in Kafka. There are
-// no quotas.
 
 const deleteTopicsByID = 6
 
@@ -68,12 +65,14 @@ func (b *Broker) settleUnknown(w *wait, topics []kmsg.DeleteTopicsResponseTopic)
 		return
 	}
 	w.add()
-	b.controller.Settle(func() {
+	b.controller.Settle(func(err error) {
 		if w.ended {
 			return
 		}
 		for i, t := range unknown {
-			*t = answers[i]
+			if err == nil {
+				*t = answers[i]
+			}
 		}
 		w.done()
 	})

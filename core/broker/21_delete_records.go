@@ -1,4 +1,5 @@
-// DeleteRecords (21), versions 0-2 (KIP-107). A deletion counts once the metadata has it, for which it has five seconds at least.
+// DeleteRecords (21), versions 0-2 (KIP-107). The new log start is a record in the cluster's metadata, for which the request
+// waits five seconds at least; the object store is cleaned later.
 
 package broker
 
@@ -6,16 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/partition"
 	"weir/core/task"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DeleteRecords (21), versions 0-2 (KIP-107). The new log start is a record in the cluster's metadata; the object
-// store is cleaned later.
 
 // deletionWaitMin is how long the deletion itself may take whatever timeout a client gives: in Kafka the timeout bounds
 // only the wait for replicas.

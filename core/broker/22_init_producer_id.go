@@ -1,26 +1,40 @@
 // InitProducerId (22), versions 0-5: the producer's own id and epoch (KIP-360, version 3), PRODUCER_FENCED (KIP-588, 4),
 // TRANSACTION_ABORTABLE (KIP-890, 5).
 //
-// It differs from Kafka: a transactional id is refused with UNSUPPORTED_VERSION, since transactions are not served yet.
+// Difference from Kafka: a transactional id is refused with UNSUPPORTED_VERSION, since transactions are not served yet.
 
 package broker
 
 import (
+	"errors"
+	"time"
+
+	"weir/core/task"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// InitProducerID (22), versions 0-5. Version 0 is KIP-98; 3 brought the current id and epoch (KIP-360), 4
-// PRODUCER_FENCED (KIP-588), 5 transactions of KIP-890.
-//
-// Difference from Kafka: a transactional id is refused with UNSUPPORTED_VERSION.
+const (
+	// producerIDsReserve is the part of a block that is left when the next one is asked for, as in Kafka:
+	// who asks for an id rarely waits for a block.
+	producerIDsReserve = 10
+	// producerIDsWait is how long a producer waits for a block. Then it is told to ask again, so that the
+	// broker does not gather those who gave up while the object store is down.
+	producerIDsWait = 5 * time.Second
+)
+
+// errNoProducerIDs says that the next block did not come in time.
+var errNoProducerIDs = errors.New("the controller has not granted producer ids in time")
 
 // producerIDs hands out producer ids from a block granted by the controller.
 type producerIDs struct {
-	next, end int64
-	asking    bool
-	waiting   []func(id int64, err error)
+	next, end       int64 // of the block in use
+	spare, spareEnd int64 // the next block; both 0: none
+	reserve         int64 // of the block in use
+	asking          bool
+	waiting         []func(id int64, err error)
+	timer           task.Timer // runs while someone waits
 }
 
 // initProducerID gives an idempotent producer a new id with epoch 0, whatever id
@@ -50,9 +64,12 @@ func (d *dataPlane) initProducerID(x exchange, r *kmsg.InitProducerIDRequest) {
 		return
 	}
 	d.producerID(func(id int64, err error) {
-		if err != nil {
+		switch {
+		case err == errNoProducerIDs:
+			out.ErrorCode = int16(wire.CoordinatorLoadInProgress) // Kafka's code for a block that is not there yet
+		case err != nil:
 			out.ErrorCode = int16(wire.CoordinatorNotAvailable) // it passes: the client tries again
-		} else {
+		default:
 			out.ProducerID, out.ProducerEpoch = id, 0
 		}
 		x.replyMessage(out)
@@ -62,13 +79,20 @@ func (d *dataPlane) initProducerID(x exchange, r *kmsg.InitProducerIDRequest) {
 // producerID calls done with an id that was never given before.
 func (d *dataPlane) producerID(done func(id int64, err error)) {
 	ids := &d.ids
+	if ids.next == ids.end {
+		ids.next, ids.end = ids.spare, ids.spareEnd
+		ids.spare, ids.spareEnd = 0, 0
+	}
 	if ids.next < ids.end {
 		ids.next++
 		done(ids.next-1, nil)
-		return
+	} else {
+		ids.waiting = append(ids.waiting, done)
+		if !ids.timer.Pending() {
+			d.loop.Reset(&ids.timer, producerIDsWait, func() { d.answerWaiting(errNoProducerIDs) })
+		}
 	}
-	ids.waiting = append(ids.waiting, done)
-	if !ids.asking {
+	if !ids.asking && ids.spare == ids.spareEnd && ids.end-ids.next <= ids.reserve {
 		ids.asking = true
 		d.allocate(d.allocated)
 	}
@@ -77,11 +101,18 @@ func (d *dataPlane) producerID(done func(id int64, err error)) {
 func (d *dataPlane) allocated(first, count int64, err error) {
 	ids := &d.ids
 	ids.asking = false
+	if err == nil {
+		ids.spare, ids.spareEnd, ids.reserve = first, first+count, count/producerIDsReserve
+	}
+	d.answerWaiting(err)
+}
+
+// answerWaiting ends the wait of all who wait for a block.
+func (d *dataPlane) answerWaiting(err error) {
+	ids := &d.ids
+	d.loop.Stop(&ids.timer)
 	waiting := ids.waiting
 	ids.waiting = nil
-	if err == nil {
-		ids.next, ids.end = first, first+count
-	}
 	for _, done := range waiting {
 		if err != nil {
 			done(0, err)

@@ -1,4 +1,5 @@
-// OffsetForLeaderEpoch (23), versions 2-4 (KIP-101): the client's own epoch (KIP-320, version 2), the replica that asks (3).
+// OffsetForLeaderEpoch (23), versions 2-4 (KIP-101): the client's own epoch (KIP-320, version 2), the id of the replica
+// (KIP-392, 3).
 
 package broker
 
@@ -8,9 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// OffsetForLeaderEpoch (23), versions 2-4 (KIP-101). Version 2 brought the client's leader epoch (KIP-320), 3 the id
-// of the replica (KIP-392).
 
 // offsetForLeaderEpoch says where leader epochs end (KIP-320). The newest ends at
 // the high watermark: clients may know of nothing above it.

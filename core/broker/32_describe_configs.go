@@ -1,7 +1,9 @@
-// DescribeConfigs (32), versions 1-4: synonyms (KIP-226, version 1), documentation and types (KIP-569, 3).
+// DescribeConfigs (32), versions 1-4 (KIP-133): synonyms (KIP-226, version 1), documentation and types (KIP-569, 3).
 //
-// It differs from Kafka: levels of loggers are not shown; a broker has fewer keys, and weir's own; groups and subscriptions
-// to clients' metrics have their defaults alone; repeated resources and those that are no topics are bounded in one request.
+// Differences from Kafka: loggers are not described; keys under "weir." are weir's own, and broker keys of Kafka that have
+// no meaning here are absent; min.insync.replicas has its default, where Kafka 4.4 sets it for the cluster (KIP-966); groups
+// and client metrics have their defaults alone; one request lists a bounded number of entries of brokers, groups and
+// repeated resources.
 
 package broker
 
@@ -10,20 +12,12 @@ import (
 	"slices"
 	"strconv"
 
-	"weir/core/wire"
-
 	"weir/core/config"
 	"weir/core/controller"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DescribeConfigs (32), versions 1-4 (KIP-133). Version 1 brought synonyms (KIP-226), 3 types and documentation
-// (KIP-569).
-//
-// Differences from Kafka: loggers are not described; keys under "weir." are weir's own, and broker keys of Kafka that
-// have no meaning here are absent; min.insync.replicas has its default, where Kafka 4.4 sets it for the cluster
-// (KIP-966); and one request lists a bounded number of entries of brokers, groups and repeated resources.
 
 // resource names what a request about configurations is for.
 type resource struct {

@@ -1,8 +1,9 @@
-// AlterConfigs (33), versions 0-2 (KIP-133). What AlterConfigs and IncrementalAlterConfigs share is here too.
+// AlterConfigs (33), versions 0-2 (KIP-133). What it shares with IncrementalAlterConfigs (44_incremental_alter_configs.go) is
+// here too.
 //
-// It differs from Kafka: NaN is refused; a broker's unknown keys can be deleted, not set; counts of threads may change to any
-// number, not only by a factor of two; groups and clients' metrics cannot be changed; a resource that is there twice is
-// refused, where Kafka never answers.
+// Differences from Kafka: NaN is refused; a broker's unknown keys can be deleted, not set; counts of threads may change to
+// any number, not only by a factor of two; groups and client metrics cannot be changed; a resource that a request has twice
+// is refused with INVALID_REQUEST, where Kafka fails and does not answer.
 
 package broker
 
@@ -14,12 +15,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// AlterConfigs (33), versions 0-2 (KIP-133). What both kinds of changes share is here too; see
-// 44_incremental_alter_configs.go.
-//
-// Difference from Kafka: a resource that a request has twice is refused with INVALID_REQUEST, where Kafka fails and
-// does not answer. Groups and client metrics have keys, but none can be set.
 
 // allBrokers is the id under which the image keeps what is set for all brokers.
 const allBrokers metadata.BrokerID = -1

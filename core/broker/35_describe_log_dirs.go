@@ -1,5 +1,5 @@
-// DescribeLogDirs (35), versions 1-5 (KIP-113): an error for the whole request (KIP-784, version 3), the volume's size (KIP-827,
-// 4), whether a directory is cordoned (KIP-1066, 5).
+// DescribeLogDirs (35), versions 1-5 (KIP-113): a top-level error (KIP-784, version 3), the volume's size (KIP-827, 4), cordoned
+// directories (KIP-1066, 5), of which there are none.
 //
 // One directory stands for all: sizes are those of logs wherever they lie, in the write-ahead log or in the object store.
 
@@ -12,9 +12,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DescribeLogDirs (35), versions 1-5 (KIP-113). Version 3 brought a top-level error, 4 the size of the volume
-// (KIP-827), 5 cordoned directories (KIP-1066), of which there are none.
 
 // describeLogDirs says how large the partitions are that this broker leads. There
 // is one directory in the answer: sizes are those of the logs wherever they lie,

@@ -1,4 +1,6 @@
-// CreatePartitions (37), versions 0-3 (KIP-195). Mutations are not throttled (KIP-599, version 3).
+// CreatePartitions (37), versions 0-3 (KIP-195): quotas (KIP-599, version 3), of which there are none.
+//
+// Difference from Kafka: with a timeout of 0 or less the partitions are created, where chance decides in Kafka.
 
 package broker
 
@@ -8,10 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// CreatePartitions (37), versions 0-3 (KIP-195). Version 3 brought quotas (KIP-599), of which there are none.
-//
-// Difference from Kafka: with a timeout of 0 or less the partitions are created, where chance decides in Kafka.
 
 // createPartitions adds partitions to topics, each independently. Every topic asked
 // for is in the answer, once.

@@ -1,6 +1,7 @@
 // IncrementalAlterConfigs (44), versions 0-1 (KIP-339).
 //
-// It differs from Kafka as AlterConfigs does, and an unknown operation gets INVALID_REQUEST, where Kafka fails.
+// Differences from Kafka: those of AlterConfigs (33_alter_configs.go); an unknown operation is refused with INVALID_REQUEST,
+// where Kafka answers UNKNOWN_SERVER_ERROR; a ratio is shown as it was written.
 
 package broker
 
@@ -10,11 +11,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// IncrementalAlterConfigs (44), versions 0-1 (KIP-339).
-//
-// Differences from Kafka: an unknown operation is refused with INVALID_REQUEST, where Kafka answers
-// UNKNOWN_SERVER_ERROR; a ratio is shown as it was written; and those of 33_alter_configs.go.
 
 // incrementalAlterConfigs changes single keys of resources: set, delete, and append
 // to or subtract from lists.

@@ -10,9 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeCluster (60), versions 0-2 (KIP-700). Version 1 brought endpoint types (KIP-919), 2 fenced brokers
-// (KIP-1073).
-
 // Endpoint types of DescribeCluster.
 const (
 	endpointBrokers     = 1

@@ -1,5 +1,8 @@
-// DescribeTopicPartitions (75), version 0 (KIP-966). Eligible leader replicas are empty: an acknowledged record does not
-// depend on replicas. A cursor at the largest partition ends the listing, where Kafka's next cursor overflows.
+// DescribeTopicPartitions (75), version 0 (KIP-966). The lists of eligible leader replicas are always empty: an acknowledged
+// record does not depend on replicas.
+//
+// Difference from Kafka: the listing ends after a cursor at the largest partition number, where Kafka's next cursor
+// overflows to a negative one.
 
 package broker
 
@@ -7,17 +10,11 @@ import (
 	"slices"
 	"strings"
 
-	"weir/core/wire"
-
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// DescribeTopicPartitions (75), version 0 (KIP-966). The lists of eligible leader replicas are always empty.
-//
-// Difference from Kafka: the listing ends after a cursor at the largest partition number, where Kafka's next cursor
-// overflows to a negative one.
 
 // describedPartitionsMax bounds the partitions of one answer
 // (max.request.partition.size.limit in Kafka).

@@ -8,14 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/controller"
+	"weir/core/env"
+	"weir/core/metadata"
 	"weir/core/wire"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"weir/core/controller"
-	"weir/core/env"
-	"weir/core/metadata"
 )
 
 func TestTrap01ApiVersionsTooNew(t *testing.T) {

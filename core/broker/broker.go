@@ -45,8 +45,9 @@ type Controller interface {
 	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
-	// Settle calls done when an answer from the image as it is now cannot be undone any more.
-	Settle(done func())
+	// Settle calls done when an answer from the image as it is now cannot be undone any more, or with
+	// the error that this cannot be awaited.
+	Settle(done func(error))
 }
 
 // Options are what a Broker needs. All are required.

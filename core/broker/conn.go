@@ -3,9 +3,8 @@ package broker
 import (
 	"log/slog"
 
-	"weir/core/wire"
-
 	"weir/core/env"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"

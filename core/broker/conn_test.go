@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/env"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"weir/core/env"
 )
 
 func metadataOf(topics ...string) *kmsg.MetadataRequest {

@@ -7,15 +7,14 @@ import (
 	"reflect"
 	"testing"
 
-	"weir/core/wire"
-
-	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"weir/core/compress"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/record"
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func batchOf(codec compress.Codec, n int) []byte {

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/controller"
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/task"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )

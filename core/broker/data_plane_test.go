@@ -5,13 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"weir/core/wire"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"weir/core/compress"
 	"weir/core/metadata"
 	"weir/core/record"
+	"weir/core/wire"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // produce sends batches to partitions 0, 1, … of a topic.
@@ -694,41 +693,6 @@ func TestDeleteRecords(t *testing.T) {
 	r.plane.partitions.Partitions()[0].Config().CleanupPolicy = "compact"
 	if got := r.deleteRecords(2).deleted()[0]; got.ErrorCode != int16(wire.PolicyViolation) {
 		t.Fatalf("%+v", got)
-	}
-}
-
-func (r *dataRig) initProducer(transactional *string) (*trade, *kmsg.InitProducerIDResponse) {
-	q := kmsg.NewPtrInitProducerIDRequest()
-	q.Version, q.TransactionalID = 5, transactional
-	x := &trade{t: r.t, v: 5}
-	r.plane.initProducerID(x, q)
-	if x.message == nil {
-		return x, nil
-	}
-	return x, x.message.(*kmsg.InitProducerIDResponse)
-}
-
-func TestProducerIDsComeFromBlocksAndAreNeverGivenTwice(t *testing.T) {
-	r := newDataRig(t)
-	var waiting []*trade
-	for range 3 {
-		x, _ := r.initProducer(nil)
-		x.want(false)
-		waiting = append(waiting, x)
-	}
-	if len(r.grants) != 1 {
-		t.Fatalf("%d blocks asked for", len(r.grants))
-	}
-	r.grants[0](1000, 2, nil)
-	r.grants[1](5000, 10, nil)
-	for i, want := range []int64{1000, 1001, 5000} {
-		waiting[i].want(true)
-		if got := waiting[i].message.(*kmsg.InitProducerIDResponse); got.ProducerID != want || got.ProducerEpoch != 0 || got.ErrorCode != 0 {
-			t.Errorf("%+v, want id %d", got, want)
-		}
-	}
-	if _, got := r.initProducer(nil); got.ProducerID != 5001 {
-		t.Errorf("%+v", got)
 	}
 }
 

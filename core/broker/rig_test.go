@@ -120,7 +120,7 @@ func (c *fakeController) CreateTopics(topics []controller.NewTopic, validateOnly
 	})
 }
 
-func (c *fakeController) Settle(done func()) { done() }
+func (c *fakeController) Settle(done func(error)) { done(nil) }
 
 func (c *fakeController) DeleteTopics(ids []metadata.TopicID, done func([]controller.TopicResult)) {
 	c.later(func() {

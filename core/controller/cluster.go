@@ -109,7 +109,7 @@ func (c *Controller) AllocateProducerIDs(done func(first, count int64, err error
 // nothing was decided.
 func (c *Controller) TrimStream(stream metadata.StreamID, logStart int64, done func(error)) {
 	if s, ok := c.image.Stream(stream); ok && logStart >= 0 && logStart <= s.LogStart {
-		c.Settle(func() { done(nil) })
+		c.settle(nil, done)
 		return
 	}
 	c.propose(&metadata.TrimStream{Stream: stream, LogStart: logStart}, func(err error) { done(verdict(err)) })

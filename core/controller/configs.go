@@ -3,10 +3,9 @@ package controller
 import (
 	"errors"
 
-	"weir/core/wire"
-
 	"weir/core/config"
 	"weir/core/metadata"
+	"weir/core/wire"
 )
 
 // AlterTopicConfigs applies ops; replace means AlterConfigs: what ops do not set is removed.

@@ -16,7 +16,8 @@ type Proposer interface {
 	Propose(r metadata.Record, done func(metadata.Outcome, error))
 	// Settle calls done, at once or later, when what is applied now counts as an answer of Propose does: an
 	// answer that follows from the image alone is as good as an acknowledgement, and must not be undone (R19).
-	Settle(done func())
+	// An error says that this cannot be awaited.
+	Settle(done func(error))
 }
 
 // NewTopic asks for a topic. Partitions and ReplicationFactor -1 mean default.
@@ -123,8 +124,21 @@ func (c *Controller) proposeFor(r metadata.Record, done func(metadata.Outcome, e
 	})
 }
 
-// Settle calls done when what is applied now cannot be undone by the loss of the metadata disk.
-func (c *Controller) Settle(done func()) { c.proposer.Settle(done) }
+// Settle calls done when what is applied now cannot be undone by the loss of the metadata disk, or with an
+// error that has a Kafka code if that cannot be awaited.
+func (c *Controller) Settle(done func(error)) {
+	c.proposer.Settle(func(err error) { done(kafka(err)) })
+}
+
+// settle calls done with err, which follows from the image as it is now.
+func (c *Controller) settle(err error, done func(error)) {
+	c.Settle(func(unsettled error) {
+		if unsettled != nil {
+			err = unsettled
+		}
+		done(err)
+	})
+}
 
 // epoch is this broker's current epoch; 0 if it is not registered.
 func (c *Controller) epoch() metadata.BrokerEpoch {

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"weir/core/wire"
-
 	"weir/core/config"
 	"weir/core/metadata"
+	"weir/core/wire"
 )
 
 // Error carries a Kafka error code and a message for people.

@@ -68,7 +68,7 @@ type fakeLog struct {
 	waiting  int // at a time, at most
 }
 
-func (l *fakeLog) Settle(done func()) { done() }
+func (l *fakeLog) Settle(done func(error)) { done(nil) }
 
 func (l *fakeLog) Propose(r metadata.Record, done func(metadata.Outcome, error)) {
 	encoded := r.AppendTo(nil)

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"slices"
 
-	"weir/core/wire"
-
 	"weir/core/config"
 	"weir/core/metadata"
+	"weir/core/wire"
 )
 
 const topicNameBytesMax = 249
@@ -24,7 +23,7 @@ func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done fun
 		switch {
 		case err != nil:
 			work.begin()
-			c.Settle(func() {
+			c.settle(err, func(err error) {
 				result.Err = err
 				work.finish()
 			})
@@ -275,7 +274,7 @@ func (c *Controller) DeleteTopics(ids []metadata.TopicID, done func([]TopicResul
 func (c *Controller) CreatePartitions(topic string, count int32, assignment [][]int32, validateOnly bool, done func(error)) {
 	r, err := c.validateGrowth(topic, count, assignment)
 	if err != nil || validateOnly {
-		c.Settle(func() { done(err) })
+		c.settle(err, done)
 		return
 	}
 	c.propose(r, func(err error) {

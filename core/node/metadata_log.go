@@ -5,6 +5,7 @@ import (
 
 	"weir/core/config"
 	"weir/core/metadata"
+	"weir/core/quorum"
 )
 
 // metadataLog applies the quorum's log to the image, and lets the controller add
@@ -77,8 +78,35 @@ func (m *metadataLog) awaited(index uint64, r metadata.Record) bool {
 	return !m.node.config.ShipAsync
 }
 
+// errBacklogged refuses what clients may ask for again: the memory that it takes until the store is back
+// would have no bound.
+var errBacklogged = fmt.Errorf("the object store has not taken the metadata's log for long, and no more changes may wait for it: %w", quorum.ErrBusy)
+
+// putOff reports whether a record can be proposed again later: clients cause it, or retention.
+func putOff(r metadata.Record) bool {
+	switch r.(type) {
+	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs,
+		*metadata.AllocateProducerIDs, *metadata.TrimStream:
+		return true
+	}
+	return false
+}
+
+// backlogged refuses a client's change.
+func (m *metadataLog) backlogged() bool {
+	if !m.node.quorum.Backlogged() {
+		return false
+	}
+	m.node.telemetry.Hit("metadata: a change was refused since too many wait for the store")
+	return true
+}
+
 // Propose implements controller.Proposer.
 func (m *metadataLog) Propose(r metadata.Record, done func(metadata.Outcome, error)) {
+	if putOff(r) && m.backlogged() {
+		m.node.loop.Post(func() { done(metadata.Outcome{}, errBacklogged) })
+		return
+	}
 	m.node.quorum.Propose(r.AppendTo(nil), func(index uint64, err error) {
 		if err != nil {
 			m.tell()
@@ -99,12 +127,15 @@ func (m *metadataLog) Propose(r metadata.Record, done func(metadata.Outcome, err
 }
 
 // Settle implements controller.Proposer.
-func (m *metadataLog) Settle(done func()) {
-	if m.node.config.ShipAsync {
-		done()
-		return
+func (m *metadataLog) Settle(done func(error)) {
+	switch {
+	case m.node.config.ShipAsync:
+		done(nil)
+	case m.backlogged():
+		m.node.loop.Post(func() { done(errBacklogged) })
+	default:
+		m.node.quorum.AwaitShipped(m.image.AppliedIndex(), func() { done(nil) })
 	}
-	m.node.quorum.AwaitShipped(m.image.AppliedIndex(), done)
 }
 
 // BeginIncarnation implements quorum.Incarnations.

@@ -49,6 +49,7 @@ type Tuning struct {
 	SummaryEveryBytes  int64         // wal.Config
 	SnapshotEntries    int64         // quorum.Options
 	QueueBytes         int           // quorum.Options
+	BacklogEntries     int           // quorum.Options
 	RecordBytesMax     int           // controller.Options
 	UploadsInFlightMax int           // stream.Options
 	BlockBytes         int           // stream.Options

@@ -5,16 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
-	"weir/core/wire"
-
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
 )
 
 // fakeImage is the cluster's metadata as a test writes it.

@@ -13,10 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"weir/core/wire"
-
-	"github.com/stretchr/testify/require"
-
 	"weir/core/compress"
 	"weir/core/config"
 	"weir/core/env"
@@ -24,6 +20,9 @@ import (
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
 )
 
 // fakeLog is a stream whose room and durability the test decides.

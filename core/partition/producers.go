@@ -5,11 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"weir/core/wire"
-
 	"weir/core/env"
 	"weir/core/record"
 	"weir/core/task"
+	"weir/core/wire"
 )
 
 const (

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"weir/core/wire"
-
 	"weir/core/compress"
 	"weir/core/env"
 	"weir/core/record"
+	"weir/core/wire"
 )
 
 // Origin says who appends a batch, as Kafka's AppendOrigin does: what a producer sends is

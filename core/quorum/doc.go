@@ -105,6 +105,9 @@
 // create whose answer was lost is settled by reading the nonce (R20). Snapshots go to
 // "<cluster>/snapshot/<index>-<nonce>"; a shipment names the newest, and what lies before it is removed.
 //
+// What is not shipped is held in memory, and no snapshot is written over it. While the store is down, Backlogged
+// tells when proposals should be refused that can be made again.
+//
 // At its start a disk is compared with the store. If it lacks what was shipped, it catches up: it is
 // written anew from the newest snapshot and the shipments behind it, under a durable note of that plan,
 // so that a crash in between begins again. If it has entries that were not shipped and others were

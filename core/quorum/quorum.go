@@ -81,6 +81,13 @@ type Options struct {
 	QueueBytes int
 	// QueueEntries is the same in proposals. Zero: 10,000.
 	QueueEntries int
+	// BacklogBytes bounds the log since the newest snapshot, of which none is written while
+	// the object store does not take the log; above it Backlogged reports true. Zero: 64 MiB.
+	// It is held in memory. Less than four times SnapshotBytes refuses changes in good times.
+	BacklogBytes int64
+	// BacklogEntries bounds the entries that are not in the object store, and those who wait for
+	// one, in the same way. Zero: 100,000.
+	BacklogEntries int
 }
 
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
@@ -105,6 +112,8 @@ func (o Options) resolve() (Options, error) {
 	o.SnapshotEntries = orDefault(o.SnapshotEntries, 10_000)
 	o.QueueBytes = min(orDefault(o.QueueBytes, 8<<20), 16<<20)
 	o.QueueEntries = orDefault(o.QueueEntries, 10_000)
+	o.BacklogBytes = orDefault(o.BacklogBytes, 64<<20)
+	o.BacklogEntries = orDefault(o.BacklogEntries, 100_000)
 	return o, nil
 }
 
@@ -303,6 +312,14 @@ func (q *Quorum) Propose(data []byte, done func(index uint64, err error)) {
 	if !q.nudge.Pending() {
 		q.o.Loop.Reset(&q.nudge, 0, func() {})
 	}
+}
+
+// Backlogged reports whether the log waits for the object store, or for room for a snapshot, with so
+// much that nothing should be proposed now that can be proposed later. [Quorum.Propose] does not
+// look: some proposals end the wait.
+func (q *Quorum) Backlogged() bool {
+	unshipped := q.applied - min(q.applied, max(q.Shipped(), q.store.index))
+	return q.snapshots.bytes > q.o.BacklogBytes || unshipped > uint64(q.o.BacklogEntries) || len(q.ship.waiters) > q.o.BacklogEntries
 }
 
 func (q *Quorum) refuse(data []byte) error {

@@ -127,6 +127,26 @@ func TestASealEndsTheOriginal(t *testing.T) {
 	require.ErrorContains(t, n.failure, "its incarnation is 1, this disk's is 0")
 }
 
+// While the store is down so much may wait for it, and no more; once it is back, none of that waits any more.
+func TestTheBacklogIsBounded(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(func(o *Options) { shipping(o); o.BacklogEntries = 2 })
+	require.True(t, n.shipped("a"))
+	w.store.ill = func(env.Event) int { return refuse }
+	require.False(t, n.shipped("b", "c"))
+	require.False(t, n.q.Backlogged())
+	n.write("d")
+	require.True(t, n.q.Backlogged())
+	w.store.ill = nil
+	n.write("e")
+	for range 20 {
+		w.advance()
+		w.settle()
+	}
+	require.Equal(t, n.q.applied, n.q.Shipped())
+	require.False(t, n.q.Backlogged())
+}
+
 // A PUT whose answer was lost is settled by reading, whether it arrived or not (R20).
 func TestALostShipmentIsSettled(t *testing.T) {
 	for _, ill := range []int{lostBefore, lostAfter} {

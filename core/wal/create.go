@@ -7,10 +7,8 @@ import (
 	"weir/core/task"
 )
 
-type timer = task.Timer
-
-// Create makes the log of one broker epoch; an existing name is env.ErrExist (R5). done gets the
-// log once its superblock is durable. It has no room for appends then: growth comes in the
+// Create makes the log of one broker epoch on the disk; an existing name is env.ErrExist (R5). done gets
+// the log once its superblock is durable. It has no room for appends then: growth comes in the
 // background, and may have to wait for room on the device, while the caller can already recover
 // and remove older logs. failed is called at most once, when the device failed: nothing is
 // acknowledged after it, and the incarnation must end. summary may be nil: then no summaries are
@@ -24,52 +22,16 @@ func Create(loop *task.Loop, e env.Env, config Config, name string, brokerEpoch 
 		done(nil, err)
 		return
 	}
-	l := &Log{
-		loop: loop, env: e, config: config, name: name, failed: failed,
-		super: superblock{
-			epoch: brokerEpoch, nonce: e.Rand.Uint64("wal nonce", uint64(brokerEpoch), 0),
-			region: config.SizeBytes, ahead: config.aheadBytes(), summary: noPosition,
-		},
-		apart:     Position(max(blockBytes, min(config.SizeBytes/4096, 256<<10))),
-		threshold: blockBytes,
-		summary:   summaryState{source: summary, next: Position(config.SummaryEveryBytes)},
-		metrics:   newMetrics(e.Metrics),
-	}
-	e.WAL.Open(&env.DiskOpen{Name: name, Create: true, Exclusive: true, Direct: true, Done: func(op *env.DiskOpen) {
-		if op.Err != nil {
-			done(nil, fmt.Errorf("create wal file %q: %w", name, op.Err))
+	id := identity{epoch: brokerEpoch, nonce: e.Rand.Uint64("wal nonce", uint64(brokerEpoch), 0)}
+	l := newLog(loop, e, config, name, id, blockBytes, summary, failed)
+	d := newDevice(l)
+	l.medium = d
+	d.create(func(err error) {
+		if err != nil {
+			done(nil, err)
 			return
 		}
-		l.file = op.File
-		l.metrics.size.Set(l.super.region)
-		l.writeHead(done)
-	}})
-}
-
-// writeHead writes superblock 0 and an empty superblock 1.
-func (l *Log) writeHead(done func(*Log, error)) {
-	slab := l.env.Memory.Alloc(headBytes)
-	data := slab.Data[:headBytes]
-	super := l.super
-	l.env.WAL.Write(&env.DiskWrite{
-		File: l.file, Data: data, Durable: true,
-		Prepare: func() { clear(data[blockBytes:]); super.encode(data[:blockBytes]) },
-		Done: func(op *env.DiskWrite) {
-			slab.Release()
-			l.headWritten(op, done)
-		},
+		l.start()
+		done(l, nil)
 	})
-}
-
-func (l *Log) headWritten(op *env.DiskWrite, done func(*Log, error)) {
-	if op.Err != nil {
-		l.env.WAL.Close(l.file)
-		done(nil, fmt.Errorf("write the head of wal file %q: %w", l.name, op.Err))
-		return
-	}
-	l.growth.begin(l)
-	l.supers.slab = l.env.Memory.Alloc(blockBytes)
-	l.supers.saved = l.super.content()
-	l.loop.OnTurnEnd(l.flush)
-	done(l, nil)
 }

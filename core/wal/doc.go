@@ -1,39 +1,39 @@
 // Package wal is the write-ahead log: what a broker acknowledged and has not yet committed to the
-// object store. This is the device kind: one preallocated file, written around in a circle with
-// direct, durable writes.
+// object store.
 //
-// The package owns the file format, group commit, the trim point, back-pressure, growth and
-// recovery. It knows streams only as numbers, and batches as bytes with a 61-byte head. It may call
-// core/env, core/task, core/record and core/telemetry.
+// The package owns the format of the log, group commit, the trim point, back-pressure and recovery,
+// and the medium that the log lies on. Today that is the device: one preallocated file, written around
+// in a circle with direct, durable writes. The package knows streams only as numbers, and batches as
+// bytes with a 61-byte head. It may call core/env, core/task, core/record and core/telemetry.
 //
-// # Positions and the file
+// # Parts
 //
-// A [Position] counts bytes ever logged and only grows. Position p lies in the file at
-// 8192 + p mod region. All integers are little-endian; every structure that starts on the device
-// starts at a multiple of 4096.
+// A [Log] knows positions, and nothing of where they are stored. It has four parts: gatherer lays
+// appends into groups, groupCommit writes several groups at a time and acknowledges them in order,
+// trimPoints are the positions that the log may be trimmed to, and summaries writes what recovery must
+// know without payloads. The Log itself refuses appends when there is no space, and announces space.
 //
-//	file offset
-//	0        +----------------------+
-//	         | superblock, even seq |  one 4096-byte block
-//	4096     +----------------------+
-//	         | superblock, odd seq  |  one 4096-byte block
-//	8192     +----------------------+  <- position 0, region, 2*region ...
-//	         | group | group | ...  |
-//	         |   circular region    |
-//	8192 + region ------------------+
+// A medium stores the groups. It says how large a group can be at a position and how far the log may
+// grow (room, reserve), it makes groups durable (write), and it records the marks and gives up what is
+// trimmed (step). What follows from how groups are stored is the medium's alone: of the device that is
+// blocks of 4096 bytes, the circular region and its fillers, superblocks, growth and shrinking. A
+// medium of objects under consecutive names has none of these; there a slot is a group's sequence
+// number, trimming deletes, and a create that is refused because the name is taken ends the log.
 //
-// Superblock (the rest of its block is zero):
+// Recovery has the same seam. The scanner validates groups, marks and records, tells a torn tail from
+// damage, and visits entries and summaries. It reads from a source, which finds the groups and makes
+// sure that what it returns is durable; deviceSource has the superblocks, the arithmetic of the region
+// and the sync. A source needs nothing of the broker that wrote the log, so that one broker reads
+// another's log in the same way, from a shared disk or from the object store.
 //
-//	 0 u64 magic "weirWAL1"         40 u64 region bytes
-//	 8 u32 version                  48 u64 ahead: furthest that a group in flight can end beyond
-//	12 u32 CRC32C of bytes 0..87,          the start of the first one not durable, plus one group
-//	       this field as zero       56 u64 trim: the lowest position kept, a group's start
-//	16 i64 broker epoch             64 u64 durable: everything below it was durable
-//	24 u64 nonce of this log        72 u64 position of the newest durable summary
-//	32 u64 sequence                        record, all ones if there is none
-//	                                80 u64 zero
+// The tests run over the device, and over slots in memory.
 //
-// Group: a header, records one after another, zeros up to the next multiple of 4096.
+// # Groups and records
+//
+// A [Position] counts bytes ever logged and only grows. All integers are little-endian.
+//
+// Group: a header, records one after another, zeros up to the next multiple of what the medium aligns
+// groups to: 4096 bytes on a device.
 //
 //	 0 u32 magic "wgrp"             32 u64 sequence, counting from 0
 //	 4 u16 version                  40 u64 position
@@ -44,8 +44,8 @@
 //	16 i64 broker epoch
 //	24 u64 nonce
 //
-// A group never crosses the end of the region; what is left there is taken by a filler, a group
-// without records of which only the first block is written.
+// A filler is a group without records that takes the positions which the medium cannot use. Only its
+// header is stored, with zeros up to the next multiple.
 //
 // Record (starts at a multiple of 8, and so does its payload):
 //
@@ -72,31 +72,63 @@
 // is only what was never acknowledged. A batch that changed in memory after it came in fails too; a sum
 // taken at the copy would have accepted it.
 //
+// # The file of a device
+//
+// Position p lies in the file at 8192 + p mod region. Every structure that starts in the file starts at
+// a multiple of 4096. A group never crosses the end of the region; a filler takes what is left there.
+//
+//	file offset
+//	0        +----------------------+
+//	         | superblock, even seq |  one 4096-byte block
+//	4096     +----------------------+
+//	         | superblock, odd seq  |  one 4096-byte block
+//	8192     +----------------------+  <- position 0, region, 2*region ...
+//	         | group | group | ...  |
+//	         |   circular region    |
+//	8192 + region ------------------+
+//
+// Superblock (the rest of its block is zero):
+//
+//	 0 u64 magic "weirWAL1"         40 u64 region bytes
+//	 8 u32 version                  48 u64 ahead: furthest that a group in flight can end beyond
+//	12 u32 CRC32C of bytes 0..87,          the start of the first one not durable, plus one group
+//	       this field as zero       56 u64 trim: the lowest position kept, a group's start
+//	16 i64 broker epoch             64 u64 durable: everything below it was durable
+//	24 u64 nonce of this log        72 u64 position of the newest durable summary
+//	32 u64 sequence                        record, all ones if there is none
+//	                                80 u64 zero
+//
 // # Invariants
 //
-//   - One log belongs to one broker epoch (R5): its file is created exclusively, every header names
+//   - One log belongs to one broker epoch (R5): it is created exclusively, every header names
 //     the epoch, and nothing is ever written to the log of another epoch.
 //   - Groups become durable, and appends are acknowledged, in the order in which they were appended,
-//     whatever order the device completes the writes in.
+//     whatever order the medium completes the writes in.
 //   - Each group carries the mark up to which everything was durable when it was written (R7). With
 //     several writes in flight a crash may leave a hole before valid groups; a hole above the highest
 //     mark is a torn tail and ends the log, one below it is damage to acknowledged data and is
-//     reported as [CorruptError]. Recovery syncs the file before it trusts what it reads, because the
-//     page cache may show bytes that the next power failure would take back.
+//     reported as [CorruptError].
+//   - Space counts as free only once the medium has recorded the trim point durably (I5).
+//   - An error of the medium ends the log: it is reported once, nothing is acknowledged after it, and
+//     nothing is tried again.
+//   - What a new leader must know without reading payloads is repeated in summary records (R4), every
+//     SummaryEveryBytes, as of everything appended before them.
+//   - Payload is copied and patched, and heads are summed, off the loop (DiskWrite.Prepare), which
+//     touches only the group's slab and the appends, lent until they are durable.
+//
+// On a device:
+//
+//   - Recovery syncs the file before it trusts what it reads, because the page cache may show bytes that
+//     the next power failure would take back.
 //   - Space is overwritten only after a superblock that gives it up is durable (I5); an assertion checks each
 //     group against the durable superblock. The two superblocks alternate, so a torn one leaves the other, which
 //     never names space already overwritten.
 //   - A group is written only into space that zeros were written to before, because a file system
 //     takes twice as long for the first write to an unwritten extent.
-//   - A device error ends the log: it is reported once, nothing is acknowledged after it, and nothing
-//     is tried again.
 //   - A log begins with its superblocks alone, and grows behind them. Growth leaves FloorBytes of the volume usable.
-//   - Nothing is placed beyond what was grown, so a device that is full holds appends up and no more. If it
-//     stays full while an append waits and uploads have freed half of what was grown, the log shrinks to that: the
+//   - Nothing is placed beyond what was grown, so a full device only delays appends. If it
+//     stays full while an append waits, and uploads have freed half of what was grown, the log shrinks to that: the
 //     next superblock names the smaller region, and only once it is durable does the log wrap there. No position
-//     moves. So does one whose growth is held. The log has its full size again from the next start on, if there is room.
-//   - What a new leader must know without reading payloads is repeated in summary records (R4), every
-//     SummaryEveryBytes, as of everything appended before them.
-//   - Payload is copied and patched, and heads are summed, in DiskWrite.Prepare, off the loop, which
-//     touches only the group's slab and the appends, lent until they are durable.
+//     moves. A log whose growth is held shrinks in the same way. The log has its full size again from the next
+//     start on, if there is room.
 package wal

@@ -18,12 +18,49 @@ type world struct {
 	now    env.Time
 	disk   *disk
 	memory *memory
+	stores map[string]*slotStore // of logs in slots; nil: logs are on the disk
 }
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, disk: &disk{files: map[string]*file{}, block: 512}, memory: &memory{}}
 	w.loop = task.NewLoop(w)
 	return w
+}
+
+func newSlotWorld(t testing.TB) *world {
+	w := newWorld(t)
+	w.stores = map[string]*slotStore{}
+	return w
+}
+
+// another is a fresh world with the same medium.
+func (w *world) another() *world {
+	if w.stores != nil {
+		return newSlotWorld(w.t)
+	}
+	return newWorld(w.t)
+}
+
+// onEachMedium runs a test of what every medium must keep.
+func onEachMedium(t *testing.T, test func(*testing.T, *world)) {
+	t.Run("device", func(t *testing.T) { test(t, newWorld(t)) })
+	t.Run("slots", func(t *testing.T) { test(t, newSlotWorld(t)) })
+}
+
+// pieces is how many parts of a write of bytes a crash keeps or loses by themselves.
+func (w *world) pieces(bytes int) int {
+	if w.stores != nil {
+		return 1
+	}
+	return roundUp(bytes, blockBytes) / w.disk.block
+}
+
+// stored is what is stored with a position of the log "wal-7", and where in it the position is.
+func (w *world) stored(at Position) ([]byte, int) {
+	if w.stores != nil {
+		return w.stores["wal-7"].find(at)
+	}
+	return w.disk.files["wal-7"].data, fileAt(at)
 }
 
 func (w *world) Now() env.Time                        { return w.now }
@@ -71,21 +108,12 @@ func (w *world) settle() {
 	}
 }
 
-// crash drops the node. keep decides for each block of each write in flight whether it got to the
-// device; everything completed did, since the log writes durably throughout.
+// crash drops the node. keep decides for each piece of each write in flight whether it got to the
+// medium; everything completed did, since the log writes durably throughout.
 func (w *world) crash(keep func() bool) {
 	for _, op := range w.disk.pending {
-		if op.write == nil {
-			continue
-		}
-		if op.write.Prepare != nil {
-			op.write.Prepare()
-		}
-		f := w.disk.open[op.write.File]
-		for at := 0; at < len(op.write.Data); at += w.disk.block {
-			if keep() {
-				f.writeAt(op.write.Offset+int64(at), op.write.Data[at:min(at+w.disk.block, len(op.write.Data))])
-			}
+		if op.cut != nil {
+			op.cut(keep)
 		}
 	}
 	w.loop.Abandon()
@@ -101,7 +129,7 @@ type disk struct {
 	open    []*file
 	pending []pendingOp
 	block   int
-	failing func(*env.DiskWrite) error
+	failing func(data []byte) error
 	limit   int64 // of a file's size, 0 for none
 	closed  int
 
@@ -111,7 +139,7 @@ type disk struct {
 
 type pendingOp struct {
 	event env.Event
-	write *env.DiskWrite
+	cut   func(keep func() bool) // what a crash leaves of it, nil: nothing
 	apply func()
 }
 
@@ -124,8 +152,8 @@ func (f *file) writeAt(offset int64, b []byte) {
 	copy(f.data[offset:], b)
 }
 
-func (d *disk) push(e env.Event, w *env.DiskWrite, apply func()) {
-	d.pending = append(d.pending, pendingOp{e, w, apply})
+func (d *disk) push(e env.Event, cut func(keep func() bool), apply func()) {
+	d.pending = append(d.pending, pendingOp{e, cut, apply})
 }
 
 func (d *disk) BlockBytes() int { return d.block }
@@ -167,12 +195,12 @@ func (d *disk) Write(o *env.DiskWrite) {
 	if o.Offset%int64(d.block) != 0 || len(o.Data)%d.block != 0 || !o.Durable || len(o.Data) == 0 {
 		panic("unaligned or volatile write")
 	}
-	d.push(o, o, func() {
+	d.push(o, func(keep func() bool) { d.tear(o, keep) }, func() {
 		if o.Prepare != nil {
 			o.Prepare()
 		}
 		if d.failing != nil {
-			o.Err = d.failing(o)
+			o.Err = d.failing(o.Data)
 		}
 		if d.limit > 0 && o.Offset+int64(len(o.Data)) > d.limit {
 			o.Err = env.ErrDiskFull
@@ -181,6 +209,18 @@ func (d *disk) Write(o *env.DiskWrite) {
 			d.open[o.File].writeAt(o.Offset, o.Data)
 		}
 	})
+}
+
+// tear writes some blocks of a write.
+func (d *disk) tear(o *env.DiskWrite, keep func() bool) {
+	if o.Prepare != nil {
+		o.Prepare()
+	}
+	for at := 0; at < len(o.Data); at += d.block {
+		if keep() {
+			d.open[o.File].writeAt(o.Offset+int64(at), o.Data[at:min(at+d.block, len(o.Data))])
+		}
+	}
 }
 
 func (d *disk) Sync(o *env.DiskSync) { d.push(o, nil, func() { d.syncs++; o.Err = d.syncErr }) }
@@ -250,18 +290,24 @@ func (j *journal) Durable(a *Append) {
 // create makes a log and waits for it, and for its first growth.
 func (w *world) create(name string, config Config, summary Summarizer) *journal {
 	j := &journal{w: w}
+	failed := func(err error) {
+		if j.failure != nil {
+			w.t.Fatal("failure was reported twice")
+		}
+		j.failure = err
+	}
+	created := func(l *Log, err error) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		j.log = l
+	}
 	w.turn(func() {
-		Create(w.loop, w.env(), config, name, 7, summary, func(err error) {
-			if j.failure != nil {
-				w.t.Fatal("failure was reported twice")
-			}
-			j.failure = err
-		}, func(l *Log, err error) {
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			j.log = l
-		})
+		if w.stores != nil {
+			w.createSlots(config, name, summary, failed, created)
+			return
+		}
+		Create(w.loop, w.env(), config, name, 7, summary, failed, created)
 	})
 	for j.log == nil {
 		w.complete(0)
@@ -269,6 +315,8 @@ func (w *world) create(name string, config Config, summary Summarizer) *journal 
 	w.settle()
 	return j
 }
+
+func (j *journal) device() *device { return j.log.medium.(*device) }
 
 // append places one batch of the given size; it reports what Append did.
 func (j *journal) append(bytes int) bool {
@@ -326,13 +374,18 @@ type recovered struct {
 func (w *world) recover(name string) recovered {
 	var r recovered
 	done := false
+	visit := func(e Entry) {
+		e.BatchHeader = slices.Clone(e.BatchHeader)
+		r.entries = append(r.entries, e)
+	}
+	summary := func(at Position, state []byte) { r.summary, r.summaryAt = slices.Clone(state), at }
+	ended := func(s *Sealed, err error) { r.sealed, r.err, done = s, err, true }
 	w.turn(func() {
-		Recover(w.loop, w.env(), name, func(e Entry) {
-			e.BatchHeader = slices.Clone(e.BatchHeader)
-			r.entries = append(r.entries, e)
-		}, func(at Position, state []byte) {
-			r.summary, r.summaryAt = slices.Clone(state), at
-		}, func(s *Sealed, err error) { r.sealed, r.err, done = s, err, true })
+		if w.stores != nil {
+			recoverFrom(w.loop, &slotSource{world: w, name: name}, name, visit, summary, ended)
+			return
+		}
+		Recover(w.loop, w.env(), name, visit, summary, ended)
 	})
 	w.settle()
 	if !done {

@@ -11,14 +11,11 @@ import (
 const FormatVersion = 1
 
 const (
-	blockBytes        = 4096 // alignment of the format; a multiple of every device's block
-	headBytes         = 2 * blockBytes
-	superBytes        = 88
+	blockBytes        = 4096 // alignment on a device; a multiple of every device's block
 	groupHeaderBytes  = 64
 	recordHeaderBytes = 40
 
-	superMagic = 0x314c415772696577 // "weirWAL1", read as little-endian
-	groupMagic = 0x70726777         // "wgrp"
+	groupMagic = 0x70726777 // "wgrp"
 
 	flagFiller = 1
 
@@ -32,7 +29,8 @@ var (
 	fourZeros  [4]byte
 )
 
-func roundUp(n int) int { return (n + blockBytes - 1) &^ (blockBytes - 1) }
+// roundUp rounds up to a multiple of align, a power of two.
+func roundUp(n, align int) int { return (n + align - 1) &^ (align - 1) }
 
 // recordBytes is the room that a payload takes in a group.
 func recordBytes(payload int) int { return recordHeaderBytes + (payload+7)&^7 }
@@ -44,80 +42,12 @@ func sumWithout(b []byte, hole int) uint32 {
 	return crc32.Update(sum, castagnoli, b[hole+4:])
 }
 
-// superblock is what the head of the file says about the log.
-type superblock struct {
-	version  uint32
-	epoch    int64
-	nonce    uint64
-	sequence uint64
-	region   int64
-	ahead    int64
-	trim     Position
-	durable  Position
-	summary  Position // noPosition if there is none
-}
-
-// offset is where the superblock belongs in the file.
-func (s *superblock) offset() int64 { return int64(s.sequence%2) * blockBytes }
-
-// encode fills one whole block.
-func (s *superblock) encode(block []byte) {
-	clear(block)
-	order.PutUint64(block[0:], superMagic)
-	order.PutUint32(block[8:], FormatVersion)
-	order.PutUint64(block[16:], uint64(s.epoch))
-	order.PutUint64(block[24:], s.nonce)
-	order.PutUint64(block[32:], s.sequence)
-	order.PutUint64(block[40:], uint64(s.region))
-	order.PutUint64(block[48:], uint64(s.ahead))
-	order.PutUint64(block[56:], uint64(s.trim))
-	order.PutUint64(block[64:], uint64(s.durable))
-	order.PutUint64(block[72:], uint64(s.summary))
-	order.PutUint32(block[12:], sumWithout(block[:superBytes], 12))
-}
-
-// decodeSuperblock reports false for anything that is not whole and sane.
-func decodeSuperblock(block []byte) (s superblock, ok bool) {
-	if len(block) < superBytes || order.Uint64(block) != superMagic ||
-		order.Uint32(block[12:]) != sumWithout(block[:superBytes], 12) {
-		return s, false
-	}
-	s = superblock{
-		version:  order.Uint32(block[8:]),
-		epoch:    int64(order.Uint64(block[16:])),
-		nonce:    order.Uint64(block[24:]),
-		sequence: order.Uint64(block[32:]),
-		region:   int64(order.Uint64(block[40:])),
-		ahead:    int64(order.Uint64(block[48:])),
-		trim:     Position(order.Uint64(block[56:])),
-		durable:  Position(order.Uint64(block[64:])),
-		summary:  Position(order.Uint64(block[72:])),
-	}
-	return s, s.version != FormatVersion || s.sane()
-}
-
-// sane bounds what later arithmetic relies on.
-func (s *superblock) sane() bool {
-	return s.region >= regionBytesMin && s.region <= regionBytesMax && s.region%blockBytes == 0 &&
-		s.ahead >= 0 && s.ahead <= (inFlightMaxHard+2)*appendBytesMaxHard &&
-		s.trim%blockBytes == 0 && s.trim <= s.durable && s.durable < 1<<62 && s.durable-s.trim <= Position(s.region)
-}
-
-// fileOffset is where a position lies in the file.
-func (s *superblock) fileOffset(at Position) int64 {
-	return headBytes + int64(uint64(at)%uint64(s.region))
-}
-
-// toWrap is how many bytes follow a position before the region's end.
-func (s *superblock) toWrap(at Position) int64 { return s.region - int64(uint64(at)%uint64(s.region)) }
-
 // groupHeader starts every group.
 type groupHeader struct {
-	version  uint16
-	flags    uint16
-	records  uint32
-	epoch    int64
-	nonce    uint64
+	version uint16
+	flags   uint16
+	records uint32
+	identity
 	sequence uint64
 	at       Position
 	bytes    uint32
@@ -141,8 +71,9 @@ func (h *groupHeader) encode(b []byte) {
 	order.PutUint32(b[8:], sumWithout(b, 8))
 }
 
-// decodeGroupHeader reports false for anything that is not a whole header of this log.
-func decodeGroupHeader(b []byte, s *superblock) (h groupHeader, ok bool) {
+// decodeGroupHeader reports false for anything that is not a whole header of this log. Whether a group
+// of this size can lie there is the medium's to say.
+func decodeGroupHeader(b []byte, id identity) (h groupHeader, ok bool) {
 	if len(b) < groupHeaderBytes {
 		return h, false
 	}
@@ -154,31 +85,24 @@ func decodeGroupHeader(b []byte, s *superblock) (h groupHeader, ok bool) {
 		version:  order.Uint16(b[4:]),
 		flags:    order.Uint16(b[6:]),
 		records:  order.Uint32(b[12:]),
-		epoch:    int64(order.Uint64(b[16:])),
-		nonce:    order.Uint64(b[24:]),
+		identity: identity{epoch: int64(order.Uint64(b[16:])), nonce: order.Uint64(b[24:])},
 		sequence: order.Uint64(b[32:]),
 		at:       Position(order.Uint64(b[40:])),
 		bytes:    order.Uint32(b[48:]),
 		sum:      order.Uint32(b[52:]),
 		durable:  Position(order.Uint64(b[56:])),
 	}
-	return h, h.version == FormatVersion && h.epoch == s.epoch && h.nonce == s.nonce && h.sane(s)
+	return h, h.version == FormatVersion && h.identity == id && h.sane()
 }
 
-func (h *groupHeader) sane(s *superblock) bool {
-	if h.durable > h.at || h.bytes == 0 || h.bytes%blockBytes != 0 {
-		return false
-	}
-	if h.flags&flagFiller != 0 {
-		return h.records == 0 && int64(h.bytes) == s.toWrap(h.at)
-	}
-	return int64(h.bytes) <= min(s.toWrap(h.at), appendBytesMaxHard+2*blockBytes)
+func (h *groupHeader) sane() bool {
+	return h.durable <= h.at && h.bytes >= groupHeaderBytes && (h.flags&flagFiller == 0 || h.records == 0)
 }
 
-// written is how many of the group's bytes are in the file.
-func (h *groupHeader) written() int {
+// needed is how many bytes of the group recovery needs: those of a filler behind its header are not written.
+func (h *groupHeader) needed() int {
 	if h.flags&flagFiller != 0 {
-		return blockBytes
+		return groupHeaderBytes
 	}
 	return int(h.bytes)
 }

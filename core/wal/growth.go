@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/core/env"
+	"weir/core/task"
 )
 
 const (
@@ -18,8 +19,9 @@ const (
 	shrinkBytesMin = 16 << 20 // or below this, whichever is less
 )
 
-// growthState is the writing of zeros ahead of use, on the first lap.
-type growthState struct {
+// growth writes zeros ahead of use, on the first lap.
+type growth struct {
+	device  *device
 	slab    *env.Slab // zeros, while growing
 	zeros   []byte
 	op      env.DiskWrite
@@ -27,51 +29,47 @@ type growthState struct {
 	grown   int64    // bytes of the region that are written
 	wanted  int64    // bytes that an append which was refused needs
 	writing bool     // or asking the device for its room
-	held    bool     // see Log.HoldGrowth
 	stalled bool     // the device had no room
 	stalls  int      // in a row
 	warned  env.Time // of that; 0: never
-	retry   timer
+	retry   task.Timer
 }
 
 // begin makes the zeros, once for the log.
-func (s *growthState) begin(l *Log) {
-	s.slab = l.env.Memory.Alloc(int(min(growChunkBytes, l.config.GrowBytes, l.super.region)))
-	s.zeros = s.slab.Data[:min(growChunkBytes, l.config.GrowBytes, l.super.region)]
+func (s *growth) begin() {
+	l := s.device.log
+	chunk := min(growChunkBytes, l.config.GrowBytes, s.device.region)
+	s.slab = l.env.Memory.Alloc(int(chunk))
+	s.zeros = s.slab.Data[:chunk]
 	clear(s.zeros)
-	s.op = env.DiskWrite{File: l.file, Durable: true, Done: l.grew}
-	s.space.Done = l.spaceKnown
+	s.op = env.DiskWrite{File: s.device.file, Durable: true, Done: s.grew}
+	s.space.Done = s.spaceKnown
 }
 
-func (s *growthState) abandon() {
+// abandon gives the zeros up, now or when they are written.
+func (s *growth) abandon() {
+	s.device.log.loop.Stop(&s.retry)
 	if s.slab != nil && !s.writing {
 		s.slab.Release()
 		s.slab, s.zeros = nil, nil
 	}
 }
 
-// HoldGrowth keeps the log from taking more of its device, or lets it go on.
-func (l *Log) HoldGrowth(hold bool) {
-	l.growth.held = hold
-	l.metrics.waits(hold)
-	l.loop.Post(l.flush)
-}
-
-// grow writes the next zeros if the log comes within GrowBytes of what is grown.
-func (l *Log) grow() {
-	s := &l.growth
-	if s.writing || s.stalled || l.closing != nil || s.grown == l.super.region ||
+// step writes the next zeros if the log comes within GrowBytes of what is grown.
+func (s *growth) step() {
+	l := s.device.log
+	if s.writing || s.stalled || l.closing != nil || s.grown == s.device.region ||
 		max(int64(l.End())+l.config.GrowBytes, s.wanted) <= s.grown {
 		return
 	}
-	if s.held {
+	if l.held {
 		if l.refused {
-			l.stallGrowth() // it shrinks to what it has rather than wait for ever
+			s.stall() // it shrinks to what it has rather than wait for ever
 		}
 		return
 	}
 	s.writing = true
-	s.op.Offset, s.op.Data, s.op.Err = headBytes+s.grown, s.zeros[:min(int64(len(s.zeros)), l.super.region-s.grown)], nil
+	s.op.Offset, s.op.Data, s.op.Err = headBytes+s.grown, s.zeros[:min(int64(len(s.zeros)), s.device.region-s.grown)], nil
 	if l.config.FloorBytes == 0 {
 		l.env.WAL.Write(&s.op)
 		return
@@ -82,47 +80,47 @@ func (l *Log) grow() {
 
 // spaceKnown writes the next zeros unless they would take what is to stay usable. A device that cannot
 // tell its room may still have some: the write shows it.
-func (l *Log) spaceKnown(op *env.DiskSpace) {
-	s := &l.growth
+func (s *growth) spaceKnown(op *env.DiskSpace) {
+	l := s.device.log
 	switch {
 	case l.err != nil || l.closing != nil:
 		s.writing = false
 		s.abandon()
 	case op.Err == nil && op.UsableBytes < l.config.FloorBytes+int64(len(s.op.Data)):
 		s.writing = false
-		l.stallGrowth()
+		s.stall()
 	default:
 		l.env.WAL.Write(&s.op)
 	}
 }
 
-func (l *Log) grew(op *env.DiskWrite) {
-	s := &l.growth
+func (s *growth) grew(op *env.DiskWrite) {
+	l := s.device.log
 	s.writing = false
 	switch {
 	case l.err != nil:
 		s.abandon()
 	case errors.Is(op.Err, env.ErrDiskFull):
-		l.stallGrowth()
+		s.stall()
 	case op.Err != nil:
 		l.fail(fmt.Errorf("growth of wal file %q to %d bytes: %w", l.name, s.grown, op.Err))
 	default:
 		s.grown += int64(len(op.Data))
 		s.stalls = 0
 		l.metrics.waits(false)
-		if s.grown == l.super.region {
+		if s.grown == s.device.region {
 			s.abandon()
 		}
 		l.spaceCame()
 	}
 }
 
-// stallGrowth waits for room on the device. A full device definitely wrote nothing that was
+// stall waits for room on the device. A full device definitely wrote nothing that was
 // promised, so this, unlike any other error, may be tried again.
-func (l *Log) stallGrowth() {
-	s := &l.growth
+func (s *growth) stall() {
+	l := s.device.log
 	s.stalls++
-	if s.stalls > growTries && l.shrink() {
+	if s.stalls > growTries && s.shrink() {
 		return
 	}
 	s.stalled = true
@@ -130,7 +128,7 @@ func (l *Log) stallGrowth() {
 	if now := l.loop.Now(); s.warned == 0 || now.Sub(s.warned) >= growWarnEvery {
 		s.warned = now
 		l.env.Log.Log(slog.LevelWarn, "no room on the device to grow the wal, but for what is kept free for the metadata: free some, or lower weir.wal.size.bytes; producers may be held up meanwhile",
-			slog.String("file", l.name), slog.Int64("grown_bytes", s.grown), slog.Int64("size_bytes", l.super.region), slog.Int64("kept_free_bytes", l.config.FloorBytes))
+			slog.String("file", l.name), slog.Int64("grown_bytes", s.grown), slog.Int64("size_bytes", s.device.region), slog.Int64("kept_free_bytes", l.config.FloorBytes))
 	}
 	l.loop.Reset(&s.retry, growRetryAfter, func() { s.stalled = false })
 }
@@ -138,27 +136,21 @@ func (l *Log) stallGrowth() {
 // shrink makes the log one of what was grown so far, because an append waits for space, the device has had
 // none for a while, and uploads have made room below: from the next superblock on the log wraps there.
 // All that was placed lies within what was grown, so no position moves. It reports whether it did.
-func (l *Log) shrink() bool {
-	s := &l.growth
+func (s *growth) shrink() bool {
+	l, d := s.device.log, s.device
 	region := s.grown / blockBytes * blockBytes
-	if !l.refused || l.closing != nil || region < max(regionBytesMin, min(l.super.region/shrinkPart, shrinkBytesMin)) ||
-		int64(l.End()-l.super.trim) > region/2 {
+	if !l.refused || l.closing != nil || region < max(regionBytesMin, min(d.region/shrinkPart, shrinkBytesMin)) ||
+		l.Used() > region/2 {
 		return false
 	}
 	if l.End() > Position(region) {
 		panic(fmt.Sprintf("wal: position %d was placed beyond the %d bytes that were grown", l.End(), region))
 	}
 	l.env.Log.Log(slog.LevelWarn, "the device is too small for the wal: the log goes on with what it has until the next start. Free some space, or lower weir.wal.size.bytes",
-		slog.String("file", l.name), slog.Int64("bytes", region), slog.Int64("size_bytes", l.super.region))
-	l.super.region, s.grown, s.stalled = region, region, false
-	l.config.AppendBytesMax = min(l.config.AppendBytesMax, int(region/4))
-	l.config.GroupBytesMax = min(l.config.GroupBytesMax, int(region/8)/blockBytes*blockBytes)
-	l.config.SummaryEveryBytes = min(l.config.SummaryEveryBytes, region/4)
+		slog.String("file", l.name), slog.Int64("bytes", region), slog.Int64("size_bytes", d.region))
+	d.region, s.grown, s.stalled = region, region, false
 	s.abandon()
-	l.metrics.size.Set(region)
+	l.resized(region)
 	l.metrics.waits(false)
 	return true
 }
-
-// shrinking reports whether the superblock on the device does not yet have the size that the log shrank to.
-func (l *Log) shrinking() bool { return l.supers.saved.region != l.super.region }

@@ -53,7 +53,10 @@ func (j *journal) expect(r recovered, first int) {
 }
 
 func TestAppendedBatchesAreFoundAndReadBack(t *testing.T) {
-	w := newWorld(t)
+	onEachMedium(t, testAppendedBatchesAreFoundAndReadBack)
+}
+
+func testAppendedBatchesAreFoundAndReadBack(t *testing.T, w *world) {
 	j := w.create("wal-7", small, nil)
 	sizes := []int{61, 62, 100, 4096, 5000, 16384, 20000, 32768}
 	for _, n := range sizes {
@@ -91,7 +94,10 @@ func TestAppendedBatchesAreFoundAndReadBack(t *testing.T) {
 }
 
 func TestSlabsHoldTheDurableBatchAndAreAllReleased(t *testing.T) {
-	w := newWorld(t)
+	onEachMedium(t, testSlabsHoldTheDurableBatchAndAreAllReleased)
+}
+
+func testSlabsHoldTheDurableBatchAndAreAllReleased(t *testing.T, w *world) {
 	j := w.create("wal-7", small, nil)
 	j.keep = true
 	j.onTold = func(a *Append) {
@@ -134,7 +140,10 @@ func TestCreateRefusesAnExistingName(t *testing.T) {
 }
 
 func TestFirstAppendIsWrittenAtOnceAndLaterOnesGather(t *testing.T) {
-	w := newWorld(t)
+	onEachMedium(t, testFirstAppendIsWrittenAtOnceAndLaterOnesGather)
+}
+
+func testFirstAppendIsWrittenAtOnceAndLaterOnesGather(t *testing.T, w *world) {
 	j := w.create("wal-7", grown(), nil)
 	w.settle()
 	w.turn(func() { j.append(100) })
@@ -158,7 +167,10 @@ func TestFirstAppendIsWrittenAtOnceAndLaterOnesGather(t *testing.T) {
 }
 
 func TestCompletionsOutOfOrderAcknowledgeInOrder(t *testing.T) {
-	w := newWorld(t)
+	onEachMedium(t, testCompletionsOutOfOrderAcknowledgeInOrder)
+}
+
+func testCompletionsOutOfOrderAcknowledgeInOrder(t *testing.T, w *world) {
 	j := w.create("wal-7", grown(), nil)
 	w.settle()
 	for range 3 {
@@ -178,8 +190,9 @@ func TestCompletionsOutOfOrderAcknowledgeInOrder(t *testing.T) {
 	}
 }
 
-func TestFullLogRefusesUntilTrimmed(t *testing.T) {
-	w := newWorld(t)
+func TestFullLogRefusesUntilTrimmed(t *testing.T) { onEachMedium(t, testFullLogRefusesUntilTrimmed) }
+
+func testFullLogRefusesUntilTrimmed(t *testing.T, w *world) {
 	j := w.create("wal-7", small, nil)
 	space := 0
 	w.turn(func() { j.log.OnSpace(func() { space++ }) })
@@ -214,8 +227,9 @@ func TestFullLogRefusesUntilTrimmed(t *testing.T) {
 	}
 }
 
-func TestTrimToTheEndFreesEverything(t *testing.T) {
-	w := newWorld(t)
+func TestTrimToTheEndFreesEverything(t *testing.T) { onEachMedium(t, testTrimToTheEndFreesEverything) }
+
+func testTrimToTheEndFreesEverything(t *testing.T, w *world) {
 	j := w.create("wal-7", small, nil)
 	w.turn(func() { j.append(100); j.append(30000) })
 	w.settle()
@@ -224,21 +238,25 @@ func TestTrimToTheEndFreesEverything(t *testing.T) {
 		t.Fatalf("%d bytes used", j.log.Used())
 	}
 	j.close()
+	if w.stores != nil && len(w.stores["wal-7"].values) > 0 {
+		t.Fatalf("%d slots are kept", len(w.stores["wal-7"].values))
+	}
 	r := w.recover("wal-7")
 	if r.err != nil || len(r.entries) != 0 || r.sealed.Trimmed != r.sealed.End {
 		t.Fatalf("found %d entries, %v", len(r.entries), r.err)
 	}
 }
 
-func TestDeviceErrorEndsTheLogOnce(t *testing.T) {
-	w := newWorld(t)
+func TestDeviceErrorEndsTheLogOnce(t *testing.T) { onEachMedium(t, testDeviceErrorEndsTheLogOnce) }
+
+func testDeviceErrorEndsTheLogOnce(t *testing.T, w *world) {
 	j := w.create("wal-7", small, nil)
 	w.settle()
 	for range 3 {
 		w.turn(func() { j.append(9000) })
 	}
 	w.complete(1)
-	w.disk.failing = func(*env.DiskWrite) error { return env.ErrDiskIO }
+	w.disk.failing = func([]byte) error { return env.ErrDiskIO }
 	w.turn(func() { j.append(100) })
 	w.complete(0)
 	w.disk.failing = nil
@@ -395,8 +413,9 @@ func TestALogClosesOnAFullDevice(t *testing.T) {
 	}
 }
 
-func TestSummariesAreRecovered(t *testing.T) {
-	w := newWorld(t)
+func TestSummariesAreRecovered(t *testing.T) { onEachMedium(t, testSummariesAreRecovered) }
+
+func testSummariesAreRecovered(t *testing.T, w *world) {
 	var j *journal
 	j = w.create("wal-7", small, textSummary{func() string { return fmt.Sprint("as of ", len(j.accepted), long(9000)) }})
 	for range 30 {
@@ -413,8 +432,8 @@ func TestSummariesAreRecovered(t *testing.T) {
 	if text := fmt.Sprint("as of ", below, long(9000)); below == 0 || string(r.summary) != text {
 		t.Fatalf("summary %.20q at %d, want %.20q", r.summary, r.summaryAt, text)
 	}
-	if r.sealed.super.summary != r.summaryAt {
-		t.Fatalf("the superblock names the summary at %d, it is at %d", r.sealed.super.summary, r.summaryAt)
+	if r.sealed.head.summary != r.summaryAt {
+		t.Fatalf("the superblock names the summary at %d, it is at %d", r.sealed.head.summary, r.summaryAt)
 	}
 }
 
@@ -432,7 +451,10 @@ func TestUnfinishedCreationIsAnEmptyLog(t *testing.T) {
 }
 
 func TestAppendAllocatesNothingPerRecord(t *testing.T) {
-	w := newWorld(t)
+	onEachMedium(t, testAppendAllocatesNothingPerRecord)
+}
+
+func testAppendAllocatesNothingPerRecord(t *testing.T, w *world) {
 	config := small
 	config.SizeBytes, config.SlabBytes, config.GroupBytesMax = 1<<20, 128<<10, 64<<10
 	j := w.create("wal-7", config, nil)

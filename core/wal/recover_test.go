@@ -20,60 +20,103 @@ func lose() bool { return false }
 // fileAt is where a position of small's region lies in the file.
 func fileAt(at Position) int { return headBytes + int(at)%int(small.SizeBytes) }
 
-// filled is a crashed log of n batches, each a group of its own, all acknowledged.
+// filled is a crashed log on a disk of n batches, each a group of its own, all acknowledged.
 func filled(t testing.TB, n, bytes int) (*world, *journal) {
 	w := newWorld(t)
+	return w, w.fill(n, bytes)
+}
+
+func (w *world) fill(n, bytes int) *journal {
 	j := w.create("wal-7", grown(), nil)
 	for range n {
 		w.turn(func() { j.append(bytes) })
 		w.settle()
 	}
 	w.crash(lose)
-	return w, j
+	return j
+}
+
+// damages are what may become of the group that a begins: b is what is stored, and at is where a's
+// record lies in it.
+var damages = map[string]func(b []byte, at int, a *Append){
+	"payload":      func(b []byte, at int, _ *Append) { b[at+recordHeaderBytes+200] ^= 1 },
+	"last byte":    func(b []byte, at int, a *Append) { b[at+recordHeaderBytes+len(a.Payload)-1] ^= 1 },
+	"batch head":   func(b []byte, at int, _ *Append) { b[at+recordHeaderBytes+3] ^= 1 },
+	"batch CRC":    func(b []byte, at int, _ *Append) { b[at+recordHeaderBytes+17] ^= 1 },
+	"record sum":   func(b []byte, at int, _ *Append) { b[at] ^= 1 },
+	"record head":  func(b []byte, at int, _ *Append) { b[at+20] ^= 1 },
+	"group header": func(b []byte, at int, _ *Append) { b[at-groupHeaderBytes+40] ^= 1 },
+	"zeroed block": func(b []byte, at int, _ *Append) { clear(b[at-groupHeaderBytes:][:blockBytes]) },
 }
 
 func TestDamageBelowTheMarkIsLoud(t *testing.T) {
-	for name, damage := range map[string]func([]byte, *Append){
-		"payload":      func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+200] ^= 1 },
-		"last byte":    func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+len(a.Payload)-1] ^= 1 },
-		"batch head":   func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+3] ^= 1 },
-		"batch CRC":    func(b []byte, a *Append) { b[fileAt(a.At)+recordHeaderBytes+17] ^= 1 },
-		"record sum":   func(b []byte, a *Append) { b[fileAt(a.At)] ^= 1 },
-		"record head":  func(b []byte, a *Append) { b[fileAt(a.At)+20] ^= 1 },
-		"group header": func(b []byte, a *Append) { b[fileAt(a.At)-groupHeaderBytes+40] ^= 1 },
-		"zeroed block": func(b []byte, a *Append) { clear(b[fileAt(a.At)-groupHeaderBytes:][:blockBytes]) },
-		"earlier group": func(b []byte, a *Append) {
-			copy(b[fileAt(a.At)-groupHeaderBytes:][:3*blockBytes], b[headBytes:])
-		},
-		"earlier body": func(b []byte, a *Append) {
-			copy(b[fileAt(a.At)-groupHeaderBytes+blockBytes:][:blockBytes], b[headBytes+blockBytes:])
-		},
-	} {
+	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
-			w, j := filled(t, 6, 9000)
-			damage(w.disk.files["wal-7"].data, j.accepted[3])
-			var corrupt *CorruptError
-			r := w.recover("wal-7")
-			if !errors.As(r.err, &corrupt) || r.sealed != nil {
-				t.Fatalf("got %v", r.err)
-			}
-			if corrupt.File != "wal-7" || corrupt.At != j.accepted[3].At-groupHeaderBytes || corrupt.Durable <= corrupt.At {
-				t.Fatalf("the error says %+v", corrupt)
-			}
-			if w.disk.closed != 1 || w.memory.live != 0 {
-				t.Fatalf("%d files closed, %d slabs left", w.disk.closed, w.memory.live)
-			}
+			onEachMedium(t, func(t *testing.T, w *world) {
+				w.expectLoud(func(a *Append) {
+					b, at := w.stored(a.At)
+					damage(b, at, a)
+				})
+			})
 		})
 	}
 }
 
+func TestAMisdirectedWriteBelowTheMarkIsLoud(t *testing.T) {
+	for name, blocks := range map[string][2]int{"group": {0, 3}, "body": {1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.expectLoud(func(a *Append) {
+				b, at := w.stored(a.At)
+				copy(b[at-groupHeaderBytes+blocks[0]*blockBytes:][:(blocks[1]-blocks[0])*blockBytes], b[headBytes+blocks[0]*blockBytes:])
+			})
+		})
+	}
+}
+
+func TestASlotThatIsGoneOrAnotherBelowTheMarkIsLoud(t *testing.T) {
+	for name, spoil := range map[string]func(values map[uint64][]byte){
+		"gone":    func(v map[uint64][]byte) { delete(v, 3) },
+		"earlier": func(v map[uint64][]byte) { v[3] = v[2] },
+		"later":   func(v map[uint64][]byte) { v[3] = v[4] },
+		"short":   func(v map[uint64][]byte) { v[3] = v[3][:len(v[3])-8] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newSlotWorld(t)
+			w.expectLoud(func(*Append) { spoil(w.stores["wal-7"].values) })
+		})
+	}
+}
+
+// expectLoud damages the fourth group of a log, and expects recovery to name it.
+func (w *world) expectLoud(damage func(*Append)) {
+	w.t.Helper()
+	j := w.fill(6, 9000)
+	damage(j.accepted[3])
+	var corrupt *CorruptError
+	r := w.recover("wal-7")
+	if !errors.As(r.err, &corrupt) || r.sealed != nil {
+		w.t.Fatalf("got %v", r.err)
+	}
+	if corrupt.File != "wal-7" || corrupt.At != j.accepted[3].At-groupHeaderBytes || corrupt.Durable <= corrupt.At {
+		w.t.Fatalf("the error says %+v", corrupt)
+	}
+	if w.disk.closed != 1 || w.memory.live != 0 {
+		w.t.Fatalf("%d logs closed, %d slabs left", w.disk.closed, w.memory.live)
+	}
+}
+
 func TestDamageOfTheLastGroupOfACleanlyClosedLogIsLoud(t *testing.T) {
-	w := newWorld(t)
+	onEachMedium(t, testDamageOfTheLastGroupOfACleanlyClosedLogIsLoud)
+}
+
+func testDamageOfTheLastGroupOfACleanlyClosedLogIsLoud(t *testing.T, w *world) {
 	j := w.create("wal-7", small, nil)
 	w.turn(func() { j.append(9000) })
 	w.settle()
 	j.close()
-	w.disk.files["wal-7"].data[fileAt(j.accepted[0].At)+100] ^= 1
+	data, at := w.stored(j.accepted[0].At)
+	data[at+100] ^= 1
 	var corrupt *CorruptError
 	if r := w.recover("wal-7"); !errors.As(r.err, &corrupt) {
 		t.Fatalf("got %v", r.err)
@@ -81,8 +124,12 @@ func TestDamageOfTheLastGroupOfACleanlyClosedLogIsLoud(t *testing.T) {
 }
 
 func TestAHoleAmongWritesInFlightIsATornTail(t *testing.T) {
+	onEachMedium(t, testAHoleAmongWritesInFlightIsATornTail)
+}
+
+func testAHoleAmongWritesInFlightIsATornTail(t *testing.T, w *world) {
 	for hole := range 3 {
-		w := newWorld(t)
+		w := w.another()
 		j := w.create("wal-7", grown(), nil)
 		w.settle()
 		w.turn(func() { j.append(9000) })
@@ -93,8 +140,8 @@ func TestAHoleAmongWritesInFlightIsATornTail(t *testing.T) {
 		if len(w.disk.pending) != 3 {
 			t.Fatalf("%d writes in flight", len(w.disk.pending))
 		}
-		block := 0
-		w.crash(func() bool { block++; return block != hole*24+5 }) // each group is 24 device blocks
+		n, each := 0, w.pieces(9000)
+		w.crash(func() bool { n++; return n != hole*each+min(5, each) })
 		r := w.recover("wal-7")
 		j.expect(r, 0)
 		if len(r.entries) != 1+hole {
@@ -157,7 +204,7 @@ func TestALostNewerSuperblockIsLoudOnceItsSpaceIsUsed(t *testing.T) {
 		w.settle()
 	}
 	w.crash(lose)
-	slot := int(j.log.super.sequence%2) * blockBytes
+	slot := int(j.device().supers.last.sequence%2) * blockBytes
 	w.disk.files["wal-7"].data[slot+30] ^= 4
 	// One save of the trim point is far less than a lap, so the older superblock still serves here.
 	first := 0
@@ -175,7 +222,7 @@ func TestALostNewerSuperblockIsLoudOnceItsSpaceIsUsed(t *testing.T) {
 	}
 
 	// An old superblock brought back: its trim point holds groups of a later lap.
-	old := superblock{epoch: 7, nonce: j.log.super.nonce, region: small.SizeBytes, ahead: j.log.super.ahead, summary: noPosition}
+	old := superblock{identity: j.log.id, region: small.SizeBytes, ahead: j.device().supers.last.ahead, marks: marks{summary: noPosition}}
 	old.encode(both[:blockBytes])
 	if r := w.recover("wal-7"); !errors.As(r.err, &corrupt) {
 		t.Fatalf("with an old superblock: %v", r.err)
@@ -207,10 +254,15 @@ func TestAnotherVersionIsNamed(t *testing.T) {
 }
 
 func TestReadOfADamagedBatchIsAnError(t *testing.T) {
-	w, j := filled(t, 3, 9000)
+	onEachMedium(t, testReadOfADamagedBatchIsAnError)
+}
+
+func testReadOfADamagedBatchIsAnError(t *testing.T, w *world) {
+	j := w.fill(3, 9000)
 	r := w.recover("wal-7")
 	j.expect(r, 0)
-	w.disk.files["wal-7"].data[fileAt(j.accepted[1].At)+5000] ^= 1
+	data, at := w.stored(j.accepted[1].At)
+	data[at+5000] ^= 1
 	var corrupt *CorruptError
 	if got, err := w.read(r.sealed, r.entries[1]); !errors.As(err, &corrupt) || got != nil {
 		t.Fatalf("got %d bytes, %v", len(got), err)
@@ -223,8 +275,10 @@ func TestReadOfADamagedBatchIsAnError(t *testing.T) {
 	}
 }
 
-func TestRemoveWaitsForReads(t *testing.T) {
-	w, j := filled(t, 1, 9000)
+func TestRemoveWaitsForReads(t *testing.T) { onEachMedium(t, testRemoveWaitsForReads) }
+
+func testRemoveWaitsForReads(t *testing.T, w *world) {
+	j := w.fill(1, 9000)
 	r := w.recover("wal-7")
 	j.expect(r, 0)
 	read, removed := false, false
@@ -239,7 +293,7 @@ func TestRemoveWaitsForReads(t *testing.T) {
 		t.Fatal("closed under a read")
 	}
 	w.settle()
-	if !read || !removed || w.disk.closed != 1 || w.disk.files["wal-7"] != nil {
+	if !read || !removed || w.disk.closed != 1 || w.disk.files["wal-7"] != nil || w.stores["wal-7"] != nil {
 		t.Fatalf("read %v, removed %v", read, removed)
 	}
 }
@@ -250,7 +304,7 @@ func TestPayloadThatLooksLikeAGroupFoolsNobody(t *testing.T) {
 	w.settle()
 	w.turn(func() { j.append(9000) })
 	// The forger knows everything but the nonce, and claims that all of this was durable.
-	forged := groupHeader{epoch: 7, nonce: 1, at: 2 * blockBytes, bytes: blockBytes, durable: 2 * blockBytes}
+	forged := groupHeader{identity: identity{epoch: 7, nonce: 1}, at: 2 * blockBytes, bytes: blockBytes, durable: 2 * blockBytes}
 	forged.encode(j.accepted[0].Payload[2*blockBytes-groupHeaderBytes-recordHeaderBytes:])
 	record.Seal(j.accepted[0].Payload)
 	block := 0
@@ -268,8 +322,8 @@ type history struct {
 	mark Position // highest that a completed group carries
 }
 
-func newHistory(rt *rapid.T, t testing.TB) *history {
-	h := &history{T: rt, w: newWorld(t)}
+func newHistory(rt *rapid.T, w *world) *history {
+	h := &history{T: rt, w: w}
 	h.w.disk.block = rapid.SampledFrom([]int{512, 4096}).Draw(rt, "block")
 	config := small
 	config.WritesInFlightMax = rapid.IntRange(1, 5).Draw(rt, "in flight")
@@ -280,8 +334,8 @@ func newHistory(rt *rapid.T, t testing.TB) *history {
 		summary = textSummary{func() string { return long(50 * len(h.j.accepted) % 12000) }}
 	}
 	h.j = h.w.create("wal-7", config, summary)
-	h.w.disk.failing = func(op *env.DiskWrite) error {
-		if g, ok := decodeGroupHeader(op.Data, &h.j.log.super); ok && op.Offset >= headBytes {
+	h.w.disk.failing = func(data []byte) error {
+		if g, ok := decodeGroupHeader(data, h.j.log.id); ok {
 			h.mark = max(h.mark, g.durable)
 		}
 		return nil
@@ -332,13 +386,13 @@ func (h *history) damage() (at Position, ok bool) {
 		return 0, false
 	}
 	a := h.j.accepted[rapid.IntRange(low, h.j.durable-1).Draw(h.T, "victim")]
-	data := h.w.disk.files["wal-7"].data
-	spot := fileAt(a.At) + rapid.IntRange(0, recordHeaderBytes+len(a.Payload)-1).Draw(h.T, "spot")
+	data, spot := h.w.stored(a.At)
+	spot += rapid.IntRange(0, recordHeaderBytes+len(a.Payload)-1).Draw(h.T, "spot")
 	if rapid.Bool().Draw(h.T, "bit") {
 		data[spot] ^= 1 << rapid.IntRange(0, 7).Draw(h.T, "which bit")
 	} else {
-		block := data[spot/512*512:][:512]
-		if bytes.Equal(block, make([]byte, 512)) {
+		block := data[spot/512*512 : min(spot/512*512+512, len(data))]
+		if allZero(block) {
 			return 0, false
 		}
 		clear(block)
@@ -347,42 +401,46 @@ func (h *history) damage() (at Position, ok bool) {
 }
 
 func TestEveryDurableAppendIsFoundAfterACrash(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		h := newHistory(rt, t)
-		for range rapid.IntRange(1, 120).Draw(rt, "steps") {
-			h.step()
-		}
-		odds := rapid.IntRange(0, 20).Draw(rt, "odds")
-		h.w.crash(func() bool { return rapid.IntRange(1, 20).Draw(rt, "keep") <= odds })
-		r := h.w.recover("wal-7")
-		if r.err != nil {
-			rt.Fatal(r.err)
-		}
-		h.j.expect(r, h.first(r))
-		again := h.w.recover("wal-7")
-		if again.err != nil || len(again.entries) != len(r.entries) || again.sealed.End != r.sealed.End {
-			rt.Fatalf("a second recovery differs: %v", again.err)
-		}
-		for i, e := range r.entries {
-			if got, err := h.w.read(r.sealed, e); err != nil || !bytes.Equal(got, want(h.j.accepted[h.first(r)+i])) {
-				rt.Fatalf("entry %d: %v", i, err)
-			}
-		}
-		at, damaged := h.damage()
-		if !damaged {
-			return
-		}
-		bad := h.w.recover("wal-7")
-		var corrupt *CorruptError
-		switch {
-		case bad.err == nil && at < h.mark:
-			rt.Fatalf("damage at %d below the mark %d passed", at, h.mark)
-		case bad.err == nil && bad.sealed.End > at:
-			rt.Fatalf("damage at %d, yet the log ends at %d", at, bad.sealed.End)
-		case bad.err != nil && !errors.As(bad.err, &corrupt):
-			rt.Fatal(bad.err)
-		}
+	onEachMedium(t, func(t *testing.T, w *world) {
+		rapid.Check(t, func(rt *rapid.T) { everyDurableAppendIsFound(rt, w.another()) })
 	})
+}
+
+func everyDurableAppendIsFound(rt *rapid.T, w *world) {
+	h := newHistory(rt, w)
+	for range rapid.IntRange(1, 120).Draw(rt, "steps") {
+		h.step()
+	}
+	odds := rapid.IntRange(0, 20).Draw(rt, "odds")
+	h.w.crash(func() bool { return rapid.IntRange(1, 20).Draw(rt, "keep") <= odds })
+	r := h.w.recover("wal-7")
+	if r.err != nil {
+		rt.Fatal(r.err)
+	}
+	h.j.expect(r, h.first(r))
+	again := h.w.recover("wal-7")
+	if again.err != nil || len(again.entries) != len(r.entries) || again.sealed.End != r.sealed.End {
+		rt.Fatalf("a second recovery differs: %v", again.err)
+	}
+	for i, e := range r.entries {
+		if got, err := h.w.read(r.sealed, e); err != nil || !bytes.Equal(got, want(h.j.accepted[h.first(r)+i])) {
+			rt.Fatalf("entry %d: %v", i, err)
+		}
+	}
+	at, damaged := h.damage()
+	if !damaged {
+		return
+	}
+	bad := h.w.recover("wal-7")
+	var corrupt *CorruptError
+	switch {
+	case bad.err == nil && at < h.mark:
+		rt.Fatalf("damage at %d below the mark %d passed", at, h.mark)
+	case bad.err == nil && bad.sealed.End > at:
+		rt.Fatalf("damage at %d, yet the log ends at %d", at, bad.sealed.End)
+	case bad.err != nil && !errors.As(bad.err, &corrupt):
+		rt.Fatal(bad.err)
+	}
 }
 
 var update = flag.Bool("update", false, "write the golden files anew")

@@ -4,8 +4,9 @@ import "log/slog"
 
 const summaryMin = 64 << 10 // that appends leave for a summary, unless the log is small
 
-// summaryState is the summary record: one at a time, its buffer reused.
-type summaryState struct {
+// summaries writes the summary records: one at a time, their buffer reused.
+type summaries struct {
+	log     *Log
 	source  Summarizer
 	append  Append
 	flying  bool
@@ -13,17 +14,17 @@ type summaryState struct {
 	payload []byte
 }
 
-// reserve is the space that appends leave for the next summary.
-func (s *summaryState) reserve(region int64) int64 {
+// spare is the space that appends leave for the next summary.
+func (s *summaries) spare() int64 {
 	if s.source == nil {
 		return 0
 	}
-	return min(region/8, summaryMin+2*int64(len(s.payload)))
+	return min(s.log.Size()/8, summaryMin+2*int64(len(s.payload)))
 }
 
-// summarize appends a summary if one is due.
-func (l *Log) summarize() {
-	s := &l.summary
+// step appends a summary if one is due.
+func (s *summaries) step() {
+	l := s.log
 	if s.source == nil || s.flying || l.closing != nil || l.End() < s.next {
 		return
 	}
@@ -35,20 +36,18 @@ func (l *Log) summarize() {
 		return
 	}
 	room := recordBytes(len(s.payload))
-	if !l.hasSpace(room, 0) {
+	if !l.medium.reserve(l.gather.endWith(room), 0) {
 		s.next = l.End() + 1 // not again before something else found space
 		return
 	}
 	s.flying = true
-	s.append = Append{Payload: s.payload, LogAppendTime: -1, Owner: (*summaryOwner)(l), kind: kindSummary}
-	l.place(&s.append, room)
+	s.append = Append{Payload: s.payload, LogAppendTime: -1, Owner: s, kind: kindSummary}
+	l.gather.place(&s.append, room)
 	s.next = l.End() + Position(l.config.SummaryEveryBytes)
 }
 
-// summaryOwner is the Log as the owner of its summary record.
-type summaryOwner Log
-
-func (o *summaryOwner) Durable(a *Append) {
-	o.summary.flying = false
-	o.super.summary = a.At
+// Durable implements Owner for the summary record.
+func (s *summaries) Durable(a *Append) {
+	s.flying = false
+	s.log.marks.summary = a.At
 }

@@ -1,87 +1,161 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
 
 	"weir/core/env"
 )
 
-// errClosed is the state of a log after Close.
-var errClosed = errors.New("wal is closed")
+const (
+	headBytes  = 2 * blockBytes
+	superBytes = 88
+	superMagic = 0x314c415772696577 // "weirWAL1", read as little-endian
 
-// superEveryParts: the trim point is saved once it moved by this part of the region.
-const superEveryParts = 16
+	superEveryParts = 16 // the trim point is saved once it moved by this part of the region
+)
 
-// superState is the rewriting of the superblocks: lazily, one at a time.
-type superState struct {
-	slab    *env.Slab // one block
+// superblock is what the head of the file says about the log.
+type superblock struct {
+	version uint32
+	identity
+	sequence uint64
+	region   int64
+	ahead    int64
+	marks
+}
+
+// offset is where the superblock belongs in the file.
+func (s *superblock) offset() int64 { return int64(s.sequence%2) * blockBytes }
+
+// encode fills one whole block.
+func (s *superblock) encode(block []byte) {
+	clear(block)
+	order.PutUint64(block[0:], superMagic)
+	order.PutUint32(block[8:], FormatVersion)
+	order.PutUint64(block[16:], uint64(s.epoch))
+	order.PutUint64(block[24:], s.nonce)
+	order.PutUint64(block[32:], s.sequence)
+	order.PutUint64(block[40:], uint64(s.region))
+	order.PutUint64(block[48:], uint64(s.ahead))
+	order.PutUint64(block[56:], uint64(s.trim))
+	order.PutUint64(block[64:], uint64(s.durable))
+	order.PutUint64(block[72:], uint64(s.summary))
+	order.PutUint32(block[12:], sumWithout(block[:superBytes], 12))
+}
+
+// decodeSuperblock reports false for anything that is not whole and sane.
+func decodeSuperblock(block []byte) (s superblock, ok bool) {
+	if len(block) < superBytes || order.Uint64(block) != superMagic ||
+		order.Uint32(block[12:]) != sumWithout(block[:superBytes], 12) {
+		return s, false
+	}
+	s = superblock{
+		version:  order.Uint32(block[8:]),
+		identity: identity{epoch: int64(order.Uint64(block[16:])), nonce: order.Uint64(block[24:])},
+		sequence: order.Uint64(block[32:]),
+		region:   int64(order.Uint64(block[40:])),
+		ahead:    int64(order.Uint64(block[48:])),
+		marks: marks{
+			trim:    Position(order.Uint64(block[56:])),
+			durable: Position(order.Uint64(block[64:])),
+			summary: Position(order.Uint64(block[72:])),
+		},
+	}
+	return s, s.version != FormatVersion || s.sane()
+}
+
+// sane bounds what later arithmetic relies on.
+func (s *superblock) sane() bool {
+	return s.region >= regionBytesMin && s.region <= regionBytesMax && s.region%blockBytes == 0 &&
+		s.ahead >= 0 && s.ahead <= (inFlightMaxHard+2)*appendBytesMaxHard &&
+		s.trim%blockBytes == 0 && s.trim <= s.durable && s.durable < 1<<62 && s.durable-s.trim <= Position(s.region)
+}
+
+// holds reports whether the region may hold a group with this header.
+func (s *superblock) holds(h *groupHeader) bool {
+	left := toWrap(h.at, s.region)
+	if h.bytes%blockBytes != 0 {
+		return false
+	}
+	if h.flags&flagFiller != 0 {
+		return int64(h.bytes) == left
+	}
+	return int64(h.bytes) <= min(left, appendBytesMaxHard+2*blockBytes)
+}
+
+// fileOffset is where a position lies in the file.
+func fileOffset(at Position, region int64) int64 { return headBytes + int64(uint64(at)%uint64(region)) }
+
+// toWrap is how many bytes follow a position before the region's end.
+func toWrap(at Position, region int64) int64 { return region - int64(uint64(at)%uint64(region)) }
+
+// superblocks rewrites the superblocks: lazily, one at a time.
+type superblocks struct {
+	device  *device
+	last    superblock // the newest written or being written
+	saved   superblock // the newest durable one
+	slab    *env.Slab  // one block
 	op      env.DiskWrite
 	writing bool
-	pending content // being written
-	saved   content // durable on the device
 }
 
-// content is what changes in a superblock.
-type content struct {
-	trim, durable, summary Position
-	region                 int64
+// begin takes over after the first superblock became durable.
+func (s *superblocks) begin() {
+	s.slab = s.device.log.env.Memory.Alloc(blockBytes)
+	s.saved = s.last
 }
 
-func (s *superblock) content() content { return content{s.trim, s.durable, s.summary, s.region} }
-
-func (s *superState) abandon() {
+func (s *superblocks) abandon() {
 	if s.slab != nil && !s.writing {
 		s.slab.Release()
 		s.slab = nil
 	}
 }
 
-// superDue says whether a superblock is worth its write: the trim point moved far, somebody waits
-// for the space, a summary became durable, or the log closes.
-func (l *Log) superDue() bool {
-	now, saved := l.super.content(), l.supers.saved
-	if now == saved {
+// settled reports whether the superblock on the device is up to date.
+func (s *superblocks) settled() bool {
+	return !s.writing && s.saved.marks == s.device.log.marks && s.saved.region == s.device.region
+}
+
+// due says whether a superblock is worth its write: the trim point moved far, somebody waits
+// for the space, a summary became durable, the log shrank, or it closes.
+func (s *superblocks) due() bool {
+	if s.settled() {
 		return false
 	}
-	moved := now.trim - saved.trim
-	return moved >= Position(l.super.region/superEveryParts) || l.refused && moved > 0 || now.summary != saved.summary || now.region != saved.region ||
-		l.closing != nil && l.open == nil && len(l.sealed)+len(l.inFlight) == 0
+	l, region := s.device.log, s.device.region
+	moved := l.marks.trim - s.saved.trim
+	return moved >= Position(region/superEveryParts) || l.refused && moved > 0 ||
+		l.marks.summary != s.saved.summary || region != s.saved.region ||
+		l.closing != nil && l.drained()
 }
 
-func (l *Log) saveSuperblock() {
-	s := &l.supers
-	if s.writing || !l.superDue() {
+func (s *superblocks) step() {
+	if s.writing || !s.due() {
 		return
 	}
-	l.super.sequence++
-	l.super.encode(s.slab.Data[:blockBytes])
-	s.writing, s.pending = true, l.super.content()
-	s.op = env.DiskWrite{File: l.file, Offset: l.super.offset(), Data: s.slab.Data[:blockBytes], Durable: true, Done: l.superSaved}
-	l.env.WAL.Write(&s.op)
+	s.last.sequence++
+	s.last.marks, s.last.region = s.device.log.marks, s.device.region
+	s.last.encode(s.slab.Data[:blockBytes])
+	s.writing = true
+	s.op = env.DiskWrite{File: s.device.file, Offset: s.last.offset(), Data: s.slab.Data[:blockBytes], Durable: true, Done: s.written}
+	s.device.log.env.WAL.Write(&s.op)
 }
 
-// superSaved frees the space that the durable superblock gives up.
-func (l *Log) superSaved(op *env.DiskWrite) {
-	l.supers.writing = false
+// written frees the space that the durable superblock gives up.
+func (s *superblocks) written(op *env.DiskWrite) {
+	l := s.device.log
+	s.writing = false
 	if op.Err != nil {
 		l.fail(fmt.Errorf("write of the superblock of wal file %q: %w", l.name, op.Err))
 	}
 	if l.err != nil {
-		l.supers.abandon()
+		s.abandon()
 		return
 	}
-	shrank := l.supers.saved.region != l.supers.pending.region
-	l.supers.saved = l.supers.pending
-	if l.saved < l.supers.saved.trim || shrank {
-		l.saved = max(l.saved, l.supers.saved.trim)
+	before := s.saved
+	s.saved = s.last
+	if before.trim < s.saved.trim || before.region != s.saved.region {
 		l.spaceCame()
-	}
-}
-
-func (l *Log) spaceCame() {
-	if l.refused && l.onSpace != nil {
-		l.refused = false
-		l.onSpace()
 	}
 }

@@ -66,8 +66,8 @@ func (c Config) resolve() (Config, error) {
 		return c, fmt.Errorf("create wal: size of %d bytes is outside [%d, %d]; change the configured size",
 			c.SizeBytes, int64(regionBytesMin), int64(regionBytesMax))
 	}
-	c.SlabBytes = roundUp(orDefault(c.SlabBytes, 8<<20))
-	c.GroupBytesMax = roundUp(orDefault(c.GroupBytesMax, 2<<20))
+	c.SlabBytes = roundUp(orDefault(c.SlabBytes, 8<<20), blockBytes)
+	c.GroupBytesMax = roundUp(orDefault(c.GroupBytesMax, 2<<20), blockBytes)
 	c.GroupBytesMax = min(c.GroupBytesMax, c.SlabBytes, int(min(c.SizeBytes/8, appendBytesMaxHard))/blockBytes*blockBytes)
 	c.AppendBytesMax = min(orDefault(c.AppendBytesMax, 128<<20), int(min(c.SizeBytes/4, appendBytesMaxHard)))
 	c.WritesInFlightMax = min(orDefault(c.WritesInFlightMax, 4), inFlightMaxHard)
@@ -84,7 +84,7 @@ func (c *Config) inFlightBytes() int64 {
 
 // aheadBytes bounds how far beyond the start of a lost group recovery must look for later ones.
 func (c *Config) aheadBytes() int64 {
-	largest := max(c.GroupBytesMax, roundUp(groupHeaderBytes+recordBytes(c.AppendBytesMax)))
+	largest := max(c.GroupBytesMax, roundUp(groupHeaderBytes+recordBytes(c.AppendBytesMax), blockBytes))
 	return c.inFlightBytes() + int64(largest) + blockBytes
 }
 

@@ -15,6 +15,7 @@ const (
 	NotLeaderOrFollower         = 6
 	RequestTimedOut             = 7
 	MessageTooLarge             = 10
+	CoordinatorLoadInProgress   = 14
 	CoordinatorNotAvailable     = 15
 	InvalidTopic                = 17
 	InvalidRequiredAcks         = 21

@@ -154,7 +154,7 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 // passing reports whether a code says that nothing was decided, for a while.
 func (b *Breaker) passing(code int16) bool {
 	switch code {
-	case wire.NotLeaderOrFollower, wire.LeaderNotAvailable, wire.RequestTimedOut, wire.KafkaStorageError, wire.CoordinatorNotAvailable, wire.NotController:
+	case wire.NotLeaderOrFollower, wire.LeaderNotAvailable, wire.RequestTimedOut, wire.KafkaStorageError, wire.CoordinatorNotAvailable, wire.CoordinatorLoadInProgress, wire.NotController:
 		return true
 	}
 	return false

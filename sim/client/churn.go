@@ -4,10 +4,9 @@ import (
 	"time"
 
 	"weir/core/wire"
+	"weir/sim/checker"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"weir/sim/checker"
 )
 
 // ChurnOptions configure a churn.

@@ -4,10 +4,9 @@ import (
 	"time"
 
 	"weir/core/wire"
+	"weir/sim/checker"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"weir/sim/checker"
 )
 
 // Drainer reads each of its partitions from start to end, once, while nobody writes.

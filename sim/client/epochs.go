@@ -1,10 +1,10 @@
 package client
 
 import (
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"weir/core/wire"
-
 	"weir/sim/checker"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // currentEpoch is a partition's leader epoch, as the session learned it; -1 unknown.

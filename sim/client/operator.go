@@ -5,11 +5,10 @@ import (
 	"time"
 
 	"weir/core/wire"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"weir/sim/checker"
 	"weir/sim/event"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // OperatorOptions configure an operator.

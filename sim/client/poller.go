@@ -4,11 +4,10 @@ import (
 	"time"
 
 	"weir/core/wire"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"weir/sim/checker"
 	"weir/sim/event"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // pollWait is how long a poller lets the broker wait.

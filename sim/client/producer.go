@@ -4,13 +4,12 @@ import (
 	"math"
 	"time"
 
-	"weir/core/wire"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"weir/core/compress"
+	"weir/core/wire"
 	"weir/sim/checker"
 	"weir/sim/event"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // ProducerOptions configure a producer.

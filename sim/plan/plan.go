@@ -53,6 +53,7 @@ type Config struct {
 	SnapshotEntries int64         // SnapshotEntries
 	RecordBytes     int64         // RecordBytesMax
 	QueueBytes      int64         // QueueBytes: proposals that the quorum has not applied yet
+	BacklogEntries  int64         // BacklogEntries: of the quorum's log that the store has not taken
 	Uploads         int64         // UploadsInFlightMax
 	DataBlockBytes  int64         // BlockBytes: of a data block in an object
 	OwnObjectBytes  int64         // OwnObjectBytes
@@ -223,6 +224,7 @@ func (c *Config) fields() []field {
 		{"snapshot", &c.SnapshotEntries},
 		{"record", &c.RecordBytes},
 		{"queue", &c.QueueBytes},
+		{"backlog", &c.BacklogEntries},
 		{"uploads", &c.Uploads},
 		{"data-block", &c.DataBlockBytes},
 		{"own-object", &c.OwnObjectBytes},

@@ -63,17 +63,16 @@ func (s *swarm) tuning(c *Config) {
 	c.ProducerIdle = pick(&d, 0, 0, 0, 40*time.Second)
 	c.ProducerIDs = pick[int64](&d, 0, 1, 3)
 	c.ListPage = pick[int64](&d, 0, 1, 3)
-	if few := s.rand.Stream("plan producers", 0); c.ProducerIdle == 0 {
-		// Without expiry: where a refused producer is let in later, what it has in flight may come out
-		// of order, as with Kafka.
-		c.Producers = pick[int64](&few, 0, 0, 0, 0, 1, 2)
-	}
+	few := s.rand.Stream("plan producers", 0)
+	c.Producers = pick[int64](&few, 0, 0, 0, 0, 1, 2)
 	if c.ProducerIdle > 0 {
 		c.ComeBack = c.ProducerIdle + 6*time.Second // a round of housekeeping more
 	}
 	commits := s.rand.Stream("plan commits", 0)
 	c.QueueBytes = pick[int64](&commits, 0, 0, 500, 3000)
 	c.CheckpointBytes = pick[int64](&commits, 0, 0, 200, 2000)
+	backlog := s.rand.Stream("plan backlog", 0)
+	c.BacklogEntries = pick[int64](&backlog, 0, 0, 0, 2, 5)
 	switch room := s.rand.Stream("plan volume", 0); room.Below(8) {
 	case 0, 1:
 		c.VolumeBytes = pick[int64](&room, 12<<20, 16<<20, 24<<20) // half of it is kept for the metadata

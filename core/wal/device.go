@@ -1,0 +1,134 @@
+package wal
+
+import (
+	"fmt"
+
+	"weir/core/env"
+	"weir/core/telemetry"
+)
+
+// device is the medium of a log that lies in a file on a disk: a circular region behind two superblocks.
+type device struct {
+	log    *Log
+	file   env.FileID
+	region int64 // size of the circular region from the next superblock on
+	supers superblocks
+	growth growth
+	idle   []*deviceWrite
+}
+
+// deviceWrite is one write of a group. The structs are recycled.
+type deviceWrite struct {
+	device *device
+	group  *group
+	op     env.DiskWrite
+}
+
+func newDevice(l *Log) *device {
+	d := &device{log: l, region: l.config.SizeBytes}
+	d.supers = superblocks{device: d, last: superblock{identity: l.id, region: d.region, ahead: l.config.aheadBytes(), marks: l.marks}}
+	d.growth = growth{device: d}
+	return d
+}
+
+// create makes the file, which must not exist.
+func (d *device) create(done func(error)) {
+	name := d.log.name
+	d.log.env.WAL.Open(&env.DiskOpen{Name: name, Create: true, Exclusive: true, Direct: true, Done: func(op *env.DiskOpen) {
+		if op.Err != nil {
+			done(fmt.Errorf("create wal file %q: %w", name, op.Err))
+			return
+		}
+		d.file = op.File
+		d.writeHead(done)
+	}})
+}
+
+// writeHead writes superblock 0 and an empty superblock 1.
+func (d *device) writeHead(done func(error)) {
+	slab := d.log.env.Memory.Alloc(headBytes)
+	data := slab.Data[:headBytes]
+	super := d.supers.last
+	d.log.env.WAL.Write(&env.DiskWrite{
+		File: d.file, Data: data, Durable: true,
+		Prepare: func() { clear(data[blockBytes:]); super.encode(data[:blockBytes]) },
+		Done: func(op *env.DiskWrite) {
+			slab.Release()
+			if op.Err != nil {
+				d.log.env.WAL.Close(d.file)
+				done(fmt.Errorf("write the head of wal file %q: %w", d.log.name, op.Err))
+				return
+			}
+			d.growth.begin()
+			d.supers.begin()
+			done(nil)
+		},
+	})
+}
+
+// room never lets a group cross the end of the region.
+func (d *device) room(at Position) int64 { return toWrap(at, d.region) }
+
+// reserve stays out of what the durable superblock keeps, and of what is not grown yet.
+func (d *device) reserve(end Position, spare int64) bool {
+	if d.growth.grown < d.region && end > Position(d.growth.grown) {
+		d.growth.wanted = max(d.growth.wanted, int64(end))
+		return false // placed there, it could not be moved if the device turns out to be full
+	}
+	if d.supers.saved.region != d.region && end > Position(d.region) {
+		return false // nothing wraps before the superblock says where
+	}
+	return int64(end-d.supers.saved.trim)+spare <= d.region
+}
+
+func (d *device) write(g *group) {
+	d.checkReuse(g)
+	w := d.newWrite()
+	w.group = g
+	w.op.Data, w.op.Offset, w.op.Prepare, w.op.Err = g.data, fileOffset(g.header.at, d.region), g.prepare, nil
+	d.log.env.WAL.Write(&w.op)
+}
+
+func (d *device) newWrite() *deviceWrite {
+	if n := len(d.idle); n > 0 {
+		w := d.idle[n-1]
+		d.idle = d.idle[:n-1]
+		return w
+	}
+	w := &deviceWrite{device: d}
+	w.op = env.DiskWrite{File: d.file, Durable: true, Done: w.done}
+	return w
+}
+
+func (w *deviceWrite) done(op *env.DiskWrite) {
+	d, g, err := w.device, w.group, op.Err
+	if err != nil {
+		err = fmt.Errorf("write of wal file %q at position %d: %w", d.log.name, g.header.at, err)
+	}
+	w.group, w.op.Data, w.op.Prepare = nil, nil, nil
+	d.idle = append(d.idle, w)
+	d.log.written(g, err)
+}
+
+// checkReuse asserts that a group leaves alone what the superblock keeps that is durable on the device (I5).
+func (d *device) checkReuse(g *group) {
+	if kept := &d.supers.saved; g.end() > kept.trim+Position(kept.region) {
+		telemetry.Assert(5, false, "a group ends at %d, and the durable superblock of %q keeps positions from %d on in %d bytes", g.end(), d.log.name, kept.trim, kept.region)
+	}
+}
+
+func (d *device) step() (settled bool) {
+	d.supers.step()
+	d.growth.step()
+	return d.supers.settled() && !d.growth.writing
+}
+
+func (d *device) abandon() {
+	d.growth.abandon()
+	d.supers.abandon()
+}
+
+func (d *device) close() {
+	d.abandon()
+	d.log.env.WAL.Close(d.file)
+}
