@@ -138,19 +138,34 @@ func TestReportShowsMediansAndRatios(t *testing.T) {
 }
 
 func TestReplaySendsExactlyTheBytesAskedFor(t *testing.T) {
-	for codec := compress.Gzip; codec.Valid(); codec++ {
-		l := &load{Brokers: fake(t), Partitions: 3, Clients: 2, RecordBytes: 1024, BatchBytes: 64 << 10, Bytes: 10 * 3 * 64 << 10, Limit: time.Minute}
-		if err := newTopic(t.Context(), l); err != nil {
-			t.Fatal(err)
+	for codec := compress.None; codec.Valid(); codec++ {
+		for _, unsummed := range []bool{false, true} {
+			l := &load{Brokers: fake(t), Partitions: 3, Clients: 2, RecordBytes: 1024, BatchBytes: 64 << 10, Bytes: 10 * 3 * 64 << 10, Unsummed: unsummed}
+			if err := newTopic(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			r := replayOf(l, codec)
+			outcome, err := r.run(t.Context())
+			if err != nil || outcome.Bytes != l.Bytes {
+				t.Fatalf("%v: %+v, error %v", codec, outcome, err)
+			}
+			if codec != compress.None && (r.Ratio < 1.5 || r.Ratio > 5) {
+				t.Errorf("%v: compressed %.2f:1", codec, r.Ratio)
+			}
+			if read, err := consume(t.Context(), l.Brokers, l.Topic); err != nil || read.Bytes != l.Bytes {
+				t.Errorf("%v: read %+v, error %v", codec, read, err)
+			}
 		}
-		r := replayOf(l, codec)
-		outcome, err := r.run(t.Context())
-		if err != nil || outcome.Bytes != l.Bytes {
-			t.Fatalf("%v: %+v, error %v", codec, outcome, err)
+	}
+}
+
+func TestUnsummedBatchesAreShorter(t *testing.T) {
+	for codec, shorter := range map[compress.Codec]bool{compress.LZ4: true, compress.Zstd: true, compress.Gzip: false, compress.None: false} {
+		l := small("")
+		summed := len(replayOf(l, codec).requests[0])
+		l.Unsummed = true
+		if got := len(replayOf(l, codec).requests[0]); got < summed != shorter {
+			t.Errorf("%v: a request of %d bytes, with checksums %d", codec, got, summed)
 		}
-		if r.Ratio < 1.5 || r.Ratio > 5 {
-			t.Errorf("%v: compressed %.2f:1", codec, r.Ratio)
-		}
-		t.Logf("%v: compressed %.2f:1", codec, r.Ratio)
 	}
 }

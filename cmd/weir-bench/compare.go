@@ -28,6 +28,7 @@ type comparison struct {
 	dir       string
 	output    string
 	clients   int
+	unsummed  bool
 }
 
 // measured is one broker's round. Server figures leave out the start and warming up.
@@ -83,6 +84,7 @@ func compareCommand(ctx context.Context, args []string) error {
 	set.Int64Var(&c.readBytes, "read-bytes", 512<<20, "bytes of values in the topic that is read")
 	set.IntVar(&c.passes, "passes", 4, "times that topic is read")
 	set.IntVar(&c.clients, "clients", 4, "producers")
+	set.BoolVar(&c.unsummed, "unsummed", false, unsummedUsage)
 	set.Int64Var(&c.touch, "touch", 8<<30, "bytes of memory touched before each round; cold guest memory slows whoever comes first")
 	set.StringVar(&c.dir, "dir", "", "where the brokers' directories are made; empty is the system's")
 	set.StringVar(&c.output, "o", "", "write every figure to this file, as JSON")
@@ -102,7 +104,7 @@ func (c *comparison) run(ctx context.Context) error {
 	}
 	report := &report{
 		Date: time.Now().UTC().Truncate(time.Second), Machine: describeMachine(), Rivals: rows, Missing: missing, Clients: c.clients, Rate: c.rate * 1e6,
-		Bytes: c.bytes, ReadBytes: c.readBytes,
+		Bytes: c.bytes, ReadBytes: c.readBytes, Unsummed: c.unsummed,
 	}
 	for round := -c.warm; round < c.rounds && ctx.Err() == nil; round++ {
 		touchMemory(c.touch)
@@ -213,7 +215,7 @@ func (s *session) loads(ctx context.Context) error {
 }
 
 func (s *session) load(batchBytes int, bytes int64) *load {
-	return &load{Brokers: s.brokers, Partitions: 12, Clients: s.clients, RecordBytes: 1024, BatchBytes: batchBytes, Bytes: bytes, Limit: s.limit}
+	return &load{Brokers: s.brokers, Partitions: 12, Clients: s.clients, RecordBytes: 1024, BatchBytes: batchBytes, Bytes: bytes, Limit: s.limit, Unsummed: s.unsummed}
 }
 
 // charged runs f and sets what the broker used meanwhile.

@@ -29,6 +29,9 @@ type load struct {
 	// bound.
 	Bytes int64         `json:"bytes"`
 	Limit time.Duration `json:"limit_ns"`
+	// Unsummed lz4 and zstd batches have no checksum inside, like those of the Java client and
+	// librdkafka; clients in Go write one. Only replayed loads look at it.
+	Unsummed bool `json:"unsummed,omitempty"`
 	// Rate is bytes of values a second, of all clients; only `rate` looks at it.
 	Rate float64 `json:"rate,omitempty"`
 	// Plain turns idempotence off; Acks1 asks for the leader's word only.

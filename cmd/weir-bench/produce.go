@@ -45,11 +45,17 @@ func produceCommand(ctx context.Context, args []string) error {
 	set.Int64Var(&l.Bytes, "bytes", 1<<30, "bytes of values in all; 0 is no bound")
 	set.DurationVar(&l.Limit, "seconds", 0, "longest time, as 10s; 0 is no bound")
 	again := set.Bool("replay", false, "send requests that were made before, of one batch for each partition: with -batch-bytes as small as -record-bytes, the smallest batches at the highest rate")
+	codec := set.String("codec", compress.None.String(), "compression of the batches that -replay sends: none, gzip, snappy, lz4, zstd")
+	set.BoolVar(&l.Unsummed, "unsummed", false, unsummedUsage)
 	set.Parse(args)
 	frugal()
 	send := produce
 	if *again {
-		send = replayPlain
+		c, err := codecNamed(*codec)
+		if err != nil {
+			return err
+		}
+		send = func(ctx context.Context, l *load) (*produced, error) { return replayNew(ctx, l, c) }
 	}
 	outcome, err := send(ctx, &l)
 	if err != nil {
@@ -59,12 +65,23 @@ func produceCommand(ctx context.Context, args []string) error {
 	return nil
 }
 
-// replayPlain sends a load of uncompressed batches that are made before it begins.
-func replayPlain(ctx context.Context, l *load) (*produced, error) {
+const unsummedUsage = "leave the checksum out of replayed lz4 and zstd batches, like the Java client and librdkafka; clients in Go write one"
+
+// replayNew sends, to a new topic, a load of batches that are made before it begins.
+func replayNew(ctx context.Context, l *load, c compress.Codec) (*produced, error) {
 	if err := newTopic(ctx, l); err != nil {
 		return nil, err
 	}
-	return replayOf(l, compress.None).run(ctx)
+	return replayOf(l, c).run(ctx)
+}
+
+func codecNamed(name string) (compress.Codec, error) {
+	for c := compress.None; c.Valid(); c++ {
+		if c.String() == name {
+			return c, nil
+		}
+	}
+	return compress.None, fmt.Errorf("no codec is called %q", name)
 }
 
 // producer is one client of a load and what it counts.

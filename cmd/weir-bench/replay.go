@@ -2,17 +2,22 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -57,7 +62,9 @@ func replayOf(l *load, codec compress.Codec) *replay {
 				records[j] = record.Record{Timestamp: now, Value: logLines(random, l.RecordBytes)}
 			}
 			builder := record.Builder{Codec: codec, ProducerID: record.NoProducer, ProducerEpoch: -1, BaseSequence: -1}
-			batches[i] = builder.AppendBatch(nil, records)
+			if batches[i] = builder.AppendBatch(nil, records); l.Unsummed {
+				batches[i] = withoutChecksum(codec, batches[i])
+			}
 			packed += len(batches[i]) - record.HeaderBytes
 			plain += len(record.AppendBatch(nil, records)) - record.HeaderBytes
 		}
@@ -65,6 +72,39 @@ func replayOf(l *load, codec compress.Codec) *replay {
 	}
 	r.Ratio = float64(plain) / float64(packed)
 	return r
+}
+
+// withoutChecksum compresses a batch's records anew, if its codec's frames have a checksum that can be left out.
+func withoutChecksum(codec compress.Codec, batch []byte) []byte {
+	var packed bytes.Buffer
+	var w io.WriteCloser
+	switch codec {
+	case compress.LZ4:
+		lz := lz4.NewWriter(&packed)
+		must(lz.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false)))
+		w = lz
+	case compress.Zstd:
+		z, err := zstd.NewWriter(&packed, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+		must(err)
+		w = z
+	default:
+		return batch
+	}
+	plain, err := compress.Decompress(codec, batch[record.HeaderBytes:], math.MaxInt)
+	must(err)
+	_, err = w.Write(plain)
+	must(errors.Join(err, w.Close()))
+	repacked := append(slices.Clone(batch[:record.HeaderBytes]), packed.Bytes()...)
+	binary.BigEndian.PutUint32(repacked[8:], uint32(len(repacked)-12)) // the batch's length, without offset and length
+	record.Seal(repacked)
+	return repacked
+}
+
+// must reports what cannot happen: codecs fail on what they are given, not on what is written to memory.
+func must(err error) {
+	if err != nil {
+		panic("weir-bench: " + err.Error())
+	}
 }
 
 // frameOf makes a Produce request of one batch for each partition.
@@ -146,7 +186,7 @@ func (r *replay) connection(ctx context.Context, first int, begin time.Time, lef
 }
 
 func (r *replay) send(conn net.Conn, first int, begin time.Time, left *atomic.Int64, room chan<- struct{}, answered chan error) error {
-	for i := first; time.Since(begin) < r.load.Limit && left.Add(-r.values) >= 0; i++ {
+	for i := first; (r.load.Limit == 0 || time.Since(begin) < r.load.Limit) && left.Add(-r.values) >= 0; i++ {
 		select {
 		case room <- struct{}{}:
 		case err := <-answered:

@@ -391,6 +391,25 @@ func TestALateReadIsServedFirstToTheNextFetch(t *testing.T) {
 	}
 }
 
+// A partition that is read at once, and whose batches are larger than what the client takes of it, comes in
+// its turn, also if every fetch has a late read to serve.
+func TestLateReadsDoNotStarveTheOthers(t *testing.T) {
+	r := newDataRig(t)
+	r.fill(1, 1)
+	r.fill(2, 1)
+	r.logs[1].late = true
+	ask := func(max int32) *trade {
+		return r.fetch(fetchAsk{version: 12, epoch: -1, min: 1, max: max, wait: time.Second, parts: []asked{{index: 1, max: 1}, {index: 0, max: 1}}})
+	}
+	ask(1 << 20)
+	r.pass(time.Second)
+	r.logs[1].deliver()
+	parts := ask(1).parts()
+	if batchesIn(parts[0].RecordBatches) != 1 || batchesIn(parts[1].RecordBatches) != 1 {
+		t.Fatalf("%+v", parts)
+	}
+}
+
 func TestALateReadDoesNotHoldTheOthers(t *testing.T) {
 	r := newDataRig(t)
 	r.fill(1, 1)

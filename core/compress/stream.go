@@ -8,16 +8,20 @@ import (
 	"io"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 )
 
 const (
-	// chunkBytes is the size of the buffer that gzip, lz4 and zstd decode into: the block size of
+	// chunkBytes is the size of the buffer that lz4 and zstd decode into: the block size of
 	// most lz4 frames, so that those are decoded in place.
 	chunkBytes = 64 << 10
+	// zstdSmallBytes is the size of the buffer that a small zstd payload is decoded into whole, and
+	// zstdSmallPackedBytes how long such a payload is. One that decompresses to more than the buffer
+	// is decoded again as a stream: that is the most work that is lost.
+	zstdSmallBytes       = 256 << 10
+	zstdSmallPackedBytes = 32 << 10
 	// zstdWindowBytes is the largest zstd window that is decoded as a stream: what levels up to 19
 	// use, and what RFC 8878 recommends that decoders support. A decoder allocates the window that
 	// a frame asks for, however short the frame is.
@@ -120,52 +124,28 @@ func corrupt(err error) error {
 	return fmt.Errorf("%w: %v", ErrCorrupt, err)
 }
 
-// buffered reads a library's decoder into a buffer of its own.
-type buffered struct {
-	src    bytes.Reader
-	buffer [chunkBytes]byte
-}
-
-// read returns what r yields next. The payload must end where r ends.
-func (b *buffered) read(r io.Reader) ([]byte, error) {
+// readChunk reads what a library's decoder yields next into buffer. The decoder reads from src, and
+// must end where src ends.
+func readChunk(decoder io.Reader, buffer []byte, src *bytes.Reader) ([]byte, error) {
 	for {
-		n, err := r.Read(b.buffer[:])
+		n, err := decoder.Read(buffer)
 		switch {
 		case n > 0:
-			return b.buffer[:n], nil // an error comes again
-		case err == io.EOF && b.src.Len() > 0:
-			return nil, fmt.Errorf("%w: %d bytes follow the compressed data", ErrCorrupt, b.src.Len())
+			return buffer[:n], nil // an error comes again
+		case err == io.EOF && src.Len() > 0:
+			return nil, fmt.Errorf("%w: %d bytes follow the compressed data", ErrCorrupt, src.Len())
 		case err != nil:
 			return nil, err
 		}
 	}
 }
 
-// gzipDecoder follows RFC 1952: several members may follow one another.
-type gzipDecoder struct {
-	buffered
-	reader *gzip.Reader
-}
-
-func (d *gzipDecoder) reset(src []byte) (err error) {
-	d.src.Reset(src)
-	switch {
-	case src == nil:
-		return nil
-	case d.reader == nil:
-		d.reader, err = gzip.NewReader(&d.src)
-		return err
-	}
-	return d.reader.Reset(&d.src)
-}
-
-func (d *gzipDecoder) next(int) ([]byte, error) { return d.read(d.reader) }
-
 // lz4Decoder takes what Kafka's own decoder takes of the lz4 frame format: one frame of version 1
 // with independent blocks.
 type lz4Decoder struct {
-	buffered
+	src    bytes.Reader
 	reader *lz4.Reader
+	buffer [chunkBytes]byte
 }
 
 const (
@@ -227,42 +207,66 @@ func checkLZ4End(src []byte) error {
 	return nil
 }
 
-func (d *lz4Decoder) next(int) ([]byte, error) { return d.read(d.reader) }
+func (d *lz4Decoder) next(int) ([]byte, error) { return readChunk(d.reader, d.buffer[:], &d.src) }
 
+// zstdDecoder decodes a small payload in one call, which saves a copy and the decoder's window, and
+// all others as a stream.
 type zstdDecoder struct {
-	buffered
+	src    bytes.Reader
 	reader *zstd.Decoder
-	src0   []byte // the whole payload
-	read0  bool   // something of it was returned
-	whole  bool   // it was decoded whole
+	packed []byte // the whole payload
+	state  zstdState
+	buffer [zstdSmallBytes]byte
 }
 
+type zstdState uint8
+
+const (
+	zstdBegin  zstdState = iota // nothing was returned
+	zstdStream                  // something was
+	zstdEnd                     // everything was, in one piece
+)
+
 func (d *zstdDecoder) reset(src []byte) (err error) {
+	d.packed, d.state = src, zstdBegin
 	d.src.Reset(src)
-	d.src0, d.read0, d.whole = src, false, false
 	if d.reader == nil {
 		d.reader, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(zstdWindowBytes))
+			zstd.WithDecoderMaxWindow(zstdWindowBytes), zstd.WithDecodeAllCapLimit(true))
 		if err != nil {
 			return err
 		}
 	}
-	if src == nil {
-		return d.reader.Reset(nil)
-	}
-	return d.reader.Reset(&d.src)
+	return d.reader.Reset(nil)
 }
 
 func (d *zstdDecoder) next(bytesMax int) ([]byte, error) {
-	if d.whole {
+	switch d.state {
+	case zstdEnd:
 		return nil, io.EOF
+	case zstdBegin:
+		return d.first(bytesMax)
 	}
-	chunk, err := d.read(d.reader)
-	if errors.Is(err, zstd.ErrWindowSizeExceeded) && !d.read0 {
-		d.whole = true
-		return unzstdWhole(d.src0, min(bytesMax, zstdWholeBytesMax))
+	return readChunk(d.reader, d.buffer[:chunkBytes], &d.src)
+}
+
+func (d *zstdDecoder) first(bytesMax int) ([]byte, error) {
+	if len(d.packed) <= zstdSmallPackedBytes {
+		// An error is found again below; the buffer may only have been too small.
+		if all, err := d.reader.DecodeAll(d.packed, d.buffer[:0]); err == nil && len(all) > 0 {
+			d.state = zstdEnd
+			return all, nil
+		}
 	}
-	d.read0 = true
+	if err := d.reader.Reset(&d.src); err != nil {
+		return nil, err
+	}
+	chunk, err := readChunk(d.reader, d.buffer[:chunkBytes], &d.src)
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		d.state = zstdEnd
+		return unzstdWhole(d.packed, min(bytesMax, zstdWholeBytesMax))
+	}
+	d.state = zstdStream
 	return chunk, err
 }
 

@@ -117,7 +117,7 @@ func TestLoadReportsEveryFault(t *testing.T) {
 		}
 	}
 	for _, file := range []string{
-		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
+		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "weir.wal.size.bytes=9223372036854775807", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
 		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=PLAINTEXT:TLS",
 		"listeners=SSL://:1", "listeners=SSL://:1\nlistener.security.protocol.map=SSL:SSL", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
 	} {
@@ -178,6 +178,13 @@ func TestParseProperties(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("read %v,\nwant %v", got, want)
+	}
+	got, err = config.ParseProperties([]byte("\ufeffnode.id=3\r\n"))
+	if err != nil || len(got) != 1 || got[0].Key != "node.id" {
+		t.Errorf("behind a byte order mark there is %v, %v", got, err)
+	}
+	if _, err := config.ParseProperties([]byte("\xff\xfen\x00o\x00=\x001\x00")); err == nil {
+		t.Error("UTF-16 was taken")
 	}
 	if _, err := config.ParseProperties([]byte(`a=\u12`)); err == nil {
 		t.Error("a short escape is accepted")

@@ -87,7 +87,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
 			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries, QueueBytes: n.options.Tuning.QueueBytes,
 			BacklogEntries: n.options.Tuning.BacklogEntries,
-			Full: n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
+			Full:           n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
 		}, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
 			wake()
