@@ -66,6 +66,9 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 	case part.replaced:
 		p.release()
 		p.answered()
+	case code == wire.NotLeaderOrFollower && part.Code == wire.None:
+		p.plane.partitions.Refused(t.id, string(t.wireName), part.index, &part.Header)
+		p.refuse(part, code, "")
 	case code != wire.None:
 		p.refuse(part, code, "")
 	case p.acks < -1 || p.acks > 1:

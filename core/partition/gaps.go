@@ -1,6 +1,11 @@
 package partition
 
-import "weir/core/record"
+import (
+	"slices"
+
+	"weir/core/metadata"
+	"weir/core/record"
+)
 
 // gapsMax bounds the gaps of one partition; beyond it the oldest is forgotten.
 const gapsMax = 256
@@ -15,27 +20,64 @@ type gap struct {
 	sequence int32
 }
 
-// noteGap remembers a batch that is not appended, if nothing else would.
-func (p *Partition) noteGap(h *record.Header) {
-	if !h.Idempotent() || p.state.find(h.ProducerID) != nil {
-		return
-	}
-	i := p.gapOf(h)
+// gaps are those of one partition, the oldest first, one for each producer.
+type gaps []gap
+
+// note remembers a batch that is not appended.
+func (s *gaps) note(h *record.Header) {
+	all := *s
+	i := all.find(h.ProducerID)
 	switch {
-	case i >= 0 && p.gaps[i].epoch >= h.ProducerEpoch:
+	case i >= 0 && all[i].epoch >= h.ProducerEpoch:
 		return
 	case i >= 0:
-		p.gaps = append(p.gaps[:i], p.gaps[i+1:]...)
-	case len(p.gaps) == gapsMax:
-		p.gaps = append(p.gaps[:0], p.gaps[1:]...)
+		all = slices.Delete(all, i, i+1)
+	case len(all) == gapsMax:
+		all = slices.Delete(all, 0, 1)
 	}
-	p.gaps = append(p.gaps, gap{h.ProducerID, h.ProducerEpoch, h.BaseSequence})
+	*s = append(all, gap{h.ProducerID, h.ProducerEpoch, h.BaseSequence})
+}
+
+func (s gaps) find(producer int64) int {
+	return slices.IndexFunc(s, func(g gap) bool { return g.producer == producer })
+}
+
+// noteGap remembers a batch that is not appended, if nothing else would.
+func (p *Partition) noteGap(h *record.Header) {
+	if h.Idempotent() && p.state.find(h.ProducerID) == nil {
+		p.gaps.note(h)
+	}
+}
+
+// Refused notes a batch that was refused because its partition is not open yet: what its producer sent
+// behind it may come once it is. Where the partition is led elsewhere that cannot happen, and nothing
+// is noted.
+func (m *Manager) Refused(topic metadata.TopicID, name string, index int32, h *record.Header) {
+	t := m.byID[topic]
+	if t == nil {
+		t = m.byName[name]
+	}
+	if t != nil && h.Idempotent() && int(index) < len(t.led) && t.led[index] {
+		early := t.early[index]
+		early.note(h)
+		if t.early == nil {
+			t.early = make(map[int32]gaps)
+		}
+		t.early[index] = early
+	}
+}
+
+// takeEarly moves what was noted before the partition was open. A producer that turns out to be known
+// needs no gap.
+func (p *Partition) takeEarly() {
+	p.gaps = slices.DeleteFunc(p.topic.early[p.Index], func(g gap) bool { return p.state.find(g.producer) != nil })
+	delete(p.topic.early, p.Index)
 }
 
 // behindGap reports whether a batch must wait for one that was not appended. The gap is
 // closed by that batch, or by a new epoch of its producer.
 func (p *Partition) behindGap(h *record.Header) bool {
-	i := p.gapOf(h)
+	i := p.gaps.find(h.ProducerID)
 	if i < 0 {
 		return false
 	}
@@ -44,15 +86,6 @@ func (p *Partition) behindGap(h *record.Header) bool {
 		p.manager.heldBack.Hit()
 		return true
 	}
-	p.gaps = append(p.gaps[:i], p.gaps[i+1:]...)
+	p.gaps = slices.Delete(p.gaps, i, i+1)
 	return false
-}
-
-func (p *Partition) gapOf(h *record.Header) int {
-	for i := range p.gaps {
-		if p.gaps[i].producer == h.ProducerID {
-			return i
-		}
-	}
-	return -1
 }

@@ -5,7 +5,11 @@ import (
 	"time"
 
 	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/record"
 	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
 )
 
 // TestNothingStandsInForABatchThatTimedOut: the partition does not know the producer,
@@ -61,4 +65,26 @@ func TestNothingStandsInForARefusedProducer(t *testing.T) {
 	again := r.send(7, 0, 0, 1)
 	r.log.durable(1)
 	r.want(again, wire.None, 0)
+}
+
+// TestNothingStandsInForABatchThatCameTooEarly: the first batch came before the partition was open, the
+// second after it.
+func TestNothingStandsInForABatchThatCameTooEarly(t *testing.T) {
+	r := newRig(t)
+	r.p.topic.led = []bool{true, false}
+	r.manager.byName["t"] = r.p.topic
+	refused := func(producer int64, index, sequence int32) {
+		h := record.Header{ProducerID: producer, BaseSequence: sequence}
+		r.manager.Refused(metadata.TopicID{}, "t", index, &h)
+	}
+	refused(7, 0, 0)
+	refused(7, 0, 1)
+	refused(8, 0, 3)
+	refused(9, 1, 0)
+	known := record.Header{ProducerID: 8, BaseSequence: 3}
+	r.p.state.appended(&known, 0, wallZero, 0)
+	r.p.takeEarly()
+	require.Equal(t, gaps{{producer: 7}}, r.p.gaps, "the first of a producer that is not known, where this broker leads")
+	require.Empty(t, r.p.topic.early)
+	r.want(r.send(7, 0, 1, 1), wire.OutOfOrderSequence, -1)
 }

@@ -110,7 +110,9 @@ type topic struct {
 	name       string
 	overrides  []metadata.Config
 	config     config.Topic
-	partitions []*Partition // by index; nil: not led here
+	partitions []*Partition   // by index; nil: not led here, or not open yet
+	led        []bool         // by index: the image says that this broker leads it
+	early      map[int32]gaps // by index, of partitions that are led and not open yet
 	generation uint64
 }
 
@@ -186,7 +188,7 @@ func (m *Manager) refresh(image *metadata.Topic) error {
 		t.config = m.options.TopicConfig(t.overrides)
 	}
 	for len(t.partitions) < len(image.Partitions) {
-		t.partitions = append(t.partitions, nil)
+		t.partitions, t.led = append(t.partitions, nil), append(t.led, false)
 	}
 	for i := range image.Partitions {
 		if err := m.refreshPartition(t, &image.Partitions[i]); err != nil {
@@ -206,6 +208,10 @@ func (m *Manager) addTopic(image *metadata.Topic) *topic {
 
 func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	open := t.partitions[image.Index]
+	t.led[image.Index] = image.Leader == m.options.Broker
+	if !t.led[image.Index] {
+		delete(t.early, image.Index)
+	}
 	if open != nil && (image.Leader != m.options.Broker || image.LeaderEpoch != open.epoch) {
 		m.closePartition(open, wire.NotLeaderOrFollower)
 		t.partitions[image.Index] = nil
@@ -243,6 +249,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
 	}
+	p.takeEarly()
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)
 	m.partitions = slices.Insert(m.partitions, at, p)

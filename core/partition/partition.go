@@ -40,7 +40,7 @@ type Partition struct {
 	queue        task.Queue[*Append] // waiting for room in the stream
 	acks         task.Queue[*Append] // appended, not durable
 	duplicates   []*Append           // repeat a batch in acks
-	gaps         []gap
+	gaps         gaps
 	watches      []*Watch
 	durableBytes int64     // since it opened
 	expired      env.Time  // when a full state was last searched for expired producers; 0: never
