@@ -35,7 +35,7 @@ func (f *logFlags) logger(w io.Writer, m env.Metrics) (*logging.Logger, error) {
 	if f.format != "text" && f.format != "json" {
 		return nil, fmt.Errorf("--log-format %s: must be text or json", f.format)
 	}
-	dropped := m.Counter("weir_log_lines_dropped_total", "Lines of the log that were dropped because standard error was too slow.")
+	dropped := m.Counter("weir_log_lines_dropped_total", "Lines of the log that were dropped because standard error was too slow or closed.")
 	return logging.New(w, logging.Options{Level: level, JSON: f.format == "json", Dropped: dropped}), nil
 }
 
@@ -50,6 +50,9 @@ func serverCommand(given *settingsFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// By Go's default, a write to standard output or error ends the process once
+			// nobody reads the pipe. A broker outlives its log collector.
+			signal.Ignore(syscall.SIGPIPE)
 			m := metrics.New()
 			log, err := logs.logger(c.ErrOrStderr(), m)
 			if err != nil {
@@ -111,11 +114,15 @@ type shutdown struct {
 // Deliver implements env.Event.
 func (s shutdown) Deliver() { s.node.Shutdown(s.done) }
 
-// watchSignals calls end at the first SIGTERM or SIGINT, and ends the process at
-// the second: what was acknowledged is in the log either way.
+// watchSignals calls end at the first SIGTERM, SIGINT or SIGHUP, and ends the process
+// at the second: what was acknowledged is in the log either way. SIGHUP ends a broker
+// as it does Kafka, unless it is ignored, as under nohup.
 func watchSignals(log *logging.Logger, end func()) (stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		for count := 0; ; count++ {
 			s, ok := <-signals

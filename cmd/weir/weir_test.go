@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -118,6 +121,52 @@ func TestServerGreetsAndEnds(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "data", name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestHangup: SIGHUP ends the broker as SIGTERM does.
+func TestHangup(t *testing.T) {
+	p := start(t, t.TempDir(), nil, "server", "--set", anyPort)
+	says(t, p, "weir is ready")
+	sends(t, p, syscall.SIGHUP)
+	ends(t, p)
+	if err := p.Wait(); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	printed(t, p, "msg=ended")
+}
+
+// TestNobodyReadsTheLog: the broker outlives the reader of its standard error.
+func TestNobodyReadsTheLog(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := exec.Command(os.Args[0], "server", "--set", anyPort, "--log-level", "debug")
+	broker.Dir, broker.Env, broker.Stderr = t.TempDir(), append(os.Environ(), asProgram+"=1"), writer
+	ready, err := broker.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Process.Kill()
+	writer.Close()
+	line, err := bufio.NewReader(reader).ReadString('\n')
+	if err != nil {
+		t.Fatalf("no first line: %q, %v", line, err)
+	}
+	reader.Close() // what the start logs from now on has no reader
+	if text, err := io.ReadAll(io.LimitReader(ready, int64(len("\nweir is ready")))); err != nil || !strings.Contains(string(text), "weir is ready") {
+		t.Errorf("printed %q, %v", text, err)
+	}
+	if err := broker.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, ready)
+	if err := broker.Wait(); err != nil {
+		t.Errorf("ended with %v", err)
 	}
 }
 

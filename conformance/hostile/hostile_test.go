@@ -153,6 +153,7 @@ func TestStrangersHarmNobody(t *testing.T) {
 		{"decompression bombs", bombs},
 		{"answers never read", neverReads},
 		{"a flood from one address", flood},
+		{"large metadata never read", metadataNeverRead},
 	} {
 		ok := t.Run(attack.name, func(t *testing.T) {
 			here := &rig{t: t, broker: r.broker, citizen: r.citizen}
@@ -419,6 +420,24 @@ func neverReads(r *rig) {
 		frame := s.Frame(fetchRequest("bulk", i%3*8, i%3*8+8, int64(i/3)%rounds))
 		for range 4 {
 			r.write(s, frame)
+		}
+	}
+	for range 5 {
+		r.lives()
+	}
+}
+
+// Clients that ask for the metadata of very many partitions, and never read.
+func metadataNeverRead(r *rig) {
+	r.createTopic("wide", 10_000)
+	everything := kmsg.NewPtrMetadataRequest()
+	everything.Version = 12
+	for _, s := range r.dial(200) {
+		if err := s.SetReadBuffer(4 << 10); err != nil {
+			r.t.Fatal(err)
+		}
+		for range 4 {
+			r.write(s, s.Frame(everything))
 		}
 	}
 	for range 5 {

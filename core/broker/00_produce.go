@@ -16,6 +16,10 @@ import (
 	"weir/core/wire"
 )
 
+// recordErrorsMax bounds the records that an answer lists, but for the first of each batch. Kafka lists all: 150,000
+// messages for a batch of 1 MiB.
+const recordErrorsMax = 1000
+
 // pendingProduce is a Produce request under way on the loop.
 type pendingProduce struct {
 	*produceRequest
@@ -37,6 +41,7 @@ func (d *dataPlane) produce(x exchange, r *produceRequest) {
 		for j := range r.parts[t.first:t.end] {
 			part := &r.parts[t.first+j]
 			part.Done, part.Release, part.Deadline = done, release, deadline
+			part.RecordErrorsMax = max(1, recordErrorsMax/len(r.parts))
 			p.submit(t, part)
 		}
 		if t.name == "" {
@@ -109,9 +114,14 @@ func (p *pendingProduce) answered() {
 	}
 	p.ended = true
 	nodes := p.hints()
+	var written func()
+	if held := &p.plane.held; len(p.parts) > smallParts {
+		lent := held.add(p.exchange, int64(len(p.parts))*producePartBytes, p.plane.loop.Now())
+		written = func() { held.done(lent) }
+	}
 	p.exchange.reply(func(head []byte) [][]byte {
 		return [][]byte{p.appendProduceResponse(head, 0, nodes)}
-	}, nil)
+	}, written)
 }
 
 // hints adds KIP-951's leader to each partition that needs it.

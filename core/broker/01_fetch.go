@@ -6,7 +6,7 @@
 // Differences from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no preferred read replica is
 // named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; no transaction is listed as
 // aborted, because there are none yet; a session id that no shard of Kafka's cache has is an unknown session, where Kafka
-// answers UNKNOWN_SERVER_ERROR; records in responses that clients do not read are bounded (01_fetch_held.go).
+// answers UNKNOWN_SERVER_ERROR; records in responses that clients do not read are bounded (held_answers.go).
 
 package broker
 
@@ -30,6 +30,8 @@ const (
 	fetchGraceMax     = 10 * time.Second // for reads still under way when the wait is over
 	fetchReadsMax     = 16               // reads under way at once, for one request
 	fetchUnknownEpoch = -1
+	fetchHeavyParts   = 1000 // of a request from which on its own memory counts as that of answers does
+	fetchTargetBytes  = 300  // about, of a fetchTarget
 )
 
 // fetching is a Fetch request under way. It reads every partition that has
@@ -58,7 +60,8 @@ type fetching struct {
 	posted    bool
 	need      int64 // bytes to wait for
 	ended     bool
-	gone      bool // the connection closed
+	gone      bool        // the connection closed
+	lent      *heldAnswer // counts a heavy request while it is under way
 }
 
 // fetchTarget is one partition of a fetch.
@@ -97,6 +100,9 @@ func (d *dataPlane) fetch(x exchange, r *kmsg.FetchRequest) {
 	if code := f.enter(r, parts); code != wire.None {
 		f.fail(code)
 		return
+	}
+	if n := len(f.targets); n > fetchHeavyParts {
+		f.lent = d.held.add(x, int64(n)*fetchTargetBytes, d.loop.Now())
 	}
 	x.onGone(f.cancel)
 	f.start()
@@ -387,8 +393,17 @@ func (f *fetching) cancel() {
 		return
 	}
 	f.ended, f.gone = true, true
+	f.giveBackTargets()
 	f.unwatch()
 	f.drop()
+}
+
+// giveBackTargets ends the counting of a heavy request.
+func (f *fetching) giveBackTargets() {
+	if f.lent != nil {
+		f.plane.held.done(f.lent)
+		f.lent = nil
+	}
 }
 
 // fail answers with an error for the whole request.
@@ -419,6 +434,7 @@ func (f *fetching) refuse(r *kmsg.FetchRequest, parts []fetchPart) {
 // than the client takes of it, and that never needs a late read.
 func (f *fetching) answer() {
 	f.ended = true
+	f.giveBackTargets()
 	f.plane.loop.Stop(&f.timer)
 	a := &fetchAnswer{version: f.version, committed: f.isolation == partition.ReadCommitted, parts: make([]fetchPartAnswer, 0, len(f.targets))}
 	if f.opens {
@@ -451,6 +467,9 @@ func (f *fetching) answer() {
 				f.add(a, t)
 			}
 		}
+	}
+	if len(a.parts) > smallParts {
+		bytes += len(a.parts) * fetchPartBytes
 	}
 	if bytes == 0 {
 		f.exchange.reply(a.encode, a.release)

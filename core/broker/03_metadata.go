@@ -94,21 +94,24 @@ func (d *describing) allTopics() bool {
 	return d.request.Topics == nil
 }
 
-// missing lists the topics to be made.
+// missing lists the topics to be made: as many of those that are not there as one request may make.
 func (d *describing) missing() (missing []controller.NewTopic) {
 	b, r := d.broker, d.request
 	if !b.config.AutoCreateTopics || (r.Version >= 4 && !r.AllowAutoTopicCreation) || d.allTopics() || d.byID() {
 		return nil
 	}
 	seen := make(map[string]bool)
+	left := newPartitionsMax
 	for i := range r.Topics {
 		name := r.Topics[i].Topic
 		if name == nil || !isZero(r.Topics[i].TopicID) || seen[*name] || isInternal(*name) || *name == clusterMetadataTopic || !validTopicName(*name) {
 			continue
 		}
 		seen[*name] = true
-		if _, ok := b.image.Topic(*name); !ok {
-			missing = append(missing, controller.NewTopic{Name: *name, Partitions: -1, ReplicationFactor: -1})
+		n := controller.NewTopic{Name: *name, Partitions: -1, ReplicationFactor: -1}
+		if _, ok := b.image.Topic(*name); !ok && b.partitionsOf(&n) <= left {
+			left -= b.partitionsOf(&n)
+			missing = append(missing, n)
 		}
 	}
 	return missing

@@ -35,8 +35,9 @@ func (b *Broker) createTopics(x exchange, r *kmsg.CreateTopicsRequest) {
 			if w.ended {
 				return
 			}
+			defaults := describedDefaults[kmsg.CreateTopicsResponseTopicConfig]{of: b.settings.DescribeTopic(nil)}
 			for i := range results {
-				b.describeNew(&out.Topics[places[i]], r, &accepted[i], &results[i])
+				b.describeNew(&out.Topics[places[i]], r, &accepted[i], &results[i], &defaults)
 			}
 			w.done()
 		})
@@ -68,7 +69,7 @@ func (b *Broker) validateNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.Create
 		}
 		times[q.Topic] = -1
 		if err == nil {
-			if partitions += max(int(n.Partitions), len(n.Assignment), 1); partitions > newPartitionsMax {
+			if partitions += b.partitionsOf(&n); partitions > newPartitionsMax {
 				err = &controller.Error{Code: wire.PolicyViolation, Message: "Excessively large number of partitions per request."}
 			}
 		}
@@ -78,6 +79,14 @@ func (b *Broker) validateNewTopics(r *kmsg.CreateTopicsRequest, out *kmsg.Create
 		out.Topics = append(out.Topics, t)
 	}
 	return accepted, places
+}
+
+// partitionsOf is how many partitions a new topic has if it is made.
+func (b *Broker) partitionsOf(n *controller.NewTopic) int {
+	if n.Partitions == -1 && len(n.Assignment) == 0 {
+		return int(b.config.NumPartitions)
+	}
+	return max(int(n.Partitions), len(n.Assignment), 1)
 }
 
 // newTopic checks what can be checked without the controller.
@@ -128,7 +137,9 @@ func assignmentOf(in []kmsg.CreateTopicsRequestTopicReplicaAssignment) ([][]int3
 }
 
 // describeNew answers for one topic as the controller made it, or would.
-func (b *Broker) describeNew(t *kmsg.CreateTopicsResponseTopic, r *kmsg.CreateTopicsRequest, n *controller.NewTopic, result *controller.TopicResult) {
+func (b *Broker) describeNew(t *kmsg.CreateTopicsResponseTopic, r *kmsg.CreateTopicsRequest, n *controller.NewTopic, result *controller.TopicResult,
+	defaults *describedDefaults[kmsg.CreateTopicsResponseTopicConfig],
+) {
 	t.ErrorCode, t.ErrorMessage = refusal(result.Err)
 	if result.Err != nil {
 		return
@@ -155,12 +166,7 @@ func (b *Broker) describeNew(t *kmsg.CreateTopicsResponseTopic, r *kmsg.CreateTo
 	if r.Version < 5 {
 		return
 	}
-	entries := b.settings.DescribeTopic(config.Overrides(overrides))
-	t.Configs = make([]kmsg.CreateTopicsResponseTopicConfig, len(entries))
-	for i := range entries {
-		e := &entries[i]
-		t.Configs[i] = kmsg.CreateTopicsResponseTopicConfig{
-			Name: e.Key, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive(),
-		}
-	}
+	t.Configs = defaults.described(b.settings.DescribeTopic(config.Overrides(overrides)), func(e *config.Entry) kmsg.CreateTopicsResponseTopicConfig {
+		return kmsg.CreateTopicsResponseTopicConfig{Name: e.Key, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive()}
+	})
 }

@@ -36,6 +36,8 @@ func (b *Broker) describeConfigs(x exchange, r *kmsg.DescribeConfigsRequest) {
 	out := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
 	out.Resources = make([]kmsg.DescribeConfigsResponseResource, len(r.Resources))
 	seen, cheap := make(map[resource]bool, len(r.Resources)), 0
+	defaults := describedDefaults[kmsg.DescribeConfigsResponseResourceConfig]{of: b.settings.DescribeTopic(nil)}
+	describe := func(e *config.Entry) kmsg.DescribeConfigsResponseResourceConfig { return describedEntry(e, r) }
 	for i := range r.Resources {
 		q, t := &r.Resources[i], &out.Resources[i]
 		t.ResourceType, t.ResourceName = q.ResourceType, q.ResourceName
@@ -54,14 +56,40 @@ func (b *Broker) describeConfigs(x exchange, r *kmsg.DescribeConfigsRequest) {
 		if t.ErrorCode, t.ErrorMessage = refusal(err); err == nil {
 			t.ErrorMessage = kmsg.StringPtr("") // not null, as in Kafka
 		}
+		if len(q.ConfigNames) == 0 { // null or empty asks for all
+			t.Configs = defaults.described(entries, describe)
+			continue
+		}
 		for j := range entries {
-			// Null and the empty list both ask for all.
-			if len(q.ConfigNames) == 0 || slices.Contains(q.ConfigNames, entries[j].Key) {
-				t.Configs = append(t.Configs, describedEntry(&entries[j], r))
+			if slices.Contains(q.ConfigNames, entries[j].Key) {
+				t.Configs = append(t.Configs, describe(&entries[j]))
 			}
 		}
 	}
 	x.replyMessage(out)
+}
+
+// describedDefaults keeps what an answer says of topics without overrides, of which one request may
+// name thousands: they share it.
+type describedDefaults[T any] struct {
+	of   []config.Entry // of a topic without overrides
+	text []T
+}
+
+// described is what describe makes of each entry.
+func (d *describedDefaults[T]) described(entries []config.Entry, describe func(*config.Entry) T) []T {
+	isDefault := len(entries) > 0 && &entries[0] == &d.of[0]
+	if isDefault && d.text != nil {
+		return d.text
+	}
+	out := make([]T, len(entries))
+	for i := range entries {
+		out[i] = describe(&entries[i])
+	}
+	if isDefault {
+		d.text = out
+	}
+	return out
 }
 
 // entriesOf lists what is known of a resource.

@@ -88,6 +88,7 @@ type Broker struct {
 	controller Controller
 	partitions *partition.Manager
 	data       *dataPlane
+	turnstile  turnstile
 	byID       map[env.ConnID]*conn // lookups only
 	conns      []*conn              // in the order of opening, but for the last taking a closed one's place
 	counts     counts
@@ -111,6 +112,7 @@ func New(o Options) *Broker {
 		held:          newHeldAnswers(o.Config.QueuedMaxRequestBytes),
 		late:          newLateReads(o.Loop, o.Config.QueuedMaxRequestBytes, o.Telemetry.Mark("fetch: a late read was served")),
 	}
+	b.turnstile = newTurnstile(o, &b.data.held)
 	return b
 }
 

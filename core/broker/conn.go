@@ -21,8 +21,10 @@ const (
 	// socket before its next request starts: a client that does not read its answers
 	// must not make the broker hold them.
 	unwrittenMax = 2
-	// unwrittenProduceMax is that for Produce, whose answers are small.
+	// unwrittenProduceMax is that for Produce, whose answers are small, and
+	// unwrittenPartsMax how many partitions these may be about, before another starts.
 	unwrittenProduceMax = queuedMax
+	unwrittenPartsMax   = 1024
 )
 
 // Request is one decoded request; on the loop, also its place in the order of its
@@ -35,6 +37,7 @@ type Request struct {
 	Body any
 
 	api      *wire.API
+	parts    int    // of Produce: partitions
 	clientID []byte // in the frame
 	fault    error  // why it cannot be served
 
@@ -55,14 +58,16 @@ type requestState uint8
 const (
 	requestWaits requestState = iota
 	requestStarted
+	requestEncodes // its handler has answered
 	requestAnswered
 )
 
 // answer is how a request's response is made, and the operation that sends it.
 type answer struct {
-	message kmsg.Response
-	encode  func(head []byte) [][]byte
+	body    []byte                     // with the response header; nil: encode makes it
+	encode  func(head []byte) [][]byte // runs when the answer is written
 	written func()
+	lent    *heldAnswer // counts body
 	send    env.Send
 }
 
@@ -80,7 +85,9 @@ type conn struct {
 	queued       int      // requests from head to tail
 	waitingBytes int      // frames from waiting on
 	unwritten    int      // answers sent, not written
+	parts        int      // of these, as far as they are to Produce
 	busy         bool     // the head is under way and lets nothing start behind it
+	heldBack     bool     // the turnstile knows that it waits
 	pumping      bool
 	full, muted  bool // muted as long as full
 	ending       bool // Close was called
@@ -92,6 +99,9 @@ func (c *conn) receive(r *Request) {
 		c.clientID = string(r.clientID)
 	}
 	r.clientID = nil
+	if p, ok := r.Body.(*produceRequest); ok && r.fault == nil {
+		r.parts = len(p.parts)
+	}
 	if c.head == nil {
 		c.head = r
 	} else {
@@ -140,6 +150,7 @@ func (c *conn) sendHead() bool {
 		c.hangUp(false)
 	case !r.silent:
 		c.unwritten++
+		c.parts += r.parts
 		r.send = env.Send{Conn: c.id, Message: r, Done: r.wasWritten}
 		c.broker.net.Send(&r.send)
 	}
@@ -153,10 +164,13 @@ func (c *conn) startNext() bool {
 		return false
 	}
 	shared := r.fault == nil && r.Key == produceKey
-	if shared && c.unwritten >= unwrittenProduceMax {
+	if shared && (c.unwritten >= unwrittenProduceMax || c.parts >= unwrittenPartsMax) {
 		return false
 	}
 	if !shared && (r != c.head || c.unwritten >= unwrittenMax) {
+		return false
+	}
+	if r.fault == nil && !c.broker.turnstile.admits(c, r) {
 		return false
 	}
 	c.busy = !shared
@@ -245,8 +259,11 @@ func (r *Request) reply(encode func(head []byte) [][]byte, written func()) {
 
 // replyMessage implements exchange.
 func (r *Request) replyMessage(m kmsg.Response) {
-	r.message = m
-	r.end()
+	if r.state >= requestEncodes {
+		panic("broker: a request was answered twice")
+	}
+	r.state, r.gone = requestEncodes, nil
+	r.conn.broker.turnstile.encode(r, m)
 }
 
 // silence implements exchange.
@@ -297,17 +314,22 @@ func (r *Request) onGone(f func()) {
 	}
 }
 
-// Encode implements env.Outgoing: response header v0, or v1 for flexible versions
-// of all APIs but ApiVersions, whose clients cannot know yet what is flexible.
+// Encode implements env.Outgoing.
 func (r *Request) Encode(scratch []byte) [][]byte {
-	head := kbin.AppendInt32(scratch, r.CorrelationID)
+	if r.body != nil {
+		return [][]byte{r.body}
+	}
+	return r.encode(r.appendHeader(scratch))
+}
+
+// appendHeader appends the response header: v0, or v1 for flexible versions of all
+// APIs but ApiVersions, whose clients cannot know yet what is flexible.
+func (r *Request) appendHeader(dst []byte) []byte {
+	dst = kbin.AppendInt32(dst, r.CorrelationID)
 	if r.Key != apiVersionsKey && r.api.Schema.IsFlexible(r.Version) {
-		head = append(head, 0)
+		dst = append(dst, 0)
 	}
-	if r.message != nil {
-		return [][]byte{r.message.AppendTo(head)}
-	}
-	return r.encode(head)
+	return dst
 }
 
 // wasWritten runs when the answer left, or never will.
@@ -317,6 +339,7 @@ func (r *Request) wasWritten(e *env.Send) {
 		c.broker.counts.took(r.Key, c.broker.loop.Now().Sub(r.arrived))
 	}
 	c.unwritten--
+	c.parts -= r.parts
 	r.wasDropped()
 	if !c.ended {
 		c.pump()
@@ -325,8 +348,11 @@ func (r *Request) wasWritten(e *env.Send) {
 
 // wasDropped lets go of what the answer needed.
 func (r *Request) wasDropped() {
-	written := r.written
+	written, lent := r.written, r.lent
 	r.answer = answer{}
+	if lent != nil {
+		r.conn.broker.data.held.done(lent)
+	}
 	if written != nil {
 		written()
 	}

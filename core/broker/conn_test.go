@@ -319,6 +319,7 @@ func TestResponsesKeepNothingOfTheirFrame(t *testing.T) {
 	message, _ := r.codec.Decode(data)
 	clear(data) // as if the frame's memory were used again
 	r.broker.Received(id, message, &env.Frame{Data: data})
+	r.turn()
 	if len(r.net.sent) != 1 || !bytes.Contains(r.net.sent[0].body, []byte("nothing-there")) {
 		t.Fatal("the answer points into the frame")
 	}

@@ -221,11 +221,12 @@ func (r *dataRig) pass(d time.Duration) {
 }
 
 func (r *dataRig) compute() {
-	for _, c := range r.work {
+	work := r.work
+	r.work = nil
+	for _, c := range work {
 		c.Work()
 		c.Deliver()
 	}
-	r.work = nil
 }
 
 // fill appends n batches of one record each to a stream, durable.

@@ -4,7 +4,7 @@
 // A [Codec] admits and decodes frames off the loop; a [Broker] takes them on the
 // loop, in the order of their connection, hands each to its handler, and sends
 // the answers in that order, whatever order the handlers finish in. Responses are
-// encoded off the loop.
+// encoded off the loop, few at a time.
 //
 // # Order on a connection
 //
@@ -20,9 +20,11 @@
 // size within the key's limit. Before a body is decoded a walk over its schema
 // checks every array's length against what is left of the frame, and counts
 // unknown tags, so that what decoding allocates stays within a small multiple of
-// the frame. A connection with too many requests waiting is not read from. Bytes of
-// records in responses that clients do not read are bounded, for one address to three
-// quarters of that bound; beyond it, such clients are disconnected.
+// the frame. A connection with too many requests waiting is not read from. Answers that
+// clients do not read are bounded together, for one address to three quarters of that
+// bound, and so is the memory of Fetch requests for very many partitions. At the bound,
+// requests wait before they start, except Produce with few partitions and ApiVersions, and
+// clients that have not read for ten seconds are disconnected.
 //
 // # As Kafka answers
 //

@@ -189,6 +189,7 @@ type rig struct {
 	ids           byte
 	conns         env.ConnID
 	correlation   int32
+	computing     bool // what was computed waits in work
 }
 
 func (r *rig) Brokers() []*metadata.Broker { return r.brokers }
@@ -240,11 +241,23 @@ func newRig(t *testing.T, file string) *rig {
 		})
 	}
 	r.broker = New(Options{
-		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Compute: r, Network: r.net, WAL: fakeDisk{rig: r}}, Telemetry: telemetry.New(nil, nil),
+		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Compute: computer{r}, Network: r.net, WAL: fakeDisk{rig: r}}, Telemetry: telemetry.New(nil, nil),
 		Config: settings.Broker(), Settings: settings, Image: r, Quorum: r, Controller: r.controller, Partitions: r.plane.partitions,
 	})
 	r.codec = r.broker.Codec()
 	return r
+}
+
+// computer computes at once, and delivers in the next turn unless the rig holds that back.
+type computer struct{ rig *rig }
+
+func (c computer) Submit(w *env.Compute) {
+	w.Work()
+	if c.rig.computing {
+		c.rig.work = append(c.rig.work, w)
+		return
+	}
+	c.rig.loop.Post(w.Deliver)
 }
 
 // fakeDisk only has room.
@@ -259,9 +272,11 @@ func (d fakeDisk) Space(o *env.DiskSpace) {
 }
 
 // connect opens a connection.
-func (r *rig) connect() env.ConnID {
+func (r *rig) connect() env.ConnID { return r.connectFrom("10.0.0.1:1") }
+
+func (r *rig) connectFrom(remote string) env.ConnID {
 	r.conns++
-	r.broker.Opened(r.conns, env.ConnInfo{Listener: "CLIENTS", Remote: "10.0.0.1:1"})
+	r.broker.Opened(r.conns, env.ConnInfo{Listener: "CLIENTS", Remote: remote})
 	r.turn()
 	return r.conns
 }

@@ -6,10 +6,6 @@
 // on the codec's window and not on what a small hostile batch decompresses to; a limit
 // bounds the work. Checksums that a payload has are verified, and nothing may follow it.
 //
-// snappy, lz4 and zstd are read by libraries. gzip has a decoder of its own, since the library's takes
-// twice the CPU (BenchmarkOpen): it reads its input a byte at a time. The decoder accepts what zlib
-// accepts, and is fuzzed against the standard library.
-//
 // Decoders are pooled and reset before use. Calls are synchronous, and their output
 // depends on their input alone.
 //

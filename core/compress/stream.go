@@ -8,13 +8,14 @@ import (
 	"io"
 	"sync"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 )
 
 const (
-	// chunkBytes is the size of the buffer that lz4 and zstd decode into: the block size of
+	// chunkBytes is the size of the buffer that gzip, lz4 and zstd decode into: the block size of
 	// most lz4 frames, so that those are decoded in place.
 	chunkBytes = 64 << 10
 	// zstdSmallBytes is the size of the buffer that a small zstd payload is decoded into whole, and
@@ -139,6 +140,27 @@ func readChunk(decoder io.Reader, buffer []byte, src *bytes.Reader) ([]byte, err
 		}
 	}
 }
+
+// gzipDecoder follows RFC 1952: several members may follow one another.
+type gzipDecoder struct {
+	src    bytes.Reader
+	reader *gzip.Reader
+	buffer [chunkBytes]byte
+}
+
+func (d *gzipDecoder) reset(src []byte) (err error) {
+	d.src.Reset(src)
+	switch {
+	case src == nil:
+		return nil
+	case d.reader == nil:
+		d.reader, err = gzip.NewReader(&d.src)
+		return err
+	}
+	return d.reader.Reset(&d.src)
+}
+
+func (d *gzipDecoder) next(int) ([]byte, error) { return readChunk(d.reader, d.buffer[:], &d.src) }
 
 // lz4Decoder takes what Kafka's own decoder takes of the lz4 frame format: one frame of version 1
 // with independent blocks.

@@ -81,11 +81,15 @@ func (s *Settings) AlterBroker(overrides []Override, ops []Op, replace bool) ([]
 // NewTopic checks the overrides that a topic is created with. A key that is given again
 // replaces what was given before, as in Kafka.
 func (s *Settings) NewTopic(overrides []Override) ([]Override, error) {
-	var ops []Op
-	for _, o := range overrides {
-		ops = slices.DeleteFunc(ops, func(earlier Op) bool { return earlier.Key == o.Key })
-		ops = append(ops, Op{Key: o.Key, Value: o.Value})
+	ops := make([]Op, 0, len(overrides))
+	seen := make(map[string]bool, len(overrides))
+	for _, o := range slices.Backward(overrides) {
+		if !seen[o.Key] {
+			seen[o.Key] = true
+			ops = append(ops, Op{Key: o.Key, Value: o.Value})
+		}
 	}
+	slices.Reverse(ops)
 	return s.AlterTopic(nil, ops, true)
 }
 
@@ -175,15 +179,28 @@ func opName(op int8) string {
 	return "SUBTRACT"
 }
 
-// combine adds the elements of change that are not there, or removes those that are.
+// combine adds the elements of change that are not there, or removes those that are,
+// one for each. A list may be as long as a request.
 func combine(have, change []string, add bool) string {
+	if !add {
+		dropped := make(map[string]int, len(change))
+		for _, element := range change {
+			dropped[element]++
+		}
+		have = slices.DeleteFunc(have, func(element string) bool {
+			dropped[element]--
+			return dropped[element] >= 0
+		})
+		return strings.Join(have, ",")
+	}
+	there := make(map[string]bool, len(have)+len(change))
+	for _, element := range have {
+		there[element] = true
+	}
 	for _, element := range change {
-		at := slices.Index(have, element)
-		switch {
-		case add && at < 0:
+		if !there[element] {
+			there[element] = true
 			have = append(have, element)
-		case !add && at >= 0:
-			have = slices.Delete(have, at, at+1)
 		}
 	}
 	return strings.Join(have, ",")

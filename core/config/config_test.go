@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func TestLoadReportsEveryFault(t *testing.T) {
 		}
 	}
 	for _, file := range []string{
-		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
+		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "weir.wal.size.bytes=9223372036854775807", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
 		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=PLAINTEXT:TLS",
 		"listeners=SSL://:1", "listeners=SSL://:1\nlistener.security.protocol.map=SSL:SSL", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
 	} {
@@ -178,6 +179,13 @@ func TestParseProperties(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("read %v,\nwant %v", got, want)
+	}
+	got, err = config.ParseProperties([]byte("\ufeffnode.id=3\r\n"))
+	if err != nil || len(got) != 1 || got[0].Key != "node.id" {
+		t.Errorf("behind a byte order mark there is %v, %v", got, err)
+	}
+	if _, err := config.ParseProperties([]byte("\xff\xfen\x00o\x00=\x001\x00")); err == nil {
+		t.Error("UTF-16 was taken")
 	}
 	if _, err := config.ParseProperties([]byte(`a=\u12`)); err == nil {
 		t.Error("a short escape is accepted")
@@ -379,4 +387,39 @@ func TestAlterAsKafkaDoes(t *testing.T) {
 		require.ErrorIs(t, broker(o), config.ErrInvalidOp, "%v", o)
 	}
 	require.ErrorIs(t, broker(config.Op{Key: "node.id", Op: config.OpAppend, Value: "1"}), config.ErrInvalidConfig)
+}
+
+// TestLongInputsCostLinearTime: strangers send as much as a request holds, and the loop waits. With work that is
+// quadratic, each of these takes minutes.
+func TestLongInputsCostLinearTime(t *testing.T) {
+	const n = 400_000
+	s := load(t, "", nil)
+	overrides, list := make([]config.Override, n), make([]string, n)
+	for i := range n {
+		list[i] = strconv.Itoa(i) + ":1"
+		overrides[i] = config.Override{Key: list[i], Value: "1"}
+	}
+	if _, err := s.NewTopic(overrides); !errors.Is(err, config.ErrInvalidConfig) {
+		t.Errorf("unknown keys: %v", err)
+	}
+	const key = "leader.replication.throttled.replicas"
+	op := config.Op{Key: key, Op: config.OpAppend, Value: strings.Join(list, ",")}
+	got, err := s.AlterTopic(nil, []config.Op{op}, false)
+	if err != nil || len(got) != 1 || got[0].Value != op.Value {
+		t.Fatalf("%d overrides, %v", len(got), err)
+	}
+	op.Op = config.OpSubtract
+	if got, err = s.AlterTopic(got, []config.Op{op}, false); err != nil || got[0].Value != "" {
+		t.Errorf("after all is subtracted: %v", err)
+	}
+}
+
+// TestSubtractRemovesOneForEach: of elements that are there several times, the first.
+func TestSubtractRemovesOneForEach(t *testing.T) {
+	const key = "leader.replication.throttled.replicas"
+	got, err := load(t, "", nil).AlterTopic([]config.Override{{Key: key, Value: "1:1,2:1,1:1,3:1"}},
+		[]config.Op{{Key: key, Op: config.OpSubtract, Value: "1:1,4:1"}}, false)
+	if err != nil || got[0].Value != "2:1,1:1,3:1" {
+		t.Errorf("%v, %v", got, err)
+	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,29 +28,38 @@ type ChainLink struct {
 }
 
 // DescribeTopic lists every topic key, sorted. A key that is set on the topic is
-// the topic's even if the value is the default.
+// the topic's even if the value is the default. The entries are lent, and the same for
+// all topics without overrides until a setting changes.
 func (s *Settings) DescribeTopic(overrides []Override) []Entry {
-	entries := make([]Entry, len(topicKeys))
-	for i := range topicKeys {
-		e := &entries[i]
-		e.Definition = &topicKeys[i]
-		for j := range overrides {
-			if overrides[j].Key == e.Key {
-				e.add(e.Key, overrides[j].Value, DynamicTopic, "cluster metadata")
-				e.Value = e.Chain[0].Value
-			}
+	if s.topicEntries == nil {
+		s.topicEntries = make([]Entry, len(topicKeys))
+		for i := range topicKeys {
+			s.topicEntries[i].Definition = &topicKeys[i]
+			s.describe(&s.topicEntries[i], true)
 		}
-		s.describe(e, true)
 	}
+	if len(overrides) == 0 {
+		return s.topicEntries
+	}
+	entries := slices.Clone(s.topicEntries)
 	for _, o := range overrides {
+		if i := slices.IndexFunc(s.topicEntries, func(e Entry) bool { return e.Key == o.Key }); i >= 0 {
+			entries[i] = ofTopic(entries[i].Definition, o)
+			s.describe(&entries[i], true)
+		}
 		if o.Key == internalSegmentBytes.Key { // listed only where it is set, as in Kafka
-			e := Entry{Definition: &internalSegmentBytes}
-			e.add(o.Key, o.Value, DynamicTopic, "cluster metadata")
-			e.Value = e.Chain[0].Value
-			entries = append(entries, e)
+			entries = append(entries, ofTopic(&internalSegmentBytes, o))
 		}
 	}
 	return entries
+}
+
+// ofTopic is the entry of a key that is set on a topic, without what lies below.
+func ofTopic(d *Definition, o Override) Entry {
+	e := Entry{Definition: d}
+	e.add(o.Key, o.Value, DynamicTopic, "cluster metadata")
+	e.Value = e.Chain[0].Value
+	return e
 }
 
 // DescribeBroker lists every broker key, sorted.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,8 +15,14 @@ type Property struct {
 
 // ParseProperties reads the format of Java's properties files: key=value,
 // key:value or key value; comments after # or !; lines continued by a backslash;
-// escapes. A key may occur again: the last one counts, as in Java.
+// escapes. A key may occur again: the last one counts, as in Java. A byte order mark
+// is skipped: as a part of the first key it would make that unknown, which cannot be
+// seen in any message. Text with NUL bytes (UTF-16) is an error for the same reason.
 func ParseProperties(file []byte) ([]Property, error) {
+	file = bytes.TrimPrefix(file, []byte("\ufeff"))
+	if bytes.IndexByte(file, 0) >= 0 {
+		return nil, fmt.Errorf("the file has NUL bytes: save it as UTF-8 text")
+	}
 	var properties []Property
 	lines := strings.Split(strings.ReplaceAll(string(file), "\r\n", "\n"), "\n")
 	for i := 0; i < len(lines); i++ {

@@ -56,6 +56,8 @@ type Settings struct {
 	shared  []Override // dynamic, of all brokers, sorted
 	broker  Broker     // resolved; kept in place
 	fresh   bool
+	// topicEntries describe a topic without overrides; nil: to be made.
+	topicEntries []Entry
 }
 
 // Layers of what a node was started with, from the strongest.
@@ -166,7 +168,7 @@ func (s *Settings) set(layer int, key, value string) error {
 		return err
 	}
 	s.static[layer] = put(s.static[layer], key, value)
-	s.fresh = false
+	s.fresh, s.topicEntries = false, nil
 	return nil
 }
 
@@ -183,7 +185,7 @@ func (s *Settings) SetDynamic(own, shared []Override) (changed bool) {
 		return false
 	}
 	s.own, s.shared = own, shared
-	s.fresh = false
+	s.fresh, s.topicEntries = false, nil
 	s.Broker()
 	return true
 }

@@ -59,6 +59,8 @@ type Append struct {
 	// Facts is what [record.Validate] returned, and Invalid its error.
 	Facts   record.Facts
 	Invalid error
+	// RecordErrorsMax is how many records RecordErrors lists at most; zero: none.
+	RecordErrorsMax int
 	// Deadline is when an append that still waits for room is given up.
 	Deadline env.Time
 	// Release runs exactly once: the payload was copied, or never will be.
@@ -68,7 +70,7 @@ type Append struct {
 
 	Code          wire.Code
 	Detail        string        // for people, with Code
-	RecordErrors  []RecordError // the records to blame, with Code
+	RecordErrors  []RecordError // the first records to blame, with Code
 	BaseOffset    int64
 	LogAppendTime int64 // -1: the records keep their own time
 	LogStart      int64

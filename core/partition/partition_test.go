@@ -130,7 +130,7 @@ func (r *rig) appendBatch(data []byte, origin Origin) *Append {
 	h, err := record.Check(data)
 	require.NoError(r.t, err)
 	a := &Append{
-		Origin: origin, Header: h, Data: data, Done: r.appended, Release: func() {}, Deadline: r.clock.now.Add(30 * time.Second),
+		Origin: origin, Header: h, Data: data, RecordErrorsMax: 1000, Done: r.appended, Release: func() {}, Deadline: r.clock.now.Add(30 * time.Second),
 	}
 	a.Facts, a.Invalid = record.Validate(&h, data, 64<<20)
 	r.p.Append(a)

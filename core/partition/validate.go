@@ -26,10 +26,6 @@ const (
 	OriginReplica
 )
 
-// recordErrorsMax bounds the records that an answer lists. Kafka lists all: 150,000 messages for
-// a batch of 1 MiB.
-const recordErrorsMax = 1000
-
 // RecordError names one record of a refused batch (KIP-467).
 type RecordError struct {
 	Index  int32
@@ -121,7 +117,7 @@ func (l *recordLimits) timestamp(millis int64, ofBroker bool) timestampVerdict {
 // refuseRecords refuses a batch for some of its records. They are listed off the loop, for which
 // the batch is read once more.
 func (p *Partition) refuseRecords(a *Append) {
-	listing := recordListing{limits: p.recordLimits(), topic: p.Name, index: p.Index, ofBroker: a.Header.LogAppendTime()}
+	listing := recordListing{limits: p.recordLimits(), max: a.RecordErrorsMax, topic: p.Name, index: p.Index, ofBroker: a.Header.LogAppendTime()}
 	a.Code = wire.InvalidRecord // for who cannot wait; the listing decides between this and InvalidTimestamp
 	p.manager.env.Compute.Submit(&env.Compute{
 		Work: func() { listing.list(a.Data, a.Facts.Bytes) },
@@ -138,6 +134,7 @@ type recordListing struct {
 	topic      string
 	index      int32
 	ofBroker   bool
+	max        int
 	errors     []RecordError
 	count      int
 	timestamps bool // a timestamp was at fault
@@ -172,7 +169,7 @@ func (l *recordListing) fault(e *record.Entry) string {
 
 func (l *recordListing) add(index int32, detail string) {
 	l.count++
-	if len(l.errors) < recordErrorsMax {
+	if len(l.errors) < l.max {
 		l.errors = append(l.errors, RecordError{Index: index, Detail: detail})
 	}
 }

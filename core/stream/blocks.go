@@ -108,7 +108,7 @@ func (c *blockCache) load(key blockKey, k *object.Block, want urgency, f func(*b
 		c.metrics.blockMisses.Add(1)
 	} else {
 		c.metrics.readAhead.Add(1)
-		c.gets.options.Telemetry.Hit("stream read: ahead")
+		c.gets.Telemetry.Hit("stream read: ahead")
 	}
 	c.blocks[key] = b
 	expected := *k

@@ -29,8 +29,8 @@ func ahead(deadline env.Time) urgency    { return urgency{deadline: deadline} }
 // fetcher reads ranges of objects: a bounded number at once, the others in order of arrival, each
 // tried again until it is whole, its sum right, or its time over.
 type fetcher struct {
+	*ReaderOptions
 	operations // GETs, and checks of what they brought
-	options    *ReaderOptions
 	health     *storeHealth
 	metrics    *readMetrics
 
@@ -56,7 +56,7 @@ type get struct {
 }
 
 // busy reports whether reading ahead would hold up those who wait.
-func (f *fetcher) busy() bool { return f.active+len(f.queue) >= f.options.GetsInFlightMax/2 }
+func (f *fetcher) busy() bool { return f.active+len(f.queue) >= f.GetsInFlightMax/2 }
 
 // submit reads a range. done owns the slab's one reference.
 func (f *fetcher) submit(g *get) {
@@ -65,7 +65,7 @@ func (f *fetcher) submit(g *get) {
 }
 
 func (f *fetcher) pump() {
-	for len(f.queue) > 0 && f.active < f.options.GetsInFlightMax {
+	for len(f.queue) > 0 && f.active < f.GetsInFlightMax {
 		g := f.queue[0]
 		f.queue[0] = nil
 		f.queue = f.queue[1:]
@@ -75,22 +75,22 @@ func (f *fetcher) pump() {
 }
 
 func (f *fetcher) start(g *get) {
-	g.slab = f.options.Env.Memory.Alloc(g.bytes)
-	g.began = f.options.Loop.Now()
+	g.slab = f.Env.Memory.Alloc(g.bytes)
+	g.began = f.Loop.Now()
 	f.begin()
 	f.metrics.gets.Add(1)
-	f.options.Env.Store.Get(&env.GetObject{
+	f.Env.Store.Get(&env.GetObject{
 		Key: f.key(g), Offset: g.offset, Into: g.slab.Data[:g.bytes],
 		Done: func(op *env.GetObject) { f.arrived(g, op) },
 	})
 }
 
-func (f *fetcher) key(g *get) string { return object.Key(f.options.Cluster, uint64(g.object)) }
+func (f *fetcher) key(g *get) string { return object.Key(f.Cluster, uint64(g.object)) }
 
 func (f *fetcher) arrived(g *get, op *env.GetObject) {
 	defer f.end()
 	f.health.answered(op.Outcome)
-	f.metrics.getLatency.Observe(int64(f.options.Loop.Now().Sub(g.began)))
+	f.metrics.getLatency.Observe(int64(f.Loop.Now().Sub(g.began)))
 	switch {
 	case f.stopping:
 		f.answer(g, ErrStopped)
@@ -109,7 +109,7 @@ func (f *fetcher) arrived(g *get, op *env.GetObject) {
 // verify checks the bytes off the loop.
 func (f *fetcher) verify(g *get) {
 	f.begin()
-	f.options.Env.Compute.Submit(&env.Compute{
+	f.Env.Compute.Submit(&env.Compute{
 		Work: func() { g.err = g.check(g.slab.Data[:g.bytes]) },
 		Done: func(*env.Compute) {
 			defer f.end()
@@ -128,7 +128,7 @@ func (f *fetcher) verify(g *get) {
 // isDamaged reads again a few times.
 func (f *fetcher) isDamaged(g *get, err error) {
 	f.health.damaged.Add(1)
-	f.options.Telemetry.Hit("stream read: damaged bytes")
+	f.Telemetry.Hit("stream read: damaged bytes")
 	if g.damaged++; g.damaged < damagedReadsMax {
 		f.again(g, err)
 		return
@@ -141,7 +141,7 @@ func (f *fetcher) isDamaged(g *get, err error) {
 func (f *fetcher) again(g *get, err error) {
 	g.attempts++
 	wait := f.health.backoff("read retry", uint64(g.object), g.attempts)
-	if f.options.Loop.Now().Add(wait) > g.deadline {
+	if f.Loop.Now().Add(wait) > g.deadline {
 		f.answer(g, fmt.Errorf("read of object %s given up after %d tries: %w", f.key(g), g.attempts, err))
 		return
 	}
@@ -149,7 +149,7 @@ func (f *fetcher) again(g *get, err error) {
 	g.slab = nil
 	f.active--
 	f.resting = append(f.resting, g)
-	f.options.Loop.Reset(&g.timer, wait, func() {
+	f.Loop.Reset(&g.timer, wait, func() {
 		f.resting = slices.DeleteFunc(f.resting, func(o *get) bool { return o == g })
 		f.submit(g)
 	})
@@ -176,7 +176,7 @@ func (f *fetcher) cancel() {
 	waiting := append(f.queue, f.resting...)
 	f.queue, f.resting = nil, nil
 	for _, g := range waiting {
-		f.options.Loop.Stop(&g.timer)
+		f.Loop.Stop(&g.timer)
 		g.done(nil, ErrStopped)
 	}
 }

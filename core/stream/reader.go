@@ -60,15 +60,15 @@ func newReader(o ReaderOptions, health *storeHealth) *Reader {
 	o.ReadBudget = orDefault(o.ReadBudget, 20*time.Second)
 	r := &Reader{options: o, health: health, again: waits{loop: o.Loop}, lines: telemetry.NewLimiter(lostLineInterval)}
 	r.metrics = newReadMetrics(o.Telemetry)
-	r.gets = fetcher{options: &r.options, health: health, metrics: &r.metrics}
+	r.gets = fetcher{ReaderOptions: &r.options, health: health, metrics: &r.metrics}
 	r.blocks = newBlockCache(o.BlockCacheBytes, &r.gets)
 	r.indexes = newIndexCache(&r.gets)
 	return r
 }
 
-// Shutdown answers the reads that wait with ErrStopped, waits for the GETs in flight, which their store should
-// have abandoned before, gives all memory back but what receivers of Fetched hold, and calls done.
-// It is called once.
+// Shutdown starts no GET any more, answers waiting reads with ErrStopped, gives all memory back but what receivers
+// of [Fetched] hold, and calls done. It waits for the GETs in flight: let the store abandon them before
+// ([env.Abandoner]). It is called once.
 func (r *Reader) Shutdown(done func()) {
 	r.gets.stop(func() {
 		r.blocks.release()
@@ -79,17 +79,17 @@ func (r *Reader) Shutdown(done func()) {
 	r.gets.end()
 }
 
-// CommittedLog is what of one stream's log is committed, read by way of a Reader. All that it holds is where its
-// last sequential readers are, for reading ahead: whoever reads a stream more than once keeps one for it, and
-// drops it when done. Several of one stream share the reader's caches.
+// CommittedLog is the committed part of one stream's log, read through a Reader. It keeps track of sequential
+// readers, to read ahead of them, and holds no other state: keep one for as long as a stream is read. Several of
+// one stream share the Reader's caches, but not that.
 type CommittedLog struct {
 	reader  *Reader
 	id      metadata.StreamID
 	name    fmt.Stringer
 	cursors cursors
 	closed  bool
-	// cached reports whether the stream's leader has what follows an offset in its log cache: nothing is read
-	// ahead there. Nil: no leader.
+	// cached reports whether the log cache has the records from an offset on: they are not read ahead. Nil: none
+	// are there, for the stream is not owned.
 	cached func(offset int64) bool
 }
 
@@ -98,10 +98,10 @@ func (r *Reader) Log(id metadata.StreamID, name fmt.Stringer) *CommittedLog {
 	return &CommittedLog{reader: r, id: id, name: name}
 }
 
-// Close ends reads that are tried again, and reports of what they lost: they get ErrGone.
+// Close makes all reads end with ErrGone, those too that would be tried again.
 func (l *CommittedLog) Close() { l.closed = true }
 
-// Bounds returns the offsets of what Read reads, as of the image: from the log start to the end of what is
+// Bounds returns the range of offsets that Read reads, as of the image: from the log start to the end of what is
 // committed without a gap. The error is ErrGone or ErrStopped.
 func (l *CommittedLog) Bounds() (start, end int64, err error) {
 	image, err := l.image()
@@ -112,9 +112,9 @@ func (l *CommittedLog) Bounds() (start, end int64, err error) {
 }
 
 // Read reads from offset on: at least one batch, then as many as fit in maxBytes; it may return fewer where
-// blocks end, and nothing, without an error, where nothing is committed yet. An error is ErrTrimmed, ErrGone,
-// ErrStopped, or for people: then the store failed for [Options].ReadBudget, or the records are lost, which
-// operators are told too. done may run before Read returns.
+// blocks end, and nothing, without an error, from the end of [CommittedLog.Bounds] on. Errors are ErrTrimmed,
+// ErrGone, ErrStopped, and those for people: the store failed for ReaderOptions.ReadBudget, or the records are
+// lost, which is logged too. done may run before Read returns.
 func (l *CommittedLog) Read(offset int64, maxBytes int, done func(Fetched)) {
 	if _, end, err := l.Bounds(); err == nil && offset >= end {
 		done(Fetched{})

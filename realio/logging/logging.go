@@ -1,6 +1,7 @@
 package logging
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -22,7 +23,8 @@ type Options struct {
 	// BufferBytes bounds the bytes that wait to be written. Zero: 1 MiB. Lines that find
 	// no room, and longer lines, are dropped: logging never blocks the caller.
 	BufferBytes int
-	// Dropped counts dropped lines. Nil: they are not counted.
+	// Dropped counts dropped lines, and those in writes that failed. Nil: they are not
+	// counted.
 	Dropped env.Counter
 }
 
@@ -109,7 +111,9 @@ func (l *Logger) write() {
 		if lines, dropped = l.take(lines); len(lines) == 0 && dropped == 0 {
 			return
 		}
-		_, _ = l.out.Write(lines)
+		if n, err := l.out.Write(lines); err != nil && l.counter != nil {
+			l.counter.Add(int64(bytes.Count(lines[n:], []byte{'\n'})))
+		}
 		if dropped > 0 {
 			l.Log(slog.LevelWarn, "log lines were dropped: they came faster than they could be written", slog.Int("count", dropped))
 		}

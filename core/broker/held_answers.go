@@ -11,24 +11,28 @@ const (
 	heldPart = 4
 	// heldPatience is how long a client may take for an answer once there is no room.
 	heldPatience = 10 * time.Second
-	// heldRetry is how long a fetch that found no room waits before it looks again.
+	// heldRetry is how long a request that found no room waits before it looks again.
 	heldRetry = 500 * time.Millisecond
+	// heldLogInterval is the shortest time between two lines about clients that were cut off.
+	heldLogInterval = time.Minute
 	// heldSource of the limit, in quarters, is the most that the clients of one address
 	// hold, so that they cannot keep all others waiting.
 	heldSource = 3
 )
 
-// heldAnswers counts the records in answers that clients have not taken yet: memory
-// that no cache counts once it has given the slabs up. The nearer they are to the
-// limit, or their address to its part of it, the smaller answers become; at the limit
-// there are none with records, and the clients that have kept theirs waiting are cut
-// off.
+// heldAnswers counts the answers that clients have not taken yet, but for small ones.
+// Records are memory that no cache counts once it has given the slabs up. The nearer
+// they are to the limit, or their address to its part of it, the fewer records answers
+// have; at the limit requests wait ([turnstile]), and the clients that have kept
+// their answers waiting are cut off.
 type heldAnswers struct {
 	limit       int64 // zero: none
 	bytes       int64
 	cut         int64 // of bytes, those whose connections were cut
 	sources     map[string]*heldBytes
 	first, last *heldAnswer // in the order of sending
+	// wasCut hears of each answer whose client is cut off; nil: nobody does.
+	wasCut func(a *heldAnswer, now env.Time)
 }
 
 // heldBytes is what the clients of one address hold, all and cut, as in heldAnswers.
@@ -122,6 +126,9 @@ func (h *heldAnswers) relieve(x exchange, now env.Time) {
 			a.cut = true
 			h.cut += a.bytes
 			a.source.cut += a.bytes
+			if h.wasCut != nil {
+				h.wasCut(a, now)
+			}
 			a.exchange.cut()
 		}
 	}
