@@ -120,6 +120,31 @@ func newTopic(ctx context.Context, l *load) error {
 	return nil
 }
 
+// awaitLeaders waits until the broker leads every partition of the topic. Kafka answers that a topic is created before it
+// does; unlike a real client, a replayed load does not retry.
+func awaitLeaders(ctx context.Context, l *load) error {
+	ctx, cancel := context.WithTimeout(ctx, leadersTimeout)
+	defer cancel()
+	client, err := kgo.NewClient(seeds(l.Brokers), kgo.ClientID("weir-bench"))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for {
+		offsets, err := kadm.NewClient(client).ListEndOffsets(ctx, l.Topic)
+		if err == nil && offsets.Error() == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("topic %s has no leaders: %w", l.Topic, errors.Join(err, offsets.Error(), ctx.Err()))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+const leadersTimeout = 30 * time.Second
+
 // ownCPU is this process's CPU time.
 func ownCPU() time.Duration {
 	var usage syscall.Rusage

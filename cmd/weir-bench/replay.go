@@ -150,6 +150,9 @@ func logLines(r *rand.Rand, n int) []byte {
 
 // run sends until l.Bytes of values are acknowledged or l.Limit is over.
 func (r *replay) run(ctx context.Context) (*produced, error) {
+	if err := awaitLeaders(ctx, r.load); err != nil {
+		return nil, err
+	}
 	var left atomic.Int64
 	left.Store(r.load.Bytes)
 	cpu, begin := ownCPU(), time.Now()

@@ -187,7 +187,7 @@ func (r *dataRig) Broker(id metadata.BrokerID) (*metadata.Broker, bool) {
 func newDataRig(t *testing.T) *dataRig {
 	r := &dataRig{t: t, logs: map[metadata.StreamID]*memoryLog{}, config: config.Topic{
 		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1, RecordBytesMax: 1<<31 - 1, MaxMessageBytes: 1 << 20,
-		TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
+		TimestampBeforeMaxMillis: 1<<63 - 1, TimestampAfterMaxMillis: 3_600_000,
 	}}
 	r.loop = task.NewLoop(r)
 	topic := &metadata.Topic{ID: metadata.TopicID{1}, Name: "t"}

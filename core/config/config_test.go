@@ -67,7 +67,7 @@ func TestDefaultsResolve(t *testing.T) {
 	}
 	want := config.Topic{
 		CleanupPolicy: "delete", Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588, RecordBytesMax: 2_147_483_639,
-		TimestampBeforeMax: math.MaxInt64, TimestampAfterMax: time.Hour, CompressionType: "producer", MinInSyncReplicas: 1,
+		TimestampBeforeMaxMillis: math.MaxInt64, TimestampAfterMaxMillis: 3_600_000, CompressionType: "producer", MinInSyncReplicas: 1,
 	}
 	if b.Topic != want {
 		t.Errorf("topic defaults are %+v", b.Topic)

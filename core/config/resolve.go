@@ -134,12 +134,13 @@ type Topic struct {
 	// LogAppendTime says that message.timestamp.type is LogAppendTime: the broker's
 	// clock replaces producers' timestamps.
 	LogAppendTime bool
-	// TimestampBeforeMax is message.timestamp.before.max.ms: how far a producer's
-	// timestamp may lie behind the broker's clock. Not checked with LogAppendTime.
-	TimestampBeforeMax time.Duration
-	// TimestampAfterMax is message.timestamp.after.max.ms: how far it may lie ahead. A
+	// TimestampBeforeMaxMillis is message.timestamp.before.max.ms: how far a producer's
+	// timestamp may lie behind the broker's clock. Not checked with LogAppendTime. It is
+	// no Duration: these end at 292 years, and producers send microseconds.
+	TimestampBeforeMaxMillis int64
+	// TimestampAfterMaxMillis is message.timestamp.after.max.ms: how far it may lie ahead. A
 	// timestamp far ahead keeps its records from expiring. Not checked with LogAppendTime.
-	TimestampAfterMax time.Duration
+	TimestampAfterMaxMillis int64
 	// CompressionType is compression.type. Batches are stored as they were sent,
 	// whatever it says.
 	CompressionType string
@@ -253,16 +254,16 @@ func (s *Settings) Topic(overrides []Override) Topic {
 		return i
 	}
 	return Topic{
-		CleanupPolicy:      v("cleanup.policy"),
-		Retention:          millis(n("retention.ms")),
-		RetentionBytes:     n("retention.bytes"),
-		MaxMessageBytes:    int32(n("max.message.bytes")),
-		RecordBytesMax:     int32(n("max.decompressed.message.bytes")),
-		LogAppendTime:      v("message.timestamp.type") == "LogAppendTime",
-		TimestampBeforeMax: millis(n("message.timestamp.before.max.ms")),
-		TimestampAfterMax:  millis(n("message.timestamp.after.max.ms")),
-		CompressionType:    v("compression.type"),
-		MinInSyncReplicas:  int32(n("min.insync.replicas")),
+		CleanupPolicy:            v("cleanup.policy"),
+		Retention:                millis(n("retention.ms")),
+		RetentionBytes:           n("retention.bytes"),
+		MaxMessageBytes:          int32(n("max.message.bytes")),
+		RecordBytesMax:           int32(n("max.decompressed.message.bytes")),
+		LogAppendTime:            v("message.timestamp.type") == "LogAppendTime",
+		TimestampBeforeMaxMillis: n("message.timestamp.before.max.ms"),
+		TimestampAfterMaxMillis:  n("message.timestamp.after.max.ms"),
+		CompressionType:          v("compression.type"),
+		MinInSyncReplicas:        int32(n("min.insync.replicas")),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -105,7 +106,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.p = &Partition{Name: "t", Stream: 1, manager: r.manager, epoch: 4, state: state, topic: &topic{config: config.Topic{
 		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1,
-		MaxMessageBytes: 1 << 20, RecordBytesMax: 1<<31 - 1, TimestampBeforeMax: 1<<63 - 1, TimestampAfterMax: time.Hour,
+		MaxMessageBytes: 1 << 20, RecordBytesMax: 1<<31 - 1, TimestampBeforeMaxMillis: 1<<63 - 1, TimestampAfterMaxMillis: 3_600_000,
 	}}}
 	r.log = &fakeLog{owner: r.p, room: -1}
 	r.p.log = r.log
@@ -216,13 +217,30 @@ func TestSequencesWrapInsideAndBetweenBatches(t *testing.T) {
 	r.want(r.send(8, 0, top-1, 5), wire.None, 10)
 }
 
+// TestTimestampsAtTheirEnds: with the largest bounds, every timestamp is taken; producers that send microseconds rely
+// on it.
+func TestTimestampsAtTheirEnds(t *testing.T) {
+	r := newRig(t)
+	ends := []int64{wallZero * 1000, math.MaxInt64, math.MinInt64, -2}
+	for _, timestamp := range ends {
+		l := r.p.recordLimits()
+		far := timestamp > wallZero || timestamp == math.MinInt64 // the distance to it wraps, as in Kafka
+		require.Equal(t, far, l.timestamp(timestamp, false) == timestampOutOfRange, "%d at the defaults", timestamp)
+	}
+	r.p.topic.config.TimestampAfterMaxMillis = math.MaxInt64
+	for _, timestamp := range ends {
+		l := r.p.recordLimits()
+		require.Equal(t, timestampTaken, l.timestamp(timestamp, false), "%d", timestamp)
+	}
+}
+
 func TestValidation(t *testing.T) {
 	r := newRig(t)
 	builder := record.Builder{ProducerID: -1}
 	r.want(r.sendBatch(record.Builder{ProducerID: -1, BaseOffset: 5}, 1, wallZero), wire.InvalidRecord, -1)
 	r.want(r.sendBatch(record.Builder{ProducerID: 1, Control: true}, 1, wallZero), wire.InvalidRecord, -1)
 	r.want(r.sendBatch(record.Builder{ProducerID: 1, Transactional: true}, 1, wallZero), wire.InvalidTxnState, -1)
-	r.p.topic.config.TimestampBeforeMax = time.Minute
+	r.p.topic.config.TimestampBeforeMaxMillis = 60_000
 	r.p.topic.config.MaxMessageBytes = 80
 	r.want(r.sendBatch(builder, 10, wallZero), wire.MessageTooLarge, -1)
 	r.p.topic.config.MaxMessageBytes, r.engine.batchMax = 1<<20, 80
@@ -271,7 +289,7 @@ func TestTimestampsOutOfRangeAreListed(t *testing.T) {
 	r.want(late, wire.InvalidTimestamp, -1)
 	require.Len(t, late.RecordErrors, 1)
 	require.EqualValues(t, 1, late.RecordErrors[0].Index)
-	r.p.topic.config.TimestampBeforeMax = time.Hour
+	r.p.topic.config.TimestampBeforeMaxMillis = 3_600_000
 	early := r.appendBatch(b.AppendBatch(nil, []record.Record{{Timestamp: wallZero - hour - 1}, {Timestamp: wallZero}}), OriginClient)
 	r.computeAll()
 	r.want(early, wire.InvalidTimestamp, -1)

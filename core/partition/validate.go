@@ -87,7 +87,7 @@ func (p *Partition) recordLimits() recordLimits {
 	return recordLimits{
 		keyed: strings.Contains(c.CleanupPolicy, "compact"), logAppendTime: c.LogAppendTime,
 		now:    p.manager.env.Clock.WallMillis(),
-		before: c.TimestampBeforeMax.Milliseconds(), after: c.TimestampAfterMax.Milliseconds(),
+		before: c.TimestampBeforeMaxMillis, after: c.TimestampAfterMaxMillis,
 	}
 }
 
