@@ -140,7 +140,7 @@ func (r *remote) checked(key string, max int64, decode func([]byte) error) (foun
 			r.back.tries = 0
 			return true, nil
 		}
-		damage = fmt.Errorf("object %q is damaged: %w", key, damage)
+		damage = fmt.Errorf("object %q is damaged: %w; if it stays so, bring it back from a copy or an older version of the bucket", key, damage)
 		if tries >= damagedReadsMax {
 			return true, damage
 		}
