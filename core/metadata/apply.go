@@ -117,7 +117,7 @@ func (im *Image) indexTopic(t *Topic) {
 
 // addPartitions gives a topic partitions and their streams.
 func (im *Image) addPartitions(t *Topic, leaders []Leader) {
-	im.changes.Topics = true
+	im.topicChanged(t.ID)
 	for _, l := range leaders {
 		p := Partition{Index: int32(len(t.Partitions)), Stream: im.nextStream, Leader: l.Broker}
 		im.nextStream++
@@ -148,7 +148,7 @@ func (r *DeleteTopic) apply(im *Image) error {
 	}
 	i, _ := im.searchTopic(t.Name)
 	im.topics = slices.Delete(im.topics, i, i+1)
-	im.changes.Topics = true
+	im.topicChanged(t.ID)
 	delete(im.byName, t.Name)
 	delete(im.byID, t.ID)
 	if strings.ContainsAny(t.Name, "._") {
@@ -208,7 +208,7 @@ func (r *SetTopicConfigs) apply(im *Image) error {
 		return fmt.Errorf("configuration of topic %s: %w", t.Name, err)
 	}
 	t.Configs, t.ConfigsIndex = slices.Clone(r.Configs), im.index
-	im.changes.Topics = true
+	im.topicChanged(t.ID)
 	return nil
 }
 

@@ -278,6 +278,6 @@ func (im *Image) takeOver(s *Stream, epoch BrokerEpoch, end int64) {
 	im.pruneRanges(s)
 	p := &im.byID[s.Topic].Partitions[s.Partition]
 	p.Leader, p.LeaderEpoch = next.Broker, next.LeaderEpoch
-	im.changes.Topics = true
+	im.topicChanged(s.Topic)
 	im.changed(s.ID)
 }

@@ -163,16 +163,15 @@ func (n *Node) imageChanged() {
 	n.refreshSettings()
 	changes := n.metadata.image.TakeChanges()
 	n.unshipped.note(n.metadata.image.AppliedIndex(), &changes, n.metadata.Shipped())
-	if changes.All || changes.Topics {
-		if err := n.partitions.ImageChanged(); err != nil {
-			n.fail(err)
-			return
-		}
-	}
 	if changes.All {
-		n.engine.ImageChanged()
-	} else {
+		if n.refreshPartitions(n.partitions.ImageChanged()) {
+			n.engine.ImageChanged()
+		}
+	} else if n.refreshPartitions(n.partitions.TopicsChanged(changes.Topics)) {
 		n.engine.StreamsChanged(changes.Streams)
+	}
+	if n.failed {
+		return
 	}
 	if n.sweeper != nil {
 		n.sweeper.InUseFloor(n.engine.ObjectFloor())
@@ -194,11 +193,32 @@ func (n *Node) shippedTo(index uint64) {
 	if n.failed || n.broker == nil {
 		return
 	}
-	if n.unshipped.shippedTo(index) {
-		if err := n.partitions.ImageChanged(); err != nil {
-			n.fail(err)
-			return
+	streams, all := n.unshipped.shippedTo(index)
+	var err error
+	if all {
+		err = n.partitions.ImageChanged()
+	} else {
+		err = n.partitions.TopicsChanged(n.topicsOf(streams))
+	}
+	if n.refreshPartitions(err) {
+		n.engine.ImageShipped()
+	}
+}
+
+// refreshPartitions reports whether the partitions could follow the image.
+func (n *Node) refreshPartitions(err error) bool {
+	if err != nil {
+		n.fail(err)
+	}
+	return err == nil
+}
+
+// topicsOf names the topics of streams that are still there.
+func (n *Node) topicsOf(streams []metadata.StreamID) (topics []metadata.TopicID) {
+	for _, id := range streams {
+		if s, ok := n.metadata.image.Stream(id); ok {
+			topics = append(topics, s.Topic)
 		}
 	}
-	n.engine.ImageShipped()
+	return topics
 }

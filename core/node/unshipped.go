@@ -25,7 +25,7 @@ func (u *unshipped) note(index uint64, changes *metadata.Changes, shipped uint64
 	if changes.All {
 		u.all = index
 	}
-	if !changes.Topics {
+	if len(changes.Topics) == 0 {
 		return // no range was opened
 	}
 	for _, id := range changes.Streams {
@@ -42,17 +42,17 @@ func (u *unshipped) mayOpen(id metadata.StreamID) bool {
 	return !held && u.all == 0
 }
 
-// shippedTo lets go of what is in the store by now, and reports whether that is
-// anything.
-func (u *unshipped) shippedTo(index uint64) (any bool) {
+// shippedTo lets go of what is in the store by now, and returns those streams; all
+// says that it may be any.
+func (u *unshipped) shippedTo(index uint64) (streams []metadata.StreamID, all bool) {
 	if u.all > 0 && u.all <= index {
-		u.all, any = 0, true
+		u.all, all = 0, true
 	}
-	n := 0
-	for n < len(u.queue) && u.queue[n].index <= index {
-		delete(u.streams, u.queue[n].id)
-		n++
+	for len(streams) < len(u.queue) && u.queue[len(streams)].index <= index {
+		id := u.queue[len(streams)].id
+		delete(u.streams, id)
+		streams = append(streams, id)
 	}
-	u.queue = append(u.queue[:0], u.queue[n:]...)
-	return any || n > 0
+	u.queue = append(u.queue[:0], u.queue[len(streams):]...)
+	return streams, all
 }

@@ -36,6 +36,7 @@ func (s streams) Open(id metadata.StreamID, leaderEpoch int32, owner stream.Owne
 // Nothing of what it returns is kept.
 type Image interface {
 	Topics() []*metadata.Topic
+	TopicByID(id metadata.TopicID) (*metadata.Topic, bool)
 	Stream(id metadata.StreamID) (*metadata.Stream, bool)
 }
 
@@ -87,7 +88,7 @@ type Manager struct {
 	partitions []*Partition // ascending by stream
 	byName     map[string]*topic
 	byID       map[metadata.TopicID]*topic
-	topics     []*topic                     // ascending by name
+	topics     []*topic
 	recovered  map[metadata.StreamID]*State // as of what was replayed, until they are opened
 	blocked    task.Queue[*Partition]       // in the order in which they ran out of room
 	queueTimer task.Timer
@@ -164,6 +165,25 @@ func (m *Manager) ImageChanged() error {
 		}
 	}
 	m.dropDeleted()
+	return nil
+}
+
+// TopicsChanged is ImageChanged where only these topics came, went or changed, or may be opened now;
+// some may come twice.
+func (m *Manager) TopicsChanged(ids []metadata.TopicID) error {
+	if m.stopped {
+		return nil
+	}
+	for _, id := range ids {
+		if image, ok := m.options.Image.TopicByID(id); ok {
+			if err := m.refresh(image); err != nil {
+				return err
+			}
+		} else if t := m.byID[id]; t != nil {
+			m.topics = slices.DeleteFunc(m.topics, func(o *topic) bool { return o == t })
+			m.drop(t)
+		}
+	}
 	return nil
 }
 
@@ -300,17 +320,22 @@ func (m *Manager) dropDeleted() {
 		if t.generation == m.generation {
 			return false
 		}
-		delete(m.byID, t.id)
-		if m.byName[t.name] == t {
-			delete(m.byName, t.name)
-		}
-		for _, p := range t.partitions {
-			if p != nil {
-				m.closePartition(p, wire.UnknownTopicOrPartition)
-			}
-		}
+		m.drop(t)
 		return true
 	})
+}
+
+// drop closes a topic that the image no longer has.
+func (m *Manager) drop(t *topic) {
+	delete(m.byID, t.id)
+	if m.byName[t.name] == t {
+		delete(m.byName, t.name)
+	}
+	for _, p := range t.partitions {
+		if p != nil {
+			m.closePartition(p, wire.UnknownTopicOrPartition)
+		}
+	}
 }
 
 // ByName finds a partition. The code is UnknownTopicOrPartition if there is none,

@@ -23,6 +23,14 @@ type fakeImage struct {
 }
 
 func (im *fakeImage) Topics() []*metadata.Topic { return im.topics }
+func (im *fakeImage) TopicByID(id metadata.TopicID) (*metadata.Topic, bool) {
+	for _, t := range im.topics {
+		if t.ID == id {
+			return t, true
+		}
+	}
+	return nil, false
+}
 func (im *fakeImage) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 	s, ok := im.streams[id]
 	return s, ok
@@ -121,6 +129,30 @@ func TestManagerOpensFindsAndCloses(t *testing.T) {
 	if p.Closed() != wire.NotLeaderOrFollower || b.Closed() != wire.UnknownTopicOrPartition || len(g.engine.closed) != 2 || len(g.m.Partitions()) != 0 {
 		t.Fatalf("closed with %d and %d", p.Closed(), b.Closed())
 	}
+}
+
+// What changed is named, and nothing else is looked at.
+func TestManagerFollowsTheTopicsThatChanged(t *testing.T) {
+	g := newManaged()
+	held := metadata.StreamID(12)
+	g.m.options.MayOpen = func(id metadata.StreamID) bool { return id != held }
+	g.topic("a", 1, 11, 12)
+	b := g.topic("b", 2, 13)
+	a := []metadata.TopicID{{1}}
+	require.NoError(t, g.m.TopicsChanged(a))
+	require.Len(t, g.m.Partitions(), 1, "one of a may not be opened yet, and b is not named")
+	held = 0
+	require.NoError(t, g.m.TopicsChanged(append(a, a...)))
+	require.Len(t, g.m.Partitions(), 2)
+	g.image.topics = []*metadata.Topic{b}
+	g.topic("a", 3, 14)
+	require.NoError(t, g.m.TopicsChanged([]metadata.TopicID{{1}, {3}}))
+	require.Equal(t, []metadata.StreamID{11, 12}, g.engine.closed)
+	p, code := g.m.ByName("a", 0)
+	require.Equal(t, wire.Code(wire.None), code)
+	require.EqualValues(t, 14, p.Stream)
+	g.changed(t)
+	require.Len(t, g.m.Partitions(), 2)
 }
 
 func TestATopicMadeAnewUnderItsNameIsAnotherTopic(t *testing.T) {
