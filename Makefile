@@ -108,7 +108,7 @@ bench: ## the Go benchmarks, six times each, for benchstat
 .PHONY: bench-kafka
 bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with one client (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
-	./bin/weir-bench compare --kafka-libs .cache/kafka/libs --weir bin/weir
+	./bin/weir-bench compare --unsummed --kafka-libs .cache/kafka/libs --weir bin/weir
 
 .PHONY: diff-kafka
 diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, and compare every field (needs Java 17 and Maven)
