@@ -201,7 +201,7 @@ func (n *Node) checkLogs(p *task.Proc) error {
 	for _, owing := range n.metadata.image.EpochsOwing() {
 		if !slices.Contains(epochs, owing) {
 			n.telemetry.Hit("node: an owed log is missing")
-			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s, or give them up by an explicit decision",
+			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
 				logName(owing), n.config.WALPath)
 		}
 	}

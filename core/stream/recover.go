@@ -88,7 +88,7 @@ func (l *recoveredLogs) removeUnowed(name string, done func()) {
 
 func (r *recovery) corrupt(format string, args ...any) error {
 	return fmt.Errorf("wal file %q does not fit the cluster's metadata: %s; acknowledged batches would be lost, so nothing was changed: "+
-		"restore the file or the metadata, or give the log up by an explicit decision", r.name, fmt.Sprintf(format, args...))
+		"restore the file or the metadata. There is no way yet to give its records up", r.name, fmt.Sprintf(format, args...))
 }
 
 // outdated is the error for a log that is an older copy. A log keeps its batches up to the newest, so that one
@@ -96,7 +96,7 @@ func (r *recovery) corrupt(format string, args ...any) error {
 func (r *recovery) outdated(t *recovered) error {
 	r.logs.Telemetry.Hit("stream recover: an older copy of the log")
 	return fmt.Errorf("wal file %q is an older copy: it ends at offset %d of stream %d, but the object store has records up to %d. What was "+
-		"acknowledged after the copy was made may be in no object yet, so nothing was changed: start with the newer log disk, or give the log up by an explicit decision",
+		"acknowledged after the copy was made may be in no object yet, so nothing was changed: start with the newer log disk. There is no way yet to give its records up",
 		r.name, t.seen, t.id, t.start)
 }
 

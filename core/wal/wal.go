@@ -130,7 +130,7 @@ type CorruptError struct {
 
 func (e *CorruptError) Error() string {
 	return fmt.Sprintf("wal file %q is damaged at position %d: %s, yet everything below position %d was durable; "+
-		"recover the device or restore the file and start again, or give this log up by an explicit decision that accepts the loss",
+		"recover the device or restore the file, and start again. There is no way yet to give these records up",
 		e.File, e.At, e.Reason, e.Durable)
 }
 
