@@ -407,7 +407,13 @@ func (w *world) poll(topics []*client.Topic) {
 	p := client.NewProducer(w.cluster, pollProducer, client.ProducerOptions{Topics: []*client.Topic{topic}, Idempotent: w.anyProducer(), Acks: -1, Records: 3, ValueBytes: 60, InFlight: 5, Spread: 64})
 	p.Start()
 	p.Probe()
-	if !w.await(convergeLimit, "a batch that a reader waits for", p.Idle) {
+	written := func() bool {
+		if p.Idle() && !part.Acknowledged(pollProducer) {
+			p.Probe() // a log without room refuses what is not idempotent
+		}
+		return p.Idle()
+	}
+	if !w.await(convergeLimit, "a batch that a reader waits for", written) {
 		return
 	}
 	acknowledged := w.queue.Now()
