@@ -1,7 +1,9 @@
 package tree
 
 import (
+	"bytes"
 	"go/ast"
+	"go/format"
 	"os"
 	"path"
 	"slices"
@@ -36,6 +38,19 @@ func TestOnePackageComment(t *testing.T) {
 	for dir := range packages {
 		if len(comments[dir]) != 1 {
 			t.Errorf("%s has package comments in %d files %v, not one", dir, len(comments[dir]), comments[dir])
+		}
+	}
+}
+
+// The source is formatted (make fmt).
+func TestSourceIsFormatted(t *testing.T) {
+	for _, s := range sources(t) {
+		text, err := os.ReadFile(path.Join(root, s.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if formatted, err := format.Source(text); err != nil || !bytes.Equal(formatted, text) {
+			t.Errorf("%s is not formatted: run make fmt", s.path)
 		}
 	}
 }

@@ -1,8 +1,8 @@
 package client
 
 import (
-	"slices"
 	"fmt"
+	"slices"
 	"time"
 
 	"weir/sim/checker"
