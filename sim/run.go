@@ -381,8 +381,7 @@ func (w *world) probe(topics []*client.Topic) {
 	}
 	p := client.NewProducer(w.cluster, probeClient, client.ProducerOptions{Topics: w.with(topics), Idempotent: w.anyProducer(), Acks: -1, Records: 3, ValueBytes: 30, InFlight: 5, Spread: 64})
 	p.Start()
-	p.Probe()
-	w.await(convergeLimit, "a probe of each partition", p.Idle)
+	w.await(convergeLimit, "a probe of each partition", p.Probed)
 	p.Stop()
 }
 
@@ -406,14 +405,7 @@ func (w *world) poll(topics []*client.Topic) {
 	w.run(w.draws.Duration(50*time.Millisecond, 300*time.Millisecond), never)
 	p := client.NewProducer(w.cluster, pollProducer, client.ProducerOptions{Topics: []*client.Topic{topic}, Idempotent: w.anyProducer(), Acks: -1, Records: 3, ValueBytes: 60, InFlight: 5, Spread: 64})
 	p.Start()
-	p.Probe()
-	written := func() bool {
-		if p.Idle() && !part.Acknowledged(pollProducer) {
-			p.Probe() // a log without room refuses what is not idempotent
-		}
-		return p.Idle()
-	}
-	if !w.await(convergeLimit, "a batch that a reader waits for", written) {
+	if !w.await(convergeLimit, "a batch that a reader waits for", p.Probed) {
 		return
 	}
 	acknowledged := w.queue.Now()

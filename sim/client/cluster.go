@@ -2,7 +2,6 @@ package client
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"weir/sim/checker"
@@ -65,13 +64,6 @@ type Partition struct {
 	tag      uint32
 	byBroker bool  // the broker may set the timestamps of its records
 	high     int64 // highest high watermark that anyone was told
-}
-
-// Acknowledged reports whether anything that a client wrote to the partition was acknowledged.
-func (p *Partition) Acknowledged(client int32) bool {
-	return slices.ContainsFunc(p.History.Appends, func(a checker.Append) bool {
-		return a.Client == client && a.Outcome == checker.Done
-	})
 }
 
 // NewTopic makes the record of a topic that will be asked for.

@@ -71,6 +71,7 @@ type producerPart struct {
 	session  uint64
 	sequence int32 // of the next record
 	ordinal  int32 // of the next batch
+	acked    bool  // a batch of it was acknowledged
 	flying   int
 }
 
@@ -125,6 +126,21 @@ func (p *Producer) Probe() {
 		p.add(part)
 	}
 	p.pump()
+}
+
+// Probed reports whether every partition has acknowledged a batch. It writes again where one
+// was refused: a log without room refuses what is not idempotent.
+func (p *Producer) Probed() bool {
+	if !p.Idle() {
+		return false
+	}
+	for _, part := range p.parts {
+		if !part.acked && !part.Topic.Deleting {
+			p.add(part)
+		}
+	}
+	p.pump()
+	return p.Idle()
 }
 
 // ComeBack has an idempotent producer write on, after it was idle: the broker may have
@@ -456,6 +472,7 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 		}
 		a.Outcome, a.Return, a.Base = checker.Done, p.Stamp(), base
 		p.Acked++
+		part.acked = true
 		part.drop(position)
 	case !p.options.Idempotent:
 		a.Code = code
