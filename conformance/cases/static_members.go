@@ -8,7 +8,7 @@ import (
 
 // staticMembers are cases of KIP-345, run in every version of JoinGroup with instances.
 func staticMembers() []suite.Case {
-	cases := []suite.Case{
+	return suite.OfAPI(11, static([]suite.Case{
 		{Name: "an instance joins without an id", Run: func(c *suite.C) {
 			m := newStatic(c, c.Name("g"), "i")
 			r := m.join()
@@ -130,9 +130,12 @@ func staticMembers() []suite.Case {
 			awaitNoMembers(c, m.group)
 			c.Code(m.heartbeat(), kerr.UnknownMemberID)
 		}},
-	}
+	})...)
+}
+
+func static(cases []suite.Case) []suite.Case {
 	for i := range cases {
-		cases[i].Name, cases[i].Versions, cases[i].Needs = "static: "+cases[i].Name, from(5), classic
+		cases[i].Name, cases[i].Versions, cases[i].Needs = "static "+cases[i].Name, from(5), classic
 	}
-	return suite.OfAPI(11, cases...)
+	return cases
 }
