@@ -88,6 +88,9 @@ func (s *Shard) cut() {
 		return
 	}
 	c.bytes = 0
+	if m, ok := s.machine.(Floor); ok {
+		c.start = min(c.start, m.Floor())
+	}
 	if c.start <= s.log.LogStart() {
 		return
 	}
