@@ -190,12 +190,12 @@ type Partition struct {
 	// MarkersMax is how many markers clients may have caused here, at most.
 	MarkersMax int64
 	Appends    []Append
-	Reads     []Read
-	Bounds    []Bound
-	Lookups   []Lookup
-	Ends      []EpochEnd
-	Trims     []Trim
-	Drains    []Drain
+	Reads      []Read
+	Bounds     []Bound
+	Lookups    []Lookup
+	Ends       []EpochEnd
+	Trims      []Trim
+	Drains     []Drain
 	// Undone are the stamps at which the metadata disk was exchanged or rebuilt: what was applied and not
 	// acknowledged before, such as a log start that readers saw, may be undone since.
 	Undone []int64
