@@ -435,9 +435,10 @@ func (w *world) drain(topics []*client.Topic) {
 	first := drainClient + drainers*len(topics[0].Partitions[0].History.Drains)
 	sizes := [...]int32{1 << 20, 3000, 64 << 10}
 	bytes := sizes[w.draws.Below(3)]
+	committed := len(w.cluster.Transactions) > 0 && w.draws.PerMille(500)
 	var all []*client.Drainer
 	for i, share := range shares {
-		d := client.NewDrainer(w.cluster, first+i, share, bytes)
+		d := client.NewDrainer(w.cluster, first+i, share, bytes, committed)
 		d.Start()
 		all = append(all, d)
 	}
