@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -105,9 +106,15 @@ type clients struct {
 	consumers []*client.Consumer
 	operators []*client.Operator
 	breakers  []*client.Breaker
+
+	members     []*client.Member // the pipes' ones, too
+	plain       []*client.Member
+	transactors []*client.Transactor
+	pipes       []*client.Pipe
 }
 
 const (
+	offsetsClient = 47
 	pollerClient  = 48
 	pollProducer  = 49
 	creatorClient = 50
@@ -136,6 +143,9 @@ func (w *world) story() {
 		return
 	}
 	if !w.await(convergeLimit, "readers to be served from each partition", c.served) {
+		return
+	}
+	if !w.settleGroups(c.members) {
 		return
 	}
 	c.stopReaders()
@@ -175,6 +185,10 @@ func (w *world) createTopics() []*client.Topic {
 		switch l := &w.plan.Workloads[i]; l.Kind {
 		case "operator":
 			w.operated = append(w.operated, w.cluster.NewTopic(fmt.Sprintf("operated-%d", l.Client), 1, checker.Retention{}))
+		case "pipe":
+			if name := pipedTopic(l); !slices.ContainsFunc(w.piped, func(t *client.Topic) bool { return t.Name == name }) {
+				w.piped = append(w.piped, w.cluster.NewTopic(name, 2, checker.Retention{}))
+			}
 		case "breaker":
 			w.broken = append(w.broken, w.cluster.NewTopic(fmt.Sprintf("broken-%d", l.Client), 1, checker.Retention{}, client.BreakerConfigs...))
 		}
@@ -186,10 +200,13 @@ func (w *world) createTopics() []*client.Topic {
 	return topics
 }
 
-// with adds the operators' topics.
+// with adds the topics of operators and pipes.
 func (w *world) with(topics []*client.Topic) []*client.Topic {
-	return append(slices.Clone(topics), w.operated...)
+	return slices.Concat(topics, w.operated, w.piped)
 }
+
+// pipedTopic is the topic to which the pipes of a group write.
+func pipedTopic(l *plan.Workload) string { return fmt.Sprintf("piped-%d", l.Group) }
 
 // retention is what the broker may delete of a topic: its clock may differ from the
 // clients' by the steps of the plan.
@@ -230,7 +247,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 		case "consumer":
 			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{
 				Topics: topics, Sessions: l.Sessions != 0, MaxWait: l.MaxWait, MinBytes: int32(l.MinBytes), MaxBytes: int32(l.MaxBytes),
-				PartitionBytes: int32(l.PartitionBytes), Pause: l.Pause, Rewind: l.Rewind, Ask: l.Ask, Epochs: l.Epochs, Forget: l.Forget, Lag: l.Lag,
+				PartitionBytes: int32(l.PartitionBytes), Pause: l.Pause, Committed: l.Committed != 0, Rewind: l.Rewind, Ask: l.Ask, Epochs: l.Epochs, Forget: l.Forget, Lag: l.Lag,
 			}))
 		case "churn":
 			c.churns = append(c.churns, client.NewChurn(w.cluster, int(l.Client), fmt.Sprintf("churn-%d-", l.Client), client.ChurnOptions{Pause: l.Pause, Reuse: l.Reuse != 0, Lag: l.Lag}))
@@ -241,6 +258,13 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 				Topic: w.operated[len(c.operators)], BatchBytes: int(config.MessageMaxBytes), RoomBytes: int(config.SocketRequestMaxBytes) - 2048,
 				Pause: l.Pause, Lag: l.Lag,
 			}))
+		case "member":
+			c.plain = append(c.plain, w.member(l, topics))
+		case "transactor":
+			c.transactors = append(c.transactors, w.transactor(l, topics))
+		case "pipe":
+			i := slices.IndexFunc(w.piped, func(t *client.Topic) bool { return t.Name == pipedTopic(l) })
+			c.pipes = append(c.pipes, client.NewPipe(w.member(l, topics), w.transactor(l, w.piped[i:i+1])))
 		case "breaker":
 			c.breakers = append(c.breakers, client.NewBreaker(w.cluster, int(l.Client), client.BreakerOptions{
 				Topics: topics, Own: w.broken[len(c.breakers)], Pause: l.Pause, Lag: l.Lag,
@@ -248,8 +272,33 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 		}
 	}
 	w.operators = c.operators
+	c.members = slices.Clone(c.plain)
+	for _, p := range c.pipes {
+		c.members = append(c.members, p.Member())
+	}
+	w.members = c.members
 	c.start()
 	return c
+}
+
+// member makes a member of the plan; what it leaves out has small defaults.
+func (w *world) member(l *plan.Workload, topics []*client.Topic) *client.Member {
+	mixed := slices.ContainsFunc(w.plan.Workloads, func(o plan.Workload) bool {
+		return (o.Kind == "member" || o.Kind == "pipe") && o.Group == l.Group && o.Consumer != l.Consumer
+	})
+	return client.NewMember(w.cluster, int(l.Client), client.MemberOptions{
+		Topics: topics, Group: fmt.Sprintf("group-%d", l.Group), Retention: w.plan.Config.OffsetsRetention, Mixed: mixed,
+		Consumer: l.Consumer != 0, Cooperative: l.Cooperative != 0, Static: l.Static != 0,
+		Session: cmp.Or(l.Session, 3*time.Second), Rebalance: cmp.Or(l.Rebalance, 5*time.Second), Heartbeat: cmp.Or(l.Heartbeat, 500*time.Millisecond),
+		Pause: l.Pause, Committed: l.Committed != 0, Unstable: l.Unstable != 0, Leave: l.Leave, Die: l.Die, Freeze: l.Freeze, Lag: l.Lag,
+	})
+}
+
+func (w *world) transactor(l *plan.Workload, topics []*client.Topic) *client.Transactor {
+	return client.NewTransactor(w.cluster, int(l.Client), client.TransactorOptions{
+		Topics: topics, ID: fmt.Sprintf("txn-%d", l.ID), First: l.First != 0, Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause,
+		Records: max(1, l.Records), Spread: max(1, l.Spread), Abort: l.Abort, Stall: l.Stall, Die: l.Die, Late: l.Late, Lag: l.Lag,
+	})
 }
 
 // acks translates a plan's value to the wire's.
@@ -282,6 +331,15 @@ func (c *clients) start() {
 	for _, b := range c.breakers {
 		b.Start()
 	}
+	for _, m := range c.plain {
+		m.Start()
+	}
+	for _, t := range c.transactors {
+		t.Start()
+	}
+	for _, p := range c.pipes {
+		p.Start()
+	}
 }
 
 func (c *clients) end() {
@@ -303,6 +361,15 @@ func (c *clients) end() {
 	for _, b := range c.breakers {
 		b.End()
 	}
+	for _, m := range c.plain {
+		m.End()
+	}
+	for _, t := range c.transactors {
+		t.End()
+	}
+	for _, p := range c.pipes {
+		p.End()
+	}
 }
 
 func (c *clients) idle() bool {
@@ -317,6 +384,9 @@ func (c *clients) idle() bool {
 		}
 	}
 	if slices.ContainsFunc(c.breakers, func(b *client.Breaker) bool { return !b.Idle() }) {
+		return false
+	}
+	if slices.ContainsFunc(c.transactors, func(t *client.Transactor) bool { return !t.Idle() }) {
 		return false
 	}
 	return operatorsIdle(c.operators)
@@ -350,6 +420,15 @@ func (c *clients) stopReaders() {
 	for _, b := range c.breakers {
 		b.Stop()
 	}
+	for _, m := range c.plain {
+		m.Stop()
+	}
+	for _, t := range c.transactors {
+		t.Stop()
+	}
+	for _, p := range c.pipes {
+		p.Stop()
+	}
 }
 
 func (c *clients) stop() {
@@ -357,6 +436,26 @@ func (c *clients) stop() {
 	for _, p := range c.producers {
 		p.Stop()
 	}
+}
+
+// settleGroups: each partition has one owner in each group, which has committed all that there is to read.
+func (w *world) settleGroups(members []*client.Member) bool {
+	if w.run(convergeLimit, func() bool { return client.Unsettled(members) == "" }) || w.violated() {
+		return !w.violated()
+	}
+	w.violate(checker.Violation{Invariant: "I11", Text: fmt.Sprintf("%v after the faults healed, still waiting for %s", convergeLimit, client.Unsettled(members))})
+	return false
+}
+
+// readOffsets fetches the committed offsets of all groups.
+func (w *world) readOffsets() {
+	if w.violated() || len(w.members) == 0 {
+		return
+	}
+	r := client.NewOffsetReader(w.cluster, offsetsClient, w.members)
+	r.Start()
+	w.await(convergeLimit, "the committed offsets of each group", r.Done)
+	r.Stop()
 }
 
 // comeBack: producers that were idle for longer than the broker remembers them write on.
@@ -469,6 +568,7 @@ func (w *world) restartAndDrain(topics []*client.Topic) {
 			return
 		}
 		w.drain(topics)
+		w.readOffsets()
 		w.verify()
 	}
 	for _, o := range w.operators {
@@ -535,6 +635,18 @@ func (w *world) checkNever() {
 
 // check hands every partition's history to the checkers.
 func (w *world) check() (linear int) {
+	var histories []*checker.Partition
+	for _, p := range w.cluster.Partitions {
+		histories = append(histories, p.History)
+	}
+	for _, v := range checker.CheckTransactions(w.cluster.Transactions, histories) {
+		w.violate(v)
+	}
+	for _, g := range w.cluster.Groups {
+		for _, v := range checker.CheckGroup(g, w.cluster.Transactions) {
+			w.violate(v)
+		}
+	}
 	for _, p := range w.cluster.Partitions {
 		for _, v := range checker.CheckLog(p.History) {
 			w.violate(v)

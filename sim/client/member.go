@@ -92,6 +92,8 @@ func NewMember(c *Cluster, client int, options MemberOptions) *Member {
 	m.lag = options.Lag
 	if options.Consumer {
 		m.floors = map[int16]int16{keyOffsetCommit: 9, keyOffsetFetch: 9}
+	} else if options.Static { // the first versions with an instance id
+		m.floors = map[int16]int16{keyOffsetCommit: 7, keyJoinGroup: 5, keyHeartbeat: 3, keyLeaveGroup: 3, keySyncGroup: 3}
 	}
 	for _, t := range options.Topics {
 		for _, p := range t.Partitions {
@@ -105,14 +107,19 @@ func NewMember(c *Cluster, client int, options MemberOptions) *Member {
 
 // Keys of the requests of groups.
 const (
-	keyOffsetCommit   = 8
-	keyOffsetFetch    = 9
-	keyJoinGroup      = 11
-	keyConsumerBeat   = 68
-	memberTick        = 20 * time.Millisecond
-	memberRestMax     = 2 * time.Second
-	joinPatience      = 5 * time.Second // beyond the rebalance timeout
-	leaveGroupMembers = 3               // the first version that names several
+	keyOffsetCommit = 8
+	keyOffsetFetch  = 9
+	keyJoinGroup    = 11
+	keyHeartbeat    = 12
+	keyLeaveGroup   = 13
+	keySyncGroup    = 14
+	keyConsumerBeat = 68
+)
+
+const (
+	memberTick    = 20 * time.Millisecond
+	memberRestMax = 2 * time.Second
+	joinPatience  = 5 * time.Second // beyond the rebalance timeout
 )
 
 // Start connects and begins.
@@ -139,7 +146,7 @@ func (m *Member) Settled() bool {
 	if m.standIn {
 		return true
 	}
-	if m.phase != stable {
+	if m.phase != stable || m.pipe != nil && m.pipe.open() {
 		return false
 	}
 	for _, p := range m.parts {
@@ -205,9 +212,6 @@ func (m *Member) restart() {
 func (m *Member) drop() {
 	for _, p := range m.parts {
 		p.owned = false
-	}
-	if m.pipe != nil {
-		m.pipe.lost()
 	}
 }
 
@@ -425,90 +429,37 @@ func (m *Member) locate() {
 	if m.pipe != nil && m.pipe.open() {
 		return // its transaction may still commit offsets
 	}
-	r := kmsg.NewPtrOffsetFetchRequest()
-	r.Group, r.RequireStable = m.options.Group, !m.options.Unstable
-	group := kmsg.NewOffsetFetchRequestGroup()
-	group.Group = m.options.Group
-	if m.options.Consumer {
-		group.MemberID, group.MemberEpoch = kmsg.StringPtr(m.id), m.generation
-	}
+	var parts []*memberPart
 	asked := map[*memberPart]int{}
 	for _, p := range m.parts {
-		if !p.owned || p.position >= 0 || p.reset {
-			continue
+		if p.owned && p.position < 0 && !p.reset {
+			parts = append(parts, p)
+			asked[p] = p.ownership
 		}
-		asked[p] = p.ownership
-		if n := len(group.Topics); n == 0 || group.Topics[n-1].Topic != p.Topic.Name {
-			topic, old := kmsg.NewOffsetFetchRequestGroupTopic(), kmsg.NewOffsetFetchRequestTopic()
-			topic.Topic, topic.TopicID, old.Topic = p.Topic.Name, p.Topic.ID, p.Topic.Name
-			group.Topics, r.Topics = append(group.Topics, topic), append(r.Topics, old)
-		}
-		last := len(group.Topics) - 1
-		group.Topics[last].Partitions = append(group.Topics[last].Partitions, p.Index)
-		r.Topics[last].Partitions = append(r.Topics[last].Partitions, p.Index)
 	}
-	r.Groups = append(r.Groups, group)
+	r := offsetFetch(m.options.Group, parts, !m.options.Unstable)
+	if m.options.Consumer {
+		r.Groups[0].MemberID, r.Groups[0].MemberEpoch = kmsg.StringPtr(m.id), m.generation
+	}
 	call := m.Stamp()
 	m.call(requestTimeout, r, func(response kmsg.Response) {
-		worst := m.located(response.(*kmsg.OffsetFetchResponse), call, asked)
+		v := response.(*kmsg.OffsetFetchResponse)
+		worst := eachOffset(v, func(got fetchedOffset) {
+			p := m.find(got.topic, got.id, got.Partition)
+			if p == nil {
+				m.fail("protocol", "client %d was told the offset of %s-%d, for which it did not ask", m.client, got.topic, got.Partition)
+				return
+			}
+			m.history.Fetches = append(m.history.Fetches, offsetFetched(m.client, p, &got.OffsetFetchResponseGroupTopicPartition, call, m.Cluster, v.Version >= stableFrom && !m.options.Unstable))
+			if p.owned && asked[p] == p.ownership {
+				p.position, p.done, p.reset = got.Offset, got.Offset, got.Offset < 0
+			}
+		})
 		if worst != 0 {
 			m.refused("OffsetFetch", worst)
 			return
 		}
 		m.step()
-	})
-}
-
-func (m *Member) located(v *kmsg.OffsetFetchResponse, call int64, asked map[*memberPart]int) (worst int16) {
-	worst = v.ErrorCode
-	take := func(name string, id [16]byte, index int32, offset int64, metadata *string, code int16) {
-		p := m.find(name, id, index)
-		if p == nil {
-			m.fail("protocol", "client %d was told the offset of %s-%d, for which it did not ask", m.client, name, index)
-			return
-		}
-		if code != 0 {
-			worst = code
-			return
-		}
-		m.recordFetch(p, offset, metadata, call, v.Version)
-		if p.owned && asked[p] == p.ownership {
-			p.position, p.done, p.reset = offset, offset, offset < 0
-		}
-	}
-	for _, t := range v.Topics {
-		for _, p := range t.Partitions {
-			take(t.Topic, [16]byte{}, p.Partition, p.Offset, p.Metadata, p.ErrorCode)
-		}
-	}
-	for _, g := range v.Groups {
-		if g.ErrorCode != 0 {
-			worst = g.ErrorCode
-			continue
-		}
-		for _, t := range g.Topics {
-			for _, p := range t.Partitions {
-				take(t.Topic, t.TopicID, p.Partition, p.Offset, p.Metadata, p.ErrorCode)
-			}
-		}
-	}
-	return worst
-}
-
-// stableFrom is the first version of OffsetFetch that may wait for open transactions.
-const stableFrom = 7
-
-func (m *Member) recordFetch(p *memberPart, offset int64, metadata *string, call int64, version int16) {
-	number := 0
-	if metadata != nil && *metadata != "" {
-		n, err := strconv.Atoi(*metadata)
-		if number = n; err != nil {
-			number = -1
-		}
-	}
-	m.history.Fetches = append(m.history.Fetches, checker.OffsetFetch{
-		Client: int32(m.client), Partition: p.History.Name, Offset: offset, Number: int32(number),
-		Stable: version >= stableFrom && !m.options.Unstable, Call: call, Return: m.Stamp(),
 	})
 }
 

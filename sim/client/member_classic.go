@@ -170,9 +170,6 @@ func (m *Member) revise(mine map[*memberPart]bool) (revoked bool) {
 			m.history.Owned[p.ownership-1].Epoch = m.generation
 		}
 	}
-	if revoked && m.pipe != nil {
-		m.pipe.lost()
-	}
 	return revoked
 }
 

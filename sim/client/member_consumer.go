@@ -1,6 +1,7 @@
 package client
 
 import (
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -56,6 +57,9 @@ func (m *Member) ownedTopics() []kmsg.ConsumerGroupHeartbeatRequestTopic {
 func (m *Member) heard(v *kmsg.ConsumerGroupHeartbeatResponse) {
 	if m.phase == stable && v.MemberEpoch < m.generation {
 		m.fail("group", "client %d had member epoch %d in group %s and was told %d", m.client, m.generation, m.options.Group, v.MemberEpoch)
+	}
+	if v.MemberID != nil && *v.MemberID != m.id {
+		m.id = strings.Clone(*v.MemberID) // of version 0
 	}
 	m.generation, m.phase = v.MemberEpoch, stable
 	if v.HeartbeatIntervalMillis > 0 {

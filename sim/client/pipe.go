@@ -78,14 +78,29 @@ func (p *Pipe) over(committed bool) {
 	}
 }
 
-// lost: the member owns less than before.
-func (p *Pipe) lost() {}
-
 // open reports whether a transaction may still commit offsets of the member.
 func (p *Pipe) open() bool { return p.transactor.input != nil }
 
-// ended reports whether all is consumed.
-func (p *Pipe) ended() bool { return p.member.Settled() }
+// Start starts both.
+func (p *Pipe) Start() {
+	p.member.Start()
+	p.transactor.Start()
+}
+
+// End stops what disturbs others; the pipe works on.
+func (p *Pipe) End() {
+	p.member.End()
+	p.transactor.End()
+}
+
+// Stop ends both.
+func (p *Pipe) Stop() {
+	p.member.Stop()
+	p.transactor.Stop()
+}
+
+// Member is the pipe's member.
+func (p *Pipe) Member() *Member { return p.member }
 
 // commitInput makes the offsets part of the transaction.
 func (t *Transactor) commitInput() {

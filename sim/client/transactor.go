@@ -119,7 +119,7 @@ func (t *Transactor) End() {
 }
 
 // Idle reports whether the last transaction is over.
-func (t *Transactor) Idle() bool { return t.standIn || t.ended }
+func (t *Transactor) Idle() bool { return t.standIn || t.ended || t.pipe != nil }
 
 // Stop ends the client.
 func (t *Transactor) Stop() {
@@ -340,12 +340,11 @@ func (t *Transactor) firstSequence() int32 {
 
 // begin begins a transaction, if one is due.
 func (t *Transactor) begin() {
-	if t.ended || t.pipe == nil && !t.ending && t.Queue.Now() < t.due {
+	if t.ended || t.Queue.Now() < t.due && !t.ending {
 		return
 	}
 	if t.pipe != nil {
 		if t.input = t.pipe.take(); t.input == nil {
-			t.ended = t.ending && t.pipe.ended()
 			return
 		}
 	}
