@@ -55,7 +55,7 @@ golden: ## the golden seeds at GOMAXPROCS 1 and 2, with and without the race det
 	GOMAXPROCS=2 $(GO) test -count=1 -race -run Golden ./sim/...
 
 .PHONY: mutants
-mutants: ## plant each defect of sim/mutants/ in a copy of the source; the simulator must find every one
+mutants: ## plant each defect of sim/mutants/ in a copy of the source; the simulator, or the tests that it names, must find it
 	$(GO) run ./internal/mutants -j $(JOBS)
 
 .PHONY: soak
