@@ -96,6 +96,8 @@ type Broker struct {
 	// MetricsAddress is weir.metrics.address, host:port; empty: metrics are not served.
 	// Whoever reaches it can read profiles, so keep it off public networks.
 	MetricsAddress string
+	// ConsumerGroup holds the defaults of consumer groups.
+	ConsumerGroup ConsumerGroup
 	// Topic holds the defaults of topics.
 	Topic Topic
 }
@@ -203,6 +205,7 @@ func (s *Settings) resolveBroker() Broker {
 			PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
 		},
 		MetricsAddress: s.text("weir.metrics.address"),
+		ConsumerGroup:  s.ConsumerGroup(nil),
 		Topic:          s.Topic(nil),
 	}
 	if b.QueuedMaxRequestBytes < 0 {

@@ -93,7 +93,7 @@ func topicsOf(a, b Assignment) []metadata.TopicID {
 	for i := range b {
 		ids = append(ids, b[i].Topic)
 	}
-	slices.SortFunc(ids, func(x, y metadata.TopicID) int { return bytes.Compare(x[:], y[:]) })
+	slices.SortStableFunc(ids, func(x, y metadata.TopicID) int { return bytes.Compare(x[:], y[:]) })
 	return slices.Compact(ids)
 }
 

@@ -14,14 +14,14 @@ const (
 func (g *Group) Describe(c *Context) kmsg.ConsumerGroupDescribeResponseGroup {
 	out := kmsg.NewConsumerGroupDescribeResponseGroup()
 	out.Group, out.State = g.ID, g.State()
-	out.Epoch, out.AssignmentEpoch = g.epoch, g.target.epoch
+	out.Epoch, out.AssignmentEpoch = g.value.epoch, g.target.epoch
 	out.AssignorName = g.assignor(c, nil, nil)
 	for _, m := range g.members {
 		d := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 		d.MemberID, d.MemberEpoch = m.ID, m.Epoch
 		d.InstanceID, d.RackID = unlessEmpty(m.InstanceID), unlessEmpty(m.Rack)
 		d.ClientID, d.ClientHost = m.ClientID, m.ClientHost
-		d.SubscribedTopics, d.SubscribedTopicRegex = m.Topics, unlessEmpty(m.Expression)
+		d.SubscribedTopics, d.SubscribedTopicRegex = m.Topics, &m.Expression // never null, as in Kafka
 		d.Assignment.TopicPartitions = describePartitions(c, m.Assigned)
 		d.TargetAssignment.TopicPartitions = describePartitions(c, g.targets[m.ID])
 		d.MemberType = memberTypeConsumer

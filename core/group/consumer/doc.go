@@ -45,8 +45,8 @@
 //
 // # Differences from Kafka
 //
-// A group whose first member subscribes by an expression begins with epoch 1 and not 0, which clients would take for a
-// fence; of assignors with equally many votes the first by name counts; an expression has at most 8 KiB.
+// Of assignors with equally many votes the first by name counts. An expression has at most 8 KiB and, as Go bounds it,
+// repeats at most 1,000 times, nested repetitions multiplied.
 //
 // It may call core/group/assign, core/coordinator for its record type, core/config, core/metadata, core/telemetry, core/wire and core/env.
 package consumer

@@ -138,8 +138,8 @@ func (g *Group) Resolved(c *Context, version int64, resolved map[string][]string
 		bump = bump || !slices.Equal(topics, g.resolvedTopics(text))
 		entries = append(entries, entry(Key{TypeExpression, g.ID, text}, expressionValue{Resolved{topics, version, c.NowMillis}}))
 	}
-	if hash := g.hashResolved(c, resolved); bump || hash != g.hash {
-		entries = append(entries, entry(Key{TypeGroup, g.ID, ""}, groupValue{g.epoch + 1, hash}))
+	if hash := g.hashResolved(c, resolved); bump || hash != g.value.hash {
+		entries = append(entries, entry(Key{TypeGroup, g.ID, ""}, groupValue{g.value.epoch + 1, hash}))
 	}
 	return entries
 }

@@ -17,10 +17,10 @@ type Group struct {
 	// ID is the group's name.
 	ID string
 
-	epoch   int32 // of the group; 0: nothing was written yet
-	hash    int64
+	value   groupValue
 	target  targetValue
-	members []*Member // by id
+	written struct{ group, target bool } // whether there are records of value and target
+	members []*Member                    // by id
 	targets map[string]Assignment
 	// expressions are what regular expressions matched when they were resolved last.
 	expressions btree.Map[string, *Resolved]
@@ -68,12 +68,15 @@ type Resolved struct {
 func NewGroup(id string) *Group {
 	return &Group{
 		ID: id, targets: map[string]Assignment{}, statics: map[string]string{}, owners: map[partitionKey]*ownership{},
-		names: btree.Map[string, int]{}, subscribed: btree.Map[string, int]{}, assignors: btree.Map[string, int]{},
+		value: groupValue{epoch: epochFirst}, target: targetValue{epoch: epochFirst},
 	}
 }
 
+// epochFirst is the epoch of a group, and of its target, as long as there is no record of it: nothing is assigned, as it should be.
+const epochFirst = 1
+
 // Epoch is the group epoch: it grows whenever the assignment must be computed anew.
-func (g *Group) Epoch() int32 { return g.epoch }
+func (g *Group) Epoch() int32 { return g.value.epoch }
 
 // AssignmentEpoch is the group epoch for which the target assignment was computed.
 func (g *Group) AssignmentEpoch() int32 { return g.target.epoch }
@@ -109,8 +112,7 @@ func (g *Group) ClassicMembers() int { return g.classic }
 
 // Gone says that no record of the group is left.
 func (g *Group) Gone() bool {
-	return g.epoch == 0 && g.hash == 0 && g.target == targetValue{} && len(g.members) == 0 && len(g.targets) == 0 &&
-		g.expressions.Len() == 0 && !g.oldPartitions
+	return !g.written.group && !g.written.target && len(g.members) == 0 && len(g.targets) == 0 && g.expressions.Len() == 0 && !g.oldPartitions
 }
 
 // State names the group's state as Kafka does.
@@ -118,7 +120,7 @@ func (g *Group) State() string {
 	switch {
 	case len(g.members) == 0:
 		return StateEmpty
-	case g.epoch > g.target.epoch:
+	case g.value.epoch > g.target.epoch:
 		return StateAssigning
 	}
 	for _, m := range g.members {
@@ -182,24 +184,24 @@ func (g *Group) Apply(k Key, value []byte) error {
 }
 
 func (g *Group) applyGroup(value []byte) error {
-	v := groupValue{}
+	v := groupValue{epoch: epochFirst}
 	if value != nil {
 		if err := decode(value, &v); err != nil {
 			return err
 		}
 	}
-	g.epoch, g.hash, g.soft.checked = v.epoch, v.hash, 0
+	g.value, g.written.group, g.soft.checked = v, value != nil, 0
 	return nil
 }
 
 func (g *Group) applyTarget(value []byte) error {
-	v := targetValue{}
+	v := targetValue{epoch: epochFirst}
 	if value != nil {
 		if err := decode(value, &v); err != nil {
 			return err
 		}
 	}
-	g.target = v
+	g.target, g.written.target = v, value != nil
 	return nil
 }
 

@@ -94,7 +94,7 @@ func CheckHeartbeat(r *kmsg.ConsumerGroupHeartbeatRequest, assignors []string) e
 	case r.MemberEpoch < epochLeaveStatic:
 		return invalid("MemberEpoch is invalid.")
 	case r.ServerAssignor != nil && !slices.Contains(assignors, *r.ServerAssignor):
-		return refuse(wire.UnsupportedAssignor, "ServerAssignor %s is not supported. Supported assignors: %s.", *r.ServerAssignor, strings.Join(assignors, ","))
+		return refuse(wire.UnsupportedAssignor, "ServerAssignor %s is not supported. Supported assignors: %s.", *r.ServerAssignor, strings.Join(assignors, ", "))
 	}
 	return nil
 }
@@ -297,14 +297,14 @@ func (h *heartbeat) ownsAssignedOnly() bool {
 // changed, or the topics that the group subscribes to.
 func (h *heartbeat) updateEpoch() {
 	g := h.g
-	h.epoch = g.epoch
-	bump := g.epoch == 0 || h.namesChanged || h.expressionChanged && h.expressionResolved ||
+	h.epoch = g.value.epoch
+	bump := h.namesChanged || h.expressionChanged && h.expressionResolved ||
 		g.assignor(h.c, nil, nil) != g.assignor(h.c, h.counted(), &h.member.Metadata)
 	if !bump && g.soft.checked == h.c.TopicsVersion {
 		return
 	}
 	hash := g.hashWith(h.c, h.counted(), &h.member.Metadata)
-	if !bump && hash == g.hash {
+	if !bump && hash == g.value.hash {
 		g.soft.checked = h.c.TopicsVersion
 		return
 	}

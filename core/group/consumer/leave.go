@@ -50,7 +50,7 @@ func (g *Group) Fence(c *Context, members ...*Member) (entries []coordinator.Ent
 			entries = append(entries, entry(Key{TypeExpression, g.ID, m.Expression}, nil))
 		}
 	}
-	epoch := g.epoch + 1
+	epoch := g.value.epoch + 1
 	entries = append(entries, entry(Key{TypeGroup, g.ID, ""}, groupValue{epoch, g.hashWithout(c, members)}))
 	if len(g.members) == len(members) {
 		// Nothing is to be assigned: the empty group is as it should be (KAFKA-20442).
@@ -100,5 +100,11 @@ func (g *Group) Rewrite() (entries []coordinator.Entry) {
 		entries = append(entries, entry(Key{TypeExpression, g.ID, text}, expressionValue{*r}))
 		return true
 	})
-	return append(entries, entry(Key{TypeTarget, g.ID, ""}, g.target), entry(Key{TypeGroup, g.ID, ""}, groupValue{g.epoch, g.hash}))
+	if g.written.target {
+		entries = append(entries, entry(Key{TypeTarget, g.ID, ""}, g.target))
+	}
+	if g.written.group {
+		entries = append(entries, entry(Key{TypeGroup, g.ID, ""}, g.value))
+	}
+	return entries
 }

@@ -73,7 +73,9 @@ const (
 // epochStaticLeft is the epoch of a static member that left for a while.
 const epochStaticLeft = -2
 
-func (m *Member) reconciledTo(targetEpoch int32) bool { return m.State == Stable && m.Epoch == targetEpoch }
+func (m *Member) reconciledTo(targetEpoch int32) bool {
+	return m.State == Stable && m.Epoch == targetEpoch
+}
 
 // moved sets an epoch and keeps the one before it, for answers that get lost.
 func (m *Member) moved(epoch int32) { m.PreviousEpoch, m.Epoch = m.Epoch, epoch }
