@@ -27,8 +27,8 @@ type Owner interface {
 
 // State is the state of a stream's producers while a recovered tail is replayed.
 type State interface {
-	// Replay applies a batch, which must begin where the state ends.
-	Replay(h *record.Header) error
+	// Replay applies a batch, which must begin where the state ends. Both are lent for the call.
+	Replay(h *record.Header, batch []byte) error
 	// AppendCheckpoint appends the state exactly as of the last batch replayed.
 	AppendCheckpoint(dst []byte) []byte
 }
