@@ -16,6 +16,7 @@ var layers = [][]string{
 	{"core/node"},
 	{"core/broker"},
 	{"core/group", "core/txn", "core/share"},
+	{"core/coordinator"},
 	{"core/zone"},
 	{"core/controller"},
 	{"core/partition"},

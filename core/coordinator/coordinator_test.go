@@ -1,0 +1,286 @@
+package coordinator_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"weir/core/coordinator"
+	"weir/core/coordinator/coordinatortest"
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// registers keep the newest value of each key; what a transaction wrote counts from its marker on.
+type registers struct {
+	values map[string]string
+	staged map[int64]map[string]string
+	served bool
+	closed wire.Code
+	last   int64
+}
+
+func newRegisters(*coordinator.Shard) coordinator.Machine {
+	return &registers{values: map[string]string{}, staged: map[int64]map[string]string{}, last: -1}
+}
+
+func (m *registers) Apply(r *coordinator.Record) error {
+	if r.Offset <= m.last {
+		return fmt.Errorf("offset %d after %d", r.Offset, m.last)
+	}
+	m.last = r.Offset
+	into := m.values
+	if r.ProducerID >= 0 {
+		if m.staged[r.ProducerID] == nil {
+			m.staged[r.ProducerID] = map[string]string{}
+		}
+		into = m.staged[r.ProducerID]
+	}
+	if r.Value == nil {
+		delete(into, string(r.Key))
+		return nil
+	}
+	if string(r.Value) == "poison" {
+		return errors.New("unknown version")
+	}
+	into[string(r.Key)] = string(r.Value)
+	return nil
+}
+
+func (m *registers) ApplyMarker(k *coordinator.Marker) error {
+	if k.Commit {
+		maps.Copy(m.values, m.staged[k.ProducerID])
+	}
+	delete(m.staged, k.ProducerID)
+	return nil
+}
+
+func (m *registers) Serve()               { m.served = true }
+func (m *registers) Close(code wire.Code) { m.closed = code }
+func (m *registers) Keys() []string       { return slices.Sorted(maps.Keys(m.values)) }
+func (m *registers) Rewrite(key string) []coordinator.Entry {
+	if v, ok := m.values[key]; ok {
+		return []coordinator.Entry{{Key: []byte(key), Value: []byte(v)}}
+	}
+	return nil
+}
+
+func open(log *coordinatortest.Log) *coordinatortest.Cluster {
+	return coordinatortest.Open("__consumer_offsets", []*coordinatortest.Log{log}, &coordinatortest.Clock{}, newRegisters)
+}
+
+func machine(c *coordinatortest.Cluster) *registers {
+	s, _ := c.Runtime.Find("k")
+	if s == nil {
+		return nil
+	}
+	return s.Machine().(*registers)
+}
+
+func set(key, value string, done func(wire.Code)) *coordinator.Operation {
+	return &coordinator.Operation{
+		Key: key, Done: done,
+		Decide: func() []coordinator.Entry {
+			return []coordinator.Entry{{Key: []byte(key), Value: []byte(value)}}
+		},
+	}
+}
+
+func TestOperationIsAnsweredOnceItIsApplied(t *testing.T) {
+	log := &coordinatortest.Log{Held: true}
+	c := open(log)
+	s, code := c.Runtime.Find("k")
+	require.Equal(t, wire.Code(wire.None), code)
+	var answers []string
+	s.Do(set("k", "1", func(code wire.Code) { answers = append(answers, fmt.Sprint("first ", code, machine(c).values["k"])) }))
+	s.Do(&coordinator.Operation{
+		Key: "k",
+		Decide: func() []coordinator.Entry {
+			answers = append(answers, "decides on "+machine(c).values["k"])
+			return nil
+		},
+		Done: func(wire.Code) { answers = append(answers, "second") },
+	})
+	s.Do(&coordinator.Operation{Key: "other", Decide: func() []coordinator.Entry { return nil }, Done: func(wire.Code) { answers = append(answers, "other") }})
+	c.Turn()
+	require.Equal(t, []string{"other"}, answers, "nothing is durable")
+	log.Durable()
+	c.Turn()
+	require.Equal(t, []string{"other", "first 01", "decides on 1", "second"}, answers)
+}
+
+func TestSharedOperationsRunBesideEachOther(t *testing.T) {
+	log := &coordinatortest.Log{Held: true}
+	c := open(log)
+	s, _ := c.Runtime.Find("k")
+	var decided []string
+	do := func(name string, shared bool) {
+		op := set("k", name, func(wire.Code) {})
+		decide := op.Decide
+		op.Shared, op.Decide = shared, func() []coordinator.Entry { decided = append(decided, name); return decide() }
+		s.Do(op)
+	}
+	do("a", true)
+	do("b", true)
+	do("exclusive", false)
+	do("c", true)
+	require.Equal(t, []string{"a", "b"}, decided)
+	for range 4 {
+		log.Durable()
+		c.Turn()
+	}
+	require.Equal(t, []string{"a", "b", "exclusive", "c"}, decided)
+	require.Equal(t, "c", machine(c).values["k"])
+}
+
+func TestClosingAnswersEverythingOnce(t *testing.T) {
+	log := &coordinatortest.Log{Held: true}
+	c := open(log)
+	s, _ := c.Runtime.Find("k")
+	answers := map[string]wire.Code{}
+	for _, name := range []string{"written", "waits", "waits too"} {
+		s.Do(set("k", name, func(code wire.Code) {
+			_, again := answers[name]
+			require.False(t, again)
+			answers[name] = code
+		}))
+	}
+	c.Runtime.AwaitApplied(0, 1, func(code wire.Code) { answers["marker"] = code })
+	m := machine(c)
+	log.Close()
+	c.Turn()
+	require.Equal(t, map[string]wire.Code{"written": 16, "waits": 16, "waits too": 16, "marker": 16}, answers)
+	require.Equal(t, wire.Code(wire.NotCoordinator), m.closed)
+	_, code := c.Runtime.Find("k")
+	require.Equal(t, wire.Code(wire.NotCoordinator), code)
+	s.Do(set("k", "late", func(code wire.Code) { answers["late"] = code }))
+	require.Equal(t, wire.Code(wire.NotCoordinator), answers["late"])
+}
+
+func TestRefusedWriteLeavesNoTrace(t *testing.T) {
+	log := &coordinatortest.Log{Refuse: wire.RequestTimedOut}
+	c := open(log)
+	s, _ := c.Runtime.Find("k")
+	var got wire.Code
+	s.Do(set("k", "1", func(code wire.Code) { got = code }))
+	require.Equal(t, wire.Code(wire.CoordinatorNotAvailable), got)
+	require.Empty(t, machine(c).values)
+	log.Refuse = wire.None
+	s.Do(set("k", "2", func(code wire.Code) { got = code }))
+	c.Turn()
+	require.Equal(t, wire.Code(wire.None), got)
+	require.Equal(t, "2", machine(c).values["k"])
+}
+
+func TestLoadingAnswersUntilAllIsApplied(t *testing.T) {
+	log := &coordinatortest.Log{}
+	c := open(log)
+	s, _ := c.Runtime.Find("k")
+	s.Do(set("k", "1", func(wire.Code) {}))
+	again := log.Reopen()
+	again.ReadErr = errors.New("store is down")
+	c = open(again)
+	_, code := c.Runtime.Find("k")
+	require.Equal(t, wire.Code(wire.CoordinatorLoadInProgress), code)
+	again.ReadErr = nil
+	c.Clock.At = c.Clock.At.Add(time.Minute)
+	c.Turn()
+	require.Equal(t, "1", machine(c).values["k"])
+	require.True(t, machine(c).served)
+}
+
+func TestShardThatCannotUnderstandItsLogStops(t *testing.T) {
+	log := &coordinatortest.Log{}
+	c := open(log)
+	s, _ := c.Runtime.Find("k")
+	var got wire.Code
+	s.Do(set("k", "poison", func(code wire.Code) { got = code }))
+	require.Equal(t, wire.Code(wire.NotCoordinator), got)
+	_, code := c.Runtime.Find("k")
+	require.Equal(t, wire.Code(wire.NotCoordinator), code)
+}
+
+// What a shard loads is what was acknowledged, whenever it stopped, and however its log was cut.
+func TestReplayEqualsWhatWasServed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		log := &coordinatortest.Log{Held: true}
+		c := open(log)
+		acknowledged, unknown := map[string]string{}, map[string][]string{}
+		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			s, _ := c.Runtime.Find("k")
+			switch step := rapid.IntRange(0, 9).Draw(t, "step"); {
+			case step < 5:
+				key := string(rune('a' + rapid.IntRange(0, 3).Draw(t, "key")))
+				value := fmt.Sprint(i, "-", string(make([]byte, 600)))
+				op := set(key, value, func(code wire.Code) {
+					if code == wire.None {
+						acknowledged[key] = value
+						unknown[key] = unknown[key][slices.Index(unknown[key], value)+1:]
+					}
+				})
+				unknown[key] = append(unknown[key], value)
+				s.Do(op)
+			case step == 5:
+				p := int64(rapid.IntRange(1, 2).Draw(t, "producer"))
+				s.Do(&coordinator.Operation{
+					Key: "t", Shared: true, Transactional: true, ProducerID: p, Done: func(wire.Code) {},
+					Decide: func() []coordinator.Entry {
+						return []coordinator.Entry{{Key: fmt.Append(nil, "t", p), Value: fmt.Append(nil, i)}}
+					},
+				})
+			case step == 6:
+				p := int64(rapid.IntRange(1, 2).Draw(t, "producer"))
+				log.AppendMarker(p, 0, true)
+			case step < 9:
+				log.Durable()
+				for range 20 {
+					c.Turn()
+					log.Durable()
+				}
+			default:
+				log.Lose()
+				c.Turn()
+				log = log.Reopen()
+				log.Held = true
+				c = open(log)
+				for range 20 {
+					c.Turn()
+				}
+				m := machine(c)
+				for key, value := range acknowledged {
+					if m.values[key] != value {
+						require.Contains(t, unknown[key], m.values[key], key)
+					}
+				}
+				for key, value := range m.values {
+					if key[0] != 't' {
+						acknowledged[key], unknown[key] = value, nil
+					}
+				}
+			}
+		}
+		for range 40 {
+			log.Durable()
+			c.Turn()
+		}
+		before := machine(c)
+		after := open(log.Reopen())
+		for range 40 {
+			after.Turn()
+		}
+		require.Equal(t, before.values, machine(after).values)
+		require.Equal(t, before.staged, machine(after).staged)
+	})
+}
+
+func TestPartitionOfIsKafkas(t *testing.T) {
+	// From org.apache.kafka.common.utils.Utils.abs(key.hashCode()) % n.
+	for key, want := range map[string]int32{"": 0, "a": 47, "console-consumer-1": 24, "my-group": 12, "große-gruppe": 34, "😀x": 39, "polygenelubricants": 0} {
+		require.Equal(t, want, coordinator.PartitionOf(key, 50), key)
+	}
+}

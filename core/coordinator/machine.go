@@ -1,0 +1,82 @@
+package coordinator
+
+import "weir/core/wire"
+
+// Machine is the replicated state of one partition. Its methods are called on the loop only.
+type Machine interface {
+	// Apply applies one committed record, live and in replay alike. An error means that the
+	// record cannot be understood: the shard stops, and serves nothing.
+	Apply(*Record) error
+	// ApplyMarker applies the end of a transaction that wrote to the partition, or was fenced there.
+	ApplyMarker(*Marker) error
+	// Serve is called once, when everything that was committed before the partition opened is applied:
+	// deadlines begin to run.
+	Serve()
+	// Close is called once, when the partition closes, or after an error: it stops timers and answers
+	// what the machine has parked. Operations are answered by the shard.
+	Close(wire.Code)
+	// Keys returns the live keys, in any order that equal logs make equal.
+	Keys() []string
+	// Rewrite returns records that make the state of a key anew, without staged offsets of open
+	// transactions, which stay in the log; none if the key is gone.
+	Rewrite(key string) []Entry
+}
+
+// Record is a committed record. Its slices are lent for the call.
+type Record struct {
+	Offset    int64
+	Timestamp int64 // milliseconds
+	// ProducerID and ProducerEpoch are of the transaction that the record belongs to; -1: none.
+	ProducerID    int64
+	ProducerEpoch int16
+	Key           []byte
+	Value         []byte // nil: a tombstone
+}
+
+// Marker is a committed end of a transaction (KIP-98).
+type Marker struct {
+	Offset           int64
+	ProducerID       int64
+	ProducerEpoch    int16
+	Commit           bool
+	CoordinatorEpoch int32
+}
+
+// Entry is a record to write.
+type Entry struct {
+	Key   []byte
+	Value []byte // nil: a tombstone
+}
+
+// Operation is one request to the state of a key.
+type Operation struct {
+	// Key orders operations: those of one key run one after another.
+	Key string
+	// Shared lets the operation run beside other shared ones of its key. Exclusive ones still come in between
+	// in the order in which they were begun.
+	Shared bool
+	// Decide reads the state, once, and returns what to write as one batch; none: nothing.
+	Decide func() []Entry
+	// Transactional writes the records as part of the transaction of ProducerID and ProducerEpoch.
+	Transactional bool
+	ProducerID    int64
+	ProducerEpoch int16
+	// Done hears the outcome, once: None when nothing was to be written or all of it is applied.
+	// Otherwise Decide may not have run, nothing was applied here, and the code is one for clients (see [ClientCode]).
+	Done func(wire.Code)
+
+	rewrite bool // of Shard.shorten: the batch may be cut
+}
+
+// ClientCode turns the code of a refused append into what a coordinator's client hears, as Kafka does.
+func ClientCode(code wire.Code) wire.Code {
+	switch code {
+	case wire.UnknownTopicOrPartition, wire.RequestTimedOut:
+		return wire.CoordinatorNotAvailable
+	case wire.NotLeaderOrFollower:
+		return wire.NotCoordinator
+	case wire.MessageTooLarge:
+		return wire.UnknownServerError
+	}
+	return code
+}

@@ -1,0 +1,105 @@
+package coordinator
+
+import (
+	"time"
+
+	"weir/core/partition"
+	"weir/core/record"
+	"weir/core/wire"
+)
+
+const (
+	// writeTimeout is how long a write waits for room in the log, as Kafka's offsets.commit.timeout.ms.
+	writeTimeout = 5 * time.Second
+	// rewriteBytes is the size at which the batches of a rewritten key are cut.
+	rewriteBytes = 256 << 10
+)
+
+// pendingWrite is a batch that is committed and not applied yet.
+type pendingWrite struct {
+	end  int64
+	done func(wire.Code)
+}
+
+// write appends the entries and calls done when they are applied, or were refused.
+func (s *Shard) write(op *Operation, entries []Entry, done func(wire.Code)) {
+	if !op.rewrite {
+		s.append(op, entries, done)
+		return
+	}
+	for len(entries) > 0 {
+		n := cut(entries)
+		part := entries[:n]
+		if entries = entries[n:]; len(entries) > 0 {
+			s.append(op, part, func(wire.Code) {}) // a failure closes the shard, or fails the last part too
+			continue
+		}
+		s.append(op, part, done)
+	}
+}
+
+func cut(entries []Entry) int {
+	bytes := 0
+	for i := range entries {
+		if bytes += len(entries[i].Key) + len(entries[i].Value); bytes > rewriteBytes && i > 0 {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+func (s *Shard) append(op *Operation, entries []Entry, done func(wire.Code)) {
+	data := s.batch(op, entries)
+	header, err := record.ReadHeader(data)
+	if err != nil {
+		panic("coordinator: " + err.Error())
+	}
+	s.log.Append(&partition.Append{
+		Origin: partition.OriginCoordinator, Header: header, Data: data,
+		Facts:    record.Facts{MinTimestamp: header.MaxTimestamp, MaxTimestamp: header.MaxTimestamp, Keyless: -1, Bytes: len(data) - record.HeaderBytes},
+		Deadline: s.loop().Now().Add(writeTimeout),
+		Release:  func() {},
+		Done:     func(a *partition.Append) { s.appended(a, done) },
+	})
+}
+
+func (s *Shard) batch(op *Operation, entries []Entry) []byte {
+	builder := record.Builder{ProducerID: record.NoProducer, ProducerEpoch: -1, BaseSequence: -1}
+	if op.Transactional {
+		builder = record.Builder{ProducerID: op.ProducerID, ProducerEpoch: op.ProducerEpoch, Transactional: true}
+	}
+	now := s.runtime.options.Env.Clock.WallMillis()
+	records := make([]record.Record, len(entries))
+	for i, e := range entries {
+		records[i] = record.Record{Timestamp: now, Key: e.Key, Value: e.Value}
+	}
+	return builder.AppendBatch(nil, records)
+}
+
+func (s *Shard) appended(a *partition.Append, done func(wire.Code)) {
+	switch {
+	case s.phase == closed:
+		done(s.closedWith)
+	case s.log.Closed() != wire.None:
+		// The outcome is unknown, so what is applied is no longer what is committed.
+		s.close(wire.NotCoordinator)
+		done(s.closedWith)
+	case a.Code != wire.None:
+		s.runtime.refused.Hit()
+		done(ClientCode(a.Code))
+	default:
+		s.writes.Push(pendingWrite{end: a.BaseOffset + int64(a.Header.LastOffsetDelta) + 1, done: done})
+		s.completeWrites() // a write before it may have had both applied
+		s.follow()
+	}
+}
+
+// completeWrites answers what is applied by now.
+func (s *Shard) completeWrites() {
+	for s.writes.Len() > 0 && s.writes.Front().end <= s.applied {
+		s.writes.Pop().done(wire.None)
+	}
+	for s.awaits.Len() > 0 && s.awaits.Front().end <= s.applied {
+		s.awaits.Pop().done(wire.None)
+	}
+}
