@@ -95,6 +95,6 @@ func (w *window) endsWith(v *window, partly bool) bool {
 	if partly {
 		n = min(n, w.n)
 	}
-	sameTransaction := w.openFrom == v.openFrom && (v.coordinator == noCoordinator || w.coordinator == v.coordinator)
-	return w.epoch == v.epoch && sameTransaction && w.n >= n && slices.Equal(w.batches[w.n-n:w.n], v.batches[v.n-n:v.n])
+	coordinator := v.coordinator == w.coordinator || v.coordinator == noCoordinator || partly && w.coordinator == noCoordinator
+	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= n && slices.Equal(w.batches[w.n-n:w.n], v.batches[v.n-n:v.n])
 }

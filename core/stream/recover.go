@@ -126,6 +126,9 @@ func (r *recovery) visit(n wal.Entry) {
 		base: n.BaseOffset, offsets: n.Offsets, bytes: n.Bytes, at: n.At, maxTimestamp: h.MaxTimestamp,
 	})
 	t.next += int64(n.Offsets)
+	if h.Transactional() {
+		t.entries.pool.addTransaction(&t.transactions, n.Batch, n.BaseOffset)
+	}
 	if err := r.into.Replay(t.id, &h, n.Batch); err != nil {
 		r.err = r.corrupt("stream %d: checkpoint and batches do not follow each other: %v", t.id, err)
 	}

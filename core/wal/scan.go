@@ -3,7 +3,6 @@ package wal
 import (
 	"fmt"
 	"hash/crc32"
-
 )
 
 // scanner reads a log front to back.
