@@ -55,7 +55,7 @@ golden: ## the golden seeds at GOMAXPROCS 1 and 2, with and without the race det
 	GOMAXPROCS=2 $(GO) test -count=1 -race -run Golden ./sim/...
 
 .PHONY: mutants
-mutants: ## plant each defect of sim/mutants/ in a copy of the source; the simulator must find every one
+mutants: ## plant each defect of sim/mutants/ in a copy of the source; the simulator, or the tests that it names, must find it
 	$(GO) run ./internal/mutants -j $(JOBS)
 
 .PHONY: soak
@@ -110,6 +110,15 @@ bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with 
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compare --unsummed --kafka-libs .cache/kafka/libs --weir bin/weir
 
+.PHONY: conformance
+conformance: build ## run the conformance suite on weir
+	./bin/weir-conformance run --weir bin/weir
+
+.PHONY: conformance-kafka
+conformance-kafka: build ## run the conformance suite on Apache Kafka 4.4, which decides whether a case is right (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-conformance run --kafka-libs .cache/kafka/libs
+
 .PHONY: diff-kafka
 diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, and compare every field (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
@@ -119,6 +128,10 @@ diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, an
 kafka-tools: build ## run Kafka's own command-line tools on weir (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	$(GO) test -count=1 -v ./conformance/clients -run TestKafkaTools -kafka-libs $(abspath .cache/kafka/libs)
+
+.PHONY: apis
+apis: ## renew APIS.md, the table of API versions and their conformance cases
+	$(GO) test ./cmd/weir-conformance -run TestAPIsPage -update
 
 .PHONY: linked
 linked: ## renew the list of packages that the broker links

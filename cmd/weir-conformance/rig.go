@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"time"
 
 	"weir/conformance/diff"
+	"weir/core/config"
 	"weir/internal/kafkabin"
 	"weir/internal/process"
 	"weir/internal/weirbin"
@@ -26,35 +28,54 @@ type rig struct {
 	subject          *weirbin.Broker
 }
 
-func (r *rig) start(o *diff.Options) error {
-	dir, err := os.MkdirTemp("", "weir-conformance-")
-	if err != nil {
-		return err
-	}
-	r.dir = dir
+// both starts the reference and the subject of a comparison.
+func (r *rig) both(o *diff.Options) (err error) {
 	if r.libs != "" {
-		if o.Reference, err = r.startKafka(); err != nil {
+		if o.Reference, err = r.startKafka(nil); err != nil {
 			return err
 		}
 	}
 	if r.weir != "" {
-		dir, err := os.MkdirTemp(r.dir, "weir-")
-		if err != nil {
+		if o.Subject, err = r.startWeir(nil); err != nil {
 			return err
 		}
-		if r.subject, err = weirbin.Start(weirbin.Options{Path: r.weir, Dir: dir, Config: map[string]string{"node.id": "1", "weir.wal.bytes": "268435456"}}); err != nil {
-			return err
-		}
-		o.Subject = r.subject.Address
 	}
 	if o.Reference == "" || o.Subject == "" {
-		return fmt.Errorf("--reference (or --kafka-libs) and --subject (or --weir) are needed")
+		return errors.New("--reference (or --kafka-libs) and --subject (or --weir) are needed")
 	}
 	return nil
 }
 
-func (r *rig) startKafka() (address string, err error) {
-	dir, err := os.MkdirTemp(r.dir, "kafka-")
+// directory makes a directory for a broker.
+func (r *rig) directory(name string) (dir string, err error) {
+	if r.dir == "" {
+		if r.dir, err = os.MkdirTemp("", "weir-conformance-"); err != nil {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(r.dir, name)
+}
+
+func (r *rig) startWeir(settings map[string]string) (address string, err error) {
+	dir, err := r.directory("weir-")
+	if err != nil {
+		return "", err
+	}
+	keys := map[string]string{"node.id": "1", "weir.wal.bytes": "268435456"}
+	for key, value := range settings {
+		if _, known := config.BrokerKey(key); known {
+			keys[key] = value
+		}
+	}
+	r.subject, err = weirbin.Start(weirbin.Options{Path: r.weir, Dir: dir, Config: keys})
+	if err != nil {
+		return "", err
+	}
+	return r.subject.Address, nil
+}
+
+func (r *rig) startKafka(settings map[string]string) (address string, err error) {
+	dir, err := r.directory("kafka-")
 	if err != nil {
 		return "", err
 	}
@@ -63,6 +84,9 @@ func (r *rig) startKafka() (address string, err error) {
 		return "", err
 	}
 	o := kafkabin.Options{Java: r.java, Libs: r.libs, Dir: dir, Port: port}
+	for _, key := range sortedKeys(settings) {
+		o.Extra += key + "=" + settings[key] + "\n"
+	}
 	if err := kafkabin.Prepare(o); err != nil {
 		return "", err
 	}

@@ -2,30 +2,20 @@ package diff
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
 	"maps"
-	"net"
 	"time"
+
+	"weir/conformance/rawconn"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const (
-	answerLimit   = 8 * time.Second
-	answerBytes   = 64 << 20
-	correlationID = 7
-)
-
-// errClosed means that the broker closed the connection.
-var errClosed = errors.New("connection closed")
+const answerLimit = 8 * time.Second
 
 // endpoint is one broker and what one worker knows of it. It is used by one goroutine.
 type endpoint struct {
 	address string
-	conn    net.Conn
+	conn    *rawconn.Conn
 	vars    map[string]int64    // what earlier answers of the case gave: session and producer ids
 	ids     map[string][16]byte // topic ids by name
 	names   map[[16]byte]string
@@ -61,66 +51,26 @@ func (e *endpoint) close() {
 // send writes a request; raw, if it is there, changes the bytes of the frame before they are sent.
 func (e *endpoint) send(r kmsg.Request, raw func([]byte) []byte) error {
 	if e.conn == nil {
-		conn, err := (&net.Dialer{Timeout: answerLimit}).DialContext(context.Background(), "tcp", e.address)
+		conn, err := rawconn.Dial(context.Background(), rawconn.Options{Address: e.address, Limit: answerLimit, ClientID: "weir-diff"})
 		if err != nil {
 			return err
 		}
 		e.conn = conn
 	}
-	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("weir-diff")).AppendRequest(nil, r, correlationID)
-	if raw != nil {
-		frame = append(make([]byte, 4), raw(frame[4:])...)
-		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
-	}
-	e.conn.SetDeadline(time.Now().Add(answerLimit))
-	if _, err := e.conn.Write(frame); err != nil {
-		e.close()
-		return errClosed
-	}
-	return nil
-}
-
-// receive reads the answer to a request.
-func (e *endpoint) receive(r kmsg.Request) (kmsg.Response, error) {
-	body, err := e.read()
+	err := e.conn.Send(r, raw)
 	if err != nil {
 		e.close()
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			return nil, errors.New("no answer in time")
-		}
-		return nil, errClosed
 	}
-	out := r.ResponseKind()
-	if r.Key() == 18 && len(body) > 1 && body[1] == 35 {
-		out.SetVersion(0)
-	}
-	if out.IsFlexible() && r.Key() != 18 {
-		body = body[1:] // a header without tags
-	}
-	if err := out.ReadFrom(body); err != nil {
-		return nil, fmt.Errorf("the answer cannot be decoded: %w", err)
-	}
-	return out, nil
+	return err
 }
 
-func (e *endpoint) read() ([]byte, error) {
-	var size [4]byte
-	if _, err := io.ReadFull(e.conn, size[:]); err != nil {
-		return nil, err
+// receive reads the answer to a request. After an error the next request opens another connection.
+func (e *endpoint) receive(r kmsg.Request) (kmsg.Response, error) {
+	answer, err := e.conn.Receive(r)
+	if err != nil {
+		e.close()
 	}
-	n := binary.BigEndian.Uint32(size[:])
-	if n < 4 || n > answerBytes {
-		return nil, fmt.Errorf("an answer of %d bytes", n)
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(e.conn, body); err != nil {
-		return nil, err
-	}
-	if id := binary.BigEndian.Uint32(body); id != correlationID {
-		return nil, fmt.Errorf("correlation id %d", id)
-	}
-	return body[4:], nil
+	return answer, err
 }
 
 // call sends a request and reads its answer. Produce with acks=0 has none: then a second request says whether the

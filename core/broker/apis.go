@@ -54,6 +54,8 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeUserSCRAMCredentialsRequest]
 	case 55:
 		return decodeMessage[kmsg.DescribeQuorumRequest]
+	case 57:
+		return decodeMessage[kmsg.UpdateFeaturesRequest]
 	case 60:
 		return decodeMessage[kmsg.DescribeClusterRequest]
 	case 74:
@@ -107,6 +109,8 @@ func (b *Broker) handle(x exchange, body any) {
 		b.listConfigResources(x, r)
 	case *kmsg.DescribeQuorumRequest:
 		b.describeQuorum(x, r)
+	case *kmsg.UpdateFeaturesRequest:
+		b.updateFeatures(x, r)
 	case *kmsg.DescribeClusterRequest:
 		b.describeCluster(x, r)
 	case *kmsg.DescribeTopicPartitionsRequest:

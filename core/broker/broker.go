@@ -44,6 +44,7 @@ type Controller interface {
 	// AlterBrokerConfigs changes the configuration of one broker, or with ID -1 of all.
 	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
+	UpdateFeatures(updates []controller.FeatureUpdate, validateOnly bool, done func(error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
 	// Settle calls done when an answer from the image as it is now cannot be undone any more, or with
 	// the error that this cannot be awaited.

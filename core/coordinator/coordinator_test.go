@@ -143,18 +143,22 @@ func TestClosingAnswersEverythingOnce(t *testing.T) {
 	c := open(log)
 	s, _ := c.Runtime.Find("k")
 	answers := map[string]wire.Code{}
-	for _, name := range []string{"written", "waits", "waits too"} {
-		s.Do(set("k", name, func(code wire.Code) {
+	for _, name := range []string{"written", "waits", "reads"} {
+		op := set("k", name, func(code wire.Code) {
 			_, again := answers[name]
 			require.False(t, again)
 			answers[name] = code
-		}))
+		})
+		if name == "reads" {
+			op.Decide = func() []coordinator.Entry { return nil }
+		}
+		s.Do(op)
 	}
 	c.Runtime.AwaitApplied(0, 1, func(code wire.Code) { answers["marker"] = code })
 	m := machine(c)
 	log.Close()
 	c.Turn()
-	require.Equal(t, map[string]wire.Code{"written": 16, "waits": 16, "waits too": 16, "marker": 16}, answers)
+	require.Equal(t, map[string]wire.Code{"written": 16, "waits": 16, "reads": 16, "marker": 16}, answers)
 	require.Equal(t, wire.Code(wire.NotCoordinator), m.closed)
 	_, code := c.Runtime.Find("k")
 	require.Equal(t, wire.Code(wire.NotCoordinator), code)
@@ -215,7 +219,7 @@ func TestReplayEqualsWhatWasServed(t *testing.T) {
 			s, _ := c.Runtime.Find("k")
 			switch step := rapid.IntRange(0, 9).Draw(t, "step"); {
 			case step < 5:
-				key := string(rune('a' + rapid.IntRange(0, 3).Draw(t, "key")))
+				key := string(rune('a' + rapid.IntRange(0, 18).Draw(t, "key")))
 				value := fmt.Sprint(i, "-", string(make([]byte, 600)))
 				op := set(key, value, func(code wire.Code) {
 					if code == wire.None {
@@ -237,10 +241,10 @@ func TestReplayEqualsWhatWasServed(t *testing.T) {
 				p := int64(rapid.IntRange(1, 2).Draw(t, "producer"))
 				log.AppendMarker(p, 0, true)
 			case step < 9:
-				log.Durable()
-				for range 20 {
+				log.DurableFirst(rapid.IntRange(1, 12).Draw(t, "durable"))
+				for range rapid.IntRange(1, 20).Draw(t, "turns") {
 					c.Turn()
-					log.Durable()
+					log.DurableFirst(1)
 				}
 			default:
 				log.Lose()

@@ -22,6 +22,14 @@ type Machine interface {
 	Rewrite(key string) []Entry
 }
 
+// Floor is a Machine that may leave some of a key's state out of Rewrite, since a marker that is not applied yet could
+// change it: a copy behind the marker would undo that.
+type Floor interface {
+	// Floor returns the first offset that is needed of what was left out since Keys was last called; math.MaxInt64 if
+	// nothing was. The log is not cut above it.
+	Floor() int64
+}
+
 // Record is a committed record. Its slices are lent for the call.
 type Record struct {
 	Offset    int64

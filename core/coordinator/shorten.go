@@ -24,7 +24,7 @@ type cleaning struct {
 	open     int // keys under way
 	start    int64
 	begun    bool
-	waiting  bool // for the end as it was to be applied
+	waiting  bool // until what lies below the start is applied
 	failed   bool
 	trimming bool
 }
@@ -42,13 +42,13 @@ func (s *Shard) shorten() {
 	if s.phase != serving || !c.due(s.runtime.options.CleanBytesMin) {
 		return
 	}
-	end := s.log.LogEnd()
-	// Transactions that are open now have nothing below the last stable offset; those that have ended, and all other
-	// records below the end, are applied before the first key is written anew.
-	*c = cleaning{bytes: c.bytes, begun: true, waiting: true, start: min(end, s.log.LastStable())}
-	s.awaits.Push(pendingWrite{end: end, done: func(code wire.Code) {
+	// Transactions that are open now have nothing below the last stable offset. What lies below it is applied before
+	// the first key is written anew.
+	start := s.log.LastStable()
+	*c = cleaning{bytes: c.bytes, begun: true, waiting: true}
+	s.awaits.Push(pendingWrite{end: start, done: func(code wire.Code) {
 		if code == wire.None {
-			*c = cleaning{begun: true, start: c.start, keys: s.machine.Keys()}
+			*c = cleaning{begun: true, start: start, keys: s.machine.Keys()}
 			s.loop().Post(s.rewriteKeys)
 		}
 	}})
@@ -88,6 +88,9 @@ func (s *Shard) cut() {
 		return
 	}
 	c.bytes = 0
+	if m, ok := s.machine.(Floor); ok {
+		c.start = min(c.start, m.Floor())
+	}
 	if c.start <= s.log.LogStart() {
 		return
 	}

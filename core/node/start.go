@@ -114,7 +114,7 @@ func (n *Node) shipping() quorum.Shipping {
 func (n *Node) foundCluster(p *task.Proc) (err error) {
 	id := n.quorum.ClusterID()
 	if known := n.metadata.image.ClusterID(); known == id {
-		return nil
+		return controller.ValidateFeatures(n.metadata.image.Features())
 	} else if known != "" {
 		return fmt.Errorf("the metadata belong to cluster %s, the disk's marker to %s: disks were mixed up", known, id)
 	}

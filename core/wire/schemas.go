@@ -86,6 +86,10 @@ var (
 
 	describeQuorumSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, structs(wireInt32))}}
 
+	updateFeaturesSchema = Schema{flexible: 0, fields: []wireField{
+		wireInt32, structs(wireString, wireInt16, wireInt8), wireBool.from(1),
+	}}
+
 	describeClusterSchema = Schema{flexible: 0, fields: []wireField{
 		wireBool, wireInt8.from(1), wireBool.from(2),
 	}}

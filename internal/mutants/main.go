@@ -1,6 +1,7 @@
 // Command mutants tests the simulator: it plants each defect of sim/mutants/ in a
 // copy of the source and simulates seeds until one fails. It fails if a defect is
-// not found within two minutes of processor time.
+// not found within two minutes of processor time. A defect that names tests is
+// found if they fail.
 //
 //	go run ./internal/mutants [-j JOBS] [-cpu SECONDS] [NAME...]
 package main
@@ -73,7 +74,7 @@ func runAll(all []*mutant, jobs int, limit time.Duration) int {
 
 // copyTree copies the source files that git knows, as they are in the working tree.
 func copyTree(dir string) error {
-	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.go", "go.mod", "go.sum", "sim").Output()
+	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.go", "go.mod", "go.sum", "core", "sim").Output()
 	if err != nil {
 		return fmt.Errorf("list the source: %w", err)
 	}
@@ -109,6 +110,9 @@ func build(dir, binary string) error {
 // hunt plants the defect in the copy, simulates, and takes the defect out again. The
 // seed that fails must pass without the defect.
 func (m *mutant) hunt(dir, sound string, jobs int, limit time.Duration) (found string, err error) {
+	if m.test != nil {
+		return m.runTests(dir)
+	}
 	restore, err := m.plant(dir)
 	if err != nil {
 		return "", err
@@ -129,6 +133,36 @@ func (m *mutant) hunt(dir, sound string, jobs int, limit time.Duration) (found s
 	}
 	return fmt.Sprintf("%-12s cpu=%-7v seed=%s", f.invariant, f.cpu, f.seed), nil
 }
+
+// runTests runs the tests that find the defect, without it and with it.
+func (m *mutant) runTests(dir string) (found string, err error) {
+	if out, err := m.goTest(dir); err != nil {
+		return "", fmt.Errorf("the tests fail without the defect too: %w\n%s", err, out)
+	}
+	restore, err := m.plant(dir)
+	if err != nil {
+		return "", err
+	}
+	defer restore()
+	out, err := m.goTest(dir)
+	failed := failedTest.FindSubmatch(out)
+	switch {
+	case err == nil:
+		return "", fmt.Errorf("the tests pass with the defect: %s", m.test)
+	case failed == nil:
+		return "", fmt.Errorf("no test failed: %w\n%s", err, out)
+	}
+	return fmt.Sprintf("test %s", failed[1]), nil
+}
+
+func (m *mutant) goTest(dir string) ([]byte, error) {
+	test := exec.Command("go", append([]string{"test", "-trimpath", "-timeout", "5m"}, m.test...)...)
+	test.Dir = dir
+	return test.CombinedOutput()
+}
+
+// failedTest is the line of a test that failed.
+var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
 // finding is the run that found a defect.
 type finding struct {

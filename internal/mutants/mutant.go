@@ -10,7 +10,8 @@ import (
 // mutant is one defect: pieces of text to replace in files.
 //
 // Its file begins with comment lines after #, of which one may say
-// "# args: ..." for the simulator. Then, for each piece:
+// "# args: ..." for the simulator, or "# test: ..." with arguments of go test where
+// tests of a package find it and no run of the simulator can. Then, for each piece:
 //
 //	--- path/of/file.go
 //	the text as it is, which occurs there once
@@ -19,6 +20,7 @@ import (
 type mutant struct {
 	name   string
 	args   []string
+	test   []string // nil: the simulator finds it
 	pieces []piece
 }
 
@@ -62,6 +64,8 @@ func parse(name, text string) (*mutant, error) {
 			*into += line
 		case strings.HasPrefix(line, "# args: "):
 			m.args = strings.Fields(strings.TrimPrefix(trimmed, "# args: "))
+		case strings.HasPrefix(line, "# test: "):
+			m.test = strings.Fields(strings.TrimPrefix(trimmed, "# test: "))
 		case trimmed != "" && !strings.HasPrefix(line, "#"):
 			return nil, fmt.Errorf("%q before the first piece", trimmed)
 		}

@@ -76,8 +76,22 @@ func (l *Log) AppendMarker(producerID int64, epoch int16, commit bool) {
 // Durable makes everything durable that was appended, and answers it.
 func (l *Log) Durable() {
 	l.durable = l.end
-	pending := l.pending
-	l.pending = nil
+	l.acknowledge(len(l.pending))
+}
+
+// DurableFirst makes only the first of what was appended durable, so many batches, and answers them.
+func (l *Log) DurableFirst(batches int) {
+	if batches = min(batches, len(l.pending)); batches == 0 {
+		return
+	}
+	last := l.pending[batches-1]
+	l.durable = last.BaseOffset + int64(last.Header.LastOffsetDelta) + 1
+	l.acknowledge(batches)
+}
+
+func (l *Log) acknowledge(batches int) {
+	pending := l.pending[:batches]
+	l.pending = slices.Clone(l.pending[batches:])
 	for _, a := range pending {
 		a.Done(a)
 	}

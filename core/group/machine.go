@@ -1,0 +1,166 @@
+package group
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"weir/core/config"
+	"weir/core/coordinator"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/task"
+	"weir/core/telemetry"
+	"weir/core/wire"
+)
+
+// Image is what a Machine needs of a *metadata.Image. Nothing of what it returns is kept.
+type Image interface {
+	Topics() []*metadata.Topic
+	Topic(name string) (*metadata.Topic, bool)
+	TopicByID(id metadata.TopicID) (*metadata.Topic, bool)
+}
+
+// Options are what the machines of a broker share. All are required unless a zero is named.
+type Options struct {
+	// Loop runs the machines.
+	Loop *task.Loop
+	// Env gives clock, random numbers, and computations off the loop.
+	Env env.Env
+	// Telemetry takes marks, metrics and log lines. Nil: none.
+	Telemetry *telemetry.Registry
+	// Config is the broker's configuration; it may change in place.
+	Config *config.Broker
+	// Image knows the topics.
+	Image Image
+	// Verifier adds the offsets partition to transactions. Nil: version 5 of TxnOffsetCommit adds nothing.
+	Verifier Verifier
+}
+
+// Machine is the state of the groups of one partition. Its methods are called on the loop only.
+type Machine struct {
+	*Options
+	shard   *coordinator.Shard
+	groups  map[string]*Group
+	open    map[int64]*transaction // by producer id: those with staged offsets
+	floor   int64                  // see Floor
+	serving bool
+	closed  bool
+}
+
+var (
+	_ coordinator.Machine = (*Machine)(nil)
+	_ coordinator.Floor   = (*Machine)(nil)
+)
+
+// New returns the empty machine of a shard.
+func New(o *Options, s *coordinator.Shard) *Machine {
+	return &Machine{Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, floor: math.MaxInt64}
+}
+
+// Versions of the keys in __consumer_offsets, which are their types.
+const (
+	keyOffsetCommitOld           = 0
+	keyOffsetCommit              = 1
+	keyGroupMetadata             = 2
+	keyConsumerMetadata          = 3
+	keyConsumerPartitionMetadata = 4
+	keyConsumerMember            = 5
+	keyConsumerTargetMetadata    = 6
+	keyConsumerTargetMember      = 7
+	keyConsumerCurrentAssignment = 8
+	keyConsumerRegularExpression = 16
+	keyVersionBytes              = 2
+)
+
+// Apply implements coordinator.Machine. Records of types that are not known here are those of a newer release, and
+// are passed over, as in Kafka.
+func (m *Machine) Apply(r *coordinator.Record) error {
+	if len(r.Key) < keyVersionBytes {
+		return fmt.Errorf("a key of %d bytes has no type", len(r.Key))
+	}
+	switch kind := int16(binary.BigEndian.Uint16(r.Key)); kind {
+	case keyOffsetCommitOld, keyOffsetCommit:
+		return m.applyOffset(r)
+	case keyGroupMetadata:
+		return m.applyClassic(r)
+	case keyConsumerMetadata, keyConsumerPartitionMetadata, keyConsumerMember, keyConsumerTargetMetadata,
+		keyConsumerTargetMember, keyConsumerCurrentAssignment, keyConsumerRegularExpression:
+		return m.applyConsumer(kind, r)
+	}
+	return nil
+}
+
+// Serve implements coordinator.Machine.
+func (m *Machine) Serve() {
+	m.serving = true
+	for _, g := range m.sorted() {
+		if g.members != nil {
+			g.members.serve()
+		}
+	}
+}
+
+// Close implements coordinator.Machine.
+func (m *Machine) Close(code wire.Code) {
+	m.closed = true
+	for _, g := range m.sorted() {
+		if g.members != nil {
+			g.members.close(code)
+		}
+	}
+}
+
+// Keys implements coordinator.Machine: the ids of the groups that have a durable state.
+func (m *Machine) Keys() []string {
+	m.floor = math.MaxInt64
+	keys := make([]string, 0, len(m.groups))
+	for _, g := range m.sorted() {
+		keys = append(keys, g.id)
+	}
+	return keys
+}
+
+// Rewrite implements coordinator.Machine.
+func (m *Machine) Rewrite(key string) []coordinator.Entry {
+	g := m.groups[key]
+	if g == nil {
+		return nil
+	}
+	var entries []coordinator.Entry
+	if g.members != nil {
+		entries = g.members.entries()
+	}
+	return m.rewriteOffsets(g, entries)
+}
+
+// Floor implements coordinator.Floor: the first record that Rewrite left where it is since Keys was called.
+func (m *Machine) Floor() int64 { return m.floor }
+
+// sorted returns the groups by id.
+func (m *Machine) sorted() []*Group {
+	out := make([]*Group, 0, len(m.groups))
+	for _, id := range slices.Sorted(maps.Keys(m.groups)) {
+		out = append(out, m.groups[id])
+	}
+	return out
+}
+
+// group returns a group, made if there is none.
+func (m *Machine) group(id string) *Group {
+	g := m.groups[id]
+	if g == nil {
+		g = &Group{id: id, offsets: map[string]map[int32]*offset{}, staged: map[topicPartition]int{}}
+		m.groups[id] = g
+	}
+	return g
+}
+
+// forget drops a group that has nothing left.
+func (m *Machine) forget(g *Group) {
+	if g.members == nil && len(g.offsets) == 0 && len(g.staged) == 0 {
+		delete(m.groups, g.id)
+	}
+}

@@ -1,0 +1,207 @@
+package group
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"weir/core/coordinator"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Versions of values that are understood.
+const (
+	offsetValueMax = 4
+	// offsetValueExpires is the only version that can say when an offset expires.
+	offsetValueExpires = 1
+)
+
+// offset is a committed offset of one partition.
+type offset struct {
+	value     int64
+	epoch     int32 // leader epoch of the record before; -1: not known
+	metadata  string
+	committed int64 // wall time in milliseconds
+	expires   int64 // wall time in milliseconds; -1: after offsets.retention.minutes
+	topicID   [16]byte
+	at        int64 // offset of its record
+}
+
+// topicPartition names a partition.
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// transaction is an open transaction with staged offsets, in the order in which groups and partitions were first staged.
+type transaction struct {
+	order  []stagedPartition
+	values map[stagedPartition]*offset
+}
+
+type stagedPartition struct {
+	group string
+	topicPartition
+}
+
+// applyOffset applies the record of a committed offset.
+func (m *Machine) applyOffset(r *coordinator.Record) error {
+	var key kmsg.OffsetCommitKey
+	if err := key.ReadFrom(r.Key); err != nil {
+		return fmt.Errorf("key of an offset: %w", err)
+	}
+	tp := topicPartition{key.Topic, key.Partition}
+	if r.Value == nil {
+		m.applyOffsetTombstone(key.Group, tp)
+		return nil
+	}
+	value, err := readOffset(r)
+	if err != nil {
+		return fmt.Errorf("offset of group %s for %s-%d: %w", key.Group, key.Topic, key.Partition, err)
+	}
+	if r.ProducerID >= 0 {
+		m.stage(r.ProducerID, stagedPartition{key.Group, tp}, value)
+		return nil
+	}
+	m.group(key.Group).put(tp, value)
+	return nil
+}
+
+func readOffset(r *coordinator.Record) (*offset, error) {
+	var v kmsg.OffsetCommitValue
+	if err := v.ReadFrom(r.Value); err != nil {
+		return nil, err
+	}
+	if v.Version < 0 || v.Version > offsetValueMax {
+		return nil, fmt.Errorf("version %d is not known", v.Version)
+	}
+	o := &offset{value: v.Offset, epoch: v.LeaderEpoch, metadata: v.Metadata, committed: v.CommitTimestamp, expires: -1, topicID: v.TopicID, at: r.Offset}
+	if v.Version < 3 {
+		o.epoch = -1
+	}
+	if v.Version == offsetValueExpires {
+		o.expires = v.ExpireTimestamp
+	}
+	return o, nil
+}
+
+// applyOffsetTombstone removes the offset of a partition, with what transactions have staged for it.
+func (m *Machine) applyOffsetTombstone(id string, tp topicPartition) {
+	g := m.groups[id]
+	if g == nil {
+		return
+	}
+	g.remove(tp)
+	if g.staged[tp] > 0 {
+		for _, producer := range slices.Sorted(maps.Keys(m.open)) {
+			m.open[producer].drop(stagedPartition{id, tp})
+		}
+		delete(g.staged, tp)
+	}
+	m.forget(g)
+}
+
+// stage keeps an offset until the marker of its transaction.
+func (m *Machine) stage(producer int64, at stagedPartition, value *offset) {
+	t := m.open[producer]
+	if t == nil {
+		t = &transaction{values: map[stagedPartition]*offset{}}
+		m.open[producer] = t
+	}
+	if _, again := t.values[at]; !again {
+		t.order = append(t.order, at)
+		m.group(at.group).staged[at.topicPartition]++
+	}
+	t.values[at] = value
+}
+
+func (t *transaction) drop(at stagedPartition) {
+	if _, ok := t.values[at]; ok {
+		delete(t.values, at)
+		t.order = slices.DeleteFunc(t.order, func(o stagedPartition) bool { return o == at })
+	}
+}
+
+// ApplyMarker implements coordinator.Machine: offsets that the transaction has staged are committed, or dropped. Of a
+// transactional and a plain commit the one whose record is later in the log counts, as in Kafka.
+func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
+	t := m.open[k.ProducerID]
+	if t == nil {
+		return nil
+	}
+	delete(m.open, k.ProducerID)
+	for _, at := range t.order {
+		g, value := m.group(at.group), t.values[at]
+		if k.Commit {
+			if now := g.offset(at.topicPartition); now == nil || now.at < value.at {
+				g.put(at.topicPartition, value)
+			}
+		}
+		if g.staged[at.topicPartition]--; g.staged[at.topicPartition] <= 0 {
+			delete(g.staged, at.topicPartition)
+		}
+		m.forget(g)
+	}
+	return nil
+}
+
+func (g *Group) offset(tp topicPartition) *offset { return g.offsets[tp.topic][tp.partition] }
+
+func (g *Group) put(tp topicPartition, o *offset) {
+	of := g.offsets[tp.topic]
+	if of == nil {
+		of = map[int32]*offset{}
+		g.offsets[tp.topic] = of
+	}
+	of[tp.partition] = o
+}
+
+func (g *Group) remove(tp topicPartition) {
+	of := g.offsets[tp.topic]
+	delete(of, tp.partition)
+	if len(of) == 0 {
+		delete(g.offsets, tp.topic)
+	}
+}
+
+// committed returns the partitions that have an offset, by topic and partition.
+func (g *Group) committed() []topicPartition {
+	var out []topicPartition
+	for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
+		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+			out = append(out, topicPartition{topic, partition})
+		}
+	}
+	return out
+}
+
+// rewriteOffsets appends the offsets of a group, but those of partitions with a staged one: the marker may be in the
+// log already, ahead of what is applied, and must not come before an older offset.
+func (m *Machine) rewriteOffsets(g *Group, entries []coordinator.Entry) []coordinator.Entry {
+	for _, tp := range g.committed() {
+		o := g.offset(tp)
+		if g.staged[tp] > 0 {
+			m.floor = min(m.floor, o.at)
+			continue
+		}
+		entries = append(entries, offsetEntry(g.id, tp, o))
+	}
+	return entries
+}
+
+func offsetKey(group string, tp topicPartition) []byte {
+	key := kmsg.NewOffsetCommitKey()
+	key.Version, key.Group, key.Topic, key.Partition = keyOffsetCommit, group, tp.topic, tp.partition
+	return key.AppendTo(nil)
+}
+
+// offsetEntry is the record of an offset, in the version that Kafka writes.
+func offsetEntry(group string, tp topicPartition, o *offset) coordinator.Entry {
+	v := kmsg.NewOffsetCommitValue()
+	v.Version, v.Offset, v.LeaderEpoch, v.Metadata, v.CommitTimestamp, v.TopicID = offsetValueMax, o.value, o.epoch, o.metadata, o.committed, o.topicID
+	if o.expires >= 0 {
+		v.Version, v.ExpireTimestamp = offsetValueExpires, o.expires
+	}
+	return coordinator.Entry{Key: offsetKey(group, tp), Value: v.AppendTo(nil)}
+}
