@@ -7,9 +7,17 @@ import (
 	"time"
 
 	"weir/core/env"
+	"weir/core/metadata"
 	"weir/core/record"
 	"weir/core/wire"
 )
+
+// Name names a partition.
+type Name struct {
+	Topic   string
+	TopicID metadata.TopicID
+	Index   int32
+}
 
 // Verification stands for one transaction that its coordinator is asked about: is this partition part of it? It is
 // Kafka's VerificationGuard (KIP-890). Zero allows nothing.
