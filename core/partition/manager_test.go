@@ -31,6 +31,7 @@ func (im *fakeImage) TopicByID(id metadata.TopicID) (*metadata.Topic, bool) {
 	}
 	return nil, false
 }
+
 func (im *fakeImage) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 	s, ok := im.streams[id]
 	return s, ok
