@@ -378,3 +378,28 @@ func (s *session) checkCount(t *Topic, partitions int) {
 	}
 	s.extend(t, partitions)
 }
+
+// findCoordinator asks for the coordinator of a key; it makes the internal topic.
+func (s *session) findCoordinator(key string, kind int8, done func()) {
+	r := kmsg.NewPtrFindCoordinatorRequest()
+	r.CoordinatorKey, r.CoordinatorType, r.CoordinatorKeys = key, kind, []string{key}
+	s.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.FindCoordinatorResponse)
+		code := v.ErrorCode
+		if v.Version >= 4 {
+			if len(v.Coordinators) != 1 || v.Coordinators[0].Key != key {
+				s.fail("protocol", "client %d asked for the coordinator of %s and was told of %d", s.client, key, len(v.Coordinators))
+				return
+			}
+			code = v.Coordinators[0].ErrorCode
+		}
+		if code != 0 {
+			s.after(50*time.Millisecond, func() { s.findCoordinator(key, kind, done) })
+			return
+		}
+		done()
+	})
+}

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"fmt"
 	"math"
 	"time"
 
@@ -164,31 +163,6 @@ func (t *Transactor) second() {
 	t.floors = map[int16]int16{keyProduce: 12, keyEndTxn: 5, keyTxnOffsetCommit: 5}
 }
 
-// findCoordinator asks for the coordinator of a key; it makes the internal topic.
-func (s *session) findCoordinator(key string, kind int8, done func()) {
-	r := kmsg.NewPtrFindCoordinatorRequest()
-	r.CoordinatorKey, r.CoordinatorType, r.CoordinatorKeys = key, kind, []string{key}
-	s.request(r, func(response kmsg.Response, err error) {
-		if err != nil {
-			return
-		}
-		v := response.(*kmsg.FindCoordinatorResponse)
-		code := v.ErrorCode
-		if v.Version >= 4 {
-			if len(v.Coordinators) != 1 || v.Coordinators[0].Key != key {
-				s.fail("protocol", "client %d asked for the coordinator of %s and was told of %d", s.client, key, len(v.Coordinators))
-				return
-			}
-			code = v.Coordinators[0].ErrorCode
-		}
-		if code != 0 {
-			s.after(50*time.Millisecond, func() { s.findCoordinator(key, kind, done) })
-			return
-		}
-		done()
-	})
-}
-
 // call sends a request; its answer, or its loss, ends what is under way.
 func (t *Transactor) call(r kmsg.Request, done func(kmsg.Response)) {
 	t.busy = true
@@ -201,39 +175,6 @@ func (t *Transactor) call(r kmsg.Request, done func(kmsg.Response)) {
 	if t.draws.PerMille(t.options.Late) && !t.ending {
 		t.echo(r)
 	}
-}
-
-// echo sends a copy of a request later, on another connection. What the first generation cannot tell from a request of its next
-// transaction is only sent where the checker excuses it.
-func (t *Transactor) echo(r kmsg.Request) {
-	var late kmsg.Request
-	switch r := r.(type) {
-	case *kmsg.EndTxnRequest:
-		again := *r
-		late, t.echoed = &again, true
-	case *kmsg.ProduceRequest:
-		again := *r
-		again.Topics = cloneProduce(r.Topics)
-		late = &again
-	case *kmsg.TxnOffsetCommitRequest:
-		if again := *r; !t.options.First {
-			late = &again
-		}
-	}
-	if late != nil {
-		t.ghost.send(late, t.draws.Duration(0, 4*time.Second))
-	}
-}
-
-func cloneProduce(topics []kmsg.ProduceRequestTopic) []kmsg.ProduceRequestTopic {
-	out := append([]kmsg.ProduceRequestTopic(nil), topics...)
-	for i := range out {
-		out[i].Partitions = append([]kmsg.ProduceRequestTopicPartition(nil), out[i].Partitions...)
-		for j := range out[i].Partitions {
-			out[i].Partitions[j].Records = append([]byte(nil), out[i].Partitions[j].Records...)
-		}
-	}
-	return out
 }
 
 // again goes on a little later.
@@ -634,36 +575,4 @@ func (t *Transactor) done(v *kmsg.EndTxnResponse) {
 		return
 	}
 	t.step()
-}
-
-// ghost sends copies of requests late, and does not look at their answers.
-type ghost struct {
-	session
-	queue []kmsg.Request
-}
-
-func newGhost(c *Cluster, client int) *ghost {
-	g := &ghost{}
-	g.initAs(c, client, "ghost", g)
-	return g
-}
-
-// send sends a request, in the version that is set, after some time.
-func (g *ghost) send(r kmsg.Request, d time.Duration) {
-	g.connect()
-	g.Queue.Call(d, func() {
-		g.queue = append(g.queue, r)
-		g.sessionUp()
-	})
-}
-
-func (g *ghost) sessionUp() {
-	if !g.up || g.stopped {
-		return
-	}
-	for _, r := range g.queue {
-		g.Queue.Hit(fmt.Sprintf("client: a late %s", kmsg.NameForKey(r.Key())))
-		g.sendVersion(r, func(kmsg.Response, error) {})
-	}
-	g.queue = nil
 }
