@@ -54,6 +54,8 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.InitProducerIDRequest]
 	case 23:
 		return decodeMessage[kmsg.OffsetForLeaderEpochRequest]
+	case 27:
+		return decodeMessage[kmsg.WriteTxnMarkersRequest]
 	case 28:
 		return decodeMessage[kmsg.TxnOffsetCommitRequest]
 	case 32:
@@ -82,6 +84,8 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.UpdateFeaturesRequest]
 	case 60:
 		return decodeMessage[kmsg.DescribeClusterRequest]
+	case 61:
+		return decodeMessage[kmsg.DescribeProducersRequest]
 	case 74:
 		return decodeMessage[kmsg.ListConfigResourcesRequest]
 	case 75:
@@ -105,6 +109,10 @@ func (b *Broker) handle(x exchange, body any) {
 		b.data.initProducerID(x, r)
 	case *kmsg.OffsetForLeaderEpochRequest:
 		b.data.offsetForLeaderEpoch(x, r)
+	case *kmsg.WriteTxnMarkersRequest:
+		b.data.writeTxnMarkers(x, r)
+	case *kmsg.DescribeProducersRequest:
+		b.data.describeProducers(x, r)
 	case *kmsg.MetadataRequest:
 		b.metadata(x, r)
 	case *kmsg.OffsetCommitRequest:

@@ -54,7 +54,7 @@ type Controller interface {
 	Settle(done func(error))
 }
 
-// Options are what a Broker needs. All are required.
+// Options are what a Broker needs. All are required unless nil is named.
 type Options struct {
 	// Loop runs the broker.
 	Loop *task.Loop
@@ -78,6 +78,11 @@ type Options struct {
 	Partitions *partition.Manager
 	// Groups runs group coordinators, whose machines are *group.Machine. Nil: none.
 	Groups *coordinator.Runtime
+	// Verifier asks transaction coordinators. Nil: transactional ids are refused with UNSUPPORTED_VERSION.
+	Verifier TransactionVerifier
+	// AwaitApplied calls done once the coordinator of a partition of an internal topic has applied everything below end,
+	// which is durable, or with a code if it cannot. Nil: there are no coordinators.
+	AwaitApplied func(topic string, index int32, end int64, done func(wire.Code))
 }
 
 // Broker answers Kafka requests. It is called on the loop only.
@@ -115,6 +120,7 @@ func New(o Options) *Broker {
 	}
 	b.data = &dataPlane{
 		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
+		verifier: o.Verifier, awaitApplied: o.AwaitApplied,
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),

@@ -40,6 +40,19 @@ var brokerKeys = []Definition{
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor of topics created without one. Only 1 is served: with more, such topics are refused. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
 	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The maximum number of bytes of records in one fetch response. A first batch that is larger is still returned."),
+	integer(Int, "group.consumer.assignment.interval.ms", 1000, 0, maxInt, "The shortest time between two assignments of a consumer group, in milliseconds: members that join together are assigned once. 0: every change is assigned at once.").dynamic(),
+	words(List, "group.consumer.assignors", text("uniform,range"), "The assignors that consumer groups may use. The first is for groups whose members ask for none.", "uniform", "range").checked(someElement),
+	integer(Int, "group.consumer.heartbeat.interval.ms", 5000, 1, maxInt, "How often the members of a consumer group are told to send heartbeats, in milliseconds."),
+	integer(Int, "group.consumer.max.assignment.interval.ms", 15_000, 0, maxInt, "The largest value of the group key consumer.assignment.interval.ms."),
+	integer(Int, "group.consumer.max.heartbeat.interval.ms", 15_000, 1, maxInt, "The largest value of the group key consumer.heartbeat.interval.ms."),
+	integer(Int, "group.consumer.max.session.timeout.ms", 60_000, 1, maxInt, "The largest value of the group key consumer.session.timeout.ms."),
+	integer(Int, "group.consumer.max.size", maxInt, 1, maxInt, "The maximum number of members of a consumer group."),
+	words(String, "group.consumer.migration.policy", text("bidirectional"), "Which groups with members change between the classic and the consumer protocol while they run: none (disabled), to the consumer protocol (upgrade), back (downgrade), or both.", "bidirectional", "disabled", "downgrade", "upgrade"),
+	integer(Int, "group.consumer.min.assignment.interval.ms", 0, 0, maxInt, "The smallest value of the group key consumer.assignment.interval.ms."),
+	integer(Int, "group.consumer.min.heartbeat.interval.ms", 5000, 1, maxInt, "The smallest value of the group key consumer.heartbeat.interval.ms."),
+	integer(Int, "group.consumer.min.session.timeout.ms", 45_000, 1, maxInt, "The smallest value of the group key consumer.session.timeout.ms."),
+	integer(Int, "group.consumer.regex.refresh.interval.ms", 600_000, 10_000, maxInt, "How often the regular expressions of a consumer group are matched against all topics, in milliseconds. New topics are found within 10 seconds besides."),
+	integer(Int, "group.consumer.session.timeout.ms", 45_000, 1, maxInt, "How long a member of a consumer group may be silent before it is removed, in milliseconds. Less than a few heartbeat intervals removes members that are well."),
 	integer(Int, "group.initial.rebalance.delay.ms", 3000, 0, maxInt, "How long the first rebalance of a group of the classic protocol waits for more members, in milliseconds. Each that comes extends it. 0: not at all."),
 	integer(Int, "group.max.session.timeout.ms", 1_800_000, 1, maxInt, "The maximum session timeout that a member of the classic protocol may ask for, in milliseconds."),
 	integer(Int, "group.max.size", maxInt, 1, maxInt, "The maximum number of members of a group of the classic protocol."),
@@ -127,6 +140,13 @@ func checkAddress(value string) error {
 	port, err := parseInteger(value[colon+1:])
 	if colon < 0 || err != nil || port < 0 || port > 65535 {
 		return fmt.Errorf("must be host:port")
+	}
+	return nil
+}
+
+func someElement(value string) error {
+	if len(SplitList(value)) == 0 {
+		return fmt.Errorf("at least one value is needed")
 	}
 	return nil
 }

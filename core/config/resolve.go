@@ -96,6 +96,8 @@ type Broker struct {
 	// MetricsAddress is weir.metrics.address, host:port; empty: metrics are not served.
 	// Whoever reaches it can read profiles, so keep it off public networks.
 	MetricsAddress string
+	// ConsumerGroup holds the defaults of consumer groups.
+	ConsumerGroup ConsumerGroup
 	// Groups is the configuration of group coordinators.
 	Groups Groups
 	// TransactionTopicPartitions is transaction.state.log.num.partitions.
@@ -226,6 +228,7 @@ func (s *Settings) resolveBroker() Broker {
 			PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
 		},
 		MetricsAddress: s.text("weir.metrics.address"),
+		ConsumerGroup:  s.ConsumerGroup(nil),
 		Groups: Groups{
 			InitialRebalanceDelay:         s.millis("group.initial.rebalance.delay.ms"),
 			MinSessionTimeout:             s.millis("group.min.session.timeout.ms"),

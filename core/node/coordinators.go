@@ -45,3 +45,12 @@ func (n *Node) refreshCoordinators() {
 	n.groups.ImageChanged()
 	n.groups.Each(func(s *coordinator.Shard) { s.Machine().(*group.Machine).ImageChanged() })
 }
+
+// awaitApplied calls done once the coordinator of a partition of an internal topic has applied what lies below end.
+func (n *Node) awaitApplied(topic string, index int32, end int64, done func(wire.Code)) {
+	if topic != offsetsTopic {
+		done(wire.None)
+		return
+	}
+	n.groups.AwaitApplied(index, end, done)
+}

@@ -255,9 +255,9 @@ type countingReplayer struct {
 	batches int64
 }
 
-func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header) error {
+func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
 	r.batches++
-	return r.Replayer.Replay(id, h)
+	return r.Replayer.Replay(id, h, batch)
 }
 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
@@ -333,7 +333,7 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	n.buildCoordinators()
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
-		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions, Groups: n.groups,
+		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions, Groups: n.groups, AwaitApplied: n.awaitApplied,
 	})
 	if n.unshipped.wait {
 		p.Await(func(wake func()) { n.quorum.AwaitShipped(n.metadata.AppliedIndex(), wake) })
