@@ -56,7 +56,7 @@
 // second generation (KIP-890) the producer's epoch rises with each transaction, and a
 // marker has the epoch after that of its transaction: a partition refuses one whose
 // epoch is not above the epoch of an open transaction. A marker that comes again finds
-// its own epoch and no open transaction, and ends nothing. The first generation is
+// its own epoch and no open transaction, and is not written again. The first generation is
 // served as Kafka serves it, with Kafka's known weakness.
 //
 // A client's batch opens a transaction on a partition only after the coordinator has

@@ -40,7 +40,8 @@
 //     alone: at most one for each producer, at most as many as producers, for producer.id.expiration.ms at most.
 //   - While a batch waits for a verification, or got a bad answer, none of a higher sequence is appended before it.
 //   - A marker ([Partition.End]) has an epoch not below its producer's, or INVALID_PRODUCER_EPOCH; of transaction version 2
-//     and above it has a higher one, unless no transaction is open: then it came again, and is appended and ends nothing.
+//     and above it has a higher one, unless no transaction is open: then it came again, and is acknowledged without being
+//     written twice (Kafka writes it again).
 //     A marker of a coordinator epoch below the last one's is refused with TRANSACTION_COORDINATOR_FENCED.
 //   - A marker of a new epoch makes the next sequence 0; one of the same epoch changes no sequence.
 //   - A producer with an open transaction neither expires nor is evicted.
@@ -49,8 +50,8 @@
 //
 // The last stable offset is that of the durable layer, so that it moves over a marker when that is durable. It is not
 // below the log start: DeleteRecords and retention may delete the beginning of an open transaction, whose first offset
-// stays in the state until its marker comes. A partition with too many producers still takes markers of unknown
-// ones, and remembers nothing of them: they end nothing here.
+// stays in the state until its marker comes. A partition that knows as many producers as it may acknowledges the
+// markers of others and does not write them: they end nothing here.
 //
 // # Reading
 //
