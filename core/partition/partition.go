@@ -234,8 +234,7 @@ func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 		code, detail := p.state.checkEpochless(h)
 		return duplicate{}, code, detail
 	case h.Control():
-		code, detail := p.checkMarker(a)
-		return duplicate{}, code, detail
+		return p.checkMarker(a)
 	case a.Origin == OriginClient:
 		if earlier := p.state.duplicateOf(h); earlier.found {
 			return earlier, wire.None, ""
