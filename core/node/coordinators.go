@@ -14,7 +14,10 @@ const offsetsTopic = "__consumer_offsets"
 
 // buildCoordinators makes the runtimes of coordinators, without shards.
 func (n *Node) buildCoordinators() {
-	groups := &group.Options{Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Image: n.metadata.image}
+	n.transactions, n.transactionRuntime = n.newTransactions()
+	groups := &group.Options{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Image: n.metadata.image, Verifier: offsetsVerifier{n.transactions},
+	}
 	n.groups = n.newRuntime(offsetsTopic, func(s *coordinator.Shard) coordinator.Machine { return group.New(groups, s) })
 }
 
@@ -42,6 +45,7 @@ func (n *Node) newRuntime(topic string, machine func(*coordinator.Shard) coordin
 
 // refreshCoordinators follows the partitions that have opened or closed, and topics that were deleted.
 func (n *Node) refreshCoordinators() {
+	n.transactionRuntime.ImageChanged()
 	n.groups.ImageChanged()
 	n.groups.Each(func(s *coordinator.Shard) { s.Machine().(*group.Machine).ImageChanged() })
 }

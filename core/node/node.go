@@ -16,6 +16,7 @@ import (
 	"weir/core/stream"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/txn"
 	"weir/core/wal"
 )
 
@@ -74,16 +75,20 @@ type Node struct {
 	loop      *task.Loop
 	telemetry *telemetry.Registry
 
-	gate        gate
-	metadata    metadataLog
-	unshipped   unshipped
-	quorum      *quorum.Quorum
-	controller  *controller.Controller
-	sweeper     *controller.Sweeper
-	engine      *stream.Engine
-	log         *wal.Log
-	partitions  *partition.Manager
-	groups      *coordinator.Runtime
+	gate       gate
+	metadata   metadataLog
+	unshipped  unshipped
+	quorum     *quorum.Quorum
+	controller *controller.Controller
+	sweeper    *controller.Sweeper
+	engine     *stream.Engine
+	log        *wal.Log
+	partitions *partition.Manager
+	groups     *coordinator.Runtime
+
+	transactions       *txn.Coordinator
+	transactionRuntime *coordinator.Runtime
+
 	broker      *broker.Broker
 	epoch       metadata.BrokerEpoch
 	incarnation [16]byte
@@ -172,6 +177,7 @@ func (n *Node) shutdown() {
 
 // stop closes what start opened, in reverse.
 func (n *Node) stop(p *task.Proc) {
+	n.transactionRuntime.Close()
 	n.groups.Close()
 	n.partitions.Close()
 	n.sweeper.Stop()

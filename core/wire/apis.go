@@ -47,6 +47,9 @@ var APIs = [...]API{
 	{Key: 21, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &deleteRecordsSchema},
 	{Key: 22, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &initProducerIDSchema},
 	{Key: 23, Min: 2, Max: 4, AdvertisedMin: 2, BytesMax: requestBytesMax, Schema: &offsetForLeaderEpochSchema},
+	{Key: 24, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &addPartitionsToTxnSchema},
+	{Key: 25, Min: 0, Max: 4, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &addOffsetsToTxnSchema},
+	{Key: 26, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &endTxnSchema},
 	{Key: 27, Min: 1, Max: 2, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &writeTxnMarkersSchema},
 	{Key: 28, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &txnOffsetCommitSchema},
 	{Key: 32, Min: 1, Max: 4, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &describeConfigsSchema},
@@ -63,6 +66,8 @@ var APIs = [...]API{
 	{Key: 57, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &updateFeaturesSchema},
 	{Key: 60, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClusterSchema},
 	{Key: 61, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeProducersSchema},
+	{Key: 65, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTransactionsSchema},
+	{Key: 66, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listTransactionsSchema},
 	{Key: 74, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listConfigResourcesSchema},
 	{Key: 75, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTopicPartitionsSchema},
 }
