@@ -11,6 +11,7 @@ import (
 	"weir/core/partition"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/wire"
 )
 
 // Image is what the broker needs of the cluster's metadata: a *metadata.Image.
@@ -54,7 +55,7 @@ type Controller interface {
 	Settle(done func(error))
 }
 
-// Options are what a Broker needs. All are required.
+// Options are what a Broker needs. All are required unless nil is named.
 type Options struct {
 	// Loop runs the broker.
 	Loop *task.Loop
@@ -76,6 +77,11 @@ type Options struct {
 	Controller Controller
 	// Partitions are those that this broker leads.
 	Partitions *partition.Manager
+	// Verifier asks transaction coordinators. Nil: transactional ids are refused with UNSUPPORTED_VERSION.
+	Verifier TransactionVerifier
+	// AwaitApplied calls done once the coordinator of a partition of an internal topic has applied everything below end,
+	// which is durable, or with a code if it cannot. Nil: there are no coordinators.
+	AwaitApplied func(topic string, index int32, end int64, done func(wire.Code))
 }
 
 // Broker answers Kafka requests. It is called on the loop only.
@@ -110,6 +116,7 @@ func New(o Options) *Broker {
 	}
 	b.data = &dataPlane{
 		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
+		verifier: o.Verifier, awaitApplied: o.AwaitApplied,
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),

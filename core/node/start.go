@@ -255,9 +255,9 @@ type countingReplayer struct {
 	batches int64
 }
 
-func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header) error {
+func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
 	r.batches++
-	return r.Replayer.Replay(id, h)
+	return r.Replayer.Replay(id, h, batch)
 }
 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
