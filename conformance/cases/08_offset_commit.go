@@ -38,7 +38,7 @@ func offsetCommit() []suite.Case {
 		suite.Case{Name: "generation without a group", Run: func(c *suite.C) {
 			r := commitRequest(c.Name("g"), newTopic(c, "t", 1), 0, 7)
 			r.Generation, r.MemberID = 1, "stranger"
-			c.Code(commitCode(c, r), map[bool]*kerr.Error{true: kerr.GroupIDNotFound, false: kerr.IllegalGeneration}[c.V >= 9])
+			c.Code(commitCode(c, r), choose(c.V >= 9, kerr.GroupIDNotFound, kerr.IllegalGeneration))
 		}},
 		suite.Case{Name: "the empty id is a group", Run: func(c *suite.C) {
 			c.OK(commitCode(c, commitRequest("", newTopic(c, "t", 1), 0, 7)))

@@ -34,6 +34,9 @@ type C struct {
 	closers []func()
 }
 
+// APIKey is that of the API that the case tests; -1 in a sequence.
+func (c *C) APIKey() int16 { return c.key }
+
 // Context ends when the case has run for too long.
 func (c *C) Context() context.Context { return c.ctx }
 
@@ -140,6 +143,12 @@ func StartV[R any](on Caller, version int16, r Request[R]) *Pending[R] {
 		n.c.Fail("%s: %v", describe(r), err)
 	}
 	return &Pending[R]{on: n, request: r}
+}
+
+// SendOnly sends a request that has no answer, on the case's first connection.
+func (c *C) SendOnly(r kmsg.Request) {
+	r.SetVersion(c.V)
+	c.NoError(c.conn().Send(r, nil))
 }
 
 // Pending is a request without its answer.
