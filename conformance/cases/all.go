@@ -14,7 +14,7 @@ func All() []suite.Case {
 		joinGroup(), joinGroupRounds(), heartbeat(), leaveGroup(), syncGroup(), staticMembers(),
 		describeGroups(), listGroups(), apiVersions(), deleteGroups(), offsetDelete(),
 		initProducerID(), addPartitionsToTxn(), addOffsetsToTxn(), endTxn(),
-		writeTxnMarkers(), txnOffsetCommit(), describeProducers(), describeTransactions(), listTransactions(),
+		writeTxnMarkers(), txnOffsetCommit(), describeProducers(), describeTransactions(), listTransactions(), consumerHeartbeat(), consumerRebalance(), consumerStatic(), consumerRegex(), consumerDescribe(), consumerOffsets(), migration(),
 	)
 }
 
