@@ -9,12 +9,13 @@ import (
 // All are the cases, by API key and then by subject.
 func All() []suite.Case {
 	return slices.Concat(
-		produce(), produceIdempotent(), produceTransactional(), fetch(), fetchTransactions(), fetchSessions(), listOffsetsCases(),
+		produce(), produceIdempotent(), produceTransactional(), fetch(), fetchTransactions(), fetchSessions(), listOffsetsCases(), metadata(),
 		offsetCommit(), offsetFetch(), findCoordinator(),
 		joinGroup(), joinGroupRounds(), heartbeat(), leaveGroup(), syncGroup(), staticMembers(),
 		describeGroups(), listGroups(), apiVersions(), deleteGroups(), offsetDelete(),
 		initProducerID(), addPartitionsToTxn(), addOffsetsToTxn(), endTxn(),
 		writeTxnMarkers(), txnOffsetCommit(), describeProducers(), describeTransactions(), listTransactions(), consumerHeartbeat(), consumerRebalance(), consumerStatic(), consumerRegex(), consumerDescribe(), consumerOffsets(), migration(),
+		createTopicsCases(), deleteTopicsCases(), deleteRecords(), createPartitions(), describeConfigs(), alterConfigs(), incrementalAlterConfigs(), listConfigResources(), cluster(),
 	)
 }
 
