@@ -153,6 +153,16 @@ func endTxn() []suite.Case {
 			p.end(true)
 			c.Equal("visible records", visible(readFrom(c, t, 0, 0, readStable)), 1)
 		}},
+		suite.Case{Name: "a topic of the transaction was deleted", Needs: describe, Run: func(c *suite.C) {
+			gone, t, p := newTopic(c, "gone", 1), newTopic(c, "t", 1), generation(c, c.Name("x"))
+			p.write(gone, 0, 1)
+			p.write(t, 0, 2)
+			deleteTopic(c, gone)
+			c.OK(suite.Call(p, p.endRequest(true)).ErrorCode)
+			p.ended()
+			c.Equal("State", describeTransaction(c, p.id).State, "CompleteCommit")
+			c.Equal("visible records", visible(readFrom(c, t, 0, 0, readStable)), 2)
+		}},
 		suite.Case{Name: "offsets only", Needs: append([]int16{9}, describe...), Run: func(c *suite.C) {
 			t, p := newTopic(c, "t", 1), generation(c, c.Name("x"))
 			p.stage(c.Name("g"), t, 5)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"weir/conformance/rawconn"
@@ -58,6 +59,26 @@ func (c *C) ConfigInt(key string, maximum int) int {
 		c.Skip("%s is %d here; the case needs at most %d", key, n, maximum)
 	}
 	return n
+}
+
+// Together runs a function n times at once, each with a C of its own, and ends as the first of them ends that does not pass.
+func (c *C) Together(n int, run func(c *C, i int)) {
+	ends := make([]any, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			own := &C{V: c.V, Broker: c.Broker, key: c.key, prefix: c.prefix, ctx: c.ctx, cancel: func() {}}
+			defer own.end()
+			defer func() { ends[i] = recover() }()
+			run(own, i)
+		})
+	}
+	group.Wait()
+	for _, end := range ends {
+		if end != nil {
+			panic(end)
+		}
+	}
 }
 
 // Poll tries until the condition holds, and fails the case if that does not happen in time.
