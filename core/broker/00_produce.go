@@ -3,9 +3,9 @@
 // (11, 12), topic ids (KIP-516, 13). Versions 0-2 are announced and refused, as in Kafka (KAFKA-18659: older librdkafka looks
 // for version 0).
 //
-// Differences from Kafka: acks=1 waits until the batch is durable, like acks=all; a transactional batch is refused with
-// UNSUPPORTED_VERSION; a request has at most 65,536 partitions, and a bound on what its batches decompress to; a null batch
-// is refused with INVALID_RECORD, where Kafka fails and does not answer.
+// Differences from Kafka: acks=1 waits until the batch is durable, like acks=all; a request has at most 65,536 partitions, and a
+// bound on what its batches decompress to; a null batch is refused with INVALID_RECORD, where Kafka fails and does not answer;
+// while some batches of a request wait for the answer of their transaction's coordinator, the others are appended.
 
 package broker
 
@@ -28,12 +28,16 @@ type pendingProduce struct {
 	open     int // partitions without an answer, and one while they are being submitted
 	lent     int // batches that the frame still serves, and one likewise
 	ended    bool
+	refusal  wire.Code   // of the whole request, or None
+	reason   string      // of the refusal
+	asked    *unverified // batches that wait for their transaction's coordinator; nil: none
 }
 
 // produce appends each partition's batch and answers once all are durable or
 // refused (acks 1 and all alike), or not at all (acks 0).
 func (d *dataPlane) produce(x exchange, r *produceRequest) {
 	p := &pendingProduce{produceRequest: r, plane: d, exchange: x, open: len(r.parts) + 1, lent: len(r.parts) + 1}
+	p.refusal, p.reason = p.transactionRefusal()
 	release, done := p.release, p.appended
 	deadline := d.loop.Now().Add(time.Duration(r.timeoutMillis) * time.Millisecond)
 	for i := range r.topics {
@@ -49,6 +53,7 @@ func (d *dataPlane) produce(x exchange, r *produceRequest) {
 		}
 	}
 	release()
+	p.verify()
 	if r.acks == 0 {
 		p.endSilently()
 	}
@@ -73,10 +78,14 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 		p.refuse(part, code, "")
 	case p.acks < -1 || p.acks > 1:
 		p.refuse(part, wire.InvalidRequiredAcks, "")
-	case p.transactional:
+	case p.transactional && p.plane.verifier == nil:
 		p.refuse(part, wire.UnsupportedVersion, "transactions are not supported by this broker")
+	case p.refusal != wire.None:
+		p.refuse(part, p.refusal, p.reason)
 	case part.Code != wire.None:
 		p.refuse(part, part.Code, part.Detail)
+	case part.Header.Transactional() && !part.Header.Control():
+		p.appendTransactional(found, part)
 	default:
 		found.Append(&part.Append)
 	}

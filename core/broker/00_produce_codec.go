@@ -38,10 +38,12 @@ type produceRequest struct {
 	version       int16
 	acks          int16
 	timeoutMillis int32
-	transactional bool
-	topics        []produceTopic
-	parts         []producePart // in the order of the request
-	decompressed  int           // bytes that the batches may still decompress to
+	// transactionalID is a copy.
+	transactionalID string
+	transactional   bool // it has a transactional id
+	topics          []produceTopic
+	parts           []producePart // in the order of the request
+	decompressed    int           // bytes that the batches may still decompress to
 }
 
 // produceTopic is a topic of the request; its partitions are parts[first:end].
@@ -69,7 +71,8 @@ func decodeProduce(version int16, body []byte) (*produceRequest, error) {
 	r := &produceRequest{version: version, decompressed: max(decompressedBytesMax, decompressedRatioMax*len(body))}
 	in := kbin.Reader{Src: body}
 	flexible := version >= produceFlexible
-	r.transactional = wire.ReadNullableString(&in, flexible) != nil
+	id := wire.ReadNullableString(&in, flexible)
+	r.transactional, r.transactionalID = id != nil, string(id)
 	r.acks, r.timeoutMillis = in.Int16(), in.Int32()
 	topics := wire.ReadArrayLen(&in, flexible)
 	r.topics = make([]produceTopic, 0, min(topics, 64))

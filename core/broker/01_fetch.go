@@ -4,8 +4,8 @@
 // watermark (KIP-1166, 18).
 //
 // Differences from Kafka: batches are whole, where Kafka cuts the last one at a byte limit; no preferred read replica is
-// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; no transaction is listed as
-// aborted, because there are none yet; a session id that no shard of Kafka's cache has is an unknown session, where Kafka
+// named, and a follower's fetch gets NOT_LEADER_OR_FOLLOWER, because there are no replicas; an aborted transaction that began
+// in an earlier object of the store is listed from its first batch in the one that is read on; a session id that no shard of Kafka's cache has is an unknown session, where Kafka
 // answers UNKNOWN_SERVER_ERROR; records in responses that clients do not read are bounded (held_answers.go).
 
 package broker
@@ -544,6 +544,6 @@ func (f *fetching) partAnswer(t *fetchTarget) fetchPartAnswer {
 		return p
 	}
 	p.highWatermark, p.lastStable, p.logStart = t.partition.HighWatermark(), t.partition.LastStable(), t.partition.LogStart()
-	p.batches, p.bytes = t.read.Batches, t.read.Bytes
+	p.batches, p.bytes, p.aborted = t.read.Batches, t.read.Bytes, t.read.Aborted
 	return p
 }

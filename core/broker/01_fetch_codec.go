@@ -3,6 +3,7 @@ package broker
 import (
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -47,6 +48,7 @@ type fetchPartAnswer struct {
 	logStart      int64
 	batches       [][]byte
 	bytes         int
+	aborted       []object.AbortedTransaction
 	leader        leaderHint
 	diverging     divergingEpoch
 	absent        bool // there is no such partition, or it was not looked up
@@ -135,7 +137,7 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 	if version >= 5 {
 		dst = kbin.AppendInt64(dst, p.logStart)
 	}
-	dst = appendAborted(dst, flexible, p.absent || committed && p.code == wire.None)
+	dst = p.appendAborted(dst, flexible, p.absent || committed && p.code == wire.None)
 	if version >= fetchReplicaFrom {
 		dst = kbin.AppendInt32(dst, noReplica)
 	}
@@ -156,15 +158,20 @@ func (p *fetchPartAnswer) append(dst []byte, cuts []int, version int16, committe
 	return dst, cuts
 }
 
-// appendAborted appends the aborted transactions: none, or null when they were
+// appendAborted appends the aborted transactions, or null when they were
 // not asked for. As in Kafka, the list is null beside an error of the partition, and
 // empty where there is no partition.
-func appendAborted(dst []byte, flexible, committed bool) []byte {
-	n := -1
-	if committed {
-		n = 0
+func (p *fetchPartAnswer) appendAborted(dst []byte, flexible, committed bool) []byte {
+	if !committed {
+		return wire.AppendArrayLen(dst, flexible, -1)
 	}
-	return wire.AppendArrayLen(dst, flexible, n)
+	dst = wire.AppendArrayLen(dst, flexible, len(p.aborted))
+	for _, t := range p.aborted {
+		dst = kbin.AppendInt64(dst, t.Producer)
+		dst = kbin.AppendInt64(dst, t.First)
+		dst = wire.AppendNoTags(dst, flexible)
+	}
+	return dst
 }
 
 // append writes a tag section with the diverging epoch alone, under tag 0.

@@ -224,9 +224,10 @@ func (k *lookup) opened(found foundRecord) {
 // end answers with the best record, or the code if it failed.
 func (k *lookup) end(code wire.Code) {
 	out := k.listing.lookups[k.index]
-	if k.best.err != nil {
+	switch {
+	case k.best.err != nil:
 		out.ErrorCode = int16(code)
-	} else {
+	case k.best.offset < k.partition.ReadableEnd(k.listing.isolation): // as in Kafka, there is else no such record
 		out.Offset, out.Timestamp, out.LeaderEpoch = k.best.offset, k.best.timestamp, k.best.epoch
 	}
 	k.listing.found(k.index)

@@ -1,9 +1,8 @@
 // ApiVersions (18), versions 0-5: the software of the client (KIP-511, version 3), supported features from level 0 on
 // (KAFKA-17011, version 4), and the check that the client reached the broker that it meant (KIP-1242, version 5).
 //
-// Keys are announced once all their versions are served, but for Produce (see wire.APIs). The only feature is weir's own
-// level of metadata. None of Kafka's is announced, neither as supported nor as finalized: transaction.version, for one,
-// would make clients take the broker for one with transactions.
+// Keys are announced once all their versions are served, but for Produce (see wire.APIs). So are features, by
+// controller.Features: weir's own level of metadata among them.
 
 package broker
 
@@ -13,14 +12,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// feature is a feature and the levels served.
-type feature struct {
-	name     string
-	min, max int16
-}
-
-var servedFeatures = []feature{{controller.MetadataFeature, controller.MetadataLevelMin, controller.MetadataLevelMax}}
 
 // apiVersions says what is served. A version that is too new gets a body of version
 // 0 with UNSUPPORTED_VERSION and the versions of ApiVersions alone, so that the
@@ -41,7 +32,7 @@ func (b *Broker) apiVersions(x exchange, r *kmsg.ApiVersionsRequest) {
 		out.ApiKeys[i] = advertised(&wire.APIs[i])
 	}
 	if r.Version >= 3 {
-		addFeatures(out, servedFeatures)
+		addFeatures(out, controller.Features)
 		b.addFinalized(out)
 	}
 	x.replyMessage(out)
@@ -78,17 +69,17 @@ func tooNew() *kmsg.ApiVersionsResponse {
 
 // addFeatures adds the supported features. Before version 4 one whose lowest level is 0 must be left out: clients of that time
 // fail on it (KAFKA-17011).
-func addFeatures(out *kmsg.ApiVersionsResponse, features []feature) {
+func addFeatures(out *kmsg.ApiVersionsResponse, features []controller.Feature) {
 	for _, f := range features {
-		if f.min == 0 && out.Version < 4 {
+		if f.Min == 0 && out.Version < 4 {
 			continue
 		}
 		out.SupportedFeatures = append(out.SupportedFeatures,
-			kmsg.ApiVersionsResponseSupportedFeature{Name: f.name, MinVersion: f.min, MaxVersion: f.max})
+			kmsg.ApiVersionsResponseSupportedFeature{Name: f.Name, MinVersion: f.Min, MaxVersion: f.Max})
 	}
 }
 
-// addFinalized adds the features that the cluster uses.
+// addFinalized adds the features that the cluster uses. Both ends of a range are its level, as in Kafka.
 func (b *Broker) addFinalized(out *kmsg.ApiVersionsResponse) {
 	features := b.image.Features()
 	if len(features) == 0 {
@@ -97,7 +88,7 @@ func (b *Broker) addFinalized(out *kmsg.ApiVersionsResponse) {
 	out.FinalizedFeaturesEpoch = int64(b.image.AppliedIndex())
 	for _, f := range features {
 		out.FinalizedFeatures = append(out.FinalizedFeatures,
-			kmsg.ApiVersionsResponseFinalizedFeature{Name: f.Name, MinVersionLevel: controller.MetadataLevelMin, MaxVersionLevel: f.Level})
+			kmsg.ApiVersionsResponseFinalizedFeature{Name: f.Name, MinVersionLevel: f.Level, MaxVersionLevel: f.Level})
 	}
 }
 

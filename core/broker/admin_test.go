@@ -51,7 +51,7 @@ func TestTrap01ClientSoftwarePattern(t *testing.T) {
 }
 
 func TestApiVersionsIsKafka44sColumn(t *testing.T) {
-	want := "0:0-13 1:4-18 2:1-11 3:0-13 18:0-5 19:2-7 20:1-6 21:0-2 22:0-5 23:2-4 32:1-4 33:0-2 35:1-5 37:0-3 43:0-2 44:0-1 48:0-1 50:0-0 55:0-2 60:0-2 74:0-1 75:0-0"
+	want := "0:0-13 1:4-18 2:1-11 3:0-13 18:0-5 19:2-7 20:1-6 21:0-2 22:0-5 23:2-4 27:1-2 32:1-4 33:0-2 35:1-5 37:0-3 43:0-2 44:0-1 48:0-1 50:0-0 55:0-2 57:0-2 60:0-2 61:0-0 74:0-1 75:0-0"
 	for version := int16(0); version <= 5; version++ {
 		r := newRig(t, "")
 		request := kmsg.NewPtrApiVersionsRequest()
@@ -81,7 +81,7 @@ func TestTrap02ProduceIsAdvertisedFromZero(t *testing.T) {
 }
 
 func TestFeaturesOfLevelZeroAreLeftOutForOldClients(t *testing.T) { // KAFKA-17011
-	all := []feature{{"transaction.version", 0, 2}, {"metadata.version", 7, 30}}
+	all := []controller.Feature{{Name: "transaction.version", Max: 2}, {Name: "metadata.version", Min: 7, Max: 30}}
 	for version, want := range map[int16]int{3: 1, 4: 2} {
 		out := kmsg.NewPtrApiVersionsResponse()
 		out.Version = version

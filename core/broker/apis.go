@@ -36,6 +36,8 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.InitProducerIDRequest]
 	case 23:
 		return decodeMessage[kmsg.OffsetForLeaderEpochRequest]
+	case 27:
+		return decodeMessage[kmsg.WriteTxnMarkersRequest]
 	case 32:
 		return decodeMessage[kmsg.DescribeConfigsRequest]
 	case 33:
@@ -54,8 +56,12 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeUserSCRAMCredentialsRequest]
 	case 55:
 		return decodeMessage[kmsg.DescribeQuorumRequest]
+	case 57:
+		return decodeMessage[kmsg.UpdateFeaturesRequest]
 	case 60:
 		return decodeMessage[kmsg.DescribeClusterRequest]
+	case 61:
+		return decodeMessage[kmsg.DescribeProducersRequest]
 	case 74:
 		return decodeMessage[kmsg.ListConfigResourcesRequest]
 	case 75:
@@ -79,6 +85,10 @@ func (b *Broker) handle(x exchange, body any) {
 		b.data.initProducerID(x, r)
 	case *kmsg.OffsetForLeaderEpochRequest:
 		b.data.offsetForLeaderEpoch(x, r)
+	case *kmsg.WriteTxnMarkersRequest:
+		b.data.writeTxnMarkers(x, r)
+	case *kmsg.DescribeProducersRequest:
+		b.data.describeProducers(x, r)
 	case *kmsg.MetadataRequest:
 		b.metadata(x, r)
 	case *kmsg.ApiVersionsRequest:
@@ -107,6 +117,8 @@ func (b *Broker) handle(x exchange, body any) {
 		b.listConfigResources(x, r)
 	case *kmsg.DescribeQuorumRequest:
 		b.describeQuorum(x, r)
+	case *kmsg.UpdateFeaturesRequest:
+		b.updateFeatures(x, r)
 	case *kmsg.DescribeClusterRequest:
 		b.describeCluster(x, r)
 	case *kmsg.DescribeTopicPartitionsRequest:

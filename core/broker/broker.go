@@ -11,6 +11,7 @@ import (
 	"weir/core/partition"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/wire"
 )
 
 // Image is what the broker needs of the cluster's metadata: a *metadata.Image.
@@ -44,13 +45,14 @@ type Controller interface {
 	// AlterBrokerConfigs changes the configuration of one broker, or with ID -1 of all.
 	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
+	UpdateFeatures(updates []controller.FeatureUpdate, validateOnly bool, done func(error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
 	// Settle calls done when an answer from the image as it is now cannot be undone any more, or with
 	// the error that this cannot be awaited.
 	Settle(done func(error))
 }
 
-// Options are what a Broker needs. All are required.
+// Options are what a Broker needs. All are required unless nil is named.
 type Options struct {
 	// Loop runs the broker.
 	Loop *task.Loop
@@ -72,6 +74,11 @@ type Options struct {
 	Controller Controller
 	// Partitions are those that this broker leads.
 	Partitions *partition.Manager
+	// Verifier asks transaction coordinators. Nil: transactional ids are refused with UNSUPPORTED_VERSION.
+	Verifier TransactionVerifier
+	// AwaitApplied calls done once the coordinator of a partition of an internal topic has applied everything below end,
+	// which is durable, or with a code if it cannot. Nil: there are no coordinators.
+	AwaitApplied func(topic string, index int32, end int64, done func(wire.Code))
 }
 
 // Broker answers Kafka requests. It is called on the loop only.
@@ -106,6 +113,7 @@ func New(o Options) *Broker {
 	}
 	b.data = &dataPlane{
 		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
+		verifier: o.Verifier, awaitApplied: o.AwaitApplied,
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),

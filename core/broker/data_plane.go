@@ -66,6 +66,8 @@ type dataPlane struct {
 	ids        producerIDs
 	// fetchMaxBytes bounds what one Fetch answers with (fetch.max.bytes).
 	fetchMaxBytes int
+	verifier      TransactionVerifier // nil: there are no transactions
+	awaitApplied  func(topic string, index int32, end int64, done func(wire.Code))
 	held          heldAnswers
 	late          lateReads
 }

@@ -725,7 +725,7 @@ func TestTransactionsAreRefusedClearly(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	b := (&record.Builder{Transactional: true, ProducerID: 4}).AppendBatch(nil, []record.Record{{Timestamp: 1}})
-	if p := r.produce(9, -1, "t", 1, b).produced()[0]; p.ErrorCode != int16(wire.InvalidTxnState) || p.ErrorMessage == nil {
+	if p := r.produce(9, -1, "t", 1, b).produced()[0]; p.ErrorCode != int16(wire.TransactionalIDAuthorizationFailed) || p.ErrorMessage == nil {
 		t.Errorf("%+v", p)
 	}
 }

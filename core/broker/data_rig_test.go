@@ -11,6 +11,7 @@ import (
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/partition"
 	"weir/core/record"
 	"weir/core/stream"
@@ -77,6 +78,31 @@ func (l *memoryLog) Read(offset int64, maxBytes int, done func(stream.Fetched)) 
 		got.Bytes += len(b)
 	}
 	l.give(got, done)
+}
+
+func (l *memoryLog) ReadStable(offset, end int64, maxBytes int, done func(stream.Fetched)) {
+	l.Read(offset, maxBytes, func(got stream.Fetched) {
+		q := object.AbortedSearch{From: offset, To: offset}
+		for i, b := range got.Batches {
+			h, _ := record.ReadHeader(b)
+			if h.BaseOffset >= end {
+				for _, cut := range got.Batches[i:] {
+					got.Bytes -= len(cut)
+				}
+				got.Batches = got.Batches[:i]
+				break
+			}
+			q.To = h.NextOffset()
+		}
+		var all object.Transactions
+		for _, b := range l.batches {
+			h, _ := record.ReadHeader(b)
+			all.Add(b, h.BaseOffset)
+		}
+		q.Visit(&all, 0, l.end)
+		got.Aborted = q.Found()
+		done(got)
+	})
 }
 
 func (l *memoryLog) give(got stream.Fetched, done func(stream.Fetched)) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -167,6 +168,13 @@ func (c *fakeController) AlterBrokerConfigs(id metadata.BrokerID, ops []controll
 		c.rig.broker.settings.SetDynamic(config.Overrides(c.rig.BrokerConfigs(1)), config.Overrides(c.rig.BrokerConfigs(-1)))
 	}
 	done(err)
+}
+
+func (c *fakeController) UpdateFeatures(updates []controller.FeatureUpdate, validateOnly bool, done func(error)) {
+	for _, u := range updates {
+		c.asked = append(c.asked, fmt.Sprint("feature ", u.Name, " ", u.Level, " ", u.Type, " ", validateOnly))
+	}
+	c.later(func() { done(c.refuse["feature"]) })
 }
 
 func (c *fakeController) AllocateProducerIDs(done func(first, count int64, err error)) {

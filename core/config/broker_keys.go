@@ -40,6 +40,23 @@ var brokerKeys = []Definition{
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor of topics created without one. Only 1 is served: with more, such topics are refused. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
 	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The maximum number of bytes of records in one fetch response. A first batch that is larger is still returned."),
+	integer(Int, "group.consumer.assignment.interval.ms", 1000, 0, maxInt, "The shortest time between two assignments of a consumer group, in milliseconds: members that join together are assigned once. 0: every change is assigned at once.").dynamic(),
+	words(List, "group.consumer.assignors", text("uniform,range"), "The assignors that consumer groups may use. The first is for groups whose members ask for none.", "uniform", "range").checked(someElement),
+	integer(Int, "group.consumer.heartbeat.interval.ms", 5000, 1, maxInt, "How often the members of a consumer group are told to send heartbeats, in milliseconds."),
+	integer(Int, "group.consumer.max.assignment.interval.ms", 15_000, 0, maxInt, "The largest value of the group key consumer.assignment.interval.ms."),
+	integer(Int, "group.consumer.max.heartbeat.interval.ms", 15_000, 1, maxInt, "The largest value of the group key consumer.heartbeat.interval.ms."),
+	integer(Int, "group.consumer.max.session.timeout.ms", 60_000, 1, maxInt, "The largest value of the group key consumer.session.timeout.ms."),
+	integer(Int, "group.consumer.max.size", maxInt, 1, maxInt, "The maximum number of members of a consumer group."),
+	words(String, "group.consumer.migration.policy", text("bidirectional"), "Which groups with members change between the classic and the consumer protocol while they run: none (disabled), to the consumer protocol (upgrade), back (downgrade), or both.", "bidirectional", "disabled", "downgrade", "upgrade"),
+	integer(Int, "group.consumer.min.assignment.interval.ms", 0, 0, maxInt, "The smallest value of the group key consumer.assignment.interval.ms."),
+	integer(Int, "group.consumer.min.heartbeat.interval.ms", 5000, 1, maxInt, "The smallest value of the group key consumer.heartbeat.interval.ms."),
+	integer(Int, "group.consumer.min.session.timeout.ms", 45_000, 1, maxInt, "The smallest value of the group key consumer.session.timeout.ms."),
+	integer(Int, "group.consumer.regex.refresh.interval.ms", 600_000, 10_000, maxInt, "How often the regular expressions of a consumer group are matched against all topics, in milliseconds. New topics are found within 10 seconds besides."),
+	integer(Int, "group.consumer.session.timeout.ms", 45_000, 1, maxInt, "How long a member of a consumer group may be silent before it is removed, in milliseconds. Less than a few heartbeat intervals removes members that are well."),
+	integer(Int, "group.initial.rebalance.delay.ms", 3000, 0, maxInt, "How long the first rebalance of a group of the classic protocol waits for more members, in milliseconds. Each that comes extends it. 0: not at all."),
+	integer(Int, "group.max.session.timeout.ms", 1_800_000, 1, maxInt, "The maximum session timeout that a member of the classic protocol may ask for, in milliseconds."),
+	integer(Int, "group.max.size", maxInt, 1, maxInt, "The maximum number of members of a group of the classic protocol."),
+	integer(Int, "group.min.session.timeout.ms", 6000, 1, maxInt, "The minimum session timeout that a member of the classic protocol may ask for, in milliseconds."),
 	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
 	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
@@ -82,9 +99,14 @@ var brokerKeys = []Definition{
 	integer(Int, "num.io.threads", 8, 1, maxInt, unusedThreads).dynamic(),
 	integer(Int, "num.network.threads", 3, 1, maxInt, unusedThreads).dynamic(),
 	integer(Int, "num.partitions", 1, 1, maxInt, "The number of partitions of a topic that is created without one."),
+	integer(Int, "offset.metadata.max.bytes", 4096, 0, maxInt, "The maximum length of the metadata that a client may commit with an offset."),
+	integer(Long, "offsets.retention.check.interval.ms", 600_000, 1, maxLong, "How often offsets are looked for that have expired, and groups that are empty, in milliseconds."),
+	integer(Int, "offsets.retention.minutes", 10_080, 1, maxInt, "How long committed offsets are kept, in minutes: since the last member left the group, or since the commit if the group has no members of its own or none of them reads the topic."),
+	integer(Int, "offsets.topic.num.partitions", 50, 1, maxInt, "The number of partitions of __consumer_offsets when it is created. It cannot be changed later."),
 	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds. A retry that comes later is appended a second time.").dynamic(),
 	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The maximum number of bytes of requests in memory; sockets are not read while it is reached. The same number bounds the responses that clients have not read yet. -1: the default."),
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
+	integer(Int, "transaction.state.log.num.partitions", 50, 1, maxInt, "The number of partitions of __transaction_state when it is created. It cannot be changed later."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
@@ -118,6 +140,13 @@ func checkAddress(value string) error {
 	port, err := parseInteger(value[colon+1:])
 	if colon < 0 || err != nil || port < 0 || port > 65535 {
 		return fmt.Errorf("must be host:port")
+	}
+	return nil
+}
+
+func someElement(value string) error {
+	if len(SplitList(value)) == 0 {
+		return fmt.Errorf("at least one value is needed")
 	}
 	return nil
 }

@@ -96,8 +96,33 @@ type Broker struct {
 	// MetricsAddress is weir.metrics.address, host:port; empty: metrics are not served.
 	// Whoever reaches it can read profiles, so keep it off public networks.
 	MetricsAddress string
+	// ConsumerGroup holds the defaults of consumer groups.
+	ConsumerGroup ConsumerGroup
+	// Groups is the configuration of group coordinators.
+	Groups Groups
+	// TransactionTopicPartitions is transaction.state.log.num.partitions.
+	TransactionTopicPartitions int32
 	// Topic holds the defaults of topics.
 	Topic Topic
+}
+
+// Groups is the configuration of group coordinators.
+type Groups struct {
+	// InitialRebalanceDelay is group.initial.rebalance.delay.ms. Too short makes a group that starts rebalance several
+	// times; longer delays the first records.
+	InitialRebalanceDelay time.Duration
+	// MinSessionTimeout and MaxSessionTimeout are group.min.session.timeout.ms and group.max.session.timeout.ms.
+	MinSessionTimeout, MaxSessionTimeout time.Duration
+	// MaxSize is group.max.size, members of a classic group.
+	MaxSize int32
+	// OffsetMetadataMaxBytes is offset.metadata.max.bytes.
+	OffsetMetadataMaxBytes int
+	// OffsetsRetention is offsets.retention.minutes. Too short a time loses the positions of consumers that pause.
+	OffsetsRetention time.Duration
+	// OffsetsRetentionCheckInterval is offsets.retention.check.interval.ms.
+	OffsetsRetentionCheckInterval time.Duration
+	// OffsetsTopicPartitions is offsets.topic.num.partitions.
+	OffsetsTopicPartitions int32
 }
 
 // S3 is how an S3-compatible store is reached.
@@ -203,7 +228,19 @@ func (s *Settings) resolveBroker() Broker {
 			PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
 		},
 		MetricsAddress: s.text("weir.metrics.address"),
-		Topic:          s.Topic(nil),
+		ConsumerGroup:  s.ConsumerGroup(nil),
+		Groups: Groups{
+			InitialRebalanceDelay:         s.millis("group.initial.rebalance.delay.ms"),
+			MinSessionTimeout:             s.millis("group.min.session.timeout.ms"),
+			MaxSessionTimeout:             s.millis("group.max.session.timeout.ms"),
+			MaxSize:                       int32(s.integer("group.max.size")),
+			OffsetMetadataMaxBytes:        int(s.integer("offset.metadata.max.bytes")),
+			OffsetsRetention:              time.Duration(s.integer("offsets.retention.minutes")) * time.Minute,
+			OffsetsRetentionCheckInterval: s.millis("offsets.retention.check.interval.ms"),
+			OffsetsTopicPartitions:        int32(s.integer("offsets.topic.num.partitions")),
+		},
+		TransactionTopicPartitions: int32(s.integer("transaction.state.log.num.partitions")),
+		Topic:                      s.Topic(nil),
 	}
 	if b.QueuedMaxRequestBytes < 0 {
 		b.QueuedMaxRequestBytes = defaultQueuedBytes

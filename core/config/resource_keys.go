@@ -1,11 +1,11 @@
 package config
 
-// groupKeys are the keys of a group, sorted. Groups are not served yet: the keys are shown with their
-// defaults, since tools ask for them, and cannot be set.
+// groupKeys are the keys of a group, sorted. Those of share and streams groups, which are not served yet, are shown with
+// their defaults, since tools ask for them, and have no effect.
 var groupKeys = []Definition{
-	integer(Int, "consumer.assignment.interval.ms", 1000, 0, maxInt, unusedGroups).standIn(same("group.consumer.assignment.interval.ms")),
-	integer(Int, "consumer.heartbeat.interval.ms", 5000, 1, maxInt, unusedGroups).standIn(same("group.consumer.heartbeat.interval.ms")),
-	integer(Int, "consumer.session.timeout.ms", 45_000, 1, maxInt, unusedGroups).standIn(same("group.consumer.session.timeout.ms")),
+	integer(Int, "consumer.assignment.interval.ms", 1000, 0, maxInt, "The shortest time between two assignments of the group, in milliseconds. 0: every change is assigned at once.").standIn(same("group.consumer.assignment.interval.ms")),
+	integer(Int, "consumer.heartbeat.interval.ms", 5000, 1, maxInt, "How often the members are told to send heartbeats, in milliseconds.").standIn(same("group.consumer.heartbeat.interval.ms")),
+	integer(Int, "consumer.session.timeout.ms", 45_000, 1, maxInt, "How long a member may be silent before it is removed, in milliseconds.").standIn(same("group.consumer.session.timeout.ms")),
 	boolean("errors.deadletterqueue.copy.record.enable", "false", unusedShare).standIn(same("errors.deadletterqueue.copy.record.enable")),
 	words(String, "errors.deadletterqueue.topic.name", text(""), unusedShare).standIn(same("errors.deadletterqueue.topic.name")),
 	integer(Int, "share.assignment.interval.ms", 1000, 0, maxInt, unusedShare).standIn(same("group.share.assignment.interval.ms")),
@@ -34,12 +34,15 @@ var clientMetricsKeys = []Definition{
 }
 
 const (
-	unusedGroups        = "Without effect: consumer groups are not served yet."
+	unusedGroups        = "Without effect: streams groups are not served yet."
 	unusedClientMetrics = "Without effect: clients' metrics are not collected."
 )
 
 // GroupKeys returns the definitions of a group's keys, sorted by key.
 func GroupKeys() []Definition { return groupKeys }
+
+// GroupKey finds a group key.
+func GroupKey(key string) (*Definition, bool) { return find(groupKeys, key) }
 
 // ClientMetricsKeys returns the definitions of a client metrics subscription's keys, sorted by key.
 func ClientMetricsKeys() []Definition { return clientMetricsKeys }

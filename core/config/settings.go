@@ -104,7 +104,7 @@ func Load(file []byte, environment map[string]string, flags []Override) (*Settin
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.checkListenersMapped(), s.Broker().Validate()); err != nil {
+	if err := errors.Join(s.checkListenersMapped(), s.checkConsumerGroups(), s.Broker().Validate()); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -7,21 +7,12 @@ import (
 	"weir/core/metadata"
 )
 
-// MetadataFeature names the level of records and snapshots that a cluster uses.
-const MetadataFeature = "weir.metadata"
-
-// The levels of MetadataFeature that this program can read and write. A new cluster starts with the highest.
-const (
-	MetadataLevelMin = 1
-	MetadataLevelMax = 1
-)
-
 // FoundCluster proposes the first record of a new cluster: its id and feature
 // levels. A cluster that is founded already refuses it with metadata.ErrFounded.
 func (c *Controller) FoundCluster(clusterID string, done func(error)) {
 	c.propose(&metadata.FoundCluster{
 		ClusterID: clusterID,
-		Features:  []metadata.Feature{{Name: MetadataFeature, Level: MetadataLevelMax}},
+		Features:  newestFeatures(),
 	}, done)
 }
 

@@ -13,6 +13,10 @@
 // room of one record in the quorum's queue. An error ends it there; a caller that
 // tries again sends what the image lacks.
 //
+// A cluster uses the levels of [Features] that its records name: those that it was founded with, and those that
+// UpdateFeatures has set since (KIP-584). A cluster of a release that did not know a feature goes on without it until an
+// administrator raises its level; a program does not start on a cluster that uses a level which it does not serve.
+//
 // The [Sweeper] deletes destroyed and orphaned objects from the object store. It is
 // independent of decisions: it proposes records like any other part, and a store that
 // answers late or not at all delays only the sweeper.

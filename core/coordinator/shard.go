@@ -79,6 +79,9 @@ func newShard(r *Runtime, index int32, log Log) *Shard {
 
 func (s *Shard) loop() *task.Loop { return s.runtime.options.Loop }
 
+// Loop is what runs the shard.
+func (s *Shard) Loop() *task.Loop { return s.loop() }
+
 // Machine is what the shard runs.
 func (s *Shard) Machine() Machine { return s.machine }
 

@@ -31,8 +31,11 @@ type members interface {
 	protocolType() string
 	// empty reports whether there are no members; then the group may be deleted.
 	empty() bool
-	// emptySince is when the last member left, in milliseconds of wall time; -1 if that is not known.
-	emptySince() int64
+	// expires reports whether offsets may expire, and since when the retention counts, in milliseconds of wall time; -1:
+	// since each was committed. Those of topics that a member reads never expire.
+	expires() (may bool, since int64)
+	// admitsOffsetDelete is what OffsetDelete is refused with, but for topics that members read; None: it is not.
+	admitsOffsetDelete() wire.Code
 	// subscribes reports whether a member may read a topic: its offsets are neither deleted nor expired.
 	subscribes(topic string) bool
 	// admitsCommit, admitsTxnCommit and admitsFetch check member and generation (or member epoch) of OffsetCommit,
@@ -46,6 +49,8 @@ type members interface {
 	tombstones() []coordinator.Entry
 	// serve begins deadlines, after the log was loaded.
 	serve()
+	// answerParked answers requests that wait, without a change to the group: the broker shuts down.
+	answerParked(wire.Code)
 	// close stops timers and answers requests that wait.
 	close(wire.Code)
 }
@@ -55,9 +60,8 @@ type commitCheck struct {
 	version    int16
 	memberID   string
 	instanceID *string
-	generation int32 // or member epoch; -1: none
-	// topics and partitions of the commit may be looked at for assignment epochs (KIP-1251).
-	topics []string
+	generation int32       // or member epoch; -1: none
+	partitions []Partition // for assignment epochs (KIP-1251)
 }
 
 // Client is who sent a request.

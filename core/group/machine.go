@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"weir/core/config"
 	"weir/core/coordinator"
@@ -37,6 +38,23 @@ type Options struct {
 	Image Image
 	// Verifier adds the offsets partition to transactions. Nil: version 5 of TxnOffsetCommit adds nothing.
 	Verifier Verifier
+
+	held      int64 // bytes that members hold, of all machines
+	operators *telemetry.Limiter
+	count     *counts
+}
+
+// counts are the metrics of all machines.
+type counts struct {
+	rebalances, expired, refused env.Counter
+}
+
+func newCounts(t *telemetry.Registry) *counts {
+	return &counts{
+		rebalances: t.Counter("weir_group_rebalances_total", "Rebalances of groups of the classic protocol that began."),
+		expired:    t.Counter("weir_group_members_expired_total", "Members removed since they were silent for their session timeout."),
+		refused:    t.Counter("weir_group_members_refused_total", "Joins refused since the members of all groups hold too much memory."),
+	}
 }
 
 // Machine is the state of the groups of one partition. Its methods are called on the loop only.
@@ -45,7 +63,10 @@ type Machine struct {
 	shard   *coordinator.Shard
 	groups  map[string]*Group
 	open    map[int64]*transaction // by producer id: those with staged offsets
+	topics  map[topicUse]int       // committed offsets by topic
 	floor   int64                  // see Floor
+	draws   uint64
+	expiry  task.Timer
 	serving bool
 	closed  bool
 }
@@ -55,10 +76,21 @@ var (
 	_ coordinator.Floor   = (*Machine)(nil)
 )
 
-// New returns the empty machine of a shard.
+// New returns the empty machine of a shard. Machines of one broker share the options.
 func New(o *Options, s *coordinator.Shard) *Machine {
-	return &Machine{Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, floor: math.MaxInt64}
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.New(nil, nil)
+	}
+	if o.count == nil {
+		o.count, o.operators = newCounts(o.Telemetry), telemetry.NewLimiter(operatorsInterval)
+	}
+	return &Machine{
+		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, floor: math.MaxInt64,
+	}
 }
+
+// operatorsInterval is the shortest time between two log lines of one kind.
+const operatorsInterval = time.Minute
 
 // Versions of the keys in __consumer_offsets, which are their types.
 const (
@@ -101,14 +133,25 @@ func (m *Machine) Serve() {
 			g.members.serve()
 		}
 	}
+	m.scheduleExpiry()
 }
 
 // Close implements coordinator.Machine.
 func (m *Machine) Close(code wire.Code) {
 	m.closed = true
+	m.stop(&m.expiry)
 	for _, g := range m.sorted() {
 		if g.members != nil {
 			g.members.close(code)
+		}
+	}
+}
+
+// AnswerParked answers the requests that wait for other members, for a shutdown. Groups stay as they are.
+func (m *Machine) AnswerParked(code wire.Code) {
+	for _, g := range m.sorted() {
+		if g.members != nil {
+			g.members.answerParked(code)
 		}
 	}
 }

@@ -62,9 +62,9 @@ func (r *rig) open(log *coordinatortest.Log, clock *coordinatortest.Clock) {
 	r.log = log
 	o := &Options{Config: r.config, Image: r.image, Env: env.Env{Clock: clock, Rand: &draws{}}}
 	r.Cluster = coordinatortest.Open("__consumer_offsets", []*coordinatortest.Log{log}, clock, func(s *coordinator.Shard) coordinator.Machine {
+		o.Loop = s.Loop()
 		return New(o, s)
 	})
-	o.Loop = r.Loop
 }
 
 func (r *rig) machine() *Machine {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"weir/core/coordinator"
+	"weir/core/metadata"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -64,7 +65,7 @@ func (m *Machine) applyOffset(r *coordinator.Record) error {
 		m.stage(r.ProducerID, stagedPartition{key.Group, tp}, value)
 		return nil
 	}
-	m.group(key.Group).put(tp, value)
+	m.put(m.group(key.Group), tp, value)
 	return nil
 }
 
@@ -92,7 +93,7 @@ func (m *Machine) applyOffsetTombstone(id string, tp topicPartition) {
 	if g == nil {
 		return
 	}
-	g.remove(tp)
+	m.remove(g, tp)
 	if g.staged[tp] > 0 {
 		for _, producer := range slices.Sorted(maps.Keys(m.open)) {
 			m.open[producer].drop(stagedPartition{id, tp})
@@ -135,7 +136,7 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 		g, value := m.group(at.group), t.values[at]
 		if k.Commit {
 			if now := g.offset(at.topicPartition); now == nil || now.at < value.at {
-				g.put(at.topicPartition, value)
+				m.put(g, at.topicPartition, value)
 			}
 		}
 		if g.staged[at.topicPartition]--; g.staged[at.topicPartition] <= 0 {
@@ -148,20 +149,43 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 
 func (g *Group) offset(tp topicPartition) *offset { return g.offsets[tp.topic][tp.partition] }
 
-func (g *Group) put(tp topicPartition, o *offset) {
+// topicUse names a topic that has committed offsets: by its id, and its name before that.
+type topicUse string
+
+const topicIDBytes = 16
+
+func useOf(topic string, o *offset) topicUse { return topicUse(topic + string(o.topicID[:])) }
+
+func (u topicUse) split() (name string, id metadata.TopicID) {
+	n := len(u) - topicIDBytes
+	copy(id[:], u[n:])
+	return string(u[:n]), id
+}
+
+func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
+	m.remove(g, tp)
 	of := g.offsets[tp.topic]
 	if of == nil {
 		of = map[int32]*offset{}
 		g.offsets[tp.topic] = of
 	}
 	of[tp.partition] = o
+	m.topics[useOf(tp.topic, o)]++
 }
 
-func (g *Group) remove(tp topicPartition) {
+func (m *Machine) remove(g *Group, tp topicPartition) {
 	of := g.offsets[tp.topic]
+	o := of[tp.partition]
+	if o == nil {
+		return
+	}
 	delete(of, tp.partition)
 	if len(of) == 0 {
 		delete(g.offsets, tp.topic)
+	}
+	use := useOf(tp.topic, o)
+	if m.topics[use]--; m.topics[use] == 0 {
+		delete(m.topics, use)
 	}
 }
 

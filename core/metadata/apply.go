@@ -20,11 +20,42 @@ func (r *FoundCluster) apply(im *Image) error {
 	if im.clusterID != "" {
 		return fmt.Errorf("%w: its id is %s", ErrFounded, im.clusterID)
 	}
-	if r.ClusterID == "" || !ascending(r.Features, func(a, b *Feature) bool { return a.Name < b.Name }) {
+	if r.ClusterID == "" || !sortedFeatures(r.Features) {
 		return fmt.Errorf("%w: cluster id %q, %d features", ErrMalformed, r.ClusterID, len(r.Features))
 	}
 	im.clusterID, im.features = r.ClusterID, slices.Clone(r.Features)
 	return nil
+}
+
+func sortedFeatures(f []Feature) bool {
+	return ascending(f, func(a, b *Feature) bool { return a.Name < b.Name })
+}
+
+func (r *SetFeatures) apply(im *Image) error {
+	if len(r.Features) == 0 || !sortedFeatures(r.Features) {
+		return fmt.Errorf("%w: %d features", ErrMalformed, len(r.Features))
+	}
+	for _, f := range r.Features {
+		if f.Name == "" || f.Level < 0 {
+			return fmt.Errorf("%w: feature %q at level %d", ErrMalformed, f.Name, f.Level)
+		}
+	}
+	for _, f := range r.Features {
+		im.setFeature(f)
+	}
+	return nil
+}
+
+func (im *Image) setFeature(f Feature) {
+	i, known := slices.BinarySearchFunc(im.features, f.Name, func(f Feature, name string) int { return strings.Compare(f.Name, name) })
+	switch {
+	case known && f.Level == 0:
+		im.features = slices.Delete(im.features, i, i+1)
+	case known:
+		im.features[i].Level = f.Level
+	case f.Level > 0:
+		im.features = slices.Insert(im.features, i, f)
+	}
 }
 
 func (r *RegisterBroker) apply(im *Image) error {

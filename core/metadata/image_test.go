@@ -259,6 +259,7 @@ func everyRecord() []metadata.Record {
 		&metadata.TrimStream{Stream: 2, LogStart: 9},
 		&metadata.ExpireObjects{Epoch: 2, First: 5, End: 7},
 		&metadata.DeleteObjects{Objects: []metadata.ObjectID{2}},
+		&metadata.SetFeatures{Features: []metadata.Feature{{Name: "group.version", Level: 1}, {Name: "transaction.version", Level: 2}}},
 	}
 }
 

@@ -58,7 +58,7 @@ func (im *Image) deriveRecoveries() {
 
 // validateOrder refuses lists that are not in the order in which images keep them.
 func (s *contents) validateOrder() error {
-	ordered := ascending(s.features, func(a, b *Feature) bool { return a.Name < b.Name }) &&
+	ordered := sortedFeatures(s.features) &&
 		ascending(s.brokers, func(a, b **Broker) bool { return (*a).ID < (*b).ID }) &&
 		ascending(s.brokerConfigs, func(a, b *brokerConfigs) bool { return a.id < b.id }) &&
 		ascending(s.topics, func(a, b **Topic) bool { return (*a).Name < (*b).Name }) &&

@@ -35,6 +35,7 @@ const (
 	typeTakeOver
 	typeExpireObjects
 	typeDeleteObjects
+	typeSetFeatures
 )
 
 // version is the newest version of a type, which this release writes. Each type has its
@@ -76,6 +77,8 @@ func (t recordType) empty() Record {
 		return &ExpireObjects{}
 	case typeDeleteObjects:
 		return &DeleteObjects{}
+	case typeSetFeatures:
+		return &SetFeatures{}
 	}
 	return nil
 }
@@ -112,6 +115,13 @@ func DecodeRecord(b []byte) (Record, error) {
 type FoundCluster struct {
 	ClusterID string
 	Features  []Feature // sorted by name
+}
+
+// SetFeatures sets the levels of features; level 0 ends the use of one. The others keep theirs. A release that does not
+// know a level must not start on this log again, nor one that does not know this record: who proposes it has been
+// told by an administrator that no such release is left.
+type SetFeatures struct {
+	Features []Feature // sorted by name, at least one
 }
 
 // RegisterBroker starts a broker epoch, whose number is this record's index, and
@@ -232,6 +242,9 @@ type DeleteObjects struct{ Objects []ObjectID }
 func (r *FoundCluster) AppendTo(dst []byte) []byte { return encode(dst, typeFoundCluster, r) }
 
 // AppendTo implements Record.
+func (r *SetFeatures) AppendTo(dst []byte) []byte { return encode(dst, typeSetFeatures, r) }
+
+// AppendTo implements Record.
 func (r *RegisterBroker) AppendTo(dst []byte) []byte { return encode(dst, typeRegisterBroker, r) }
 
 // AppendTo implements Record.
@@ -276,6 +289,8 @@ func (r *FoundCluster) fields(c *coder) {
 	c.text(&r.ClusterID)
 	list(c, &r.Features, featureBytesMin, fieldsOf)
 }
+
+func (r *SetFeatures) fields(c *coder) { list(c, &r.Features, featureBytesMin, fieldsOf) }
 
 func (r *RegisterBroker) fields(c *coder) {
 	integer(c, &r.ID)

@@ -114,7 +114,7 @@ func (n *Node) shipping() quorum.Shipping {
 func (n *Node) foundCluster(p *task.Proc) (err error) {
 	id := n.quorum.ClusterID()
 	if known := n.metadata.image.ClusterID(); known == id {
-		return nil
+		return controller.ValidateFeatures(n.metadata.image.Features())
 	} else if known != "" {
 		return fmt.Errorf("the metadata belong to cluster %s, the disk's marker to %s: disks were mixed up", known, id)
 	}
@@ -255,9 +255,9 @@ type countingReplayer struct {
 	batches int64
 }
 
-func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header) error {
+func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
 	r.batches++
-	return r.Replayer.Replay(id, h)
+	return r.Replayer.Replay(id, h, batch)
 }
 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {

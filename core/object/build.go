@@ -80,6 +80,9 @@ func (b *builder) add(p *Part) {
 			block = Block{}
 		}
 		b.extend(&block, batch)
+		if record.Transactional(batch.Data) {
+			index.Transactions.Add(batch.Data, batch.Base)
+		}
 		info.End, info.MaxTimestamp = batch.End, max(info.MaxTimestamp, batch.MaxTimestamp)
 	}
 	index.Blocks = append(index.Blocks, block)
@@ -119,7 +122,7 @@ func (b *builder) finish() Built {
 func (b *builder) tailBytes() int {
 	n := footerHeadBytes + partEntryBytes*len(b.infos)
 	for i := range b.indexes {
-		n += indexHeadBytes + indexEntryBytes*len(b.indexes[i].Blocks)
+		n += indexHeadBytes + indexEntryBytes*len(b.indexes[i].Blocks) + transactionEntryBytes*b.indexes[i].Transactions.Len()
 	}
 	return n
 }

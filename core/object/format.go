@@ -6,8 +6,12 @@ import (
 	"hash/crc32"
 )
 
-// FormatVersion is the version of the format that this package writes.
+// FormatVersion is the version of the header, the footer and, but for one, the index that this package writes.
 const FormatVersion = 1
+
+// indexTransactions is the version of an index with transactions. It is written for a part that has some, so that a
+// cluster without any stays readable for the releases before them.
+const indexTransactions = 2
 
 const (
 	// HeaderBytes is the length of the header, which starts every object.
@@ -17,9 +21,11 @@ const (
 	indexEntryBytes = 40
 	footerHeadBytes = 40
 	partEntryBytes  = 64
-	clusterBytesMax = 27
-	atHeaderSum     = 12
-	atSum           = 8 // in index and footer
+	// transactionEntryBytes is the size of a row of an index about a transaction.
+	transactionEntryBytes = 32
+	clusterBytesMax       = 27
+	atHeaderSum           = 12
+	atSum                 = 8 // in index and footer
 
 	headerMagic = 0x314a424f72696577 // "weirOBJ1", read as little-endian
 	indexMagic  = 0x78646977         // "widx"
@@ -74,6 +80,8 @@ type Index struct {
 	Object      uint64
 	LeaderEpoch int32
 	Blocks      []Block
+	// Transactions are those of the part, as far as a reader needs them.
+	Transactions Transactions
 }
 
 // PartInfo is one row of a footer: what the object holds of one stream.
@@ -115,16 +123,23 @@ func (k *Block) append(b []byte) []byte {
 // append appends the whole index.
 func (x *Index) append(b []byte) []byte {
 	start := len(b)
+	version, rows := uint16(FormatVersion), x.Transactions.rows()
+	if len(rows) > 0 {
+		version = indexTransactions
+	}
 	b = order.AppendUint32(b, indexMagic)
-	b = order.AppendUint16(b, FormatVersion)
+	b = order.AppendUint16(b, version)
 	b = append(b, 0, 0, 0, 0, 0, 0)
 	b = order.AppendUint32(b, uint32(len(x.Blocks)))
 	b = order.AppendUint64(b, x.Stream)
 	b = order.AppendUint64(b, x.Object)
 	b = order.AppendUint32(b, uint32(x.LeaderEpoch))
-	b = append(b, 0, 0, 0, 0)
+	b = order.AppendUint32(b, uint32(len(rows)))
 	for i := range x.Blocks {
 		b = x.Blocks[i].append(b)
+	}
+	for i := range rows {
+		b = rows[i].append(b)
 	}
 	order.PutUint32(b[start+atSum:], sumWithout(b[start:], atSum))
 	return b

@@ -243,7 +243,7 @@ func FuzzParse(f *testing.F) {
 		if h, err := ParseHeader(b); err == nil && h.Footer > h.Bytes {
 			t.Fatal("a footer beyond the end")
 		}
-		if x, err := ParseIndex(b); err == nil && !bytes.Equal(x.append(nil)[indexHeadBytes:], b[indexHeadBytes:]) {
+		if x, err := ParseIndex(b); err == nil && x.Transactions.Len() == 0 && !bytes.Equal(x.append(nil)[indexHeadBytes:], b[indexHeadBytes:]) {
 			t.Fatal("an index that does not encode to itself")
 		}
 		for _, fix := range []func([]byte){func([]byte) {}, resum} {

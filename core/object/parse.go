@@ -38,19 +38,20 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// section checks the head that index and footer share, and returns the number of rows.
-func section(b []byte, magic uint32, head, row int, what string) (int, error) {
+// section checks the head that index and footer share, and returns the number of rows. newest is the last version
+// known; extra is how many bytes follow the rows.
+func section(b []byte, magic uint32, newest uint16, head, row int, extra func() int64, what string) (int, error) {
 	if len(b) < head || order.Uint32(b) != magic {
 		return 0, damaged("no %s in %d bytes", what, len(b))
 	}
 	if order.Uint32(b[atSum:]) != sumWithout(b, atSum) {
 		return 0, damaged("the %s fails its checksum", what)
 	}
-	if v := order.Uint16(b[4:]); v != FormatVersion {
+	if v := order.Uint16(b[4:]); v == 0 || v > newest {
 		return 0, fmt.Errorf("%w: %d", ErrVersion, v)
 	}
 	rows := order.Uint32(b[12:])
-	if rows == 0 || int64(len(b)-head) != int64(rows)*int64(row) {
+	if rows == 0 || int64(len(b)-head) != int64(rows)*int64(row)+extra() {
 		return 0, damaged("an %s of %d rows in %d bytes", what, rows, len(b))
 	}
 	return int(rows), nil
@@ -58,7 +59,7 @@ func section(b []byte, magic uint32, head, row int, what string) (int, error) {
 
 // ParseIndex reads one part's index, exactly b.
 func ParseIndex(b []byte) (*Index, error) {
-	n, err := section(b, indexMagic, indexHeadBytes, indexEntryBytes, "index")
+	n, err := section(b, indexMagic, indexTransactions, indexHeadBytes, indexEntryBytes, func() int64 { return transactionBytes(b) }, "index")
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,19 @@ func ParseIndex(b []byte) (*Index, error) {
 		}
 		x.Blocks[i] = k
 	}
+	x.Transactions, err = parseTransactions(b[indexHeadBytes+n*indexEntryBytes:], x.Blocks[0].First, x.Blocks[n-1].End)
+	if err != nil {
+		return nil, err
+	}
 	return x, nil
+}
+
+// transactionBytes is the size of the rows about transactions in an index.
+func transactionBytes(b []byte) int64 {
+	if order.Uint16(b[4:]) < indexTransactions {
+		return 0
+	}
+	return int64(order.Uint32(b[36:])) * transactionEntryBytes
 }
 
 func decodeBlock(b []byte) Block {
@@ -104,7 +117,7 @@ func ParseFooter(b []byte, h *Header) ([]PartInfo, error) {
 	if h.Parts == 0 && len(b) == footerHeadBytes {
 		return nil, damaged("a footer without parts")
 	}
-	n, err := section(b, footerMagic, footerHeadBytes, partEntryBytes, "footer")
+	n, err := section(b, footerMagic, FormatVersion, footerHeadBytes, partEntryBytes, func() int64 { return 0 }, "footer")
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,12 @@
 package partition
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"weir/core/env"
 )
@@ -12,19 +14,24 @@ import (
 // A checkpoint is: magic, version, what the version has, CRC32C of all before it.
 // Version 1 has: end offset, max timestamp, producers (ascending by id, each with its
 // epoch and batches). Integers are varints; ids and offsets are relative to the ones
-// before them.
+// before them. Version 2 has for each producer, after its batches, of which there may be none: the first offset of
+// its open transaction, as the end offset minus that, or 0; and the epoch of the coordinator that wrote its last
+// marker plus one, or 0. It is written where version 1 does not say all, so that a cluster without transactions
+// stays readable for the releases before them.
 //
 // A change of the content is a new version, which [LoadState] reads beside all earlier
 // ones: testdata has a checkpoint of each.
 const (
-	checkpointMagic   = "wpck"
-	checkpointVersion = 1
-	// producerBytesMin is the smallest encoding of a producer: id, epoch, count
-	// and one batch of four fields.
-	producerBytesMin = 7
-	// producerBytesMax is the largest: five batches of 5, 5, 10 and 10 bytes behind an
-	// id of 10, an epoch of 3 and a count.
-	producerBytesMax = 14 + windowBatches*30
+	checkpointMagic = "wpck"
+	checkpointPlain = 1
+	// checkpointTransactions is the version with transactions.
+	checkpointTransactions = 2
+	// producerBytesMin is the smallest encoding of a producer: id, epoch, count,
+	// transaction and coordinator.
+	producerBytesMin = 5
+	// producerBytesMax is the largest: five batches of 5, 5, 10 and 10 bytes between an
+	// id of 10, an epoch of 3 and a count, and a transaction of 10 and a coordinator of 5.
+	producerBytesMax = 29 + windowBatches*30
 )
 
 // ErrCheckpoint: the bytes are no checkpoint of this version, or damaged.
@@ -50,7 +57,8 @@ func (p *producer) appendedWindow() *window { return &p.appended }
 func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*producer) *window) []byte {
 	start := len(dst)
 	dst = append(dst, checkpointMagic...)
-	dst = append(dst, checkpointVersion)
+	version := s.versionOf(layer)
+	dst = append(dst, version)
 	dst = binary.AppendVarint(dst, end)
 	dst = binary.AppendVarint(dst, maxTimestamp)
 	dst = binary.AppendUvarint(dst, uint64(s.producersIn(layer)))
@@ -62,6 +70,9 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 		}
 		dst = binary.AppendUvarint(dst, uint64(p.id-previous))
 		dst = w.append(dst, end, maxTimestamp)
+		if version >= checkpointTransactions {
+			dst = w.appendTransaction(dst, end)
+		}
 		previous = p.id
 	}
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
@@ -75,6 +86,25 @@ func (s *State) producersIn(layer func(*producer) *window) int {
 		}
 	}
 	return n
+}
+
+// versionOf is the lowest version that says all of a layer.
+func (s *State) versionOf(layer func(*producer) *window) byte {
+	for _, p := range s.producers {
+		if w := layer(p); w.epoch != noEpoch && (w.n == 0 || w.openFrom != noTransaction || w.coordinator != noCoordinator) {
+			return checkpointTransactions
+		}
+	}
+	return checkpointPlain
+}
+
+func (w *window) appendTransaction(dst []byte, end int64) []byte {
+	open := uint64(0)
+	if w.openFrom != noTransaction {
+		open = uint64(end - w.openFrom)
+	}
+	dst = binary.AppendUvarint(dst, open)
+	return binary.AppendUvarint(dst, uint64(int64(w.coordinator)+1))
 }
 
 func (w *window) append(dst []byte, end, maxTimestamp int64) []byte {
@@ -104,27 +134,25 @@ func LoadState(checkpoint []byte, end int64, now env.Time, producersMax int) (*S
 	if err != nil {
 		return nil, err
 	}
-	switch version {
-	case 1:
-		err = s.loadVersion1(r, end, now)
-	default:
-		err = fmt.Errorf("%w: version %d was written by a newer weir", ErrCheckpoint, version)
+	if version != checkpointPlain && version != checkpointTransactions {
+		return nil, fmt.Errorf("%w: version %d was written by a newer weir", ErrCheckpoint, version)
 	}
-	if err != nil {
+	if err := s.load(version, r, end, now); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *State) loadVersion1(r *reader, end int64, now env.Time) error {
+func (s *State) load(version byte, r *reader, end int64, now env.Time) error {
 	if s.end = r.varint(); s.end != end {
 		return fmt.Errorf("%w: it is as of offset %d, not %d", ErrCheckpoint, s.end, end)
 	}
 	s.maxTimestamp = r.varint()
 	s.appendedMax = s.maxTimestamp
-	if err := s.loadProducers(r, now); err != nil {
+	if err := s.loadProducers(version, r, now); err != nil {
 		return err
 	}
+	slices.SortStableFunc(s.open, func(a, b openTransaction) int { return cmp.Compare(a.first, b.first) })
 	if r.failed || len(r.b) > 0 {
 		return fmt.Errorf("%w: %d bytes left over", ErrCheckpoint, len(r.b))
 	}
@@ -142,7 +170,7 @@ func openCheckpoint(b []byte) (version byte, r *reader, err error) {
 	return b[len(checkpointMagic)], &reader{b: b[len(checkpointMagic)+1 : body]}, nil
 }
 
-func (s *State) loadProducers(r *reader, now env.Time) error {
+func (s *State) loadProducers(version byte, r *reader, now env.Time) error {
 	n := r.uvarint()
 	if n > uint64(len(r.b)/producerBytesMin) {
 		return fmt.Errorf("%w: %d producers in %d bytes", ErrCheckpoint, n, len(r.b))
@@ -155,8 +183,11 @@ func (s *State) loadProducers(r *reader, now env.Time) error {
 			id += previous
 		}
 		p := &producer{id: id, seen: now}
-		p.durable = r.window(s.end, s.maxTimestamp)
+		p.durable = r.window(version, s.end, s.maxTimestamp)
 		p.appended = p.durable
+		if first := p.durable.openFrom; first != noTransaction {
+			s.open = append(s.open, openTransaction{first: first, bytesBefore: openBefore})
+		}
 		if r.failed || id <= previous {
 			return fmt.Errorf("%w: producer %d of %d", ErrCheckpoint, i, n)
 		}
@@ -202,9 +233,10 @@ func (r *reader) bounded(limit uint64) uint64 {
 	return v
 }
 
-func (r *reader) window(end, maxTimestamp int64) window {
-	w := window{epoch: int16(r.bounded(1<<15 - 1)), n: int8(r.bounded(windowBatches))}
-	if w.n == 0 {
+func (r *reader) window(version byte, end, maxTimestamp int64) window {
+	w := newWindow()
+	w.epoch, w.n = int16(r.bounded(1<<15-1)), int8(r.bounded(windowBatches))
+	if w.n == 0 && version < checkpointTransactions {
 		r.failed = true
 	}
 	for i := range w.batches[:w.n] {
@@ -215,5 +247,15 @@ func (r *reader) window(end, maxTimestamp int64) window {
 		w.batches[i].offset = end - int64(r.bounded(1<<63-1))
 		w.batches[i].timestamp = maxTimestamp - r.varint()
 	}
+	if version >= checkpointTransactions {
+		r.transaction(&w, end)
+	}
 	return w
+}
+
+func (r *reader) transaction(w *window, end int64) {
+	if open := int64(r.bounded(uint64(end))); open > 0 {
+		w.openFrom = end - open
+	}
+	w.coordinator = int32(int64(r.bounded(1<<31)) - 1)
 }

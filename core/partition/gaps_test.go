@@ -82,7 +82,7 @@ func TestNothingStandsInForABatchThatCameTooEarly(t *testing.T) {
 	refused(8, 0, 3)
 	refused(9, 1, 0)
 	known := record.Header{ProducerID: 8, BaseSequence: 3}
-	r.p.state.appended(&known, 0, wallZero, 0)
+	r.p.state.appended(&known, nil, 0, wallZero, 0, 0)
 	r.p.takeEarly()
 	require.Equal(t, gaps{{producer: 7}}, r.p.gaps, "the first of a producer that is not known, where this broker leads")
 	require.Empty(t, r.p.topic.early)

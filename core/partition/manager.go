@@ -97,7 +97,7 @@ type Manager struct {
 	generation uint64
 	stopped    bool
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified *telemetry.Mark
 
 	producersRefused env.Counter
 	retained         telemetry.LastSuccess
@@ -136,6 +136,7 @@ func newManager(o Options) *Manager {
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
+		unverified:    o.Telemetry.Mark("partition: a batch of a transaction that is not open was refused"),
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
 			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),

@@ -31,6 +31,7 @@ func (im *fakeImage) TopicByID(id metadata.TopicID) (*metadata.Topic, bool) {
 	}
 	return nil, false
 }
+
 func (im *fakeImage) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 	s, ok := im.streams[id]
 	return s, ok
@@ -214,7 +215,7 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := header(0, 0)
-	if err := state.Replay(&first, 0); err != nil {
+	if err := state.Replay(&first, nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	prepare := func() *managed {
@@ -230,12 +231,12 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 	}
 	g := prepare()
 	for _, h := range []record.Header{first, header(10, 10), header(20, 20)} { // the first is in the checkpoint too
-		require.NoError(t, g.m.Replay(11, &h))
+		require.NoError(t, g.m.Replay(11, &h, nil))
 	}
 	g.changed(t)
 	p, _ := g.m.ByName("a", 0)
 	again := header(20, 20)
-	if d, _, _ := p.state.check(&again, OriginClient); !d.found || d.batch.offset != 20 {
+	if d := p.state.duplicateOf(&again); !d.found || d.batch.offset != 20 {
 		t.Fatalf("the recovered batch is unknown: %+v", d)
 	}
 	if epoch, end := p.EpochEnd(2); epoch != 2 || end != 30 {
@@ -244,12 +245,12 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 	for name, headers := range map[string][]record.Header{"none": {}, "an end too low": {header(10, 10)}} {
 		g := prepare()
 		for _, h := range headers {
-			require.NoError(t, g.m.Replay(11, &h))
+			require.NoError(t, g.m.Replay(11, &h, nil))
 		}
 		require.Error(t, g.m.ImageChanged(), "%s: opened with a state that does not join", name)
 	}
 	gap := header(20, 20)
-	require.Error(t, prepare().m.Replay(11, &gap), "a gap between checkpoint and batches")
+	require.Error(t, prepare().m.Replay(11, &gap, nil), "a gap between checkpoint and batches")
 }
 
 // A tail that was uploaded before its partition is opened has moved the checkpoint.
@@ -261,11 +262,11 @@ func TestANewerCheckpointCountsBeforeWhatWasReplayed(t *testing.T) {
 	}
 	s := g.image.streams[11]
 	h := header(0, 0)
-	require.NoError(t, g.m.Replay(11, &h))
+	require.NoError(t, g.m.Replay(11, &h, nil))
 	newer, err := LoadState(nil, 0, 0, 0)
 	require.NoError(t, err)
 	for _, h := range []record.Header{header(0, 0), header(10, 10)} {
-		require.NoError(t, newer.Replay(&h, 0))
+		require.NoError(t, newer.Replay(&h, nil, 0))
 	}
 	s.Checkpoint, s.CheckpointEnd = newer.AppendCheckpoint(nil), 20
 	s.Ranges = []metadata.Range{{LeaderEpoch: 3, BrokerEpoch: myEpoch, Start: 20, End: -1}}

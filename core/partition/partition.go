@@ -19,6 +19,7 @@ type Log interface {
 	HighWatermark() int64
 	End() int64
 	Read(offset int64, maxBytes int, done func(stream.Fetched))
+	ReadStable(offset, end int64, maxBytes int, done func(stream.Fetched))
 	FindTimestamp(from, ts int64, done func(stream.Fetched))
 	Bytes() int64
 	RetentionPoint(minTimestamp, maxBytes int64) int64
@@ -41,7 +42,9 @@ type Partition struct {
 	acks         task.Queue[*Append] // appended, not durable
 	duplicates   []*Append           // repeat a batch in acks
 	gaps         gaps
+	verified     verifications
 	watches      []*Watch
+	takenBytes   int64     // appended since it opened
 	durableBytes int64     // since it opened
 	expired      env.Time  // when a full state was last searched for expired producers; 0: never
 	closed       wire.Code // set when it is closed
@@ -63,6 +66,10 @@ type Append struct {
 	RecordErrorsMax int
 	// Deadline is when an append that still waits for room is given up.
 	Deadline env.Time
+	// Verification allows the first batch of a transaction here; see [Partition.Verify]. Zero: there is none.
+	Verification Verification
+	// TransactionVersion is that of a marker (KIP-1228): from 2 on its epoch is above that of its transaction.
+	TransactionVersion int8
 	// Release runs exactly once: the payload was copied, or never will be.
 	Release func()
 	// Done hears the answer, exactly once, maybe before Append returns.
@@ -75,6 +82,7 @@ type Append struct {
 	LogAppendTime int64 // -1: the records keep their own time
 	LogStart      int64
 	end           int64
+	marker        *record.Marker // of a control batch, once it was checked
 }
 
 // String names the partition as Kafka's tools do.
@@ -89,7 +97,7 @@ type Isolation uint8
 const (
 	// ReadUncommitted sees all that is durable.
 	ReadUncommitted Isolation = iota
-	// ReadCommitted sees what is below the last stable offset.
+	// ReadCommitted sees what is below the last stable offset, with the aborted transactions there.
 	ReadCommitted
 )
 
@@ -107,8 +115,14 @@ func (p *Partition) ReadableEnd(i Isolation) int64 {
 // LogEnd is the end of what was appended, durable or not.
 func (p *Partition) LogEnd() int64 { return p.log.End() }
 
-// LastStable is the last stable offset: without transactions, the high watermark.
-func (p *Partition) LastStable() int64 { return p.log.HighWatermark() }
+// LastStable is the last stable offset: the first offset of a transaction whose marker is not durable, or the high
+// watermark if there is none. It is never below the log start.
+func (p *Partition) LastStable() int64 {
+	if len(p.state.open) == 0 {
+		return p.log.HighWatermark()
+	}
+	return max(min(p.state.open[0].first, p.log.HighWatermark()), p.log.LogStart())
+}
 
 // LogStart is the first offset that may be read.
 func (p *Partition) LogStart() int64 { return p.log.LogStart() }
@@ -117,16 +131,18 @@ func (p *Partition) LogStart() int64 { return p.log.LogStart() }
 func (p *Partition) Bytes() int64 { return p.log.Bytes() }
 
 // Read reads batches from the one that holds offset on, as far as the isolation lets see: maxBytes of
-// them, or the first if it is larger. There are none at or above ReadableEnd. What done gets it must
-// release.
+// them, or the first if it is larger. There are none at or above ReadableEnd as it is at the call. To
+// ReadCommitted it names the aborted transactions of what it read. What done gets it must release.
 func (p *Partition) Read(offset int64, maxBytes int, i Isolation, done func(stream.Fetched)) {
-	if offset >= p.ReadableEnd(i) {
+	end := p.ReadableEnd(i)
+	switch {
+	case offset >= end:
 		done(stream.Fetched{})
-		return
+	case i == ReadCommitted:
+		p.log.ReadStable(offset, end, maxBytes, done)
+	default:
+		p.log.Read(offset, maxBytes, done)
 	}
-	// Without transactions nothing lies between the last stable offset and the high watermark, where
-	// the stream ends its answers.
-	p.log.Read(offset, maxBytes, done)
 }
 
 // FindTimestamp reads the first batch whose max timestamp is at or after millis, of those between from
@@ -212,22 +228,39 @@ func (p *Partition) try(a *Append) bool {
 
 // checkProducer finds the batch that a repeats, or what forbids it to be appended.
 func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
-	if !a.Header.Idempotent() {
-		code, detail := p.state.checkEpochless(&a.Header)
+	h := &a.Header
+	switch {
+	case !h.Idempotent():
+		code, detail := p.state.checkEpochless(h)
 		return duplicate{}, code, detail
+	case h.Control():
+		code, detail := p.checkMarker(a)
+		return duplicate{}, code, detail
+	case a.Origin == OriginClient:
+		if earlier := p.state.duplicateOf(h); earlier.found {
+			return earlier, wire.None, ""
+		}
 	}
-	earlier, code, detail := p.state.check(&a.Header, a.Origin)
-	if code != wire.None || earlier.found || a.Origin != OriginClient {
-		return earlier, code, detail
+	code, detail := p.checkVerification(a)
+	if code == wire.None {
+		code, detail = p.state.check(h, a.Origin)
 	}
-	if !p.admits(a.Header.ProducerID) {
-		p.noteGap(&a.Header)
-		return earlier, wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
+	if code == wire.None && a.Origin == OriginClient {
+		code, detail = p.checkPlace(h)
 	}
-	if p.behindGap(&a.Header) {
-		return earlier, wire.OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
+	return duplicate{}, code, detail
+}
+
+// checkPlace checks that the producer may be remembered, and that nothing of it is missing before the batch.
+func (p *Partition) checkPlace(h *record.Header) (wire.Code, string) {
+	if !p.admits(h.ProducerID) {
+		p.noteGap(h)
+		return wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
 	}
-	return earlier, wire.None, ""
+	if p.behindGap(h) {
+		return wire.OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
+	}
+	return wire.None, ""
 }
 
 func (p *Partition) append(a *Append) bool {
@@ -246,7 +279,11 @@ func (p *Partition) append(a *Append) bool {
 		return false
 	}
 	a.BaseOffset, a.end = base, base+int64(a.Header.LastOffsetDelta)+1
-	p.state.appended(&a.Header, base, maxTimestamp, p.manager.loop.Now())
+	if a.Header.Transactional() {
+		p.verified.forget(a.Header.ProducerID)
+	}
+	p.state.appended(&a.Header, a.marker, base, maxTimestamp, p.takenBytes, p.manager.loop.Now())
+	p.takenBytes += int64(a.Header.Bytes)
 	p.acks.Push(a)
 	return true
 }

@@ -46,13 +46,14 @@ func (l *fakeLog) Append(b stream.Batch) (int64, bool) {
 	b.Release()
 	return base, true
 }
-func (l *fakeLog) LogStart() int64                                  { return l.start }
-func (l *fakeLog) HighWatermark() int64                             { return l.hw }
-func (l *fakeLog) End() int64                                       { return l.at }
-func (l *fakeLog) Read(int64, int, func(stream.Fetched))            {}
-func (l *fakeLog) FindTimestamp(int64, int64, func(stream.Fetched)) {}
-func (l *fakeLog) Bytes() int64                                     { return 0 }
-func (l *fakeLog) RetentionPoint(int64, int64) int64                { return l.point }
+func (l *fakeLog) LogStart() int64                                    { return l.start }
+func (l *fakeLog) HighWatermark() int64                               { return l.hw }
+func (l *fakeLog) End() int64                                         { return l.at }
+func (l *fakeLog) Read(int64, int, func(stream.Fetched))              {}
+func (l *fakeLog) ReadStable(int64, int64, int, func(stream.Fetched)) {}
+func (l *fakeLog) FindTimestamp(int64, int64, func(stream.Fetched))   {}
+func (l *fakeLog) Bytes() int64                                       { return 0 }
+func (l *fakeLog) RetentionPoint(int64, int64) int64                  { return l.point }
 
 func (l *fakeLog) durable(hw int64) {
 	l.hw = hw
@@ -364,10 +365,9 @@ func TestPoisonedBatchesAreRefused(t *testing.T) {
 
 // What the origin of a batch allows, as Kafka's AppendOrigin.
 func TestOrigins(t *testing.T) {
-	control := record.Builder{ProducerID: 5, ProducerEpoch: 3, BaseSequence: -1, Control: true}
 	for origin, want := range map[Origin]wire.Code{OriginClient: wire.InvalidRecord, OriginCoordinator: wire.None, OriginReplica: wire.None} {
 		r := newRig(t)
-		a := r.appendBatch(control.AppendBatch(nil, []record.Record{{Timestamp: wallZero}}), origin)
+		a := r.appendBatch(record.AppendMarker(nil, 5, 3, record.Marker{}, wallZero), origin)
 		r.log.durable(r.log.at)
 		require.Equal(t, want, a.Code, origin)
 	}
@@ -553,7 +553,8 @@ type countingLog struct {
 	reads *int
 }
 
-func (l countingLog) Read(int64, int, func(stream.Fetched)) { *l.reads++ }
+func (l countingLog) Read(int64, int, func(stream.Fetched))              { *l.reads++ }
+func (l countingLog) ReadStable(int64, int64, int, func(stream.Fetched)) { *l.reads++ }
 
 var update = flag.Bool("update", false, "write the golden files")
 
@@ -566,24 +567,28 @@ func TestOldCheckpointsAreRead(t *testing.T) {
 	r.send(7, 0, 2, 3)
 	r.sendBatch(record.Builder{ProducerID: -1}, 1, wallZero+5)
 	r.log.durable(7)
+	plain := slices.Clone(r.p.Checkpoint(nil))
+	r.open(300, 5, 10, 2)
+	r.end(7, 1, record.Marker{CoordinatorEpoch: 8}, 2)
+	r.log.durable(10)
 	now := r.p.Checkpoint(nil)
-	require.EqualValues(t, checkpointVersion, now[len(checkpointMagic)], "a new version needs a golden file of its own, and keeps the old ones")
-	path := fmt.Sprintf("testdata/checkpoint-v%d.hex", checkpointVersion)
-	if *update {
-		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%x\n", now), 0o644))
-	}
-	for version := 1; version <= checkpointVersion; version++ {
-		text, err := os.ReadFile(fmt.Sprintf("testdata/checkpoint-v%d.hex", version))
+	for version, written := range map[int][]byte{checkpointPlain: plain, checkpointTransactions: now} {
+		require.EqualValues(t, version, written[len(checkpointMagic)], "a new version needs a golden file of its own, and keeps the old ones")
+		path := fmt.Sprintf("testdata/checkpoint-v%d.hex", version)
+		if *update {
+			require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%x\n", written), 0o644))
+		}
+		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		old, err := hex.DecodeString(strings.TrimSpace(string(text)))
 		require.NoError(t, err)
-		s, err := LoadState(old, 7, 0, 0)
+		s, err := LoadState(old, int64(map[int]int{1: 7, 2: 10}[version]), 0, 0)
 		require.NoError(t, err)
-		require.Equal(t, now, s.AppendCheckpoint(nil), "version %d", version)
+		require.Equal(t, written, s.AppendCheckpoint(nil), "version %d", version)
 	}
-	now[len(checkpointMagic)] = checkpointVersion + 1
+	now[len(checkpointMagic)] = checkpointTransactions + 1
 	binary.BigEndian.PutUint32(now[len(now)-4:], crc32.Checksum(now[:len(now)-4], castagnoli))
-	_, err := LoadState(now, 7, 0, 0)
+	_, err := LoadState(now, 10, 0, 0)
 	require.ErrorIs(t, err, ErrCheckpoint)
 	require.ErrorContains(t, err, "newer")
 }
@@ -610,7 +615,7 @@ func TestTheCheckpointIsExactlyAsOfTheHighWatermark(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range headers[:n] {
-			if err := replayed.Replay(&headers[i], 0); err != nil {
+			if err := replayed.Replay(&headers[i], nil, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -636,16 +641,16 @@ func TestARetryIsADuplicateAfterACheckpointAndReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, code, _ := state.check(&late.Header, OriginClient); code != wire.None {
+	if code, _ := state.check(&late.Header, OriginClient); code != wire.None {
 		t.Fatalf("code %d", code)
 	}
-	if err := state.Replay(&late.Header, 0); err != nil {
+	if err := state.Replay(&late.Header, nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	if again, _, _ := state.check(&late.Header, OriginClient); !again.found || again.batch.offset != 4 {
+	if again := state.duplicateOf(&late.Header); !again.found || again.batch.offset != 4 {
 		t.Fatalf("the replayed batch is unknown: %+v", again)
 	}
-	if err := state.Replay(&late.Header, 0); err == nil {
+	if err := state.Replay(&late.Header, nil, 0); err == nil {
 		t.Fatal("a gap or overlap in the replay went unnoticed")
 	}
 }

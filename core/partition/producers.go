@@ -1,7 +1,9 @@
 package partition
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -16,6 +18,10 @@ const (
 	// has in flight, and so on the duplicates to be recognised.
 	windowBatches = 5
 	noEpoch       = -1
+	// noTransaction stands for the first offset of a transaction that is not open.
+	noTransaction = -1
+	// noCoordinator stands for the epoch of a coordinator that wrote no marker yet.
+	noCoordinator = -1
 	// DefaultProducersMax bounds the producers kept for one partition. So many, at
 	// producerBytesMax each, make a checkpoint that fits one record of the quorum's
 	// log: a larger one could never be committed, nor anything that follows it.
@@ -33,11 +39,18 @@ type sequenceRange struct {
 func (r *sequenceRange) last() int32 { return record.AddSequence(r.base, r.delta) }
 func (r *sequenceRange) end() int64  { return r.offset + int64(r.delta) + 1 }
 
-// window is a producer's epoch and its last batches, oldest first.
+// window is a producer's epoch, its last batches, oldest first, and its transaction. A marker of a new
+// epoch leaves a window without a batch.
 type window struct {
-	epoch   int16 // noEpoch: nothing known
-	n       int8
-	batches [windowBatches]sequenceRange
+	epoch       int16 // noEpoch: nothing known
+	n           int8
+	coordinator int32 // epoch of the coordinator that wrote the last marker, or noCoordinator
+	openFrom    int64 // first offset of the open transaction, or noTransaction
+	batches     [windowBatches]sequenceRange
+}
+
+func newWindow() window {
+	return window{epoch: noEpoch, coordinator: noCoordinator, openFrom: noTransaction}
 }
 
 func (w *window) find(h *record.Header) (sequenceRange, bool) {
@@ -53,15 +66,44 @@ func (w *window) find(h *record.Header) (sequenceRange, bool) {
 }
 
 func (w *window) add(epoch int16, r sequenceRange) {
-	if w.epoch != epoch {
-		w.epoch, w.n = epoch, 0
-	}
+	w.setEpoch(epoch)
 	if w.n == windowBatches {
 		copy(w.batches[:], w.batches[1:])
 		w.n--
 	}
 	w.batches[w.n] = r
 	w.n++
+}
+
+// setEpoch forgets the batches of another epoch.
+func (w *window) setEpoch(epoch int16) {
+	if w.epoch != epoch {
+		w.epoch, w.n = epoch, 0
+	}
+}
+
+// nextSequence is the sequence that a batch of the same epoch has to begin with.
+func (w *window) nextSequence() int32 {
+	if w.n == 0 {
+		return 0
+	}
+	return record.AddSequence(w.batches[w.n-1].last(), 1)
+}
+
+// take applies a batch or a marker, and reports whether it began a transaction or ended one.
+func (w *window) take(e *pendingBatch) (began, ended bool) {
+	if e.marker {
+		w.setEpoch(e.epoch)
+		ended = w.openFrom != noTransaction
+		w.coordinator, w.openFrom = e.coordinator, noTransaction
+		return false, ended
+	}
+	w.add(e.epoch, e.batch)
+	if e.transactional && w.openFrom == noTransaction {
+		w.openFrom = e.batch.offset
+		return true, false
+	}
+	return false, false
 }
 
 // producer is one producer id's state in both layers.
@@ -79,20 +121,36 @@ type State struct {
 	producers    []*producer // ascending by id
 	last         *producer   // the one used last: a run of batches often has one producer
 	pending      task.Queue[pendingBatch]
-	end          int64 // the durable state is exactly as of here
-	maxTimestamp int64 // of durable batches; -1: none
+	open         []openTransaction // of the durable state, ascending by first offset
+	end          int64             // the durable state is exactly as of here
+	maxTimestamp int64             // of durable batches; -1: none
 	appendedMax  int64
 	max          int
 }
 
 // pendingBatch is the effect of a batch that is not durable yet.
 type pendingBatch struct {
-	end          int64
-	maxTimestamp int64
-	producer     *producer // nil: not idempotent
-	epoch        int16
-	batch        sequenceRange
+	end           int64
+	maxTimestamp  int64
+	producer      *producer // nil: not idempotent
+	epoch         int16
+	transactional bool
+	marker        bool
+	coordinator   int32 // of a marker
+	batch         sequenceRange
+	bytesBefore   int64 // see openTransaction
 }
+
+// openTransaction is a transaction whose marker is not durable yet.
+type openTransaction struct {
+	first int64 // offset
+	// bytesBefore is what was appended before it since the partition opened. It is far below zero if it was open
+	// then: what becomes readable at its end is then more than any reader waits for.
+	bytesBefore int64
+}
+
+// openBefore is the bytesBefore of a transaction that is older than the opening of its partition.
+const openBefore = math.MinInt64 / 2
 
 // End is the offset as of which the durable state is.
 func (s *State) End() int64 { return s.end }
@@ -133,37 +191,49 @@ type duplicate struct {
 	found bool
 }
 
-// check says whether a batch of an idempotent producer may be appended, is a
-// duplicate, or breaks the producer's sequence. The rules and their order are
-// Kafka's (ProducerAppendInfo): a producer of which nothing is known may begin at
-// any sequence, a new epoch begins at 0, and UNKNOWN_PRODUCER_ID is never given.
-// Only clients send duplicates and keep to sequences, and a replica follows its
-// leader whatever the epoch.
-func (s *State) check(h *record.Header, origin Origin) (duplicate, wire.Code, string) {
+// duplicateOf finds the earlier batch that h repeats. Only clients send duplicates.
+func (s *State) duplicateOf(h *record.Header) duplicate {
 	p := s.find(h.ProducerID)
 	if p == nil {
-		return duplicate{}, wire.None, ""
+		return duplicate{}
+	}
+	r, ok := p.appended.find(h)
+	return duplicate{batch: r, found: ok}
+}
+
+// inTransaction reports whether the producer has a transaction open at that epoch, as far as it is appended.
+func (s *State) inTransaction(id int64, epoch int16) bool {
+	p := s.find(id)
+	return p != nil && p.appended.openFrom != noTransaction && p.appended.epoch == epoch
+}
+
+// check says whether a batch of an idempotent producer may be appended, or breaks the producer's epoch, sequence
+// or transaction. The rules and their order are Kafka's (ProducerAppendInfo): a producer of which nothing is
+// known may begin at any sequence, a new epoch begins at 0, and UNKNOWN_PRODUCER_ID is never given.
+// Only clients keep to sequences, and a replica follows its leader whatever the epoch.
+func (s *State) check(h *record.Header, origin Origin) (wire.Code, string) {
+	p := s.find(h.ProducerID)
+	if p == nil || origin == OriginReplica {
+		return wire.None, ""
 	}
 	w := &p.appended
-	if r, ok := w.find(h); ok && origin == OriginClient {
-		return duplicate{batch: r, found: true}, wire.None, ""
-	}
-	if h.ProducerEpoch < w.epoch && origin != OriginReplica {
-		return duplicate{}, wire.InvalidProducerEpoch,
+	if h.ProducerEpoch < w.epoch {
+		return wire.InvalidProducerEpoch,
 			fmt.Sprintf("producer %d has epoch %d, the batch is of epoch %d", p.id, w.epoch, h.ProducerEpoch)
-	}
-	if origin != OriginClient {
-		return duplicate{}, wire.None, ""
 	}
 	expected := int32(0)
 	if h.ProducerEpoch == w.epoch {
-		expected = record.AddSequence(w.batches[w.n-1].last(), 1)
+		expected = w.nextSequence()
 	}
-	if h.BaseSequence != expected {
-		return duplicate{}, wire.OutOfOrderSequence,
+	if origin == OriginClient && h.BaseSequence != expected {
+		return wire.OutOfOrderSequence,
 			fmt.Sprintf("producer %d at epoch %d: expected sequence %d, got %d", p.id, h.ProducerEpoch, expected, h.BaseSequence)
 	}
-	return duplicate{}, wire.None, ""
+	if w.openFrom != noTransaction && !h.Transactional() {
+		return wire.InvalidTxnState,
+			fmt.Sprintf("producer %d has a transaction open since offset %d, the batch does not belong to it", p.id, w.openFrom)
+	}
+	return wire.None, ""
 }
 
 // checkEpochless checks a batch without a producer epoch. Kafka takes it, and remembers nothing of it
@@ -178,21 +248,34 @@ func (s *State) checkEpochless(h *record.Header) (wire.Code, string) {
 // full reports whether the state takes no further producer without forgetting one.
 func (s *State) full() bool { return len(s.producers) >= s.max }
 
-// appended notes a batch at the offset it was given.
-func (s *State) appended(h *record.Header, baseOffset, maxTimestamp int64, now env.Time) {
-	entry := pendingBatch{end: baseOffset + int64(h.LastOffsetDelta) + 1, maxTimestamp: maxTimestamp}
-	if h.Idempotent() {
-		p := s.findOrAdd(h.ProducerID, now)
+// appended notes a batch at the offset it was given; marker is nil for data. bytesBefore is what was appended before
+// it since the partition opened.
+func (s *State) appended(h *record.Header, marker *record.Marker, baseOffset, maxTimestamp, bytesBefore int64, now env.Time) {
+	e := pendingBatch{end: baseOffset + int64(h.LastOffsetDelta) + 1, maxTimestamp: maxTimestamp}
+	if p := s.writer(h, now); p != nil {
 		p.seen = now
 		p.pending++
-		entry.producer, entry.epoch = p, h.ProducerEpoch
-		entry.batch = sequenceRange{base: h.BaseSequence, delta: h.LastOffsetDelta, offset: baseOffset, timestamp: maxTimestamp}
-		p.appended.add(entry.epoch, entry.batch)
+		e.producer, e.epoch, e.transactional = p, h.ProducerEpoch, h.Transactional()
+		e.batch = sequenceRange{base: h.BaseSequence, delta: h.LastOffsetDelta, offset: baseOffset, timestamp: maxTimestamp}
+		e.bytesBefore = bytesBefore
+		if marker != nil {
+			e.marker, e.coordinator = true, marker.CoordinatorEpoch
+		}
+		p.appended.take(&e)
 	} else if maxTimestamp <= s.appendedMax {
 		return // it changes nothing
 	}
 	s.appendedMax = max(s.appendedMax, maxTimestamp)
-	s.pending.Push(entry)
+	s.pending.Push(e)
+}
+
+// writer finds the producer of a batch, or adds it; nil if the batch has none. A marker for an unknown producer ends
+// nothing here, and forgets no other producer.
+func (s *State) writer(h *record.Header, now env.Time) *producer {
+	if !h.Idempotent() || h.Control() && s.full() && s.find(h.ProducerID) == nil {
+		return nil
+	}
+	return s.findOrAdd(h.ProducerID, now)
 }
 
 func (s *State) findOrAdd(id int64, now env.Time) *producer {
@@ -201,7 +284,7 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	}
 	for s.full() && s.evict() {
 	}
-	p := &producer{id: id, seen: now, appended: window{epoch: noEpoch}, durable: window{epoch: noEpoch}}
+	p := &producer{id: id, seen: now, appended: newWindow(), durable: newWindow()}
 	i, _ := s.search(id)
 	s.producers = slices.Insert(s.producers, i, p)
 	s.last = p
@@ -209,14 +292,14 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 }
 
 // evict forgets the producer whose last batch is the oldest, unless all have batches
-// that are not durable. It happens in replay alone: an owner appends nothing of a new
+// that are not durable, or an open transaction. It happens in replay alone: an owner appends nothing of a new
 // producer before others have expired ([Partition.admits]). Those that expired wrote
 // before all that it still knew, so whoever replays its log, without its clock, forgets
 // none of these by going by offsets.
 func (s *State) evict() bool {
 	oldest, at := -1, int64(0)
 	for i, p := range s.producers {
-		if last := p.lastOffset(); p.pending == 0 && (oldest < 0 || last < at) {
+		if last := p.lastOffset(); p.idle() && (oldest < 0 || last < at) {
 			oldest, at = i, last
 		}
 	}
@@ -227,8 +310,19 @@ func (s *State) evict() bool {
 	return oldest >= 0
 }
 
-// lastOffset is where the producer's newest batch begins.
-func (p *producer) lastOffset() int64 { return p.appended.batches[p.appended.n-1].offset }
+// lastOffset is where the producer's newest batch begins; -1 if a marker was all.
+func (p *producer) lastOffset() int64 {
+	if p.appended.n == 0 {
+		return -1
+	}
+	return p.appended.batches[p.appended.n-1].offset
+}
+
+// idle reports whether the producer may be forgotten as far as the log goes: everything of it is durable, and
+// no transaction is open, whose end nobody could recognise.
+func (p *producer) idle() bool {
+	return p.pending == 0 && p.appended.openFrom == noTransaction
+}
 
 // advance moves the durable layer to the high watermark.
 func (s *State) advance(highWatermark int64) {
@@ -240,30 +334,56 @@ func (s *State) advance(highWatermark int64) {
 		s.maxTimestamp = max(s.maxTimestamp, e.maxTimestamp)
 		if e.producer != nil {
 			e.producer.pending--
-			e.producer.durable.add(e.epoch, e.batch)
+			s.becomesDurable(&e)
 		}
 	}
 	s.end = highWatermark
 }
 
-// expire forgets producers that have appended nothing for the given time.
+// becomesDurable applies a batch to the durable state.
+func (s *State) becomesDurable(e *pendingBatch) {
+	w := &e.producer.durable
+	first := w.openFrom
+	switch began, ended := w.take(e); {
+	case began: // the batches become durable in order, so that the newest transaction is the last
+		s.open = append(s.open, openTransaction{first: w.openFrom, bytesBefore: e.bytesBefore})
+	case ended:
+		i, _ := slices.BinarySearchFunc(s.open, first, func(o openTransaction, first int64) int { return cmp.Compare(o.first, first) })
+		s.open = slices.Delete(s.open, i, i+1)
+	}
+}
+
+// expire forgets producers that have appended nothing for the given time and have no transaction open.
 func (s *State) expire(now env.Time, after time.Duration) {
 	s.last = nil
 	s.producers = slices.DeleteFunc(s.producers, func(p *producer) bool {
-		return p.pending == 0 && now.Sub(p.seen) >= after
+		return p.idle() && now.Sub(p.seen) >= after
 	})
 }
 
-// Replay applies the header of a recovered batch, which must begin where the
-// state ends.
-func (s *State) Replay(h *record.Header, now env.Time) error {
+// Replay applies a recovered batch, which must begin where the state ends. Of the batch, lent for the call, only
+// that of a marker is read.
+func (s *State) Replay(h *record.Header, batch []byte, now env.Time) error {
 	if h.BaseOffset != s.end {
 		return fmt.Errorf("partition: recovered batch begins at %d, the state ends at %d", h.BaseOffset, s.end)
 	}
 	if h.LastOffsetDelta < 0 {
 		return fmt.Errorf("partition: recovered batch at %d has last offset delta %d", h.BaseOffset, h.LastOffsetDelta)
 	}
-	s.appended(h, h.BaseOffset, h.MaxTimestamp, now)
+	marker, err := markerOf(h, batch)
+	if err != nil {
+		return fmt.Errorf("partition: recovered control batch at %d: %w", h.BaseOffset, err)
+	}
+	s.appended(h, marker, h.BaseOffset, h.MaxTimestamp, openBefore, now)
 	s.advance(h.NextOffset())
 	return nil
+}
+
+// markerOf reads the marker of a control batch; nil if it is none.
+func markerOf(h *record.Header, batch []byte) (*record.Marker, error) {
+	if !h.Control() {
+		return nil, nil
+	}
+	m, err := record.ReadMarker(batch)
+	return &m, err
 }

@@ -29,10 +29,12 @@ type recoveredState struct {
 }
 
 // Replay implements stream.State.
-func (s *recoveredState) Replay(h *record.Header) error { return s.State.Replay(h, s.loop.Now()) }
+func (s *recoveredState) Replay(h *record.Header, batch []byte) error {
+	return s.State.Replay(h, batch, s.loop.Now())
+}
 
 // Replay implements stream.Replayer.
-func (m *Manager) Replay(id metadata.StreamID, h *record.Header) error {
+func (m *Manager) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
 	s := m.recovered[id]
 	if s == nil {
 		image, ok := m.options.Image.Stream(id)
@@ -48,7 +50,7 @@ func (m *Manager) Replay(id metadata.StreamID, h *record.Header) error {
 	if h.BaseOffset < s.end {
 		return nil // the checkpoint has it
 	}
-	return s.Replay(h, m.loop.Now())
+	return s.Replay(h, batch, m.loop.Now())
 }
 
 // Agrees implements stream.Replayer.
@@ -86,12 +88,13 @@ func (s *State) agrees(summary []byte) error {
 	return nil
 }
 
-// endsWith reports whether the last batches of w are those of v, of the same epoch;
-// partly, as far as w has them.
+// endsWith reports whether the last batches of w are those of v, of the same epoch and with the same open
+// transaction; partly, as far as w has them. Who forgot a producer forgot the coordinator of its last marker.
 func (w *window) endsWith(v *window, partly bool) bool {
 	n := v.n
 	if partly {
 		n = min(n, w.n)
 	}
-	return w.epoch == v.epoch && w.n >= n && slices.Equal(w.batches[w.n-n:w.n], v.batches[v.n-n:v.n])
+	coordinator := v.coordinator == w.coordinator || v.coordinator == noCoordinator || partly && w.coordinator == noCoordinator
+	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= n && slices.Equal(w.batches[w.n-n:w.n], v.batches[v.n-n:v.n])
 }

@@ -45,7 +45,7 @@ func replayed(t *testing.T, batches int32) *recoveredState {
 	}
 	for i := range batches {
 		h := record.Header{BaseOffset: int64(i), ProducerID: int64(7 + 2*(i%2)), BaseSequence: i / 2, MaxTimestamp: 5}
-		if err := s.Replay(&h); err != nil {
+		if err := s.Replay(&h, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,6 +75,8 @@ func TestARecoveredStateAgreesWithItsOwnersSummary(t *testing.T) {
 
 // Producers come and go in a partition that remembers few, as the owner's clock, its deadline for idle
 // ones and its writes in flight have it; whoever replays the batches must not find damage in that.
+const transactionalBit = 1 << 4 // of a batch's attributes
+
 func TestARecoveredStateAgreesHoweverManyProducersThereWere(t *testing.T) {
 	for seed := range uint64(300) {
 		draw := rand.New(rand.NewPCG(seed, 0))
@@ -88,10 +90,22 @@ func TestARecoveredStateAgreesHoweverManyProducersThereWere(t *testing.T) {
 		for now := range env.Time(60) {
 			id := draw.Int64N(8)
 			h := record.Header{BaseOffset: end, ProducerID: id, BaseSequence: next[id], MaxTimestamp: draw.Int64N(9)}
-			next[id]++
-			owner.appended(&h, end, h.MaxTimestamp, now)
+			batch := []byte(nil)
+			switch draw.IntN(8) {
+			case 0:
+				batch = record.AppendMarker(nil, id, 0, record.Marker{CoordinatorEpoch: int32(now)}, h.MaxTimestamp)
+				h, _ = record.ReadHeader(batch)
+				h.BaseOffset = end
+			case 1, 2:
+				h.Attributes = transactionalBit
+				next[id]++
+			default:
+				next[id]++
+			}
+			marker, _ := markerOf(&h, batch)
+			owner.appended(&h, marker, end, h.MaxTimestamp, 0, now)
 			end++
-			if err := recovered.Replay(&h); err != nil {
+			if err := recovered.Replay(&h, batch); err != nil {
 				t.Fatal(err)
 			}
 			if draw.IntN(3) > 0 {
@@ -111,7 +125,7 @@ func TestARecoveredStateAgreesHoweverManyProducersThereWere(t *testing.T) {
 // later: the log would fill up for ever.
 func TestTheLargestCheckpointFitsARecord(t *testing.T) {
 	s := &State{end: math.MaxInt64, maxTimestamp: 1 << 62, max: DefaultProducersMax}
-	w := window{epoch: math.MaxInt16, n: windowBatches}
+	w := window{epoch: math.MaxInt16, n: windowBatches, coordinator: math.MaxInt32}
 	for i := range w.batches {
 		w.batches[i] = sequenceRange{base: math.MaxInt32, delta: math.MaxInt32, timestamp: -1 << 62}
 	}

@@ -16,6 +16,7 @@ func (m *Manager) housekeeping() {
 	for _, p := range m.partitions {
 		if m.options.ProducerIDExpiration > 0 {
 			p.state.expire(now, m.options.ProducerIDExpiration)
+			p.verified.expire(now, m.options.ProducerIDExpiration)
 		}
 		p.retain()
 	}

@@ -46,8 +46,8 @@ func (p *Partition) validate(a *Append) (wire.Code, string) {
 		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.manager.options.Engine.AppendBytesMax())
 	case client && h.Control():
 		return wire.InvalidRecord, "clients may not write control records"
-	case h.Transactional():
-		return wire.InvalidTxnState, "transactions are not supported by this broker"
+	case h.Transactional() && !h.Idempotent():
+		return wire.InvalidTxnState, "a transactional batch has to name its producer"
 	case errors.Is(a.Invalid, record.ErrTooLarge):
 		return wire.MessageTooLarge, a.Invalid.Error()
 	case a.Invalid != nil:

@@ -24,9 +24,13 @@ func (p *Partition) Watch(w *Watch, i Isolation) {
 	p.watches = append(p.watches, w)
 }
 
-// readableBytes is how many bytes became readable since the partition opened. Without
-// transactions, what is durable is stable.
-func (p *Partition) readableBytes(Isolation) int64 { return p.durableBytes }
+// readableBytes is how many bytes became readable since the partition opened, as far as the isolation lets see.
+func (p *Partition) readableBytes(i Isolation) int64 {
+	if i == ReadCommitted && len(p.state.open) > 0 {
+		return p.state.open[0].bytesBefore
+	}
+	return p.durableBytes
+}
 
 // Unwatch takes w off its partition. On none, it does nothing.
 func (w *Watch) Unwatch() {

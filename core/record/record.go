@@ -157,16 +157,6 @@ func decodeHeader(b []byte, length int32) Header {
 	}
 }
 
-// ParseHeader reads the 61 bytes of a header whose batch is elsewhere (a
-// recovered log's entry). Bounds of the batch itself are not checked.
-func ParseHeader(b []byte) (Header, error) {
-	h, err := ReadHeader(b)
-	if errors.Is(err, ErrTruncated) && h.Bytes > 0 {
-		return h, nil
-	}
-	return h, err
-}
-
 // Check checks the first batch in b without its records: bounds, magic, CRC32C, counts,
 // codec and producer fields. The batch is b[:Header.Bytes]. A truncated second batch after
 // it is ignored, as in Kafka; a whole second batch is ErrInvalid.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"weir/core/record"
 	"weir/core/telemetry"
 	"weir/core/wal"
 )
@@ -51,6 +52,9 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 		base: base, offsets: b.Offsets, bytes: int32(len(b.Data)), maxTimestamp: b.MaxTimestamp,
 		at: p.At, slab: a.cache.of(p.Slab), place: int32(p.Offset),
 	})
+	if record.Transactional(b.Data) {
+		a.cache.entries.addTransaction(&s.transactions, b.Data, base)
+	}
 	return base, true
 }
 

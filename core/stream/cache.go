@@ -51,13 +51,16 @@ const (
 	tailChunkBytes  = 2 * (chunkEntries*32 + 16)
 	// uploadEntryBytes is what a batch takes in an upload: its object.Batch, and its piece of the body.
 	uploadEntryBytes = 2 * (48 + 24)
+	// transactionBytes is what a transaction takes.
+	transactionBytes = 2 * 64
 	// batchOverhead is what a batch takes beside its bytes, from its append to its commit.
 	batchOverhead = entryChunkBytes/chunkEntries + uploadEntryBytes
 )
 
 // used is the memory that counts against Options.CacheBytes.
 func (c *logCache) used() int64 {
-	return c.bytes + c.entries.chunks*entryChunkBytes + c.entries.entries*uploadEntryBytes + c.tails.chunks*tailChunkBytes
+	return c.bytes + c.entries.chunks*entryChunkBytes + c.entries.entries*uploadEntryBytes + c.tails.chunks*tailChunkBytes +
+		(c.entries.transactions+c.tails.transactions)*transactionBytes
 }
 
 // of returns the cache's slab for one that the WAL lays into: the newest, or a new one.
@@ -113,6 +116,11 @@ func (s *Stream) forgetUpTo(gone *cacheSlab) {
 		n++
 	}
 	s.entries.drop(n)
+	first := s.end
+	if s.entries.len() > 0 {
+		first = s.entries.at(0).base
+	}
+	s.entries.pool.forgetTransactions(&s.transactions, first)
 	if s.lastSlab == gone {
 		s.lastSlab = nil
 	}

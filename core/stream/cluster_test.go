@@ -283,7 +283,7 @@ func newTestState(checkpoint []byte, end int64) (State, error) {
 	return s, nil
 }
 
-func (s *testState) Replay(h *record.Header) error {
+func (s *testState) Replay(h *record.Header, _ []byte) error {
 	if h.BaseOffset != s.end {
 		return fmt.Errorf("batch at %d, state at %d", h.BaseOffset, s.end)
 	}
@@ -301,7 +301,7 @@ type replayer struct {
 	states map[metadata.StreamID]*testState
 }
 
-func (r *replayer) Replay(id metadata.StreamID, h *record.Header) error {
+func (r *replayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
 	past := r.c.histories[id]
 	if i := past.at(h.BaseOffset); i == len(past.ends) || past.ends[i] != h.NextOffset() {
 		r.c.w.t.Fatalf("stream %d: recovered batch [%d, %d) was never appended", id, h.BaseOffset, h.NextOffset())
@@ -318,7 +318,7 @@ func (r *replayer) Replay(id metadata.StreamID, h *record.Header) error {
 	if h.BaseOffset < s.end {
 		return nil
 	}
-	return s.Replay(h)
+	return s.Replay(h, batch)
 }
 
 func (r *replayer) Agrees(id metadata.StreamID, end int64, summary []byte) error {

@@ -22,14 +22,16 @@ type heldIndex struct {
 	place   *list.Element // nil while it is on its way
 }
 
-// indexBlocksMax bounds the rows of all indexes kept, of some 50 bytes each.
-const indexBlocksMax = 256 << 10
+// indexRowsMax bounds the rows of all indexes kept, of some 50 bytes each.
+const indexRowsMax = 256 << 10
+
+func (x *heldIndex) rows() int { return len(x.Blocks) + x.Transactions.Len() }
 
 // indexCache keeps the indexes used last.
 type indexCache struct {
 	indexes map[indexKey]*heldIndex
 	used    list.List // front: used last
-	blocks  int
+	rows    int
 	gets    *fetcher
 }
 
@@ -89,7 +91,7 @@ func (c *indexCache) loaded(x *heldIndex, err error) {
 		delete(c.indexes, x.key)
 	} else {
 		x.place = c.used.PushFront(x)
-		c.blocks += len(x.Blocks)
+		c.rows += x.rows()
 		c.evict()
 	}
 	waiters := x.waiters
@@ -104,9 +106,9 @@ func (c *indexCache) loaded(x *heldIndex, err error) {
 }
 
 func (c *indexCache) evict() {
-	for c.blocks > indexBlocksMax && c.used.Len() > 1 {
+	for c.rows > indexRowsMax && c.used.Len() > 1 {
 		last := c.used.Remove(c.used.Back()).(*heldIndex)
 		delete(c.indexes, last.key)
-		c.blocks -= len(last.Blocks)
+		c.rows -= last.rows()
 	}
 }

@@ -82,12 +82,22 @@ func (m *model) some() *owner {
 
 func (m *model) step() {
 	o := m.some()
-	switch rapid.IntRange(0, 19).Draw(m.T, "step") {
+	switch rapid.IntRange(0, 23).Draw(m.T, "step") {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 		if o != nil {
 			for range 1 + m.draw(8) {
 				o.append(m.n, 1+m.draw(4), 1+m.draw(6000), int64(m.draw(1000)))
 			}
+		}
+	case 20, 21, 22:
+		if o != nil {
+			for range 1 + m.draw(8) {
+				o.transact(m.n, int64(m.draw(4)), m.draw(6), 1+m.draw(3000))
+			}
+		}
+	case 23:
+		if o != nil {
+			o.readStableSome(m.n, m.draw, m.storm > 0)
 		}
 	case 8, 9, 10:
 		for range m.draw(30) {
@@ -112,6 +122,7 @@ func (m *model) step() {
 	case 18:
 		m.w.crash()
 		m.n = boot(m.w, m.c, m.options, m.config)
+		m.readStable() // while the tails are not uploaded
 	case 19:
 		m.w.turn(m.n.e.ImageChanged)
 		m.w.sleep()
@@ -223,13 +234,25 @@ func (m *model) calm() {
 		}
 		return true
 	})
+	m.readStable()
 	m.w.turn(m.n.e.ImageChanged)
 	m.w.until("no ended incarnation's log is left", func() bool { return len(m.n.e.recovered.tails) == 0 && len(m.w.disk.files) == 1 })
 	for _, id := range m.c.sorted() {
 		m.n.owners[id].readAll(m.n, 1+m.draw(30000))
 	}
+	m.readStable()
 	m.w.store.audit()
 	m.n.shutdown()
+}
+
+// readStable reads every stream's committed records from everywhere.
+func (m *model) readStable() {
+	for _, id := range m.c.sorted() {
+		o := m.n.owners[id]
+		for at := o.stream.LogStart(); at < o.stream.HighWatermark(); at += 1 + int64(m.draw(20)) {
+			o.readStable(m.n, at, 1+m.draw(9000), m.storm > 0)
+		}
+	}
 }
 
 func TestEveryAcknowledgedBatchIsReadBackWhateverHappens(t *testing.T) {

@@ -24,8 +24,8 @@ type rangeKey struct {
 type Replayer interface {
 	// Replay applies a batch of a recovered log to its stream's state, which begins with the image's
 	// checkpoint; batches that the checkpoint has change nothing. Those of one stream come in order, over
-	// all logs, and without a gap. The header is lent for the call.
-	Replay(id metadata.StreamID, h *record.Header) error
+	// all logs, and without a gap. Header and batch are lent for the call.
+	Replay(id metadata.StreamID, h *record.Header, batch []byte) error
 	// Agrees compares a stream's state with a summary that its former owner wrote as of end. An error says
 	// what differs that may not. A state as of another offset is not compared.
 	Agrees(id metadata.StreamID, end int64, summary []byte) error
@@ -117,7 +117,7 @@ func (r *recovery) visit(n wal.Entry) {
 		r.err = r.corrupt("stream %d, leader epoch %d has a batch at offset %d where %d is next", n.Stream, n.LeaderEpoch, n.BaseOffset, t.next)
 		return
 	}
-	h, err := record.ParseHeader(n.BatchHeader)
+	h, err := record.ReadHeader(n.Batch)
 	if err != nil || h.BaseOffset != n.BaseOffset || h.NextOffset() != n.BaseOffset+int64(n.Offsets) || h.Bytes != int(n.Bytes) {
 		r.err = r.corrupt("stream %d has a batch at offset %d whose header says otherwise", n.Stream, n.BaseOffset)
 		return
@@ -126,7 +126,10 @@ func (r *recovery) visit(n wal.Entry) {
 		base: n.BaseOffset, offsets: n.Offsets, bytes: n.Bytes, at: n.At, maxTimestamp: h.MaxTimestamp,
 	})
 	t.next += int64(n.Offsets)
-	if err := r.into.Replay(t.id, &h); err != nil {
+	if h.Transactional() {
+		t.entries.pool.addTransaction(&t.transactions, n.Batch, n.BaseOffset)
+	}
+	if err := r.into.Replay(t.id, &h, n.Batch); err != nil {
 		r.err = r.corrupt("stream %d: checkpoint and batches do not follow each other: %v", t.id, err)
 	}
 }

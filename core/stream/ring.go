@@ -1,6 +1,10 @@
 package stream
 
-import "slices"
+import (
+	"slices"
+
+	"weir/core/object"
+)
 
 const (
 	chunkEntries = 32 // a power of two
@@ -29,6 +33,35 @@ type chunkPool[T any] struct {
 	idle    []*chunk[T]
 	chunks  int64 // in use
 	entries int64
+	// transactions of the streams' entries
+	transactions int64
+}
+
+// addTransaction notes what a transactional batch says of its transaction.
+func (p *chunkPool[T]) addTransaction(t *object.Transactions, batch []byte, base int64) {
+	p.transactions -= int64(t.Len())
+	t.Add(batch, base)
+	p.transactions += int64(t.Len())
+}
+
+// forgetTransactions lets go of the transactions that ended below the first offset of a stream's entries.
+func (p *chunkPool[T]) forgetTransactions(t *object.Transactions, below int64) {
+	if t.Len() > 0 {
+		p.transactions -= int64(t.Forget(below))
+	}
+}
+
+// truncateTransactions takes back what a stream's entries from end on said.
+func (p *chunkPool[T]) truncateTransactions(t *object.Transactions, end int64) {
+	p.transactions -= int64(t.Len())
+	t.Truncate(end)
+	p.transactions += int64(t.Len())
+}
+
+// dropTransactions lets go of all transactions of a stream.
+func (p *chunkPool[T]) dropTransactions(t *object.Transactions) {
+	p.transactions -= int64(t.Len())
+	*t = object.Transactions{}
 }
 
 func (p *chunkPool[T]) take() *chunk[T] {

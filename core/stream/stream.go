@@ -5,6 +5,7 @@ import (
 
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/record"
 )
 
@@ -27,8 +28,8 @@ type Owner interface {
 
 // State is the state of a stream's producers while a recovered tail is replayed.
 type State interface {
-	// Replay applies a batch, which must begin where the state ends.
-	Replay(h *record.Header) error
+	// Replay applies a batch, which must begin where the state ends. Both are lent for the call.
+	Replay(h *record.Header, batch []byte) error
 	// AppendCheckpoint appends the state exactly as of the last batch replayed.
 	AppendCheckpoint(dst []byte) []byte
 }
@@ -91,6 +92,8 @@ type Fetched struct {
 	Batches [][]byte
 	Bytes   int
 	Slabs   []*env.Slab
+	// Aborted is, after ReadStable, the aborted transactions that overlap the batches, ascending by first offset.
+	Aborted []object.AbortedTransaction
 	Err     error
 }
 
@@ -118,16 +121,18 @@ type Stream struct {
 	logStart      int64
 	pinnedFrom    int64 // entries from here on are pinned in the cache and keep the WAL
 
-	entries  ring[entry, *entry] // in the log cache
-	pinned   int64               // bytes of the entries from pinnedFrom on
-	uncut    int64               // bytes between cut and highWatermark
-	uncutN   int64               // batches there
-	uploads  int                 // under way, with a part of this stream
-	lastSlab *cacheSlab
-	told     bool // in appender.dirty
-	listed   bool // in uploader.toCut
-	gone     bool // the image does not have it any more: nothing of it is owed
-	dead     bool // nothing of it is kept: gone, or wholly committed after Close
+	entries ring[entry, *entry] // in the log cache
+	// transactions are those of the entries.
+	transactions object.Transactions
+	pinned       int64 // bytes of the entries from pinnedFrom on
+	uncut        int64 // bytes between cut and highWatermark
+	uncutN       int64 // batches there
+	uploads      int   // under way, with a part of this stream
+	lastSlab     *cacheSlab
+	told         bool // in appender.dirty
+	listed       bool // in uploader.toCut
+	gone         bool // the image does not have it any more: nothing of it is owed
+	dead         bool // nothing of it is kept: gone, or wholly committed after Close
 
 	partBytes int64 // of the committed parts above logStart, if they are counted
 	counted   bool

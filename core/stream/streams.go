@@ -133,5 +133,6 @@ func (s *Stream) drop() {
 	s.engine.uploads.forget(s)
 	s.unpin(s.end)
 	s.entries.drop(s.entries.len())
+	s.entries.pool.dropTransactions(&s.transactions)
 	s.engine.streams.remove(s)
 }

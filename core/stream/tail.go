@@ -8,6 +8,7 @@ import (
 
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/telemetry"
 	"weir/core/wal"
 )
@@ -37,11 +38,13 @@ type tailStream struct {
 	id          metadata.StreamID
 	leaderEpoch int32
 	entries     ring[tailEntry, *tailEntry] // from the range's committed end on
-	next        int64                       // offset after the last
-	sealed      bool                        // the image says where the range ends
-	state       State                       // as of stateEnd, while it is uploaded; nil: to be rebuilt
-	stateEnd    int64                       // may lie above the entries: the checkpoint of a newer range covers them
-	failed      bool                        // it could not be read: the others go first
+	// transactions are those of the entries, and of earlier ones until all are gone.
+	transactions object.Transactions
+	next         int64 // offset after the last
+	sealed       bool  // the image says where the range ends
+	state        State // as of stateEnd, while it is uploaded; nil: to be rebuilt
+	stateEnd     int64 // may lie above the entries: the checkpoint of a newer range covers them
+	failed       bool  // it could not be read: the others go first
 }
 
 // tailEntry is one batch of a tail.
@@ -161,12 +164,12 @@ func (l *recoveredLogs) remove(t *tail) {
 func (s *tailStream) refresh(im Image) {
 	image, ok := im.Stream(s.id)
 	if !ok {
-		s.entries.drop(s.entries.len())
+		s.drop()
 		return
 	}
 	r, ok := rangeOf(image, s.leaderEpoch)
 	if !ok {
-		s.entries.drop(s.entries.len())
+		s.drop()
 		return
 	}
 	s.sealed = r.End >= 0
@@ -175,9 +178,20 @@ func (s *tailStream) refresh(im Image) {
 	}
 	committed := committedOf(r)
 	s.entries.drop(s.entries.search(committed))
+	s.entries.pool.forgetTransactions(&s.transactions, committed)
 	if n := s.entries.search(r.End); s.sealed && n < s.entries.len() {
 		s.entries.truncate(n)
+		s.entries.pool.truncateTransactions(&s.transactions, r.End)
 	}
+	if s.entries.len() == 0 {
+		s.drop()
+	}
+}
+
+// drop lets go of all entries.
+func (s *tailStream) drop() {
+	s.entries.drop(s.entries.len())
+	s.entries.pool.dropTransactions(&s.transactions)
 }
 
 const (

@@ -210,7 +210,7 @@ func (p *tailPiece) take() error {
 	t, n, data := &p.parts[p.part], &p.entries[p.taken], p.got[p.taken].data
 	h, err := record.ReadHeader(data)
 	if err == nil && n.base >= t.stream.stateEnd {
-		err = t.stream.state.Replay(&h)
+		err = t.stream.state.Replay(&h, data)
 		t.stream.stateEnd = n.end()
 	}
 	if err != nil {

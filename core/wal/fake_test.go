@@ -375,7 +375,7 @@ func (w *world) recover(name string) recovered {
 	var r recovered
 	done := false
 	visit := func(e Entry) {
-		e.BatchHeader = slices.Clone(e.BatchHeader)
+		e.Batch = slices.Clone(e.Batch)
 		r.entries = append(r.entries, e)
 	}
 	summary := func(at Position, state []byte) { r.summary, r.summaryAt = slices.Clone(state), at }

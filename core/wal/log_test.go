@@ -43,7 +43,7 @@ func (j *journal) expect(r recovered, first int) {
 		}
 		a := j.accepted[first+i]
 		if e.At != a.At || e.Stream != a.Stream || e.LeaderEpoch != a.LeaderEpoch || e.BaseOffset != a.BaseOffset ||
-			e.Offsets != a.Offsets || int(e.Bytes) != len(a.Payload) || !bytes.Equal(e.BatchHeader, want(a)[:61]) {
+			e.Offsets != a.Offsets || int(e.Bytes) != len(a.Payload) || !bytes.Equal(e.Batch, want(a)) {
 			j.w.t.Fatalf("entry %d is %+v, want %+v", i, e, a)
 		}
 	}

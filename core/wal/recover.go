@@ -7,7 +7,7 @@ import (
 	"weir/core/task"
 )
 
-// Entry is one recovered record: where it lies and its batch's header.
+// Entry is one recovered record: where it lies, and its batch.
 type Entry struct {
 	Stream      uint64
 	LeaderEpoch int32
@@ -15,7 +15,7 @@ type Entry struct {
 	Offsets     int32
 	Bytes       int32
 	At          Position
-	BatchHeader []byte // the batch's 61 header bytes, patched; valid during the visit only
+	Batch       []byte // the whole batch, patched; valid during the visit only
 }
 
 // Sealed is a log of an ended incarnation, open for reading. Its methods are called on the loop.

@@ -3,8 +3,6 @@ package wal
 import (
 	"fmt"
 	"hash/crc32"
-
-	"weir/core/record"
 )
 
 // scanner reads a log front to back.
@@ -105,7 +103,7 @@ func (s *scanner) visitRecords(h groupHeader, data []byte) {
 		} else {
 			s.visit(Entry{
 				Stream: r.stream, LeaderEpoch: r.leaderEpoch, BaseOffset: r.baseOffset, Offsets: r.offsets,
-				Bytes: int32(r.bytes), At: h.at + Position(at), BatchHeader: payload[:record.HeaderBytes:record.HeaderBytes],
+				Bytes: int32(r.bytes), At: h.at + Position(at), Batch: payload[:len(payload):len(payload)],
 			})
 		}
 		at += recordBytes(int(r.bytes))

@@ -39,6 +39,7 @@ var APIs = [...]API{
 	{Key: 21, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &deleteRecordsSchema},
 	{Key: 22, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &initProducerIDSchema},
 	{Key: 23, Min: 2, Max: 4, AdvertisedMin: 2, BytesMax: requestBytesMax, Schema: &offsetForLeaderEpochSchema},
+	{Key: 27, Min: 1, Max: 2, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &writeTxnMarkersSchema},
 	{Key: 32, Min: 1, Max: 4, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &describeConfigsSchema},
 	{Key: 33, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &alterConfigsSchema},
 	{Key: 35, Min: 1, Max: 5, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &describeLogDirsSchema},
@@ -48,7 +49,9 @@ var APIs = [...]API{
 	{Key: 48, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClientQuotasSchema},
 	{Key: 50, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeUserSCRAMCredentialsSchema},
 	{Key: 55, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeQuorumSchema},
+	{Key: 57, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &updateFeaturesSchema},
 	{Key: 60, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClusterSchema},
+	{Key: 61, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeProducersSchema},
 	{Key: 74, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listConfigResourcesSchema},
 	{Key: 75, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTopicPartitionsSchema},
 }

@@ -54,6 +54,12 @@ var (
 		wireInt32.from(3), structs(wireString, structs(wireInt32, wireInt32.from(2), wireInt32)),
 	}}
 
+	writeTxnMarkersSchema = Schema{flexible: 1, fields: []wireField{
+		structs(wireInt64, wireInt16, wireBool, structs(wireString, list(wireInt32)), wireInt32, wireInt8.from(2)),
+	}}
+
+	describeProducersSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, list(wireInt32))}}
+
 	describeConfigsSchema = Schema{flexible: 4, fields: []wireField{
 		structs(wireInt8, wireString, list(wireString)), wireBool.from(1), wireBool.from(3),
 	}}
@@ -85,6 +91,10 @@ var (
 	listConfigResourcesSchema = Schema{flexible: 0, fields: []wireField{list(wireInt8).from(1)}}
 
 	describeQuorumSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, structs(wireInt32))}}
+
+	updateFeaturesSchema = Schema{flexible: 0, fields: []wireField{
+		wireInt32, structs(wireString, wireInt16, wireInt8), wireBool.from(1),
+	}}
 
 	describeClusterSchema = Schema{flexible: 0, fields: []wireField{
 		wireBool, wireInt8.from(1), wireBool.from(2),

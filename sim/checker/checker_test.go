@@ -34,6 +34,10 @@ func (s *story) read(from, high int64, batches ...Batch) *Read {
 	return &s.Reads[len(s.Reads)-1]
 }
 
+func data(base int64, id, records, epoch int32) Batch {
+	return Batch{Base: base, ID: id, Records: records, Epoch: epoch}
+}
+
 func (s *story) look(timestamp, offset, found int64) {
 	s.Lookups = append(s.Lookups, Lookup{Call: s.stamp(), Return: s.stamp(), Timestamp: timestamp, Offset: offset, Found: found})
 }
@@ -68,104 +72,104 @@ func TestPlantedHistories(t *testing.T) {
 		{"good", "", false, func(s *story) {
 			s.append(2, 0)
 			s.append(1, 2)
-			s.read(0, 3, Batch{0, 0, 2, 0}, Batch{2, 1, 1, 0})
-			s.read(1, 3, Batch{0, 0, 2, 0})
-			s.drain(0, 3, Batch{0, 0, 2, 0}, Batch{2, 1, 1, 0})
+			s.read(0, 3, data(0, 0, 2, 0), data(2, 1, 1, 0))
+			s.read(1, 3, data(0, 0, 2, 0))
+			s.drain(0, 3, data(0, 0, 2, 0), data(2, 1, 1, 0))
 		}},
 		{"good: an unknown append that happened", "", false, func(s *story) {
 			s.append(1, 0)
 			s.open(1)
 			s.append(1, 2)
-			s.drain(0, 3, Batch{0, 0, 1, 0}, Batch{1, 1, 1, 0}, Batch{2, 2, 1, 0})
+			s.drain(0, 3, data(0, 0, 1, 0), data(1, 1, 1, 0), data(2, 2, 1, 0))
 		}},
 		{"good: an unknown append that happened late", "", false, func(s *story) {
 			s.open(1)
 			s.append(1, 0)
-			s.read(0, 1, Batch{0, 1, 1, 0})
-			s.drain(0, 2, Batch{0, 1, 1, 0}, Batch{1, 0, 1, 0})
+			s.read(0, 1, data(0, 1, 1, 0))
+			s.drain(0, 2, data(0, 1, 1, 0), data(1, 0, 1, 0))
 		}},
 		{"good: an unknown append that never happened", "", false, func(s *story) {
 			s.open(1)
 			s.append(1, 0)
-			s.drain(0, 1, Batch{0, 1, 1, 0})
+			s.drain(0, 1, data(0, 1, 1, 0))
 		}},
 		{"good: concurrent appends in either order", "", false, func(s *story) {
 			a := s.append(1, 1)
 			s.append(1, 0)
 			s.Appends[0].Return = s.stamp()
 			_ = a
-			s.drain(0, 2, Batch{0, 1, 1, 0}, Batch{1, 0, 1, 0})
+			s.drain(0, 2, data(0, 1, 1, 0), data(1, 0, 1, 0))
 		}},
 		{"good: trimmed on request", "", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
 			s.Trims = append(s.Trims, Trim{Outcome: Done, Before: 1, LogStart: 1, Call: s.stamp(), Return: s.stamp()})
 			s.read(0, unknown).OutOfRange = true
-			s.drain(1, 2, Batch{1, 1, 1, 0})
+			s.drain(1, 2, data(1, 1, 1, 0))
 		}},
 		{"inconsistent offsets, two acknowledgements", "I2", true, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 0)
-			s.drain(0, 1, Batch{0, 1, 1, 0})
+			s.drain(0, 1, data(0, 1, 1, 0))
 		}},
 		{"inconsistent offsets, two reads", "I2", true, func(s *story) {
 			s.open(1)
 			s.open(1)
-			s.read(0, 1, Batch{0, 0, 1, 0})
-			s.drain(0, 1, Batch{0, 1, 1, 0})
+			s.read(0, 1, data(0, 0, 1, 0))
+			s.drain(0, 1, data(0, 1, 1, 0))
 		}},
 		{"overlapping batches", "I2", true, func(s *story) {
 			s.append(3, 0)
 			s.append(1, 2)
-			s.drain(0, 3, Batch{0, 0, 3, 0})
+			s.drain(0, 3, data(0, 0, 3, 0))
 		}},
 		{"a value that nobody wrote", "I2", true, func(s *story) {
 			s.append(1, 0)
-			s.drain(0, 2, Batch{0, 0, 1, 0}, Batch{1, 7, 1, 0})
+			s.drain(0, 2, data(0, 0, 1, 0), data(1, 7, 1, 0))
 		}},
 		{"duplicate", "I6", true, func(s *story) {
 			s.append(1, 0)
-			s.drain(0, 2, Batch{0, 0, 1, 0}, Batch{1, 0, 1, 0})
+			s.drain(0, 2, data(0, 0, 1, 0), data(1, 0, 1, 0))
 		}},
 		{"duplicate of an unknown append", "I6", true, func(s *story) {
 			s.open(1).Session = 1
 			s.append(1, 1)
-			s.drain(0, 3, Batch{0, 0, 1, 0}, Batch{1, 1, 1, 0}, Batch{2, 0, 1, 0})
+			s.drain(0, 3, data(0, 0, 1, 0), data(1, 1, 1, 0), data(2, 0, 1, 0))
 		}},
 		{"lost write at the end", "I1", true, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
-			s.drain(0, 1, Batch{0, 0, 1, 0})
+			s.drain(0, 1, data(0, 0, 1, 0))
 		}},
 		{"lost write, acknowledged without an offset", "I1", true, func(s *story) {
 			s.append(1, 0)
 			s.append(1, unknown)
-			s.drain(0, 1, Batch{0, 0, 1, 0})
+			s.drain(0, 1, data(0, 0, 1, 0))
 		}},
 		{"lost write that had been read", "I1", true, func(s *story) {
 			s.append(1, 0)
 			s.open(1)
-			s.read(1, 2, Batch{1, 1, 1, 0})
-			s.drain(0, 1, Batch{0, 0, 1, 0})
+			s.read(1, 2, data(1, 1, 1, 0))
+			s.drain(0, 1, data(0, 0, 1, 0))
 		}},
 		{"lost write in a second drain", "I1", true, func(s *story) {
 			s.append(1, 0)
-			s.drain(0, 1, Batch{0, 0, 1, 0})
+			s.drain(0, 1, data(0, 0, 1, 0))
 			s.drain(0, 0)
 		}},
 		{"aborted read", "I6", false, func(s *story) {
 			a := s.open(1)
 			a.Outcome, a.Return = Failed, s.stamp()
-			s.drain(0, 1, Batch{0, 0, 1, 0})
+			s.drain(0, 1, data(0, 0, 1, 0))
 		}},
 		{"read from the future", "I2", true, func(s *story) {
-			s.read(0, 1, Batch{0, 0, 1, 0})
+			s.read(0, 1, data(0, 0, 1, 0))
 			s.append(1, 0)
 		}},
 		{"real-time order", "I2", true, func(s *story) {
 			s.append(1, 1)
 			s.append(1, 0)
-			s.drain(0, 2, Batch{0, 1, 1, 0}, Batch{1, 0, 1, 0})
+			s.drain(0, 2, data(0, 1, 1, 0), data(1, 0, 1, 0))
 		}},
 		{"stale read", "I3", true, func(s *story) {
 			s.append(1, 0)
@@ -173,7 +177,7 @@ func TestPlantedHistories(t *testing.T) {
 		}},
 		{"high watermark goes back", "I3", true, func(s *story) {
 			s.open(1)
-			s.read(0, 1, Batch{0, 0, 1, 0})
+			s.read(0, 1, data(0, 0, 1, 0))
 			s.read(0, 0)
 		}},
 		{"high watermark ahead", "I3", true, func(s *story) {
@@ -182,12 +186,12 @@ func TestPlantedHistories(t *testing.T) {
 		}},
 		{"high watermark above the log", "I1", true, func(s *story) {
 			s.append(1, 0)
-			s.read(0, 5, Batch{0, 0, 1, 0})
-			s.drain(0, 1, Batch{0, 0, 1, 0})
+			s.read(0, 5, data(0, 0, 1, 0))
+			s.drain(0, 1, data(0, 0, 1, 0))
 		}},
 		{"served above the high watermark", "I3", true, func(s *story) {
 			s.open(1)
-			s.read(0, 0, Batch{0, 0, 1, 0})
+			s.read(0, 0, data(0, 0, 1, 0))
 		}},
 		{"latest goes back", "I3", false, func(s *story) {
 			s.append(1, 0)
@@ -197,12 +201,12 @@ func TestPlantedHistories(t *testing.T) {
 			s.append(1, 0)
 			s.append(1, 1)
 			s.append(1, 2)
-			s.read(0, 3, Batch{0, 0, 1, 0}, Batch{2, 2, 1, 0})
+			s.read(0, 3, data(0, 0, 1, 0), data(2, 2, 1, 0))
 		}},
 		{"skip at the start of a read", "I1", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
-			s.read(0, 2, Batch{1, 1, 1, 0})
+			s.read(0, 2, data(1, 1, 1, 0))
 		}},
 		{"a session out of order", "I6", false, func(s *story) {
 			a := s.append(1, 1)
@@ -210,20 +214,20 @@ func TestPlantedHistories(t *testing.T) {
 			b := s.append(1, 0)
 			b.Session, b.Sequence = 1, 1
 			s.Appends[0].Return = s.stamp()
-			s.drain(0, 2, Batch{0, 1, 1, 0}, Batch{1, 0, 1, 0})
+			s.drain(0, 2, data(0, 1, 1, 0), data(1, 0, 1, 0))
 		}},
 		{"a session with a hole", "I6", false, func(s *story) {
 			a := s.open(1)
 			a.Session, a.Sequence = 1, 0
 			b := s.append(1, 0)
 			b.Session, b.Sequence = 1, 1
-			s.drain(0, 1, Batch{0, 1, 1, 0})
+			s.drain(0, 1, data(0, 1, 1, 0))
 		}},
 		{"trimmed unasked", "I1", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
 			s.Bounds = append(s.Bounds, Bound{Offset: 1, Call: s.stamp(), Return: s.stamp()})
-			s.drain(1, 2, Batch{1, 1, 1, 0})
+			s.drain(1, 2, data(1, 1, 1, 0))
 		}},
 		{"log start goes back", "trim", false, func(s *story) {
 			s.append(2, 0)
@@ -316,7 +320,7 @@ func TestPlantedHistories(t *testing.T) {
 		{"good: leader epochs and their ends", "", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
-			s.read(0, 2, Batch{0, 0, 1, 3}, Batch{1, 1, 1, 5})
+			s.read(0, 2, data(0, 0, 1, 3), data(1, 1, 1, 5))
 			s.end(3, 3, 1)
 			s.end(4, 3, 1)
 			s.end(5, 5, 2)
@@ -325,34 +329,34 @@ func TestPlantedHistories(t *testing.T) {
 		{"leader epochs fall", "epoch", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
-			s.read(0, 2, Batch{0, 0, 1, 5}, Batch{1, 1, 1, 3})
+			s.read(0, 2, data(0, 0, 1, 5), data(1, 1, 1, 3))
 		}},
 		{"a batch changes its leader epoch", "epoch", false, func(s *story) {
 			s.append(1, 0)
-			s.read(0, 1, Batch{0, 0, 1, 3})
-			s.read(0, 1, Batch{0, 0, 1, 4})
+			s.read(0, 1, data(0, 0, 1, 3))
+			s.read(0, 1, data(0, 0, 1, 4))
 		}},
 		{"an epoch ends too late", "epoch", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
-			s.read(0, 2, Batch{0, 0, 1, 3}, Batch{1, 1, 1, 5})
+			s.read(0, 2, data(0, 0, 1, 3), data(1, 1, 1, 5))
 			s.end(3, 3, 2)
 		}},
 		{"an epoch ends too early", "epoch", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
-			s.read(0, 2, Batch{0, 0, 1, 3}, Batch{1, 1, 1, 3})
+			s.read(0, 2, data(0, 0, 1, 3), data(1, 1, 1, 3))
 			s.end(3, 3, 1)
 		}},
 		{"the wrong epoch below", "epoch", false, func(s *story) {
 			s.append(1, 0)
 			s.append(1, 1)
-			s.read(0, 2, Batch{0, 0, 1, 3}, Batch{1, 1, 1, 4})
+			s.read(0, 2, data(0, 0, 1, 3), data(1, 1, 1, 4))
 			s.end(5, 3, 2)
 		}},
 		{"a known epoch is not known", "epoch", false, func(s *story) {
 			s.append(1, 0)
-			s.read(0, 1, Batch{0, 0, 1, 3})
+			s.read(0, 1, data(0, 0, 1, 3))
 			s.end(3, unknown, unknown)
 		}},
 		{"an epoch above the one asked for", "epoch", false, func(s *story) {
@@ -361,7 +365,7 @@ func TestPlantedHistories(t *testing.T) {
 		}},
 		{"a drain cut short", "I1", true, func(s *story) {
 			s.append(1, 0)
-			s.drain(0, 2, Batch{0, 0, 1, 0})
+			s.drain(0, 2, data(0, 0, 1, 0))
 		}},
 	}
 	for _, test := range tests {

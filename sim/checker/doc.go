@@ -26,6 +26,32 @@
 //   - epoch: leader epochs rise along the log, and each epoch's end lies above its
 //     batches and at or below those of later epochs.
 //
+// [CheckTransactions] checks what transactions did to the partitions (I7), by the markers that readers saw:
+//
+//   - torn: a transaction ends alike at all its records, and as its client was told; without a request to commit it is aborted;
+//   - aborted and precommitted read: a reader of committed records is given a transaction's records only after its commit was asked for,
+//     and its marker lies below the high watermark; it leaves out all that is aborted, and nothing else;
+//   - a marker is written once, with a higher epoch than what it ends (second generation), and every transaction ends;
+//   - exactly once: the committed transactions of a group consumed each partition without overlap or gap;
+//   - I3: the last stable offset never goes back, and is never above the high watermark.
+//
+// The first generation has a known weakness (KAFKA-17754): a delayed EndTxn may decide a later transaction with the same epoch. Transactions
+// that one may still reach are marked stale by the client, and only checked for what readers saw.
+//
+// [CheckGroup] checks consumer groups:
+//
+//   - I9: the committed offset of a partition is a register, and each fetch sees the last commit; a transaction's commit takes effect
+//     with EndTxn. Commits carry numbers in their metadata, so that this is decided in n log n (Gibbons and Korach);
+//   - group: a partition has one owner in a generation and at a time, and a commit of an earlier generation is refused.
+//
+// The anomalies of Jepsen's workload for Kafka (jepsen.tests.kafka), and what finds them here: inconsistent-offsets is I2, duplicate I6, lost-write
+// and unseen I1; G1a (aborted read) is I6 for what definitely failed and I7 for what was aborted; precommitted-read is I7. G1c, a cycle of
+// write-read dependencies, needs a transaction that read another's records before its commit was asked for, which I7 forbids. int-poll-skip
+// and int-nonmonotonic-poll are the skips of a read (I1). Between two reads a client chooses its own offset, but for a group's member, whose first
+// offset is the committed one (I9): poll-skip, nonmonotonic-poll and consume-counts are its exactly-once check. (int-)nonmonotonic-send is
+// the order of sessions (I6) and real-time order (I2). As in Jepsen's verdicts, G0 (interleaved transactions), int-send-skip and cycles with
+// write-write edges are allowed: Kafka's transactions have no write isolation.
+//
 // [CheckLinear] is an independent oracle: porcupine over the same history, with a
 // model of append and read only. Appends of unknown outcome stay open.
 //

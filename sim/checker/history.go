@@ -52,6 +52,8 @@ type Append struct {
 	Return   int64 // when the answer came; without one, no bound
 	Base     int64 // offset acknowledged; -1 unknown
 	Bytes    int64 // of the batch as it was sent
+	// Transaction is the index, plus one, of its transaction in the run's transactions; 0 is none.
+	Transaction int32
 	// Timestamp is that of its first record, in milliseconds, and Mixed how much later
 	// its other records may be; see [Append.At]. With Mixed 0 all are the same.
 	Timestamp, Mixed int64
@@ -75,13 +77,38 @@ func (a *Append) Max() int64 {
 	return largest
 }
 
+// Kind says what a batch is to the reader.
+type Kind uint8
+
+const (
+	// Data are records that the reader was given.
+	Data Kind = iota
+	// Aborted are records that a reader of committed records leaves out: the response lists their
+	// transaction as aborted.
+	Aborted
+	// AbortMarker and CommitMarker end a transaction in the partition.
+	AbortMarker
+	CommitMarker
+)
+
 // Batch is one batch that a read returned.
 type Batch struct {
 	Base    int64
-	ID      int32 // index of the append whose value it carries
+	ID      int32 // index of the append whose value it carries; a marker has none
 	Records int32
 	Epoch   int32 // leader epoch in which it was written
+	Kind    Kind
+	Marker  Marker // of a marker
 }
+
+// Marker is what a transaction's marker says beside its kind.
+type Marker struct {
+	Producer  int64
+	Epoch     int16
+	Timestamp int64 // milliseconds
+}
+
+func (b *Batch) marker() bool { return b.Kind >= AbortMarker }
 
 func (b *Batch) end() int64 { return b.Base + int64(b.Records) }
 
@@ -90,9 +117,11 @@ type Read struct {
 	Client        int32
 	Drain         int32 // 1 and up: belongs to that drain
 	OutOfRange    bool
+	Committed     bool // read_committed
 	Call, Return  int64
 	From          int64
 	HighWatermark int64
+	LastStable    int64 // offset; with Committed, nothing at or above it is returned
 	LogStart      int64 // -1: not told
 	first, count  int   // in Partition.batches
 }
@@ -101,6 +130,7 @@ type Read struct {
 type Bound struct {
 	Client       int32
 	Latest       bool
+	Committed    bool // of read_committed: the latest is the last stable offset
 	Call, Return int64
 	Offset       int64
 }
@@ -157,13 +187,15 @@ type Partition struct {
 	Name string
 	// Retention is what the broker may delete unasked.
 	Retention Retention
-	Appends   []Append
-	Reads     []Read
-	Bounds    []Bound
-	Lookups   []Lookup
-	Ends      []EpochEnd
-	Trims     []Trim
-	Drains    []Drain
+	// MarkersMax is how many markers clients may have caused here, at most.
+	MarkersMax int64
+	Appends    []Append
+	Reads      []Read
+	Bounds     []Bound
+	Lookups    []Lookup
+	Ends       []EpochEnd
+	Trims      []Trim
+	Drains     []Drain
 	// Undone are the stamps at which the metadata disk was exchanged or rebuilt: what was applied and not
 	// acknowledged before, such as a log start that readers saw, may be undone since.
 	Undone []int64
@@ -207,6 +239,9 @@ var meanings = map[string]string{
 	"I4":              "a range of a stream was committed twice, or with a gap",
 	"I5":              "the WAL gave up what was not committed",
 	"I6":              "a batch was stored twice, or out of its producer's order",
+	"I7":              "a transaction was seen in part, too early, or against its outcome",
+	"I9":              "a committed group offset was lost or rolled back",
+	"group":           "a partition had two owners, or a group took what it must refuse",
 	"I8":              "the object store and the metadata disagree",
 	"I10":             "the metadata are not what was asked for",
 	"refusal":         "a request that must be refused was taken, or refused with another code",

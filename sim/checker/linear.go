@@ -2,6 +2,7 @@ package checker
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -118,7 +119,7 @@ func operations(p *Partition) []porcupine.Operation {
 	position := make([]int64, len(p.Appends))
 	for i := range p.Reads {
 		for _, b := range p.Batches(&p.Reads[i]) {
-			if b.ID >= 0 && int(b.ID) < len(seen) {
+			if !b.marker() && b.ID >= 0 && int(b.ID) < len(seen) {
 				seen[b.ID], position[b.ID] = true, b.Base
 			}
 		}
@@ -143,13 +144,35 @@ func operations(p *Partition) []porcupine.Operation {
 		}
 		ops = append(ops, porcupine.Operation{ClientId: i, Input: c, Call: a.Call, Return: back})
 	}
+	ops = append(ops, markerOperations(p)...)
 	for i := range p.Reads {
 		r := &p.Reads[i]
 		if r.OutOfRange || r.HighWatermark < 0 {
 			continue
 		}
-		c := &call{read: true, from: r.From, high: r.HighWatermark, batches: p.Batches(r)}
+		c := &call{read: true, from: r.From, high: r.HighWatermark, batches: slices.Clone(p.Batches(r))}
+		for j := range c.batches {
+			if b := &c.batches[j]; b.marker() {
+				b.ID = markerID(b)
+			}
+		}
 		ops = append(ops, porcupine.Operation{ClientId: len(p.Appends) + i, Input: c, Call: r.Call, Return: r.Return})
+	}
+	return ops
+}
+
+// markerID tells a marker from all appends, and from other markers.
+func markerID(b *Batch) int32 { return math.MinInt32 + int32(b.Base)<<1 + int32(b.Kind-AbortMarker) }
+
+// markerOperations are appends of the markers that were read: nobody knows when they were called.
+func markerOperations(p *Partition) (ops []porcupine.Operation) {
+	known := map[int32]bool{}
+	for i := range p.batches {
+		b := &p.batches[i]
+		if id := markerID(b); b.marker() && !known[id] {
+			known[id] = true
+			ops = append(ops, porcupine.Operation{ClientId: len(p.Appends) + len(p.Reads) + len(ops), Input: &call{id: id, count: 1, base: b.Base}, Return: math.MaxInt64})
+		}
 	}
 	return ops
 }

@@ -12,7 +12,8 @@ const unknown = -1
 // log is the state of one check.
 type log struct {
 	*Partition
-	at       []int32 // by offset: index of the append that lies there, plus one
+	at       []int32 // by offset: index of the append that lies there, plus one; negative: of the marker
+	markers  []placedMarker
 	position []int64 // by append: its offset, or unknown
 	seen     []int64 // by append: stamp at which a client first knew it was in the log
 	epoch    []int32 // by append: leader epoch in which it was written, or unknown
@@ -30,8 +31,29 @@ type placed struct {
 	maxCall int64 // of it and all before it
 }
 
+// placedMarker is a marker that a client read.
+type placedMarker struct {
+	Batch
+	by *Read
+}
+
 // CheckLog checks a partition's history. It returns at most one violation of each kind.
 func CheckLog(p *Partition) []Violation {
+	l := newLog(p)
+	l.checkRealTime()
+	l.checkWatermarks()
+	l.checkLastStable()
+	l.checkTrims()
+	l.checkRetention()
+	l.checkLookups()
+	l.checkEpochs()
+	l.checkSessions()
+	l.checkDrains()
+	return l.found
+}
+
+// newLog orders a partition's history by offset.
+func newLog(p *Partition) *log {
 	l := &log{Partition: p, position: make([]int64, len(p.Appends)), seen: make([]int64, len(p.Appends)), epoch: make([]int32, len(p.Appends))}
 	sum := int64(0)
 	for i := range l.position {
@@ -45,15 +67,7 @@ func CheckLog(p *Partition) []Violation {
 	l.placeAcknowledged()
 	l.placeReads()
 	l.orderByOffset()
-	l.checkRealTime()
-	l.checkWatermarks()
-	l.checkTrims()
-	l.checkRetention()
-	l.checkLookups()
-	l.checkEpochs()
-	l.checkSessions()
-	l.checkDrains()
-	return l.found
+	return l
 }
 
 func (l *log) violate(invariant, format string, args ...any) {
@@ -99,10 +113,19 @@ func (l *log) placeAcknowledged() {
 	}
 }
 
-// place puts a value at an offset: one value for an offset, one offset for a value.
-func (l *log) place(base int64, id int32, how string) {
+// grow makes room for an offset.
+func (l *log) grow(base int64) {
 	for int64(len(l.at)) <= base {
 		l.at = append(l.at, make([]int32, max(64, int(base)+1-len(l.at)))...)
+	}
+}
+
+// place puts a value at an offset: one value for an offset, one offset for a value.
+func (l *log) place(base int64, id int32, how string) {
+	l.grow(base)
+	if l.at[base] < 0 {
+		l.violate("I2", "offset %d has two values: %s and, %s, %s", base, l.markerAt(base).describe(), how, l.describe(id))
+		return
 	}
 	if other := l.at[base] - 1; other >= 0 && other != id {
 		l.violate("I2", "offset %d has two values: %s and, %s, %s", base, l.describe(other), how, l.describe(id))
@@ -126,7 +149,38 @@ func (l *log) placeReads() {
 	}
 }
 
+func (l *log) markerAt(base int64) *placedMarker { return &l.markers[-l.at[base]-1] }
+
+func (m *placedMarker) describe() string {
+	what := "abort"
+	if m.Kind == CommitMarker {
+		what = "commit"
+	}
+	return fmt.Sprintf("the %s of producer %d epoch %d, read in %s,", what, m.Marker.Producer, m.Marker.Epoch, m.by.describe())
+}
+
+// placeMarker puts a marker at an offset.
+func (l *log) placeMarker(r *Read, b Batch) {
+	l.grow(b.Base)
+	m := placedMarker{b, r}
+	switch at := l.at[b.Base]; {
+	case at > 0:
+		l.violate("I2", "offset %d has two values: %s and %s", b.Base, l.describe(at-1), m.describe())
+	case at < 0:
+		if other := l.markerAt(b.Base); other.Kind != b.Kind || other.Marker != b.Marker {
+			l.violate("I2", "offset %d has two values: %s and %s", b.Base, other.describe(), m.describe())
+		}
+	default:
+		l.markers = append(l.markers, m)
+		l.at[b.Base] = -int32(len(l.markers))
+	}
+}
+
 func (l *log) placeRead(r *Read, b Batch) {
+	if b.marker() {
+		l.placeMarker(r, b)
+		return
+	}
 	if int(b.ID) >= len(l.Appends) || b.ID < 0 {
 		l.violate("I2", "offset %d holds value %d, which nobody wrote, in %s", b.Base, b.ID, r.describe())
 		return
@@ -161,6 +215,8 @@ func (l *log) checkShape(r *Read) {
 			l.violate("I1", "skip: %s goes from %d to %d", r.describe(), next, b.Base)
 		case end > r.HighWatermark:
 			l.violate("I3", "%s shows the batch [%d, %d) above its high watermark %d", r.describe(), b.Base, end, r.HighWatermark)
+		case r.Committed && b.Base >= r.LastStable:
+			l.violate("I3", "%s shows the batch [%d, %d) above its last stable offset %d", r.describe(), b.Base, end, r.LastStable)
 		}
 		next = end
 	}
@@ -169,7 +225,14 @@ func (l *log) checkShape(r *Read) {
 func (l *log) orderByOffset() {
 	var maxCall int64
 	for base, id := range l.at {
-		if id == 0 {
+		switch {
+		case id == 0:
+			continue
+		case id < 0:
+			if int64(base) < l.end {
+				l.violate("I2", "%s at %d lies within the batch before it, which ends at %d", l.markerAt(int64(base)).describe(), base, l.end)
+			}
+			l.end = max(l.end, int64(base)+1)
 			continue
 		}
 		id--
@@ -218,7 +281,7 @@ func (l *log) checkWatermarks() {
 		}
 	}
 	for i := range l.Bounds {
-		if b := &l.Bounds[i]; b.Latest {
+		if b := &l.Bounds[i]; b.Latest && !b.Committed {
 			queries = append(queries, mark{b.Call, b.Return, b.Offset, "list offsets", b.Client})
 		}
 	}
@@ -244,7 +307,11 @@ func (l *log) checkNotAhead(q mark) {
 		l.violate("I3", "high watermark %d by %s passed what was called only later", q.offset, q.describe())
 	}
 	called, _ := slices.BinarySearchFunc(l.Appends, q.back, func(a Append, back int64) int { return cmp.Compare(a.Call, back) })
-	if called == 0 && q.offset > 0 || called > 0 && q.offset > l.called[called-1] {
+	sent := l.MarkersMax
+	if called > 0 {
+		sent += l.called[called-1]
+	}
+	if q.offset > sent {
 		l.violate("I3", "high watermark %d by %s lies above all records that producers had sent by then", q.offset, q.describe())
 	}
 	if len(l.Drains) > 0 && q.offset > l.end && len(l.Trims) == 0 && !l.Retention.any() {
@@ -422,7 +489,7 @@ func (l *log) checkDrains() {
 				continue
 			}
 			for _, b := range l.Batches(r) {
-				if b.ID >= 0 && int(b.ID) < len(held) {
+				if !b.marker() && b.ID >= 0 && int(b.ID) < len(held) {
 					held[b.ID] = true
 				}
 				next = max(next, b.Base+int64(b.Records))

@@ -56,6 +56,12 @@ func (q *Lookup) describe() string {
 
 func (l *log) checkLookup(q *Lookup) bool {
 	floor := l.startMax(q.Return)
+	if q.Offset >= 0 && q.Offset < int64(len(l.at)) && l.at[q.Offset] < 0 {
+		if m := l.markerAt(q.Offset); m.Marker.Timestamp != q.Found || m.Marker.Timestamp < q.Timestamp {
+			l.violate("lookup", "%s led to offset %d with timestamp %d, which is %s with %d", q.describe(), q.Offset, q.Found, m.describe(), m.Marker.Timestamp)
+			return false
+		}
+	}
 	for _, p := range l.placed {
 		a := &l.Appends[p.id]
 		end := p.base + int64(a.Records)

@@ -54,7 +54,7 @@ func (l *log) old(a *Append, stamp int64) bool {
 
 // bytesBehind is how many bytes may have lain at or above an offset at a stamp.
 func (l *log) bytesBehind(offset, stamp int64) int64 {
-	sum := int64(0)
+	sum := l.MarkersMax * markerBytesMax
 	for i := range l.Appends {
 		if a := &l.Appends[i]; a.Call < stamp && a.Outcome != Failed && (l.position[i] == unknown || l.position[i] >= offset) {
 			sum += a.Bytes
@@ -62,3 +62,6 @@ func (l *log) bytesBehind(offset, stamp int64) int64 {
 	}
 	return sum
 }
+
+// markerBytesMax is the most that a marker takes in the log.
+const markerBytesMax = 200

@@ -276,7 +276,7 @@ var refusals = []refusal{
 	{"bytes behind the batch", 0, badBatch(func(b []byte) []byte { return append(b, make([]byte, 20)...) }), []int16{wire.CorruptMessage}},
 	{"a base offset", 0, badBatch(changed(func(b []byte) { b[7] = 5 })), []int16{wire.InvalidRecord}},
 	{"a control batch", 0, badBatch(sealed(func(b []byte) { b[22] |= 0x20 })), []int16{wire.InvalidRecord}},
-	{"a batch of a transaction", 0, badBatch(sealed(func(b []byte) { b[22] |= 0x10 })), []int16{wire.InvalidTxnState}},
+	{"a batch of a transaction", 0, badBatch(sealed(func(b []byte) { b[22] |= 0x10 })), []int16{wire.TransactionalIDAuthorizationFailed}},
 	{"an unknown codec", 0, badBatch(sealed(func(b []byte) { b[22] |= 6 })), []int16{wire.UnsupportedCompressionType}},
 	{"a last offset delta too high", 0, badBatch(sealed(func(b []byte) { b[26]++ })), []int16{wire.InvalidRecord}},
 	{"no records in the header", 0, badBatch(sealed(func(b []byte) { clear(b[57:61]) })), []int16{wire.InvalidRecord}},

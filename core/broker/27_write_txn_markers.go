@@ -1,0 +1,143 @@
+// WriteTxnMarkers (27), versions 1 and 2: a transaction coordinator ends transactions (KIP-98); the generation of the transaction
+// (KIP-1228, version 2), by which a repeated marker is told from one of an earlier transaction.
+//
+// Differences from Kafka: a partition that a marker names twice is answered once, and so many markers at most are written
+// at a time for one request.
+
+package broker
+
+import (
+	"time"
+
+	"weir/core/env"
+	"weir/core/partition"
+	"weir/core/record"
+	"weir/core/wire"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	// markersInFlightMax bounds the markers of one request that are being written: each takes some hundred bytes, and as
+	// little as four on the wire.
+	markersInFlightMax = 256
+	// markerWait is how long a marker may wait for room in the log, as Kafka's request.timeout.ms.
+	markerWait = 30 * time.Second
+)
+
+// writingMarkers is a WriteTxnMarkers request under way.
+type writingMarkers struct {
+	plane    *dataPlane
+	exchange exchange
+	response *kmsg.WriteTxnMarkersResponse
+	markers  []partition.EndTransaction
+	// The next partition to write to, of response.
+	marker, topic, part int
+	flying              int
+	starting            bool
+	ended               bool
+}
+
+// writeTxnMarkers appends the markers of a request, and answers once all are durable or refused.
+func (d *dataPlane) writeTxnMarkers(x exchange, r *kmsg.WriteTxnMarkersRequest) {
+	w := &writingMarkers{plane: d, exchange: x, response: r.ResponseKind().(*kmsg.WriteTxnMarkersResponse)}
+	deadline := d.loop.Now().Add(markerWait)
+	for i := range r.Markers {
+		m := &r.Markers[i]
+		w.markers = append(w.markers, partition.EndTransaction{
+			ProducerID: m.ProducerID, ProducerEpoch: m.ProducerEpoch, TransactionVersion: m.TransactionVersion, Deadline: deadline,
+			Marker: record.Marker{Commit: m.Committed, CoordinatorEpoch: m.CoordinatorEpoch},
+		})
+		w.response.Markers = append(w.response.Markers, markerAnswer(m))
+	}
+	x.releaseFrame()
+	x.onGone(func() { w.ended = true })
+	w.start()
+}
+
+// markerAnswer is the answer to one marker, without codes yet.
+func markerAnswer(m *kmsg.WriteTxnMarkersRequestMarker) kmsg.WriteTxnMarkersResponseMarker {
+	answer := kmsg.NewWriteTxnMarkersResponseMarker()
+	answer.ProducerID = m.ProducerID
+	asked := newOnceEach()
+	for i := range m.Topics {
+		for _, index := range m.Topics[i].Partitions {
+			asked.add(m.Topics[i].Topic, index, 0)
+		}
+	}
+	for _, t := range asked.topics {
+		topic := kmsg.NewWriteTxnMarkersResponseMarkerTopic()
+		topic.Topic = t.name
+		for _, p := range t.partitions {
+			part := kmsg.NewWriteTxnMarkersResponseMarkerTopicPartition()
+			part.Partition = p.index
+			topic.Partitions = append(topic.Partitions, part)
+		}
+		answer.Topics = append(answer.Topics, topic)
+	}
+	return answer
+}
+
+// start writes as many markers as may be under way.
+func (w *writingMarkers) start() {
+	if w.starting {
+		return
+	}
+	w.starting = true
+	for !w.ended && w.flying < markersInFlightMax && w.next() {
+		topic := &w.response.Markers[w.marker].Topics[w.topic]
+		out := &topic.Partitions[w.part]
+		w.part++
+		w.flying++
+		w.plane.endTransaction(topic.Topic, out.Partition, w.markers[w.marker], func(code wire.Code) {
+			out.ErrorCode = int16(code)
+			w.flying--
+			w.start()
+		})
+	}
+	w.starting = false
+	if w.flying == 0 && !w.ended && !w.next() {
+		w.ended = true
+		w.exchange.replyMessage(w.response)
+	}
+}
+
+// next moves to the next partition, if this one is written to; false: there is none.
+func (w *writingMarkers) next() bool {
+	for ; w.marker < len(w.markers); w.marker, w.topic = w.marker+1, 0 {
+		topics := w.response.Markers[w.marker].Topics
+		for ; w.topic < len(topics); w.topic, w.part = w.topic+1, 0 {
+			if w.part < len(topics[w.topic].Partitions) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// endTransaction appends a marker to a partition that this broker leads. done hears once it is durable, and where a
+// coordinator lives on the partition, once it has applied it: who asks for offsets after the answer gets those of the
+// transaction (KAFKA-17507).
+func (d *dataPlane) endTransaction(topic string, index int32, e partition.EndTransaction, done func(wire.Code)) {
+	p, code := d.partitions.ByName(topic, index)
+	if code != wire.None {
+		done(code)
+		return
+	}
+	p.End(e, func(a *partition.Append) {
+		if a.Code == wire.None && d.awaitApplied != nil && isInternal(topic) {
+			d.awaitApplied(topic, index, a.BaseOffset+1, done)
+			return
+		}
+		done(a.Code)
+	})
+}
+
+// EndTransaction appends the marker of a transaction to a partition, for a transaction coordinator on this broker. done
+// hears once, with a code of WriteTxnMarkers.
+func (b *Broker) EndTransaction(topic string, index int32, e partition.EndTransaction, done func(wire.Code)) {
+	if e.Deadline == env.Time(0) {
+		e.Deadline = b.loop.Now().Add(markerWait)
+	}
+	b.data.endTransaction(topic, index, e, done)
+}

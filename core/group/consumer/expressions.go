@@ -1,0 +1,145 @@
+package consumer
+
+import (
+	"errors"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+
+	"weir/core/coordinator"
+	"weir/core/wire"
+)
+
+const (
+	// expressionBytesMax bounds a regular expression: to match one costs its length for each byte of each topic's name.
+	expressionBytesMax = 8 << 10
+	// resolveIntervalMillis is the shortest time between two resolutions in one group, as in Kafka.
+	resolveIntervalMillis = 10_000
+)
+
+// checkExpression refuses what is no regular expression of RE2. Kafka uses RE2/J, whose syntax is that of Go.
+func checkExpression(text string) error {
+	why := ""
+	_, err := syntax.Parse(text, syntax.Perl)
+	var fault *syntax.Error
+	switch {
+	case len(text) > expressionBytesMax:
+		text, why = text[:64]+"...", "expression is too long"
+	case errors.As(err, &fault):
+		why = fault.Code.String()
+	default:
+		if _, err = regexp.Compile(whole(text)); err == nil {
+			return nil
+		}
+		why = "expression is too large"
+	}
+	return refuse(wire.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", text, why)
+}
+
+// whole makes an expression match whole names only.
+func whole(text string) string { return `\A(?:` + text + `)\z` }
+
+// Resolve matches expressions against the names of all topics, sorted. It is a pure function, to be run off the loop. What
+// is not valid matches nothing.
+func Resolve(expressions, topics []string) map[string][]string {
+	out := make(map[string][]string, len(expressions))
+	for _, text := range expressions {
+		pattern, err := regexp.Compile(whole(text))
+		if err != nil {
+			out[text] = nil
+			continue
+		}
+		var matched []string
+		for _, topic := range topics {
+			if pattern.MatchString(topic) {
+				matched = append(matched, topic)
+			}
+		}
+		out[text] = matched
+	}
+	return out
+}
+
+// updateExpressions takes over the member's expression, and says what must be resolved.
+func (h *heartbeat) updateExpressions() error {
+	g, before, after := h.g, h.before.Expression, h.member.Expression
+	isNew := false
+	if h.expressionChanged = before != after; h.expressionChanged {
+		if n, _ := g.subscribed.Get(before); n == 1 {
+			h.write(h.key(TypeExpression, before), nil)
+		}
+		_, shared := g.subscribed.Get(after)
+		_, h.expressionResolved = g.expressions.Get(after)
+		switch {
+		case after == "":
+			h.expressionResolved = true
+		case !shared:
+			if err := checkExpression(after); err != nil {
+				return err
+			}
+			isNew, h.expressionResolved = true, false
+		}
+	}
+	if (isNew || g.subscribed.Len() > 0) && !g.soft.resolving {
+		h.resolve = h.dueExpressions(isNew)
+	}
+	return nil
+}
+
+// dueExpressions lists all expressions of the group if they must be resolved now: some are new, or there are new
+// topics, or it was long ago. They are resolved together, so that the group is assigned once.
+func (h *heartbeat) dueExpressions(isNew bool) []string {
+	now, last, version := h.c.NowMillis, int64(0), int64(0)
+	h.g.expressions.Scan(func(_ string, r *Resolved) bool {
+		last, version = r.Timestamp, r.Version
+		return false
+	})
+	age := now - last
+	if age < 0 { // the clock was set back
+		age = resolveIntervalMillis + 1
+	}
+	if h.g.expressions.Len() > 0 && age <= resolveIntervalMillis {
+		return nil
+	}
+	all := h.subscribedExpressions()
+	due := isNew || len(all) != h.g.expressions.Len() || version < h.c.NewTopicsVersion || age > h.c.Config.ExpressionRefresh.Milliseconds()
+	if !due {
+		return nil
+	}
+	return all
+}
+
+// subscribedExpressions lists the expressions of all members, with the member as it will be.
+func (h *heartbeat) subscribedExpressions() (all []string) {
+	before, after := h.before.Expression, h.member.Expression
+	h.g.subscribed.Scan(func(text string, n int) bool {
+		if n > 1 || text != before || text == after {
+			all = append(all, text)
+		}
+		return true
+	})
+	if after != "" && !slices.Contains(all, after) {
+		all = append(all, after)
+	}
+	return all
+}
+
+// SetResolving notes that expressions are being resolved, or no longer are.
+func (g *Group) SetResolving(on bool) { g.soft.resolving = on }
+
+// Resolved decides on what expressions matched as of a version of the metadata image.
+func (g *Group) Resolved(c *Context, version int64, resolved map[string][]string) (entries []coordinator.Entry) {
+	bump := false
+	for _, text := range sortedKeys(resolved) {
+		if _, subscribed := g.subscribed.Get(text); !subscribed {
+			continue
+		}
+		topics := resolved[text]
+		bump = bump || !slices.Equal(topics, g.resolvedTopics(text))
+		entries = append(entries, entry(Key{TypeExpression, g.ID, text}, expressionValue{Resolved{topics, version, c.NowMillis}}))
+	}
+	if hash := g.hashResolved(c, resolved); bump || hash != g.value.hash {
+		entries = append(entries, entry(Key{TypeGroup, g.ID, ""}, groupValue{g.value.epoch + 1, hash}))
+	}
+	return entries
+}

@@ -1,0 +1,80 @@
+package group
+
+import (
+	"strings"
+
+	"weir/core/wire"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// describeGroupNotFound is the version of DescribeGroups that says that a group is unknown; before, it is "Dead".
+const describeGroupNotFound = 6
+
+const stateDead = "Dead"
+
+// NotDescribed is the answer of DescribeGroups for a group that is not there, or of another type.
+func NotDescribed(version int16, id, message string) kmsg.DescribeGroupsResponseGroup {
+	out := kmsg.NewDescribeGroupsResponseGroup()
+	out.Group, out.State = id, stateDead
+	if version >= describeGroupNotFound {
+		out.ErrorCode, out.ErrorMessage = wire.GroupIDNotFound, &message
+	}
+	return out
+}
+
+// Describe handles one group of DescribeGroups. Subscriptions and assignments are shown of stable groups only.
+func (m *Machine) Describe(version int16, id string) kmsg.DescribeGroupsResponseGroup {
+	g := m.groups[id]
+	if g == nil {
+		return NotDescribed(version, id, "Group "+id+" not found.")
+	}
+	out := kmsg.NewDescribeGroupsResponseGroup()
+	out.Group, out.State = id, phaseNames[phaseEmpty]
+	if g.members == nil {
+		return out
+	}
+	c, ok := g.members.(*classic)
+	if !ok {
+		return NotDescribed(version, id, "Group "+id+" is not a classic group.")
+	}
+	out.State, out.ProtocolType = c.state(), c.protocolName
+	stable := c.phase == phaseStable
+	if stable && c.protocol != nil {
+		out.Protocol = *c.protocol
+	}
+	for _, mb := range c.members {
+		d := kmsg.NewDescribeGroupsResponseGroupMember()
+		d.MemberID, d.InstanceID, d.ClientID, d.ClientHost = mb.id, mb.instanceID, mb.client.ID, mb.client.Host
+		d.ProtocolMetadata, d.MemberAssignment = []byte{}, []byte{}
+		if stable {
+			d.ProtocolMetadata, d.MemberAssignment = mb.metadata(c.protocol), mb.assignment
+		}
+		out.Members = append(out.Members, d)
+	}
+	return out
+}
+
+// List appends the groups that pass the filters, by id. Filters are compared without regard to case; none pass all.
+func (m *Machine) List(out []kmsg.ListGroupsResponseGroup, states, types []string) []kmsg.ListGroupsResponseGroup {
+	for _, g := range m.sorted() {
+		l := kmsg.NewListGroupsResponseGroup()
+		l.Group, l.GroupState, l.GroupType = g.id, phaseNames[phaseEmpty], string(Classic)
+		if g.members != nil {
+			l.ProtocolType, l.GroupState, l.GroupType = g.members.protocolType(), g.members.state(), string(g.members.kind())
+		}
+		if passes(states, l.GroupState) && passes(types, l.GroupType) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func passes(filter []string, value string) bool {
+	for _, f := range filter {
+		if strings.EqualFold(f, value) {
+			return true
+		}
+	}
+	return len(filter) == 0
+}

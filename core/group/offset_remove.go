@@ -1,0 +1,285 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"weir/core/coordinator"
+	"weir/core/metadata"
+	"weir/core/wire"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DeleteOffsets handles OffsetDelete. done runs once.
+func (m *Machine) DeleteOffsets(r *kmsg.OffsetDeleteRequest, done func(*kmsg.OffsetDeleteResponse)) {
+	out := r.ResponseKind().(*kmsg.OffsetDeleteResponse)
+	fail := func(code wire.Code) {
+		out.ErrorCode, out.Topics = int16(code), nil
+	}
+	if r.Group == "" {
+		fail(wire.InvalidGroupID)
+		done(out)
+		return
+	}
+	m.shard.Do(&coordinator.Operation{
+		Key: r.Group,
+		Decide: func() []coordinator.Entry {
+			g := m.groups[r.Group]
+			code := wire.Code(wire.None)
+			if g == nil {
+				code = wire.GroupIDNotFound
+			} else if g.members != nil {
+				code = g.members.admitsOffsetDelete()
+			}
+			if code != wire.None {
+				fail(code)
+				return nil
+			}
+			return m.deleteOffsets(g, r, out)
+		},
+		Done: func(code wire.Code) {
+			if code != wire.None {
+				fail(code)
+			}
+			done(out)
+		},
+	})
+}
+
+func (m *Machine) deleteOffsets(g *Group, r *kmsg.OffsetDeleteRequest, out *kmsg.OffsetDeleteResponse) (entries []coordinator.Entry) {
+	seen := map[topicPartition]bool{}
+	for i := range r.Topics {
+		t := kmsg.NewOffsetDeleteResponseTopic()
+		t.Topic = r.Topics[i].Topic
+		known, ok := m.Image.Topic(t.Topic)
+		for _, q := range r.Topics[i].Partitions {
+			p := kmsg.NewOffsetDeleteResponseTopicPartition()
+			p.Partition = q.Partition
+			tp := topicPartition{t.Topic, q.Partition}
+			switch {
+			case !ok || q.Partition < 0 || int(q.Partition) >= len(known.Partitions):
+				p.ErrorCode = wire.UnknownTopicOrPartition
+			case g.members != nil && g.members.subscribes(t.Topic):
+				p.ErrorCode = wire.GroupSubscribedToTopic
+			case !seen[tp] && (g.offset(tp) != nil || g.staged[tp] > 0):
+				entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
+				seen[tp] = true
+			}
+			t.Partitions = append(t.Partitions, p)
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return entries
+}
+
+// DeleteGroup handles one group of DeleteGroups: it is deleted with its offsets, in one batch. done runs once.
+func (m *Machine) DeleteGroup(id string, done func(wire.Code)) {
+	refused := wire.Code(wire.None)
+	m.shard.Do(&coordinator.Operation{
+		Key: id,
+		Decide: func() []coordinator.Entry {
+			switch g := m.groups[id]; {
+			case g == nil:
+				refused = wire.GroupIDNotFound
+			case g.members != nil && !g.members.empty():
+				refused = wire.NonEmptyGroup
+			default:
+				return m.groupTombstones(g)
+			}
+			return nil
+		},
+		Done: func(code wire.Code) {
+			if refused == wire.None {
+				refused = code
+			}
+			if refused == wire.None {
+				m.dropSoft(id)
+			}
+			done(refused)
+		},
+	})
+}
+
+// groupTombstones delete a group with all its offsets.
+func (m *Machine) groupTombstones(g *Group) (entries []coordinator.Entry) {
+	for _, tp := range g.committed() {
+		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
+	}
+	for _, tp := range m.onlyStaged(g) {
+		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
+	}
+	if g.members != nil {
+		entries = append(entries, g.members.tombstones()...)
+	}
+	return entries
+}
+
+// onlyStaged returns the partitions of a group with a staged offset and no committed one.
+func (m *Machine) onlyStaged(g *Group) (out []topicPartition) {
+	for _, producer := range slices.Sorted(maps.Keys(m.open)) {
+		for _, at := range m.open[producer].order {
+			if at.group == g.id && g.offset(at.topicPartition) == nil && !slices.Contains(out, at.topicPartition) {
+				out = append(out, at.topicPartition)
+			}
+		}
+	}
+	return out
+}
+
+// dropSoft forgets a group of which nothing was stored: ids were handed out at most.
+func (m *Machine) dropSoft(id string) {
+	g := m.groups[id]
+	if g == nil {
+		return
+	}
+	if c, ok := g.members.(*classic); ok && c.stored == nil && c.phase == phaseEmpty && len(c.members) == 0 {
+		c.drop()
+	}
+}
+
+// expiryBatch is how many groups are looked at in one turn of the loop.
+const (
+	expiryBatch = 256
+	expiryPause = 5 * time.Millisecond
+)
+
+// scheduleExpiry looks for offsets to expire every offsets.retention.check.interval.ms.
+func (m *Machine) scheduleExpiry() {
+	m.Loop.Reset(&m.expiry, m.Config.Groups.OffsetsRetentionCheckInterval, func() {
+		m.expire(slices.Sorted(maps.Keys(m.groups)))
+	})
+}
+
+func (m *Machine) expire(ids []string) {
+	n := min(len(ids), expiryBatch)
+	for _, id := range ids[:n] {
+		m.expireGroup(id)
+	}
+	if ids = ids[n:]; len(ids) > 0 {
+		m.Loop.Reset(&m.expiry, expiryPause, func() { m.expire(ids) })
+		return
+	}
+	m.scheduleExpiry()
+}
+
+// expireGroup writes tombstones for the offsets of a group that are old, and for an empty group that has none left. It tries
+// again at the next interval if that fails.
+func (m *Machine) expireGroup(id string) {
+	if g := m.groups[id]; g == nil || len(m.expired(g)) == 0 && !m.abandoned(g) {
+		return
+	}
+	m.shard.Do(&coordinator.Operation{
+		Key: id,
+		Decide: func() []coordinator.Entry {
+			g := m.groups[id]
+			if g == nil {
+				return nil
+			}
+			return m.expired(g)
+		},
+		Done: func(code wire.Code) {
+			if code == wire.None && !m.closed {
+				if g := m.groups[id]; g != nil && m.abandoned(g) && len(g.entries()) == 0 {
+					m.dropSoft(id)
+				}
+			}
+		},
+	})
+}
+
+func (g *Group) entries() []coordinator.Entry {
+	if g.members == nil {
+		return nil
+	}
+	return g.members.entries()
+}
+
+// abandoned reports whether a group has neither members nor offsets.
+func (m *Machine) abandoned(g *Group) bool {
+	return len(g.offsets) == 0 && len(g.staged) == 0 && g.members != nil && g.members.empty()
+}
+
+// expired returns tombstones for what of a group is old: offsets, and the group if it is empty and has none left.
+func (m *Machine) expired(g *Group) (entries []coordinator.Entry) {
+	may, since := true, int64(-1)
+	if g.members != nil {
+		may, since = g.members.expires()
+	}
+	if !may {
+		return nil
+	}
+	now, kept := m.Env.Clock.WallMillis(), len(g.staged)
+	for _, tp := range g.committed() {
+		if g.staged[tp] > 0 {
+			continue
+		}
+		if g.members != nil && g.members.subscribes(tp.topic) || !m.isOld(g.offset(tp), since, now) {
+			kept++
+			continue
+		}
+		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
+	}
+	if kept == 0 && g.members != nil && g.members.empty() {
+		entries = append(entries, g.members.tombstones()...)
+	}
+	return entries
+}
+
+func (m *Machine) isOld(o *offset, since, now int64) bool {
+	if o.expires >= 0 {
+		return now >= o.expires
+	}
+	if since < 0 {
+		since = o.committed
+	}
+	return now-since >= m.Config.Groups.OffsetsRetention.Milliseconds()
+}
+
+// ImageChanged deletes the offsets of topics that were deleted, as Kafka does.
+func (m *Machine) ImageChanged() {
+	if !m.serving || m.closed {
+		return
+	}
+	gone := map[topicUse]bool{}
+	for _, use := range slices.Sorted(maps.Keys(m.topics)) {
+		if !m.exists(use) {
+			gone[use] = true
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	for _, g := range m.sorted() {
+		m.deleteGone(g.id, gone)
+	}
+}
+
+func (m *Machine) exists(use topicUse) bool {
+	name, id := use.split()
+	if id == (metadata.TopicID{}) {
+		_, ok := m.Image.Topic(name)
+		return ok
+	}
+	_, ok := m.Image.TopicByID(id)
+	return ok
+}
+
+func (m *Machine) deleteGone(id string, gone map[topicUse]bool) {
+	of := func() (entries []coordinator.Entry) {
+		g := m.groups[id]
+		if g == nil {
+			return nil
+		}
+		for _, tp := range g.committed() {
+			if gone[useOf(tp.topic, g.offset(tp))] {
+				entries = append(entries, coordinator.Entry{Key: offsetKey(id, tp)})
+			}
+		}
+		return entries
+	}
+	if len(of()) > 0 {
+		m.shard.Do(&coordinator.Operation{Key: id, Decide: of, Done: func(wire.Code) {}})
+	}
+}

@@ -1,0 +1,211 @@
+package partition
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/record"
+	"weir/core/wire"
+)
+
+// Name names a partition.
+type Name struct {
+	Topic   string
+	TopicID metadata.TopicID
+	Index   int32
+}
+
+// Verification stands for one transaction that its coordinator is asked about: is this partition part of it? It is
+// Kafka's VerificationGuard (KIP-890). Zero allows nothing.
+type Verification uint64
+
+// verification is a question to a coordinator, from when it was asked until a batch or a marker of the producer is
+// appended. An answer that comes later is about a transaction that has ended.
+type verification struct {
+	producer int64
+	guard    Verification
+	began    env.Time
+	// epoch and lowest are of the batches that wait for the answer, or got a bad one: a batch behind them must not
+	// take their place, or their retry would be out of order for ever.
+	epoch  int16
+	lowest int32
+	// bumps says that the producer's epoch rises with each transaction, so that each begins at sequence 0.
+	bumps bool
+}
+
+// verifications are those of one partition, ascending by producer.
+type verifications struct {
+	all  []verification
+	last Verification
+}
+
+func (v *verifications) search(producer int64) (int, bool) {
+	return slices.BinarySearchFunc(v.all, producer, func(e verification, id int64) int { return cmp.Compare(e.producer, id) })
+}
+
+func (v *verifications) find(producer int64) *verification {
+	if i, ok := v.search(producer); ok {
+		return &v.all[i]
+	}
+	return nil
+}
+
+func (v *verifications) forget(producer int64) {
+	if i, ok := v.search(producer); ok {
+		v.all = slices.Delete(v.all, i, i+1)
+	}
+}
+
+func (v *verifications) expire(now env.Time, after time.Duration) {
+	v.all = slices.DeleteFunc(v.all, func(e verification) bool { return now.Sub(e.began) >= after })
+}
+
+// dropOldest makes room for another one.
+func (v *verifications) dropOldest() {
+	oldest := 0
+	for i := range v.all {
+		if v.all[i].guard < v.all[oldest].guard {
+			oldest = i
+		}
+	}
+	v.all = slices.Delete(v.all, oldest, oldest+1)
+}
+
+// Verify begins the verification of a transactional batch of a client, before its Append: whether the transaction's
+// coordinator has to be asked if the partition is part of it. If so, put the guard into [Append.Verification] once
+// the coordinator has said yes: it is valid until a batch or a marker of the producer is appended. Batches of one
+// producer that are verified at once share a guard. bumps says that the producer is of the second generation
+// (Produce 12 and later).
+func (p *Partition) Verify(h *record.Header, bumps bool) (guard Verification, ask bool) {
+	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) {
+		return 0, false
+	}
+	v := p.verified.find(h.ProducerID)
+	if v == nil {
+		v = p.newVerification(h, bumps)
+	}
+	if h.ProducerEpoch > v.epoch {
+		v.epoch, v.lowest = h.ProducerEpoch, h.BaseSequence
+	} else if h.ProducerEpoch == v.epoch {
+		v.lowest = min(v.lowest, h.BaseSequence)
+	}
+	return v.guard, true
+}
+
+// newVerification adds one. There are at most as many as a partition may know producers; the oldest goes.
+func (p *Partition) newVerification(h *record.Header, bumps bool) *verification {
+	all := &p.verified
+	if len(all.all) >= p.state.max {
+		all.dropOldest()
+	}
+	all.last++
+	i, _ := all.search(h.ProducerID)
+	all.all = slices.Insert(all.all, i, verification{
+		producer: h.ProducerID, guard: all.last, began: p.manager.loop.Now(), epoch: h.ProducerEpoch, lowest: h.BaseSequence, bumps: bumps,
+	})
+	return &all.all[i]
+}
+
+// checkVerification checks that a transactional batch belongs to a transaction that its coordinator knows to include
+// this partition: one that is open here, or that was verified since the last marker. It runs in the turn of the
+// append: a marker may have come since the coordinator's answer, and what is appended behind it would stay open for
+// ever (KAFKA-14884). What a coordinator appends it answers for itself.
+func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
+	h := &a.Header
+	if a.Origin != OriginClient || !h.Transactional() {
+		return wire.None, ""
+	}
+	v := p.verified.find(h.ProducerID)
+	if !p.state.inTransaction(h.ProducerID, h.ProducerEpoch) && (v == nil || a.Verification != v.guard) {
+		p.manager.unverified.Hit()
+		return wire.InvalidTxnState, "the batch does not belong to a transaction that is open"
+	}
+	switch {
+	case v == nil:
+	case v.bumps && h.BaseSequence != 0 && p.state.find(h.ProducerID) == nil:
+		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d is not known here: its first sequence has to be 0, it is %d", h.ProducerID, h.BaseSequence)
+	case h.ProducerEpoch == v.epoch && h.BaseSequence > v.lowest:
+		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d: sequence %d has to wait for %d", h.ProducerID, h.BaseSequence, v.lowest)
+	}
+	return wire.None, ""
+}
+
+// checkMarker checks the end of a transaction, as Kafka's ProducerAppendInfo does. A marker of the second generation
+// has an epoch above that of its transaction; one that comes again finds its own epoch and no transaction: it is
+// appended once more and ends nothing (KAFKA-19999). Any other is of an earlier transaction.
+func (p *Partition) checkMarker(a *Append) (wire.Code, string) {
+	h := &a.Header
+	m, err := record.ReadMarker(a.Data)
+	if err != nil {
+		return wire.InvalidRecord, err.Error()
+	}
+	a.marker = &m
+	known := p.state.find(h.ProducerID)
+	if known == nil || a.Origin == OriginReplica {
+		return wire.None, ""
+	}
+	w := &known.appended
+	again := h.ProducerEpoch == w.epoch && w.openFrom == noTransaction
+	switch {
+	case h.ProducerEpoch < w.epoch, a.TransactionVersion >= 2 && h.ProducerEpoch == w.epoch && !again:
+		return wire.InvalidProducerEpoch, fmt.Sprintf("producer %d has epoch %d, the marker is of epoch %d", known.id, w.epoch, h.ProducerEpoch)
+	case m.CoordinatorEpoch < w.coordinator:
+		return wire.TransactionCoordinatorFenced,
+			fmt.Sprintf("producer %d: the last marker is of coordinator epoch %d, this one is of %d", known.id, w.coordinator, m.CoordinatorEpoch)
+	}
+	return wire.None, ""
+}
+
+// EndTransaction is a marker to append: the end of a producer's transaction on one partition.
+type EndTransaction struct {
+	ProducerID    int64
+	ProducerEpoch int16
+	record.Marker
+	// TransactionVersion is the coordinator's (KIP-1228): 0 or 1 for the first generation, whose markers have the
+	// epoch of the transaction; 2 for the second, whose markers have the epoch after it.
+	TransactionVersion int8
+	// Deadline is when a marker that still waits for room is given up.
+	Deadline env.Time
+}
+
+// End appends the marker of a transaction, for its coordinator. done hears once it is durable, or why it is not
+// appended: INVALID_PRODUCER_EPOCH or TRANSACTION_COORDINATOR_FENCED for one that is out of date, REQUEST_TIMED_OUT
+// or NOT_LEADER_OR_FOLLOWER for one that is to be sent again.
+func (p *Partition) End(e EndTransaction, done func(*Append)) {
+	now := p.manager.env.Clock.WallMillis()
+	a := &Append{
+		Origin: OriginCoordinator, Data: record.AppendMarker(nil, e.ProducerID, e.ProducerEpoch, e.Marker, now),
+		Facts: record.Facts{MinTimestamp: now, MaxTimestamp: now, Keyless: -1}, TransactionVersion: e.TransactionVersion,
+		Deadline: e.Deadline, Release: func() {}, Done: done,
+	}
+	a.Header, _ = record.ReadHeader(a.Data)
+	p.Append(a)
+}
+
+// ProducerInfo is what DescribeProducers says of a producer.
+type ProducerInfo struct {
+	ID               int64
+	Epoch            int16
+	LastSequence     int32 // -1: none at this epoch
+	LastTimestamp    int64 // of its last batch; -1: none at this epoch
+	CoordinatorEpoch int32 // of its last marker; -1: none
+	OpenFrom         int64 // first offset of its open transaction; -1: none is open
+}
+
+// Producers returns what is known of the producers, ascending by id, as of everything appended.
+func (p *Partition) Producers() []ProducerInfo {
+	infos := make([]ProducerInfo, 0, len(p.state.producers))
+	for _, known := range p.state.producers {
+		w := &known.appended
+		i := ProducerInfo{ID: known.id, Epoch: w.epoch, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: w.coordinator, OpenFrom: w.openFrom}
+		if w.n > 0 {
+			i.LastSequence, i.LastTimestamp = w.batches[w.n-1].last(), w.batches[w.n-1].timestamp
+		}
+		infos = append(infos, i)
+	}
+	return infos
+}

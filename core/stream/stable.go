@@ -1,0 +1,104 @@
+package stream
+
+import (
+	"encoding/binary"
+
+	"weir/core/env"
+	"weir/core/object"
+	"weir/core/record"
+	"weir/core/telemetry"
+)
+
+// ReadStable reads like Read, up to an end that is at most the last stable offset, and names the aborted transactions of
+// what it read in [Fetched.Aborted].
+func (s *Stream) ReadStable(offset, end int64, maxBytes int, done func(Fetched)) {
+	s.Read(offset, maxBytes, func(got Fetched) {
+		got.cut(end)
+		if got.Err != nil || len(got.Batches) == 0 {
+			done(got)
+			return
+		}
+		last, _ := record.ReadHeader(got.Batches[len(got.Batches)-1])
+		q := &abortedSearch{stream: s, got: got, at: offset, deadline: s.stored.deadline(), done: done}
+		q.From, q.To = offset, min(last.NextOffset(), end)
+		q.next()
+	})
+}
+
+// cut drops the batches from end on.
+func (f *Fetched) cut(end int64) {
+	n := len(f.Batches)
+	for n > 0 && int64(binary.BigEndian.Uint64(f.Batches[n-1])) >= end {
+		n--
+		f.Bytes -= len(f.Batches[n])
+	}
+	f.Batches = f.Batches[:n]
+}
+
+// abortedSearch looks for the aborted transactions of what was read: in the log cache, in recovered tails, and in the
+// indexes of parts, each of which knows the transactions of its own batches. It starts where the read did and goes on
+// beyond its end for as long as a transaction of it is undecided.
+type abortedSearch struct {
+	object.AbortedSearch
+	stream   *Stream
+	got      Fetched
+	at       int64
+	deadline env.Time
+	done     func(Fetched)
+}
+
+func (q *abortedSearch) next() {
+	s := q.stream
+	for q.at < s.highWatermark {
+		if s.inCache(q.at) {
+			if q.visit(&s.transactions, s.end) {
+				break
+			}
+			return
+		}
+		if t, ok := s.engine.recovered.at(s.id, q.at); ok {
+			if !q.visit(&t.transactions, t.next) {
+				return
+			}
+			continue
+		}
+		q.searchPart()
+		return
+	}
+	telemetry.Assert(7, q.Undecided() == 0, "stream %d: %d transactions below the last stable offset have no marker", s.id, q.Undecided())
+	q.end(nil)
+}
+
+// visit searches one run of batches, and reports whether to go on behind it.
+func (q *abortedSearch) visit(t *object.Transactions, end int64) (more bool) {
+	if !q.Visit(t, q.at, end) {
+		q.end(nil)
+		return false
+	}
+	q.at = end
+	return true
+}
+
+func (q *abortedSearch) searchPart() {
+	log := q.stream.stored
+	part, err := log.partFor(q.at)
+	if err != nil {
+		q.end(err)
+		return
+	}
+	log.withIndex(&part, q.deadline, q.end, func(index *heldIndex) {
+		if q.visit(&index.Transactions, part.End) {
+			q.next()
+		}
+	})
+}
+
+func (q *abortedSearch) end(err error) {
+	if err != nil {
+		q.got.Release()
+		q.done(Fetched{Err: err})
+		return
+	}
+	q.got.Aborted = q.Found()
+	q.done(q.got)
+}
