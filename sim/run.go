@@ -97,17 +97,8 @@ func panicked(value any, stack []byte) checker.Violation {
 	return checker.Violation{Invariant: invariantOf(value), Text: fmt.Sprintf("%v\n%s", value, stack)}
 }
 
-// clients are a run's workloads.
-type clients struct {
-	producers []*client.Producer
-	churns    []*client.Churn
-	trimmers  []*client.Trimmer
-	consumers []*client.Consumer
-	operators []*client.Operator
-	breakers  []*client.Breaker
-}
-
 const (
+	offsetsClient = 47
 	pollerClient  = 48
 	pollProducer  = 49
 	creatorClient = 50
@@ -136,6 +127,9 @@ func (w *world) story() {
 		return
 	}
 	if !w.await(convergeLimit, "readers to be served from each partition", c.served) {
+		return
+	}
+	if !w.settleGroups(c.members) {
 		return
 	}
 	c.stopReaders()
@@ -175,6 +169,10 @@ func (w *world) createTopics() []*client.Topic {
 		switch l := &w.plan.Workloads[i]; l.Kind {
 		case "operator":
 			w.operated = append(w.operated, w.cluster.NewTopic(fmt.Sprintf("operated-%d", l.Client), 1, checker.Retention{}))
+		case "pipe":
+			if name := pipedTopic(l); !slices.ContainsFunc(w.piped, func(t *client.Topic) bool { return t.Name == name }) {
+				w.piped = append(w.piped, w.cluster.NewTopic(name, 2, checker.Retention{}))
+			}
 		case "breaker":
 			w.broken = append(w.broken, w.cluster.NewTopic(fmt.Sprintf("broken-%d", l.Client), 1, checker.Retention{}, client.BreakerConfigs...))
 		}
@@ -186,10 +184,13 @@ func (w *world) createTopics() []*client.Topic {
 	return topics
 }
 
-// with adds the operators' topics.
+// with adds the topics of operators and pipes.
 func (w *world) with(topics []*client.Topic) []*client.Topic {
-	return append(slices.Clone(topics), w.operated...)
+	return slices.Concat(topics, w.operated, w.piped)
 }
+
+// pipedTopic is the topic to which the pipes of a group write.
+func pipedTopic(l *plan.Workload) string { return fmt.Sprintf("piped-%d", l.Group) }
 
 // retention is what the broker may delete of a topic: its clock may differ from the
 // clients' by the steps of the plan.
@@ -215,148 +216,24 @@ func topicConfigs(t *plan.Topic) []client.Config {
 	return configs
 }
 
-func (w *world) startClients(topics []*client.Topic) *clients {
-	c := &clients{}
-	config := w.brokers[0].config
-	for i := range w.plan.Workloads {
-		l := &w.plan.Workloads[i]
-		switch l.Kind {
-		case "producer":
-			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
-				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
-				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag, Acks: acks(l.Acks), Mixed: l.Mixed, Poison: l.Poison,
-				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(config.MessageMaxBytes), RequestBytes: int(config.SocketRequestMaxBytes) - 1024,
-			}))
-		case "consumer":
-			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{
-				Topics: topics, Sessions: l.Sessions != 0, MaxWait: l.MaxWait, MinBytes: int32(l.MinBytes), MaxBytes: int32(l.MaxBytes),
-				PartitionBytes: int32(l.PartitionBytes), Pause: l.Pause, Rewind: l.Rewind, Ask: l.Ask, Epochs: l.Epochs, Forget: l.Forget, Lag: l.Lag,
-			}))
-		case "churn":
-			c.churns = append(c.churns, client.NewChurn(w.cluster, int(l.Client), fmt.Sprintf("churn-%d-", l.Client), client.ChurnOptions{Pause: l.Pause, Reuse: l.Reuse != 0, Lag: l.Lag}))
-		case "trimmer":
-			c.trimmers = append(c.trimmers, client.NewTrimmer(w.cluster, int(l.Client), client.TrimmerOptions{Topics: topics, Pause: l.Pause, Lag: l.Lag}))
-		case "operator":
-			c.operators = append(c.operators, client.NewOperator(w.cluster, int(l.Client), client.OperatorOptions{
-				Topic: w.operated[len(c.operators)], BatchBytes: int(config.MessageMaxBytes), RoomBytes: int(config.SocketRequestMaxBytes) - 2048,
-				Pause: l.Pause, Lag: l.Lag,
-			}))
-		case "breaker":
-			c.breakers = append(c.breakers, client.NewBreaker(w.cluster, int(l.Client), client.BreakerOptions{
-				Topics: topics, Own: w.broken[len(c.breakers)], Pause: l.Pause, Lag: l.Lag,
-			}))
-		}
+// settleGroups: each partition has one owner in each group, which has committed all that there is to read.
+func (w *world) settleGroups(members []*client.Member) bool {
+	if w.run(convergeLimit, func() bool { return client.Unsettled(members) == "" }) || w.violated() {
+		return !w.violated()
 	}
-	w.operators = c.operators
-	c.start()
-	return c
+	w.violate(checker.Violation{Invariant: "I11", Text: fmt.Sprintf("%v after the faults healed, still waiting for %s", convergeLimit, client.Unsettled(members))})
+	return false
 }
 
-// acks translates a plan's value to the wire's.
-func acks(plan int64) int16 {
-	switch plan {
-	case 1:
-		return 1
-	case 2:
-		return 0
+// readOffsets fetches the committed offsets of all groups.
+func (w *world) readOffsets() {
+	if w.violated() || len(w.members) == 0 {
+		return
 	}
-	return -1
-}
-
-func (c *clients) start() {
-	for _, p := range c.producers {
-		p.Start()
-	}
-	for _, k := range c.consumers {
-		k.Start()
-	}
-	for _, h := range c.churns {
-		h.Start()
-	}
-	for _, t := range c.trimmers {
-		t.Start()
-	}
-	for _, o := range c.operators {
-		o.Start()
-	}
-	for _, b := range c.breakers {
-		b.Start()
-	}
-}
-
-func (c *clients) end() {
-	for _, p := range c.producers {
-		p.End()
-	}
-	for _, k := range c.consumers {
-		k.End()
-	}
-	for _, h := range c.churns {
-		h.End()
-	}
-	for _, t := range c.trimmers {
-		t.End()
-	}
-	for _, o := range c.operators {
-		o.End()
-	}
-	for _, b := range c.breakers {
-		b.End()
-	}
-}
-
-func (c *clients) idle() bool {
-	for _, p := range c.producers {
-		if !p.Idle() {
-			return false
-		}
-	}
-	for _, h := range c.churns {
-		if !h.Idle() {
-			return false
-		}
-	}
-	if slices.ContainsFunc(c.breakers, func(b *client.Breaker) bool { return !b.Idle() }) {
-		return false
-	}
-	return operatorsIdle(c.operators)
-}
-
-func operatorsIdle(operators []*client.Operator) bool {
-	return !slices.ContainsFunc(operators, func(o *client.Operator) bool { return !o.Idle() })
-}
-
-func (c *clients) served() bool {
-	for _, k := range c.consumers {
-		if !k.Served() {
-			return false
-		}
-	}
-	return true
-}
-
-// stopReaders leaves producers, which may come back, and operators, which check what is
-// in force after restarts, too.
-func (c *clients) stopReaders() {
-	for _, k := range c.consumers {
-		k.Stop()
-	}
-	for _, h := range c.churns {
-		h.Stop()
-	}
-	for _, t := range c.trimmers {
-		t.Stop()
-	}
-	for _, b := range c.breakers {
-		b.Stop()
-	}
-}
-
-func (c *clients) stop() {
-	c.stopReaders()
-	for _, p := range c.producers {
-		p.Stop()
-	}
+	r := client.NewOffsetReader(w.cluster, offsetsClient, w.members)
+	r.Start()
+	w.await(convergeLimit, "the committed offsets of each group", r.Done)
+	r.Stop()
 }
 
 // comeBack: producers that were idle for longer than the broker remembers them write on.
@@ -435,9 +312,10 @@ func (w *world) drain(topics []*client.Topic) {
 	first := drainClient + drainers*len(topics[0].Partitions[0].History.Drains)
 	sizes := [...]int32{1 << 20, 3000, 64 << 10}
 	bytes := sizes[w.draws.Below(3)]
+	committed := len(w.cluster.Transactions) > 0 && w.draws.PerMille(500)
 	var all []*client.Drainer
 	for i, share := range shares {
-		d := client.NewDrainer(w.cluster, first+i, share, bytes)
+		d := client.NewDrainer(w.cluster, first+i, share, bytes, committed)
 		d.Start()
 		all = append(all, d)
 	}
@@ -468,6 +346,7 @@ func (w *world) restartAndDrain(topics []*client.Topic) {
 			return
 		}
 		w.drain(topics)
+		w.readOffsets()
 		w.verify()
 	}
 	for _, o := range w.operators {
@@ -534,6 +413,18 @@ func (w *world) checkNever() {
 
 // check hands every partition's history to the checkers.
 func (w *world) check() (linear int) {
+	var histories []*checker.Partition
+	for _, p := range w.cluster.Partitions {
+		histories = append(histories, p.History)
+	}
+	for _, v := range checker.CheckTransactions(w.cluster.Transactions, histories) {
+		w.violate(v)
+	}
+	for _, g := range w.cluster.Groups {
+		for _, v := range checker.CheckGroup(g, w.cluster.Transactions) {
+			w.violate(v)
+		}
+	}
 	for _, p := range w.cluster.Partitions {
 		for _, v := range checker.CheckLog(p.History) {
 			w.violate(v)

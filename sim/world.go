@@ -46,6 +46,8 @@ type world struct {
 	cluster   *client.Cluster
 	operated  []*client.Topic // those of operators
 	broken    []*client.Topic // those of breakers
+	piped     []*client.Topic // those that pipes write to, one for each group
+	members   []*client.Member
 	operators []*client.Operator
 
 	violations []checker.Violation

@@ -38,7 +38,7 @@ func offsetCommit() []suite.Case {
 		suite.Case{Name: "generation without a group", Run: func(c *suite.C) {
 			r := commitRequest(c.Name("g"), newTopic(c, "t", 1), 0, 7)
 			r.Generation, r.MemberID = 1, "stranger"
-			c.Code(commitCode(c, r), map[bool]*kerr.Error{true: kerr.GroupIDNotFound, false: kerr.IllegalGeneration}[c.V >= 9])
+			c.Code(commitCode(c, r), choose(c.V >= 9, kerr.GroupIDNotFound, kerr.IllegalGeneration))
 		}},
 		suite.Case{Name: "the empty id is a group", Run: func(c *suite.C) {
 			c.OK(commitCode(c, commitRequest("", newTopic(c, "t", 1), 0, 7)))
@@ -154,6 +154,19 @@ func offsetCommit() []suite.Case {
 			c.OK(commitCode(c, r))
 			c.Poll("the offset expires", func() bool { return fetchCommitted(c, c.Name("g"), t, 0).Offset == -1 })
 			c.Equal("Offset of the other", fetchCommitted(c, c.Name("g"), t, 1).Offset, 8)
+		}},
+		suite.Case{Name: "offsets of a subscribed topic do not expire", Versions: between(2, 4), Needs: classicAndOffsets, Run: func(c *suite.C) {
+			c.ConfigInt("offsets.retention.check.interval.ms", 2000)
+			t, other, m := newTopic(c, "t", 1), newTopic(c, "other", 1), newMember(c, c.Name("g"))
+			m.metadata = subscription(t.name)
+			stable(m)
+			for _, in := range []topic{t, other} {
+				r := commitRequest(m.group, in, 0, 7)
+				r.MemberID, r.Generation, r.RetentionTimeMillis = m.id, m.generation, 1
+				c.OK(commitCode(c, r))
+			}
+			c.Poll("the offset of the other topic expires", func() bool { return fetchCommitted(c, m.group, other, 0).Offset == -1 })
+			c.Equal("Offset", fetchCommitted(c, m.group, t, 0).Offset, 7)
 		}},
 		suite.Case{Name: "a commit keeps a member", Needs: classicAndOffsets, Run: func(c *suite.C) {
 			t, silent, m := newTopic(c, "t", 1), newMember(c, c.Name("silent")), newMember(c, c.Name("g"))

@@ -140,6 +140,18 @@ func joinGroupRounds() []suite.Case {
 			c.Equal("Members", len(r.Members), 1)
 			c.Code(absent.heartbeat(), kerr.UnknownMemberID)
 		}},
+		suite.Case{Name: "a parked join keeps its member", Versions: from(1), Needs: classic, Run: func(c *suite.C) {
+			session := int32(c.ConfigInt("group.min.session.timeout.ms", 1000))
+			a, b := newMember(c, c.Name("g")), newMember(c, c.Name("g"))
+			a.rebalance, b.rebalance = 4*session+1000, 4*session+1000
+			stable(a, b)
+			leader, absent := order(a, b)
+			leader.session = session
+			r := leader.join() // parked until the absent member's rebalance timeout
+			c.Equal("Members", len(r.Members), 1)
+			c.Code(absent.heartbeat(), kerr.UnknownMemberID)
+		}},
+		suite.Case{Name: "a storm of members settles", Needs: classic, Run: storm},
 		suite.Case{Name: "a join again replaces the parked one", Needs: classic, Run: func(c *suite.C) {
 			a, b := newMember(c, c.Name("g")), newMember(c, c.Name("g"))
 			stable(a, b)
@@ -155,6 +167,35 @@ func joinGroupRounds() []suite.Case {
 			c.Equal("Generation", twin.generation, b.generation)
 		}},
 	)
+}
+
+// storm lets a dozen members join at once, each as a client does: join, sync, heartbeat, and again after an error.
+func storm(c *suite.C) {
+	size := min(12, c.ConfigInt("group.max.size", 1<<31-1))
+	generations := make([]int32, size)
+	c.Together(size, func(c *suite.C, i int) {
+		m := newMember(c, c.Name("g"))
+		c.Poll("the group is stable", func() bool { return m.round() && len(describeGroup(c, m.group).Members) == size })
+		generations[i] = m.generation
+	})
+	g := describeGroup(c, c.Name("g"))
+	c.Equal("State", g.State, "Stable")
+	c.Equal("Members", len(g.Members), size)
+	c.Equal("highest and lowest generation", slices.Max(generations), slices.Min(generations))
+}
+
+// round joins and syncs if the group rebalances, and reports whether a heartbeat then finds it stable.
+func (m *member) round() bool {
+	if m.generation < 0 || m.heartbeat() != 0 {
+		m.join()
+		switch code := m.startSync().Wait().ErrorCode; code {
+		case kerr.RebalanceInProgress.Code, kerr.IllegalGeneration.Code:
+			return false
+		default:
+			m.c.OK(code, "SyncGroup")
+		}
+	}
+	return m.heartbeat() == 0
 }
 
 func memberIs(id string) func(kmsg.JoinGroupResponseMember) bool {

@@ -80,6 +80,18 @@ func leaveGroup() []suite.Case {
 			m := oneMember(c, c.Name("g"))
 			c.Code(leaveCode(c, suite.Call(c, leaveRequest(m.group, "", pointer("nobody")))), kerr.UnknownMemberID)
 		}},
+		suite.Case{Name: "an instance of KIP-848", Versions: from(3), Needs: modern, Run: func(c *suite.C) {
+			m := staticConsumer(c, c.Name("g"), "m", newTopic(c, "t", 1))
+			m.join()
+			settle(1, m)
+			c.OK(leaveCode(c, suite.Call(c, leaveRequest(m.group, "", m.instance))))
+			c.Equal("Members", len(describeConsumers(c, m.group).Members), 0)
+		}},
+		suite.Case{Name: "a member of KIP-848", Versions: from(3), Needs: modern, Run: func(c *suite.C) {
+			m := alone(c, c.Name("g"), 1, newTopic(c, "t", 1))
+			c.OK(leaveCode(c, suite.Call(c, leaveRequest(m.group, m.id, nil))))
+			c.Equal("Members", len(describeConsumers(c, m.group).Members), 0)
+		}},
 		suite.Case{Name: "a reason is accepted", Versions: from(5), Needs: classic, Run: func(c *suite.C) {
 			m := oneMember(c, c.Name("g"))
 			r := leaveRequest(m.group, m.id, nil)

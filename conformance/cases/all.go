@@ -9,9 +9,13 @@ import (
 // All are the cases, by API key and then by subject.
 func All() []suite.Case {
 	return slices.Concat(
+		produce(), produceIdempotent(), produceTransactional(), fetch(), fetchTransactions(), fetchSessions(), listOffsetsCases(), metadata(),
 		offsetCommit(), offsetFetch(), findCoordinator(),
 		joinGroup(), joinGroupRounds(), heartbeat(), leaveGroup(), syncGroup(), staticMembers(),
 		describeGroups(), listGroups(), apiVersions(), deleteGroups(), offsetDelete(),
+		initProducerID(), addPartitionsToTxn(), addOffsetsToTxn(), endTxn(),
+		writeTxnMarkers(), txnOffsetCommit(), describeProducers(), describeTransactions(), listTransactions(), consumerHeartbeat(), consumerRebalance(), consumerStatic(), consumerRegex(), consumerDescribe(), consumerOffsets(), migration(),
+		createTopicsCases(), deleteTopicsCases(), deleteRecords(), createPartitions(), describeConfigs(), alterConfigs(), incrementalAlterConfigs(), listConfigResources(), cluster(), updateFeatures(), protocol(), unknownTags(),
 	)
 }
 
@@ -26,5 +30,13 @@ var (
 	classic           = []int16{11, 12, 13, 14, 15}
 	classicAndOffsets = []int16{8, 9, 11, 12, 13, 14, 15}
 )
+
+// choose is yes if the condition holds.
+func choose[T any](condition bool, yes, no T) T {
+	if condition {
+		return yes
+	}
+	return no
+}
 
 func pointer[T any](v T) *T { return &v }

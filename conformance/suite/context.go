@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"weir/conformance/rawconn"
@@ -34,6 +35,9 @@ type C struct {
 	closers []func()
 }
 
+// APIKey is that of the API that the case tests; -1 in a sequence.
+func (c *C) APIKey() int16 { return c.key }
+
 // Context ends when the case has run for too long.
 func (c *C) Context() context.Context { return c.ctx }
 
@@ -55,6 +59,26 @@ func (c *C) ConfigInt(key string, maximum int) int {
 		c.Skip("%s is %d here; the case needs at most %d", key, n, maximum)
 	}
 	return n
+}
+
+// Together runs a function n times at once, each with a C of its own, and ends as the first of them ends that does not pass.
+func (c *C) Together(n int, run func(c *C, i int)) {
+	ends := make([]any, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			own := &C{V: c.V, Broker: c.Broker, key: c.key, prefix: c.prefix, ctx: c.ctx, cancel: func() {}}
+			defer own.end()
+			defer func() { ends[i] = recover() }()
+			run(own, i)
+		})
+	}
+	group.Wait()
+	for _, end := range ends {
+		if end != nil {
+			panic(end)
+		}
+	}
 }
 
 // Poll tries until the condition holds, and fails the case if that does not happen in time.
@@ -140,6 +164,12 @@ func StartV[R any](on Caller, version int16, r Request[R]) *Pending[R] {
 		n.c.Fail("%s: %v", describe(r), err)
 	}
 	return &Pending[R]{on: n, request: r}
+}
+
+// SendOnly sends a request that has no answer, on the case's first connection.
+func (c *C) SendOnly(r kmsg.Request) {
+	r.SetVersion(c.V)
+	c.NoError(c.conn().Send(r, nil))
 }
 
 // Pending is a request without its answer.

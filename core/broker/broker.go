@@ -23,6 +23,8 @@ type Image interface {
 	Brokers() []*metadata.Broker
 	Broker(id metadata.BrokerID) (*metadata.Broker, bool)
 	BrokerConfigs(id metadata.BrokerID) []metadata.Config
+	GroupConfigs(group string) ([]metadata.Config, uint64)
+	ConfiguredGroups(visit func(group string))
 	ClusterID() string
 	Features() []metadata.Feature
 	AppliedIndex() uint64
@@ -44,6 +46,7 @@ type Controller interface {
 	AlterTopicConfigs(topic string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	// AlterBrokerConfigs changes the configuration of one broker, or with ID -1 of all.
 	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
+	AlterGroupConfigs(group string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
 	UpdateFeatures(updates []controller.FeatureUpdate, validateOnly bool, done func(error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))

@@ -85,7 +85,7 @@ var errBacklogged = fmt.Errorf("the object store has not taken the metadata's lo
 // putOff reports whether a record can be proposed again later: clients cause it, or retention.
 func putOff(r metadata.Record) bool {
 	switch r.(type) {
-	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.SetFeatures,
+	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.SetGroupConfigs, *metadata.SetFeatures,
 		*metadata.AllocateProducerIDs, *metadata.TrimStream:
 		return true
 	}

@@ -10,6 +10,8 @@ import (
 // Group is the history of one consumer group.
 type Group struct {
 	Name string
+	// Mixed: it has members that do not speak the classic protocol; generations are then member epochs.
+	Mixed bool
 	// Retention is after how many nanoseconds without a commit the offsets of an empty group may
 	// expire; 0: never.
 	Retention int64
@@ -77,7 +79,7 @@ func CheckGroup(g *Group, transactions []Transaction) []Violation {
 	c := &group{Group: g, transactions: transactions}
 	c.checkOffsets()
 	c.checkOwners()
-	if g.Retention == 0 { // else a group that expired begins again with generation 1
+	if g.Retention == 0 && !g.Mixed { // else a group that expired begins again with generation 1
 		c.checkGenerations()
 		c.checkZombies()
 	}

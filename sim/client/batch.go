@@ -7,7 +7,10 @@ import (
 	"hash/crc32"
 	"math"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"weir/core/compress"
+	"weir/core/record"
 	"weir/sim/checker"
 )
 
@@ -25,6 +28,8 @@ type batchSpec struct {
 	timestamp int64 // and mixed, as in checker.Append
 	mixed     int64
 	codec     compress.Codec
+	// transactional batches belong to a transaction of the producer.
+	transactional bool
 }
 
 // append is the batch as its partition's history records it.
@@ -36,6 +41,12 @@ func (s *batchSpec) append(client int, call int64) checker.Append {
 }
 
 const headerBytes = 61
+
+// Attributes of a batch.
+const (
+	transactionalBit = 1 << 4
+	controlBit       = 1 << 5
+)
 
 // bytesMax is the most that the batch takes uncompressed.
 func (s *batchSpec) bytesMax() int {
@@ -61,6 +72,9 @@ func appendBatch(dst []byte, s *batchSpec) []byte {
 	be.PutUint32(b[12:], ^uint32(0))
 	b[16] = 2
 	be.PutUint16(b[21:], uint16(s.codec))
+	if s.transactional {
+		b[22] |= transactionalBit
+	}
 	be.PutUint32(b[23:], uint32(s.records-1))
 	be.PutUint64(b[27:], uint64(s.timestamp))
 	times := s.append(0, 0)
@@ -122,6 +136,8 @@ type written struct {
 	tag      uint32
 	appends  []checker.Append
 	byBroker bool
+
+	transactions []checker.Transaction
 }
 
 // readBatches checks every byte of a fetch response's records. A batch cut short
@@ -159,6 +175,9 @@ func readBatch(b []byte, of *written) (checker.Batch, error) {
 	case batch.Epoch < 0:
 		return batch, bad("leader epoch %d at offset %d", batch.Epoch, base)
 	}
+	if b[22]&controlBit != 0 {
+		return readMarker(b, batch)
+	}
 	records := b[headerBytes:]
 	if codec := compress.Codec(be.Uint16(b[21:]) & 7); codec != compress.None {
 		plain, err := compress.Decompress(codec, records, 16<<20)
@@ -189,7 +208,77 @@ func readBatch(b []byte, of *written) (checker.Batch, error) {
 	if len(records) != 0 {
 		return batch, bad("%d bytes behind the last record at offset %d", len(records), base)
 	}
-	return batch, nil
+	return batch, of.checkProducer(b, batch)
+}
+
+// readMarker reads a control batch: the end of a transaction.
+func readMarker(b []byte, batch checker.Batch) (checker.Batch, error) {
+	h, err := record.ReadHeader(b)
+	if err != nil {
+		return batch, bad("marker at offset %d: %v", batch.Base, err)
+	}
+	batch.Marker = checker.Marker{Producer: h.ProducerID, Epoch: h.ProducerEpoch, Timestamp: h.MaxTimestamp}
+	what := error(nil)
+	err = record.Each(b, 1000, func(r record.Record) bool {
+		switch {
+		case batch.Records != 1 || !h.Transactional() || len(r.Key) != 4 || len(r.Value) < 6:
+			what = bad("marker at offset %d: %d records, attributes %x, a key of %d bytes, a value of %d", batch.Base, batch.Records, h.Attributes, len(r.Key), len(r.Value))
+		case r.Key[3] == 0:
+			batch.Kind = checker.AbortMarker
+		case r.Key[3] == 1:
+			batch.Kind = checker.CommitMarker
+		default:
+			what = bad("marker at offset %d: type %d", batch.Base, r.Key[3])
+		}
+		return true
+	})
+	return batch, errors.Join(err, what)
+}
+
+// checkProducer: a batch is in the transaction in which it was sent.
+func (w *written) checkProducer(b []byte, batch checker.Batch) error {
+	if batch.ID < 0 || int(batch.ID) >= len(w.appends) {
+		return nil // the checker finds that out
+	}
+	transactional, number := b[22]&transactionalBit != 0, w.appends[batch.ID].Transaction
+	if number == 0 {
+		if transactional {
+			return bad("value %d at offset %d was sent without a transaction, and is in one", batch.ID, batch.Base)
+		}
+		return nil
+	}
+	t := &w.transactions[number-1]
+	if id, epoch := int64(binary.BigEndian.Uint64(b[43:])), int16(binary.BigEndian.Uint16(b[51:])); !transactional || id != t.Producer || epoch != t.Epoch {
+		return bad("value %d at offset %d was sent by producer %d epoch %d, and is of producer %d epoch %d (transactional: %v)", batch.ID, batch.Base, t.Producer, t.Epoch, id, epoch, transactional)
+	}
+	return nil
+}
+
+// leaveOut marks what a reader of committed records leaves out, as clients do: by the list of aborted transactions,
+// which names each producer's in order of their first offsets.
+func leaveOut(batches []checker.Batch, producers func(*checker.Batch) (int64, bool), aborted []kmsg.FetchResponseTopicPartitionAbortedTransaction) error {
+	firsts := map[int64][]int64{}
+	for _, a := range aborted {
+		list := firsts[a.ProducerID]
+		if n := len(list); n > 0 && list[n-1] >= a.FirstOffset {
+			return bad("the list of aborted transactions names those of producer %d at %d before %d", a.ProducerID, list[n-1], a.FirstOffset)
+		}
+		firsts[a.ProducerID] = append(list, a.FirstOffset)
+	}
+	for i := range batches {
+		b := &batches[i]
+		switch producer, transactional := producers(b); {
+		case b.Kind == checker.AbortMarker:
+			if list := firsts[b.Marker.Producer]; len(list) > 0 && list[0] <= b.Base {
+				firsts[b.Marker.Producer] = list[1:]
+			}
+		case b.Kind == checker.Data && transactional:
+			if list := firsts[producer]; len(list) > 0 && list[0] <= b.Base {
+				b.Kind = checker.Aborted
+			}
+		}
+	}
+	return nil
 }
 
 // batchTimes are the timestamps of a batch's header.

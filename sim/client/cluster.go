@@ -21,6 +21,10 @@ type Cluster struct {
 
 	Topics     []*Topic
 	Partitions []*Partition
+	// Transactions and Groups are the histories of what is not of one partition. Groups are in the order in
+	// which clients first named them.
+	Transactions []checker.Transaction
+	Groups       []*checker.Group
 
 	addresses []string // by machine, from 1
 
@@ -30,6 +34,8 @@ type Cluster struct {
 	Acked, Resends int64
 
 	producers map[int64]int // producer ids given, and to which client
+	pairs     map[producerEpoch]int
+	owners    map[int64]string // transactional ids of producer ids
 	stamp     int64
 	sessions  uint64
 }
@@ -86,8 +92,16 @@ func (c *Cluster) extend(t *Topic, partitions int) {
 }
 
 // written is what readers hold a partition's batches against.
-func (p *Partition) written() *written {
-	return &written{tag: p.tag, appends: p.History.Appends, byBroker: p.Topic.byBroker}
+func (c *Cluster) written(p *Partition) *written {
+	return &written{tag: p.tag, appends: p.History.Appends, byBroker: p.Topic.byBroker, transactions: c.Transactions}
+}
+
+// producerOf is the producer of a transactional batch.
+func (c *Cluster) producerOf(p *Partition, b *checker.Batch) (int64, bool) {
+	if b.ID < 0 || int(b.ID) >= len(p.History.Appends) || p.History.Appends[b.ID].Transaction == 0 {
+		return 0, false
+	}
+	return c.Transactions[p.History.Appends[b.ID].Transaction-1].Producer, true
 }
 
 // noteProducer: a producer id is given once.
@@ -99,6 +113,48 @@ func (c *Cluster) noteProducer(client int, id int64) {
 		c.fail("I6", "producer id %d was given to client %d, and before that to client %d", id, client, other)
 	}
 	c.producers[id] = client
+}
+
+// producerEpoch is what a transactional producer writes under.
+type producerEpoch struct {
+	id    int64
+	epoch int16
+}
+
+// noteTransactional: a producer id belongs to one transactional id.
+func (c *Cluster) noteTransactional(client int, transactional string, id int64) {
+	if c.owners == nil {
+		c.owners = map[int64]string{}
+	}
+	if owner, known := c.owners[id]; !known {
+		c.noteProducer(client, id)
+		c.owners[id] = transactional
+	} else if owner != transactional {
+		c.fail("I7", "producer id %d of transactional id %s was given to %s", id, owner, transactional)
+	}
+}
+
+// notePair: a producer id and epoch of a transactional id is given once, so that each fences those before.
+func (c *Cluster) notePair(client int, pair producerEpoch) {
+	if c.pairs == nil {
+		c.pairs = map[producerEpoch]int{}
+	}
+	if other, given := c.pairs[pair]; given {
+		c.fail("I7", "producer id %d with epoch %d was given to client %d, and before that to client %d", pair.id, pair.epoch, client, other)
+	}
+	c.pairs[pair] = client
+}
+
+// Group is the history of a group.
+func (c *Cluster) Group(name string, retention time.Duration) *checker.Group {
+	for _, g := range c.Groups {
+		if g.Name == name {
+			return g
+		}
+	}
+	g := &checker.Group{Name: name, Retention: int64(retention)}
+	c.Groups = append(c.Groups, g)
+	return g
 }
 
 // Serves records the address of a machine's broker: clients may bootstrap there.

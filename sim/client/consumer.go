@@ -31,6 +31,8 @@ type ConsumerOptions struct {
 	// Epochs is how many fetches in a thousand are preceded by an OffsetForLeaderEpoch, for a
 	// valid or an invalid epoch.
 	Epochs int64
+	// Committed makes it read committed records only.
+	Committed bool
 	// Forget is how many fetches in a thousand of a session drop a partition for a while.
 	Forget int64
 	// Lag is how far below the newest version of each request it may speak, in thousandths of
@@ -67,7 +69,7 @@ type consumerPart struct {
 func NewConsumer(c *Cluster, client int, options ConsumerOptions) *Consumer {
 	k := &Consumer{options: options}
 	k.init(c, client, k)
-	k.lag = options.Lag
+	k.lag, k.committed = options.Lag, options.Committed
 	for _, t := range options.Topics {
 		for _, p := range t.Partitions {
 			k.parts = append(k.parts, &consumerPart{Partition: p, epoch: -1})
@@ -197,7 +199,7 @@ func (k *Consumer) list(p *consumerPart, timestamp int64) {
 	call := k.Stamp()
 	k.listOffset(p.Partition, timestamp, func(offset, _ int64, code int16) {
 		if code == 0 {
-			p.History.Bounds = append(p.History.Bounds, checker.Bound{Client: int32(k.client), Latest: timestamp == -1, Call: call, Return: k.Stamp(), Offset: offset})
+			p.History.Bounds = append(p.History.Bounds, checker.Bound{Client: int32(k.client), Latest: timestamp == -1, Committed: k.committed, Call: call, Return: k.Stamp(), Offset: offset})
 			if timestamp == -1 {
 				p.high = max(p.high, offset)
 			}
@@ -243,6 +245,9 @@ func listRequest(p *Partition, timestamp int64, epoch int32) *kmsg.ListOffsetsRe
 
 func (s *session) listOffset(p *Partition, timestamp int64, done func(offset, found int64, code int16)) {
 	r := listRequest(p, timestamp, s.currentEpoch(p))
+	if timestamp == -1 {
+		r.IsolationLevel = s.isolation()
+	}
 	s.request(r, func(response kmsg.Response, err error) {
 		if err != nil {
 			return
@@ -260,7 +265,7 @@ func (s *session) listOffset(p *Partition, timestamp int64, done func(offset, fo
 func (k *Consumer) fetch() {
 	r := kmsg.NewPtrFetchRequest()
 	r.MaxWaitMillis, r.MinBytes, r.MaxBytes = int32(k.options.MaxWait.Milliseconds()), k.options.MinBytes, k.options.MaxBytes
-	r.SessionID, r.SessionEpoch = k.sessionID, k.epoch
+	r.SessionID, r.SessionEpoch, r.IsolationLevel = k.sessionID, k.epoch, k.isolation()
 	if !k.options.Sessions {
 		r.SessionID, r.SessionEpoch = 0, -1
 	}
@@ -415,7 +420,10 @@ func (p *consumerPart) told0(k *Consumer) int64 {
 // record checks and records one partition's part of a fetch response. It returns
 // the offset after the last batch, and whether the partition was served.
 func (s *session) record(p *Partition, got *kmsg.FetchResponseTopicPartition, from, call, back int64, drain int32, scratch *[]checker.Batch) (int64, bool) {
-	r := checker.Read{Client: int32(s.client), Drain: drain, Call: call, Return: back, From: from, HighWatermark: got.HighWatermark, LogStart: -1}
+	r := checker.Read{
+		Client: int32(s.client), Drain: drain, Committed: s.committed, Call: call, Return: back, From: from,
+		HighWatermark: got.HighWatermark, LastStable: got.LastStableOffset, LogStart: -1,
+	}
 	switch got.ErrorCode {
 	case 0:
 	case wire.OffsetOutOfRange:
@@ -428,11 +436,14 @@ func (s *session) record(p *Partition, got *kmsg.FetchResponseTopicPartition, fr
 	if got.LogStartOffset >= 0 {
 		r.LogStart = got.LogStartOffset
 	}
-	if got.LastStableOffset != got.HighWatermark && got.LastStableOffset != -1 {
+	if got.LastStableOffset != got.HighWatermark && got.LastStableOffset != -1 && len(s.Transactions) == 0 {
 		s.fail("I3", "%s: last stable offset %d and high watermark %d without transactions", p.History.Name, got.LastStableOffset, got.HighWatermark)
 	}
-	batches, err := readBatches(got.RecordBatches, p.written(), (*scratch)[:0])
+	batches, err := readBatches(got.RecordBatches, s.written(p), (*scratch)[:0])
 	*scratch = batches
+	if err == nil && s.committed {
+		err = leaveOut(batches, func(b *checker.Batch) (int64, bool) { return s.producerOf(p, b) }, got.AbortedTransactions)
+	}
 	if err != nil {
 		s.fail("I2", "%s, read from %d by client %d (%v to %v): %v", p.History.Name, from, s.client, time.Duration(call), time.Duration(back), err)
 	}

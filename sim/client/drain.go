@@ -9,7 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Drainer reads each of its partitions from start to end, once, while nobody writes.
+// Drainer reads each of its partitions from start to end, once, while nobody writes: committed records
+// only, or all. Both show every batch, since clients leave out what was aborted.
 type Drainer struct {
 	session
 	parts   []*drainPart
@@ -34,9 +35,10 @@ const (
 )
 
 // NewDrainer makes a drainer of partitions; Start starts it. bytes bounds each fetch.
-func NewDrainer(c *Cluster, client int, partitions []*Partition, bytes int32) *Drainer {
+func NewDrainer(c *Cluster, client int, partitions []*Partition, bytes int32, committed bool) *Drainer {
 	d := &Drainer{bytes: bytes}
 	d.init(c, client, d)
+	d.committed = committed
 	for _, p := range partitions {
 		d.parts = append(d.parts, &drainPart{Partition: p, call: c.Stamp(), number: int32(len(p.History.Drains) + 1)})
 	}
@@ -84,16 +86,39 @@ func (d *Drainer) bound(p *drainPart, timestamp int64) {
 			d.after(100*time.Millisecond, d.step)
 			return
 		}
-		p.History.Bounds = append(p.History.Bounds, checker.Bound{Client: int32(d.client), Latest: timestamp == -1, Call: call, Return: d.Stamp(), Offset: offset})
+		p.History.Bounds = append(p.History.Bounds, checker.Bound{Client: int32(d.client), Latest: timestamp == -1, Committed: d.committed, Call: call, Return: d.Stamp(), Offset: offset})
+		if timestamp == -1 && len(d.Transactions) > 0 {
+			d.awaitStable(p, offset)
+			return
+		}
 		if timestamp == -2 {
 			p.start, p.offset = offset, offset
 		} else {
 			p.end = offset
 		}
-		p.state++
-		d.finish(p)
-		d.step()
+		d.next(p)
 	})
+}
+
+func (d *Drainer) next(p *drainPart) {
+	p.state++
+	d.finish(p)
+	d.step()
+}
+
+// awaitStable waits until the last stable offset is the high watermark: every transaction ends.
+func (d *Drainer) awaitStable(p *drainPart, offset int64) {
+	was := d.committed
+	d.committed = !was
+	d.listOffset(p.Partition, -1, func(other, _ int64, code int16) {
+		if code != 0 || other != offset {
+			d.after(100*time.Millisecond, d.step)
+			return
+		}
+		p.end = offset
+		d.next(p)
+	})
+	d.committed = was
 }
 
 // finish closes the drain once it has everything.
@@ -106,7 +131,7 @@ func (d *Drainer) finish(p *drainPart) {
 
 func (d *Drainer) read(p *drainPart) {
 	r := kmsg.NewPtrFetchRequest()
-	r.MaxWaitMillis, r.MinBytes, r.MaxBytes, r.SessionEpoch = 500, 1, d.bytes, -1
+	r.MaxWaitMillis, r.MinBytes, r.MaxBytes, r.SessionEpoch, r.IsolationLevel = 500, 1, d.bytes, -1, d.isolation()
 	addFetch(r, p.Partition, p.offset, d.bytes)
 	call := d.Stamp()
 	d.request(r, func(response kmsg.Response, err error) {

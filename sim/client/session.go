@@ -43,6 +43,10 @@ type session struct {
 	backoff  time.Duration
 	losses   int                  // how often an answer was lost
 	epochs   map[*Partition]int32 // leader epochs, as last learned
+	ceilings map[int16]int16      // newest versions that this client speaks, by key; nil: all
+	floors   map[int16]int16      // oldest ones; nil: all
+	// committed makes it read committed records only.
+	committed bool
 }
 
 type versionRange struct{ min, max int16 }
@@ -55,13 +59,19 @@ type sessionOwner interface {
 type pending struct {
 	correlation int32
 	response    kmsg.Response
+	deadline    event.Time // when the client gives the connection up
 	at          event.Time
 	done        func(error)
 }
 
 func (s *session) init(c *Cluster, client int, owner sessionOwner) {
+	s.initAs(c, client, "client", owner)
+}
+
+// initAs makes one of several sessions of a client; each has draws of its own.
+func (s *session) initAs(c *Cluster, client int, purpose string, owner sessionOwner) {
 	s.Cluster, s.client, s.owner = c, client, owner
-	s.draws = c.Queue.Stream("client", uint64(client))
+	s.draws = c.Queue.Stream(purpose, uint64(client))
 	s.format = kmsg.NewRequestFormatter(kmsg.FormatterClientID(fmt.Sprintf("client-%d", client)))
 	s.backoff = backoffMin
 	s.epochs = map[*Partition]int32{}
@@ -151,10 +161,32 @@ func (s *session) request(r kmsg.Request, done func(kmsg.Response, error)) {
 	s.sendVersion(r, done)
 }
 
+// requestWithin is request for what the broker may hold back longer than others.
+func (s *session) requestWithin(limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
+	if !s.choose(r) {
+		return
+	}
+	s.sendWithin(limit, r, done)
+}
+
+// isolation is the level of what it reads.
+func (s *session) isolation() int8 {
+	if s.committed {
+		return 1
+	}
+	return 0
+}
+
+// speaks reports whether the broker has an API.
+func (s *session) speaks(key int16) bool { return s.versions[key].max > 0 }
+
 // choose sets a version that both sides speak.
 func (s *session) choose(r kmsg.Request) bool {
 	v := s.versions[r.Key()]
-	low, high := max(v.min, floor(r.Key())), min(v.max, r.MaxVersion())
+	low, high := max(v.min, floor(r.Key()), s.floors[r.Key()]), min(v.max, r.MaxVersion())
+	if ceiling, ok := s.ceilings[r.Key()]; ok {
+		high = min(high, ceiling)
+	}
 	if low > high {
 		s.fail("protocol", "no common version of key %d: broker has %d to %d", r.Key(), v.min, v.max)
 		return false
@@ -175,10 +207,15 @@ func (s *session) post(r kmsg.Request) {
 }
 
 func (s *session) sendVersion(r kmsg.Request, done func(kmsg.Response, error)) {
+	s.sendWithin(requestTimeout, r, done)
+}
+
+func (s *session) sendWithin(limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
 	s.next++
 	response := r.ResponseKind()
 	response.SetVersion(r.GetVersion())
-	s.pending = append(s.pending, pending{s.next, response, s.Queue.Now(), func(err error) { done(response, err) }})
+	now := s.Queue.Now()
+	s.pending = append(s.pending, pending{s.next, response, now.Add(limit), now, func(err error) { done(response, err) }})
 	s.buffer = s.format.AppendRequest(s.buffer[:0], r, s.next)
 	s.conn.Send(s.buffer[4:])
 	s.watch()
@@ -190,10 +227,9 @@ func (s *session) watch() {
 		return
 	}
 	s.checking = true
-	deadline := s.pending[0].at.Add(requestTimeout)
-	s.after(deadline.Sub(s.Queue.Now()), func() {
+	s.after(s.pending[0].deadline.Sub(s.Queue.Now()), func() {
 		s.checking = false
-		if len(s.pending) > 0 && s.pending[0].at.Add(requestTimeout) <= s.Queue.Now() {
+		if len(s.pending) > 0 && s.pending[0].deadline <= s.Queue.Now() {
 			s.drop()
 			return
 		}
@@ -341,4 +377,29 @@ func (s *session) checkCount(t *Topic, partitions int) {
 		return
 	}
 	s.extend(t, partitions)
+}
+
+// findCoordinator asks for the coordinator of a key; it makes the internal topic.
+func (s *session) findCoordinator(key string, kind int8, done func()) {
+	r := kmsg.NewPtrFindCoordinatorRequest()
+	r.CoordinatorKey, r.CoordinatorType, r.CoordinatorKeys = key, kind, []string{key}
+	s.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.FindCoordinatorResponse)
+		code := v.ErrorCode
+		if v.Version >= 4 {
+			if len(v.Coordinators) != 1 || v.Coordinators[0].Key != key {
+				s.fail("protocol", "client %d asked for the coordinator of %s and was told of %d", s.client, key, len(v.Coordinators))
+				return
+			}
+			code = v.Coordinators[0].ErrorCode
+		}
+		if code != 0 {
+			s.after(50*time.Millisecond, func() { s.findCoordinator(key, kind, done) })
+			return
+		}
+		done()
+	})
 }

@@ -67,6 +67,13 @@ type Config struct {
 	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 	ProducerIDs     int64         // ProducerIDBlock: granted to a broker at a time
 	ListPage        int64         // SweepListPage: keys in a page of a listing of the store
+	CleanBytes      int64         // CleanBytesMin: after which a coordinator writes its state anew; 16 KiB
+
+	// Coordinators.
+	GroupPartitions  int64         // offsets.topic.num.partitions; 1
+	TxnPartitions    int64         // transaction.state.log.num.partitions; 1
+	RebalanceDelay   time.Duration // group.initial.rebalance.delay.ms; 0
+	OffsetsRetention time.Duration // offsets.retention.minutes; 0: for ever
 
 	// ComeBack is how long producers are idle, once all have their answers, before they
 	// write again. 0: they do not.
@@ -101,7 +108,8 @@ type Topic struct {
 type Workload struct {
 	// Kind is one of [WorkloadKinds]: a producer, a consumer, a churn (creates and deletes
 	// topics), a trimmer (deletes records), an operator (changes configurations and
-	// partitions), a breaker (sends what must be refused).
+	// partitions), a breaker (sends what must be refused), a member (of a consumer group), a transactor
+	// (writes in transactions), a pipe (consumes, transforms and produces, exactly once).
 	Kind string
 	// Client is its number, unique; its random draws depend on it.
 	Client int64
@@ -135,6 +143,30 @@ type Workload struct {
 	Ask            int64         // fetches in a thousand after a ListOffsets
 	Epochs         int64         // fetches in a thousand after an OffsetForLeaderEpoch
 	Forget         int64         // fetches in a thousand of a session that drop a partition
+
+	// Consumer, member, pipe.
+	Committed int64 // not 0: reads committed records only
+
+	// Member, pipe.
+	Group       int64         // number of its group
+	Consumer    int64         // not 0: speaks the protocol of KIP-848
+	Cooperative int64         // not 0: keeps its partitions while the group rebalances
+	Static      int64         // not 0: with group.instance.id
+	Session     time.Duration // timeout; 3 s
+	Rebalance   time.Duration // timeout; 5 s
+	Heartbeat   time.Duration // interval; 500 ms
+	Leave       int64         // heartbeats in a thousand instead of which it leaves
+	Die         int64         // heartbeats in a thousand, or transactions, at which it is started anew
+	Freeze      int64         // heartbeats in a thousand after which it does nothing for longer than its session
+	Unstable    int64         // not 0: fetches offsets without waiting for open transactions
+
+	// Transactor, pipe. A transactor uses Records and Spread, too.
+	ID      int64         // number of its transactional id
+	First   int64         // not 0: speaks the first generation
+	Timeout time.Duration // transaction.timeout.ms; 5 s
+	Abort   int64         // transactions in a thousand that are aborted
+	Stall   int64         // transactions in a thousand that pause until about their timeout
+	Late    int64         // requests in a thousand of which a copy arrives later
 
 	// Churn.
 	Reuse int64 // 1: each topic has the name of the one before
@@ -181,7 +213,7 @@ type Fault struct {
 }
 
 // WorkloadKinds are the kinds of clients.
-var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker"}
+var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe"}
 
 // FaultKinds are the kinds of faults, in the order in which the swarm draws them.
 var FaultKinds = []string{
@@ -239,6 +271,11 @@ func (c *Config) fields() []field {
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
+		{"clean", &c.CleanBytes},
+		{"group-partitions", &c.GroupPartitions},
+		{"txn-partitions", &c.TxnPartitions},
+		{"rebalance-delay", &c.RebalanceDelay},
+		{"offsets-retention", &c.OffsetsRetention},
 	}
 }
 
@@ -276,6 +313,24 @@ func (w *Workload) fields() []field {
 		{"epochs", &w.Epochs},
 		{"forget", &w.Forget},
 		{"reuse", &w.Reuse},
+		{"committed", &w.Committed},
+		{"group", &w.Group},
+		{"kip-848", &w.Consumer},
+		{"cooperative", &w.Cooperative},
+		{"static", &w.Static},
+		{"session", &w.Session},
+		{"rebalance", &w.Rebalance},
+		{"heartbeat", &w.Heartbeat},
+		{"leave", &w.Leave},
+		{"die", &w.Die},
+		{"freeze", &w.Freeze},
+		{"unstable", &w.Unstable},
+		{"id", &w.ID},
+		{"first", &w.First},
+		{"timeout", &w.Timeout},
+		{"abort", &w.Abort},
+		{"stall", &w.Stall},
+		{"late", &w.Late},
 		{"pause", &w.Pause},
 	}
 }

@@ -44,8 +44,8 @@ func (p *Plan) clone() *Plan {
 	return &q
 }
 
-// fixed are fields whose default would name another client, or let one spin.
-var fixed = []string{"client", "pause", "duration", "at"}
+// fixed are fields whose default would name another client, group or transactional id, or let one spin.
+var fixed = []string{"client", "pause", "duration", "at", "group", "id", "kip-848", "cooperative"}
 
 // set lists the fields that can be reset and are not at their defaults.
 func (p *Plan) set() (set []field) {

@@ -20,6 +20,7 @@ func Swarm(seed uint64) *Plan {
 	s.tuning(&p.Config)
 	s.topics(p)
 	s.workloads(p)
+	s.coordinated(p)
 	s.faults(p)
 	return p
 }
@@ -145,6 +146,86 @@ func (s *swarm) workloads(p *Plan) {
 	add(pick[int64](&d, 0, 1), func(w *Workload, d *event.Stream) {
 		w.Kind, w.Pause = "breaker", d.Duration(10*time.Millisecond, 500*time.Millisecond)
 	})
+}
+
+// coordinated adds groups and transactions, to all but a tenth of the plans.
+func (s *swarm) coordinated(p *Plan) {
+	d := s.rand.Stream("plan coordinated", 0)
+	if d.PerMille(100) {
+		return
+	}
+	c := &p.Config
+	c.CleanBytes = pick[int64](&d, 2<<10, 10<<10, 50<<10)
+	c.GroupPartitions, c.TxnPartitions = d.Between(1, 3), d.Between(1, 3)
+	c.RebalanceDelay = pick(&d, 0, 0, 300*time.Millisecond, 2*time.Second)
+	c.OffsetsRetention = pick(&d, 0, 0, 0, time.Minute)
+	client := int64(len(p.Workloads))
+	add := func(n int64, make func(w *Workload, d *event.Stream)) {
+		for range n {
+			w := Workload{Client: client}
+			each := s.rand.Stream("plan coordinated client", uint64(client))
+			if each.PerMille(300) {
+				w.Lag = each.Between(0, 1000)
+			}
+			w.Zone = each.Below(2)
+			make(&w, &each)
+			p.Workloads = append(p.Workloads, w)
+			client++
+		}
+	}
+	kinds := [...]func(group int64, d *event.Stream) func(w *Workload, d *event.Stream){memberOf, pipeOf}
+	for group := range d.Between(0, 2) {
+		each := s.rand.Stream("plan group", uint64(group))
+		add(each.Between(1, 3), kinds[each.Below(2)](group, &each))
+	}
+	for id := range d.Between(0, 2) {
+		each := s.rand.Stream("plan transactional id", uint64(id))
+		add(pick[int64](&each, 1, 1, 1, 2), transactor(id, &each))
+	}
+	for i := range p.Workloads {
+		if readers := s.rand.Stream("plan committed", uint64(i)); p.Workloads[i].Kind == "consumer" {
+			p.Workloads[i].Committed = readers.Below(2)
+		}
+	}
+}
+
+// memberOf draws what the members of a group have in common, and then each of them.
+func memberOf(group int64, common *event.Stream) func(w *Workload, d *event.Stream) {
+	cooperative := common.Below(2)
+	session := pick(common, time.Second, 3*time.Second)
+	rebalance := pick(common, time.Second, 3*time.Second)
+	return func(w *Workload, d *event.Stream) {
+		w.Kind, w.Group, w.Cooperative = "member", group, cooperative
+		w.Session, w.Rebalance, w.Heartbeat = session, rebalance, pick(d, 100*time.Millisecond, session/4)
+		w.Pause = pick(d, 20*time.Millisecond, 200*time.Millisecond)
+		w.Static = pick[int64](d, 0, 0, 1)
+		w.Leave, w.Die, w.Freeze = pick[int64](d, 0, 20), pick[int64](d, 0, 20), pick[int64](d, 0, 0, 40)
+		w.Committed, w.Unstable = d.Below(2), pick[int64](d, 0, 0, 1)
+	}
+}
+
+// pipeOf draws the pipes of a group.
+func pipeOf(group int64, common *event.Stream) func(w *Workload, d *event.Stream) {
+	member, transacts := memberOf(group, common), transactor(0, common)
+	return func(w *Workload, d *event.Stream) {
+		transacts(w, d)
+		die := w.Die
+		member(w, d)
+		w.Kind, w.ID, w.Die, w.Committed, w.Unstable = "pipe", 100+w.Client, max(die, w.Die), 1, 0
+	}
+}
+
+// transactor draws transactors of one transactional id.
+func transactor(id int64, common *event.Stream) func(w *Workload, d *event.Stream) {
+	first := pick[int64](common, 0, 0, 1)
+	return func(w *Workload, d *event.Stream) {
+		w.Kind, w.ID, w.First = "transactor", id, first
+		w.Timeout = pick(d, time.Second, 3*time.Second, 10*time.Second)
+		w.Pause = pick(d, 50*time.Millisecond, 300*time.Millisecond)
+		w.Records, w.Spread = pick[int64](d, 1, 5, 20), d.Between(1, 4)
+		w.Abort, w.Stall, w.Die = pick[int64](d, 0, 100, 400), pick[int64](d, 0, 30), pick[int64](d, 0, 30, 100)
+		w.Late = pick[int64](d, 0, 50, 300)
+	}
 }
 
 // seldom draws what only some clients do.

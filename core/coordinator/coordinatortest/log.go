@@ -231,7 +231,12 @@ func (im *image) Topic(name string) (*metadata.Topic, bool) { return &im.topic, 
 
 // Open makes a cluster of so many partitions and a runtime whose shards serve once Turn has run.
 func Open(topic string, logs []*Log, clock *Clock, machine func(*coordinator.Shard) coordinator.Machine) *Cluster {
-	c := &Cluster{Clock: clock, Loop: task.NewLoop(clock), Logs: logs}
+	return OpenOn(task.NewLoop(clock), topic, logs, clock, machine)
+}
+
+// OpenOn is Open on a loop that the machines' maker has too.
+func OpenOn(loop *task.Loop, topic string, logs []*Log, clock *Clock, machine func(*coordinator.Shard) coordinator.Machine) *Cluster {
+	c := &Cluster{Clock: clock, Loop: loop, Logs: logs}
 	im := &image{topic: metadata.Topic{Name: topic}}
 	for i := range logs {
 		im.topic.Partitions = append(im.topic.Partitions, metadata.Partition{Index: int32(i), Leader: 1})

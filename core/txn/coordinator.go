@@ -1,0 +1,229 @@
+package txn
+
+import (
+	"slices"
+	"time"
+
+	"weir/core/coordinator"
+	"weir/core/env"
+	"weir/core/task"
+	"weir/core/telemetry"
+	"weir/core/wire"
+)
+
+// Topic holds the state of transactional ids.
+const Topic = "__transaction_state"
+
+// Options are what a Coordinator needs. All are required unless a zero is named.
+type Options struct {
+	// Loop runs the coordinator.
+	Loop *task.Loop
+	// Env gives clock, random numbers, and computations off the loop.
+	Env env.Env
+	// Telemetry takes marks, metrics and log lines. Nil: none.
+	Telemetry *telemetry.Registry
+	// Config is asked each time, since it may change.
+	Config func() Config
+	// Version is the cluster's transaction.version.
+	Version func() int16
+	// LeaderEpoch is the leader epoch of a partition of Topic that this broker leads.
+	LeaderEpoch func(partition int32) int32
+	// ProducerID calls done with a producer id that was never given, or with the code for a client.
+	ProducerID func(done func(id int64, code wire.Code))
+	// Markers writes markers.
+	Markers MarkerWriter
+	// AddRetryMax is how long a partition that a broker adds waits for the transaction before to complete, as Kafka's
+	// add.partitions.to.txn.retry.backoff.max.ms. Zero: not at all.
+	AddRetryMax time.Duration
+	// IDsMax bounds the transactional ids of one partition; zero: DefaultIDsMax. Each takes some 300 bytes, and more while
+	// it has a transaction over many partitions.
+	IDsMax int
+}
+
+// DefaultIDsMax is for partitions of Topic, of which there are 50 by default.
+const DefaultIDsMax = 100_000
+
+// Config are the settings of a broker for transactions.
+type Config struct {
+	TimeoutMax     time.Duration // transaction.max.timeout.ms
+	AbortInterval  time.Duration // transaction.abort.timed.out.transaction.cleanup.interval.ms
+	RemoveInterval time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
+	IDExpiration   time.Duration // transactional.id.expiration.ms
+}
+
+// operatorsInterval is the shortest time between two log lines of one kind.
+const operatorsInterval = time.Minute
+
+// Coordinator answers requests to the transactional ids whose partitions this broker leads. It is called on the loop only.
+type Coordinator struct {
+	Options
+	runtime *coordinator.Runtime
+
+	operators                         *telemetry.Limiter
+	expired, skipped, retried, parked *telemetry.Mark
+	timedOut                          env.Counter
+	marking                           env.Gauge
+	markings                          int64
+}
+
+// New returns a coordinator, which answers once it has a runtime: see Run.
+func New(o Options) *Coordinator {
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.New(nil, nil)
+	}
+	if o.IDsMax == 0 {
+		o.IDsMax = DefaultIDsMax
+	}
+	return &Coordinator{
+		Options: o, operators: telemetry.NewLimiter(operatorsInterval),
+		expired:  o.Telemetry.Mark("txn: a transaction timed out"),
+		skipped:  o.Telemetry.Mark("txn: a marker was for a partition that is gone"),
+		retried:  o.Telemetry.Mark("txn: markers were written again"),
+		parked:   o.Telemetry.Mark("txn: a partition waited for the transaction before"),
+		timedOut: o.Telemetry.Counter("weir_transactions_timed_out_total", "Transactions that the coordinator aborted since their time was over."),
+		marking:  o.Telemetry.Gauge("weir_transactions_completing", "Transactions that are decided, and whose markers are being written. One that stays holds up read_committed consumers."),
+	}
+}
+
+// NewMachine is for coordinator.Options.
+func (c *Coordinator) NewMachine(s *coordinator.Shard) coordinator.Machine { return newMachine(c, s) }
+
+// Run gives the coordinator its runtime, whose machines are its own.
+func (c *Coordinator) Run(r *coordinator.Runtime) { c.runtime = r }
+
+func (c *Coordinator) marked(change int64) int64 {
+	c.markings += change
+	return c.markings
+}
+
+// machine finds the machine of an id.
+func (c *Coordinator) machine(id string) (*Machine, wire.Code) {
+	s, code := c.runtime.Find(id)
+	if code != wire.None {
+		return nil, code
+	}
+	return s.Machine().(*Machine), wire.None
+}
+
+// InitProducerID begins a producer with a transactional id (KIP-98, KIP-360). While a transaction is being ended,
+// or is ended for this, the answer is CONCURRENT_TRANSACTIONS, and the client asks again.
+func (c *Coordinator) InitProducerID(q InitRequest, done func(Producer, wire.Code)) {
+	max := c.Config().TimeoutMax.Milliseconds()
+	switch {
+	case q.TransactionalID == "":
+		done(NoProducer, wire.InvalidRequest)
+		return
+	case q.TimeoutMillis <= 0 || int64(q.TimeoutMillis) > max:
+		done(NoProducer, wire.InvalidTransactionTimeout)
+		return
+	}
+	m, code := c.machine(q.TransactionalID)
+	if code != wire.None {
+		done(NoProducer, code)
+		return
+	}
+	m.do(q.TransactionalID, func(t *Transaction, k clock) decision {
+		if t == nil && m.ids.Len() >= c.IDsMax {
+			return refuse(wire.PolicyViolation)
+		}
+		return t.initProducer(&q, c.Version(), k)
+	}, func(d decision) { done(d.producer, d.code) })
+}
+
+// EndTxn commits or aborts a transaction. The answer comes once the decision is durable; markers follow. In the second generation
+// it has the producer for the next transaction.
+func (c *Coordinator) EndTxn(q EndRequest, done func(Producer, wire.Code)) {
+	if q.TransactionalID == "" {
+		done(NoProducer, wire.InvalidRequest)
+		return
+	}
+	m, code := c.machine(q.TransactionalID)
+	if code != wire.None {
+		done(NoProducer, code)
+		return
+	}
+	m.do(q.TransactionalID, func(t *Transaction, k clock) decision { return t.end(&q, k) }, func(d decision) { done(d.producer, d.code) })
+}
+
+// AddForClient adds partitions for a client (AddPartitionsToTxn, AddOffsetsToTxn), all or none.
+func (c *Coordinator) AddForClient(q AddRequest, done func(wire.Code)) {
+	if q.TransactionalID == "" {
+		done(wire.InvalidRequest)
+		return
+	}
+	m, code := c.machine(q.TransactionalID)
+	if code != wire.None {
+		done(code)
+		return
+	}
+	m.add(&q, done)
+}
+
+// Verify says of each partition whether it is part of the transaction: TRANSACTION_ABORTABLE if not.
+func (c *Coordinator) Verify(q AddRequest) []wire.Code {
+	if q.TransactionalID == "" {
+		return repeated(wire.InvalidRequest, len(q.Partitions))
+	}
+	m, code := c.machine(q.TransactionalID)
+	if code != wire.None {
+		return repeated(code, len(q.Partitions))
+	}
+	return m.find(q.TransactionalID).verify(&q)
+}
+
+// AddPartitions is for Produce and TxnOffsetCommit (KIP-890): it adds partitions to a transaction of the second generation, or
+// only checks that they are part of one. done hears, once and maybe at once, a code for each partition, as
+// AddPartitionsToTxn 5 has them; it is for the caller to turn them into what its client understands.
+//
+// To add waits up to AddRetryMax for the transaction before to complete.
+func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, epoch int16, partitions []Partition, verifyOnly bool, done func(codes []wire.Code)) {
+	q := AddRequest{TransactionalID: transactionalID, Producer: Producer{producerID, epoch}, Partitions: partitions, Version: secondGeneration}
+	if verifyOnly {
+		done(c.Verify(q))
+		return
+	}
+	q.Partitions = slices.Clone(partitions)
+	c.AddForClient(q, func(code wire.Code) {
+		m, found := c.machine(transactionalID)
+		if code != wire.ConcurrentTransactions || found != wire.None || !m.park(&q, func(code wire.Code) { done(repeated(code, len(q.Partitions))) }) {
+			done(repeated(code, len(q.Partitions)))
+		}
+	})
+}
+
+func (m *Machine) add(q *AddRequest, done func(wire.Code)) {
+	m.do(q.TransactionalID, func(t *Transaction, c clock) decision { return t.add(q, c) }, func(d decision) { done(d.code) })
+}
+
+// parkedAdd waits for a transaction to complete.
+type parkedAdd struct {
+	request *AddRequest
+	timer   task.Timer
+	done    func(wire.Code)
+}
+
+// park keeps an add until the transaction before is complete, or its time is over. It reports whether it did.
+func (m *Machine) park(q *AddRequest, done func(wire.Code)) bool {
+	e, ok := m.ids.Get(q.TransactionalID)
+	if !ok || !e.prepared() || m.c.AddRetryMax == 0 {
+		return false
+	}
+	m.c.parked.Hit()
+	p := &parkedAdd{request: q, done: done}
+	e.parked = append(e.parked, p)
+	m.c.Loop.Reset(&p.timer, m.c.AddRetryMax, func() {
+		e.parked = slices.DeleteFunc(e.parked, func(other *parkedAdd) bool { return other == p })
+		done(wire.ConcurrentTransactions)
+	})
+	return true
+}
+
+// unpark begins again, once, what waited for the transaction to complete.
+func (m *Machine) unpark(e *entry) {
+	parked := e.parked
+	e.parked = nil
+	for _, p := range parked {
+		m.c.Loop.Stop(&p.timer)
+		m.c.Loop.Post(func() { m.add(p.request, p.done) })
+	}
+}

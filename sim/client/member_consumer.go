@@ -1,0 +1,90 @@
+package client
+
+import (
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// consumerBeat is the one request of a member of KIP-848: it joins with epoch 0, tells what it owns, and is told what it is to own.
+func (m *Member) consumerBeat() {
+	joins := m.phase == outside
+	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	r.Group, r.MemberID, r.MemberEpoch, r.InstanceID, r.RebalanceTimeoutMillis = m.options.Group, m.id, m.generation, m.instance(), -1
+	if joins {
+		m.drop()
+		r.MemberEpoch, r.RebalanceTimeoutMillis = 0, int32(m.options.Rebalance.Milliseconds())
+		for _, t := range m.options.Topics {
+			r.SubscribedTopicNames = append(r.SubscribedTopicNames, t.Name)
+		}
+		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	} else if !m.reported || m.draws.PerMille(100) {
+		r.Topics = m.ownedTopics()
+	}
+	call := m.Stamp()
+	reports := r.Topics != nil
+	m.call(requestTimeout, r, func(response kmsg.Response) {
+		v := response.(*kmsg.ConsumerGroupHeartbeatResponse)
+		if v.ErrorCode != 0 {
+			m.refused("ConsumerGroupHeartbeat", v.ErrorCode)
+			return
+		}
+		m.confirm(call)
+		m.reported = m.reported || reports
+		m.heard(v)
+	})
+}
+
+func (m *Member) ownedTopics() []kmsg.ConsumerGroupHeartbeatRequestTopic {
+	topics := []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	for _, p := range m.parts {
+		if !p.owned {
+			continue
+		}
+		if n := len(topics); n == 0 || topics[n-1].TopicID != p.Topic.ID {
+			topic := kmsg.NewConsumerGroupHeartbeatRequestTopic()
+			topic.TopicID = p.Topic.ID
+			topics = append(topics, topic)
+		}
+		last := &topics[len(topics)-1]
+		last.Partitions = append(last.Partitions, p.Index)
+	}
+	return topics
+}
+
+// heard takes the answer to a heartbeat.
+func (m *Member) heard(v *kmsg.ConsumerGroupHeartbeatResponse) {
+	if m.phase == stable && v.MemberEpoch < m.generation {
+		m.fail("group", "client %d had member epoch %d in group %s and was told %d", m.client, m.generation, m.options.Group, v.MemberEpoch)
+	}
+	if v.MemberID != nil && *v.MemberID != m.id {
+		m.id = strings.Clone(*v.MemberID) // of version 0
+	}
+	m.generation, m.phase = v.MemberEpoch, stable
+	if v.HeartbeatIntervalMillis > 0 {
+		m.interval = time.Duration(v.HeartbeatIntervalMillis) * time.Millisecond
+	}
+	if v.Assignment == nil {
+		m.step()
+		return
+	}
+	mine := map[*memberPart]bool{}
+	for _, t := range v.Assignment.Topics {
+		for _, index := range t.Partitions {
+			p := m.find("", t.TopicID, index)
+			if p == nil {
+				m.fail("group", "client %d was assigned partition %d of topic %x in group %s, to which it did not subscribe", m.client, index, t.TopicID, m.options.Group)
+				continue
+			}
+			mine[p] = true
+		}
+	}
+	changed := false
+	for _, p := range m.parts {
+		changed = changed || p.owned != mine[p]
+	}
+	m.revise(mine)
+	m.reported = m.reported && !changed
+	m.step()
+}

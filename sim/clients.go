@@ -1,0 +1,232 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/sim/client"
+	"weir/sim/plan"
+)
+
+// clients are a run's workloads.
+type clients struct {
+	producers []*client.Producer
+	churns    []*client.Churn
+	trimmers  []*client.Trimmer
+	consumers []*client.Consumer
+	operators []*client.Operator
+	breakers  []*client.Breaker
+
+	members     []*client.Member // the pipes' ones, too
+	plain       []*client.Member
+	transactors []*client.Transactor
+	pipes       []*client.Pipe
+}
+
+func (w *world) startClients(topics []*client.Topic) *clients {
+	c := &clients{}
+	config := w.brokers[0].config
+	for i := range w.plan.Workloads {
+		l := &w.plan.Workloads[i]
+		switch l.Kind {
+		case "producer":
+			c.producers = append(c.producers, client.NewProducer(w.cluster, int(l.Client), client.ProducerOptions{
+				Topics: topics, Idempotent: l.Idempotent != 0, PerSecond: l.PerSecond, Records: l.Records, ValueBytes: l.ValueBytes,
+				InFlight: int(l.InFlight), Spread: l.Spread, Compress: l.Compress, GiveUp: l.GiveUp, Lag: l.Lag, Acks: acks(l.Acks), Mixed: l.Mixed, Poison: l.Poison,
+				Huge: l.Huge, Excess: l.Excess, BatchBytes: int(config.MessageMaxBytes), RequestBytes: int(config.SocketRequestMaxBytes) - 1024,
+			}))
+		case "consumer":
+			c.consumers = append(c.consumers, client.NewConsumer(w.cluster, int(l.Client), client.ConsumerOptions{
+				Topics: topics, Sessions: l.Sessions != 0, MaxWait: l.MaxWait, MinBytes: int32(l.MinBytes), MaxBytes: int32(l.MaxBytes),
+				PartitionBytes: int32(l.PartitionBytes), Pause: l.Pause, Committed: l.Committed != 0, Rewind: l.Rewind, Ask: l.Ask, Epochs: l.Epochs, Forget: l.Forget, Lag: l.Lag,
+			}))
+		case "churn":
+			c.churns = append(c.churns, client.NewChurn(w.cluster, int(l.Client), fmt.Sprintf("churn-%d-", l.Client), client.ChurnOptions{Pause: l.Pause, Reuse: l.Reuse != 0, Lag: l.Lag}))
+		case "trimmer":
+			c.trimmers = append(c.trimmers, client.NewTrimmer(w.cluster, int(l.Client), client.TrimmerOptions{Topics: topics, Pause: l.Pause, Lag: l.Lag}))
+		case "operator":
+			c.operators = append(c.operators, client.NewOperator(w.cluster, int(l.Client), client.OperatorOptions{
+				Topic: w.operated[len(c.operators)], BatchBytes: int(config.MessageMaxBytes), RoomBytes: int(config.SocketRequestMaxBytes) - 2048,
+				Pause: l.Pause, Lag: l.Lag,
+			}))
+		case "member":
+			c.plain = append(c.plain, w.member(l, topics))
+		case "transactor":
+			c.transactors = append(c.transactors, w.transactor(l, topics))
+		case "pipe":
+			i := slices.IndexFunc(w.piped, func(t *client.Topic) bool { return t.Name == pipedTopic(l) })
+			c.pipes = append(c.pipes, client.NewPipe(w.member(l, topics), w.transactor(l, w.piped[i:i+1])))
+		case "breaker":
+			c.breakers = append(c.breakers, client.NewBreaker(w.cluster, int(l.Client), client.BreakerOptions{
+				Topics: topics, Own: w.broken[len(c.breakers)], Pause: l.Pause, Lag: l.Lag,
+			}))
+		}
+	}
+	w.operators = c.operators
+	c.members = slices.Clone(c.plain)
+	for _, p := range c.pipes {
+		c.members = append(c.members, p.Member())
+	}
+	w.members = c.members
+	c.start()
+	return c
+}
+
+// member makes a member of the plan; what it leaves out has small defaults.
+func (w *world) member(l *plan.Workload, topics []*client.Topic) *client.Member {
+	mixed := slices.ContainsFunc(w.plan.Workloads, func(o plan.Workload) bool {
+		return (o.Kind == "member" || o.Kind == "pipe") && o.Group == l.Group && o.Consumer != l.Consumer
+	})
+	return client.NewMember(w.cluster, int(l.Client), client.MemberOptions{
+		Topics: topics, Group: fmt.Sprintf("group-%d", l.Group), Retention: w.plan.Config.OffsetsRetention, Mixed: mixed,
+		Consumer: l.Consumer != 0, Cooperative: l.Cooperative != 0, Static: l.Static != 0,
+		Session: cmp.Or(l.Session, 3*time.Second), Rebalance: cmp.Or(l.Rebalance, 5*time.Second), Heartbeat: cmp.Or(l.Heartbeat, 500*time.Millisecond),
+		Pause: l.Pause, Committed: l.Committed != 0, Unstable: l.Unstable != 0, Leave: l.Leave, Die: l.Die, Freeze: l.Freeze, Lag: l.Lag,
+	})
+}
+
+func (w *world) transactor(l *plan.Workload, topics []*client.Topic) *client.Transactor {
+	return client.NewTransactor(w.cluster, int(l.Client), client.TransactorOptions{
+		Topics: topics, ID: fmt.Sprintf("txn-%d", l.ID), First: l.First != 0, Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause,
+		Records: max(1, l.Records), Spread: max(1, l.Spread), Abort: l.Abort, Stall: l.Stall, Die: l.Die, Late: l.Late, Lag: l.Lag,
+	})
+}
+
+// acks translates a plan's value to the wire's.
+func acks(plan int64) int16 {
+	switch plan {
+	case 1:
+		return 1
+	case 2:
+		return 0
+	}
+	return -1
+}
+
+func (c *clients) start() {
+	for _, p := range c.producers {
+		p.Start()
+	}
+	for _, k := range c.consumers {
+		k.Start()
+	}
+	for _, h := range c.churns {
+		h.Start()
+	}
+	for _, t := range c.trimmers {
+		t.Start()
+	}
+	for _, o := range c.operators {
+		o.Start()
+	}
+	for _, b := range c.breakers {
+		b.Start()
+	}
+	for _, m := range c.plain {
+		m.Start()
+	}
+	for _, t := range c.transactors {
+		t.Start()
+	}
+	for _, p := range c.pipes {
+		p.Start()
+	}
+}
+
+func (c *clients) end() {
+	for _, p := range c.producers {
+		p.End()
+	}
+	for _, k := range c.consumers {
+		k.End()
+	}
+	for _, h := range c.churns {
+		h.End()
+	}
+	for _, t := range c.trimmers {
+		t.End()
+	}
+	for _, o := range c.operators {
+		o.End()
+	}
+	for _, b := range c.breakers {
+		b.End()
+	}
+	for _, m := range c.plain {
+		m.End()
+	}
+	for _, t := range c.transactors {
+		t.End()
+	}
+	for _, p := range c.pipes {
+		p.End()
+	}
+}
+
+func (c *clients) idle() bool {
+	for _, p := range c.producers {
+		if !p.Idle() {
+			return false
+		}
+	}
+	for _, h := range c.churns {
+		if !h.Idle() {
+			return false
+		}
+	}
+	if slices.ContainsFunc(c.breakers, func(b *client.Breaker) bool { return !b.Idle() }) {
+		return false
+	}
+	if slices.ContainsFunc(c.transactors, func(t *client.Transactor) bool { return !t.Idle() }) {
+		return false
+	}
+	return operatorsIdle(c.operators)
+}
+
+func operatorsIdle(operators []*client.Operator) bool {
+	return !slices.ContainsFunc(operators, func(o *client.Operator) bool { return !o.Idle() })
+}
+
+func (c *clients) served() bool {
+	for _, k := range c.consumers {
+		if !k.Served() {
+			return false
+		}
+	}
+	return true
+}
+
+// stopReaders leaves producers, which may come back, and operators, which check what is
+// in force after restarts, too.
+func (c *clients) stopReaders() {
+	for _, k := range c.consumers {
+		k.Stop()
+	}
+	for _, h := range c.churns {
+		h.Stop()
+	}
+	for _, t := range c.trimmers {
+		t.Stop()
+	}
+	for _, b := range c.breakers {
+		b.Stop()
+	}
+	for _, m := range c.plain {
+		m.Stop()
+	}
+	for _, t := range c.transactors {
+		t.Stop()
+	}
+	for _, p := range c.pipes {
+		p.Stop()
+	}
+}
+
+func (c *clients) stop() {
+	c.stopReaders()
+	for _, p := range c.producers {
+		p.Stop()
+	}
+}
