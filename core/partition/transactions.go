@@ -144,7 +144,6 @@ func (p *Partition) checkMarker(a *Append) (duplicate, wire.Code, string) {
 	if err != nil {
 		return duplicate{}, wire.InvalidRecord, err.Error()
 	}
-	a.marker = &m
 	nothingNew := duplicate{batch: sequenceRange{offset: p.log.End() - 1, timestamp: a.Facts.MaxTimestamp}, found: true}
 	known := p.state.find(h.ProducerID)
 	switch {
