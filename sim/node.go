@@ -137,6 +137,9 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		OffsetsTopicPartitions: int32(or(c.GroupPartitions, 1)),
 	}
 	b.TransactionTopicPartitions = int32(or(c.TxnPartitions, 1))
+	b.Transactions = config.Transactions{
+		TimeoutMax: 15 * time.Minute, AbortInterval: 500 * time.Millisecond, RemoveInterval: time.Hour, IDExpiration: 7 * 24 * time.Hour, AddRetryMax: 100 * time.Millisecond,
+	}
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}
