@@ -3,6 +3,7 @@ package partition
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -192,6 +193,30 @@ func (p *Partition) End(e EndTransaction, done func(*Append)) {
 	}
 	a.Header, _ = record.ReadHeader(a.Data)
 	p.Append(a)
+}
+
+// transactionLateDefault is Options.TransactionLate where it is not set.
+const transactionLateDefault = 20 * time.Minute
+
+// lateTransactions counts the transactions that hang: nobody will end them, since their coordinator would have by now.
+// Operators are told of the first. A restart begins the count anew.
+func (p *Partition) lateTransactions(now env.Time) int {
+	if len(p.state.open) == 0 {
+		return 0
+	}
+	late := 0
+	for _, known := range p.state.producers {
+		if known.appended.openFrom == noTransaction || now.Sub(known.seen) < p.manager.options.TransactionLate {
+			continue
+		}
+		if late++; late == 1 {
+			p.manager.operators.Warn(p.manager.options.Telemetry, "late transaction", now,
+				"a transaction hangs: consumers of committed records wait for it. Find such transactions with kafka-transactions.sh find-hanging, and end them with its abort",
+				slog.String("topic", p.Name), slog.Int64("partition", int64(p.Index)),
+				slog.Int64("producer_id", known.id), slog.Int64("start_offset", known.appended.openFrom))
+		}
+	}
+	return late
 }
 
 // ProducerInfo is what DescribeProducers says of a producer.

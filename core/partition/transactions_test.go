@@ -251,6 +251,21 @@ func TestProducersWithAnOpenTransactionDoNotExpire(t *testing.T) {
 	require.Empty(t, r.p.Producers())
 }
 
+func TestATransactionThatHangsIsCounted(t *testing.T) {
+	r := newRig(t)
+	r.open(7, 0, 0, 1)
+	r.open(8, 0, 0, 1)
+	r.durable()
+	r.clock.now = r.clock.now.Add(19 * time.Minute)
+	r.open(8, 0, 1, 1)
+	r.durable()
+	require.Zero(t, r.p.lateTransactions(r.clock.now))
+	r.clock.now = r.clock.now.Add(2 * time.Minute)
+	require.Equal(t, 1, r.p.lateTransactions(r.clock.now))
+	r.end(7, 0, commit(0), 0)
+	require.Zero(t, r.p.lateTransactions(r.clock.now))
+}
+
 func TestVerificationsAreBoundedAndExpire(t *testing.T) {
 	r := newRig(t)
 	r.p.state.max = 3
