@@ -31,7 +31,7 @@ type verification struct {
 	guard    Verification
 	began    env.Time
 	// epoch and lowest are of the batches that wait for the answer, or got a bad one: a batch behind them must not
-	// take their place, or their retry would be out of order for ever.
+	// take their place, or their retry would be out of order for ever. lowest is noSequence if there is none.
 	epoch  int16
 	lowest int32
 	// bumps says that the producer's epoch rises with each transaction, so that each begins at sequence 0.
@@ -77,24 +77,35 @@ func (v *verifications) dropOldest() {
 }
 
 // Verify begins the verification of a transactional batch of a client, before its Append: whether the transaction's
-// coordinator has to be asked if the partition is part of it. If so, put the guard into [Append.Verification] once
+// coordinator has to be asked if the partition is part of it. It has not if the transaction is open here, or the batch is
+// a duplicate. If so, put the guard into [Append.Verification] once
 // the coordinator has said yes: it is valid until a batch or a marker of the producer is appended. Batches of one
 // producer that are verified at once share a guard. bumps says that the producer is of the second generation
 // (Produce 12 and later).
 func (p *Partition) Verify(h *record.Header, bumps bool) (guard Verification, ask bool) {
-	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) {
+	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) || p.state.duplicateOf(h).found {
 		return 0, false
 	}
 	v := p.verified.find(h.ProducerID)
 	if v == nil {
 		v = p.newVerification(h, bumps)
 	}
-	if h.ProducerEpoch > v.epoch {
-		v.epoch, v.lowest = h.ProducerEpoch, h.BaseSequence
-	} else if h.ProducerEpoch == v.epoch {
-		v.lowest = min(v.lowest, h.BaseSequence)
+	// A batch that comes too late to be appended holds nobody up. In Kafka, one that is delayed beyond the end of its
+	// transaction makes all that follow OUT_OF_ORDER_SEQUENCE.
+	if !p.state.passed(h) {
+		v.wait(h)
 	}
 	return v.guard, true
+}
+
+// wait notes that a batch waits for the answer.
+func (v *verification) wait(h *record.Header) {
+	switch {
+	case v.lowest == noSequence || h.ProducerEpoch > v.epoch:
+		v.epoch, v.lowest = h.ProducerEpoch, h.BaseSequence
+	case h.ProducerEpoch == v.epoch:
+		v.lowest = min(v.lowest, h.BaseSequence)
+	}
 }
 
 // newVerification adds one. There are at most as many as a partition may know producers; the oldest goes.
@@ -106,7 +117,7 @@ func (p *Partition) newVerification(h *record.Header, bumps bool) *verification 
 	all.last++
 	i, _ := all.search(h.ProducerID)
 	all.all = slices.Insert(all.all, i, verification{
-		producer: h.ProducerID, guard: all.last, began: p.manager.loop.Now(), epoch: h.ProducerEpoch, lowest: h.BaseSequence, bumps: bumps,
+		producer: h.ProducerID, guard: all.last, began: p.manager.loop.Now(), lowest: noSequence, bumps: bumps,
 	})
 	return &all.all[i]
 }
@@ -129,7 +140,7 @@ func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
 	case v == nil:
 	case v.bumps && h.BaseSequence != 0 && p.state.find(h.ProducerID) == nil:
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d is not known here: its first sequence has to be 0, it is %d", h.ProducerID, h.BaseSequence)
-	case h.ProducerEpoch == v.epoch && h.BaseSequence > v.lowest:
+	case h.ProducerEpoch == v.epoch && v.lowest != noSequence && h.BaseSequence > v.lowest:
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d: sequence %d has to wait for %d", h.ProducerID, h.BaseSequence, v.lowest)
 	}
 	return wire.None, ""

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -149,6 +150,30 @@ func TestTheLowestSequenceThatWaitsGoesFirst(t *testing.T) {
 	r.durable()
 	r.want(first, wire.None, 0)
 	r.want(second, wire.None, 2)
+}
+
+// A batch that arrives again after the end of its transaction, of the first generation, must not hold up the next.
+func TestABatchThatComesTooLateHoldsNobodyUp(t *testing.T) {
+	for name, sequence := range map[string]int32{"a duplicate": 4, "one that is forgotten": 0, "one of a wrapped sequence": math.MaxInt32} {
+		r := newRig(t)
+		r.open(7, 0, 2, 1)
+		r.open(7, 0, 3, 1)
+		r.open(7, 0, 4, 2)
+		r.end(7, 0, commit(0), 0)
+		r.durable()
+		late := r.transactional(7, 0, sequence, 2)
+		_, ask := r.p.Verify(&late.Header, false)
+		require.Equal(t, sequence != 4, ask, name)
+		r.p.Append(late)
+		if sequence == 4 {
+			r.want(late, wire.None, 2)
+		} else {
+			r.want(late, wire.InvalidTxnState, -1)
+		}
+		a := r.open(7, 0, 6, 1)
+		r.durable()
+		r.want(a, wire.None, 5)
+	}
 }
 
 func TestAProducerOfTheSecondGenerationBeginsAtZero(t *testing.T) {
