@@ -125,6 +125,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: time.Duration(or(int64(c.Housekeeping), int64(5*time.Second))),
 		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
+		Groups: groupConfig(), TransactionTopicPartitions: 2,
 		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
 		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
@@ -142,6 +143,13 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	}
 	b.SocketRequestMaxBytes = int32(min(100<<20, b.WALBytes/4)) // what the log takes in one piece
 	return b
+}
+
+// groupConfig has Kafka's defaults, but for few partitions.
+func groupConfig() config.Groups {
+	g := (&config.Settings{}).Broker().Groups
+	g.OffsetsTopicPartitions = 2
+	return g
 }
 
 // tuning is the plan's values for bounds that no configuration key names.

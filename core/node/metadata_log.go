@@ -173,6 +173,9 @@ func (n *Node) imageChanged() {
 	if n.failed {
 		return
 	}
+	if changes.All || len(changes.Topics) > 0 {
+		n.refreshCoordinators()
+	}
 	if n.sweeper != nil {
 		n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	}
@@ -202,6 +205,7 @@ func (n *Node) shippedTo(index uint64) {
 	}
 	if n.refreshPartitions(err) {
 		n.engine.ImageShipped()
+		n.refreshCoordinators()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"weir/core/broker"
 	"weir/core/config"
 	"weir/core/controller"
+	"weir/core/coordinator"
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/partition"
@@ -61,6 +62,7 @@ type Tuning struct {
 	SweepListPage      int           // controller.SweeperOptions.ListPage
 	ProducerIDBlock    int64         // controller.Options
 	ProducersMax       int           // partition.Options
+	CleanBytesMin      int64         // coordinator.Options
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at
@@ -81,6 +83,7 @@ type Node struct {
 	engine      *stream.Engine
 	log         *wal.Log
 	partitions  *partition.Manager
+	groups      *coordinator.Runtime
 	broker      *broker.Broker
 	epoch       metadata.BrokerEpoch
 	incarnation [16]byte
@@ -169,6 +172,7 @@ func (n *Node) shutdown() {
 
 // stop closes what start opened, in reverse.
 func (n *Node) stop(p *task.Proc) {
+	n.groups.Close()
 	n.partitions.Close()
 	n.sweeper.Stop()
 	n.awaitReserves(p)
