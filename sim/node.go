@@ -125,7 +125,6 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: time.Duration(or(int64(c.Housekeeping), int64(5*time.Second))),
 		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
-		Groups: groupConfig(), ConsumerGroup: (&config.Settings{}).ConsumerGroup(nil), TransactionTopicPartitions: 2,
 		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
 		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
@@ -137,6 +136,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: 2 * time.Second,
 		OffsetsTopicPartitions: int32(or(c.GroupPartitions, 1)),
 	}
+	b.ConsumerGroup = (&config.Settings{}).ConsumerGroup(nil)
 	b.TransactionTopicPartitions = int32(or(c.TxnPartitions, 1))
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
@@ -145,18 +145,11 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	return b
 }
 
-// groupConfig has Kafka's defaults, but for few partitions.
-func groupConfig() config.Groups {
-	g := (&config.Settings{}).Broker().Groups
-	g.OffsetsTopicPartitions = 2
-	return g
-}
-
 // tuning is the plan's values for bounds that no configuration key names.
 func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), BacklogEntries: int(c.BacklogEntries), RecordBytesMax: int(c.RecordBytes),
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes),
-		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers),
+		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: c.CleanBytes,
 	}
 }
