@@ -90,8 +90,8 @@ func (m *Machine) groupConfig(id string) *config.ConsumerGroup {
 	return &m.Config.ConsumerGroup
 }
 
-// noteTopics notes that topics may have changed.
-func (o *Options) noteTopics() { o.topicsVersion = max(o.Image.AppliedIndex(), 1) }
+// TopicsChanged notes that topics may have changed: consumer groups look at theirs with the next heartbeat.
+func (o *Options) TopicsChanged() { o.topicsVersion = max(o.Image.AppliedIndex(), 1) }
 
 // rearm sets the timer to the next deadline of a member.
 func (c *consumerGroup) rearm() {

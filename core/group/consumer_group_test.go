@@ -137,7 +137,7 @@ func TestConsumerExpressions(t *testing.T) {
 	// A new topic is found with a heartbeat, ten seconds after the last look.
 	r.image.topics = append(r.image.topics, &metadata.Topic{Name: "c", ID: metadata.TopicID{9}, Partitions: make([]metadata.Partition, 1)})
 	r.image.index += 10
-	r.machine().ImageChanged()
+	r.machine().TopicsChanged()
 	r.pass(11 * time.Second)
 	a = r.heartbeat("m1", a.MemberEpoch) // looks
 	a = r.heartbeat("m1", a.MemberEpoch)

@@ -35,7 +35,7 @@ type Options struct {
 	Telemetry *telemetry.Registry
 	// Config is the broker's configuration; it may change in place.
 	Config *config.Broker
-	// Image knows the topics. Call Machine.ImageChanged when some of them changed.
+	// Image knows the topics. Call TopicsChanged, and ImageChanged of each machine, when some of them changed.
 	Image Image
 	// GroupConfig returns what is configured for a consumer group; it is lent. Nil: Config.ConsumerGroup for all.
 	GroupConfig func(group string) *config.ConsumerGroup
@@ -89,7 +89,7 @@ func New(o *Options, s *coordinator.Shard) *Machine {
 	}
 	if o.count == nil {
 		o.count, o.operators = newCounts(o.Telemetry), telemetry.NewLimiter(operatorsInterval)
-		o.noteTopics()
+		o.TopicsChanged()
 	}
 	return &Machine{
 		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, floor: math.MaxInt64,

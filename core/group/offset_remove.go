@@ -261,10 +261,8 @@ func (m *Machine) isOld(o *offset, since, now int64) bool {
 	return now-since >= m.Config.Groups.OffsetsRetention.Milliseconds()
 }
 
-// ImageChanged deletes the offsets of topics that were deleted, as Kafka does. It is called when topics changed; consumer
-// groups then look at theirs with the next heartbeat.
+// ImageChanged deletes the offsets of topics that were deleted, as Kafka does.
 func (m *Machine) ImageChanged() {
-	m.noteTopics()
 	if !m.serving || m.closed {
 		return
 	}
