@@ -166,23 +166,7 @@ func groupSteps(g string, at func(int16) int16, static bool) []step {
 			return r
 		})
 	}
-	describe := as("describe", at, func(*endpoint) kmsg.Request {
-		r := kmsg.NewPtrDescribeGroupsRequest()
-		r.Groups, r.IncludeAuthorizedOperations = []string{g, g + "-absent"}, true
-		return r
-	})
-	list := func(states, types []string) step {
-		return as(fmt.Sprintf("list %v %v", states, types), at, func(*endpoint) kmsg.Request {
-			r := kmsg.NewPtrListGroupsRequest()
-			r.StatesFilter, r.TypesFilter = states, types
-			return r
-		})
-	}
-	remove := as("delete", at, func(*endpoint) kmsg.Request {
-		r := kmsg.NewPtrDeleteGroupsRequest()
-		r.Groups = []string{g, g + "-absent", g}
-		return r
-	})
+	describe, list, remove := groupAdmin(g, at)
 	fetch := as("fetch", at, func(e *endpoint) kmsg.Request { return fetchOffsets(at(9), g, g, e.id(g), 0, 1, 9) })
 	fetchAll := as("fetch all", at, func(e *endpoint) kmsg.Request {
 		if at(9) < 2 {
@@ -213,6 +197,28 @@ func groupSteps(g string, at func(int16) int16, static bool) []step {
 		return r
 	})
 	return append(steps, other, strange, leave, leave, describe, list(nil, nil), fetch, unassign, fetch, remove, describe)
+}
+
+// groupAdmin are requests of administrators of a group.
+func groupAdmin(g string, at func(int16) int16) (describe step, list func(states, types []string) step, remove step) {
+	describe = as("describe", at, func(*endpoint) kmsg.Request {
+		r := kmsg.NewPtrDescribeGroupsRequest()
+		r.Groups, r.IncludeAuthorizedOperations = []string{g, g + "-absent"}, true
+		return r
+	})
+	list = func(states, types []string) step {
+		return as(fmt.Sprintf("list %v %v", states, types), at, func(*endpoint) kmsg.Request {
+			r := kmsg.NewPtrListGroupsRequest()
+			r.StatesFilter, r.TypesFilter = states, types
+			return r
+		})
+	}
+	remove = as("delete", at, func(*endpoint) kmsg.Request {
+		r := kmsg.NewPtrDeleteGroupsRequest()
+		r.Groups = []string{g, g + "-absent", g}
+		return r
+	})
+	return describe, list, remove
 }
 
 // simpleSteps are commits without members.
