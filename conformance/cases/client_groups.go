@@ -68,7 +68,9 @@ func groupStories(kind string, opts []kgo.Opt) []suite.Case {
 			fill(c, t, clientRecords)
 			session := c.ConfigInt("group.min.session.timeout.ms", 1000)
 			dead := groupClient(c, t, append([]kgo.Opt{kgo.InstanceID("dead"), kgo.SessionTimeout(time.Duration(2*session) * time.Millisecond)}, opts...)...)
-			c.Poll("it owns partitions", func() bool { return len(dead.PollRecords(contextFor(c.Context(), 300*time.Millisecond), 1).Records()) > 0 })
+			c.Poll("it owns partitions", func() bool {
+				return len(dead.PollRecords(contextFor(c.Context(), 300*time.Millisecond), 1).Records()) > 0
+			})
 			dead.CloseAllowingRebalance() // as an instance, it does not leave
 			consume(c, groupClient(c, t, opts...), shared, clientRecords)
 			c.Equal("values", shared.count(), clientRecords)
