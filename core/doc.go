@@ -37,8 +37,8 @@
 // # Producer state
 //
 // R4. Each commit carries for each of its streams a checkpoint: the producers
-// with their epochs and last five batches, exactly as of the end offset that it
-// commits. The checkpoint with the highest end counts, whatever the order in
+// with their epochs, last five batches and open transactions, exactly as of the
+// end offset that it commits. The checkpoint with the highest end counts, whatever the order in
 // which commits apply. The WAL repeats the same content in summaries. A new
 // leader joins checkpoint, summary and the batch headers that follow without a
 // gap. Two stories say why "exactly": if the state of a batch that is not yet
@@ -46,6 +46,27 @@
 // stored nowhere; if durable state is missing, the retry is appended twice. For
 // the same reason a duplicate is acknowledged only once the high watermark has
 // passed the original.
+//
+// A checkpoint has no aborted transactions: they follow from the batches alone, and
+// the index of each stored part has those of its batches (core/object).
+//
+// # Transactions
+//
+// R23. A marker ends the transaction that it was written for, and no later one. In the
+// second generation (KIP-890) the producer's epoch rises with each transaction, and a
+// marker has the epoch after that of its transaction: a partition refuses one whose
+// epoch is not above the epoch of an open transaction. A marker that comes again finds
+// its own epoch and no open transaction, and is not written again. The first generation is
+// served as Kafka serves it, with Kafka's known weakness.
+//
+// A client's batch opens a transaction on a partition only after the coordinator has
+// said that the partition is part of it, and if no marker of that producer came since
+// the coordinator was asked. Both are checked in the turn of the append. Otherwise the
+// batch would belong to no transaction, and nobody would ever end it.
+//
+// The last stable offset is the first offset of an open transaction, as far as batches and
+// markers are durable; it comes from the state of producers, never from what is uploaded:
+// uploads pass it.
 //
 // # WAL
 //
@@ -129,7 +150,9 @@
 // is committed, and what its durable superblock keeps is not overwritten. I6: a
 // producer's sequence is appended exactly once. I8: every stored object is in
 // the image or dies within the sweep time, and no referenced object is deleted.
+// I7: a reader of committed records sees a transaction (of the second generation) wholly
+// or not at all: it reads up to the last stable offset, which never goes back, and gets
+// with the batches every aborted transaction among them, in one answer.
 // I10: equal logs give equal images. I11: after faults heal, every partition
-// accepts writes within the stated time. (I7, I9 and I12 belong to transactions,
-// groups and zones.)
+// accepts writes within the stated time. (I9 and I12 belong to groups and zones.)
 package core

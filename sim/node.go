@@ -136,6 +136,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: 2 * time.Second,
 		OffsetsTopicPartitions: int32(or(c.GroupPartitions, 1)),
 	}
+	b.ConsumerGroup = (&config.Settings{}).ConsumerGroup(nil)
 	b.TransactionTopicPartitions = int32(or(c.TxnPartitions, 1))
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
@@ -149,6 +150,6 @@ func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), BacklogEntries: int(c.BacklogEntries), RecordBytesMax: int(c.RecordBytes),
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes),
-		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers),
+		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: c.CleanBytes,
 	}
 }

@@ -1,8 +1,8 @@
 // DescribeConfigs (32), versions 1-4 (KIP-133): synonyms (KIP-226, version 1), documentation and types (KIP-569, 3).
 //
 // Differences from Kafka: loggers are not described; keys under "weir." are weir's own, and broker keys of Kafka that have
-// no meaning here are absent; min.insync.replicas has its default, where Kafka 4.4 sets it for the cluster (KIP-966); groups
-// and client metrics have their defaults alone; one request lists a bounded number of entries of brokers, groups and
+// no meaning here are absent; min.insync.replicas has its default, where Kafka 4.4 sets it for the cluster (KIP-966); client
+// metrics have their defaults alone; one request lists a bounded number of entries of brokers, groups and
 // repeated resources.
 
 package broker
@@ -117,7 +117,8 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 		if r.name == "" {
 			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Group name must not be empty"}
 		}
-		return config.DescribeDefinitions(config.GroupKeys()), nil
+		set, _ := b.image.GroupConfigs(r.name)
+		return b.settings.DescribeGroup(config.Overrides(set)), nil
 	case kmsg.ConfigResourceTypeClientMetrics:
 		if r.name == "" {
 			return nil, &controller.Error{Code: wire.InvalidRequest, Message: "Client metrics subscription name must not be empty"}

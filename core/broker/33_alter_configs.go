@@ -2,7 +2,7 @@
 // here too.
 //
 // Differences from Kafka: NaN is refused; a broker's unknown keys can be deleted, not set; counts of threads may change to
-// any number, not only by a factor of two; groups and client metrics cannot be changed; a resource that a request has twice
+// any number, not only by a factor of two; client metrics cannot be changed; a resource that a request has twice
 // is refused with INVALID_REQUEST, where Kafka fails and does not answer.
 
 package broker
@@ -118,9 +118,9 @@ func (a *altering) alter(p *alteringPart, done func(error)) {
 	case kmsg.ConfigResourceTypeBroker:
 		a.alterBroker(p, done)
 	case kmsg.ConfigResourceTypeGroupConfig:
-		done(alterUnserved("group", config.GroupKeys(), wire.InvalidConfig, p))
+		a.alterGroup(p, done)
 	case kmsg.ConfigResourceTypeClientMetrics:
-		done(alterUnserved("client metrics subscription", config.ClientMetricsKeys(), wire.InvalidRequest, p))
+		done(alterUnserved("client metrics subscription", config.ClientMetricsKeys(), p))
 	default:
 		done(unsupportedResource(p.kind))
 	}
@@ -187,12 +187,26 @@ func checkMinInSyncReplicas(id metadata.BrokerID, ops []controller.ConfigOp) err
 	return nil
 }
 
-// alterUnserved answers for groups and client metrics, which have keys and defaults but are not served yet:
-// nothing of them can be set. Unknown is the code for a key that they do not have.
-func alterUnserved(kind string, table []config.Definition, unknown int16, p *alteringPart) error {
+func (a *altering) alterGroup(p *alteringPart, done func(error)) {
+	b := a.broker
+	if p.name == "" {
+		done(&controller.Error{Code: wire.InvalidRequest, Message: "Default group resources are not allowed."})
+		return
+	}
+	set, _ := b.image.GroupConfigs(p.name)
+	if _, err := b.settings.AlterGroup(config.Overrides(set), opsOf(p.ops), a.replace); err != nil {
+		done(configRefusal(err))
+		return
+	}
+	b.controller.AlterGroupConfigs(p.name, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+}
+
+// alterUnserved answers for client metrics, which have keys and defaults but are not served yet: nothing of them can
+// be set.
+func alterUnserved(kind string, table []config.Definition, p *alteringPart) error {
 	for _, o := range p.ops {
 		if err := config.CheckNewKey(kind, o.Key, table); err != nil {
-			return &controller.Error{Code: unknown, Message: err.Error()}
+			return &controller.Error{Code: wire.InvalidRequest, Message: err.Error()}
 		}
 		return &controller.Error{Code: wire.InvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
 	}

@@ -1,5 +1,5 @@
 // ListConfigResources (74), versions 0-1: what has a configuration (KIP-714 for subscriptions to clients' metrics, version 0;
-// KIP-1142 for every type, version 1). weir keeps no configuration of groups, loggers and subscriptions, and lists none.
+// KIP-1142 for every type, version 1). weir keeps no configuration of loggers and subscriptions, and lists none.
 
 package broker
 
@@ -55,5 +55,7 @@ func (b *Broker) listResources(out *kmsg.ListConfigResourcesResponse, kind int8)
 		for _, n := range b.image.Brokers() {
 			add(strconv.Itoa(int(n.ID)))
 		}
+	case kmsg.ConfigResourceTypeGroupConfig:
+		b.image.ConfiguredGroups(add)
 	}
 }

@@ -24,6 +24,24 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.ListOffsetsRequest]
 	case 3:
 		return decodeMessage[kmsg.MetadataRequest]
+	case 8:
+		return decodeMessage[kmsg.OffsetCommitRequest]
+	case 9:
+		return decodeMessage[kmsg.OffsetFetchRequest]
+	case 10:
+		return decodeMessage[kmsg.FindCoordinatorRequest]
+	case 11:
+		return decodeMessage[kmsg.JoinGroupRequest]
+	case 12:
+		return decodeMessage[kmsg.HeartbeatRequest]
+	case 13:
+		return decodeMessage[kmsg.LeaveGroupRequest]
+	case 14:
+		return decodeMessage[kmsg.SyncGroupRequest]
+	case 15:
+		return decodeMessage[kmsg.DescribeGroupsRequest]
+	case 16:
+		return decodeMessage[kmsg.ListGroupsRequest]
 	case 18:
 		return decodeMessage[kmsg.ApiVersionsRequest]
 	case 19:
@@ -38,6 +56,8 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.OffsetForLeaderEpochRequest]
 	case 27:
 		return decodeMessage[kmsg.WriteTxnMarkersRequest]
+	case 28:
+		return decodeMessage[kmsg.TxnOffsetCommitRequest]
 	case 32:
 		return decodeMessage[kmsg.DescribeConfigsRequest]
 	case 33:
@@ -46,10 +66,14 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeLogDirsRequest]
 	case 37:
 		return decodeMessage[kmsg.CreatePartitionsRequest]
+	case 42:
+		return decodeMessage[kmsg.DeleteGroupsRequest]
 	case 43:
 		return decodeMessage[kmsg.ElectLeadersRequest]
 	case 44:
 		return decodeMessage[kmsg.IncrementalAlterConfigsRequest]
+	case 47:
+		return decodeMessage[kmsg.OffsetDeleteRequest]
 	case 48:
 		return decodeMessage[kmsg.DescribeClientQuotasRequest]
 	case 50:
@@ -62,6 +86,10 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeClusterRequest]
 	case 61:
 		return decodeMessage[kmsg.DescribeProducersRequest]
+	case 68:
+		return decodeMessage[kmsg.ConsumerGroupHeartbeatRequest]
+	case 69:
+		return decodeMessage[kmsg.ConsumerGroupDescribeRequest]
 	case 74:
 		return decodeMessage[kmsg.ListConfigResourcesRequest]
 	case 75:
@@ -91,6 +119,30 @@ func (b *Broker) handle(x exchange, body any) {
 		b.data.describeProducers(x, r)
 	case *kmsg.MetadataRequest:
 		b.metadata(x, r)
+	case *kmsg.OffsetCommitRequest:
+		b.offsetCommit(x, r)
+	case *kmsg.OffsetFetchRequest:
+		b.offsetFetch(x, r)
+	case *kmsg.FindCoordinatorRequest:
+		b.findCoordinator(x, r)
+	case *kmsg.JoinGroupRequest:
+		b.joinGroup(x, r)
+	case *kmsg.HeartbeatRequest:
+		b.heartbeat(x, r)
+	case *kmsg.LeaveGroupRequest:
+		b.leaveGroup(x, r)
+	case *kmsg.SyncGroupRequest:
+		b.syncGroup(x, r)
+	case *kmsg.DescribeGroupsRequest:
+		b.describeGroups(x, r)
+	case *kmsg.ListGroupsRequest:
+		b.listGroups(x, r)
+	case *kmsg.TxnOffsetCommitRequest:
+		b.txnOffsetCommit(x, r)
+	case *kmsg.DeleteGroupsRequest:
+		b.deleteGroups(x, r)
+	case *kmsg.OffsetDeleteRequest:
+		b.offsetDelete(x, r)
 	case *kmsg.ApiVersionsRequest:
 		b.apiVersions(x, r)
 	case *kmsg.CreateTopicsRequest:
@@ -113,6 +165,10 @@ func (b *Broker) handle(x exchange, body any) {
 		b.describeClientQuotas(x, r)
 	case *kmsg.DescribeUserSCRAMCredentialsRequest:
 		b.describeUserSCRAMCredentials(x, r)
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		b.consumerGroupHeartbeat(x, r)
+	case *kmsg.ConsumerGroupDescribeRequest:
+		b.consumerGroupDescribe(x, r)
 	case *kmsg.ListConfigResourcesRequest:
 		b.listConfigResources(x, r)
 	case *kmsg.DescribeQuorumRequest:

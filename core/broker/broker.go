@@ -6,7 +6,9 @@ import (
 
 	"weir/core/config"
 	"weir/core/controller"
+	"weir/core/coordinator"
 	"weir/core/env"
+	"weir/core/group"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/task"
@@ -23,6 +25,8 @@ type Image interface {
 	Brokers() []*metadata.Broker
 	Broker(id metadata.BrokerID) (*metadata.Broker, bool)
 	BrokerConfigs(id metadata.BrokerID) []metadata.Config
+	GroupConfigs(group string) ([]metadata.Config, uint64)
+	ConfiguredGroups(visit func(group string))
 	ClusterID() string
 	Features() []metadata.Feature
 	AppliedIndex() uint64
@@ -44,6 +48,7 @@ type Controller interface {
 	AlterTopicConfigs(topic string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	// AlterBrokerConfigs changes the configuration of one broker, or with ID -1 of all.
 	AlterBrokerConfigs(id metadata.BrokerID, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
+	AlterGroupConfigs(group string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error))
 	AllocateProducerIDs(done func(first, count int64, err error))
 	UpdateFeatures(updates []controller.FeatureUpdate, validateOnly bool, done func(error))
 	TrimStream(stream metadata.StreamID, logStart int64, done func(error))
@@ -74,6 +79,8 @@ type Options struct {
 	Controller Controller
 	// Partitions are those that this broker leads.
 	Partitions *partition.Manager
+	// Groups runs group coordinators, whose machines are *group.Machine. Nil: none.
+	Groups *coordinator.Runtime
 	// Verifier asks transaction coordinators. Nil: transactional ids are refused with UNSUPPORTED_VERSION.
 	Verifier TransactionVerifier
 	// AwaitApplied calls done once the coordinator of a partition of an internal topic has applied everything below end,
@@ -94,6 +101,8 @@ type Broker struct {
 	clock      env.Clock
 	controller Controller
 	partitions *partition.Manager
+	groups     *coordinator.Runtime
+	creating   map[string]bool // internal topics; lookups only
 	data       *dataPlane
 	turnstile  turnstile
 	byID       map[env.ConnID]*conn // lookups only
@@ -109,6 +118,7 @@ func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
 		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, quorum: o.Quorum, clock: o.Env.Clock, controller: o.Controller, partitions: o.Partitions,
+		groups: o.Groups, creating: map[string]bool{},
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}
 	b.data = &dataPlane{
@@ -181,6 +191,9 @@ func (b *Broker) Closed(id env.ConnID, _ error) {
 func (b *Broker) Drain(timeout time.Duration, done func()) {
 	b.draining, b.drained = true, done
 	b.data.late.close()
+	if b.groups != nil {
+		b.groups.Each(func(s *coordinator.Shard) { s.Machine().(*group.Machine).AnswerParked(wire.NotCoordinator) })
+	}
 	b.net.StopListening()
 	b.loop.Reset(&b.drainTimer, timeout, func() { b.hangUpAll(true) })
 	b.hangUpAll(false)

@@ -68,11 +68,11 @@ func (c *Codec) Decode(frame []byte) (any, error) {
 func (r *Request) decodeHeader(frame []byte) (body []byte, err error) {
 	in := kbin.Reader{Src: frame}
 	r.Key, r.Version, r.CorrelationID = in.Int16(), in.Int16(), in.Int32()
-	r.clientID = wire.ReadNullableString(&in, false) // never compact
+	r.sentClientID = wire.ReadNullableString(&in, false) // never compact
 	if r.api = wire.FindAPI(r.Key); r.api == nil {
 		return nil, fmt.Errorf("%w: %d", ErrUnknownKey, r.Key)
 	}
-	r.clientID = r.clientID[:min(len(r.clientID), clientIDBytesMax)]
+	r.sentClientID = r.sentClientID[:min(len(r.sentClientID), clientIDBytesMax)]
 	wire.SkipTags(&in, r.api.Schema.IsFlexible(r.Version))
 	if !in.Ok() {
 		return nil, fmt.Errorf("%w: the header is cut off", wire.ErrMalformed)

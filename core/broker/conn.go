@@ -36,10 +36,10 @@ type Request struct {
 	// Body is what the API's decoder made of the frame.
 	Body any
 
-	api      *wire.API
-	parts    int    // of Produce: partitions
-	clientID []byte // in the frame
-	fault    error  // why it cannot be served
+	api          *wire.API
+	parts        int    // of Produce: partitions
+	sentClientID []byte // in the frame
+	fault        error  // why it cannot be served
 
 	conn    *conn
 	frame   *env.Frame
@@ -95,10 +95,10 @@ type conn struct {
 }
 
 func (c *conn) receive(r *Request) {
-	if string(r.clientID) != c.clientID {
-		c.clientID = string(r.clientID)
+	if string(r.sentClientID) != c.clientID {
+		c.clientID = string(r.sentClientID)
 	}
-	r.clientID = nil
+	r.sentClientID = nil
 	if p, ok := r.Body.(*produceRequest); ok && r.fault == nil {
 		r.parts = len(p.parts)
 	}
@@ -250,6 +250,9 @@ func (r *Request) version() int16 { return r.Version }
 
 // listener implements exchange.
 func (r *Request) listener() string { return r.conn.info.Listener }
+
+// clientID implements exchange.
+func (r *Request) clientID() string { return r.conn.clientID }
 
 // reply implements exchange.
 func (r *Request) reply(encode func(head []byte) [][]byte, written func()) {

@@ -288,7 +288,7 @@ func TestAdmit(t *testing.T) {
 		"versions too large":  {40_000, head(18), false},
 		"unknown key":         {100, head(999), false},
 		"key of a controller": {100, head(52), false},
-		"not served yet":      {100, head(11), false},
+		"not served yet":      {100, head(76), false},
 		"negative key":        {100, head(-1), false},
 		"text":                {0x47455420, []byte("GET / HT"), false},
 		"too short":           {3, []byte{0, 0, 0}, false},

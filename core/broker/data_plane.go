@@ -21,6 +21,8 @@ type exchange interface {
 	version() int16
 	// listener is the name of the listener that the client came by.
 	listener() string
+	// clientID is the client id of the request.
+	clientID() string
 	// address is where the client comes from, without the port.
 	address() string
 	// reply answers with a body of its own making: encode is called off the loop

@@ -301,6 +301,7 @@ func (x *trade) reply(encode func([]byte) [][]byte, written func()) {
 func (x *trade) replyMessage(m kmsg.Response) { x.ended++; x.answered, x.message = true, m }
 func (x *trade) silence()                     { x.ended++; x.silent = true }
 func (x *trade) address() string              { return x.from }
+func (x *trade) clientID() string             { return "" }
 func (x *trade) cut()                         { x.wasCut = true }
 func (x *trade) hangUp()                      { x.ended++; x.hungUp = true }
 func (x *trade) releaseFrame()                { x.frames++ }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +171,17 @@ func (c *fakeController) AlterBrokerConfigs(id metadata.BrokerID, ops []controll
 	done(err)
 }
 
+func (c *fakeController) AlterGroupConfigs(group string, ops []controller.ConfigOp, replace, validateOnly bool, done func(error)) {
+	next, err := c.rig.broker.settings.AlterGroup(config.Overrides(c.rig.groupConfigs[group]), opsOf(ops), replace)
+	if err == nil && !validateOnly {
+		c.rig.groupConfigs[group] = nil
+		for _, o := range next {
+			c.rig.groupConfigs[group] = append(c.rig.groupConfigs[group], metadata.Config(o))
+		}
+	}
+	done(err)
+}
+
 func (c *fakeController) UpdateFeatures(updates []controller.FeatureUpdate, validateOnly bool, done func(error)) {
 	for _, u := range updates {
 		c.asked = append(c.asked, fmt.Sprint("feature ", u.Name, " ", u.Level, " ", u.Type, " ", validateOnly))
@@ -194,6 +206,8 @@ type rig struct {
 	codec         *Codec
 	brokers       []*metadata.Broker
 	brokerConfigs map[metadata.BrokerID][]metadata.Config
+	groupConfigs  map[string][]metadata.Config
+	features      []metadata.Feature // beside weir's own
 	ids           byte
 	conns         env.ConnID
 	correlation   int32
@@ -204,11 +218,21 @@ func (r *rig) Brokers() []*metadata.Broker { return r.brokers }
 func (r *rig) ClusterID() string           { return "the-cluster" }
 func (r *rig) Term() uint64                { return 7 }
 func (r *rig) Features() []metadata.Feature {
-	return []metadata.Feature{{Name: controller.MetadataFeature, Level: 1}}
+	return append(r.features, metadata.Feature{Name: controller.MetadataFeature, Level: 1})
 }
 func (r *rig) AppliedIndex() uint64 { return 9 }
 func (r *rig) BrokerConfigs(id metadata.BrokerID) []metadata.Config {
 	return r.brokerConfigs[id]
+}
+
+func (r *rig) GroupConfigs(group string) ([]metadata.Config, uint64) { return r.groupConfigs[group], 0 }
+
+func (r *rig) ConfiguredGroups(visit func(group string)) {
+	for _, group := range slices.Sorted(maps.Keys(r.groupConfigs)) {
+		if len(r.groupConfigs[group]) > 0 {
+			visit(group)
+		}
+	}
 }
 
 func (r *rig) Broker(id metadata.BrokerID) (*metadata.Broker, bool) {
@@ -238,7 +262,7 @@ func newRig(t *testing.T, file string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{dataRig: newDataRig(t), brokerConfigs: map[metadata.BrokerID][]metadata.Config{}}
+	r := &rig{dataRig: newDataRig(t), brokerConfigs: map[metadata.BrokerID][]metadata.Config{}, groupConfigs: map[string][]metadata.Config{}, features: []metadata.Feature{{Name: controller.GroupFeature, Level: 1}}}
 	r.net = &fakeNetwork{rig: r, muted: map[env.ConnID]bool{}, released: map[*env.Frame]int{}}
 	r.controller = &fakeController{rig: r, refuse: map[string]error{}}
 	for i, rack := range []string{"z1", "z2", ""} {

@@ -275,7 +275,7 @@ func TestLongClientIDIsCut(t *testing.T) {
 	message, err := c.Decode(frame)
 	require.NoError(t, err)
 	require.NoError(t, message.(*Request).fault)
-	require.Len(t, message.(*Request).clientID, clientIDBytesMax)
+	require.Len(t, message.(*Request).sentClientID, clientIDBytesMax)
 }
 
 // FuzzRequestFrame throws frames at the codec: no panic, and no allocation beyond a

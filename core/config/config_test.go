@@ -120,7 +120,7 @@ func TestLoadReportsEveryFault(t *testing.T) {
 	for _, file := range []string{
 		"queued.max.request.bytes=1000", "weir.wal.size.bytes=67108864", "weir.wal.size.bytes=9223372036854775807", "advertised.listeners=PLAINTEXT://0.0.0.0:1",
 		"advertised.listeners=OTHER://h:1", "listener.security.protocol.map=PLAINTEXT:TLS",
-		"listeners=SSL://:1", "listeners=SSL://:1\nlistener.security.protocol.map=SSL:SSL", "log.dirs=/a,/b", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
+		"listeners=SSL://:1", "listeners=SSL://:1\nlistener.security.protocol.map=SSL:SSL", "log.dirs=/a,/b", "group.consumer.session.timeout.ms=1000", "group.consumer.heartbeat.interval.ms=50000\ngroup.consumer.max.heartbeat.interval.ms=50000", "group.consumer.assignors=", "group.consumer.assignors=sticky", "group.consumer.min.session.timeout.ms=70000", "weir.object.store=ftp:x", "weir.object.store=s3:/x",
 	} {
 		if _, err := config.Load([]byte(file), nil, nil); err == nil {
 			t.Errorf("%s is accepted", file)
@@ -421,5 +421,15 @@ func TestSubtractRemovesOneForEach(t *testing.T) {
 		[]config.Op{{Key: key, Op: config.OpSubtract, Value: "1:1,4:1"}}, false)
 	if err != nil || got[0].Value != "2:1,1:1,3:1" {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// A group's values hold within the bounds of the broker as they are now.
+func TestConsumerGroupIsWithinBounds(t *testing.T) {
+	s := load(t, "group.consumer.max.session.timeout.ms=50000", nil)
+	overrides := []config.Override{{Key: "consumer.assignment.interval.ms", Value: "0"}, {Key: "consumer.heartbeat.interval.ms", Value: "junk"}, {Key: "consumer.session.timeout.ms", Value: "60000"}}
+	g := s.ConsumerGroup(overrides)
+	if g.SessionTimeout != 50*time.Second || g.AssignmentInterval != 0 || g.HeartbeatInterval != 5*time.Second || g.Assignors[0] != "uniform" || !g.Upgrade || !g.Downgrade {
+		t.Errorf("resolved to %+v", g)
 	}
 }

@@ -62,6 +62,30 @@ func ofTopic(d *Definition, o Override) Entry {
 	return e
 }
 
+// DescribeGroup lists every group key, sorted.
+func (s *Settings) DescribeGroup(overrides []Override) []Entry {
+	entries := make([]Entry, len(groupKeys))
+	for i := range groupKeys {
+		e := &entries[i]
+		e.Definition = &groupKeys[i]
+		if own, ok := get(overrides, e.Key); ok {
+			e.add(e.Key, own, DynamicGroup, "cluster metadata")
+		}
+		for _, synonym := range e.Synonyms {
+			if _, ok := BrokerKey(synonym.Key); !ok { // of groups that are not served
+				e.add(synonym.Key, *e.Default, Default, "default")
+				continue
+			}
+			s.lookup(synonym, func(v value) bool {
+				e.add(v.Key, v.text, v.source, v.origin)
+				return true
+			})
+		}
+		e.Value = e.Chain[0].Value
+	}
+	return entries
+}
+
 // DescribeBroker lists every broker key, sorted.
 func (s *Settings) DescribeBroker() []Entry {
 	entries := make([]Entry, len(brokerKeys))

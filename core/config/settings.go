@@ -18,6 +18,7 @@ const (
 	DynamicDefault Source = 3 // set for all brokers while they run
 	Static         Source = 4 // file, environment or flag
 	Default        Source = 5
+	DynamicGroup   Source = 8 // set for a group
 )
 
 // String names the source as Kafka does.
@@ -25,6 +26,8 @@ func (s Source) String() string {
 	switch s {
 	case DynamicTopic:
 		return "DYNAMIC_TOPIC_CONFIG"
+	case DynamicGroup:
+		return "DYNAMIC_GROUP_CONFIG"
 	case DynamicBroker:
 		return "DYNAMIC_BROKER_CONFIG"
 	case DynamicDefault:

@@ -37,6 +37,18 @@ func (c *Controller) AlterBrokerConfigs(id metadata.BrokerID, ops []ConfigOp, re
 	c.proposeConfigs(r, func() { c.AlterBrokerConfigs(id, ops, replace, validateOnly, done) }, done)
 }
 
+// AlterGroupConfigs changes what is set for a group, which need not exist, in the same way.
+func (c *Controller) AlterGroupConfigs(group string, ops []ConfigOp, replace, validateOnly bool, done func(error)) {
+	set, base := c.image.GroupConfigs(group)
+	next, err := c.options.Settings.AlterGroup(config.Overrides(set), opsOf(ops), replace)
+	if err != nil || validateOnly {
+		done(kafka(err))
+		return
+	}
+	r := &metadata.SetGroupConfigs{Group: group, Base: base, Configs: overrides(next)}
+	c.proposeConfigs(r, func() { c.AlterGroupConfigs(group, ops, replace, validateOnly, done) }, done)
+}
+
 // proposeConfigs proposes a record, and computes it anew if another came first.
 func (c *Controller) proposeConfigs(r metadata.Record, again func(), done func(error)) {
 	c.propose(r, func(err error) {

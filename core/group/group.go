@@ -22,7 +22,7 @@ type Group struct {
 	staged  map[topicPartition]int // how many open transactions have staged an offset
 }
 
-// members is what of a group depends on its protocol: a *classic, or a *consumer (KIP-848).
+// members is what of a group depends on its protocol: a *classic, or a *consumerGroup (KIP-848).
 type members interface {
 	kind() Type
 	// state is the name of the group's state for ListGroups and the describe requests.

@@ -22,6 +22,7 @@ type Image interface {
 	Topics() []*metadata.Topic
 	Topic(name string) (*metadata.Topic, bool)
 	TopicByID(id metadata.TopicID) (*metadata.Topic, bool)
+	AppliedIndex() uint64
 }
 
 // Options are what the machines of a broker share. All are required unless a zero is named.
@@ -34,14 +35,19 @@ type Options struct {
 	Telemetry *telemetry.Registry
 	// Config is the broker's configuration; it may change in place.
 	Config *config.Broker
-	// Image knows the topics.
+	// Image knows the topics. Call TopicsChanged, and ImageChanged of each machine, when some of them changed.
 	Image Image
+	// GroupConfig returns what is configured for a consumer group; it is lent. Nil: Config.ConsumerGroup for all.
+	GroupConfig func(group string) *config.ConsumerGroup
 	// Verifier adds the offsets partition to transactions. Nil: version 5 of TxnOffsetCommit adds nothing.
 	Verifier Verifier
 
 	held      int64 // bytes that members hold, of all machines
 	operators *telemetry.Limiter
 	count     *counts
+
+	topicsVersion, namesVersion uint64   // indexes of the image: when topics may have changed last; of names
+	names                       []string // of all topics
 }
 
 // counts are the metrics of all machines.
@@ -83,6 +89,7 @@ func New(o *Options, s *coordinator.Shard) *Machine {
 	}
 	if o.count == nil {
 		o.count, o.operators = newCounts(o.Telemetry), telemetry.NewLimiter(operatorsInterval)
+		o.TopicsChanged()
 	}
 	return &Machine{
 		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, floor: math.MaxInt64,
@@ -120,7 +127,7 @@ func (m *Machine) Apply(r *coordinator.Record) error {
 		return m.applyClassic(r)
 	case keyConsumerMetadata, keyConsumerPartitionMetadata, keyConsumerMember, keyConsumerTargetMetadata,
 		keyConsumerTargetMember, keyConsumerCurrentAssignment, keyConsumerRegularExpression:
-		return m.applyConsumer(kind, r)
+		return m.applyConsumer(r)
 	}
 	return nil
 }

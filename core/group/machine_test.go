@@ -22,7 +22,12 @@ type rig struct {
 	image  *image
 }
 
-type image struct{ topics []*metadata.Topic }
+type image struct {
+	topics []*metadata.Topic
+	index  uint64
+}
+
+func (im *image) AppliedIndex() uint64 { return im.index }
 
 func (im *image) Topics() []*metadata.Topic { return im.topics }
 

@@ -274,6 +274,35 @@ func (r *SetBrokerConfigs) apply(im *Image) error {
 	return nil
 }
 
+// groupConfigsMax bounds for how many groups something is set: nothing else does.
+const groupConfigsMax = 100_000
+
+func (r *SetGroupConfigs) apply(im *Image) error {
+	i, known := im.searchGroupConfigs(r.Group)
+	now := uint64(0)
+	if known {
+		now = im.groupConfigs[i].index
+	}
+	if err := validateConfigs(r.Configs, r.Base, now); err != nil {
+		return fmt.Errorf("configuration of group %s: %w", r.Group, err)
+	}
+	set := groupConfigs{r.Group, im.index, slices.Clone(r.Configs)}
+	switch {
+	case r.Group == "":
+		return fmt.Errorf("%w: configuration of a group without a name", ErrMalformed)
+	case known && len(r.Configs) == 0:
+		im.groupConfigs = slices.Delete(im.groupConfigs, i, i+1)
+	case known:
+		im.groupConfigs[i] = set
+	case len(r.Configs) == 0:
+	case len(im.groupConfigs) >= groupConfigsMax:
+		return fmt.Errorf("%w: %d groups are configured already", ErrMalformed, groupConfigsMax)
+	default:
+		im.groupConfigs = slices.Insert(im.groupConfigs, i, set)
+	}
+	return nil
+}
+
 func (r *AllocateProducerIDs) apply(im *Image) error {
 	if err := im.currentEpoch(r.Broker, r.Epoch); err != nil {
 		return err

@@ -41,7 +41,8 @@ type Image struct {
 	features      []Feature // by name
 	brokers       []*Broker // by id
 	brokerConfigs []brokerConfigs
-	topics        []*Topic // by name
+	groupConfigs  []groupConfigs // by name
+	topics        []*Topic       // by name
 	streams       map[StreamID]*Stream
 	objects       map[ObjectID]*Object
 	leases        []Lease // ascending
@@ -64,6 +65,13 @@ type Image struct {
 // brokerConfigs is what is set for a broker, or all, and by which record.
 type brokerConfigs struct {
 	id      BrokerID
+	index   uint64
+	configs []Config
+}
+
+// groupConfigs is what is set for a group, and by which record.
+type groupConfigs struct {
+	group   string
 	index   uint64
 	configs []Config
 }
@@ -182,6 +190,25 @@ func (im *Image) BrokerConfigsAt(id BrokerID) ([]Config, uint64) {
 
 func (im *Image) searchBrokerConfigs(id BrokerID) (int, bool) {
 	return slices.BinarySearchFunc(im.brokerConfigs, id, func(b brokerConfigs, id BrokerID) int { return cmp.Compare(b.id, id) })
+}
+
+// GroupConfigs returns what is set for a group, by key, with the index of the record that set it; 0: nothing is.
+func (im *Image) GroupConfigs(group string) ([]Config, uint64) {
+	if i, ok := im.searchGroupConfigs(group); ok {
+		return im.groupConfigs[i].configs, im.groupConfigs[i].index
+	}
+	return nil, 0
+}
+
+// ConfiguredGroups calls visit for each group for which something is set, by name.
+func (im *Image) ConfiguredGroups(visit func(group string)) {
+	for i := range im.groupConfigs {
+		visit(im.groupConfigs[i].group)
+	}
+}
+
+func (im *Image) searchGroupConfigs(group string) (int, bool) {
+	return slices.BinarySearchFunc(im.groupConfigs, group, func(g groupConfigs, group string) int { return strings.Compare(g.group, group) })
 }
 
 // Topics returns all topics by name.

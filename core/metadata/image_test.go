@@ -30,7 +30,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 16).Draw(t, "kind") {
+	switch rapid.IntRange(0, 17).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{ID: metadata.BrokerID(small("broker", 1)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z"}
 	case 1, 2:
@@ -61,6 +61,14 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 13:
 		r := &metadata.DeleteObjects{Objects: []metadata.ObjectID{object}}
 		im.Destroyed(func(o *metadata.Object) bool { r.Objects = append(r.Objects, o.ID); return false })
+		return r
+	case 14:
+		r := &metadata.SetGroupConfigs{Group: name, Configs: []metadata.Config{{Key: "k", Value: "v"}}}
+		_, r.Base = im.GroupConfigs(name)
+		r.Base += uint64(small("base", 1))
+		if small("none", 1) == 0 {
+			r.Configs = nil
+		}
 		return r
 	}
 	return drawCommit(t, im, object, epoch)
@@ -260,6 +268,7 @@ func everyRecord() []metadata.Record {
 		&metadata.ExpireObjects{Epoch: 2, First: 5, End: 7},
 		&metadata.DeleteObjects{Objects: []metadata.ObjectID{2}},
 		&metadata.SetFeatures{Features: []metadata.Feature{{Name: "group.version", Level: 1}, {Name: "transaction.version", Level: 2}}},
+		&metadata.SetGroupConfigs{Group: "billing", Configs: []metadata.Config{{Key: "consumer.session.timeout.ms", Value: "50000"}}},
 	}
 }
 
@@ -276,11 +285,13 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	wantGolden(t, "testdata/records.v1", log)
-	wantGolden(t, "testdata/snapshot.v2", im.AppendSnapshot(nil))
-	golden, _ := os.ReadFile("testdata/snapshot.v1") // of a release before
-	loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
-	if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {
-		t.Fatalf("loaded %+v, %v", loaded, err)
+	wantGolden(t, "testdata/snapshot.v3", im.AppendSnapshot(nil))
+	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2"} { // of releases before
+		golden, _ := os.ReadFile(name)
+		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
+		if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {
+			t.Fatalf("loaded %+v, %v", loaded, err)
+		}
 	}
 }
 

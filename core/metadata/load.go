@@ -13,7 +13,7 @@ func (s *contents) image(index uint64) (*Image, error) {
 		return nil, err
 	}
 	im := &Image{
-		index: index, clusterID: s.clusterID, features: s.features, brokers: s.brokers, brokerConfigs: s.brokerConfigs,
+		index: index, clusterID: s.clusterID, features: s.features, brokers: s.brokers, brokerConfigs: s.brokerConfigs, groupConfigs: s.groupConfigs,
 		topics: s.topics, streams: make(map[StreamID]*Stream, len(s.streams)), objects: make(map[ObjectID]*Object, len(s.objects)),
 		recoveries: s.recoveries, incarnation: s.incarnation, leaderEpochFloor: s.leaderEpochFloor,
 		leases: s.leases, nextStream: s.nextStream, nextObject: s.nextObject, nextProducer: s.nextProducer,
@@ -61,6 +61,7 @@ func (s *contents) validateOrder() error {
 	ordered := sortedFeatures(s.features) &&
 		ascending(s.brokers, func(a, b **Broker) bool { return (*a).ID < (*b).ID }) &&
 		ascending(s.brokerConfigs, func(a, b *brokerConfigs) bool { return a.id < b.id }) &&
+		ascending(s.groupConfigs, func(a, b *groupConfigs) bool { return a.group < b.group }) &&
 		ascending(s.topics, func(a, b **Topic) bool { return (*a).Name < (*b).Name }) &&
 		ascending(s.streams, func(a, b **Stream) bool { return (*a).ID < (*b).ID }) &&
 		ascending(s.objects, func(a, b **Object) bool { return (*a).ID < (*b).ID }) &&
@@ -68,6 +69,9 @@ func (s *contents) validateOrder() error {
 		ascending(s.leases, func(a, b *Lease) bool { return a.End <= b.First })
 	for i := range s.brokerConfigs {
 		ordered = ordered && sortedConfigs(s.brokerConfigs[i].configs)
+	}
+	for i := range s.groupConfigs {
+		ordered = ordered && sortedConfigs(s.groupConfigs[i].configs)
 	}
 	if !ordered || s.nextStream == 0 || s.nextObject == 0 || s.nextObject > 1<<63 || s.nextProducer < 0 {
 		return fmt.Errorf("a list is out of order, or a counter out of bounds")

@@ -36,6 +36,7 @@ const (
 	typeExpireObjects
 	typeDeleteObjects
 	typeSetFeatures
+	typeSetGroupConfigs
 )
 
 // version is the newest version of a type, which this release writes. Each type has its
@@ -79,6 +80,8 @@ func (t recordType) empty() Record {
 		return &DeleteObjects{}
 	case typeSetFeatures:
 		return &SetFeatures{}
+	case typeSetGroupConfigs:
+		return &SetGroupConfigs{}
 	}
 	return nil
 }
@@ -177,6 +180,13 @@ type SetBrokerConfigs struct {
 	Configs []Config // sorted by key; empty: no overrides
 }
 
+// SetGroupConfigs does the same for a group, which need not exist. Without overrides, nothing is kept of the group.
+type SetGroupConfigs struct {
+	Group   string   // not empty
+	Base    uint64   // log index of the record that set the configuration it replaces; 0: there is none
+	Configs []Config // sorted by key; empty: no overrides
+}
+
 // AllocateProducerIDs grants Count producer ids; Outcome.First is the first.
 type AllocateProducerIDs struct {
 	Broker BrokerID
@@ -263,6 +273,9 @@ func (r *SetTopicConfigs) AppendTo(dst []byte) []byte { return encode(dst, typeS
 func (r *SetBrokerConfigs) AppendTo(dst []byte) []byte { return encode(dst, typeSetBrokerConfigs, r) }
 
 // AppendTo implements Record.
+func (r *SetGroupConfigs) AppendTo(dst []byte) []byte { return encode(dst, typeSetGroupConfigs, r) }
+
+// AppendTo implements Record.
 func (r *AllocateProducerIDs) AppendTo(dst []byte) []byte {
 	return encode(dst, typeAllocateProducerIDs, r)
 }
@@ -327,6 +340,12 @@ func (r *SetTopicConfigs) fields(c *coder) {
 
 func (r *SetBrokerConfigs) fields(c *coder) {
 	integer(c, &r.ID)
+	natural(c, &r.Base)
+	list(c, &r.Configs, configBytesMin, fieldsOf)
+}
+
+func (r *SetGroupConfigs) fields(c *coder) {
+	c.text(&r.Group)
 	natural(c, &r.Base)
 	list(c, &r.Configs, configBytesMin, fieldsOf)
 }

@@ -11,11 +11,12 @@ import (
 
 const (
 	snapshotMagic   = "weirMETA"
-	snapshotVersion = 2 // 2: recoveries, incarnation, floor of leader epochs
+	snapshotVersion = 3 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesMin        = 21
 	brokerConfigsBytesMin = 3
+	groupConfigsBytesMin  = 3
 	leaseBytesMin         = 3
 	objectBytesMin        = 4
 	partitionBytesMin     = 3
@@ -94,13 +95,15 @@ type contents struct {
 
 	incarnation      uint32
 	leaderEpochFloor int32
+
+	groupConfigs []groupConfigs
 }
 
 func (im *Image) contents() contents {
 	c := contents{
 		clusterID: im.clusterID, features: im.features, brokers: im.brokers, brokerConfigs: im.brokerConfigs, topics: im.topics,
 		leases: im.leases, nextStream: im.nextStream, nextObject: im.nextObject, nextProducer: im.nextProducer,
-		recoveries: im.recoveries, incarnation: im.incarnation, leaderEpochFloor: im.leaderEpochFloor,
+		recoveries: im.recoveries, incarnation: im.incarnation, leaderEpochFloor: im.leaderEpochFloor, groupConfigs: im.groupConfigs,
 	}
 	for _, id := range im.streamIDs() {
 		c.streams = append(c.streams, im.streams[id])
@@ -129,6 +132,9 @@ func (s *contents) fields(c *coder) {
 	list(c, &s.recoveries, recoveryBytesMin, fieldsOf)
 	natural(c, &s.incarnation)
 	integer(c, &s.leaderEpochFloor)
+	if c.version >= 3 {
+		list(c, &s.groupConfigs, groupConfigsBytesMin, fieldsOf)
+	}
 }
 
 func (r *Recovery) fields(c *coder) {
@@ -154,6 +160,12 @@ func (b *Broker) fields(c *coder) {
 	c.text(&b.Rack)
 	list(c, &b.Listeners, endpointBytesMin, fieldsOf)
 	c.flag(&b.Fenced)
+}
+
+func (g *groupConfigs) fields(c *coder) {
+	c.text(&g.group)
+	natural(c, &g.index)
+	list(c, &g.configs, configBytesMin, fieldsOf)
 }
 
 func (b *brokerConfigs) fields(c *coder) {

@@ -85,7 +85,7 @@ var errBacklogged = fmt.Errorf("the object store has not taken the metadata's lo
 // putOff reports whether a record can be proposed again later: clients cause it, or retention.
 func putOff(r metadata.Record) bool {
 	switch r.(type) {
-	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.SetFeatures,
+	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.SetGroupConfigs, *metadata.SetFeatures,
 		*metadata.AllocateProducerIDs, *metadata.TrimStream:
 		return true
 	}
@@ -173,6 +173,10 @@ func (n *Node) imageChanged() {
 	if n.failed {
 		return
 	}
+	if changes.All || len(changes.Topics) > 0 {
+		n.groupOptions.TopicsChanged()
+		n.refreshCoordinators()
+	}
 	if n.sweeper != nil {
 		n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	}
@@ -202,6 +206,7 @@ func (n *Node) shippedTo(index uint64) {
 	}
 	if n.refreshPartitions(err) {
 		n.engine.ImageShipped()
+		n.refreshCoordinators()
 	}
 }
 

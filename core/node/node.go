@@ -8,7 +8,9 @@ import (
 	"weir/core/broker"
 	"weir/core/config"
 	"weir/core/controller"
+	"weir/core/coordinator"
 	"weir/core/env"
+	"weir/core/group"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/quorum"
@@ -61,6 +63,7 @@ type Tuning struct {
 	SweepListPage      int           // controller.SweeperOptions.ListPage
 	ProducerIDBlock    int64         // controller.Options
 	ProducersMax       int           // partition.Options
+	CleanBytesMin      int64         // coordinator.Options
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at
@@ -72,20 +75,22 @@ type Node struct {
 	loop      *task.Loop
 	telemetry *telemetry.Registry
 
-	gate        gate
-	metadata    metadataLog
-	unshipped   unshipped
-	quorum      *quorum.Quorum
-	controller  *controller.Controller
-	sweeper     *controller.Sweeper
-	engine      *stream.Engine
-	log         *wal.Log
-	partitions  *partition.Manager
-	broker      *broker.Broker
-	epoch       metadata.BrokerEpoch
-	incarnation [16]byte
-	listeners   []config.Listener   // as advertised
-	ends        []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+	gate         gate
+	metadata     metadataLog
+	unshipped    unshipped
+	quorum       *quorum.Quorum
+	controller   *controller.Controller
+	sweeper      *controller.Sweeper
+	engine       *stream.Engine
+	log          *wal.Log
+	partitions   *partition.Manager
+	groups       *coordinator.Runtime
+	groupOptions *group.Options
+	broker       *broker.Broker
+	epoch        metadata.BrokerEpoch
+	incarnation  [16]byte
+	listeners    []config.Listener   // as advertised
+	ends         []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
 	begun    bool
 	step     string // of the start, while it runs
@@ -169,6 +174,7 @@ func (n *Node) shutdown() {
 
 // stop closes what start opened, in reverse.
 func (n *Node) stop(p *task.Proc) {
+	n.groups.Close()
 	n.partitions.Close()
 	n.sweeper.Stop()
 	n.awaitReserves(p)

@@ -330,9 +330,10 @@ func (n *Node) takeOver(p *task.Proc) (err error) {
 
 // openPartitions opens what this broker leads, and what serves it.
 func (n *Node) openPartitions(p *task.Proc) error {
+	n.buildCoordinators()
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
-		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions,
+		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions, Groups: n.groups, AwaitApplied: n.awaitApplied,
 	})
 	if n.unshipped.wait {
 		p.Await(func(wake func()) { n.quorum.AwaitShipped(n.metadata.AppliedIndex(), wake) })

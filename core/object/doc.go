@@ -44,7 +44,22 @@
 //	12 u32 number of blocks         24 i64 offset after the last
 //	16 u64 stream                   32 i64 max timestamp
 //	24 u64 object id
-//	32 i32 leader epoch, u32 zero
+//	32 i32 leader epoch
+//	36 u32 number of transactions, zero in version 1
+//
+// An index of version 2 has, behind the blocks, 32 bytes for each transaction. It is written for a part that has
+// transactional batches; any other part has version 1.
+//
+//	 0 u64 producer id
+//	 8 i64 offset of its first batch in the part; that of the marker if it has none there
+//	16 i64 offset of its marker, -1 if the part does not have it
+//	24 u8  outcome: 0 aborted, 1 committed, 2 undecided; 7 bytes zero
+//
+// First come, in the order of their markers, the aborted transactions with a batch in the part, and whatever the first
+// marker of each producer ended: that decides a transaction that began in a part before. Then come the undecided, in
+// the order of their first batches. All of it follows from the part's batches: who uploads a part, be it of a recovered
+// log or of a compaction, needs no other state. Its size is at most 32 bytes for each transaction and producer of the
+// part, and a transaction is two batches at least.
 //
 // Footer (a 40-byte head, then 64 bytes for each part):
 //

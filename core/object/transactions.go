@@ -193,7 +193,7 @@ func (s *AbortedSearch) await(t *Transactions) {
 // Undecided is how many transactions no run has decided.
 func (s *AbortedSearch) Undecided() int { return len(s.pending) }
 
-// Found returns the aborted transactions, ascending by first offset, as clients expect them (KAFKA-5427), then by producer.
+// Found returns the aborted transactions, ascending by first offset, as clients expect them, then by producer.
 func (s *AbortedSearch) Found() []AbortedTransaction {
 	slices.SortStableFunc(s.found, func(a, b AbortedTransaction) int {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Producer, b.Producer))

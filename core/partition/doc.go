@@ -29,10 +29,35 @@
 // is in conformance/batches, each case with its reason. How much is validated depends
 // on the [Origin] of the batch.
 //
+// # Transactions
+//
+// A producer's state has the first offset of its open transaction and the epoch of the coordinator that wrote its last
+// marker, in both layers. The rules are Kafka's (ProducerAppendInfo, KIP-98, KIP-890, KIP-1228):
+//
+//   - A batch outside a transaction is refused with INVALID_TXN_STATE while one of its producer is open.
+//   - A transactional batch of a client is appended only if its transaction is open here, or was verified since the last
+//     batch or marker of its producer ([Partition.Verify], [Append.Verification]). Verifications are kept in memory
+//     alone: at most one for each producer, at most as many as producers, for producer.id.expiration.ms at most.
+//   - While a batch waits for a verification, or got a bad answer, none of a higher sequence is appended before it.
+//   - A marker ([Partition.End]) has an epoch not below its producer's, or INVALID_PRODUCER_EPOCH; of transaction version 2
+//     and above it has a higher one, unless no transaction is open: then it came again, and is acknowledged without being
+//     written twice (Kafka writes it again).
+//     A marker of a coordinator epoch below the last one's is refused with TRANSACTION_COORDINATOR_FENCED.
+//   - A marker of a new epoch makes the next sequence 0; one of the same epoch changes no sequence.
+//   - A producer with an open transaction neither expires nor is evicted.
+//
+// What a coordinator appends for its own state ([OriginCoordinator]) is not verified, and its sequences are not checked.
+//
+// The last stable offset is that of the durable layer, so that it moves over a marker when that is durable. It is not
+// below the log start: DeleteRecords and retention may delete the beginning of an open transaction, whose first offset
+// stays in the state until its marker comes. A partition that knows as many producers as it may acknowledges the
+// markers of others and does not write them: they end nothing here.
+//
 // # Reading
 //
-// Readers pass their [Isolation]. Without transactions the last stable offset is the
-// high watermark, so both levels see the same.
+// Readers pass their [Isolation]. ReadUncommitted sees what is below the high watermark. ReadCommitted sees what is below
+// the last stable offset, and gets the aborted transactions among it in the same answer, sorted by first offset; a
+// [Watch] counts the bytes that its isolation lets see.
 //
 // # Order
 //

@@ -55,7 +55,9 @@ type Partition struct {
 // partition answers with the second.
 type Append struct {
 	Origin Origin
-	Header record.Header
+	// TransactionVersion is that of a marker (KIP-1228): from 2 on its epoch is above that of its transaction.
+	TransactionVersion int8
+	Header             record.Header
 	// Data is the batch and nothing else, lent until Release runs. The partition may
 	// change its header.
 	Data []byte
@@ -68,8 +70,6 @@ type Append struct {
 	Deadline env.Time
 	// Verification allows the first batch of a transaction here; see [Partition.Verify]. Zero: there is none.
 	Verification Verification
-	// TransactionVersion is that of a marker (KIP-1228): from 2 on its epoch is above that of its transaction.
-	TransactionVersion int8
 	// Release runs exactly once: the payload was copied, or never will be.
 	Release func()
 	// Done hears the answer, exactly once, maybe before Append returns.
@@ -82,7 +82,6 @@ type Append struct {
 	LogAppendTime int64 // -1: the records keep their own time
 	LogStart      int64
 	end           int64
-	marker        *record.Marker // of a control batch, once it was checked
 }
 
 // String names the partition as Kafka's tools do.
@@ -234,8 +233,7 @@ func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 		code, detail := p.state.checkEpochless(h)
 		return duplicate{}, code, detail
 	case h.Control():
-		code, detail := p.checkMarker(a)
-		return duplicate{}, code, detail
+		return p.checkMarker(a)
 	case a.Origin == OriginClient:
 		if earlier := p.state.duplicateOf(h); earlier.found {
 			return earlier, wire.None, ""
@@ -268,6 +266,7 @@ func (p *Partition) append(a *Append) bool {
 	if a.LogAppendTime >= 0 {
 		maxTimestamp = a.LogAppendTime
 	}
+	marker, _ := markerOf(&a.Header, a.Data) // checkMarker has read it without an error
 	base, ok := p.log.Append(stream.Batch{
 		Data:          a.Data,
 		Offsets:       a.Header.LastOffsetDelta + 1,
@@ -282,7 +281,7 @@ func (p *Partition) append(a *Append) bool {
 	if a.Header.Transactional() {
 		p.verified.forget(a.Header.ProducerID)
 	}
-	p.state.appended(&a.Header, a.marker, base, maxTimestamp, p.takenBytes, p.manager.loop.Now())
+	p.state.appended(&a.Header, marker, base, maxTimestamp, p.takenBytes, p.manager.loop.Now())
 	p.takenBytes += int64(a.Header.Bytes)
 	p.acks.Push(a)
 	return true

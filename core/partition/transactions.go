@@ -135,29 +135,37 @@ func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
 }
 
 // checkMarker checks the end of a transaction, as Kafka's ProducerAppendInfo does. A marker of the second generation
-// has an epoch above that of its transaction; one that comes again finds its own epoch and no transaction: it is
-// appended once more and ends nothing (KAFKA-19999). Any other is of an earlier transaction.
-func (p *Partition) checkMarker(a *Append) (wire.Code, string) {
+// has an epoch above that of its transaction. One that comes again finds its own epoch and no transaction
+// (KAFKA-19999): it is acknowledged with what was appended so far, and not written twice. Any other is of an earlier
+// transaction.
+func (p *Partition) checkMarker(a *Append) (duplicate, wire.Code, string) {
 	h := &a.Header
 	m, err := record.ReadMarker(a.Data)
 	if err != nil {
-		return wire.InvalidRecord, err.Error()
+		return duplicate{}, wire.InvalidRecord, err.Error()
 	}
-	a.marker = &m
+	nothingNew := duplicate{batch: sequenceRange{offset: p.log.End() - 1, timestamp: a.Facts.MaxTimestamp}, found: true}
 	known := p.state.find(h.ProducerID)
-	if known == nil || a.Origin == OriginReplica {
-		return wire.None, ""
+	switch {
+	case a.Origin == OriginReplica:
+		return duplicate{}, wire.None, ""
+	case known == nil && p.state.full():
+		return nothingNew, wire.None, "" // it ends nothing here, and could not be recognised if it came again
+	case known == nil:
+		return duplicate{}, wire.None, ""
 	}
 	w := &known.appended
-	again := h.ProducerEpoch == w.epoch && w.openFrom == noTransaction
+	bumped := a.TransactionVersion >= 2
 	switch {
-	case h.ProducerEpoch < w.epoch, a.TransactionVersion >= 2 && h.ProducerEpoch == w.epoch && !again:
-		return wire.InvalidProducerEpoch, fmt.Sprintf("producer %d has epoch %d, the marker is of epoch %d", known.id, w.epoch, h.ProducerEpoch)
+	case h.ProducerEpoch < w.epoch, bumped && h.ProducerEpoch == w.epoch && w.openFrom != noTransaction:
+		return duplicate{}, wire.InvalidProducerEpoch, fmt.Sprintf("producer %d has epoch %d, the marker is of epoch %d", known.id, w.epoch, h.ProducerEpoch)
 	case m.CoordinatorEpoch < w.coordinator:
-		return wire.TransactionCoordinatorFenced,
+		return duplicate{}, wire.TransactionCoordinatorFenced,
 			fmt.Sprintf("producer %d: the last marker is of coordinator epoch %d, this one is of %d", known.id, w.coordinator, m.CoordinatorEpoch)
+	case bumped && h.ProducerEpoch == w.epoch:
+		return nothingNew, wire.None, ""
 	}
-	return wire.None, ""
+	return duplicate{}, wire.None, ""
 }
 
 // EndTransaction is a marker to append: the end of a producer's transaction on one partition.
@@ -172,8 +180,8 @@ type EndTransaction struct {
 	Deadline env.Time
 }
 
-// End appends the marker of a transaction, for its coordinator. done hears once it is durable, or why it is not
-// appended: INVALID_PRODUCER_EPOCH or TRANSACTION_COORDINATOR_FENCED for one that is out of date, REQUEST_TIMED_OUT
+// End appends the marker of a transaction, for its coordinator. done hears once it is durable, which it may be already,
+// or why it is not appended: INVALID_PRODUCER_EPOCH or TRANSACTION_COORDINATOR_FENCED for one that is out of date, REQUEST_TIMED_OUT
 // or NOT_LEADER_OR_FOLLOWER for one that is to be sent again.
 func (p *Partition) End(e EndTransaction, done func(*Append)) {
 	now := p.manager.env.Clock.WallMillis()

@@ -35,13 +35,18 @@ func (r *rig) transactional(producer int64, epoch int16, sequence int32, n int) 
 
 func (r *rig) end(producer int64, epoch int16, m record.Marker, version int8) *Append {
 	var got *Append
+	waits := len(r.p.duplicates)
 	r.p.End(EndTransaction{
 		ProducerID: producer, ProducerEpoch: epoch, Marker: m, TransactionVersion: version, Deadline: r.clock.now.Add(30 * time.Second),
 	}, func(a *Append) { got = a; r.appended(a) })
-	if got == nil {
-		for a := range r.p.acks.All() {
-			got = a
-		}
+	switch {
+	case got != nil:
+		return got
+	case len(r.p.duplicates) > waits:
+		return r.p.duplicates[waits]
+	}
+	for a := range r.p.acks.All() {
+		got = a
 	}
 	return got
 }
@@ -133,11 +138,11 @@ func TestAMarkerVoidsAVerification(t *testing.T) {
 func TestTheLowestSequenceThatWaitsGoesFirst(t *testing.T) {
 	r := newRig(t)
 	first, second := r.transactional(7, 0, 0, 2), r.transactional(7, 0, 2, 2)
-	_, _ = r.p.Verify(&first.Header, true)
-	second.Verification, _ = r.p.Verify(&second.Header, true)
+	_, _ = r.p.Verify(&first.Header, false)
+	second.Verification, _ = r.p.Verify(&second.Header, false)
 	r.p.Append(second)
 	r.want(second, wire.OutOfOrderSequence, -1)
-	first.Verification, _ = r.p.Verify(&first.Header, true)
+	first.Verification, _ = r.p.Verify(&first.Header, false)
 	r.p.Append(first)
 	second = r.transactional(7, 0, 2, 2)
 	r.p.Append(second)
@@ -202,14 +207,21 @@ func TestAMarkerThatComesAgainEndsNothing(t *testing.T) {
 	r.open(7, 3, 0, 1)
 	first := r.end(7, 4, commit(5), 2)
 	second := r.end(7, 4, commit(6), 2)
+	require.False(t, r.answered(second), "the first is not durable")
+	r.want(r.end(7, 4, commit(4), 2), wire.TransactionCoordinatorFenced, -1)
 	r.durable()
 	r.want(first, wire.None, 1)
-	r.want(second, wire.None, 2)
-	require.EqualValues(t, 3, r.p.LastStable())
+	r.want(second, wire.None, 1)
+	require.EqualValues(t, 2, r.log.at, "it is written once")
+	require.EqualValues(t, 2, r.p.LastStable())
 	r.open(7, 4, 0, 1)
 	r.want(r.end(7, 4, commit(6), 2), wire.InvalidProducerEpoch, -1)
 	r.durable()
-	require.EqualValues(t, 3, r.p.LastStable(), "the next transaction is untouched")
+	require.EqualValues(t, 2, r.p.LastStable(), "the next transaction is untouched")
+	r.end(7, 4, commit(6), 0)
+	a := r.end(7, 4, commit(6), 0)
+	r.durable()
+	r.want(a, wire.None, 4) // of the first generation, which cannot tell
 }
 
 func TestAMarkerForAnUnknownProducer(t *testing.T) {
@@ -219,7 +231,8 @@ func TestAMarkerForAnUnknownProducer(t *testing.T) {
 	b := r.end(8, 3, commit(5), 2)
 	r.durable()
 	r.want(a, wire.None, 0)
-	r.want(b, wire.None, 1)
+	r.want(b, wire.None, 0)
+	require.EqualValues(t, 1, r.log.at, "there is no room to remember 8, and nothing of it to end")
 	require.Equal(t, []ProducerInfo{{ID: 7, Epoch: 3, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: 5, OpenFrom: -1}}, r.p.Producers())
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The bytes are those of Kafka's MemoryRecords.withEndTransactionMarker, but for the leader epoch, which is -1 there.
+// The record is that of Kafka's MemoryRecords.withEndTransactionMarker.
 func TestAMarkerIsAsKafkaWritesIt(t *testing.T) {
 	for _, m := range []Marker{{Commit: true, CoordinatorEpoch: 7}, {CoordinatorEpoch: 1 << 30}, {Commit: true, CoordinatorEpoch: -1}} {
 		b := AppendMarker(nil, 1000, 3, m, 1_700_000_000_000)

@@ -17,6 +17,16 @@
 // A read is answered from the log cache (the WAL's own slabs, kept), from a recovered tail, or from
 // the store through the block cache.
 //
+// # Transactions
+//
+// The stream knows of transactions what the heads of batches and their markers say, to name the aborted ones with what
+// [Stream.ReadStable] reads. They lie where the batches lie: those of the log cache and of each recovered tail in memory,
+// for as long as the entries of the batches are kept and counted with them (an [object.Transactions] each); those of a
+// committed part in its index, which a reader of the part has in the index cache anyway. Each knows only what its own
+// batches say. A search goes from the first to the next and on behind the end of what was read, until every
+// transaction of it has met its marker. So no list grows with the log, retention takes an index away with its part,
+// and nothing has to be rebuilt after a restart but what recovery reads.
+//
 // # Parts
 //
 // An [Engine] is wiring: it hands what it is told to its parts. They share its base (options, WAL, what is in
@@ -26,7 +36,7 @@
 //     durable. After commits it evicts, has the trimmer trim, and lets refused appends try again.
 //   - [Stream] (stream.go, streams.go) is one open stream: its offsets, and what the image says of them. It reaches
 //     the other parts through its Engine: the appender, the uploader's counts, and for reads (read.go,
-//     timestamp.go) whoever has the offset. The streamSet is all of them.
+//     stable.go, timestamp.go) whoever has the offset. The streamSet is all of them.
 //   - uploader (upload.go) decides when to cut, cuts all streams, and commits in the order of the cuts. Each cut
 //     is an upload (put.go, commit.go): it takes an id of the idLease (ids.go), is built, put and committed.
 //   - trimmer (trim.go) gives up the WAL below what the streams still need, once that is shipped.

@@ -12,6 +12,10 @@ import (
 // ReadStable reads like Read, up to an end that is at most the last stable offset, and names the aborted transactions of
 // what it read in [Fetched.Aborted].
 func (s *Stream) ReadStable(offset, end int64, maxBytes int, done func(Fetched)) {
+	if s.transactions.Len() == 0 && end >= s.highWatermark && s.inCache(offset) {
+		s.Read(offset, maxBytes, done)
+		return
+	}
 	s.Read(offset, maxBytes, func(got Fetched) {
 		got.cut(end)
 		if got.Err != nil || len(got.Batches) == 0 {

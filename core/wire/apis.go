@@ -26,13 +26,21 @@ type API struct {
 // key is here only if all of them are served.
 //
 // Produce says 0 although 0 to 2 are refused: older librdkafka takes "Produce 0 is served" as the sign of a broker that
-// knows compression (KAFKA-18659). It also takes FindCoordinator 0 as the sign of lz4: until that key is here, its
-// producers send uncompressed what was to be lz4.
+// knows compression (KAFKA-18659).
 var APIs = [...]API{
 	{Key: 0, Min: 3, Max: 13, AdvertisedMin: 0, Schema: &Schema{flexible: 9}},
 	{Key: 1, Min: 4, Max: 18, AdvertisedMin: 4, BytesMax: requestBytesMax, Schema: &fetchSchema},
 	{Key: 2, Min: 1, Max: 11, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &listOffsetsSchema},
 	{Key: 3, Min: 0, Max: 13, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &metadataSchema},
+	{Key: 8, Min: 2, Max: 10, AdvertisedMin: 2, BytesMax: requestBytesMax, Schema: &offsetCommitSchema},
+	{Key: 9, Min: 1, Max: 10, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &offsetFetchSchema},
+	{Key: 10, Min: 0, Max: 6, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &findCoordinatorSchema},
+	{Key: 11, Min: 0, Max: 9, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &joinGroupSchema},
+	{Key: 12, Min: 0, Max: 4, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &heartbeatSchema},
+	{Key: 13, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &leaveGroupSchema},
+	{Key: 14, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &syncGroupSchema},
+	{Key: 15, Min: 0, Max: 6, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeGroupsSchema},
+	{Key: 16, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listGroupsSchema},
 	{Key: 18, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: earlyBytesMax, Schema: &apiVersionsSchema},
 	{Key: 19, Min: 2, Max: 7, AdvertisedMin: 2, BytesMax: requestBytesMax, Schema: &createTopicsSchema},
 	{Key: 20, Min: 1, Max: 6, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &deleteTopicsSchema},
@@ -40,18 +48,23 @@ var APIs = [...]API{
 	{Key: 22, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &initProducerIDSchema},
 	{Key: 23, Min: 2, Max: 4, AdvertisedMin: 2, BytesMax: requestBytesMax, Schema: &offsetForLeaderEpochSchema},
 	{Key: 27, Min: 1, Max: 2, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &writeTxnMarkersSchema},
+	{Key: 28, Min: 0, Max: 5, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &txnOffsetCommitSchema},
 	{Key: 32, Min: 1, Max: 4, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &describeConfigsSchema},
 	{Key: 33, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &alterConfigsSchema},
 	{Key: 35, Min: 1, Max: 5, AdvertisedMin: 1, BytesMax: requestBytesMax, Schema: &describeLogDirsSchema},
 	{Key: 37, Min: 0, Max: 3, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &createPartitionsSchema},
+	{Key: 42, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &deleteGroupsSchema},
 	{Key: 43, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &electLeadersSchema},
 	{Key: 44, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &incrementalAlterConfigsSchema},
+	{Key: 47, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &offsetDeleteSchema},
 	{Key: 48, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClientQuotasSchema},
 	{Key: 50, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeUserSCRAMCredentialsSchema},
 	{Key: 55, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeQuorumSchema},
 	{Key: 57, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &updateFeaturesSchema},
 	{Key: 60, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClusterSchema},
 	{Key: 61, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeProducersSchema},
+	{Key: 68, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupHeartbeatSchema},
+	{Key: 69, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupDescribeSchema},
 	{Key: 74, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listConfigResourcesSchema},
 	{Key: 75, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTopicPartitionsSchema},
 }

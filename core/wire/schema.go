@@ -23,6 +23,7 @@ const (
 	nullableKind kind = 101 // a string or null
 	arrayKind    kind = 102 // of elements that have fields
 	optionalKind kind = 103 // a struct behind an int8 that is -1 if it is not there
+	bytesKind    kind = 105 // may not be null
 	tagKind      kind = 104 // the value of a tag
 )
 
@@ -68,6 +69,7 @@ var (
 	wireUUID     = wireField{kind: uuidKind}
 	wireString   = wireField{kind: stringKind}
 	wireNullable = wireField{kind: nullableKind}
+	wireBytes    = wireField{kind: bytesKind}
 )
 
 // structs is an array of structs; its tags follow each.
@@ -136,6 +138,8 @@ func (w *walk) field(f *wireField) {
 	switch f.kind {
 	case stringKind, nullableKind:
 		w.text(f.kind == nullableKind)
+	case bytesKind:
+		w.bytes()
 	case arrayKind:
 		w.array(f)
 	case optionalKind:
@@ -161,6 +165,21 @@ func (w *walk) text(nullable bool) {
 	default:
 		w.in.Span(length)
 	}
+}
+
+// bytes walks over a byte array. Kafka refuses null where the schema does.
+func (w *walk) bytes() {
+	length := 0
+	if w.flexible {
+		length = int(w.in.Uvarint()) - 1
+	} else {
+		length = int(w.in.Int32())
+	}
+	if length < 0 {
+		w.fail("bytes with a negative length")
+		return
+	}
+	w.in.Span(length)
 }
 
 func (w *walk) array(f *wireField) {
@@ -208,7 +227,7 @@ func (w *walk) least(f *wireField) int {
 			sum += int(g.kind)
 		case w.flexible:
 			sum++
-		case g.kind == arrayKind:
+		case g.kind == arrayKind || g.kind == bytesKind:
 			sum += 4
 		default:
 			sum += 2

@@ -27,6 +27,55 @@ var (
 		wireBool.from(8),
 	}}
 
+	offsetCommitSchema = Schema{flexible: 8, fields: []wireField{
+		wireString, wireInt32.from(1), wireString.from(1), wireNullable.from(7), wireInt64.from(2).upTo(4),
+		structs(wireString.upTo(9), wireUUID.from(10), structs(wireInt32, wireInt64, wireInt32.from(6), wireNullable)),
+	}}
+
+	offsetFetchSchema = Schema{flexible: 6, fields: []wireField{
+		wireString.upTo(7), structs(wireString, list(wireInt32)).upTo(7),
+		structs(wireString, wireNullable.from(9), wireInt32.from(9),
+			structs(wireString.upTo(9), wireUUID.from(10), list(wireInt32))).from(8),
+		wireBool.from(7),
+	}}
+
+	findCoordinatorSchema = Schema{flexible: 3, fields: []wireField{
+		wireString.upTo(3), wireInt8.from(1), list(wireString).from(4),
+	}}
+
+	joinGroupSchema = Schema{flexible: 6, fields: []wireField{
+		wireString, wireInt32, wireInt32.from(1), wireString, wireNullable.from(5), wireString,
+		structs(wireString, wireBytes), wireNullable.from(8),
+	}}
+
+	heartbeatSchema = Schema{flexible: 4, fields: []wireField{
+		wireString, wireInt32, wireString, wireNullable.from(3),
+	}}
+
+	leaveGroupSchema = Schema{flexible: 4, fields: []wireField{
+		wireString, wireString.upTo(2), structs(wireString, wireNullable, wireNullable.from(5)).from(3),
+	}}
+
+	syncGroupSchema = Schema{flexible: 4, fields: []wireField{
+		wireString, wireInt32, wireString, wireNullable.from(3), wireNullable.from(5), wireNullable.from(5),
+		structs(wireString, wireBytes),
+	}}
+
+	describeGroupsSchema = Schema{flexible: 5, fields: []wireField{list(wireString), wireBool.from(3)}}
+
+	listGroupsSchema = Schema{flexible: 3, fields: []wireField{list(wireString).from(4), list(wireString).from(5)}}
+
+	txnOffsetCommitSchema = Schema{flexible: 3, fields: []wireField{
+		wireString, wireString, wireInt64, wireInt16, wireInt32.from(3), wireString.from(3), wireNullable.from(3),
+		structs(wireString, structs(wireInt32, wireInt64, wireInt32.from(2), wireNullable)),
+	}}
+
+	deleteGroupsSchema = Schema{flexible: 2, fields: []wireField{list(wireString)}}
+
+	offsetDeleteSchema = Schema{flexible: -1, fields: []wireField{
+		wireString, structs(wireString, structs(wireInt32)),
+	}}
+
 	apiVersionsSchema = Schema{flexible: 3, fields: []wireField{
 		wireString.from(3), wireString.from(3), wireNullable.from(5), wireInt32.from(5),
 	}}
@@ -89,6 +138,13 @@ var (
 	describeUserSCRAMCredentialsSchema = Schema{flexible: 0, fields: []wireField{structs(wireString)}}
 
 	listConfigResourcesSchema = Schema{flexible: 0, fields: []wireField{list(wireInt8).from(1)}}
+
+	consumerGroupHeartbeatSchema = Schema{flexible: 0, fields: []wireField{
+		wireString, wireString, wireInt32, wireNullable, wireNullable, wireInt32, list(wireString), wireNullable.from(1), wireNullable,
+		structs(wireUUID, list(wireInt32)),
+	}}
+
+	consumerGroupDescribeSchema = Schema{flexible: 0, fields: []wireField{list(wireString), wireBool}}
 
 	describeQuorumSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, structs(wireInt32))}}
 

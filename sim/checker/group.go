@@ -267,15 +267,26 @@ func (g *group) mayHaveExpired(zones []*zone, f *OffsetFetch) bool {
 	return true
 }
 
-// checkGenerations: within a generation a partition has one owner.
+// deletionMin is less than the time that a group takes to lose its members and be deleted, in nanoseconds.
+const deletionMin = 100_000_000
+
+// checkGenerations: within a generation a partition has one owner. A group that is empty and has no offsets is deleted, and
+// its generations count from one again.
 func (g *group) checkGenerations() {
 	type key struct {
 		generation int32
 		partition  string
 	}
 	owners := map[key]*Sync{}
+	var newest *Sync
 	for i := range g.Syncs {
 		s := &g.Syncs[i]
+		if newest != nil && s.Generation <= newest.Generation && s.Call > newest.Return+deletionMin && g.mayBeDeleted(s.Call) {
+			owners, newest = map[key]*Sync{}, nil
+		}
+		if newest == nil || s.Generation >= newest.Generation {
+			newest = s
+		}
 		for _, p := range s.Partitions {
 			k := key{s.Generation, p}
 			if before := owners[k]; before != nil && before.Member != s.Member {
@@ -286,6 +297,19 @@ func (g *group) checkGenerations() {
 			owners[k] = s
 		}
 	}
+}
+
+// mayBeDeleted reports whether the group may have been without offsets before an instant.
+func (g *group) mayBeDeleted(at int64) bool {
+	if g.Retention > 0 {
+		return true
+	}
+	for i := range g.Commits {
+		if c := &g.Commits[i]; c.Outcome == Done && c.Return < at {
+			return false
+		}
+	}
+	return true
 }
 
 // checkOwners: no two members own a partition at one time.
@@ -324,8 +348,13 @@ func (g *group) checkZombies() {
 	slices.SortStableFunc(syncs, func(a, b Sync) int { return cmp.Compare(a.Return, b.Return) })
 	highest := make([]int32, len(syncs)+1)
 	highest[0] = -1
+	last := int64(math.MinInt64) // return of the newest sync
 	for i := range syncs {
 		highest[i+1] = max(highest[i], syncs[i].Generation)
+		if syncs[i].Call > last && g.mayBeDeleted(syncs[i].Call) {
+			highest[i+1] = syncs[i].Generation
+		}
+		last = syncs[i].Return
 	}
 	for i := range g.Commits {
 		c := &g.Commits[i]

@@ -149,6 +149,9 @@ func (m *Member) Settled() bool {
 	if m.phase != stable || m.pipe != nil && m.pipe.open() {
 		return false
 	}
+	if m.pipe != nil && m.pipe.transactor.standIn {
+		return true // nothing is committed without transactions
+	}
 	for _, p := range m.parts {
 		if p.owned && (p.position < p.high || p.done < p.position) {
 			return false
@@ -328,7 +331,7 @@ func (m *Member) heartbeat() {
 	m.call(requestTimeout, r, func(response kmsg.Response) {
 		switch code := response.(*kmsg.HeartbeatResponse).ErrorCode; code {
 		case 0:
-			m.confirm(call)
+			// This says nothing of what the member owns: a coordinator that loads its groups answers heartbeats blindly.
 			m.step()
 		case wire.RebalanceInProgress:
 			m.confirm(call)
@@ -348,7 +351,7 @@ func (m *Member) rejoin() {
 // refused goes on after an error.
 func (m *Member) refused(what string, code int16) {
 	switch code {
-	case wire.UnknownMemberID, wire.FencedMemberEpoch:
+	case wire.GroupIDNotFound, wire.UnknownMemberID, wire.FencedMemberEpoch:
 		m.drop()
 		if m.phase, m.generation, m.reported = outside, 0, false; !m.options.Consumer {
 			m.id = ""

@@ -39,7 +39,7 @@ func (m *Member) join() {
 		case 0:
 			m.hasJoined(v)
 		case wire.MemberIDRequired:
-			m.id = v.MemberID
+			m.id = strings.Clone(v.MemberID) // the response is lent
 			m.step()
 		default:
 			m.refused("JoinGroup", v.ErrorCode)

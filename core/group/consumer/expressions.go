@@ -143,3 +143,6 @@ func (g *Group) Resolved(c *Context, version int64, resolved map[string][]string
 	}
 	return entries
 }
+
+// Resolving reports what SetResolving noted.
+func (g *Group) Resolving() bool { return g.soft.resolving }

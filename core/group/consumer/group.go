@@ -33,6 +33,7 @@ type Group struct {
 	subscribed btree.Map[string, int]      // members that subscribe to an expression
 	assignors  btree.Map[string, int]      // members that ask for an assignor
 	classic    int                         // members of the classic protocol
+	bytes      int64                       // of what members say of themselves
 	owners     map[partitionKey]*ownership // of all partitions that a member has, or has not given back yet
 
 	soft soft
@@ -109,6 +110,15 @@ func (g *Group) Static(instance string) *Member {
 
 // ClassicMembers is the number of members that use the classic protocol.
 func (g *Group) ClassicMembers() int { return g.classic }
+
+// Bytes estimates the memory that members make the group hold, in bytes.
+func (g *Group) Bytes() int64 { return g.bytes + int64(len(g.owners))*ownershipBytes }
+
+const (
+	// memberBytes is what a member takes beside what it says of itself, and ownershipBytes what a partition that it has takes.
+	memberBytes    = 1 << 10
+	ownershipBytes = 128
+)
 
 // Gone says that no record of the group is left.
 func (g *Group) Gone() bool {
@@ -281,6 +291,7 @@ func (g *Group) count(m *Metadata, by int) {
 	if m.Classic != nil {
 		g.classic += by
 	}
+	g.bytes += int64(by) * m.bytes()
 }
 
 func add(to *btree.Map[string, int], key string, by int) {

@@ -48,6 +48,20 @@ func (m *Metadata) equal(o *Metadata) bool {
 		m.Assignor == o.Assignor && m.Classic.equal(o.Classic)
 }
 
+// bytes estimates the memory that it takes.
+func (m *Metadata) bytes() int64 {
+	n := memberBytes + len(m.InstanceID) + len(m.Rack) + len(m.ClientID) + len(m.ClientHost) + len(m.Expression)
+	for _, topic := range m.Topics {
+		n += 16 + len(topic)
+	}
+	if m.Classic != nil {
+		for i := range m.Classic.Protocols {
+			n += 64 + len(m.Classic.Protocols[i].Name) + len(m.Classic.Protocols[i].Metadata)
+		}
+	}
+	return int64(n)
+}
+
 func (c *Classic) equal(o *Classic) bool {
 	if c == nil || o == nil {
 		return c == o

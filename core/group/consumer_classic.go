@@ -1,16 +1,10 @@
 package group
 
 import (
-	"weir/core/coordinator"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// applyConsumer applies a record of a consumer group (KIP-848).
-func (m *Machine) applyConsumer(kind int16, r *coordinator.Record) error {
-	return nil
-}
 
 // joinConsumer handles JoinGroup for a group of consumers of the protocol of KIP-848.
 func (m *Machine) joinConsumer(g *Group, call *joinCall) {
