@@ -368,7 +368,7 @@ func (m *Machine) Leave(r *kmsg.LeaveGroupRequest, done func(*kmsg.LeaveGroupRes
 	case r.Group == "":
 		fail(wire.InvalidGroupID)
 	case g == nil:
-		fail(wire.UnknownMemberID)
+		done(unknownMembers(r, out))
 	case g.members != nil && g.members.kind() != Classic:
 		m.leaveConsumer(g, r, out, done)
 	default:
@@ -384,6 +384,20 @@ func (m *Machine) Leave(r *kmsg.LeaveGroupRequest, done func(*kmsg.LeaveGroupRes
 			done(out)
 		})
 	}
+}
+
+// unknownMembers answers for the members of a group that is not there.
+func unknownMembers(r *kmsg.LeaveGroupRequest, out *kmsg.LeaveGroupResponse) *kmsg.LeaveGroupResponse {
+	if r.Version < leaveMany {
+		out.ErrorCode = wire.UnknownMemberID
+		return out
+	}
+	for i := range r.Members {
+		a := kmsg.NewLeaveGroupResponseMember()
+		a.MemberID, a.InstanceID, a.ErrorCode = r.Members[i].MemberID, r.Members[i].InstanceID, wire.UnknownMemberID
+		out.Members = append(out.Members, a)
+	}
+	return out
 }
 
 // leave removes members, and answers for each.
