@@ -63,6 +63,8 @@ var APIs = [...]API{
 	{Key: 57, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &updateFeaturesSchema},
 	{Key: 60, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClusterSchema},
 	{Key: 61, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeProducersSchema},
+	{Key: 68, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupHeartbeatSchema},
+	{Key: 69, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupDescribeSchema},
 	{Key: 74, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listConfigResourcesSchema},
 	{Key: 75, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTopicPartitionsSchema},
 }
