@@ -136,6 +136,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: 2 * time.Second,
 		OffsetsTopicPartitions: int32(or(c.GroupPartitions, 1)),
 	}
+	b.ConsumerGroup = (&config.Settings{}).ConsumerGroup(nil)
 	b.TransactionTopicPartitions = int32(or(c.TxnPartitions, 1))
 	b.Transactions = config.Transactions{
 		TimeoutMax: 15 * time.Minute, AbortInterval: 500 * time.Millisecond, RemoveInterval: time.Hour, IDExpiration: 7 * 24 * time.Hour, AddRetryMax: 100 * time.Millisecond,

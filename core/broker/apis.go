@@ -96,6 +96,10 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeTransactionsRequest]
 	case 66:
 		return decodeMessage[kmsg.ListTransactionsRequest]
+	case 68:
+		return decodeMessage[kmsg.ConsumerGroupHeartbeatRequest]
+	case 69:
+		return decodeMessage[kmsg.ConsumerGroupDescribeRequest]
 	case 74:
 		return decodeMessage[kmsg.ListConfigResourcesRequest]
 	case 75:
@@ -171,6 +175,10 @@ func (b *Broker) handle(x exchange, body any) {
 		b.describeClientQuotas(x, r)
 	case *kmsg.DescribeUserSCRAMCredentialsRequest:
 		b.describeUserSCRAMCredentials(x, r)
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		b.consumerGroupHeartbeat(x, r)
+	case *kmsg.ConsumerGroupDescribeRequest:
+		b.consumerGroupDescribe(x, r)
 	case *kmsg.ListConfigResourcesRequest:
 		b.listConfigResources(x, r)
 	case *kmsg.DescribeQuorumRequest:

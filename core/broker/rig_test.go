@@ -207,6 +207,7 @@ type rig struct {
 	brokers       []*metadata.Broker
 	brokerConfigs map[metadata.BrokerID][]metadata.Config
 	groupConfigs  map[string][]metadata.Config
+	features      []metadata.Feature // beside weir's own
 	ids           byte
 	conns         env.ConnID
 	correlation   int32
@@ -217,7 +218,7 @@ func (r *rig) Brokers() []*metadata.Broker { return r.brokers }
 func (r *rig) ClusterID() string           { return "the-cluster" }
 func (r *rig) Term() uint64                { return 7 }
 func (r *rig) Features() []metadata.Feature {
-	return []metadata.Feature{{Name: controller.MetadataFeature, Level: 1}}
+	return append(r.features, metadata.Feature{Name: controller.MetadataFeature, Level: 1})
 }
 func (r *rig) AppliedIndex() uint64 { return 9 }
 func (r *rig) BrokerConfigs(id metadata.BrokerID) []metadata.Config {
@@ -261,7 +262,7 @@ func newRig(t *testing.T, file string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{dataRig: newDataRig(t), brokerConfigs: map[metadata.BrokerID][]metadata.Config{}, groupConfigs: map[string][]metadata.Config{}}
+	r := &rig{dataRig: newDataRig(t), brokerConfigs: map[metadata.BrokerID][]metadata.Config{}, groupConfigs: map[string][]metadata.Config{}, features: []metadata.Feature{{Name: controller.GroupFeature, Level: 1}}}
 	r.net = &fakeNetwork{rig: r, muted: map[env.ConnID]bool{}, released: map[*env.Frame]int{}}
 	r.controller = &fakeController{rig: r, refuse: map[string]error{}}
 	for i, rack := range []string{"z1", "z2", ""} {

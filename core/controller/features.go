@@ -29,6 +29,7 @@ type Feature struct {
 // Features are the features that this program serves, by name. A new cluster starts with the highest level of each. What
 // is here is announced to clients, which rely on it: a feature comes with its first level served whole.
 var Features = []Feature{
+	{GroupFeature, 0, 1},
 	{TransactionFeature, 0, 2},
 	{MetadataFeature, 1, 1},
 }

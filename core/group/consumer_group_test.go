@@ -76,7 +76,7 @@ func TestConsumerGroupLives(t *testing.T) {
 	require.Len(t, a.Assignment.Topics, 2)
 	require.Equal(t, Consumer, r.machine().groups["g"].members.kind())
 	require.Equal(t, "Stable", r.machine().DescribeConsumer("g").State)
-	require.Equal(t, "Consumer", r.machine().List(nil, nil, []string{"consumer"})[0].GroupType)
+	require.Equal(t, "consumer", r.machine().List(nil, nil, []string{"consumer"})[0].GroupType)
 	require.EqualValues(t, wire.GroupIDNotFound, r.machine().DescribeConsumer("h").ErrorCode)
 
 	// A group loaded is the group that was, and its sessions begin anew.
@@ -137,7 +137,7 @@ func TestConsumerExpressions(t *testing.T) {
 	// A new topic is found with a heartbeat, ten seconds after the last look.
 	r.image.topics = append(r.image.topics, &metadata.Topic{Name: "c", ID: metadata.TopicID{9}, Partitions: make([]metadata.Partition, 1)})
 	r.image.index += 10
-	r.machine().ImageChanged()
+	r.machine().TopicsChanged()
 	r.pass(11 * time.Second)
 	a = r.heartbeat("m1", a.MemberEpoch) // looks
 	a = r.heartbeat("m1", a.MemberEpoch)

@@ -35,7 +35,7 @@ type Options struct {
 	Telemetry *telemetry.Registry
 	// Config is the broker's configuration; it may change in place.
 	Config *config.Broker
-	// Image knows the topics. Call Machine.ImageChanged when some of them changed.
+	// Image knows the topics. Call TopicsChanged, and ImageChanged of each machine, when some of them changed.
 	Image Image
 	// GroupConfig returns what is configured for a consumer group; it is lent. Nil: Config.ConsumerGroup for all.
 	GroupConfig func(group string) *config.ConsumerGroup
@@ -72,6 +72,7 @@ type Machine struct {
 	topics  map[topicUse]int       // committed offsets by topic
 	floor   int64                  // see Floor
 	draws   uint64
+	next    map[string]*classic // groups that become classic once their records are applied, by id
 	expiry  task.Timer
 	serving bool
 	closed  bool
@@ -89,10 +90,10 @@ func New(o *Options, s *coordinator.Shard) *Machine {
 	}
 	if o.count == nil {
 		o.count, o.operators = newCounts(o.Telemetry), telemetry.NewLimiter(operatorsInterval)
-		o.noteTopics()
+		o.TopicsChanged()
 	}
 	return &Machine{
-		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, floor: math.MaxInt64,
+		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, next: map[string]*classic{}, floor: math.MaxInt64,
 	}
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 
+	"weir/core/config"
 	"weir/core/coordinator"
 	"weir/core/group"
 	"weir/core/metadata"
@@ -15,10 +16,11 @@ const offsetsTopic = "__consumer_offsets"
 // buildCoordinators makes the runtimes of coordinators, without shards.
 func (n *Node) buildCoordinators() {
 	n.transactions, n.transactionRuntime = n.newTransactions()
-	groups := &group.Options{
-		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Image: n.metadata.image, Verifier: offsetsVerifier{n.transactions},
+	n.groupOptions = &group.Options{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Image: n.metadata.image, GroupConfig: n.groupConfig,
+		Verifier: offsetsVerifier{n.transactions},
 	}
-	n.groups = n.newRuntime(offsetsTopic, func(s *coordinator.Shard) coordinator.Machine { return group.New(groups, s) })
+	n.groups = n.newRuntime(offsetsTopic, func(s *coordinator.Shard) coordinator.Machine { return group.New(n.groupOptions, s) })
 }
 
 func (n *Node) newRuntime(topic string, machine func(*coordinator.Shard) coordinator.Machine) *coordinator.Runtime {
@@ -41,6 +43,16 @@ func (n *Node) newRuntime(topic string, machine func(*coordinator.Shard) coordin
 		},
 		CleanBytesMin: n.options.Tuning.CleanBytesMin,
 	})
+}
+
+// groupConfig is what is configured for a consumer group.
+func (n *Node) groupConfig(id string) *config.ConsumerGroup {
+	set, _ := n.metadata.image.GroupConfigs(id)
+	if len(set) == 0 {
+		return &n.config.ConsumerGroup
+	}
+	c := n.options.Settings.ConsumerGroup(config.Overrides(set))
+	return &c
 }
 
 // refreshCoordinators follows the partitions that have opened or closed, and topics that were deleted.

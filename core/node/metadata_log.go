@@ -174,6 +174,7 @@ func (n *Node) imageChanged() {
 		return
 	}
 	if changes.All || len(changes.Topics) > 0 {
+		n.groupOptions.TopicsChanged()
 		n.refreshCoordinators()
 	}
 	if n.sweeper != nil {

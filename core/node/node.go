@@ -10,6 +10,7 @@ import (
 	"weir/core/controller"
 	"weir/core/coordinator"
 	"weir/core/env"
+	"weir/core/group"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/quorum"
@@ -75,25 +76,25 @@ type Node struct {
 	loop      *task.Loop
 	telemetry *telemetry.Registry
 
-	gate       gate
-	metadata   metadataLog
-	unshipped  unshipped
-	quorum     *quorum.Quorum
-	controller *controller.Controller
-	sweeper    *controller.Sweeper
-	engine     *stream.Engine
-	log        *wal.Log
-	partitions *partition.Manager
-	groups     *coordinator.Runtime
+	gate         gate
+	metadata     metadataLog
+	unshipped    unshipped
+	quorum       *quorum.Quorum
+	controller   *controller.Controller
+	sweeper      *controller.Sweeper
+	engine       *stream.Engine
+	log          *wal.Log
+	partitions   *partition.Manager
+	groups       *coordinator.Runtime
+	groupOptions *group.Options
+	transactions *txn.Coordinator
+	broker       *broker.Broker
+	epoch        metadata.BrokerEpoch
+	incarnation  [16]byte
+	listeners    []config.Listener   // as advertised
+	ends         []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
-	transactions       *txn.Coordinator
 	transactionRuntime *coordinator.Runtime
-
-	broker      *broker.Broker
-	epoch       metadata.BrokerEpoch
-	incarnation [16]byte
-	listeners   []config.Listener   // as advertised
-	ends        []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
 	begun    bool
 	step     string // of the start, while it runs

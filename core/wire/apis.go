@@ -68,6 +68,8 @@ var APIs = [...]API{
 	{Key: 61, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeProducersSchema},
 	{Key: 65, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTransactionsSchema},
 	{Key: 66, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listTransactionsSchema},
+	{Key: 68, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupHeartbeatSchema},
+	{Key: 69, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupDescribeSchema},
 	{Key: 74, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listConfigResourcesSchema},
 	{Key: 75, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTopicPartitionsSchema},
 }

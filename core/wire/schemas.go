@@ -139,6 +139,13 @@ var (
 
 	listConfigResourcesSchema = Schema{flexible: 0, fields: []wireField{list(wireInt8).from(1)}}
 
+	consumerGroupHeartbeatSchema = Schema{flexible: 0, fields: []wireField{
+		wireString, wireString, wireInt32, wireNullable, wireNullable, wireInt32, list(wireString), wireNullable.from(1), wireNullable,
+		structs(wireUUID, list(wireInt32)),
+	}}
+
+	consumerGroupDescribeSchema = Schema{flexible: 0, fields: []wireField{list(wireString), wireBool}}
+
 	describeQuorumSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, structs(wireInt32))}}
 
 	addPartitionsToTxnSchema = Schema{flexible: 3, fields: []wireField{
