@@ -4,7 +4,7 @@ import "github.com/twmb/franz-go/pkg/kmsg"
 
 // bases are the valid requests that cases start from, by API key.
 func bases() []base {
-	return append(dataBases(), adminBases()...)
+	return append(dataBases(), append(adminBases(), groupBases()...)...)
 }
 
 func dataBases() []base {

@@ -16,6 +16,7 @@ const answerLimit = 8 * time.Second
 type endpoint struct {
 	address string
 	conn    *rawconn.Conn
+	words   map[string]string   // member ids
 	vars    map[string]int64    // what earlier answers of the case gave: session and producer ids
 	ids     map[string][16]byte // topic ids by name
 	names   map[[16]byte]string
@@ -31,7 +32,7 @@ func newEndpoint(address string, shared *endpoint) *endpoint {
 
 // reset forgets what belonged to a case.
 func (e *endpoint) reset() {
-	e.vars, e.ids, e.names = map[string]int64{}, map[string][16]byte{}, map[[16]byte]string{}
+	e.words, e.vars, e.ids, e.names = map[string]string{}, map[string]int64{}, map[string][16]byte{}, map[[16]byte]string{}
 	if e.shared != nil {
 		maps.Copy(e.ids, e.shared.ids)
 		maps.Copy(e.names, e.shared.names)

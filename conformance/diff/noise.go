@@ -29,13 +29,15 @@ var texts = map[string]bool{"ErrorMessage": true, "BatchIndexErrorMessage": true
 
 // unordered are arrays whose order Kafka leaves to its hash tables, as Response.Field of kmsg.
 var unordered = map[string]bool{
-	"Metadata.Topics": true, "ListOffsets.Topics": true, "DeleteRecords.Topics": true, "DescribeLogDirs.Topics": true,
+	"DescribeGroups.Groups": true, "DeleteGroups.Groups": true, "Metadata.Topics": true, "ListOffsets.Topics": true, "DeleteRecords.Topics": true, "DescribeLogDirs.Topics": true,
 	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true, "ElectLeaders.Topics": true, "ListConfigResources.ConfigResources": true,
 }
 
 // presence are fields of which only the sign or presence is compared.
 var presence = map[string]string{
 	"SessionID":  "drawn",
+	"MemberID":   "drawn",
+	"LeaderID":   "drawn",
 	"ProducerID": "drawn",
 	"LogDir":     "a path", "Dir": "a path",
 	"TotalBytes": "depends on the volume", "UsableBytes": "depends on the volume", "Size": "formats differ on disk",
@@ -81,7 +83,7 @@ func (f *flattener) value(v reflect.Value, name string) []string {
 }
 
 func (f *flattener) scalar(v reflect.Value, name string) string {
-	if v.Kind() == reflect.String && f.presenceOnly(name) {
+	if v.Kind() == reflect.String && v.String() != "" && f.presenceOnly(name) {
 		return "some"
 	}
 	if !v.CanInt() || !f.presenceOnly(name) {
@@ -175,6 +177,9 @@ func (f *flattener) foreign(v reflect.Value) bool {
 	}
 	if v.Type() == reflect.TypeFor[kmsg.ListConfigResourcesResponseConfigResource]() {
 		return v.FieldByName("Type").Int() == int64(kmsg.ConfigResourceTypeTopic) && !f.mine(v.FieldByName("Name").String())
+	}
+	if v.Type() == reflect.TypeFor[kmsg.ListGroupsResponseGroup]() {
+		return !f.mine(v.FieldByName("Group").String())
 	}
 	field := v.FieldByName("Topic")
 	if field.IsValid() && field.Kind() == reflect.Pointer {

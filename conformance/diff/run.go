@@ -176,6 +176,29 @@ func warm(address string) error {
 	return fmt.Errorf("%s gives no producer ids", address)
 }
 
+const unsupportedVersion = 35
+
+// warmGroups waits until the endpoint coordinates groups.
+func (e *endpoint) warmGroups() error {
+	ask := kmsg.NewPtrFindCoordinatorRequest()
+	ask.Version, ask.CoordinatorKey = 3, "warm"
+	for range warmTries {
+		found, err := e.call(ask, nil)
+		if err != nil {
+			return fmt.Errorf("ask %s for a coordinator: %w", e.address, err)
+		}
+		listed, err := e.call(kmsg.NewPtrListGroupsRequest(), nil)
+		if err != nil {
+			return fmt.Errorf("ask %s for its groups: %w", e.address, err)
+		}
+		if found.(*kmsg.FindCoordinatorResponse).ErrorCode == 0 && listed.(*kmsg.ListGroupsResponse).ErrorCode == 0 {
+			return nil
+		}
+		time.Sleep(settlePause)
+	}
+	return fmt.Errorf("%s has no coordinator of groups", e.address)
+}
+
 // warmTransactions waits until an endpoint that has a coordinator of transactions has one for each id that cases use.
 func (e *endpoint) warmTransactions() error {
 	versions, err := advertised(e.address)
@@ -197,8 +220,8 @@ func (e *endpoint) warmTransactions() error {
 		if err != nil {
 			return fmt.Errorf("ask %s for a transaction's producer id: %w", e.address, err)
 		}
-		if answer.(*kmsg.InitProducerIDResponse).ErrorCode == 0 {
-			return nil
+		if code := answer.(*kmsg.InitProducerIDResponse).ErrorCode; code == 0 || code == unsupportedVersion {
+			return e.warmGroups()
 		}
 		time.Sleep(settlePause)
 	}

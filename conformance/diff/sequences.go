@@ -31,6 +31,9 @@ func (s *script) sequences(versions map[int16][2]int16) {
 		s.frames(key, versions[key])
 	}
 	s.configs()
+	if _, ok := versions[11]; ok {
+		s.groupLife(versions)
+	}
 }
 
 // script gathers cases.

@@ -6,6 +6,10 @@
 package broker
 
 import (
+	"encoding/base64"
+	"strconv"
+	"strings"
+
 	"weir/core/coordinator"
 	"weir/core/metadata"
 	"weir/core/wire"
@@ -32,6 +36,9 @@ func (b *Broker) findCoordinator(x exchange, r *kmsg.FindCoordinatorRequest) {
 	out := r.ResponseKind().(*kmsg.FindCoordinatorResponse)
 	if r.Version < findCoordinatorMany {
 		c := b.coordinatorOf(x, r, r.CoordinatorKey)
+		if c.ErrorMessage == nil || *c.ErrorMessage == "" {
+			c.ErrorMessage = kmsg.StringPtr(codeText(c.ErrorCode))
+		}
 		out.ErrorCode, out.ErrorMessage, out.NodeID, out.Host, out.Port = c.ErrorCode, c.ErrorMessage, c.NodeID, c.Host, c.Port
 	} else {
 		for _, key := range r.CoordinatorKeys {
@@ -43,7 +50,7 @@ func (b *Broker) findCoordinator(x exchange, r *kmsg.FindCoordinatorRequest) {
 
 func (b *Broker) coordinatorOf(x exchange, r *kmsg.FindCoordinatorRequest, key string) kmsg.FindCoordinatorResponseCoordinator {
 	out := kmsg.NewFindCoordinatorResponseCoordinator()
-	out.Key, out.NodeID, out.Port = key, -1, -1
+	out.Key, out.NodeID, out.Port, out.ErrorMessage = key, -1, -1, kmsg.StringPtr("")
 	topic := offsetsTopic
 	switch r.CoordinatorType {
 	case groupCoordinator:
@@ -51,12 +58,12 @@ func (b *Broker) coordinatorOf(x exchange, r *kmsg.FindCoordinatorRequest, key s
 		topic = transactionTopic
 	case shareCoordinator:
 		out.ErrorCode = wire.CoordinatorNotAvailable
-		if r.Version < findCoordinatorShare {
+		if r.Version < findCoordinatorShare || !isSharePartition(key) {
 			out.ErrorCode = wire.InvalidRequest
 		}
 		return out
 	default:
-		out.ErrorCode = wire.InvalidRequest
+		out.ErrorCode, out.ErrorMessage = wire.InvalidRequest, kmsg.StringPtr("Unknown coordinator type.")
 		return out
 	}
 	node, ok := b.leaderOfKey(topic, key)
@@ -71,6 +78,36 @@ func (b *Broker) coordinatorOf(x exchange, r *kmsg.FindCoordinatorRequest, key s
 	}
 	out.NodeID, out.Host, out.Port = int32(node.ID), e.Host, e.Port
 	return out
+}
+
+// codeText is what the versions before 4 say beside a code, even beside none.
+func codeText(code int16) string {
+	switch code {
+	case wire.None:
+		return "NONE"
+	case wire.CoordinatorNotAvailable:
+		return "The coordinator is not available."
+	}
+	return "The request is invalid."
+}
+
+// isSharePartition reports whether a key has the form group:topic id:partition.
+func isSharePartition(key string) bool {
+	head, partition, ok := cutLast(key)
+	if _, err := strconv.ParseUint(partition, 10, 31); !ok || err != nil {
+		return false
+	}
+	group, topic, ok := cutLast(head)
+	id, err := base64.RawURLEncoding.DecodeString(topic)
+	return ok && group != "" && err == nil && len(id) == len(metadata.TopicID{})
+}
+
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
 }
 
 // leaderOfKey finds who leads the partition of a key. A topic that is not there is created.

@@ -12,6 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// syncNamesProtocol is the version from which a member must say which protocol it means.
+const syncNamesProtocol = 5
+
 // syncGroup takes the assignments from a leader, and gives each member its own.
 func (b *Broker) syncGroup(x exchange, r *kmsg.SyncGroupRequest) {
 	for i := range r.GroupAssignment {
@@ -19,6 +22,9 @@ func (b *Broker) syncGroup(x exchange, r *kmsg.SyncGroupRequest) {
 	}
 	x.releaseFrame()
 	m, code := b.namedGroupOf(r.Group)
+	if r.Version >= syncNamesProtocol && (r.ProtocolType == nil || r.Protocol == nil) {
+		code = wire.InconsistentGroupProtocol
+	}
 	if code != wire.None {
 		out := r.ResponseKind().(*kmsg.SyncGroupResponse)
 		out.ErrorCode = int16(code)

@@ -16,7 +16,7 @@ const (
 )
 
 // groupOperations is every operation on a group: there are no ACLs.
-const groupOperations int32 = 328
+const groupOperations int32 = 3400
 
 // groupOf returns the machine that serves a group.
 func (b *Broker) groupOf(id string) (*group.Machine, wire.Code) {

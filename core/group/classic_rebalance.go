@@ -253,7 +253,9 @@ func (c *classic) storeAssignments(in []kmsg.SyncGroupRequestGroupAssignment) {
 		}
 		return []byte{}
 	}
-	current := func() bool { return c.phase == phaseCompleting && c.generation == generation }
+	current := func() bool {
+		return c.g.members == members(c) && c.phase == phaseCompleting && c.generation == generation
+	}
 	c.m.shard.Do(&coordinator.Operation{
 		Key: c.g.id,
 		Decide: func() []coordinator.Entry {
@@ -368,7 +370,7 @@ func (m *Machine) Leave(r *kmsg.LeaveGroupRequest, done func(*kmsg.LeaveGroupRes
 	case r.Group == "":
 		fail(wire.InvalidGroupID)
 	case g == nil:
-		fail(wire.UnknownMemberID)
+		done(unknownMembers(r, out))
 	case g.members != nil && g.members.kind() != Classic:
 		m.leaveConsumer(g, r, out, done)
 	default:
@@ -384,6 +386,20 @@ func (m *Machine) Leave(r *kmsg.LeaveGroupRequest, done func(*kmsg.LeaveGroupRes
 			done(out)
 		})
 	}
+}
+
+// unknownMembers answers for the members of a group that is not there.
+func unknownMembers(r *kmsg.LeaveGroupRequest, out *kmsg.LeaveGroupResponse) *kmsg.LeaveGroupResponse {
+	if r.Version < leaveMany {
+		out.ErrorCode = wire.UnknownMemberID
+		return out
+	}
+	for i := range r.Members {
+		a := kmsg.NewLeaveGroupResponseMember()
+		a.MemberID, a.InstanceID, a.ErrorCode = r.Members[i].MemberID, r.Members[i].InstanceID, wire.UnknownMemberID
+		out.Members = append(out.Members, a)
+	}
+	return out
 }
 
 // leave removes members, and answers for each.

@@ -10,8 +10,8 @@ type Type string
 
 // The types of groups.
 const (
-	Classic  Type = "Classic"
-	Consumer Type = "Consumer"
+	Classic  Type = "classic"
+	Consumer Type = "consumer"
 )
 
 // Group is one group: its offsets, and its members by one of the protocols.

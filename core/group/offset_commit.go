@@ -100,19 +100,25 @@ func NewTxnCommit(im Image, r *kmsg.TxnOffsetCommitRequest) *Commit {
 func (c *Commit) resolve(im Image) {
 	c.places = map[Partition]int{}
 	var found []commitPartition
+	last := -1 // index of the topic in the request
 	for i := range c.topics {
 		t := &c.topics[i]
 		known, ok := c.find(im, t)
 		for _, p := range t.partitions {
 			if ok && p.Index >= 0 && int(p.Index) < len(known.Partitions) {
-				p.Topic, p.TopicID = known.Name, known.ID
+				p.Topic, p.TopicID, p.topicAt = known.Name, known.ID, i
 				found = append(found, p)
 				continue
 			}
 			c.place(t.name, t.id, p.Index, c.unknown(ok))
 		}
 	}
+	merged := len(c.results) > 0
 	for _, p := range found {
+		if !merged && p.topicAt != last { // Kafka merges topics that are there twice only beside errors
+			clear(c.places)
+		}
+		last = p.topicAt
 		id := metadata.TopicID{}
 		if c.byID {
 			id = p.TopicID

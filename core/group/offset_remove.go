@@ -48,30 +48,54 @@ func (m *Machine) DeleteOffsets(r *kmsg.OffsetDeleteRequest, done func(*kmsg.Off
 	})
 }
 
+// deleteOffsets answers for each partition: for those that do not exist first, as in Kafka.
 func (m *Machine) deleteOffsets(g *Group, r *kmsg.OffsetDeleteRequest, out *kmsg.OffsetDeleteResponse) (entries []coordinator.Entry) {
-	seen := map[topicPartition]bool{}
+	answers := offsetDeletions{out: out, places: map[string]int{}}
+	var found []topicPartition
 	for i := range r.Topics {
-		t := kmsg.NewOffsetDeleteResponseTopic()
-		t.Topic = r.Topics[i].Topic
-		known, ok := m.Image.Topic(t.Topic)
+		topic := r.Topics[i].Topic
+		known, ok := m.Image.Topic(topic)
 		for _, q := range r.Topics[i].Partitions {
-			p := kmsg.NewOffsetDeleteResponseTopicPartition()
-			p.Partition = q.Partition
-			tp := topicPartition{t.Topic, q.Partition}
-			switch {
-			case !ok || q.Partition < 0 || int(q.Partition) >= len(known.Partitions):
-				p.ErrorCode = wire.UnknownTopicOrPartition
-			case g.members != nil && g.members.subscribes(t.Topic):
-				p.ErrorCode = wire.GroupSubscribedToTopic
-			case !seen[tp] && (g.offset(tp) != nil || g.staged[tp] > 0):
-				entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
-				seen[tp] = true
+			if ok && q.Partition >= 0 && int(q.Partition) < len(known.Partitions) {
+				found = append(found, topicPartition{topic, q.Partition})
+				continue
 			}
-			t.Partitions = append(t.Partitions, p)
+			answers.add(topic, q.Partition, wire.UnknownTopicOrPartition)
 		}
-		out.Topics = append(out.Topics, t)
+	}
+	seen := map[topicPartition]bool{}
+	for _, tp := range found {
+		switch {
+		case g.members != nil && g.members.subscribes(tp.topic):
+			answers.add(tp.topic, tp.partition, wire.GroupSubscribedToTopic)
+			continue
+		case !seen[tp] && (g.offset(tp) != nil || g.staged[tp] > 0):
+			entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
+			seen[tp] = true
+		}
+		answers.add(tp.topic, tp.partition, wire.None)
 	}
 	return entries
+}
+
+// offsetDeletions is an answer to OffsetDelete, by topic.
+type offsetDeletions struct {
+	out    *kmsg.OffsetDeleteResponse
+	places map[string]int // of topics
+}
+
+func (d *offsetDeletions) add(topic string, partition int32, code wire.Code) {
+	at, ok := d.places[topic]
+	if !ok {
+		at = len(d.out.Topics)
+		d.places[topic] = at
+		t := kmsg.NewOffsetDeleteResponseTopic()
+		t.Topic = topic
+		d.out.Topics = append(d.out.Topics, t)
+	}
+	p := kmsg.NewOffsetDeleteResponseTopicPartition()
+	p.Partition, p.ErrorCode = partition, int16(code)
+	d.out.Topics[at].Partitions = append(d.out.Topics[at].Partitions, p)
 }
 
 // DeleteGroup handles one group of DeleteGroups: it is deleted with its offsets, in one batch. done runs once.
