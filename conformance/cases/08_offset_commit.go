@@ -170,7 +170,7 @@ func offsetCommit() []suite.Case {
 		}},
 		suite.Case{Name: "a commit keeps a member", Needs: classicAndOffsets, Run: func(c *suite.C) {
 			t, silent, m := newTopic(c, "t", 1), newMember(c, c.Name("silent")), newMember(c, c.Name("g"))
-			m.session = int32(c.ConfigInt("group.min.session.timeout.ms", 1000)) + 400
+			m.session = int32(c.ConfigInt("group.min.session.timeout.ms", 1000)) + 1900
 			silent.session = 2 * m.session
 			stable(m)
 			stable(silent)

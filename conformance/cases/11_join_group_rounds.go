@@ -130,7 +130,7 @@ func joinGroupRounds() []suite.Case {
 		}},
 		suite.Case{Name: "a member that does not come back is dropped", Versions: from(1), Needs: classic, Run: func(c *suite.C) {
 			a, b := newMember(c, c.Name("g")), newMember(c, c.Name("g"))
-			a.rebalance, b.rebalance = 300, 300
+			a.rebalance, b.rebalance = 1500, 1500
 			stable(a, b)
 			leader, absent := a, b
 			if b.leader {
@@ -143,7 +143,7 @@ func joinGroupRounds() []suite.Case {
 		suite.Case{Name: "a parked join keeps its member", Versions: from(1), Needs: classic, Run: func(c *suite.C) {
 			session := int32(c.ConfigInt("group.min.session.timeout.ms", 1000))
 			a, b := newMember(c, c.Name("g")), newMember(c, c.Name("g"))
-			a.rebalance, b.rebalance = 4*session+1000, 4*session+1000
+			a.rebalance, b.rebalance = 4*session+1500, 4*session+1500
 			stable(a, b)
 			leader, absent := order(a, b)
 			leader.session = session

@@ -58,7 +58,7 @@ func heartbeat() []suite.Case {
 		}},
 		suite.Case{Name: "heartbeats keep a member", Needs: classic, Run: func(c *suite.C) {
 			silent, m := newMember(c, c.Name("silent")), newMember(c, c.Name("g"))
-			m.session = int32(c.ConfigInt("group.min.session.timeout.ms", 1000)) + 400
+			m.session = int32(c.ConfigInt("group.min.session.timeout.ms", 1000)) + 1900
 			silent.session = 2 * m.session
 			stable(m)
 			stable(silent)

@@ -90,7 +90,7 @@ func syncGroup() []suite.Case {
 		}},
 		suite.Case{Name: "a member that does not sync is dropped", Needs: classic, Run: func(c *suite.C) {
 			a, b := newMember(c, c.Name("g")), newMember(c, c.Name("g"))
-			a.rebalance, b.rebalance = 400, 400
+			a.rebalance, b.rebalance = 1500, 1500
 			joinAll(a, b)
 			leader, silent := order(a, b)
 			leader.sync(assign(leader, []byte("l")))
@@ -99,7 +99,7 @@ func syncGroup() []suite.Case {
 		}},
 		suite.Case{Name: "a leader that does not sync is dropped", Needs: classic, Run: func(c *suite.C) {
 			a, b := newMember(c, c.Name("g")), newMember(c, c.Name("g"))
-			a.rebalance, b.rebalance = 400, 400
+			a.rebalance, b.rebalance = 1500, 1500
 			joinAll(a, b)
 			leader, follower := order(a, b)
 			c.Code(follower.startSync().Wait().ErrorCode, kerr.RebalanceInProgress)

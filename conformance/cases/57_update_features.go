@@ -17,7 +17,7 @@ const (
 // updateFeatures only validate, so that the cluster's features stay.
 func updateFeatures() []suite.Case {
 	return suite.OfAPI(57,
-		suite.Case{Name: "the present level", Versions: from(1), Run: func(c *suite.C) {
+		suite.Case{Name: "the present level", Versions: from(1), Features: map[string]int16{"group.version": 1}, Run: func(c *suite.C) {
 			r := featureRequest("group.version", c.Broker.Features["group.version"], featureUpgrade)
 			c.OK(featureCode(suite.Call(c, r), "group.version"))
 		}},
@@ -36,7 +36,7 @@ func updateFeatures() []suite.Case {
 		suite.Case{Name: "an unknown kind of update", Versions: from(1), Run: func(c *suite.C) {
 			c.Code(featureCode(suite.Call(c, featureRequest("transaction.version", 1, 9)), "transaction.version"), kerr.InvalidUpdateVersion)
 		}},
-		suite.Case{Name: "a feature twice", Versions: from(1), Run: func(c *suite.C) {
+		suite.Case{Name: "a feature twice", Versions: from(1), Features: map[string]int16{"group.version": 1}, Run: func(c *suite.C) {
 			r := featureRequest("group.version", 1, featureUpgrade)
 			r.FeatureUpdates = append(r.FeatureUpdates, r.FeatureUpdates[0])
 			answer := suite.Call(c, r)

@@ -116,7 +116,7 @@ func staticMembers() []suite.Case {
 		}},
 		{Name: "an absent instance keeps its place until its session ends", Run: func(c *suite.C) {
 			a, b := newStatic(c, c.Name("g"), "a"), newStatic(c, c.Name("g"), "b")
-			a.rebalance, b.rebalance = 300, 300
+			a.rebalance, b.rebalance = 1500, 1500
 			stable(a, b)
 			leader, absent := order(a, b)
 			r := leader.join()

@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,11 +132,16 @@ func (b *Broker) warm(ctx context.Context) error {
 	return nil
 }
 
+// coldCodes are the errors of a coordinator that has not begun.
+var coldCodes = []int16{
+	kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code, kerr.RequestTimedOut.Code, kerr.ConcurrentTransactions.Code,
+}
+
 func (b *Broker) until(ctx context.Context, q prober, cold func(context.Context, prober) (int16, error)) error {
 	for deadline := time.Now().Add(warmLimit); ; time.Sleep(pollPause) {
 		code, err := cold(ctx, q)
-		if err != nil || code == 0 {
-			return err
+		if err != nil || !slices.Contains(coldCodes, code) {
+			return err // another error is for the cases to find
 		}
 		if time.Now().After(deadline) {
 			return kerr.ErrorForCode(code)
@@ -200,7 +206,7 @@ func (b *Broker) coldTransactions(ctx context.Context, q prober) (int16, error) 
 		return 0, err
 	}
 	for _, state := range answer.TransactionStates {
-		if state.ErrorCode != kerr.TransactionalIDNotFound.Code {
+		if slices.Contains(coldCodes, state.ErrorCode) {
 			return state.ErrorCode, nil
 		}
 	}

@@ -215,6 +215,14 @@ func (f *fetching) giveBack(t *fetchTarget) {
 	t.read, t.arrived, t.late = stream.Fetched{}, false, false
 }
 
+// goneCode is the code for a partition whose session knows its topic id, while the topic is gone.
+func (f *fetching) goneCode(p *fetchPart) wire.Code {
+	if _, code := f.plane.partitions.ByName(p.foundAs, p.index); code == wire.None {
+		return wire.InconsistentTopicID // it was made again under its name
+	}
+	return wire.UnknownTopicOrPartition
+}
+
 // look finds the target's partition and checks epoch and offset.
 func (f *fetching) look(t *fetchTarget) {
 	t.diverging = divergingEpoch{}
@@ -223,8 +231,8 @@ func (f *fetching) look(t *fetchTarget) {
 	} else {
 		t.partition, t.code = f.plane.partitions.ByName(t.name, t.index)
 	}
-	if t.code == wire.UnknownTopicID && t.kept != nil && t.kept.found {
-		t.code = wire.UnknownTopicOrPartition // its session knows the id; the topic is gone
+	if t.code == wire.UnknownTopicID && t.kept != nil && t.kept.foundAs != "" {
+		t.code = f.goneCode(t.kept)
 	}
 	if t.code != wire.None {
 		return
@@ -507,7 +515,9 @@ func (f *fetching) add(a *fetchAnswer, t *fetchTarget) {
 			p.highWatermark != t.kept.sentHighWatermark || p.logStart != t.kept.sentLogStart
 		// After an error these are -1, so that its end is news.
 		t.kept.sentHighWatermark, t.kept.sentLogStart = p.highWatermark, p.logStart
-		t.kept.found = t.kept.found || !p.absent
+		if t.partition != nil {
+			t.kept.foundAs = t.partition.Name
+		}
 		if incremental && p.bytes > 0 {
 			f.session.toEnd(t.kept)
 		}

@@ -35,7 +35,7 @@ type fetchPart struct {
 
 	sentHighWatermark int64
 	sentLogStart      int64
-	found             bool // it was there
+	foundAs           string // its topic's name when it was there last; empty: never
 	previous, next    *fetchPart
 	listed            bool
 }

@@ -128,7 +128,9 @@ func (d *describing) answer() {
 	}
 	for _, r := range b.image.Brokers() {
 		if e, ok := endpoint(r, d.exchange.listener()); ok && !r.Fenced {
-			out.Brokers = append(out.Brokers, kmsg.MetadataResponseBroker{NodeID: int32(r.ID), Host: e.Host, Port: e.Port, Rack: rackOf(r)})
+			one := kmsg.NewMetadataResponseBroker()
+			one.NodeID, one.Host, one.Port, one.Rack = int32(r.ID), e.Host, e.Port, rackOf(r)
+			out.Brokers = append(out.Brokers, one)
 		}
 	}
 	if d.allTopics() {

@@ -56,7 +56,9 @@ func (b *Broker) checkApiVersions(r *kmsg.ApiVersionsRequest) int16 {
 }
 
 func advertised(a *wire.API) kmsg.ApiVersionsResponseApiKey {
-	return kmsg.ApiVersionsResponseApiKey{ApiKey: a.Key, MinVersion: a.AdvertisedMin, MaxVersion: a.Max}
+	out := kmsg.NewApiVersionsResponseApiKey()
+	out.ApiKey, out.MinVersion, out.MaxVersion = a.Key, a.AdvertisedMin, a.Max
+	return out
 }
 
 func tooNew() *kmsg.ApiVersionsResponse {
@@ -74,8 +76,9 @@ func addFeatures(out *kmsg.ApiVersionsResponse, features []controller.Feature) {
 		if f.Min == 0 && out.Version < 4 {
 			continue
 		}
-		out.SupportedFeatures = append(out.SupportedFeatures,
-			kmsg.ApiVersionsResponseSupportedFeature{Name: f.Name, MinVersion: f.Min, MaxVersion: f.Max})
+		one := kmsg.NewApiVersionsResponseSupportedFeature()
+		one.Name, one.MinVersion, one.MaxVersion = f.Name, f.Min, f.Max
+		out.SupportedFeatures = append(out.SupportedFeatures, one)
 	}
 }
 
@@ -87,8 +90,9 @@ func (b *Broker) addFinalized(out *kmsg.ApiVersionsResponse) {
 	}
 	out.FinalizedFeaturesEpoch = int64(b.image.AppliedIndex())
 	for _, f := range features {
-		out.FinalizedFeatures = append(out.FinalizedFeatures,
-			kmsg.ApiVersionsResponseFinalizedFeature{Name: f.Name, MinVersionLevel: f.Level, MaxVersionLevel: f.Level})
+		one := kmsg.NewApiVersionsResponseFinalizedFeature()
+		one.Name, one.MinVersionLevel, one.MaxVersionLevel = f.Name, f.Level, f.Level
+		out.FinalizedFeatures = append(out.FinalizedFeatures, one)
 	}
 }
 

@@ -167,6 +167,8 @@ func (b *Broker) describeNew(t *kmsg.CreateTopicsResponseTopic, r *kmsg.CreateTo
 		return
 	}
 	t.Configs = defaults.described(b.settings.DescribeTopic(config.Overrides(overrides)), func(e *config.Entry) kmsg.CreateTopicsResponseTopicConfig {
-		return kmsg.CreateTopicsResponseTopicConfig{Name: e.Key, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive()}
+		out := kmsg.NewCreateTopicsResponseTopicConfig()
+		out.Name, out.Value, out.ReadOnly, out.Source, out.IsSensitive = e.Key, e.Value, e.ReadOnly, int8(e.Source), e.Sensitive()
+		return out
 	})
 }

@@ -40,6 +40,7 @@ func (b *Broker) describeConfigs(x exchange, r *kmsg.DescribeConfigsRequest) {
 	describe := func(e *config.Entry) kmsg.DescribeConfigsResponseResourceConfig { return describedEntry(e, r) }
 	for i := range r.Resources {
 		q, t := &r.Resources[i], &out.Resources[i]
+		t.Default()
 		t.ResourceType, t.ResourceName = q.ResourceType, q.ResourceName
 		key := resource{q.ResourceType, q.ResourceName}
 		// A few bytes asked again and again, or groups that need not be there, must not cost a full answer each.
@@ -145,16 +146,15 @@ func unsupportedResource(kind kmsg.ConfigResourceType) error {
 }
 
 func describedEntry(e *config.Entry, r *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
-	out := kmsg.DescribeConfigsResponseResourceConfig{
-		Name: e.Key, Value: e.Value, ReadOnly: e.ReadOnly, Source: kmsg.ConfigSource(e.Source),
-		IsDefault: e.Source == config.Default, IsSensitive: e.Sensitive(), ConfigType: kmsg.ConfigType(e.Type),
-	}
+	out := kmsg.NewDescribeConfigsResponseResourceConfig()
+	out.Name, out.Value, out.ReadOnly, out.Source = e.Key, e.Value, e.ReadOnly, kmsg.ConfigSource(e.Source)
+	out.IsDefault, out.IsSensitive, out.ConfigType = e.Source == config.Default, e.Sensitive(), kmsg.ConfigType(e.Type)
 	if r.IncludeSynonyms {
 		out.ConfigSynonyms = make([]kmsg.DescribeConfigsResponseResourceConfigConfigSynonym, len(e.Chain))
 		for i, link := range e.Chain {
-			out.ConfigSynonyms[i] = kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{
-				Name: link.Key, Value: link.Value, Source: kmsg.ConfigSource(link.Source),
-			}
+			s := &out.ConfigSynonyms[i]
+			s.Default()
+			s.Name, s.Value, s.Source = link.Key, link.Value, kmsg.ConfigSource(link.Source)
 		}
 	}
 	if r.IncludeDocumentation {

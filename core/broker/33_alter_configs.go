@@ -41,6 +41,7 @@ func (b *Broker) alterConfigs(x exchange, r *kmsg.AlterConfigsRequest) {
 		out.Resources = make([]kmsg.AlterConfigsResponseResource, len(a.parts))
 		for i := range a.parts {
 			p, t := &a.parts[i], &out.Resources[i]
+			t.Default()
 			t.ErrorCode, t.ErrorMessage, t.ResourceType, t.ResourceName = p.code, p.message, p.kind, p.name
 		}
 		x.replyMessage(out)

@@ -65,8 +65,11 @@ func (s *logDirSizes) add(p *partition.Partition) {
 	if !ok {
 		i = len(s.dir.Topics)
 		s.topics[p.Name] = i
-		s.dir.Topics = append(s.dir.Topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: p.Name})
+		s.dir.Topics = append(s.dir.Topics, kmsg.NewDescribeLogDirsResponseDirTopic())
+		s.dir.Topics[i].Topic = p.Name
 	}
 	t := &s.dir.Topics[i]
-	t.Partitions = append(t.Partitions, kmsg.DescribeLogDirsResponseDirTopicPartition{Partition: p.Index, Size: p.Bytes()})
+	one := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
+	one.Partition, one.Size = p.Index, p.Bytes()
+	t.Partitions = append(t.Partitions, one)
 }

@@ -27,8 +27,9 @@ func (b *Broker) createPartitions(x exchange, r *kmsg.CreatePartitionsRequest) {
 		if times[q.Topic] < 0 {
 			continue
 		}
-		out.Topics = append(out.Topics, kmsg.CreatePartitionsResponseTopic{Topic: q.Topic})
+		out.Topics = append(out.Topics, kmsg.NewCreatePartitionsResponseTopic())
 		t := &out.Topics[len(out.Topics)-1]
+		t.Topic = q.Topic
 		if times[q.Topic] > 1 {
 			t.ErrorCode, t.ErrorMessage = wire.InvalidRequest, kmsg.StringPtr("Duplicate topic in request.")
 		} else {

@@ -37,6 +37,7 @@ func (b *Broker) incrementalAlterConfigs(x exchange, r *kmsg.IncrementalAlterCon
 		out.Resources = make([]kmsg.IncrementalAlterConfigsResponseResource, len(a.parts))
 		for i := range a.parts {
 			p, t := &a.parts[i], &out.Resources[i]
+			t.Default()
 			t.ErrorCode, t.ErrorMessage, t.ResourceType, t.ResourceName = p.code, p.message, p.kind, p.name
 		}
 		x.replyMessage(out)

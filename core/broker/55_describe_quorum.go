@@ -23,7 +23,9 @@ func (b *Broker) describeQuorum(x exchange, r *kmsg.DescribeQuorumRequest) {
 		x.replyMessage(out)
 		return
 	}
-	out.Topics = []kmsg.DescribeQuorumResponseTopic{{Topic: clusterMetadataTopic, Partitions: []kmsg.DescribeQuorumResponseTopicPartition{b.quorumState()}}}
+	t := kmsg.NewDescribeQuorumResponseTopic()
+	t.Topic, t.Partitions = clusterMetadataTopic, []kmsg.DescribeQuorumResponseTopicPartition{b.quorumState()}
+	out.Topics = append(out.Topics, t)
 	if n, ok := b.image.Broker(metadata.BrokerID(b.config.NodeID)); ok {
 		out.Nodes = []kmsg.DescribeQuorumResponseNode{quorumNode(n)}
 	}
@@ -62,7 +64,9 @@ func quorumNode(n *metadata.Broker) kmsg.DescribeQuorumResponseNode {
 	out := kmsg.NewDescribeQuorumResponseNode()
 	out.NodeID = int32(n.ID)
 	for _, e := range n.Listeners {
-		out.Listeners = append(out.Listeners, kmsg.DescribeQuorumResponseNodeListener{Name: e.Listener, Host: e.Host, Port: uint16(e.Port)})
+		l := kmsg.NewDescribeQuorumResponseNodeListener()
+		l.Name, l.Host, l.Port = e.Listener, e.Host, uint16(e.Port)
+		out.Listeners = append(out.Listeners, l)
 	}
 	return out
 }

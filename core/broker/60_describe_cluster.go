@@ -45,8 +45,8 @@ func (b *Broker) fillCluster(listener string, r *kmsg.DescribeClusterRequest, ou
 		if !ok || (n.Fenced && !(r.Version >= 2 && r.IncludeFencedBrokers)) {
 			continue
 		}
-		out.Brokers = append(out.Brokers, kmsg.DescribeClusterResponseBroker{
-			NodeID: int32(n.ID), Host: e.Host, Port: e.Port, Rack: rackOf(n), IsFenced: n.Fenced,
-		})
+		one := kmsg.NewDescribeClusterResponseBroker()
+		one.NodeID, one.Host, one.Port, one.Rack, one.IsFenced = int32(n.ID), e.Host, e.Port, rackOf(n), n.Fenced
+		out.Brokers = append(out.Brokers, one)
 	}
 }

@@ -35,7 +35,7 @@ func (b *Broker) describeTopicPartitions(x exchange, r *kmsg.DescribeTopicPartit
 	left := max(min(int(r.ResponsePartitionLimit), describedPartitionsMax), 1)
 	for i, name := range names {
 		if left == 0 {
-			out.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: names[i]}
+			out.NextCursor = cursorAt(names[i], 0)
 			break
 		}
 		t, ok := b.image.Topic(name)
@@ -51,11 +51,17 @@ func (b *Broker) describeTopicPartitions(x exchange, r *kmsg.DescribeTopicPartit
 		out.Topics = append(out.Topics, b.describedTopic(t, first, end, x.listener()))
 		left -= end - first
 		if end < len(t.Partitions) {
-			out.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name, Partition: int32(end)}
+			out.NextCursor = cursorAt(name, int32(end))
 			break
 		}
 	}
 	x.replyMessage(out)
+}
+
+func cursorAt(topic string, partition int32) *kmsg.DescribeTopicPartitionsResponseNextCursor {
+	cursor := kmsg.NewDescribeTopicPartitionsResponseNextCursor()
+	cursor.Topic, cursor.Partition = topic, partition
+	return &cursor
 }
 
 // pagedNames lists the topics from the cursor on, sorted, each once.

@@ -338,7 +338,7 @@ func (c *classic) replace(mb *member, call *joinCall, id string) {
 func (c *classic) replaceStored(mb *member, call *joinCall, id string) {
 	old, generation := mb.id, c.generation
 	current := func() bool {
-		return c.phase == phaseStable && c.generation == generation && c.byID[old] == mb && c.keepsProtocol(mb, call)
+		return c.g.members == members(c) && c.phase == phaseStable && c.generation == generation && c.byID[old] == mb && c.keepsProtocol(mb, call)
 	}
 	c.m.shard.Do(&coordinator.Operation{
 		Key: c.g.id,

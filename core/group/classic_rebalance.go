@@ -253,7 +253,9 @@ func (c *classic) storeAssignments(in []kmsg.SyncGroupRequestGroupAssignment) {
 		}
 		return []byte{}
 	}
-	current := func() bool { return c.phase == phaseCompleting && c.generation == generation }
+	current := func() bool {
+		return c.g.members == members(c) && c.phase == phaseCompleting && c.generation == generation
+	}
 	c.m.shard.Do(&coordinator.Operation{
 		Key: c.g.id,
 		Decide: func() []coordinator.Entry {

@@ -57,7 +57,7 @@ func (m *Machine) consumerOf(id string) *consumerGroup {
 func (m *Machine) becomeConsumer(id string) *consumerGroup {
 	g := m.group(id)
 	if g.members != nil {
-		g.members.close(wire.NotCoordinator)
+		g.members.close(wire.RebalanceInProgress) // who waits joins again
 	}
 	c := &consumerGroup{m: m, g: g, group: consumer.NewGroup(id), since: -1}
 	g.members = c
@@ -125,6 +125,7 @@ func (c *consumerGroup) expire() {
 			return c.fence(expired...)
 		},
 		Done: func(code wire.Code) {
+			c.m.becomeClassic(id)
 			if code == wire.None {
 				c.rearm()
 			} else if !c.m.closed && !c.gone {
@@ -137,7 +138,11 @@ func (c *consumerGroup) expire() {
 // expireRetry is the wait after a fence that could not be written.
 const expireRetry = time.Second
 
+// fence removes members. If only classic ones are left, the group becomes classic, for which becomeClassic must follow.
 func (c *consumerGroup) fence(members ...*consumer.Member) []coordinator.Entry {
+	if len(members) > 0 && c.mayDowngrade(members...) {
+		return c.toClassic(members...)
+	}
 	return c.group.Fence(c.m.context(c.g.id), members...)
 }
 
@@ -245,8 +250,13 @@ func codeOf(err error) wire.Code {
 
 func (c *consumerGroup) entries() []coordinator.Entry    { return c.group.Rewrite() }
 func (c *consumerGroup) tombstones() []coordinator.Entry { return c.group.Tombstones() }
-func (c *consumerGroup) serve()                          { c.rearm() }
-func (c *consumerGroup) answerParked(wire.Code)          {}
+
+func (c *consumerGroup) serve() {
+	c.rearm()
+	c.m.Loop.Post(c.downgrade)
+}
+
+func (c *consumerGroup) answerParked(wire.Code) {}
 
 func (c *consumerGroup) close(wire.Code) {
 	c.gone = true

@@ -62,6 +62,9 @@ func (call *consumerCall) decide() []coordinator.Entry {
 	}
 	call.answer, call.resolve = d.Answer, d.Resolve
 	entries := append(before, d.Entries...)
+	if c := call.m.consumerOf(call.r.Group); c != nil && d.Fenced != nil {
+		entries = c.fence(d.Fenced) // which may make the group classic
+	}
 	call.wrote = len(entries) > 0
 	return entries
 }
@@ -87,8 +90,15 @@ func (call *consumerCall) find() (*consumer.Group, []coordinator.Entry, error) {
 	case *consumerGroup:
 		return members.group, nil, nil
 	case *classic:
-		if joins && members.phase == phaseEmpty {
+		switch {
+		case joins && members.phase == phaseEmpty:
 			return consumer.NewGroup(r.Group), members.tombstones(), nil
+		case joins:
+			group, err := members.upgraded()
+			if err != nil {
+				return nil, nil, err
+			}
+			return group, append(members.tombstones(), group.Rewrite()...), nil
 		}
 	}
 	return nil, nil, notFound("Group %s is not a consumer group.", r.Group)
@@ -111,6 +121,7 @@ func (call *consumerCall) decided(code wire.Code) {
 	if code != wire.None && call.failed == nil {
 		call.failed = &consumer.Refusal{Code: code}
 	}
+	call.m.becomeClassic(call.r.Group)
 	c := call.m.consumerOf(call.r.Group)
 	if call.failed != nil || c == nil || call.m.closed {
 		return

@@ -11,6 +11,16 @@
 // The rest is soft state: who has joined a rebalance that is under way, sessions, and requests that wait. It is lost when the
 // partition moves. A group is loaded as its last stable generation, and the sessions of its members begin again.
 //
+// # Two protocols
+//
+// A group of the protocol of KIP-848 is in core/group/consumer; here are its sessions, and what it has to do with the classic
+// protocol. A group that is empty takes the type of the first member that joins. A classic group becomes a consumer group while
+// it runs when a member of the new protocol joins: its generation becomes the group epoch, and each old member keeps what it
+// has. From then on old members are assigned by the broker. They learn of it as they would of a rebalance: a heartbeat
+// is answered REBALANCE_IN_PROGRESS while there is something to give back or to take, and each joins and syncs by itself. When only
+// old members are left, the group is classic again, in the generation of the group epoch, and its leader assigns.
+// group.consumer.migration.policy says which way is open.
+//
 // # Offsets
 //
 // A commit inside a transaction is staged until the marker of the transaction. A tombstone drops what is

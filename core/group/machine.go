@@ -72,6 +72,7 @@ type Machine struct {
 	topics  map[topicUse]int       // committed offsets by topic
 	floor   int64                  // see Floor
 	draws   uint64
+	next    map[string]*classic // groups that become classic once their records are applied, by id
 	expiry  task.Timer
 	serving bool
 	closed  bool
@@ -92,7 +93,7 @@ func New(o *Options, s *coordinator.Shard) *Machine {
 		o.TopicsChanged()
 	}
 	return &Machine{
-		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, floor: math.MaxInt64,
+		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, next: map[string]*classic{}, floor: math.MaxInt64,
 	}
 }
 

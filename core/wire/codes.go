@@ -76,6 +76,7 @@ const (
 	InvalidUpdateVersion               = 95
 	FeatureUpdateFailed                = 96
 	UnknownTopicID                     = 100
+	InconsistentTopicID                = 103
 	TransactionalIDNotFound            = 105
 	FetchSessionTopicIDError           = 106
 	FencedMemberEpoch                  = 110

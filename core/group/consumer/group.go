@@ -370,5 +370,7 @@ func (g *Group) dropIfEmpty(m *Member) {
 // deadlines are of one member, on this coordinator's clock.
 type deadlines struct {
 	session env.Time // 0: not running yet
-	revoked env.Time // by when it must have given back what it was told to; 0: not running yet
+	revoked env.Time // by when it must have given back what it was told to; 0: not running
+	join    env.Time // by when a classic member must join again; 0: it need not
+	sync    env.Time // by when a classic member that joined must sync; 0: it need not
 }

@@ -44,6 +44,8 @@ type Client struct {
 type Decision struct {
 	Entries []coordinator.Entry
 	Answer  *kmsg.ConsumerGroupHeartbeatResponse
+	// Fenced is the member that leaves, whose removal Entries are.
+	Fenced *Member
 	// Resolve are regular expressions to be resolved off the loop, with Group.Resolved to follow. None: nothing is to do.
 	Resolve []string
 }
@@ -107,24 +109,19 @@ func (g *Group) Heartbeat(c *Context, r *kmsg.ConsumerGroupHeartbeatRequest, cli
 		return g.leave(c, r)
 	}
 	h := heartbeat{g: g, c: c, r: r}
-	if err := h.subscribe(client); err != nil {
-		return Decision{}, err
-	}
-	if err := h.updateExpressions(); err != nil {
-		return Decision{}, err
-	}
-	h.updateEpoch()
-	if err := h.reconcile(); err != nil {
+	if err := h.decide(client); err != nil {
 		return Decision{}, err
 	}
 	return Decision{Entries: h.entries, Answer: h.answer(), Resolve: h.resolve}, nil
 }
 
-// heartbeat is the work on one heartbeat of a member that stays or joins.
+// heartbeat is the work on one heartbeat of a member that stays or joins, or on its JoinGroup, made a heartbeat.
 type heartbeat struct {
-	g *Group
-	c *Context
-	r *kmsg.ConsumerGroupHeartbeatRequest
+	g            *Group
+	c            *Context
+	r            *kmsg.ConsumerGroupHeartbeatRequest
+	classic      *Classic // of a member that joins by the classic protocol
+	classicIsNew bool     // it came without a member id
 
 	before  *Member // as applied; a new one has only its id
 	member  Member  // as it will be
@@ -134,6 +131,17 @@ type heartbeat struct {
 
 	namesChanged, expressionChanged, expressionResolved bool
 	epoch                                               int32 // of the group, as it will be
+}
+
+func (h *heartbeat) decide(client Client) error {
+	if err := h.subscribe(client); err != nil {
+		return err
+	}
+	if err := h.updateExpressions(); err != nil {
+		return err
+	}
+	h.updateEpoch()
+	return h.reconcile()
 }
 
 func (h *heartbeat) key(t int16, of string) Key { return Key{Type: t, Group: h.g.ID, Of: of} }
@@ -157,7 +165,7 @@ func (h *heartbeat) subscribe(client Client) error {
 	if r.SubscribedTopicNames != nil {
 		m.Topics = set(slices.Clone(r.SubscribedTopicNames))
 	}
-	m.ClientID, m.ClientHost, m.Classic = client.ID, client.Host, nil
+	m.ClientID, m.ClientHost, m.Classic = client.ID, client.Host, h.classic
 	if !h.before.known || !m.Metadata.equal(&h.before.Metadata) {
 		h.write(h.key(TypeMember, m.ID), memberValue{m.Metadata})
 	}
@@ -176,7 +184,10 @@ func (h *heartbeat) find() error {
 		return refuse(wire.GroupMaxSizeReached, "The consumer group has reached its maximum capacity of %d members.", h.c.Config.MaxSize)
 	}
 	joins := h.r.MemberEpoch == epochJoin
-	if h.r.InstanceID != nil {
+	switch {
+	case h.r.InstanceID != nil && h.classic != nil:
+		return h.findStaticClassic()
+	case h.r.InstanceID != nil:
 		return h.findStatic(joins)
 	}
 	h.before = h.g.Member(h.r.MemberID)

@@ -23,7 +23,7 @@ func (g *Group) leave(c *Context, r *kmsg.ConsumerGroupHeartbeatRequest) (Decisi
 	if r.MemberEpoch == epochLeaveStatic {
 		return Decision{Entries: g.leaveForAWhile(m), Answer: out}, nil
 	}
-	return Decision{Entries: g.Fence(c, m), Answer: out}, nil
+	return Decision{Entries: g.Fence(c, m), Answer: out, Fenced: m}, nil
 }
 
 // leaveForAWhile keeps a static member's seat and partitions until its session ends, or it comes back. What it was

@@ -269,7 +269,9 @@ func (v *expressionValue) decode(in *decoder) {
 	in.tags(nil)
 }
 
-// set sorts names and drops what is there twice.
+// Set sorts names in place and drops what is there twice.
+func Set(names []string) []string { return set(names) }
+
 func set(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
