@@ -78,7 +78,9 @@ func (r *rig) fetch(topic string, partition int32, requireStable bool) kmsg.Offs
 	return topics[0].Partitions[0]
 }
 
-func (r *rig) offset(topic string, partition int32) int64 { return r.fetch(topic, partition, false).Offset }
+func (r *rig) offset(topic string, partition int32) int64 {
+	return r.fetch(topic, partition, false).Offset
+}
 
 // 39 to 44: who may commit.
 func TestWhoMayCommit(t *testing.T) {
