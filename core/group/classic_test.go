@@ -630,7 +630,7 @@ func TestRestartInARebalance(t *testing.T) {
 	require.EqualValues(t, wire.RebalanceInProgress, r.beat(ids[1], generation))
 	d := r.machine().Describe(6, "g")
 	require.Len(t, d.Members, 1)
-	require.Empty(t, d.Members[0].MemberAssignment)
+	require.Empty(t, d.Members[0].ProtocolMetadata)
 	require.Empty(t, d.Protocol)
 }
 
