@@ -44,7 +44,8 @@
 //     written twice (Kafka writes it again).
 //     A marker of a coordinator epoch below the last one's is refused with TRANSACTION_COORDINATOR_FENCED.
 //   - A marker of a new epoch makes the next sequence 0; one of the same epoch changes no sequence.
-//   - A producer with an open transaction neither expires nor is evicted.
+//   - A producer with an open transaction neither expires nor is evicted. If the transaction is open for longer than a
+//     coordinator lets it be, operators are told (Options.TransactionLate).
 //
 // What a coordinator appends for its own state ([OriginCoordinator]) is not verified, and its sequences are not checked.
 //

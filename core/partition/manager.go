@@ -70,6 +70,10 @@ type Options struct {
 	// HousekeepingInterval is the time between two checks of retention and of idle
 	// producers. Zero: never; nothing is then deleted by retention.
 	HousekeepingInterval time.Duration
+	// TransactionLate is how long a transaction may be open without a batch before operators are told that it hangs: more
+	// than the longest that its coordinator lets it be. Zero: 20 minutes, five more than the default of
+	// transaction.max.timeout.ms. Shorter tells of transactions that are only slow.
+	TransactionLate time.Duration
 	// ProducersMax bounds the idempotent producers known of one partition; a new one
 	// above it is refused. Zero: DefaultProducersMax. A checkpoint holds all of them, so
 	// more make each commit larger.
@@ -100,6 +104,7 @@ type Manager struct {
 	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified *telemetry.Mark
 
 	producersRefused env.Counter
+	transactionsLate env.Gauge
 	retained         telemetry.LastSuccess
 	trimFailed       bool // since the last round of housekeeping
 	operators        *telemetry.Limiter
@@ -127,6 +132,9 @@ func NewManager(o Options) *Manager {
 }
 
 func newManager(o Options) *Manager {
+	if o.TransactionLate == 0 {
+		o.TransactionLate = transactionLateDefault
+	}
 	if o.Telemetry == nil {
 		o.Telemetry = telemetry.New(nil, nil)
 	}
@@ -140,6 +148,8 @@ func newManager(o Options) *Manager {
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
 			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),
+		transactionsLate: o.Telemetry.Gauge("weir_partition_transactions_late",
+			"Transactions that are open for longer than their coordinator lets them be: readers of committed records wait for them"),
 		retained:  o.Telemetry.LastSuccess(o.Env.Clock, "retention", "when a round of retention last ended after which nothing was refused"),
 		operators: telemetry.NewLimiter(operatorsInterval),
 		options:   o,

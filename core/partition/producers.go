@@ -20,6 +20,7 @@ const (
 	noEpoch       = -1
 	// noTransaction stands for the first offset of a transaction that is not open.
 	noTransaction = -1
+	noSequence    = -1
 	// noCoordinator stands for the epoch of a coordinator that wrote no marker yet.
 	noCoordinator = -1
 	// DefaultProducersMax bounds the producers kept for one partition. So many, at
@@ -205,6 +206,15 @@ func (s *State) duplicateOf(h *record.Header) duplicate {
 func (s *State) inTransaction(id int64, epoch int16) bool {
 	p := s.find(id)
 	return p != nil && p.appended.openFrom != noTransaction && p.appended.epoch == epoch
+}
+
+// passed reports whether the producer has written a later epoch or sequence, so that the batch can never be appended.
+func (s *State) passed(h *record.Header) bool {
+	p := s.find(h.ProducerID)
+	if p == nil || p.appended.epoch != h.ProducerEpoch {
+		return p != nil && p.appended.epoch > h.ProducerEpoch
+	}
+	return p.appended.n > 0 && (h.BaseSequence-p.appended.nextSequence())&math.MaxInt32 >= 1<<30 // sequences wrap
 }
 
 // check says whether a batch of an idempotent producer may be appended, or breaks the producer's epoch, sequence

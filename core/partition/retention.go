@@ -10,16 +10,18 @@ func (m *Manager) armHousekeeping() {
 	}
 }
 
-// housekeeping applies retention and forgets idle producers.
+// housekeeping applies retention, forgets idle producers and looks for transactions that hang.
 func (m *Manager) housekeeping() {
-	now := m.loop.Now()
+	now, late := m.loop.Now(), 0
 	for _, p := range m.partitions {
 		if m.options.ProducerIDExpiration > 0 {
 			p.state.expire(now, m.options.ProducerIDExpiration)
 			p.verified.expire(now, m.options.ProducerIDExpiration)
 		}
+		late += p.lateTransactions(now)
 		p.retain()
 	}
+	m.transactionsLate.Set(int64(late))
 	if !m.trimFailed {
 		m.retained.Now()
 	}

@@ -3,6 +3,7 @@ package partition
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ type verification struct {
 	guard    Verification
 	began    env.Time
 	// epoch and lowest are of the batches that wait for the answer, or got a bad one: a batch behind them must not
-	// take their place, or their retry would be out of order for ever.
+	// take their place, or their retry would be out of order for ever. lowest is noSequence if there is none.
 	epoch  int16
 	lowest int32
 	// bumps says that the producer's epoch rises with each transaction, so that each begins at sequence 0.
@@ -76,24 +77,35 @@ func (v *verifications) dropOldest() {
 }
 
 // Verify begins the verification of a transactional batch of a client, before its Append: whether the transaction's
-// coordinator has to be asked if the partition is part of it. If so, put the guard into [Append.Verification] once
+// coordinator has to be asked if the partition is part of it. It has not if the transaction is open here, or the batch is
+// a duplicate. If so, put the guard into [Append.Verification] once
 // the coordinator has said yes: it is valid until a batch or a marker of the producer is appended. Batches of one
 // producer that are verified at once share a guard. bumps says that the producer is of the second generation
 // (Produce 12 and later).
 func (p *Partition) Verify(h *record.Header, bumps bool) (guard Verification, ask bool) {
-	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) {
+	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) || p.state.duplicateOf(h).found {
 		return 0, false
 	}
 	v := p.verified.find(h.ProducerID)
 	if v == nil {
 		v = p.newVerification(h, bumps)
 	}
-	if h.ProducerEpoch > v.epoch {
-		v.epoch, v.lowest = h.ProducerEpoch, h.BaseSequence
-	} else if h.ProducerEpoch == v.epoch {
-		v.lowest = min(v.lowest, h.BaseSequence)
+	// A batch that comes too late to be appended holds nobody up. In Kafka, one that is delayed beyond the end of its
+	// transaction makes all that follow OUT_OF_ORDER_SEQUENCE.
+	if !p.state.passed(h) {
+		v.wait(h)
 	}
 	return v.guard, true
+}
+
+// wait notes that a batch waits for the answer.
+func (v *verification) wait(h *record.Header) {
+	switch {
+	case v.lowest == noSequence || h.ProducerEpoch > v.epoch:
+		v.epoch, v.lowest = h.ProducerEpoch, h.BaseSequence
+	case h.ProducerEpoch == v.epoch:
+		v.lowest = min(v.lowest, h.BaseSequence)
+	}
 }
 
 // newVerification adds one. There are at most as many as a partition may know producers; the oldest goes.
@@ -105,7 +117,7 @@ func (p *Partition) newVerification(h *record.Header, bumps bool) *verification 
 	all.last++
 	i, _ := all.search(h.ProducerID)
 	all.all = slices.Insert(all.all, i, verification{
-		producer: h.ProducerID, guard: all.last, began: p.manager.loop.Now(), epoch: h.ProducerEpoch, lowest: h.BaseSequence, bumps: bumps,
+		producer: h.ProducerID, guard: all.last, began: p.manager.loop.Now(), lowest: noSequence, bumps: bumps,
 	})
 	return &all.all[i]
 }
@@ -128,7 +140,7 @@ func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
 	case v == nil:
 	case v.bumps && h.BaseSequence != 0 && p.state.find(h.ProducerID) == nil:
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d is not known here: its first sequence has to be 0, it is %d", h.ProducerID, h.BaseSequence)
-	case h.ProducerEpoch == v.epoch && h.BaseSequence > v.lowest:
+	case h.ProducerEpoch == v.epoch && v.lowest != noSequence && h.BaseSequence > v.lowest:
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d: sequence %d has to wait for %d", h.ProducerID, h.BaseSequence, v.lowest)
 	}
 	return wire.None, ""
@@ -192,6 +204,30 @@ func (p *Partition) End(e EndTransaction, done func(*Append)) {
 	}
 	a.Header, _ = record.ReadHeader(a.Data)
 	p.Append(a)
+}
+
+// transactionLateDefault is Options.TransactionLate where it is not set.
+const transactionLateDefault = 20 * time.Minute
+
+// lateTransactions counts the transactions that hang: nobody will end them, since their coordinator would have by now.
+// Operators are told of the first. A restart begins the count anew.
+func (p *Partition) lateTransactions(now env.Time) int {
+	if len(p.state.open) == 0 {
+		return 0
+	}
+	late := 0
+	for _, known := range p.state.producers {
+		if known.appended.openFrom == noTransaction || now.Sub(known.seen) < p.manager.options.TransactionLate {
+			continue
+		}
+		if late++; late == 1 {
+			p.manager.operators.Warn(p.manager.options.Telemetry, "late transaction", now,
+				"a transaction hangs: consumers of committed records wait for it. Find such transactions with kafka-transactions.sh find-hanging, and end them with its abort",
+				slog.String("topic", p.Name), slog.Int64("partition", int64(p.Index)),
+				slog.Int64("producer_id", known.id), slog.Int64("start_offset", known.appended.openFrom))
+		}
+	}
+	return late
 }
 
 // ProducerInfo is what DescribeProducers says of a producer.

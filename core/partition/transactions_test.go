@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -151,6 +152,30 @@ func TestTheLowestSequenceThatWaitsGoesFirst(t *testing.T) {
 	r.want(second, wire.None, 2)
 }
 
+// A batch that arrives again after the end of its transaction, of the first generation, must not hold up the next.
+func TestABatchThatComesTooLateHoldsNobodyUp(t *testing.T) {
+	for name, sequence := range map[string]int32{"a duplicate": 4, "one that is forgotten": 0, "one of a wrapped sequence": math.MaxInt32} {
+		r := newRig(t)
+		r.open(7, 0, 2, 1)
+		r.open(7, 0, 3, 1)
+		r.open(7, 0, 4, 2)
+		r.end(7, 0, commit(0), 0)
+		r.durable()
+		late := r.transactional(7, 0, sequence, 2)
+		_, ask := r.p.Verify(&late.Header, false)
+		require.Equal(t, sequence != 4, ask, name)
+		r.p.Append(late)
+		if sequence == 4 {
+			r.want(late, wire.None, 2)
+		} else {
+			r.want(late, wire.InvalidTxnState, -1)
+		}
+		a := r.open(7, 0, 6, 1)
+		r.durable()
+		r.want(a, wire.None, 5)
+	}
+}
+
 func TestAProducerOfTheSecondGenerationBeginsAtZero(t *testing.T) {
 	for bumps, want := range map[bool]wire.Code{true: wire.OutOfOrderSequence, false: wire.None} {
 		r := newRig(t)
@@ -249,6 +274,21 @@ func TestProducersWithAnOpenTransactionDoNotExpire(t *testing.T) {
 	r.clock.now = r.clock.now.Add(2 * time.Hour)
 	r.manager.housekeeping()
 	require.Empty(t, r.p.Producers())
+}
+
+func TestATransactionThatHangsIsCounted(t *testing.T) {
+	r := newRig(t)
+	r.open(7, 0, 0, 1)
+	r.open(8, 0, 0, 1)
+	r.durable()
+	r.clock.now = r.clock.now.Add(19 * time.Minute)
+	r.open(8, 0, 1, 1)
+	r.durable()
+	require.Zero(t, r.p.lateTransactions(r.clock.now))
+	r.clock.now = r.clock.now.Add(2 * time.Minute)
+	require.Equal(t, 1, r.p.lateTransactions(r.clock.now))
+	r.end(7, 0, commit(0), 0)
+	require.Zero(t, r.p.lateTransactions(r.clock.now))
 }
 
 func TestVerificationsAreBoundedAndExpire(t *testing.T) {
