@@ -80,11 +80,25 @@ func (w *world) member(l *plan.Workload, topics []*client.Topic) *client.Member 
 		return (o.Kind == "member" || o.Kind == "pipe") && o.Group == l.Group && o.Consumer != l.Consumer
 	})
 	return client.NewMember(w.cluster, int(l.Client), client.MemberOptions{
-		Topics: topics, Group: fmt.Sprintf("group-%d", l.Group), Retention: w.plan.Config.OffsetsRetention, Mixed: mixed,
+		Topics: topics, Group: fmt.Sprintf("group-%d", l.Group), Retention: w.offsetsRetention(), Mixed: mixed,
 		Consumer: l.Consumer != 0, Cooperative: l.Cooperative != 0, Static: l.Static != 0,
 		Session: cmp.Or(l.Session, 3*time.Second), Rebalance: cmp.Or(l.Rebalance, 5*time.Second), Heartbeat: cmp.Or(l.Heartbeat, 500*time.Millisecond),
 		Pause: l.Pause, Committed: l.Committed != 0, Unstable: l.Unstable != 0, Leave: l.Leave, Die: l.Die, Freeze: l.Freeze, Lag: l.Lag,
 	})
+}
+
+// offsetsRetention is after what time the broker may delete offsets, by its clock.
+func (w *world) offsetsRetention() time.Duration {
+	retention := w.plan.Config.OffsetsRetention
+	if retention == 0 {
+		return 0
+	}
+	for i := range w.plan.Faults {
+		if f := &w.plan.Faults[i]; f.Kind == "clock-step" {
+			retention -= f.Amount.Abs()
+		}
+	}
+	return max(retention, 1)
 }
 
 func (w *world) transactor(l *plan.Workload, topics []*client.Topic) *client.Transactor {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -30,7 +31,8 @@ func realNode(e env.Env, o NodeOptions) machine.Node {
 // topicDefaults are settings under which topics keep everything, whatever the
 // clocks say: retention is what a topic of the plan asks for.
 func topicDefaults(c *config.Broker) *config.Settings {
-	file := fmt.Sprintf(properties, c.MessageMaxBytes)
+	g := &c.ConsumerGroup
+	file := fmt.Sprintf(properties, c.MessageMaxBytes, g.SessionTimeout.Milliseconds(), g.HeartbeatInterval.Milliseconds(), g.AssignmentInterval.Milliseconds())
 	settings, err := config.Load([]byte(file), map[string]string{"WEIR_LOG_RETENTION_MS": "-1"}, []config.Override{
 		{Key: "log.message.timestamp.after.max.ms", Value: strconv.FormatInt(1<<62, 10)},
 	})
@@ -51,6 +53,11 @@ num.partitions=1
 log.cleanup.policy=delete,\
                delete
 leader.replication.throttled.replicas=
+group.consumer.session.timeout.ms=%d
+group.consumer.min.session.timeout.ms=1
+group.consumer.heartbeat.interval.ms=%d
+group.consumer.min.heartbeat.interval.ms=1
+group.consumer.assignment.interval.ms=%d
 `
 
 // audit compares the object store with the image (I8): what the image refers to is
@@ -125,6 +132,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: time.Duration(or(int64(c.Housekeeping), int64(5*time.Second))),
 		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
+		Groups: groupConfig(), TransactionTopicPartitions: 2,
 		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
 		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
@@ -133,11 +141,20 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	b.ShipAsync = c.ShipAsync != 0
 	b.Groups = config.Groups{
 		InitialRebalanceDelay: c.RebalanceDelay, MinSessionTimeout: time.Millisecond, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, OffsetMetadataMaxBytes: 4096,
-		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: 2 * time.Second,
+		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: time.Hour,
 		OffsetsTopicPartitions: int32(or(c.GroupPartitions, 1)),
 	}
-	b.ConsumerGroup = (&config.Settings{}).ConsumerGroup(nil)
+	b.ConsumerGroup = config.ConsumerGroup{
+		SessionTimeout: time.Duration(or(int64(c.GroupSession), int64(3*time.Second))), HeartbeatInterval: time.Duration(or(int64(c.GroupSession), int64(3*time.Second))) / 8,
+		AssignmentInterval: c.AssignmentInterval, ExpressionRefresh: 10 * time.Minute, MaxSize: 1000, Assignors: []string{"uniform", "range"}, Upgrade: true, Downgrade: true,
+	}
+	if c.OffsetsRetention > 0 { // else empty groups would be deleted
+		b.Groups.OffsetsRetentionCheckInterval = 2 * time.Second
+	}
 	b.TransactionTopicPartitions = int32(or(c.TxnPartitions, 1))
+	b.Transactions = config.Transactions{
+		TimeoutMax: 15 * time.Minute, AbortInterval: 500 * time.Millisecond, RemoveInterval: time.Hour, IDExpiration: 7 * 24 * time.Hour, AddRetryMax: 100 * time.Millisecond,
+	}
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}
@@ -145,11 +162,18 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	return b
 }
 
+// groupConfig has Kafka's defaults, but for few partitions.
+func groupConfig() config.Groups {
+	g := (&config.Settings{}).Broker().Groups
+	g.OffsetsTopicPartitions = 2
+	return g
+}
+
 // tuning is the plan's values for bounds that no configuration key names.
 func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), BacklogEntries: int(c.BacklogEntries), RecordBytesMax: int(c.RecordBytes),
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes),
-		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: c.CleanBytes,
+		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: cmp.Or(c.CleanBytes, 16<<10),
 	}
 }

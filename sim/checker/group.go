@@ -260,7 +260,7 @@ func (g *group) checkMissing(zones map[string][]*zone) {
 // mayHaveExpired reports whether no commit that was certainly in effect is younger than the retention.
 func (g *group) mayHaveExpired(zones []*zone, f *OffsetFetch) bool {
 	for _, z := range zones {
-		if z.first < f.Call && z.last+g.Retention > f.Return {
+		if z.first < f.Call && g.Commits[z.number-1].Call+g.Retention > f.Return {
 			return false
 		}
 	}

@@ -46,6 +46,9 @@ func (l *log) checkRetention() {
 func (l *log) old(a *Append, stamp int64) bool {
 	r := &l.Retention
 	newest := a.Max()
+	if newest < 0 && l.MarkersMax > 0 {
+		return r.Millis > 0 // an older marker may be what has the largest timestamp beside it
+	}
 	if newest < 0 {
 		newest = r.WallBase - r.Behind + a.Call/1e6
 	}

@@ -96,8 +96,11 @@ func CheckTransactions(all []Transaction, partitions []*Partition) []Violation {
 	return t.found
 }
 
-// ended is the marker that ends each append's transaction, by append; nil: none.
+// ended is the marker that ends each append's transaction, by append; nil: none; [unseen].
 type ended []*placedMarker
+
+// unseen stands for a marker that may lie where nobody read: it was deleted before.
+var unseen = &placedMarker{}
 
 func (t *transactions) checkPartition(p *Partition) {
 	l := newLog(p)
@@ -117,15 +120,26 @@ func (t *transactions) replay(l *log) ended {
 	ends := make(ended, len(l.Appends))
 	open := map[int64][]int32{}
 	last := map[int64]*placedMarker{}
+	next := 0
 	for base, at := range l.at {
+		if at != 0 && base > next {
+			for _, ids := range open {
+				for _, id := range ids {
+					ends[id] = unseen
+				}
+			}
+			clear(open)
+		}
 		switch {
 		case at > 0:
+			next = base + int(l.Appends[at-1].Records)
 			if txn := l.Appends[at-1].Transaction; txn != 0 {
 				producer := t.all[txn-1].Producer
 				t.checkJoined(l, at-1, open[producer])
 				open[producer] = append(open[producer], at-1)
 			}
 		case at < 0:
+			next = base + 1
 			m := l.markerAt(int64(base))
 			t.checkMarker(l, m, last[m.Marker.Producer], open[m.Marker.Producer])
 			for _, id := range open[m.Marker.Producer] {
@@ -199,7 +213,7 @@ func (t *transactions) checkRead(l *log, r *Read, ends ended) {
 		switch {
 		case a.Transaction == 0 && b.Kind == Aborted:
 			t.violate("%s: %s left out %s, which belongs to no transaction", l.Name, r.describe(), l.describe(b.ID))
-		case a.Transaction == 0:
+		case a.Transaction == 0 || m == unseen:
 		case b.Kind == Aborted && m != nil && m.Kind == CommitMarker:
 			t.violate("lost: %s: %s left out %s at %d, which is committed at %d", l.Name, r.describe(), l.describe(b.ID), b.Base, m.Base)
 		case b.Kind == Aborted:

@@ -149,8 +149,8 @@ func (m *Member) Settled() bool {
 	if m.phase != stable || m.pipe != nil && m.pipe.open() {
 		return false
 	}
-	if m.pipe != nil && m.pipe.transactor.standIn {
-		return true // nothing is committed without transactions
+	if m.pipe != nil && (m.pipe.transactor.standIn || m.pipe.transactor.refusals > 0) {
+		return true // it cannot write
 	}
 	for _, p := range m.parts {
 		if p.owned && (p.position < p.high || p.done < p.position) {
@@ -162,11 +162,9 @@ func (m *Member) Settled() bool {
 
 // Unsettled says which partitions of the members' groups do not have one owner; empty: all have.
 func Unsettled(members []*Member) string {
-	owners := map[string]int{}
+	owners, without := map[string]int{}, map[*checker.Group]bool{} // groups that the broker does not serve
 	for _, m := range members {
-		if m.standIn {
-			return ""
-		}
+		without[m.history] = without[m.history] || m.standIn
 		for _, p := range m.parts {
 			if p.owned {
 				owners[m.options.Group+"/"+p.History.Name]++
@@ -174,6 +172,9 @@ func Unsettled(members []*Member) string {
 		}
 	}
 	for _, m := range members {
+		if without[m.history] {
+			continue
+		}
 		if !m.Settled() {
 			return fmt.Sprintf("client %d in group %s", m.client, m.options.Group)
 		}
@@ -330,8 +331,7 @@ func (m *Member) heartbeat() {
 	call := m.Stamp()
 	m.call(requestTimeout, r, func(response kmsg.Response) {
 		switch code := response.(*kmsg.HeartbeatResponse).ErrorCode; code {
-		case 0:
-			// This says nothing of what the member owns: a coordinator that loads its groups answers heartbeats blindly.
+		case 0: // also the answer of a coordinator that is loading, as in Kafka: it confirms nothing
 			m.step()
 		case wire.RebalanceInProgress:
 			m.confirm(call)

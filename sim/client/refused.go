@@ -299,11 +299,15 @@ var refusals = []refusal{
 		r.Acks = 5
 		return r
 	}, []int16{wire.InvalidRequiredAcks}},
-	{"a transactional id", 0, func(b *Breaker) kmsg.Request {
-		r := badBatch(changed(func([]byte) {}))(b).(*kmsg.ProduceRequest)
+	{"a batch of a transaction that nobody began", 0, func(b *Breaker) kmsg.Request {
+		r := badBatch(sealed(func(b []byte) {
+			b[22] |= transactionalBit
+			binary.BigEndian.PutUint64(b[43:], 1<<50) // producer id
+			clear(b[51:57])                           // its epoch, and the sequence
+		}))(b).(*kmsg.ProduceRequest)
 		r.TransactionID = kmsg.StringPtr("t")
 		return r
-	}, []int16{wire.UnsupportedVersion}},
+	}, []int16{wire.UnsupportedVersion, wire.InvalidProducerIDMapping, wire.InvalidTxnState, wire.TransactionAbortable, notEnoughReplicas}},
 	{"records without a key in a compacted topic", 0, ownBatch(func(_ *record.Builder, r []record.Record) { r[0].Key = nil }), []int16{wire.InvalidRecord}},
 	{"a timestamp far ahead", 0, ownBatch(func(_ *record.Builder, r []record.Record) { r[len(r)-1].Timestamp += 1 << 40 }), []int16{wire.InvalidTimestamp}},
 	{"a record above max.decompressed.message.bytes", 0, ownBatch(func(b *record.Builder, r []record.Record) { b.Codec, r[0].Value = 1, make([]byte, 2000) }), []int16{wire.InvalidRecord}},
@@ -393,7 +397,7 @@ var refusals = []refusal{
 	{"delete records: an unknown partition", 0, deleted(false, 99, 0), []int16{wire.UnknownTopicOrPartition}},
 	{"delete records: of a compacted topic", 0, deleted(true, 0, 0), []int16{wire.PolicyViolation}},
 	{"producer id: half a pair", 3, initialized(func(r *kmsg.InitProducerIDRequest) { r.ProducerID = 5 }), []int16{wire.InvalidRequest}},
-	{"producer id: a transaction", 0, initialized(func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("t") }), []int16{wire.UnsupportedVersion}},
+	{"producer id: no time for transactions", 0, initialized(func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("t") }), []int16{wire.InvalidTransactionTimeout}},
 	{"producer id: an empty transactional id", 0, initialized(func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("") }), []int16{wire.InvalidRequest}},
 
 	{"describe: an unknown topic", 0, described(topicConfig, "nowhere"), []int16{wire.UnknownTopicOrPartition}},

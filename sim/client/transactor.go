@@ -87,7 +87,7 @@ func NewTransactor(c *Cluster, client int, options TransactorOptions) *Transacto
 	t.lag = options.Lag
 	t.ghost = newGhost(c, client)
 	if options.First {
-		t.ceilings = map[int16]int16{keyProduce: 11, keyEndTxn: 4, keyTxnOffsetCommit: 4}
+		t.ceilings = map[int16]int16{keyProduce: 11, keyEndTxn: 4, keyTxnOffsetCommit: 4, keyAddPartitions: 3} // later ones are for brokers
 	}
 	for _, topic := range options.Topics {
 		for _, p := range topic.Partitions {
@@ -96,6 +96,9 @@ func NewTransactor(c *Cluster, client int, options TransactorOptions) *Transacto
 	}
 	return t
 }
+
+// notEnoughReplicas is what Produce answers while the coordinator cannot tell whether a transaction is open.
+const notEnoughReplicas = 19
 
 // Keys of the requests of transactions.
 const (
@@ -255,17 +258,13 @@ func (t *Transactor) initProducer() {
 // take begins with another epoch.
 func (t *Transactor) take(p producerEpoch) {
 	t.notePair(t.client, p)
-	if p.id != t.id {
-		for _, part := range t.parts {
-			part.sequence = t.firstSequence()
-		}
-	} else {
-		for _, part := range t.parts {
-			part.sequence = 0
-		}
-	}
+	fresh := p.id != t.id && p.epoch == 0
 	t.producerEpoch = p
 	for _, part := range t.parts {
+		part.sequence = 0
+		if fresh {
+			part.sequence = t.firstSequence()
+		}
 		t.sessions++
 		part.session, part.ordinal = t.sessions, 0
 	}
@@ -461,6 +460,10 @@ func (t *Transactor) answered(part *txnPart, code int16, base int64) {
 		t.Acked++
 		part.batch, t.written = nil, true
 	case wire.OutOfOrderSequence:
+		a.Code = code
+		if t.options.First && t.options.Late > 0 && a.Sequence > 0 {
+			return // it waits for a late copy of an older batch, which was held for its coordinator's answer (KAFKA-14904)
+		}
 		t.fail("I6", "%s: %s for batch %d of session %d of client %d, though all before it is acknowledged", part.History.Name, checker.CodeName(code), a.Sequence, a.Session, t.client)
 	case wire.PolicyViolation:
 		t.refusals++
@@ -476,8 +479,8 @@ func (t *Transactor) refused(what string, code int16) {
 	case wire.ProducerFenced, wire.InvalidProducerEpoch, wire.InvalidProducerIDMapping, wire.InvalidTxnState, wire.TransactionalIDNotFound, wire.UnknownProducerID:
 		t.left()
 		t.initialize, t.bump = true, false
-		t.step()
-	case wire.TransactionAbortable, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
+		t.again()
+	case wire.TransactionAbortable, wire.OutOfOrderSequence, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
 		wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.RebalanceInProgress:
 		t.aborting = true
 		t.step()
@@ -490,9 +493,9 @@ func (t *Transactor) refused(what string, code int16) {
 func (t *Transactor) passing(what string, code int16) {
 	switch code {
 	case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.CoordinatorNotAvailable, wire.NotCoordinator, wire.NotLeaderOrFollower, wire.LeaderNotAvailable,
-		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, -1:
+		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, notEnoughReplicas, -1:
 	default:
-		t.fail("protocol", "client %d: %s was answered %s", t.client, what, checker.CodeName(code))
+		t.fail("protocol", "client %d, producer %d epoch %d: %s was answered %s", t.client, t.id, t.epoch, what, checker.CodeName(code))
 		return
 	}
 	t.again()

@@ -70,10 +70,13 @@ type Config struct {
 	CleanBytes      int64         // CleanBytesMin: after which a coordinator writes its state anew; 16 KiB
 
 	// Coordinators.
-	GroupPartitions  int64         // offsets.topic.num.partitions; 1
-	TxnPartitions    int64         // transaction.state.log.num.partitions; 1
-	RebalanceDelay   time.Duration // group.initial.rebalance.delay.ms; 0
-	OffsetsRetention time.Duration // offsets.retention.minutes; 0: for ever
+	GroupPartitions    int64         // offsets.topic.num.partitions; 1
+	TxnPartitions      int64         // transaction.state.log.num.partitions; 1
+	RebalanceDelay     time.Duration // group.initial.rebalance.delay.ms; 0
+	AddRetry           time.Duration // add.partitions.to.txn.retry.backoff.max.ms; 0
+	OffsetsRetention   time.Duration // offsets.retention.minutes; 0: for ever
+	GroupSession       time.Duration // group.consumer.session.timeout.ms; 3 s
+	AssignmentInterval time.Duration // group.consumer.assignment.interval.ms; 0
 
 	// ComeBack is how long producers are idle, once all have their answers, before they
 	// write again. 0: they do not.
@@ -275,7 +278,10 @@ func (c *Config) fields() []field {
 		{"group-partitions", &c.GroupPartitions},
 		{"txn-partitions", &c.TxnPartitions},
 		{"rebalance-delay", &c.RebalanceDelay},
+		{"add-retry", &c.AddRetry},
 		{"offsets-retention", &c.OffsetsRetention},
+		{"group-session", &c.GroupSession},
+		{"assignment-interval", &c.AssignmentInterval},
 	}
 }
 

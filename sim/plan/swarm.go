@@ -159,6 +159,9 @@ func (s *swarm) coordinated(p *Plan) {
 	c.GroupPartitions, c.TxnPartitions = d.Between(1, 3), d.Between(1, 3)
 	c.RebalanceDelay = pick(&d, 0, 0, 300*time.Millisecond, 2*time.Second)
 	c.OffsetsRetention = pick(&d, 0, 0, 0, time.Minute)
+	c.AddRetry = pick(&d, 0, 100*time.Millisecond)
+	c.GroupSession = pick(&d, time.Second, 3*time.Second)
+	c.AssignmentInterval = pick(&d, 0, 0, 500*time.Millisecond)
 	client := int64(len(p.Workloads))
 	add := func(n int64, make func(w *Workload, d *event.Stream)) {
 		for range n {
@@ -194,11 +197,15 @@ func memberOf(group int64, common *event.Stream) func(w *Workload, d *event.Stre
 	cooperative := common.Below(2)
 	session := pick(common, time.Second, 3*time.Second)
 	rebalance := pick(common, time.Second, 3*time.Second)
+	protocol := pick[int64](common, 0, 1) // classic, or KIP-848
 	return func(w *Workload, d *event.Stream) {
 		w.Kind, w.Group, w.Cooperative = "member", group, cooperative
 		w.Session, w.Rebalance, w.Heartbeat = session, rebalance, pick(d, 100*time.Millisecond, session/4)
 		w.Pause = pick(d, 20*time.Millisecond, 200*time.Millisecond)
-		w.Static = pick[int64](d, 0, 0, 1)
+		w.Consumer = protocol
+		if w.Static = pick[int64](d, 0, 0, 1); cooperative != 0 {
+			w.Static = 0 // one that is started anew while it should revoke a partition leaves it without an owner, also in Kafka
+		}
 		w.Leave, w.Die, w.Freeze = pick[int64](d, 0, 20), pick[int64](d, 0, 20), pick[int64](d, 0, 0, 40)
 		w.Committed, w.Unstable = d.Below(2), pick[int64](d, 0, 0, 1)
 	}
