@@ -112,12 +112,12 @@ bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with 
 
 .PHONY: conformance
 conformance: build ## run the conformance suite on weir
-	./bin/weir-conformance run --weir bin/weir
+	./bin/weir-conformance run --slow --weir bin/weir
 
 .PHONY: conformance-kafka
 conformance-kafka: build ## run the conformance suite on Apache Kafka 4.4, which decides whether a case is right (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
-	./bin/weir-conformance run --kafka-libs .cache/kafka/libs
+	./bin/weir-conformance run --slow --kafka-libs .cache/kafka/libs
 
 .PHONY: diff-kafka
 diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, and compare every field (needs Java 17 and Maven)

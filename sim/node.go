@@ -152,6 +152,9 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		b.Groups.OffsetsRetentionCheckInterval = 2 * time.Second
 	}
 	b.TransactionTopicPartitions = int32(or(c.TxnPartitions, 1))
+	b.Transactions = config.Transactions{
+		TimeoutMax: 15 * time.Minute, AbortInterval: 500 * time.Millisecond, RemoveInterval: time.Hour, IDExpiration: 7 * 24 * time.Hour, AddRetryMax: 100 * time.Millisecond,
+	}
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}

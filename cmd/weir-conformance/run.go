@@ -36,6 +36,8 @@ func runCommand(args []string) int {
 	set := flag.NewFlagSet("run", flag.ExitOnError)
 	set.StringVar(&o.Endpoint.Address, "bootstrap", "", "host:port of the endpoint under test")
 	set.StringVar(&o.Run, "run", "", "run only the cases whose names match this regular expression")
+	set.BoolVar(&o.Short, "short", false, "run only the highest version of each case")
+	set.BoolVar(&o.Slow, "slow", false, "run the cases that wait for minutes too")
 	set.IntVar(&o.Workers, "workers", 8, "cases that run at once")
 	set.BoolVar(&o.Verbose, "v", false, "print every case")
 	set.StringVar(&junit, "junit", "", "write the result to this file as JUnit XML")

@@ -206,6 +206,7 @@ func fetchTransactions() []suite.Case {
 			p.write(t, 0, 2)
 			c.Poll("the transaction is aborted", func() bool { return readFrom(c, t, 0, 0, readStable).LastStableOffset == 3 })
 			c.Equal("visible records", visible(readFrom(c, t, 0, 0, readStable)), 0)
+			p.ended()
 			c.Code(p.tryEnd(true).ErrorCode, kerr.InvalidTxnState, "EndTxn")
 			c.Code(p.tryWrite(t, 0, 1).ErrorCode, kerr.InvalidProducerEpoch, "Produce")
 			p.init()

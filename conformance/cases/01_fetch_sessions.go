@@ -1,6 +1,8 @@
 package cases
 
 import (
+	"time"
+
 	"weir/conformance/suite"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -72,6 +74,29 @@ func fetchSessions() []suite.Case {
 			})
 			c.Code(r.Topics[0].Partitions[0].ErrorCode, kerr.OffsetOutOfRange)
 		}},
+		suite.Case{Name: "session of a full cache", Versions: from(18), Serial: true, Run: func(c *suite.C) {
+			t := newTopic(c, "t", 1)
+			all := fillSessions(c, t)
+			for _, s := range all {
+				s.epoch = -1
+				c.OK(s.try(nil).ErrorCode, "Fetch that closes a session")
+			}
+			var s *session
+			c.Poll("there is room again", func() bool { s = tryOpen(c, t); return s != nil })
+			s.epoch = -1
+			c.OK(s.try(nil).ErrorCode, "Fetch that closes a session")
+		}},
+		suite.Case{Name: "session that is evicted", Versions: from(18), Serial: true, Slow: true, Run: func(c *suite.C) {
+			t := newTopic(c, "t", 1)
+			old := fillSessions(c, t)
+			c.PollFor(3*time.Minute, "a session is old enough to be evicted", func() bool { return tryOpen(c, t) != nil })
+			for refused := 0; refused < 80; refused++ { // Kafka chooses one of several caches for each session
+				if tryOpen(c, t) != nil {
+					refused = 0
+				}
+			}
+			c.Code(old[0].try(nil).ErrorCode, kerr.FetchSessionIDNotFound)
+		}},
 		suite.Case{Name: "session of a deleted topic", Versions: from(7), Run: func(c *suite.C) {
 			t := newTopic(c, "t", 1)
 			s := openSession(c, t, 0)
@@ -118,6 +143,32 @@ func openSession(c *suite.C, t topic, partitions ...int32) *session {
 	c.True("a session is given", answer.SessionID > 0)
 	c.Equal("Partitions", len(answer.Topics[0].Partitions), len(partitions))
 	return &session{c, answer.SessionID, 1}
+}
+
+// tryOpen opens a session of a topic's first partition; nil if the broker gives none.
+func tryOpen(c *suite.C, t topic) *session {
+	r := readRequest(t, 0, 0)
+	r.SessionEpoch = 0
+	answer := suite.Call(c, r)
+	c.OK(answer.ErrorCode)
+	if answer.SessionID == 0 {
+		return nil
+	}
+	return &session{c, answer.SessionID, 1}
+}
+
+// fillSessions opens sessions until the broker gives no more.
+func fillSessions(c *suite.C, t topic) (all []*session) {
+	slots := c.ConfigInt("max.incremental.fetch.session.cache.slots", 10_000)
+	for range slots + 1 {
+		s := tryOpen(c, t)
+		if s == nil {
+			return all
+		}
+		all = append(all, s)
+	}
+	c.Fail("there are more than %d sessions", slots)
+	return nil
 }
 
 // try fetches with the session's id and epoch. Change edits the request before these are set.

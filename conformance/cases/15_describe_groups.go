@@ -62,6 +62,14 @@ func describeGroups() []suite.Case {
 			c.Equal("ProtocolMetadata", len(g.Members[0].ProtocolMetadata), 0)
 			c.Equal("MemberAssignment", len(g.Members[0].MemberAssignment), 0)
 		}},
+		suite.Case{Name: "a group that waits for assignments again", Needs: classic, Run: func(c *suite.C) {
+			m := oneMember(c, c.Name("g"))
+			m.join()
+			g := describeGroup(c, m.group)
+			c.Equal("State", g.State, "CompletingRebalance")
+			c.Equal("ProtocolMetadata", len(g.Members[0].ProtocolMetadata), 0)
+			c.Equal("MemberAssignment", string(g.Members[0].MemberAssignment), m.id)
+		}},
 		suite.Case{Name: "a group that rebalances", Needs: classic, Run: func(c *suite.C) {
 			leader, _ := two(c, c.Name("g"))
 			leader.startJoin()

@@ -28,7 +28,7 @@ func consumerHeartbeat() []suite.Case {
 		suite.Case{Name: "the broker makes a member id", Versions: only(0), Needs: modern, Run: func(c *suite.C) {
 			m := newConsumer(c, c.Name("g"), "", newTopic(c, "t", 1))
 			r := m.join()
-			c.True("there is a member id", r.MemberID != nil && len(*r.MemberID) == 22)
+			c.True("there is a member id", r.MemberID != nil && *r.MemberID != "")
 		}},
 		suite.Case{Name: "no member id", Versions: from(1), Run: func(c *suite.C) {
 			m := newConsumer(c, c.Name("g"), "")

@@ -20,6 +20,8 @@ type Case struct {
 	Features map[string]int16
 	// Serial cases change what the whole cluster shows, and run alone after the others.
 	Serial bool
+	// Slow cases wait for minutes, and run on request only.
+	Slow bool
 	// Run fails by the methods of C.
 	Run func(c *C)
 
@@ -77,6 +79,11 @@ func (c *Case) span() Span {
 		span = Span{max(span.Min, c.Versions.Min), min(span.Max, c.Versions.Max)}
 	}
 	return span
+}
+
+// highest reports whether no later version of the case runs on an endpoint.
+func (r *run) highest(b *Broker) bool {
+	return r.key == noKey || r.version == max(min(r.span().Max, b.Versions[r.key].Max), r.span().Min)
 }
 
 // missing says what the endpoint lacks for a run; empty if nothing.

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	caseLimit = 90 * time.Second
+	caseLimit = 4 * time.Minute
 	pollLimit = 20 * time.Second
 	pollPause = 20 * time.Millisecond
 )
@@ -82,8 +82,11 @@ func (c *C) Together(n int, run func(c *C, i int)) {
 }
 
 // Poll tries until the condition holds, and fails the case if that does not happen in time.
-func (c *C) Poll(what string, holds func() bool) {
-	for deadline := time.Now().Add(pollLimit); !holds(); time.Sleep(pollPause) {
+func (c *C) Poll(what string, holds func() bool) { c.PollFor(pollLimit, what, holds) }
+
+// PollFor is [C.Poll] with a limit of its own.
+func (c *C) PollFor(limit time.Duration, what string, holds func() bool) {
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(pollPause) {
 		if time.Now().After(deadline) {
 			c.Fail("waited in vain: %s", what)
 		}

@@ -21,6 +21,10 @@ type Options struct {
 	Cases []Case
 	// Run is a regular expression over the names of runs; empty is all.
 	Run string
+	// Short leaves out all but the highest version of each case that the endpoint has.
+	Short bool
+	// Slow runs the slow cases too.
+	Slow bool
 	// Workers is how many cases run at once; zero is one.
 	Workers int
 	// Verbose prints every run.
@@ -74,7 +78,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	s := &session{Options: o, broker: broker, begun: time.Now()}
 	for _, r := range expand(o.Cases) {
-		if filter.MatchString(r.name) {
+		if filter.MatchString(r.name) && (!o.Short || r.highest(broker)) {
 			s.runs = append(s.runs, r)
 		}
 	}
@@ -125,9 +129,12 @@ func (s *session) one(ctx context.Context, i int) {
 	r := &s.runs[i]
 	begun := time.Now()
 	out := Outcome{Name: r.name, Area: r.area}
-	if lack := r.missing(s.broker); lack != "" {
+	switch lack := r.missing(s.broker); {
+	case lack != "":
 		out.Status, out.Text = Skipped, lack
-	} else {
+	case r.Slow && !s.Slow:
+		out.Status, out.Text = Skipped, "it waits for minutes; run it with --slow"
+	default:
 		out.Status, out.Text = s.execute(ctx, r, i)
 	}
 	if s.broker.IsWeir {

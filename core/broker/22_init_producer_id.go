@@ -1,7 +1,5 @@
 // InitProducerId (22), versions 0-5: the producer's own id and epoch (KIP-360, version 3), PRODUCER_FENCED (KIP-588, 4),
 // TRANSACTION_ABORTABLE (KIP-890, 5).
-//
-// Difference from Kafka: a transactional id is refused with UNSUPPORTED_VERSION, since transactions are not served yet.
 
 package broker
 
@@ -10,6 +8,7 @@ import (
 	"time"
 
 	"weir/core/task"
+	"weir/core/txn"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -37,17 +36,14 @@ type producerIDs struct {
 	timer           task.Timer // runs while someone waits
 }
 
+// initFenced is the version from which InitProducerId knows PRODUCER_FENCED.
+const initFenced = 4
+
 // initProducerID gives an idempotent producer a new id with epoch 0, whatever id
-// it had before, as Kafka does without a transactional id.
-//
-// A transactional id is refused with UNSUPPORTED_VERSION: transactions are not
-// there, no retry changes that, and clients treat this code as final.
-// (COORDINATOR_NOT_AVAILABLE would make them ask for ever, the authorization
-// codes would send their operators looking for an ACL.)
+// it had before, as Kafka does without a transactional id. One with a transactional id is for its coordinator.
 func (d *dataPlane) initProducerID(x exchange, r *kmsg.InitProducerIDRequest) {
 	out := r.ResponseKind().(*kmsg.InitProducerIDResponse)
 	out.ProducerID, out.ProducerEpoch = -1, -1
-	transactional := r.TransactionalID
 	half := r.Version >= 3 && (r.ProducerID == -1) != (r.ProducerEpoch == -1)
 	x.releaseFrame()
 	if half {
@@ -55,24 +51,54 @@ func (d *dataPlane) initProducerID(x exchange, r *kmsg.InitProducerIDRequest) {
 		x.replyMessage(out)
 		return
 	}
-	if transactional != nil {
-		out.ErrorCode = int16(wire.UnsupportedVersion)
-		if *transactional == "" {
-			out.ErrorCode = int16(wire.InvalidRequest)
-		}
-		x.replyMessage(out)
+	if r.TransactionalID != nil {
+		d.initTransactional(x, r, out)
 		return
 	}
-	d.producerID(func(id int64, err error) {
-		switch {
-		case err == errNoProducerIDs:
-			out.ErrorCode = int16(wire.CoordinatorLoadInProgress) // Kafka's code for a block that is not there yet
-		case err != nil:
-			out.ErrorCode = int16(wire.CoordinatorNotAvailable) // it passes: the client tries again
-		default:
+	d.newProducerID(func(id int64, code wire.Code) {
+		if out.ErrorCode = int16(code); code == wire.None {
 			out.ProducerID, out.ProducerEpoch = id, 0
 		}
 		x.replyMessage(out)
+	})
+}
+
+// initTransactional begins a producer with a transactional id.
+//
+// Without coordinators it is refused with UNSUPPORTED_VERSION: no retry changes that, and clients treat this code as final.
+// (COORDINATOR_NOT_AVAILABLE would make them ask for ever, the authorization codes would send their operators looking for an ACL.)
+func (d *dataPlane) initTransactional(x exchange, r *kmsg.InitProducerIDRequest, out *kmsg.InitProducerIDResponse) {
+	answer := func(p txn.Producer, code wire.Code) {
+		out.ErrorCode = fencedCode(code, r.Version >= initFenced)
+		out.ProducerID, out.ProducerEpoch = p.ID, p.Epoch
+		x.replyMessage(out)
+	}
+	switch {
+	case d.transactions == nil && *r.TransactionalID == "":
+		answer(txn.NoProducer, wire.InvalidRequest)
+		return
+	case d.transactions == nil:
+		answer(txn.NoProducer, wire.UnsupportedVersion)
+		return
+	}
+	q := txn.InitRequest{TransactionalID: *r.TransactionalID, TimeoutMillis: r.TransactionTimeoutMillis, Expected: txn.NoProducer}
+	if r.Version >= 3 {
+		q.Expected = txn.Producer{ID: r.ProducerID, Epoch: r.ProducerEpoch}
+	}
+	d.transactions.InitProducerID(q, answer)
+}
+
+// newProducerID calls done with an id that was never given before, or with the code for a client.
+func (d *dataPlane) newProducerID(done func(id int64, code wire.Code)) {
+	d.producerID(func(id int64, err error) {
+		switch {
+		case err == errNoProducerIDs:
+			done(-1, wire.CoordinatorLoadInProgress) // Kafka's code for a block that is not there yet
+		case err != nil:
+			done(-1, wire.CoordinatorNotAvailable) // it passes: the client tries again
+		default:
+			done(id, wire.None)
+		}
 	})
 }
 

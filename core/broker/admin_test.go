@@ -51,7 +51,7 @@ func TestTrap01ClientSoftwarePattern(t *testing.T) {
 }
 
 func TestApiVersionsIsKafka44sColumn(t *testing.T) {
-	want := "0:0-13 1:4-18 2:1-11 3:0-13 8:2-10 9:1-10 10:0-6 11:0-9 12:0-4 13:0-5 14:0-5 15:0-6 16:0-5 18:0-5 19:2-7 20:1-6 21:0-2 22:0-5 23:2-4 27:1-2 28:0-5 32:1-4 33:0-2 35:1-5 37:0-3 42:0-2 43:0-2 44:0-1 47:0-0 48:0-1 50:0-0 55:0-2 57:0-2 60:0-2 61:0-0 68:0-1 69:0-1 74:0-1 75:0-0"
+	want := "0:0-13 1:4-18 2:1-11 3:0-13 8:2-10 9:1-10 10:0-6 11:0-9 12:0-4 13:0-5 14:0-5 15:0-6 16:0-5 18:0-5 19:2-7 20:1-6 21:0-2 22:0-5 23:2-4 24:0-5 25:0-4 26:0-5 27:1-2 28:0-5 32:1-4 33:0-2 35:1-5 37:0-3 42:0-2 43:0-2 44:0-1 47:0-0 48:0-1 50:0-0 55:0-2 57:0-2 60:0-2 61:0-0 65:0-0 66:0-2 68:0-1 69:0-1 74:0-1 75:0-0"
 	for version := int16(0); version <= 5; version++ {
 		r := newRig(t, "")
 		request := kmsg.NewPtrApiVersionsRequest()
@@ -67,8 +67,17 @@ func TestApiVersionsIsKafka44sColumn(t *testing.T) {
 		if version >= 3 {
 			require.Len(t, out.FinalizedFeatures, 2)
 			require.Equal(t, controller.GroupFeature, out.FinalizedFeatures[0].Name)
-			require.Equal(t, controller.MetadataFeature, out.SupportedFeatures[len(out.SupportedFeatures)-1].Name)
-			require.Len(t, out.SupportedFeatures, min(int(version)-2, 2), "those from level 0 on: from version 4")
+			supported := map[string]int16{}
+			for _, f := range out.SupportedFeatures {
+				supported[f.Name] = f.MaxVersion
+			}
+			want := map[string]int16{controller.MetadataFeature: 1}
+			for _, f := range controller.Features {
+				if f.Min > 0 || version >= 4 { // KAFKA-17011
+					want[f.Name] = f.Max
+				}
+			}
+			require.Equal(t, want, supported)
 		}
 	}
 }

@@ -54,6 +54,12 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.InitProducerIDRequest]
 	case 23:
 		return decodeMessage[kmsg.OffsetForLeaderEpochRequest]
+	case 24:
+		return decodeMessage[kmsg.AddPartitionsToTxnRequest]
+	case 25:
+		return decodeMessage[kmsg.AddOffsetsToTxnRequest]
+	case 26:
+		return decodeMessage[kmsg.EndTxnRequest]
 	case 27:
 		return decodeMessage[kmsg.WriteTxnMarkersRequest]
 	case 28:
@@ -86,6 +92,10 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeClusterRequest]
 	case 61:
 		return decodeMessage[kmsg.DescribeProducersRequest]
+	case 65:
+		return decodeMessage[kmsg.DescribeTransactionsRequest]
+	case 66:
+		return decodeMessage[kmsg.ListTransactionsRequest]
 	case 68:
 		return decodeMessage[kmsg.ConsumerGroupHeartbeatRequest]
 	case 69:
@@ -179,6 +189,16 @@ func (b *Broker) handle(x exchange, body any) {
 		b.describeCluster(x, r)
 	case *kmsg.DescribeTopicPartitionsRequest:
 		b.describeTopicPartitions(x, r)
+	case *kmsg.AddPartitionsToTxnRequest:
+		b.addPartitionsToTxn(x, r)
+	case *kmsg.AddOffsetsToTxnRequest:
+		b.addOffsetsToTxn(x, r)
+	case *kmsg.EndTxnRequest:
+		b.endTxn(x, r)
+	case *kmsg.DescribeTransactionsRequest:
+		b.describeTransactions(x, r)
+	case *kmsg.ListTransactionsRequest:
+		b.listTransactions(x, r)
 	default:
 		panic("broker: a request was decoded that has no handler")
 	}

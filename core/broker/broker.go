@@ -13,6 +13,7 @@ import (
 	"weir/core/partition"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/txn"
 	"weir/core/wire"
 )
 
@@ -81,6 +82,8 @@ type Options struct {
 	Partitions *partition.Manager
 	// Groups runs group coordinators, whose machines are *group.Machine. Nil: none.
 	Groups *coordinator.Runtime
+	// Transactions is the transaction coordinator. Nil: none.
+	Transactions *txn.Coordinator
 	// Verifier asks transaction coordinators. Nil: transactional ids are refused with UNSUPPORTED_VERSION.
 	Verifier TransactionVerifier
 	// AwaitApplied calls done once the coordinator of a partition of an internal topic has applied everything below end,
@@ -102,15 +105,17 @@ type Broker struct {
 	controller Controller
 	partitions *partition.Manager
 	groups     *coordinator.Runtime
-	creating   map[string]bool // internal topics; lookups only
-	data       *dataPlane
-	turnstile  turnstile
-	byID       map[env.ConnID]*conn // lookups only
-	conns      []*conn              // in the order of opening, but for the last taking a closed one's place
-	counts     counts
-	draining   bool
-	drained    func()
-	drainTimer task.Timer
+
+	transactions *txn.Coordinator
+	creating     map[string]bool // internal topics; lookups only
+	data         *dataPlane
+	turnstile    turnstile
+	byID         map[env.ConnID]*conn // lookups only
+	conns        []*conn              // in the order of opening, but for the last taking a closed one's place
+	counts       counts
+	draining     bool
+	drained      func()
+	drainTimer   task.Timer
 }
 
 // New returns a broker that answers on every listener it is made the handler of.
@@ -118,12 +123,12 @@ func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
 		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, quorum: o.Quorum, clock: o.Env.Clock, controller: o.Controller, partitions: o.Partitions,
-		groups: o.Groups, creating: map[string]bool{},
+		groups: o.Groups, transactions: o.Transactions, creating: map[string]bool{},
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}
 	b.data = &dataPlane{
 		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
-		verifier: o.Verifier, awaitApplied: o.AwaitApplied,
+		transactions: o.Transactions, verifier: o.Verifier, awaitApplied: o.AwaitApplied,
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),
@@ -133,6 +138,9 @@ func New(o Options) *Broker {
 	b.turnstile = newTurnstile(o, &b.data.held)
 	return b
 }
+
+// NewProducerID calls done with a producer id that was never given before, or with the code for a client.
+func (b *Broker) NewProducerID(done func(id int64, code wire.Code)) { b.data.newProducerID(done) }
 
 // Codec returns the codec for the broker's listeners.
 func (b *Broker) Codec() *Codec { return &Codec{ProduceBytesMax: int(b.config.SocketRequestMaxBytes)} }

@@ -9,6 +9,7 @@ import (
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/task"
+	"weir/core/txn"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -68,6 +69,7 @@ type dataPlane struct {
 	ids        producerIDs
 	// fetchMaxBytes bounds what one Fetch answers with (fetch.max.bytes).
 	fetchMaxBytes int
+	transactions  *txn.Coordinator    // nil: there is none
 	verifier      TransactionVerifier // nil: there are no transactions
 	awaitApplied  func(topic string, index int32, end int64, done func(wire.Code))
 	held          heldAnswers

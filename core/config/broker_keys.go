@@ -27,6 +27,7 @@ const (
 // brokerKeys are a broker's keys, sorted: Kafka's that mean something here or are
 // defaults of topics, and weir's own.
 var brokerKeys = []Definition{
+	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. 0: it does not; the client asks again."),
 	words(List, "advertised.listeners", nil, "Where clients reach the broker, as NAME://host:port,...; unset: as in listeners.").checked(checkListeners),
 	boolean("auto.create.topics.enable", "true", "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
 	integer(Int, "background.threads", 10, 1, maxInt, unusedThreads).dynamic(),
@@ -106,7 +107,11 @@ var brokerKeys = []Definition{
 	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds. A retry that comes later is appended a second time.").dynamic(),
 	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The maximum number of bytes of requests in memory; sockets are not read while it is reached. The same number bounds the responses that clients have not read yet. -1: the default."),
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
+	integer(Int, "transaction.abort.timed.out.transaction.cleanup.interval.ms", 10_000, 1, maxInt, "How often transactions are looked for whose time is over, in milliseconds: they run for up to so much longer."),
+	integer(Int, "transaction.max.timeout.ms", 900_000, 1, maxInt, "The longest time that a producer may ask for its transactions, in milliseconds. Consumers that read committed records wait for open transactions."),
+	integer(Int, "transaction.remove.expired.transaction.cleanup.interval.ms", 3_600_000, 1, maxInt, "How often transactional ids are looked for that are not used any more, in milliseconds."),
 	integer(Int, "transaction.state.log.num.partitions", 50, 1, maxInt, "The number of partitions of __transaction_state when it is created. It cannot be changed later."),
+	integer(Int, "transactional.id.expiration.ms", 604_800_000, 1, maxInt, "How long a transactional id without a transaction is kept, in milliseconds. A producer that comes back later has to begin anew."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),

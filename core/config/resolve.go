@@ -102,8 +102,21 @@ type Broker struct {
 	Groups Groups
 	// TransactionTopicPartitions is transaction.state.log.num.partitions.
 	TransactionTopicPartitions int32
+	// Transactions is the configuration of transaction coordinators.
+	Transactions Transactions
 	// Topic holds the defaults of topics.
 	Topic Topic
+}
+
+// Transactions is the configuration of transaction coordinators. All times are at least a millisecond, but for AddRetryMax.
+type Transactions struct {
+	TimeoutMax     time.Duration // transaction.max.timeout.ms
+	AbortInterval  time.Duration // transaction.abort.timed.out.transaction.cleanup.interval.ms
+	RemoveInterval time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
+	IDExpiration   time.Duration // transactional.id.expiration.ms
+	// AddRetryMax is add.partitions.to.txn.retry.backoff.max.ms; 0: clients ask again themselves, which costs them a
+	// round trip for each transaction.
+	AddRetryMax time.Duration
 }
 
 // Groups is the configuration of group coordinators.
@@ -240,7 +253,14 @@ func (s *Settings) resolveBroker() Broker {
 			OffsetsTopicPartitions:        int32(s.integer("offsets.topic.num.partitions")),
 		},
 		TransactionTopicPartitions: int32(s.integer("transaction.state.log.num.partitions")),
-		Topic:                      s.Topic(nil),
+		Transactions: Transactions{
+			TimeoutMax:     s.millis("transaction.max.timeout.ms"),
+			AbortInterval:  s.millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+			RemoveInterval: s.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+			IDExpiration:   s.millis("transactional.id.expiration.ms"),
+			AddRetryMax:    s.millis("add.partitions.to.txn.retry.backoff.max.ms"),
+		},
+		Topic: s.Topic(nil),
 	}
 	if b.QueuedMaxRequestBytes < 0 {
 		b.QueuedMaxRequestBytes = defaultQueuedBytes

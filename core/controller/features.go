@@ -30,6 +30,7 @@ type Feature struct {
 // is here is announced to clients, which rely on it: a feature comes with its first level served whole.
 var Features = []Feature{
 	{GroupFeature, 0, 1},
+	{TransactionFeature, 0, 2},
 	{MetadataFeature, 1, 1},
 }
 

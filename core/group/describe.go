@@ -23,7 +23,8 @@ func NotDescribed(version int16, id, message string) kmsg.DescribeGroupsResponse
 	return out
 }
 
-// Describe handles one group of DescribeGroups. Subscriptions and assignments are shown of stable groups only.
+// Describe handles one group of DescribeGroups. Protocol and subscriptions are shown of stable groups only;
+// assignments always, as in Kafka: between generations they are those of the last.
 func (m *Machine) Describe(version int16, id string) kmsg.DescribeGroupsResponseGroup {
 	g := m.groups[id]
 	if g == nil {
@@ -46,9 +47,9 @@ func (m *Machine) Describe(version int16, id string) kmsg.DescribeGroupsResponse
 	for _, mb := range c.members {
 		d := kmsg.NewDescribeGroupsResponseGroupMember()
 		d.MemberID, d.InstanceID, d.ClientID, d.ClientHost = mb.id, mb.instanceID, mb.client.ID, mb.client.Host
-		d.ProtocolMetadata, d.MemberAssignment = []byte{}, []byte{}
+		d.ProtocolMetadata, d.MemberAssignment = []byte{}, append([]byte{}, mb.assignment...)
 		if stable {
-			d.ProtocolMetadata, d.MemberAssignment = mb.metadata(c.protocol), mb.assignment
+			d.ProtocolMetadata = mb.metadata(c.protocol)
 		}
 		out.Members = append(out.Members, d)
 	}

@@ -15,8 +15,10 @@ const offsetsTopic = "__consumer_offsets"
 
 // buildCoordinators makes the runtimes of coordinators, without shards.
 func (n *Node) buildCoordinators() {
+	n.transactions, n.transactionRuntime = n.newTransactions()
 	n.groupOptions = &group.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Image: n.metadata.image, GroupConfig: n.groupConfig,
+		Verifier: offsetsVerifier{n.transactions},
 	}
 	n.groups = n.newRuntime(offsetsTopic, func(s *coordinator.Shard) coordinator.Machine { return group.New(n.groupOptions, s) })
 }
@@ -55,6 +57,7 @@ func (n *Node) groupConfig(id string) *config.ConsumerGroup {
 
 // refreshCoordinators follows the partitions that have opened or closed, and topics that were deleted.
 func (n *Node) refreshCoordinators() {
+	n.transactionRuntime.ImageChanged()
 	n.groups.ImageChanged()
 	n.groups.Each(func(s *coordinator.Shard) { s.Machine().(*group.Machine).ImageChanged() })
 }

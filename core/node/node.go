@@ -17,6 +17,7 @@ import (
 	"weir/core/stream"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/txn"
 	"weir/core/wal"
 )
 
@@ -86,11 +87,14 @@ type Node struct {
 	partitions   *partition.Manager
 	groups       *coordinator.Runtime
 	groupOptions *group.Options
+	transactions *txn.Coordinator
 	broker       *broker.Broker
 	epoch        metadata.BrokerEpoch
 	incarnation  [16]byte
 	listeners    []config.Listener   // as advertised
 	ends         []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+
+	transactionRuntime *coordinator.Runtime
 
 	begun    bool
 	step     string // of the start, while it runs
@@ -174,6 +178,7 @@ func (n *Node) shutdown() {
 
 // stop closes what start opened, in reverse.
 func (n *Node) stop(p *task.Proc) {
+	n.transactionRuntime.Close()
 	n.groups.Close()
 	n.partitions.Close()
 	n.sweeper.Stop()

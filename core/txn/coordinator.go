@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/core/config"
 	"weir/core/coordinator"
 	"weir/core/env"
 	"weir/core/task"
@@ -23,7 +24,7 @@ type Options struct {
 	// Telemetry takes marks, metrics and log lines. Nil: none.
 	Telemetry *telemetry.Registry
 	// Config is asked each time, since it may change.
-	Config func() Config
+	Config func() config.Transactions
 	// Version is the cluster's transaction.version.
 	Version func() int16
 	// LeaderEpoch is the leader epoch of a partition of Topic that this broker leads.
@@ -32,9 +33,6 @@ type Options struct {
 	ProducerID func(done func(id int64, code wire.Code))
 	// Markers writes markers.
 	Markers MarkerWriter
-	// AddRetryMax is how long a partition that a broker adds waits for the transaction before to complete, as Kafka's
-	// add.partitions.to.txn.retry.backoff.max.ms. Zero: not at all.
-	AddRetryMax time.Duration
 	// IDsMax bounds the transactional ids of one partition; zero: DefaultIDsMax. Each takes some 300 bytes, and more while
 	// it has a transaction over many partitions.
 	IDsMax int
@@ -42,14 +40,6 @@ type Options struct {
 
 // DefaultIDsMax is for partitions of Topic, of which there are 50 by default.
 const DefaultIDsMax = 100_000
-
-// Config are the settings of a broker for transactions.
-type Config struct {
-	TimeoutMax     time.Duration // transaction.max.timeout.ms
-	AbortInterval  time.Duration // transaction.abort.timed.out.transaction.cleanup.interval.ms
-	RemoveInterval time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
-	IDExpiration   time.Duration // transactional.id.expiration.ms
-}
 
 // operatorsInterval is the shortest time between two log lines of one kind.
 const operatorsInterval = time.Minute
@@ -175,7 +165,7 @@ func (c *Coordinator) Verify(q AddRequest) []wire.Code {
 // only checks that they are part of one. done hears, once and maybe at once, a code for each partition, as
 // AddPartitionsToTxn 5 has them; it is for the caller to turn them into what its client understands.
 //
-// To add waits up to AddRetryMax for the transaction before to complete.
+// To add waits up to add.partitions.to.txn.retry.backoff.max.ms for the transaction before to complete.
 func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, epoch int16, partitions []Partition, verifyOnly bool, done func(codes []wire.Code)) {
 	q := AddRequest{TransactionalID: transactionalID, Producer: Producer{producerID, epoch}, Partitions: partitions, Version: secondGeneration}
 	if verifyOnly {
@@ -205,13 +195,13 @@ type parkedAdd struct {
 // park keeps an add until the transaction before is complete, or its time is over. It reports whether it did.
 func (m *Machine) park(q *AddRequest, done func(wire.Code)) bool {
 	e, ok := m.ids.Get(q.TransactionalID)
-	if !ok || !e.prepared() || m.c.AddRetryMax == 0 {
+	if !ok || !e.prepared() || m.c.Config().AddRetryMax == 0 {
 		return false
 	}
 	m.c.parked.Hit()
 	p := &parkedAdd{request: q, done: done}
 	e.parked = append(e.parked, p)
-	m.c.Loop.Reset(&p.timer, m.c.AddRetryMax, func() {
+	m.c.Loop.Reset(&p.timer, m.c.Config().AddRetryMax, func() {
 		e.parked = slices.DeleteFunc(e.parked, func(other *parkedAdd) bool { return other == p })
 		done(wire.ConcurrentTransactions)
 	})

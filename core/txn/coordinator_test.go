@@ -646,7 +646,7 @@ func TestListTransactions(t *testing.T) {
 	require.Equal(t, all, names)
 	names, _ = list(txn.ListRequest{DurationMillis: -1, States: []string{"Ongoing"}})
 	require.Equal(t, all[1:2], names)
-	names, out := list(txn.ListRequest{DurationMillis: -1, States: []string{"ongoing", "No"}})
+	names, out := list(txn.ListRequest{DurationMillis: -1, States: []string{"ongoing", "No", "ongoing"}})
 	require.Empty(t, names)
 	require.Equal(t, []string{"ongoing", "No"}, out.UnknownStates)
 	names, _ = list(txn.ListRequest{DurationMillis: -1, ProducerIDs: []int64{b.ID, a.ID, b.ID, 1}})

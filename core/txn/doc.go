@@ -13,7 +13,7 @@
 // Operations on an id run one after another. One that comes while a record of the id is being written waits for it, where
 // Kafka answers CONCURRENT_TRANSACTIONS. While markers are being written (states PrepareCommit and PrepareAbort) requests
 // get that code, but for partitions that a broker adds for Produce or TxnOffsetCommit: those wait up to
-// [Options.AddRetryMax] for the transaction before to complete, as in Kafka (KAFKA-18654).
+// add.partitions.to.txn.retry.backoff.max.ms for the transaction before to complete, as in Kafka (KAFKA-18654).
 //
 // # Generations
 //
@@ -42,7 +42,7 @@
 // A partition holds up to [Options.IDsMax] transactional ids, and refuses more with POLICY_VIOLATION. Ids that have no
 // open transaction are removed after transactional.id.expiration.ms.
 //
-// It may call core/coordinator, core/metadata, core/task, core/telemetry, core/wire and core/env. Invariants: every
+// It may call core/coordinator, core/config, core/task, core/telemetry, core/wire and core/env. Invariants: every
 // prepared transaction completes as it was prepared; an operation bumps an epoch once; every request is
 // answered once; nothing depends on map order.
 package txn

@@ -51,6 +51,9 @@ type List struct {
 	Transactions []Listed
 }
 
+// unknownStatesMax bounds what is repeated of a request, and the work to find repetitions.
+const unknownStatesMax = 100
+
 // List calls done with the transactional ids that this broker coordinates. It says COORDINATOR_LOAD_IN_PROGRESS while it does
 // not know all, and INVALID_REGULAR_EXPRESSION for a pattern that is none, or too large. Patterns are matched off the loop.
 func (c *Coordinator) List(q ListRequest, done func(List)) {
@@ -59,7 +62,7 @@ func (c *Coordinator) List(q ListRequest, done func(List)) {
 	for _, name := range q.States {
 		if s, ok := ParseState(name); ok {
 			f.states[s] = true
-		} else {
+		} else if !slices.Contains(out.UnknownStates, name) && len(out.UnknownStates) < unknownStatesMax {
 			out.UnknownStates = append(out.UnknownStates, name)
 		}
 	}

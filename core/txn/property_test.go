@@ -1,6 +1,7 @@
 package txn_test
 
 import (
+	"encoding/hex"
 	"fmt"
 	"testing"
 	"time"
@@ -190,4 +191,33 @@ func FuzzDecodeValue(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The bytes are those that the classes of Apache Kafka 4.4.0 write. The tag of the last epoch is ours: Kafka's reader passes over it.
+func TestRecordsAreKafkas(t *testing.T) {
+	kafka := func(text string) []byte {
+		b, err := hex.DecodeString(text)
+		require.NoError(t, err)
+		return b
+	}
+	require.Equal(t, kafka("000000097472616e7366657273"), txn.EncodeKey(id))
+	prepared := txn.Transaction{
+		ProducerID: 5, PreviousID: 4, NextID: 1000, Epoch: 32767, LastEpoch: -1, TimeoutMillis: 60_000, State: txn.PrepareCommit,
+		Partitions:   []txn.Partition{{Topic: "orders", Index: 0}, {Topic: "orders", Index: 3}, {Topic: "payments", Index: 1}},
+		UpdateMillis: 1_700_000_000_001, StartMillis: 1_700_000_000_000, ClientVersion: 2,
+	}
+	require.Equal(t, kafka("000100000000000000057fff0000ea600203076f726465727303000000000000000300097061796d656e74730200000001000000018bcfe568010000018bcfe568000300080000000000000004010800000000000003e802020002"),
+		txn.EncodeValue(&prepared))
+	empty := txn.Transaction{ProducerID: 5, PreviousID: 5, NextID: -1, LastEpoch: -1, TimeoutMillis: 60_000, UpdateMillis: 1_700_000_000_001, StartMillis: -1}
+	require.Equal(t, kafka("0001000000000000000500000000ea6000000000018bcfe56801ffffffffffffffff0100080000000000000005"), txn.EncodeValue(&empty))
+	old, err := txn.DecodeValue(kafka("0000000000000000000500000000ea60010000000100066f72646572730000000200000000000000030000018bcfe568010000018bcfe56800"))
+	require.NoError(t, err)
+	require.Equal(t, &txn.Transaction{
+		ProducerID: 5, PreviousID: -1, NextID: -1, LastEpoch: -1, TimeoutMillis: 60_000, State: txn.Ongoing, Partitions: prepared.Partitions[:2],
+		UpdateMillis: 1_700_000_000_001, StartMillis: 1_700_000_000_000,
+	}, old, "version 0")
+	prepared.LastEpoch = 32766
+	require.Contains(t, hex.EncodeToString(txn.EncodeValue(&prepared)), "e807027ffe", "tag 1000")
+	_, err = txn.DecodeValue([]byte{0, 2, 0})
+	require.Error(t, err, "a version that a newer release writes")
 }

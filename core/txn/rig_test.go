@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"weir/core/config"
 	"weir/core/coordinator/coordinatortest"
 	"weir/core/env"
 	"weir/core/task"
@@ -31,7 +32,7 @@ type rig struct {
 	logs    []*coordinatortest.Log
 	cluster *coordinatortest.Cluster
 	c       *txn.Coordinator
-	config  txn.Config
+	config  config.Transactions
 	version int16
 	epoch   int32 // leader epoch
 	nextID  int64
@@ -47,7 +48,7 @@ type rig struct {
 func newRig(t require.TestingT) *rig {
 	r := &rig{
 		t: t, clock: &coordinatortest.Clock{}, logs: []*coordinatortest.Log{{}}, version: 2, nextID: 1000, answers: map[txn.Partition]wire.Code{},
-		config: txn.Config{TimeoutMax: 15 * time.Minute, AbortInterval: 10 * time.Second, RemoveInterval: time.Hour, IDExpiration: 7 * 24 * time.Hour},
+		config: (&config.Settings{}).Broker().Transactions,
 	}
 	r.open()
 	return r
@@ -58,9 +59,9 @@ func (r *rig) open() {
 	r.waiting = nil
 	r.loop = task.NewLoop(r.clock)
 	r.c = txn.New(txn.Options{
-		Loop: r.loop, Env: env.Env{Clock: r.clock, Rand: half{}, Compute: compute{}}, Config: func() txn.Config { return r.config },
+		Loop: r.loop, Env: env.Env{Clock: r.clock, Rand: half{}, Compute: compute{}}, Config: func() config.Transactions { return r.config },
 		Version: func() int16 { return r.version }, LeaderEpoch: func(int32) int32 { return r.epoch },
-		ProducerID: r.producerID, Markers: r, AddRetryMax: 100 * time.Millisecond, IDsMax: r.idsMax,
+		ProducerID: r.producerID, Markers: r, IDsMax: r.idsMax,
 	})
 	r.cluster = coordinatortest.OpenOn(r.loop, txn.Topic, r.logs, r.clock, r.c.NewMachine)
 	r.c.Run(r.cluster.Runtime)

@@ -49,6 +49,7 @@ const (
 	ConcurrentTransactions             = 51
 	TransactionCoordinatorFenced       = 52
 	TransactionalIDAuthorizationFailed = 53
+	TopicAuthorizationFailed           = 29
 	OperationNotAttempted              = 55
 	KafkaStorageError                  = 56
 	UnknownProducerID                  = 59

@@ -148,6 +148,21 @@ var (
 
 	describeQuorumSchema = Schema{flexible: 0, fields: []wireField{structs(wireString, structs(wireInt32))}}
 
+	addPartitionsToTxnSchema = Schema{flexible: 3, fields: []wireField{
+		wireString.upTo(3), wireInt64.upTo(3), wireInt16.upTo(3), structs(wireString, list(wireInt32)).upTo(3),
+		structs(wireString, wireInt64, wireInt16, wireBool, structs(wireString, list(wireInt32))).from(4),
+	}}
+
+	addOffsetsToTxnSchema = Schema{flexible: 3, fields: []wireField{wireString, wireInt64, wireInt16, wireString}}
+
+	endTxnSchema = Schema{flexible: 3, fields: []wireField{wireString, wireInt64, wireInt16, wireBool}}
+
+	describeTransactionsSchema = Schema{flexible: 0, fields: []wireField{list(wireString)}}
+
+	listTransactionsSchema = Schema{flexible: 0, fields: []wireField{
+		list(wireString), list(wireInt64), wireInt64.from(1), wireNullable.from(2),
+	}}
+
 	updateFeaturesSchema = Schema{flexible: 0, fields: []wireField{
 		wireInt32, structs(wireString, wireInt16, wireInt8), wireBool.from(1),
 	}}

@@ -397,7 +397,7 @@ var refusals = []refusal{
 	{"delete records: an unknown partition", 0, deleted(false, 99, 0), []int16{wire.UnknownTopicOrPartition}},
 	{"delete records: of a compacted topic", 0, deleted(true, 0, 0), []int16{wire.PolicyViolation}},
 	{"producer id: half a pair", 3, initialized(func(r *kmsg.InitProducerIDRequest) { r.ProducerID = 5 }), []int16{wire.InvalidRequest}},
-	{"producer id: a transaction", 0, initialized(func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("t") }), []int16{wire.UnsupportedVersion, wire.InvalidTransactionTimeout}},
+	{"producer id: no time for transactions", 0, initialized(func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("t") }), []int16{wire.InvalidTransactionTimeout}},
 	{"producer id: an empty transactional id", 0, initialized(func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("") }), []int16{wire.InvalidRequest}},
 
 	{"describe: an unknown topic", 0, described(topicConfig, "nowhere"), []int16{wire.UnknownTopicOrPartition}},
