@@ -112,8 +112,7 @@ func (c *consumerGroup) joined(call *joinCall, id string, epoch int32) {
 		c.heard(id)
 		c.rearm()
 	}
-	call.done(out)
-	c.downgrade()
+	c.downgrade(func() { call.done(out) })
 }
 
 func (c *consumerGroup) heard(id string) {
@@ -281,8 +280,9 @@ func (m *Machine) becomeClassic(id string) {
 
 // downgrade makes the group classic if only classic members are left: after the last other one was replaced by one of
 // them, or a coordinator began in between.
-func (c *consumerGroup) downgrade() {
+func (c *consumerGroup) downgrade(done func()) {
 	if c.m.closed || !c.mayDowngrade() {
+		done()
 		return
 	}
 	id := c.g.id
@@ -291,7 +291,10 @@ func (c *consumerGroup) downgrade() {
 			return nil, nil
 		}
 		return c.toClassic(), nil
-	}, func(error) { c.m.becomeClassic(id) })
+	}, func(error) {
+		c.m.becomeClassic(id)
+		done()
+	})
 }
 
 // downgraded is the classic group that the group becomes, stable in the generation of the group epoch.

@@ -253,7 +253,7 @@ func (c *consumerGroup) tombstones() []coordinator.Entry { return c.group.Tombst
 
 func (c *consumerGroup) serve() {
 	c.rearm()
-	c.m.Loop.Post(c.downgrade)
+	c.m.Loop.Post(func() { c.downgrade(func() {}) })
 }
 
 func (c *consumerGroup) answerParked(wire.Code) {}

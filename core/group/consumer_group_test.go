@@ -124,7 +124,7 @@ func TestConsumerWriteFails(t *testing.T) {
 func TestConsumerMemberIDOfVersion0(t *testing.T) {
 	r := newConsumerRig(t)
 	a := r.heartbeat("", 0, joins("a"), func(q *kmsg.ConsumerGroupHeartbeatRequest) { q.Version = 0 })
-	require.Len(t, *a.MemberID, 36)
+	require.Len(t, *a.MemberID, 22)
 	require.EqualValues(t, wire.None, r.heartbeat(*a.MemberID, a.MemberEpoch).ErrorCode)
 }
 

@@ -37,7 +37,7 @@ func RefuseConsumerHeartbeat(r *kmsg.ConsumerGroupHeartbeatRequest, assignors []
 func (m *Machine) ConsumerHeartbeat(r *kmsg.ConsumerGroupHeartbeatRequest, client Client, done func(*kmsg.ConsumerGroupHeartbeatResponse)) {
 	call := &consumerCall{m: m, r: r, client: client}
 	if r.MemberID == "" {
-		r.MemberID = strings.TrimPrefix(m.memberID(""), "-")
+		r.MemberID = m.newMemberID()
 	}
 	m.shard.Do(&coordinator.Operation{
 		Key:    r.Group,

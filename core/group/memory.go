@@ -1,6 +1,7 @@
 package group
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
@@ -41,6 +42,15 @@ func (m *Machine) refuseMember() {
 
 // memberID makes an id that no member had before: a prefix and a random UUID, as in Kafka.
 func (m *Machine) memberID(prefix string) string {
+	h := hex.EncodeToString(m.uuid())
+	return prefix + "-" + h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// newMemberID makes an id for a member of the protocol of KIP-848: a random UUID as Kafka writes those of its own.
+func (m *Machine) newMemberID() string { return base64.RawURLEncoding.EncodeToString(m.uuid()) }
+
+// uuid is a random UUID (version 4).
+func (m *Machine) uuid() []byte {
 	var id [16]byte
 	for half := range 2 {
 		m.draws++
@@ -48,6 +58,5 @@ func (m *Machine) memberID(prefix string) string {
 	}
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
-	h := hex.EncodeToString(id[:])
-	return prefix + "-" + h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	return id[:]
 }

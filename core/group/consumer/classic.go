@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -268,21 +267,21 @@ func (g *Group) FindLeaving(id string, instance *string) (*Member, error) {
 	return m, g.checkStatic(m, id, *instance)
 }
 
-// MustRejoin reports whether a classic member must join again, since it knows no other way to learn of an assignment: the group
-// epoch has moved on, it has partitions to give back, or those that it waits for are free.
+// MustRejoin reports whether a classic member must join again, since it knows no other way to learn of an assignment: there is
+// a new one, it has partitions to give back, or those that it waits for are free.
 func (g *Group) MustRejoin(m *Member) bool {
 	switch m.State {
 	case Unrevoked:
 		return true
 	case Unreleased:
-		return m.Epoch < g.value.epoch || !g.waits(m)
+		return m.Epoch < g.target.epoch || !g.waits(m)
 	}
-	return m.Epoch < g.value.epoch
+	return m.Epoch < g.target.epoch
 }
 
 // MustRejoinFirst is MustRejoin for SyncGroup: a member that gives back has joined again already.
 func (g *Group) MustRejoinFirst(m *Member) bool {
-	return m.Epoch < g.value.epoch && m.State != Unrevoked
+	return m.Epoch < g.target.epoch && m.State != Unrevoked
 }
 
 // waits reports whether another member has some of a member's target.
@@ -316,18 +315,3 @@ func (m *Member) SubscriptionVersion() int16 {
 
 // Target is a member's target assignment.
 func (g *Group) Target(id string) Assignment { return g.targets[id] }
-
-// CommonProtocols are the protocols that all members support, in the order of the first member; only for a group whose members
-// are all classic.
-func (g *Group) CommonProtocols() (common []string) {
-	if len(g.members) == 0 || g.members[0].Classic == nil {
-		return nil
-	}
-	for _, p := range g.members[0].Classic.Protocols {
-		if g.SupportsClassic(ClassicProtocolType, []ClassicProtocol{p}) {
-			common = append(common, p.Name)
-		}
-	}
-	slices.SortStableFunc(common, strings.Compare)
-	return common
-}
