@@ -81,6 +81,7 @@ func (m *Machine) joinClassic(g *Group, call *joinCall) {
 		}
 		c.removePending(call.MemberID)
 		call.fail(wire.GroupMaxSizeReached, "")
+		c.completeIfJoined()
 	case call.MemberID == "":
 		c.joinNew(call)
 	default:
