@@ -19,7 +19,9 @@ const (
 	// txnCommitAddsPartition is the version of TxnOffsetCommit that adds the offsets to the transaction (KIP-890), and
 	// txnCommitKnowsLoading the one whose clients know COORDINATOR_LOAD_IN_PROGRESS.
 	txnCommitAddsPartition = 5
-	txnCommitKnowsLoading  = 2
+	// txnCommitKnowsAbortable is the version whose clients know TRANSACTION_ABORTABLE (KIP-890).
+	txnCommitKnowsAbortable = 4
+	txnCommitKnowsLoading   = 2
 )
 
 // Commit is an OffsetCommit or TxnOffsetCommit request: its partitions that exist, and its answer.
@@ -224,13 +226,25 @@ func (m *Machine) Commit(c *Commit, done func()) {
 		verifyOnly := c.check.version < txnCommitAddsPartition
 		m.Verifier.AddPartitions(c.txn.TransactionalID, c.txn.ProducerID, c.txn.ProducerEpoch, []Partition{m.partition()}, verifyOnly, func(code wire.Code) {
 			if code != wire.None {
-				c.Fail(code)
+				c.Fail(c.codeOfVerification(code))
 				done()
 				return
 			}
 			m.store(c, done)
 		})
 	}
+}
+
+// codeOfVerification translates the transaction coordinator's code for a producer of the request's version, as Kafka's
+// AddPartitionsToTxnManager does.
+func (c *Commit) codeOfVerification(code wire.Code) wire.Code {
+	switch {
+	case code == wire.ProducerFenced:
+		return wire.InvalidProducerEpoch
+	case code == wire.TransactionAbortable && c.check.version < txnCommitKnowsAbortable:
+		return wire.InvalidTxnState
+	}
+	return code
 }
 
 // offsetsTopic is the internal topic of groups.
