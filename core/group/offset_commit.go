@@ -5,6 +5,7 @@ import (
 
 	"weir/core/coordinator"
 	"weir/core/metadata"
+	"weir/core/partition"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -29,13 +30,15 @@ type Commit struct {
 	check     commitCheck
 	retention int64 // milliseconds; -1: the broker's
 	txn       *kmsg.TxnOffsetCommitRequest
-	topics    []commitTopic
-	results   []commitResult
-	places    map[Partition]int // of topics in results; Index is 0
-	offsets   []commitPartition
-	byID      bool
-	out       *kmsg.OffsetCommitResponse
-	txnOut    *kmsg.TxnOffsetCommitResponse
+	// verification is what the append in a transaction needs.
+	verification partition.Verification
+	topics       []commitTopic
+	results      []commitResult
+	places       map[Partition]int // of topics in results; Index is 0
+	offsets      []commitPartition
+	byID         bool
+	out          *kmsg.OffsetCommitResponse
+	txnOut       *kmsg.TxnOffsetCommitResponse
 }
 
 // commitTopic is one topic of a request.
@@ -212,6 +215,7 @@ func (m *Machine) Commit(c *Commit, done func()) {
 		m.store(c, done)
 		return
 	}
+	c.verification = m.shard.Verify(c.txn.ProducerID, c.txn.ProducerEpoch)
 	switch {
 	case c.group == "":
 		c.Fail(wire.InvalidGroupID)
@@ -273,7 +277,7 @@ func (m *Machine) store(c *Commit, done func()) {
 		},
 	}
 	if c.txn != nil {
-		op.Transactional, op.ProducerID, op.ProducerEpoch = true, c.txn.ProducerID, c.txn.ProducerEpoch
+		op.Transactional, op.ProducerID, op.ProducerEpoch, op.Verification = true, c.txn.ProducerID, c.txn.ProducerEpoch, c.verification
 	}
 	m.shard.Do(op)
 }
