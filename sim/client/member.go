@@ -59,6 +59,7 @@ type Member struct {
 	zombie     bool       // it commits as soon as its rest is over
 	leaving    bool
 	reported   bool // the coordinator knows what it owns (KIP-848)
+	full       bool // an answer may be lost: the next heartbeat says all, and is told all (KIP-848)
 	interval   time.Duration
 	ending     bool
 	standIn    bool
@@ -239,7 +240,7 @@ func (m *Member) confirm(call int64) {
 }
 
 func (m *Member) sessionUp() {
-	m.busy = false
+	m.busy, m.full = false, true
 	if !m.speaks(keyJoinGroup) || m.options.Consumer && !m.speaks(keyConsumerBeat) {
 		m.standIn = true
 		return

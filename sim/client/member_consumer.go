@@ -10,16 +10,20 @@ import (
 // consumerBeat is the one request of a member of KIP-848: it joins with epoch 0, tells what it owns, and is told what it is to own.
 func (m *Member) consumerBeat() {
 	joins := m.phase == outside
+	all := joins || m.full
 	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	r.Group, r.MemberID, r.MemberEpoch, r.InstanceID, r.RebalanceTimeoutMillis = m.options.Group, m.id, m.generation, m.instance(), -1
 	if joins {
 		m.drop()
-		r.MemberEpoch, r.RebalanceTimeoutMillis = 0, int32(m.options.Rebalance.Milliseconds())
+		r.MemberEpoch = 0
+	}
+	if all {
+		r.RebalanceTimeoutMillis = int32(m.options.Rebalance.Milliseconds())
 		for _, t := range m.options.Topics {
 			r.SubscribedTopicNames = append(r.SubscribedTopicNames, t.Name)
 		}
-		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-	} else if !m.reported || m.draws.PerMille(100) {
+	}
+	if all || !m.reported || m.draws.PerMille(100) {
 		r.Topics = m.ownedTopics()
 	}
 	call := m.Stamp()
@@ -31,6 +35,7 @@ func (m *Member) consumerBeat() {
 			return
 		}
 		m.confirm(call)
+		m.full = false
 		m.reported = m.reported || reports
 		m.heard(v)
 	})

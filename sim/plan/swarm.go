@@ -197,12 +197,14 @@ func memberOf(group int64, common *event.Stream) func(w *Workload, d *event.Stre
 	cooperative := common.Below(2)
 	session := pick(common, time.Second, 3*time.Second)
 	rebalance := pick(common, time.Second, 3*time.Second)
-	protocol := pick[int64](common, 0, 1) // classic, or KIP-848
+	protocol := pick[int64](common, 0, 0, 1, 1, 2) // classic, KIP-848, or both
 	return func(w *Workload, d *event.Stream) {
 		w.Kind, w.Group, w.Cooperative = "member", group, cooperative
 		w.Session, w.Rebalance, w.Heartbeat = session, rebalance, pick(d, 100*time.Millisecond, session/4)
 		w.Pause = pick(d, 20*time.Millisecond, 200*time.Millisecond)
-		w.Consumer = protocol
+		if w.Consumer = protocol; protocol == 2 {
+			w.Consumer = d.Below(2)
+		}
 		if w.Static = pick[int64](d, 0, 0, 1); cooperative != 0 {
 			w.Static = 0 // one that is started anew while it should revoke a partition leaves it without an owner, also in Kafka
 		}
