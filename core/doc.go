@@ -155,4 +155,6 @@
 // with the batches every aborted transaction among them, in one answer.
 // I10: equal logs give equal images. I11: after faults heal, every partition
 // accepts writes within the stated time. (I9 and I12 belong to groups and zones.)
+// I13: a partition has one owner in a group of the protocol of KIP-848 at a time, in the
+// order of the group's log (core/group/consumer).
 package core

@@ -14,6 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
+// clientID is what cases expect member ids to begin with.
+const clientID = "weir-conformance"
+
 // login is the flags for TLS and SASL.
 type login struct {
 	tls, insecure            bool
@@ -31,7 +34,7 @@ func (l *login) flags(set *flag.FlagSet) {
 }
 
 func (l *login) apply(o *rawconn.Options) error {
-	o.ClientID = "weir-conformance"
+	o.ClientID = clientID
 	if l.tls || l.insecure || l.ca != "" {
 		o.TLS = &tls.Config{InsecureSkipVerify: l.insecure}
 		if err := l.trust(o.TLS); err != nil {

@@ -17,7 +17,7 @@ const (
 func findCoordinator() []suite.Case {
 	return suite.OfAPI(10,
 		suite.Case{Name: "of a group", Run: func(c *suite.C) { checkCoordinator(c, c.Name("g"), groupCoordinator) }},
-		suite.Case{Name: "of a transactional id", Versions: from(1), Run: func(c *suite.C) {
+		suite.Case{Name: "of a transactional id", Versions: from(1), Needs: transactions, Run: func(c *suite.C) {
 			checkCoordinator(c, c.Name("t"), transactionCoordinator)
 		}},
 		suite.Case{Name: "of the empty key", Run: func(c *suite.C) { checkCoordinator(c, "", groupCoordinator) }},

@@ -116,7 +116,7 @@ func initProducerID() []suite.Case {
 			c.Code(p.tryEnd(true).ErrorCode, kerr.ProducerFenced, "EndTxn of the old producer")
 			c.Code(p.tryWrite(t, 0, 1).ErrorCode, kerr.InvalidProducerEpoch, "Produce of the old producer")
 		}},
-		suite.Case{Name: "epochs are used up", Versions: only(5), Needs: append([]int16{65}, transactions...), Run: func(c *suite.C) {
+		suite.Case{Name: "epochs are used up", Versions: only(5), Slow: true, Needs: append([]int16{65}, transactions...), Run: func(c *suite.C) {
 			p := newProducer(c, c.Name("x"))
 			last := useUpEpochs(c, p)
 			r := suite.Call(c, initRequest(p.id))

@@ -170,7 +170,7 @@ func endTxn() []suite.Case {
 			p.ended()
 			c.Equal("Offset", fetchCommitted(c, c.Name("g"), t, 0).Offset, 5)
 		}},
-		suite.Case{Name: "epochs are used up", Versions: from(5), Needs: describe, Run: func(c *suite.C) {
+		suite.Case{Name: "epochs are used up", Versions: from(5), Slow: true, Needs: describe, Run: func(c *suite.C) {
 			t, p := newTopic(c, "t", 1), generation(c, c.Name("x"))
 			p.epoch = useUpEpochs(c, p)
 			p.write(t, 0, 1)

@@ -38,8 +38,7 @@ func migration() []suite.Case {
 			c.Equal("GroupType", listed(c, m.group, nil, nil).GroupType, "consumer")
 			old.awaitRebalance()
 			old.metadata = subscription(t.name)
-			old.join()
-			c.Equal("assigned to the classic member", old.syncedPartitions(), 1)
+			c.Equal("assigned to the classic member", old.joinedPartitions(), 1)
 			m.confirm()
 			settle(1, m)
 			types := map[string]int8{}
@@ -54,14 +53,12 @@ func migration() []suite.Case {
 			m := alone(c, c.Name("g"), 2, t)
 			old := newMember(c, m.group)
 			old.metadata = subscription(t.name)
-			old.join()
+			c.Equal("assigned while the other owns all", old.joinedPartitions(), 0)
 			c.Equal("GroupType", listed(c, m.group, nil, nil).GroupType, "consumer")
-			c.Equal("assigned while the other owns all", old.syncedPartitions(), 0)
 			c.Poll("partitions are to be revoked", func() bool { return m.beat().Assignment != nil })
 			m.confirm()
 			old.awaitRebalance()
-			old.join()
-			c.Equal("assigned", old.syncedPartitions(), 1)
+			c.Equal("assigned", old.joinedPartitions(), 1)
 		}},
 		{Name: "the last consumer leaves", Run: func(c *suite.C) {
 			t := newTopic(c, "t", 2)
@@ -125,7 +122,7 @@ func migration() []suite.Case {
 			c.Code(old.heartbeat(), kerr.IllegalGeneration, "Heartbeat")
 			c.Code(old.commit(t, 0, 7), kerr.IllegalGeneration, "OffsetCommit")
 			old.generation--
-			c.Equal("assigned", old.syncedPartitions(), 1)
+			c.Equal("assigned", partitionsOf(c, old.sync()), 1)
 			c.OK(old.commit(t, 0, 7), "OffsetCommit")
 			old.id = "stranger"
 			c.Code(old.heartbeat(), kerr.UnknownMemberID, "Heartbeat")
@@ -159,7 +156,7 @@ func migration() []suite.Case {
 			old := newStatic(c, m.group, "instance")
 			old.metadata = subscription(t.name)
 			old.join()
-			c.Equal("GroupType", listed(c, m.group, nil, nil).GroupType, "classic")
+			c.Poll("the group is classic", func() bool { return listed(c, m.group, nil, nil).GroupType == "classic" })
 		}},
 	})...)
 }
@@ -181,10 +178,23 @@ func owner(c *suite.C, group string, t topic, partitions ...int32) *member {
 	return m
 }
 
-// syncedPartitions counts the partitions that SyncGroup gives to a consumer.
-func (m *member) syncedPartitions() (n int) {
+// joinedPartitions counts the partitions that a member of a group of consumers has once its join and sync succeed. Until the
+// assignment is computed, SyncGroup asks it to join again.
+func (m *member) joinedPartitions() int {
+	var r *kmsg.SyncGroupResponse
+	m.c.Poll("the member has its assignment", func() bool {
+		m.join()
+		r = m.startSync().Wait()
+		return r.ErrorCode != kerr.RebalanceInProgress.Code
+	})
+	return partitionsOf(m.c, r)
+}
+
+// partitionsOf counts the partitions that SyncGroup gives to a consumer.
+func partitionsOf(c *suite.C, r *kmsg.SyncGroupResponse) (n int) {
+	c.OK(r.ErrorCode, "SyncGroup")
 	a := kmsg.NewConsumerMemberAssignment()
-	m.c.NoError(a.ReadFrom(m.sync().MemberAssignment))
+	c.NoError(a.ReadFrom(r.MemberAssignment))
 	for _, t := range a.Topics {
 		n += len(t.Partitions)
 	}

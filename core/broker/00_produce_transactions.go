@@ -50,14 +50,31 @@ type verifiedPart struct {
 	on   *partition.Partition
 }
 
+// askedProducer is a producer on a partition whose batches wait for the answer of their transaction's coordinator. Batches
+// behind them wait too, though their partition may be part of the transaction by then: the coordinator answers in
+// the order in which it was asked, so they are appended in the order of their sequences.
+type askedProducer struct {
+	on *partition.Partition
+	id int64
+}
+
+// answered notes that a batch waits no longer.
+func (d *dataPlane) answered(p askedProducer) {
+	if d.unverified[p]--; d.unverified[p] == 0 {
+		delete(d.unverified, p)
+	}
+}
+
 // appendTransactional appends a batch of a transaction that is open on its partition, or keeps it for verify.
 func (p *pendingProduce) appendTransactional(found *partition.Partition, part *producePart) {
 	guard, ask := found.Verify(&part.Header, p.version >= produceAdds)
-	if !ask {
+	producer := askedProducer{found, part.Header.ProducerID}
+	if !ask && p.plane.unverified[producer] == 0 {
 		found.Append(&part.Append)
 		return
 	}
 	part.Verification = guard
+	p.plane.unverified[producer]++
 	if p.asked == nil {
 		p.asked = &unverified{}
 	}
@@ -78,6 +95,7 @@ func (p *pendingProduce) verified(codes []wire.Code) {
 	asked := p.asked
 	p.asked = nil
 	for i, v := range asked.parts {
+		p.plane.answered(askedProducer{v.on, v.part.Header.ProducerID})
 		if codes[i] == wire.None {
 			v.on.Append(&v.part.Append)
 			continue

@@ -128,7 +128,7 @@ func New(o Options) *Broker {
 	}
 	b.data = &dataPlane{
 		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
-		transactions: o.Transactions, verifier: o.Verifier, awaitApplied: o.AwaitApplied,
+		transactions: o.Transactions, verifier: o.Verifier, unverified: map[askedProducer]int{}, awaitApplied: o.AwaitApplied,
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
 		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
 		fetchMaxBytes: int(o.Config.FetchMaxBytes),

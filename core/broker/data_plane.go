@@ -69,8 +69,9 @@ type dataPlane struct {
 	ids        producerIDs
 	// fetchMaxBytes bounds what one Fetch answers with (fetch.max.bytes).
 	fetchMaxBytes int
-	transactions  *txn.Coordinator    // nil: there is none
-	verifier      TransactionVerifier // nil: there are no transactions
+	transactions  *txn.Coordinator      // nil: there is none
+	unverified    map[askedProducer]int // how many batches wait; lookups only
+	verifier      TransactionVerifier   // nil: there are no transactions
 	awaitApplied  func(topic string, index int32, end int64, done func(wire.Code))
 	held          heldAnswers
 	late          lateReads

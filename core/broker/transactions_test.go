@@ -316,3 +316,24 @@ func TestDescribeProducers(t *testing.T) {
 		{ProducerID: 7, ProducerEpoch: 2, LastTimestamp: 1_700_000_000_000, CoordinatorEpoch: -1},
 	}, got[0].ActiveProducers)
 }
+
+// A batch that comes once the partition is part of the transaction waits behind those that came before it was.
+func TestBatchesBehindUnansweredOnesWait(t *testing.T) {
+	r, c := newTransactionalRig(t)
+	var trades []*trade
+	for sequence := range int32(2) {
+		trades = append(trades, r.produceInTransaction(12, transactional(7, 0, sequence)))
+	}
+	c.answer(wire.None)
+	trades = append(trades, r.produceInTransaction(12, transactional(7, 0, 2)))
+	require.Len(t, c.asked, 2)
+	c.answer(wire.None)
+	c.answer(wire.None)
+	r.turn()
+	r.logs[1].durable()
+	r.turn()
+	for i, x := range trades {
+		require.Equal(t, int64(i), x.produced()[0].BaseOffset)
+	}
+	require.Empty(t, r.plane.unverified)
+}

@@ -1,6 +1,9 @@
 package coordinator
 
-import "weir/core/wire"
+import (
+	"weir/core/partition"
+	"weir/core/wire"
+)
 
 // Machine is the replicated state of one partition. Its methods are called on the loop only.
 type Machine interface {
@@ -69,6 +72,8 @@ type Operation struct {
 	Transactional bool
 	ProducerID    int64
 	ProducerEpoch int16
+	// Verification is what [Shard.Verify] returned before the transaction's coordinator was asked.
+	Verification partition.Verification
 	// Done hears the outcome, once: None when nothing was to be written or all of it is applied.
 	// Otherwise Decide may not have run, nothing was applied here, and the code is one for clients (see [ClientCode]).
 	Done func(wire.Code)

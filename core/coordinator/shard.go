@@ -23,6 +23,7 @@ type Log interface {
 	HighWatermark() int64
 	LogEnd() int64
 	LastStable() int64
+	VerifyWrite(producerID int64, epoch int16) partition.Verification
 	Closed() wire.Code
 }
 

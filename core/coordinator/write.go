@@ -55,12 +55,19 @@ func (s *Shard) append(op *Operation, entries []Entry, done func(wire.Code)) {
 		panic("coordinator: " + err.Error())
 	}
 	s.log.Append(&partition.Append{
-		Origin: partition.OriginCoordinator, Header: header, Data: data,
+		Origin: partition.OriginCoordinator, Header: header, Data: data, Verification: op.Verification,
 		Facts:    record.Facts{MinTimestamp: header.MaxTimestamp, MaxTimestamp: header.MaxTimestamp, Keyless: -1, Bytes: len(data) - record.HeaderBytes},
 		Deadline: s.loop().Now().Add(writeTimeout),
 		Release:  func() {},
 		Done:     func(a *partition.Append) { s.appended(a, done) },
 	})
+}
+
+// Verify begins the verification of a transactional operation, before the transaction's coordinator is asked whether the
+// shard's partition is part of it. If the transaction ends before the operation's records are appended, the operation
+// fails with INVALID_TXN_STATE: in no transaction, they would be staged for ever (KAFKA-14884).
+func (s *Shard) Verify(producerID int64, epoch int16) partition.Verification {
+	return s.log.VerifyWrite(producerID, epoch)
 }
 
 func (s *Shard) batch(op *Operation, entries []Entry) []byte {

@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"weir/core/config"
@@ -21,6 +22,7 @@ type consumerGroup struct {
 	timer task.Timer
 	fires env.Time
 	held  int64 // bytes of Options.held
+	epoch int32 // of the group, as it was counted last
 	gone  bool
 }
 
@@ -68,6 +70,11 @@ func (m *Machine) becomeConsumer(id string) *consumerGroup {
 func (c *consumerGroup) applied() {
 	c.m.held += c.group.Bytes() - c.held
 	c.held = c.group.Bytes()
+	if epoch := c.group.Epoch(); epoch != c.epoch {
+		if c.epoch = epoch; c.m.serving {
+			c.m.count.epochs.Add(1)
+		}
+	}
 	if c.group.Gone() {
 		c.close(wire.UnknownMemberID)
 		c.g.members = nil
@@ -172,8 +179,16 @@ func (c *consumerGroup) writeResolved(version int64, resolved map[string][]strin
 			}
 			return c.group.Resolved(c.m.context(c.g.id), version, resolved)
 		},
-		Done: func(wire.Code) {}, // a heartbeat finds out that it is still to be done
+		Done: func(code wire.Code) { c.m.warnTooLarge(c.g.id, code) }, // a heartbeat finds out that it is still to be done
 	})
+}
+
+// warnTooLarge tells an operator of a group that cannot be assigned: what belongs together is one batch.
+func (m *Machine) warnTooLarge(id string, code wire.Code) {
+	if code == wire.UnknownServerError {
+		m.operators.Warn(m.Telemetry, "too large", m.Loop.Now(), "a consumer group cannot go on: its assignment, or the topics that its regular expressions match, "+
+			"do not fit into one batch. Raise max.message.bytes of "+offsetsTopic+", or let fewer members share fewer partitions", slog.String("group", id))
+	}
 }
 
 // topicNames lists the names of all topics, sorted. The list is shared until topics change.

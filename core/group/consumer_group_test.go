@@ -196,3 +196,19 @@ func (r *rig) machineAt(log *coordinatortest.Log) *Machine {
 	r.Runtime.Close()
 	return m
 }
+
+// When members hold as much memory as they may, none joins and none grows; those that are there go on, and may leave.
+func TestConsumerMembersAreBounded(t *testing.T) {
+	r := newConsumerRig(t)
+	a := r.heartbeat("m1", 0, joins("a"))
+	r.config.QueuedMaxRequestBytes = 1
+	require.EqualValues(t, wire.CoordinatorNotAvailable, r.heartbeat("m2", 0, joins("a")).ErrorCode)
+	names := make([]string, 1000)
+	for i := range names {
+		names[i] = "a topic with a long name"
+	}
+	require.EqualValues(t, wire.CoordinatorNotAvailable, r.heartbeat("m1", a.MemberEpoch, joins(names...)).ErrorCode)
+	require.EqualValues(t, wire.None, r.heartbeat("m1", a.MemberEpoch).ErrorCode)
+	require.EqualValues(t, wire.None, r.heartbeat("m1", -1).ErrorCode)
+	require.Zero(t, r.machine().held)
+}

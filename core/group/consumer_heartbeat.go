@@ -80,7 +80,7 @@ func (call *consumerCall) find() (*consumer.Group, []coordinator.Entry, error) {
 		return nil, nil, notFound("Group %s not found.", r.Group)
 	case g == nil && !joins:
 		return nil, nil, notFound("Consumer group %s not found.", r.Group)
-	case joins && m.held > m.heldMax() && !m.knows(g, r.MemberID):
+	case m.held > m.heldMax() && m.grows(g, r):
 		m.refuseMember()
 		return nil, nil, &consumer.Refusal{Code: wire.CoordinatorNotAvailable, Message: "The members of all groups hold as much memory as they may."}
 	case g == nil || g.members == nil && joins:
@@ -104,12 +104,14 @@ func (call *consumerCall) find() (*consumer.Group, []coordinator.Entry, error) {
 	return nil, nil, notFound("Group %s is not a consumer group.", r.Group)
 }
 
-func (m *Machine) knows(g *Group, member string) bool {
-	if g == nil {
-		return false
+// grows reports whether a request would make its group hold more memory.
+func (m *Machine) grows(g *Group, r *kmsg.ConsumerGroupHeartbeatRequest) bool {
+	if g != nil {
+		if c, ok := g.members.(*consumerGroup); ok {
+			return c.group.Grows(r)
+		}
 	}
-	c, ok := g.members.(*consumerGroup)
-	return ok && c.group.Member(member) != nil
+	return r.MemberEpoch == 0
 }
 
 func notFound(format, group string) error {
@@ -120,6 +122,7 @@ func notFound(format, group string) error {
 func (call *consumerCall) decided(code wire.Code) {
 	if code != wire.None && call.failed == nil {
 		call.failed = &consumer.Refusal{Code: code}
+		call.m.warnTooLarge(call.r.Group, code)
 	}
 	call.m.becomeClassic(call.r.Group)
 	c := call.m.consumerOf(call.r.Group)

@@ -52,12 +52,13 @@ type Options struct {
 
 // counts are the metrics of all machines.
 type counts struct {
-	rebalances, expired, refused env.Counter
+	rebalances, epochs, expired, refused env.Counter
 }
 
 func newCounts(t *telemetry.Registry) *counts {
 	return &counts{
 		rebalances: t.Counter("weir_group_rebalances_total", "Rebalances of groups of the classic protocol that began."),
+		epochs:     t.Counter("weir_consumer_group_epochs_total", "Epochs of groups of the protocol of KIP-848 that began: each asks for a new assignment."),
 		expired:    t.Counter("weir_group_members_expired_total", "Members removed since they were silent for their session timeout."),
 		refused:    t.Counter("weir_group_members_refused_total", "Joins refused since the members of all groups hold too much memory."),
 	}

@@ -5,6 +5,7 @@ import (
 
 	"weir/core/coordinator"
 	"weir/core/metadata"
+	"weir/core/partition"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,7 +20,9 @@ const (
 	// txnCommitTopicIDs the one that names topics by id, and txnCommitKnowsLoading the one whose clients know COORDINATOR_LOAD_IN_PROGRESS.
 	txnCommitAddsPartition = 5
 	txnCommitTopicIDs      = 6
-	txnCommitKnowsLoading  = 2
+	// txnCommitKnowsAbortable is the version whose clients know TRANSACTION_ABORTABLE (KIP-890).
+	txnCommitKnowsAbortable = 4
+	txnCommitKnowsLoading   = 2
 )
 
 // Commit is an OffsetCommit or TxnOffsetCommit request: its partitions that exist, and its answer.
@@ -28,13 +31,15 @@ type Commit struct {
 	check     commitCheck
 	retention int64 // milliseconds; -1: the broker's
 	txn       *kmsg.TxnOffsetCommitRequest
-	topics    []commitTopic
-	results   []commitResult
-	places    map[Partition]int // of topics in results; Index is 0
-	offsets   []commitPartition
-	byID      bool
-	out       *kmsg.OffsetCommitResponse
-	txnOut    *kmsg.TxnOffsetCommitResponse
+	// verification is what the append in a transaction needs.
+	verification partition.Verification
+	topics       []commitTopic
+	results      []commitResult
+	places       map[Partition]int // of topics in results; Index is 0
+	offsets      []commitPartition
+	byID         bool
+	out          *kmsg.OffsetCommitResponse
+	txnOut       *kmsg.TxnOffsetCommitResponse
 }
 
 // commitTopic is one topic of a request.
@@ -211,6 +216,7 @@ func (m *Machine) Commit(c *Commit, done func()) {
 		m.store(c, done)
 		return
 	}
+	c.verification = m.shard.Verify(c.txn.ProducerID, c.txn.ProducerEpoch)
 	switch {
 	case c.group == "":
 		c.Fail(wire.InvalidGroupID)
@@ -221,13 +227,25 @@ func (m *Machine) Commit(c *Commit, done func()) {
 		verifyOnly := c.check.version < txnCommitAddsPartition
 		m.Verifier.AddPartitions(c.txn.TransactionalID, c.txn.ProducerID, c.txn.ProducerEpoch, []Partition{m.partition()}, verifyOnly, func(code wire.Code) {
 			if code != wire.None {
-				c.Fail(code)
+				c.Fail(c.codeOfVerification(code))
 				done()
 				return
 			}
 			m.store(c, done)
 		})
 	}
+}
+
+// codeOfVerification translates the transaction coordinator's code for a producer of the request's version, as Kafka's
+// AddPartitionsToTxnManager does.
+func (c *Commit) codeOfVerification(code wire.Code) wire.Code {
+	switch {
+	case code == wire.ProducerFenced:
+		return wire.InvalidProducerEpoch
+	case code == wire.TransactionAbortable && c.check.version < txnCommitKnowsAbortable:
+		return wire.InvalidTxnState
+	}
+	return code
 }
 
 // offsetsTopic is the internal topic of groups.
@@ -260,7 +278,7 @@ func (m *Machine) store(c *Commit, done func()) {
 		},
 	}
 	if c.txn != nil {
-		op.Transactional, op.ProducerID, op.ProducerEpoch = true, c.txn.ProducerID, c.txn.ProducerEpoch
+		op.Transactional, op.ProducerID, op.ProducerEpoch, op.Verification = true, c.txn.ProducerID, c.txn.ProducerEpoch, c.verification
 	}
 	m.shard.Do(op)
 }

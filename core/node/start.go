@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir/core/broker"
 	"weir/core/config"
@@ -182,8 +183,12 @@ func (n *Node) buildStorage() {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
 		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, ProducersMax: t.ProducersMax,
+		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
 }
+
+// transactionGrace is how long after the longest timeout of a transaction its end is still waited for, as in Kafka.
+const transactionGrace = 5 * time.Minute
 
 const logPrefix = "wal-"
 

@@ -239,6 +239,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(data[p.IndexPosition : p.IndexPosition+int64(p.IndexBytes)])
 	}
 	f.Add(data)
+	withTransactions := Build(h, transactional(), 200)
+	p := withTransactions.Parts[0]
+	f.Add(slices.Concat(withTransactions.Body...)[p.IndexPosition : p.IndexPosition+int64(p.IndexBytes)])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := ParseHeader(b); err == nil && h.Footer > h.Bytes {
 			t.Fatal("a footer beyond the end")

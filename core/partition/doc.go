@@ -35,8 +35,8 @@
 // marker, in both layers. The rules are Kafka's (ProducerAppendInfo, KIP-98, KIP-890, KIP-1228):
 //
 //   - A batch outside a transaction is refused with INVALID_TXN_STATE while one of its producer is open.
-//   - A transactional batch of a client is appended only if its transaction is open here, or was verified since the last
-//     batch or marker of its producer ([Partition.Verify], [Append.Verification]). Verifications are kept in memory
+//   - A transactional batch is appended only if its transaction is open here, or was verified since the last batch or
+//     marker of its producer ([Partition.Verify], for a coordinator's writes [Partition.VerifyWrite]; [Append.Verification]). Verifications are kept in memory
 //     alone: at most one for each producer, at most as many as producers, for producer.id.expiration.ms at most.
 //   - While a batch waits for a verification, or got a bad answer, none of a higher sequence is appended before it.
 //   - A marker ([Partition.End]) has an epoch not below its producer's, or INVALID_PRODUCER_EPOCH; of transaction version 2
@@ -47,7 +47,7 @@
 //   - A producer with an open transaction neither expires nor is evicted. If the transaction is open for longer than a
 //     coordinator lets it be, operators are told (Options.TransactionLate).
 //
-// What a coordinator appends for its own state ([OriginCoordinator]) is not verified, and its sequences are not checked.
+// The sequences of what a coordinator appends for its own state ([OriginCoordinator]) are not checked.
 //
 // The last stable offset is that of the durable layer, so that it moves over a marker when that is durable. It is not
 // below the log start: DeleteRecords and retention may delete the beginning of an open transaction, whose first offset

@@ -753,6 +753,10 @@ func TestEpochs(t *testing.T) {
 func FuzzLoadState(f *testing.F) {
 	s, _ := LoadState(nil, 0, 0, 0)
 	f.Add(s.AppendCheckpoint(nil), int64(0))
+	if text, err := os.ReadFile("testdata/checkpoint-v2.hex"); err == nil {
+		b, _ := hex.DecodeString(strings.TrimSpace(string(text)))
+		f.Add(b, int64(10))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, end int64) {
 		b = resum(b)
 		if s, err := LoadState(b, end, 0, 0); err == nil && len(b) > 0 {

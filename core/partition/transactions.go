@@ -86,10 +86,7 @@ func (p *Partition) Verify(h *record.Header, bumps bool) (guard Verification, as
 	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) || p.state.duplicateOf(h).found {
 		return 0, false
 	}
-	v := p.verified.find(h.ProducerID)
-	if v == nil {
-		v = p.newVerification(h, bumps)
-	}
+	v := p.verification(h.ProducerID, bumps)
 	// A batch that comes too late to be appended holds nobody up. In Kafka, one that is delayed beyond the end of its
 	// transaction makes all that follow OUT_OF_ORDER_SEQUENCE.
 	if !p.state.passed(h) {
@@ -108,16 +105,30 @@ func (v *verification) wait(h *record.Header) {
 	}
 }
 
-// newVerification adds one. There are at most as many as a partition may know producers; the oldest goes.
-func (p *Partition) newVerification(h *record.Header, bumps bool) *verification {
+// VerifyWrite begins the verification of what a coordinator will append in a producer's transaction. It returns the guard
+// for [Append.Verification], or zero if the transaction is open here: then it must still be open at the append. The
+// coordinator answers for the order of its writes.
+func (p *Partition) VerifyWrite(producerID int64, epoch int16) Verification {
+	if p.state.inTransaction(producerID, epoch) {
+		return 0
+	}
+	return p.verification(producerID, false).guard
+}
+
+// verification returns a producer's, or adds one. There are at most as many as a partition may know producers; the
+// oldest goes.
+func (p *Partition) verification(producer int64, bumps bool) *verification {
 	all := &p.verified
+	if v := all.find(producer); v != nil {
+		return v
+	}
 	if len(all.all) >= p.state.max {
 		all.dropOldest()
 	}
 	all.last++
-	i, _ := all.search(h.ProducerID)
+	i, _ := all.search(producer)
 	all.all = slices.Insert(all.all, i, verification{
-		producer: h.ProducerID, guard: all.last, began: p.manager.loop.Now(), lowest: noSequence, bumps: bumps,
+		producer: producer, guard: all.last, began: p.manager.loop.Now(), lowest: noSequence, bumps: bumps,
 	})
 	return &all.all[i]
 }
@@ -125,10 +136,10 @@ func (p *Partition) newVerification(h *record.Header, bumps bool) *verification 
 // checkVerification checks that a transactional batch belongs to a transaction that its coordinator knows to include
 // this partition: one that is open here, or that was verified since the last marker. It runs in the turn of the
 // append: a marker may have come since the coordinator's answer, and what is appended behind it would stay open for
-// ever (KAFKA-14884). What a coordinator appends it answers for itself.
+// ever (KAFKA-14884).
 func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
 	h := &a.Header
-	if a.Origin != OriginClient || !h.Transactional() {
+	if a.Origin == OriginReplica || !h.Transactional() {
 		return wire.None, ""
 	}
 	v := p.verified.find(h.ProducerID)
@@ -137,7 +148,7 @@ func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
 		return wire.InvalidTxnState, "the batch does not belong to a transaction that is open"
 	}
 	switch {
-	case v == nil:
+	case v == nil || a.Origin != OriginClient:
 	case v.bumps && h.BaseSequence != 0 && p.state.find(h.ProducerID) == nil:
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d is not known here: its first sequence has to be 0, it is %d", h.ProducerID, h.BaseSequence)
 	case h.ProducerEpoch == v.epoch && v.lowest != noSequence && h.BaseSequence > v.lowest:

@@ -187,6 +187,29 @@ func TestAProducerOfTheSecondGenerationBeginsAtZero(t *testing.T) {
 	}
 }
 
+// What a coordinator stages in a transaction is verified likewise.
+func TestACoordinatorsWriteAfterTheMarkerIsRefused(t *testing.T) {
+	r := newRig(t)
+	write := func(guard Verification) *Append {
+		a := r.transactional(7, 0, 0, 1)
+		a.Origin, a.Verification = OriginCoordinator, guard
+		r.p.Append(a)
+		return a
+	}
+	r.want(write(0), wire.InvalidTxnState, -1)
+	first, second := write(r.p.VerifyWrite(7, 0)), write(r.p.VerifyWrite(7, 0))
+	guard := r.p.VerifyWrite(7, 0)
+	r.end(7, 0, commit(0), 0)
+	r.want(write(guard), wire.InvalidTxnState, -1)
+	guard = r.p.VerifyWrite(7, 0)
+	r.end(7, 0, commit(0), 0)
+	r.want(write(guard), wire.InvalidTxnState, -1)
+	r.durable()
+	r.want(first, wire.None, 0)
+	r.want(second, wire.None, 1)
+	require.EqualValues(t, 4, r.p.LastStable())
+}
+
 func TestAPlainBatchInATransactionIsRefused(t *testing.T) {
 	r := newRig(t)
 	r.open(7, 0, 0, 1)

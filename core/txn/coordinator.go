@@ -165,7 +165,8 @@ func (c *Coordinator) Verify(q AddRequest) []wire.Code {
 // only checks that they are part of one. done hears, once and maybe at once, a code for each partition, as
 // AddPartitionsToTxn 5 has them; it is for the caller to turn them into what its client understands.
 //
-// To add waits up to add.partitions.to.txn.retry.backoff.max.ms for the transaction before to complete.
+// Requests to add to one transactional id are answered in the order in which they came, whatever they wait for: a producer has
+// several batches for a partition under way, and the second must not be appended before the first. To add waits up to add.partitions.to.txn.retry.backoff.max.ms for the transaction before to complete.
 func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, epoch int16, partitions []Partition, verifyOnly bool, done func(codes []wire.Code)) {
 	q := AddRequest{TransactionalID: transactionalID, Producer: Producer{producerID, epoch}, Partitions: partitions, Version: secondGeneration}
 	if verifyOnly {
@@ -173,47 +174,18 @@ func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, ep
 		return
 	}
 	q.Partitions = slices.Clone(partitions)
-	c.AddForClient(q, func(code wire.Code) {
-		m, found := c.machine(transactionalID)
-		if code != wire.ConcurrentTransactions || found != wire.None || !m.park(&q, func(code wire.Code) { done(repeated(code, len(q.Partitions))) }) {
-			done(repeated(code, len(q.Partitions)))
-		}
-	})
+	answer := func(code wire.Code) { done(repeated(code, len(q.Partitions))) }
+	m, code := c.machine(transactionalID)
+	switch {
+	case transactionalID == "":
+		answer(wire.InvalidRequest)
+	case code != wire.None:
+		answer(code)
+	default:
+		m.addInOrder(&q, answer)
+	}
 }
 
 func (m *Machine) add(q *AddRequest, done func(wire.Code)) {
 	m.do(q.TransactionalID, func(t *Transaction, c clock) decision { return t.add(q, c) }, func(d decision) { done(d.code) })
-}
-
-// parkedAdd waits for a transaction to complete.
-type parkedAdd struct {
-	request *AddRequest
-	timer   task.Timer
-	done    func(wire.Code)
-}
-
-// park keeps an add until the transaction before is complete, or its time is over. It reports whether it did.
-func (m *Machine) park(q *AddRequest, done func(wire.Code)) bool {
-	e, ok := m.ids.Get(q.TransactionalID)
-	if !ok || !e.prepared() || m.c.Config().AddRetryMax == 0 {
-		return false
-	}
-	m.c.parked.Hit()
-	p := &parkedAdd{request: q, done: done}
-	e.parked = append(e.parked, p)
-	m.c.Loop.Reset(&p.timer, m.c.Config().AddRetryMax, func() {
-		e.parked = slices.DeleteFunc(e.parked, func(other *parkedAdd) bool { return other == p })
-		done(wire.ConcurrentTransactions)
-	})
-	return true
-}
-
-// unpark begins again, once, what waited for the transaction to complete.
-func (m *Machine) unpark(e *entry) {
-	parked := e.parked
-	e.parked = nil
-	for _, p := range parked {
-		m.c.Loop.Stop(&p.timer)
-		m.c.Loop.Post(func() { m.add(p.request, p.done) })
-	}
 }

@@ -293,6 +293,47 @@ func TestImplicitAddWaitsForTheTransactionBefore(t *testing.T) {
 	require.Equal(t, []wire.Code{wire.NotCoordinator, wire.NotCoordinator}, got)
 }
 
+// Adds are answered in the order in which they came, though the first was told to wait and the second found nothing to wait for: a producer's
+// batches are appended in that order.
+func TestImplicitAddsAreAnsweredInTheirOrder(t *testing.T) {
+	r := newRig(t)
+	p := r.init(txn.NoProducer)
+	r.add(p, second, 0)
+	r.held = true
+	next, _ := r.end(p, true, second)
+	var order []string
+	add := func(name string) {
+		r.c.AddPartitions(id, next.ID, next.Epoch, partitionsOf(1), false, func(codes []wire.Code) { order = append(order, fmt.Sprint(name, codes[0])) })
+	}
+	add("a") // finds markers being written
+	add("b")
+	r.logs[0].Held = true
+	r.release()
+	add("c") // finds the completion being written
+	r.turn()
+	require.Empty(t, order)
+	r.logs[0].Durable()
+	add("d")
+	r.turn()
+	r.logs[0].Held = false
+	r.logs[0].Durable()
+	add("e")
+	r.turn()
+	require.Equal(t, []string{"a0", "b0", "c0", "d0", "e0"}, order)
+
+	order, r.held = nil, true
+	p = next
+	next, _ = r.end(p, true, second)
+	add("a")
+	r.pass(60 * time.Millisecond)
+	add("b")
+	r.pass(60 * time.Millisecond)
+	require.Equal(t, []string{"a51"}, order, "each has its own time")
+	r.logs[0].Close()
+	r.turn()
+	require.Equal(t, []string{"a51", "b16"}, order)
+}
+
 func (r *rig) current() txn.Producer { return producer(r.state().ProducerID, r.state().Epoch) }
 
 // Cases 134 to 138: every state with every kind of EndTxn.

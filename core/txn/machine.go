@@ -33,7 +33,8 @@ type entry struct {
 	deadline env.Time // of an ongoing transaction
 	aborting bool     // its time is over, and the abort is under way
 	marking  *marking // set while markers are written
-	parked   []*parkedAdd
+	adds     []*pendingAdd
+	adding   bool // the first of adds is under way
 }
 
 var _ coordinator.Machine = (*Machine)(nil)
@@ -140,11 +141,7 @@ func (m *Machine) Close(code wire.Code) {
 	m.c.Loop.Stop(&m.removals)
 	m.ids.Scan(func(_ string, e *entry) bool {
 		m.stopMarking(e)
-		for _, p := range e.parked {
-			m.c.Loop.Stop(&p.timer)
-			p.done(code)
-		}
-		e.parked = nil
+		m.closeAdds(e, code)
 		return true
 	})
 }

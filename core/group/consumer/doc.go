@@ -24,7 +24,7 @@
 // # One owner
 //
 // A partition has one owner, who may consume it, or has not confirmed yet that it stopped. It is given to a member
-// only while it has none, and the group asserts that (I9): otherwise two members would process it at once, and each
+// only while it has none, and the group asserts that (I13): otherwise two members would process it at once, and each
 // would overwrite the offsets of the other. A member that is frozen until it confirms (Unrevoked) is not computed
 // anew when the target moves. What it was told to give back and should now keep is its own all the while.
 //

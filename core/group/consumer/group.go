@@ -33,7 +33,7 @@ type Group struct {
 	subscribed btree.Map[string, int]      // members that subscribe to an expression
 	assignors  btree.Map[string, int]      // members that ask for an assignor
 	classic    int                         // members of the classic protocol
-	bytes      int64                       // of what members say of themselves
+	bytes      int64                       // of what members say of themselves, and of what their expressions matched
 	owners     map[partitionKey]*ownership // of all partitions that a member has, or has not given back yet
 
 	soft soft
@@ -63,6 +63,15 @@ type Resolved struct {
 	Topics    []string // a set, sorted
 	Version   int64    // of the metadata image
 	Timestamp int64    // milliseconds
+}
+
+// bytes estimates the memory that it takes.
+func (r *Resolved) bytes() int64 {
+	n := 64
+	for _, topic := range r.Topics {
+		n += 16 + len(topic)
+	}
+	return int64(n)
 }
 
 // NewGroup returns a group without records.
@@ -230,14 +239,19 @@ func (g *Group) applyTargetOf(id string, value []byte) error {
 
 func (g *Group) applyExpression(text string, value []byte) error {
 	if value == nil {
-		g.expressions.Delete(text)
+		if old, had := g.expressions.Delete(text); had {
+			g.bytes -= old.bytes()
+		}
 		return nil
 	}
 	v := expressionValue{}
 	if err := decode(value, &v); err != nil {
 		return err
 	}
-	g.expressions.Set(text, &v.Resolved)
+	if old, had := g.expressions.Set(text, &v.Resolved); had {
+		g.bytes -= old.bytes()
+	}
+	g.bytes += v.Resolved.bytes()
 	return nil
 }
 
@@ -350,8 +364,8 @@ func (g *Group) take(m *Member, a Assignment) {
 	})
 }
 
-// invariantOneOwner: a partition of a group has one owner at a time, in the group's log.
-const invariantOneOwner = 9
+// invariantOneOwner is I13.
+const invariantOneOwner = 13
 
 func (g *Group) memberOrNew(id string) *Member {
 	i, ok := g.search(id)

@@ -115,6 +115,17 @@ func (g *Group) Heartbeat(c *Context, r *kmsg.ConsumerGroupHeartbeatRequest, cli
 	return Decision{Entries: h.entries, Answer: h.answer(), Resolve: h.resolve}, nil
 }
 
+// Grows reports whether a request would make the group hold more than a little: of a new member, or with more names of topics
+// than its member had.
+func (g *Group) Grows(r *kmsg.ConsumerGroupHeartbeatRequest) bool {
+	m := g.Member(r.MemberID)
+	if r.MemberEpoch < epochJoin || m == nil {
+		return r.MemberEpoch == epochJoin
+	}
+	named := Metadata{Topics: r.SubscribedTopicNames}
+	return named.bytes() > m.Metadata.bytes()
+}
+
 // heartbeat is the work on one heartbeat of a member that stays or joins, or on its JoinGroup, made a heartbeat.
 type heartbeat struct {
 	g            *Group

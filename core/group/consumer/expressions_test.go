@@ -1,0 +1,33 @@
+package consumer
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What Apache Kafka 4.4.0 (RE2/J 1.8) answers, text for text, but for the two cases that say so.
+func TestExpressionsAsKafka(t *testing.T) {
+	for text, why := range map[string]string{
+		"[": "missing closing ]", "(": "missing closing )", "*": "missing argument to repetition operator", "a**": "invalid nested repetition operator",
+		"a{2000}": "invalid repeat count", `\8`: "invalid escape sequence", "(?P<n": "invalid named capture", `a\`: "trailing backslash at end of expression",
+		"[[:foo:]]": "invalid character class range", "[b-a]": "invalid character class range", "(?=a)": "invalid or unsupported Perl syntax",
+		`\C`: "invalid escape sequence", "x{2,1}": "invalid repeat count", "(?z)": "invalid or unsupported Perl syntax",
+		")":                    "unexpected )",         // Kafka: regexp/syntax: internal error
+		"((a{100}){100}){100}": "invalid repeat count", // Kafka takes it
+		"(?<n>a)":              "", "(?i)x": "", `\pN`: "", `\Qa\E`: "", "": "", "a|b": "",
+	} {
+		err := checkExpression(text)
+		if why == "" {
+			require.NoError(t, err, text)
+			continue
+		}
+		require.EqualError(t, err, "SubscribedTopicRegex `"+text+"` is not a valid regular expression: "+why+".")
+	}
+}
+
+// An expression matches whole names: what it alternates too.
+func TestExpressionsMatchWholeNames(t *testing.T) {
+	topics := []string{"a", "ab", "b", "ba"}
+	require.Equal(t, map[string][]string{"a|b": {"a", "b"}, "a.*": {"a", "ab"}, "(?i)B": {"b"}, "[": nil}, Resolve([]string{"a|b", "a.*", "(?i)B", "["}, topics))
+}
