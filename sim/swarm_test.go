@@ -16,7 +16,9 @@ const (
 var swarmMarks = strings.Split(strings.TrimSpace(`
 broker: a produce request started behind another
 broker: an answer was dropped with its connection
+client: a late EndTxn
 controller: a commit was cut into several records
+coordinator: a log was written anew and cut
 disk: a crash tore a write of meta
 disk: a crash tore a write of wal
 disk: a power failure took a block back
@@ -56,6 +58,8 @@ stream upload: settled as ours
 sweeper: a listing found an object under a dead id
 sweeper: prepared ids expired
 sweeper: the store failed, and was given time
+txn: a partition waited for the transaction before
+txn: a transaction timed out
 world: the node ended while it was to create the write-ahead log
 world: the node ended while it was to open the quorum's log
 world: the node ended while it was to recover the write-ahead log

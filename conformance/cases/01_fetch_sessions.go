@@ -91,8 +91,8 @@ func fetchSessions() []suite.Case {
 			old := fillSessions(c, t)
 			c.PollFor(3*time.Minute, "a session is old enough to be evicted", func() bool { return tryOpen(c, t) != nil })
 			granted, slots := 1, c.ConfigInt("max.incremental.fetch.session.cache.slots", 10_000)
-			c.PollFor(time.Minute, "new sessions have the place of all old ones", func() bool {
-				for refused := 0; refused < 80; refused++ { // Kafka chooses one of several caches for each session
+			c.PollFor(3*time.Minute, "new sessions have the place of all old ones", func() bool {
+				for refused := 0; refused < 20; refused++ { // Kafka chooses one of several caches for each session
 					if tryOpen(c, t) != nil {
 						granted, refused = granted+1, 0
 					}

@@ -76,6 +76,8 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 		p.refuse(part, code, "")
 	case code != wire.None:
 		p.refuse(part, code, "")
+	case isInternal(found.Name): // what a client wrote there could stop a coordinator
+		p.refuse(part, wire.InvalidTopic, "Cannot append to internal topic "+found.Name)
 	case p.acks < -1 || p.acks > 1:
 		p.refuse(part, wire.InvalidRequiredAcks, "")
 	case p.transactional && p.plane.verifier == nil:

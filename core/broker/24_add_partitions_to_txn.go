@@ -157,7 +157,9 @@ func addedAnswer(r *kmsg.AddPartitionsToTxnRequest, all []*addedTransaction) *km
 		t := kmsg.NewAddPartitionsToTxnResponseTransaction()
 		t.TransactionalID = a.id
 		for _, topic := range topics {
-			t.Topics = append(t.Topics, kmsg.AddPartitionsToTxnResponseTransactionTopic{Topic: topic.Topic, Partitions: manyPartitions(topic.Partitions)})
+			one := kmsg.NewAddPartitionsToTxnResponseTransactionTopic()
+			one.Topic, one.Partitions = topic.Topic, manyPartitions(topic.Partitions)
+			t.Topics = append(t.Topics, one)
 		}
 		out.Transactions = append(out.Transactions, t)
 	}

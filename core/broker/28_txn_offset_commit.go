@@ -1,5 +1,6 @@
-// TxnOffsetCommit (28), versions 0-5: leader epochs (KIP-320, version 2), member and generation (KIP-447, 3), TRANSACTION_ABORTABLE
-// (KIP-890, 4), the offsets' partition is added to the transaction (KIP-890, 5).
+// TxnOffsetCommit (28), versions 0-6: leader epochs (KIP-320, version 2), member and generation (KIP-447, 3), TRANSACTION_ABORTABLE
+// (KIP-890, 4), the offsets' partition is added to the transaction (KIP-890, 5), topic
+// ids (6).
 
 package broker
 

@@ -46,6 +46,9 @@ func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, valida
 	switch {
 	case !ok:
 		err = &controller.Error{Code: wire.UnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
+	case isInternal(q.Topic):
+		// Keys are assigned to partitions by their number: with another, coordinators would not find what they have stored.
+		err = &controller.Error{Code: wire.InvalidRequest, Message: "The number of partitions of an internal topic cannot be changed."}
 	case int(q.Count)-len(topic.Partitions) > newPartitionsMax:
 		err = &controller.Error{Code: wire.PolicyViolation, Message: "Excessively large number of partitions per request."}
 	}

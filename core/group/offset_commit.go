@@ -16,9 +16,10 @@ const (
 	// that a group is unknown.
 	commitTopicIDs      = 10
 	commitGroupNotFound = 9
-	// txnCommitAddsPartition is the version of TxnOffsetCommit that adds the offsets to the transaction (KIP-890), and
-	// txnCommitKnowsLoading the one whose clients know COORDINATOR_LOAD_IN_PROGRESS.
+	// txnCommitAddsPartition is the version of TxnOffsetCommit that adds the offsets to the transaction (KIP-890),
+	// txnCommitTopicIDs the one that names topics by id, and txnCommitKnowsLoading the one whose clients know COORDINATOR_LOAD_IN_PROGRESS.
 	txnCommitAddsPartition = 5
+	txnCommitTopicIDs      = 6
 	// txnCommitKnowsAbortable is the version whose clients know TRANSACTION_ABORTABLE (KIP-890).
 	txnCommitKnowsAbortable = 4
 	txnCommitKnowsLoading   = 2
@@ -87,11 +88,11 @@ func NewCommit(im Image, r *kmsg.OffsetCommitRequest) *Commit {
 // NewTxnCommit reads a TxnOffsetCommit request.
 func NewTxnCommit(im Image, r *kmsg.TxnOffsetCommitRequest) *Commit {
 	c := &Commit{
-		group: r.Group, retention: -1, txn: r, txnOut: r.ResponseKind().(*kmsg.TxnOffsetCommitResponse),
+		group: r.Group, retention: -1, txn: r, byID: r.Version >= txnCommitTopicIDs, txnOut: r.ResponseKind().(*kmsg.TxnOffsetCommitResponse),
 		check: commitCheck{version: r.Version, memberID: r.MemberID, instanceID: r.InstanceID, generation: r.Generation},
 	}
 	for i := range r.Topics {
-		t := commitTopic{name: r.Topics[i].Topic}
+		t := commitTopic{name: r.Topics[i].Topic, id: r.Topics[i].TopicID}
 		for _, p := range r.Topics[i].Partitions {
 			t.partitions = append(t.partitions, commitPartition{Partition: Partition{Index: p.Partition}, offset: p.Offset, epoch: p.LeaderEpoch, metadata: p.Metadata})
 		}
@@ -186,7 +187,7 @@ func (c *Commit) Response() kmsg.Response {
 	if c.txn != nil {
 		for i := range c.results {
 			t := kmsg.NewTxnOffsetCommitResponseTopic()
-			t.Topic = c.results[i].name
+			t.Topic, t.TopicID = c.results[i].name, c.results[i].id
 			for j, index := range c.results[i].partitions {
 				p := kmsg.NewTxnOffsetCommitResponseTopicPartition()
 				p.Partition, p.ErrorCode = index, int16(c.results[i].codes[j])

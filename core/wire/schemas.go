@@ -67,7 +67,7 @@ var (
 
 	txnOffsetCommitSchema = Schema{flexible: 3, fields: []wireField{
 		wireString, wireString, wireInt64, wireInt16, wireInt32.from(3), wireString.from(3), wireNullable.from(3),
-		structs(wireString, structs(wireInt32, wireInt64, wireInt32.from(2), wireNullable)),
+		structs(wireString.upTo(5), wireUUID.from(6), structs(wireInt32, wireInt64, wireInt32.from(2), wireNullable)),
 	}}
 
 	deleteGroupsSchema = Schema{flexible: 2, fields: []wireField{list(wireString)}}

@@ -15,6 +15,13 @@
 // deletes records. A [Breaker] sends requests and frames that must be refused. A
 // [Poller] measures how soon a waiting fetch is answered.
 //
+// A [Member] is a member of a consumer group, of the classic protocol or of KIP-848: it joins, reads from the committed
+// offset on, commits, leaves, dies without a word, or freezes for longer than its session and then commits. A
+// [Transactor] writes in transactions of either generation; it stalls until about its timeout, or leaves a transaction to
+// its next incarnation, and copies of its EndTxn, Produce and TxnOffsetCommit arrive late (R23). A [Pipe] is both: it
+// consumes, and commits offsets and output in one transaction. Readers of committed records leave out what a response
+// lists as aborted, as clients do.
+//
 // Every record carries the partition and the number of its batch, so that a reader
 // knows each value's origin. Readers check every byte, timestamp and checksum.
 //

@@ -461,9 +461,6 @@ func (t *Transactor) answered(part *txnPart, code int16, base int64) {
 		part.batch, t.written = nil, true
 	case wire.OutOfOrderSequence:
 		a.Code = code
-		if t.options.First && t.options.Late > 0 && a.Sequence > 0 {
-			return // it waits for a late copy of an older batch, which was held for its coordinator's answer (KAFKA-14904)
-		}
 		t.fail("I6", "%s: %s for batch %d of session %d of client %d, though all before it is acknowledged", part.History.Name, checker.CodeName(code), a.Sequence, a.Session, t.client)
 	case wire.PolicyViolation:
 		t.refusals++
