@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
+	"strings"
 )
 
 const (
@@ -12,6 +13,8 @@ const (
 	// that was handed out.
 	memberBytes  = 2 << 10
 	pendingBytes = 512
+	// memberPrefixBytesMax is as much as is kept of a client id.
+	memberPrefixBytesMax = 1 << 10
 )
 
 // heldMax bounds what clients can make the members of all groups of a broker hold: as much as their requests may.
@@ -40,8 +43,12 @@ func (m *Machine) refuseMember() {
 		slog.Int64("bytes", m.held), slog.Int64("max", m.heldMax()))
 }
 
-// memberID makes an id that no member had before: a prefix and a random UUID, as in Kafka.
+// memberID makes an id that no member had before: a prefix and a random UUID, as in Kafka. A long prefix is cut: an instance
+// id may have as many bytes as a string of the group's record holds, and the member id would have more.
 func (m *Machine) memberID(prefix string) string {
+	if len(prefix) > memberPrefixBytesMax {
+		prefix = strings.ToValidUTF8(prefix[:memberPrefixBytesMax], "")
+	}
 	h := hex.EncodeToString(m.uuid())
 	return prefix + "-" + h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

@@ -167,3 +167,16 @@ func TestShortenedLogKeepsWhatIsBelowStagedOffsets(t *testing.T) {
 	require.EqualValues(t, 7, r.offset("b", 0))
 	require.EqualValues(t, 199, r.offset("a", 0))
 }
+
+// A member id has more bytes than the instance id that it is made of, which may be as long as a string can be.
+func TestGroupOfALongInstanceIDIsReadAgain(t *testing.T) {
+	r := newRig(t)
+	j := r.join("", static(strings.Repeat("i", 32767)))
+	r.Clock.At = r.Clock.At.Add(time.Minute)
+	r.Turn()
+	require.Equal(t, wire.Code(wire.None), j.code())
+	require.Equal(t, wire.Code(wire.None), r.sync(j.out.MemberID, j.out.Generation, j.out.MemberID).code())
+	r.open(r.log.Reopen(), r.Clock)
+	r.Turn()
+	require.Contains(t, r.machine().durable(), "group g")
+}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kbin"
 )
@@ -9,6 +10,10 @@ import (
 // UnknownTagsMax bounds the tags of one request that its schema does not name.
 // Real clients send none or one; each costs a map entry once it is decoded.
 const UnknownTagsMax = 64
+
+// StringBytesMax bounds every string of a request, as in Kafka. Compact lengths could say more, but records and old answers
+// repeat some strings with a length of 16 bits: a longer one would make them unreadable.
+const StringBytesMax = math.MaxInt16
 
 // kind is the wire type of a field; for those of fixed width it is the width.
 type kind uint8
@@ -162,6 +167,8 @@ func (w *walk) text(nullable bool) {
 	case length == -1 && nullable:
 	case length < 0:
 		w.fail("a string with a negative length")
+	case length > StringBytesMax:
+		w.fail("a string that is too long")
 	default:
 		w.in.Span(length)
 	}
