@@ -85,6 +85,12 @@ clients-python: build ## scenarios of confluent-kafka (librdkafka), kafka-python
 	.cache/clients-python/bin/pip install -q --disable-pip-version-check -r conformance/clients/python/requirements.txt
 	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestPythonClients -weir $(abspath bin/weir) -python $(abspath .cache/clients-python/bin/python)
 
+.PHONY: clients-node
+clients-node: build ## scenarios of kafkajs (needs Node.js 20 and npm)
+	mkdir -p .cache/clients-node && cp conformance/clients/node/package.json conformance/clients/node/scenarios.js .cache/clients-node
+	cd .cache/clients-node && npm install --silent --no-package-lock
+	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestNodeClients -weir $(abspath bin/weir) -node-clients $(abspath .cache/clients-node)
+
 .PHONY: versitygw
 versitygw: $(VERSITYGW) ## install the versitygw S3 server into .cache/bin, for the conformance tests
 $(VERSITYGW):

@@ -22,6 +22,7 @@ import (
 var (
 	javaClientsFlag = flag.String("java-clients", "", "directory with the classes and libs of conformance/clients/java; empty leaves it out")
 	pythonFlag      = flag.String("python", "", "a Python program with the packages of conformance/clients/python; empty leaves it out")
+	nodeClientsFlag = flag.String("node-clients", "", "directory with conformance/clients/node and its packages; empty leaves it out")
 	scenariosFlag   = flag.String("scenarios", "", "a regular expression that the names of foreign scenarios must match")
 	wordsFlag       = flag.Int("words", 100_000, "words that the Streams application counts")
 	killsFlag       = flag.Int("kills", 3, "kills of the broker under the Streams application, which is killed twice as often")
@@ -47,6 +48,16 @@ func TestPythonClients(t *testing.T) {
 	program, err := filepath.Abs("python/scenarios.py")
 	require.NoError(t, err)
 	runScenarios(t, *pythonFlag, []string{program})
+}
+
+// kafkajs finds in weir what it finds in Apache Kafka.
+func TestNodeClients(t *testing.T) {
+	if *nodeClientsFlag == "" {
+		t.Skip("no -node-clients given")
+	}
+	program, err := filepath.Abs(filepath.Join(*nodeClientsFlag, "scenarios.js"))
+	require.NoError(t, err)
+	runScenarios(t, "node", []string{program})
 }
 
 // runScenarios runs a program of scenarios against the given brokers, or weir. Its arguments are the endpoint and a filter, and
