@@ -153,8 +153,10 @@
 // I7: a reader of committed records sees a transaction (of the second generation) wholly
 // or not at all: it reads up to the last stable offset, which never goes back, and gets
 // with the batches every aborted transaction among them, in one answer.
-// I10: equal logs give equal images. I11: after faults heal, every partition
-// accepts writes within the stated time. (I9 and I12 belong to groups and zones.)
+// I9: a committed offset of a group is never lost or rolled back: it is applied once it is
+// committed in the log, live and in replay by the same call, and answered after that
+// (core/coordinator). I10: equal logs give equal images. I11: after faults heal, every
+// partition accepts writes within the stated time. (I12 belongs to zones.)
 // I13: a partition has one owner in a group of the protocol of KIP-848 at a time, in the
 // order of the group's log (core/group/consumer).
 package core

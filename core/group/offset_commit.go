@@ -23,6 +23,8 @@ const (
 	// txnCommitKnowsAbortable is the version whose clients know TRANSACTION_ABORTABLE (KIP-890).
 	txnCommitKnowsAbortable = 4
 	txnCommitKnowsLoading   = 2
+	// txnCommitGroupNotFound is the version that says that a group is unknown.
+	txnCommitGroupNotFound = 6
 )
 
 // Commit is an OffsetCommit or TxnOffsetCommit request: its partitions that exist, and its answer.
@@ -236,6 +238,14 @@ func (m *Machine) Commit(c *Commit, done func()) {
 	}
 }
 
+// knowsGroupNotFound reports whether clients of the request's version know GROUP_ID_NOT_FOUND.
+func (c *Commit) knowsGroupNotFound() bool {
+	if c.txn != nil {
+		return c.check.version >= txnCommitGroupNotFound
+	}
+	return c.check.version >= commitGroupNotFound
+}
+
 // codeOfVerification translates the transaction coordinator's code for a producer of the request's version, as Kafka's
 // AddPartitionsToTxnManager does.
 func (c *Commit) codeOfVerification(code wire.Code) wire.Code {
@@ -290,7 +300,7 @@ func (m *Machine) admitsCommit(c *Commit) wire.Code {
 	switch g := m.groups[c.group]; {
 	case g == nil && q.generation < 0:
 		return wire.None
-	case g == nil && c.txn == nil && q.version >= commitGroupNotFound:
+	case g == nil && c.knowsGroupNotFound():
 		return wire.GroupIDNotFound
 	case g == nil:
 		return wire.IllegalGeneration
