@@ -8,6 +8,8 @@ FUZZTIME ?= 60s
 SOAKTIME ?= 1h
 VERSITYGW = .cache/bin/versitygw
 RECORDS  ?= 1000000
+WORDS    ?= 100000
+KILLS    ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -70,6 +72,24 @@ durability: build ## kill the real broker 20 times while producers write, then l
 .PHONY: clients
 clients: build $(VERSITYGW) ## kcat and franz-go each carry RECORDS=1000000 records in every codec, on file:, gofakes3 and versitygw (needs kcat)
 	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -records $(RECORDS) -versitygw $(abspath $(VERSITYGW))
+
+.PHONY: clients-java
+clients-java: build ## scenarios of Kafka's own Java client and a Streams word count of WORDS=100000 words over KILLS=3 kills of the broker and twice as many of it (needs Java 17 and Maven)
+	mvn -q -B -f conformance/clients/java/pom.xml compile dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/clients-java/libs)
+	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -run 'TestJavaClients|TestStreamsWordCount' -weir $(abspath bin/weir) \
+	  -java-clients $(abspath .cache/clients-java) -words $(WORDS) -kills $(KILLS)
+
+.PHONY: clients-python
+clients-python: build ## scenarios of confluent-kafka (librdkafka), kafka-python and aiokafka (needs Python 3.11 with venv)
+	python3 -m venv .cache/clients-python
+	.cache/clients-python/bin/pip install -q --disable-pip-version-check -r conformance/clients/python/requirements.txt
+	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestPythonClients -weir $(abspath bin/weir) -python $(abspath .cache/clients-python/bin/python)
+
+.PHONY: clients-node
+clients-node: build ## scenarios of kafkajs (needs Node.js 20 and npm)
+	mkdir -p .cache/clients-node && cp conformance/clients/node/package.json conformance/clients/node/scenarios.js .cache/clients-node
+	cd .cache/clients-node && npm install --silent --no-package-lock
+	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestNodeClients -weir $(abspath bin/weir) -node-clients $(abspath .cache/clients-node)
 
 .PHONY: versitygw
 versitygw: $(VERSITYGW) ## install the versitygw S3 server into .cache/bin, for the conformance tests
