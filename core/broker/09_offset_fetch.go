@@ -1,10 +1,16 @@
 // OffsetFetch (9), versions 1-10: all topics and a top-level error (KIP-88, version 2), leader epochs (KIP-320, 5), stable offsets
 // only (KIP-447, 7), many groups (KIP-709, 8), member epochs (KIP-848, 9), topic ids (KIP-848, 10).
+//
+// Difference from Kafka: what a request names twice is answered once. Four bytes of it may ask for the metadata of an
+// offset, some thousand times as much.
 
 package broker
 
 import (
+	"slices"
+
 	"weir/core/group"
+	"weir/core/metadata"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -21,6 +27,7 @@ func (b *Broker) offsetFetch(x exchange, r *kmsg.OffsetFetchRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.OffsetFetchResponse)
 	if r.Version >= offsetFetchGroups {
+		fetchOnce(r.Groups)
 		for i := range r.Groups {
 			out.Groups = append(out.Groups, b.fetchGroup(r.Version, &r.Groups[i], r.RequireStable))
 		}
@@ -42,6 +49,7 @@ func (b *Broker) fetchOneGroup(r *kmsg.OffsetFetchRequest, out *kmsg.OffsetFetch
 	if r.Topics != nil && q.Topics == nil {
 		q.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
 	}
+	fetchOnce([]kmsg.OffsetFetchRequestGroup{q})
 	g := b.fetchGroup(r.Version, &q, r.RequireStable)
 	if g.ErrorCode != wire.None && r.Version < offsetFetchTopError {
 		g.Topics = failedTopics(q.Topics, g.ErrorCode)
@@ -56,6 +64,35 @@ func (b *Broker) fetchOneGroup(r *kmsg.OffsetFetchRequest, out *kmsg.OffsetFetch
 			one.Partitions = append(one.Partitions, q)
 		}
 		out.Topics = append(out.Topics, one)
+	}
+}
+
+// fetchOnce takes out of a request what is there again: partitions, and groups all of whose topics are asked for.
+func fetchOnce(groups []kmsg.OffsetFetchRequestGroup) {
+	type topic struct {
+		group, name string
+		id          metadata.TopicID
+	}
+	all, topics, seen := map[string]bool{}, map[topic]int{}, map[[2]int]bool{}
+	for i := range groups {
+		g := &groups[i]
+		if g.Topics == nil && all[g.Group] {
+			g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
+		}
+		all[g.Group] = all[g.Group] || g.Topics == nil
+		for j := range g.Topics {
+			t := &g.Topics[j]
+			key := topic{g.Group, t.Topic, t.TopicID}
+			if _, ok := topics[key]; !ok {
+				topics[key] = len(topics)
+			}
+			number := topics[key]
+			t.Partitions = slices.DeleteFunc(t.Partitions, func(p int32) bool {
+				again := seen[[2]int{number, int(p)}]
+				seen[[2]int{number, int(p)}] = true
+				return again
+			})
+		}
 	}
 }
 

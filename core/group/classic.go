@@ -77,7 +77,10 @@ type member struct {
 }
 
 // pendingMember is an id that was handed out, and has not joined.
-type pendingMember struct{ session session }
+type pendingMember struct {
+	session session
+	charged int64
+}
 
 func newClassic(m *Machine, g *Group) *classic {
 	return &classic{
@@ -442,7 +445,14 @@ func (c *classic) removePending(id string) {
 	if p := c.pending[id]; p != nil {
 		c.m.stop(&p.session.timer)
 		delete(c.pending, id)
-		c.m.held -= pendingBytes
+		c.m.held -= p.charged
+	}
+}
+
+// dropUnused forgets a group that nobody ever joined: there is no record of it whose tombstone would end it.
+func (c *classic) dropUnused() {
+	if c.g.members == members(c) && c.idle() && c.stored == nil && c.generation == 0 {
+		c.drop()
 	}
 }
 

@@ -50,7 +50,11 @@ func (m *Machine) Join(r *kmsg.JoinGroupRequest, client Client, done func(*kmsg.
 	case g != nil && g.members != nil && g.members.kind() != Classic:
 		m.joinConsumer(g, call)
 	default:
-		m.joinClassic(m.group(r.Group), call)
+		g = m.group(r.Group)
+		m.joinClassic(g, call)
+		if c, ok := g.members.(*classic); ok {
+			c.dropUnused()
+		}
 	}
 }
 
@@ -122,14 +126,15 @@ func (c *classic) joinNew(call *joinCall) {
 }
 
 func (c *classic) addPending(id string, timeout time.Duration) {
-	p := &pendingMember{}
+	p := &pendingMember{charged: int64(pendingBytes + len(id) + len(c.g.id))} // whose group may have nothing else
 	c.pending[id] = p
-	c.m.held += pendingBytes
+	c.m.held += p.charged
 	c.m.extend(&p.session, timeout, func() {
 		c.removePending(id)
 		if c.phase == phasePreparing && c.allJoined() {
 			c.completeJoin(nil)
 		}
+		c.dropUnused()
 	})
 }
 

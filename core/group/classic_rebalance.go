@@ -374,7 +374,8 @@ func (m *Machine) Leave(r *kmsg.LeaveGroupRequest, done func(*kmsg.LeaveGroupRes
 	case g.members != nil && g.members.kind() != Classic:
 		m.leaveConsumer(g, r, out, done)
 	default:
-		m.classicOf(g).leave(r, out, func(code wire.Code) {
+		c := m.classicOf(g)
+		c.leave(r, out, func(code wire.Code) {
 			if code != wire.None {
 				out.Members = nil
 				fail(code)
@@ -385,6 +386,7 @@ func (m *Machine) Leave(r *kmsg.LeaveGroupRequest, done func(*kmsg.LeaveGroupRes
 			}
 			done(out)
 		})
+		c.dropUnused()
 	}
 }
 

@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -725,4 +726,24 @@ func TestClosingAnswersWhatIsParked(t *testing.T) {
 	require.Zero(t, m.held)
 	_ = slices.Clone(ids)
 	_ = generation
+}
+
+// Ids that are handed out count as much as their groups hold, and a group that nobody joins is not kept: no record of it is
+// there to end it.
+func TestGroupsThatNobodyJoinsAreForgotten(t *testing.T) {
+	r := newRig(t)
+	long := func(q *kmsg.JoinGroupRequest) { q.Version, q.Group = 4, "g"+strings.Repeat("x", 10_000) }
+	require.EqualValues(t, wire.MemberIDRequired, r.join("", long).code())
+	require.Greater(t, r.machine().held, int64(10_000))
+	left := r.join("", version(4)).out.MemberID
+	require.Len(t, r.machine().groups, 2)
+	r.leave(left)
+	require.Len(t, r.machine().groups, 1)
+	r.pass(11 * time.Second)
+	require.Empty(t, r.machine().groups)
+	require.Zero(t, r.machine().held)
+	require.EqualValues(t, wire.InconsistentGroupProtocol, r.join("", func(q *kmsg.JoinGroupRequest) { q.ProtocolType = "" }).code())
+	r.config.QueuedMaxRequestBytes = -1
+	require.EqualValues(t, wire.CoordinatorNotAvailable, r.join("", version(4)).code())
+	require.Empty(t, r.machine().groups)
 }

@@ -23,6 +23,9 @@ func (o *Options) heldMax() int64 { return o.Config.QueuedMaxRequestBytes }
 // charge counts what a member holds.
 func (m *Machine) charge(mb *member) {
 	n := int64(memberBytes + len(mb.id) + len(mb.client.ID) + len(mb.assignment))
+	if mb.instanceID != nil {
+		n += int64(len(*mb.instanceID))
+	}
 	for i := range mb.protocols {
 		n += int64(len(mb.protocols[i].Name) + len(mb.protocols[i].Metadata))
 	}

@@ -133,6 +133,9 @@ func (m *Member) Start() {
 // End stops what disturbs the group.
 func (m *Member) End() {
 	m.ending = true
+	if m.leaving {
+		m.restart() // whether it left is not known, and it has given up its partitions
+	}
 	m.rest, m.zombie, m.leaving = min(m.rest, m.Queue.Now()), false, false
 }
 
