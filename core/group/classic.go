@@ -422,9 +422,14 @@ func (c *classic) vote(mb *member, by int) {
 
 // remove removes a member, with its timers. What is parked must have been answered.
 func (c *classic) remove(mb *member) {
-	if c.byID[mb.id] != mb {
-		return
+	if c.byID[mb.id] == mb {
+		c.detach(mb)
+		c.compact()
 	}
+}
+
+// detach begins to remove a member; compact, once for many, ends it.
+func (c *classic) detach(mb *member) {
 	c.m.stop(&mb.session.timer)
 	c.m.discharge(mb)
 	c.vote(mb, -1)
@@ -432,12 +437,17 @@ func (c *classic) remove(mb *member) {
 	if mb.instanceID != nil {
 		delete(c.static, *mb.instanceID)
 	}
-	c.members = slices.DeleteFunc(c.members, func(o *member) bool { return o == mb })
-	if c.leader == mb {
-		c.leader = nil
-		if len(c.members) > 0 {
-			c.leader = c.members[0]
-		}
+}
+
+func (c *classic) compact() {
+	gone := func(mb *member) bool { return c.byID[mb.id] != mb }
+	c.members = slices.DeleteFunc(c.members, gone)
+	if c.leader == nil || !gone(c.leader) {
+		return
+	}
+	c.leader = nil
+	if len(c.members) > 0 {
+		c.leader = c.members[0]
 	}
 }
 

@@ -417,6 +417,7 @@ func (c *classic) leave(r *kmsg.LeaveGroupRequest, out *kmsg.LeaveGroupResponse,
 		}
 		out.Members = append(out.Members, a)
 	}
+	c.compact() // once: a request may name as many members as a group has
 	switch {
 	case left == 0:
 		done(wire.None)
@@ -461,6 +462,6 @@ func (c *classic) leaveOne(q *kmsg.LeaveGroupRequestMember) wire.Code {
 	}
 	c.answerJoinError(mb, "", wire.UnknownMemberID)
 	c.answerSyncError(mb, wire.UnknownMemberID)
-	c.remove(mb)
+	c.detach(mb)
 	return wire.None
 }
