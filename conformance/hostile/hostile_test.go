@@ -33,7 +33,7 @@ const (
 
 	lifeLimit = 30 * time.Second
 	goneLimit = 60 * time.Second // half a request is given up after 30
-	roundMax  = 5 * time.Second // on a busy machine
+	roundMax  = 5 * time.Second  // on a busy machine
 )
 
 // rig is one broker with small limits and its citizen.
