@@ -74,9 +74,9 @@ clients: build $(VERSITYGW) ## kcat and franz-go each carry RECORDS=1000000 reco
 	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -records $(RECORDS) -versitygw $(abspath $(VERSITYGW))
 
 .PHONY: clients-java
-clients-java: build ## scenarios of Kafka's own Java client and a Streams word count of WORDS=100000 words over KILLS=3 kills of the broker and twice as many of it (needs Java 17 and Maven)
+clients-java: build ## scenarios of Kafka's own Java client, pipelines and a Streams word count of WORDS=100000 words over KILLS=3 kills of the broker (needs Java 17 and Maven)
 	mvn -q -B -f conformance/clients/java/pom.xml compile dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/clients-java/libs)
-	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -run 'TestJavaClients|TestStreamsWordCount' -weir $(abspath bin/weir) \
+	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -run 'TestJavaClients|TestJavaPipeline|TestStreamsWordCount' -weir $(abspath bin/weir) \
 	  -java-clients $(abspath .cache/clients-java) -words $(WORDS) -kills $(KILLS)
 
 .PHONY: clients-python

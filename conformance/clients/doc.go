@@ -9,7 +9,7 @@
 // The programs under java, python and node are scenarios of the clients of these languages,
 // groups and transactions among them. Each takes an endpoint and a filter, prints
 // `ok NAME` or `FAIL NAME: cause` per scenario, and exits with 1 if one failed. The
-// tests run them against weir, or with -brokers against any endpoint. WordCount is a
-// Streams application with exactly_once_v2, which is killed, as the broker is, while
-// it counts.
+// tests run them against weir, or with -brokers against any endpoint. WordCount, a
+// Streams application with exactly_once_v2, and Pipeline, a group that copies records
+// in transactions, are killed while they work, as the broker is.
 package clients

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,11 +29,13 @@ var (
 	killsFlag       = flag.Int("kills", 3, "kills of the broker under the Streams application, which is killed twice as often")
 )
 
-const wordCountLimit = 30 * time.Minute
+const pipelineLimit = 30 * time.Minute
 
-// foreignConfig lets groups settle at once and keeps the internal topics small.
+// foreignConfig lets groups settle at once, finds dead members soon, and keeps the internal topics small.
 var foreignConfig = map[string]string{
 	"group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "4", "transaction.state.log.num.partitions": "4",
+	"group.consumer.min.session.timeout.ms": "6000", "group.consumer.session.timeout.ms": "6000",
+	"group.consumer.min.heartbeat.interval.ms": "1000", "group.consumer.heartbeat.interval.ms": "1000",
 }
 
 // Kafka's own Java client finds in weir what it finds in Apache Kafka.
@@ -87,29 +90,96 @@ func javaArgs(t *testing.T) []string {
 
 // A Streams application with exactly_once_v2 counts each word once, though it and the broker are killed again and again.
 func TestStreamsWordCount(t *testing.T) {
-	args := javaArgs(t)
-	ctx, cancel := context.WithTimeout(context.Background(), wordCountLimit)
-	defer cancel()
-	options := weirbin.Options{Path: weirProgram(t), Dir: t.TempDir(), Config: foreignConfig}
-	var err error
-	options.Port, err = process.FreePort()
-	require.NoError(t, err)
-	broker := startWeir(t, options)
+	counts := map[string]uint64{}
+	f := newKilledPipeline(t, *wordsFlag)
+	want := f.produceWords(t, *wordsFlag)
+	f.run(t, []string{"weir.clients.WordCount", t.TempDir()}, func(r *kgo.Record) {
+		word, count := string(r.Key), binary.BigEndian.Uint64(r.Value)
+		require.Equal(t, counts[word]+1, count, "count of %s at %d/%d", word, r.Partition, r.Offset)
+		counts[word] = count
+	})
+	require.Equal(t, want, counts)
+}
 
-	in, out := "words", "counts"
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Address), kgo.DefaultProduceTopic(in), kgo.ConsumeTopics(out),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	require.NoError(t, err)
-	defer client.Close()
-	_, err = kadm.NewClient(client).CreateTopics(ctx, 4, 1, nil, in, out)
-	require.NoError(t, err)
-	want := produceWords(ctx, t, client, *wordsFlag)
-
-	state := t.TempDir()
-	start := func() *process.Process {
-		p, err := process.Start(process.Options{
-			Name: "word count", Path: *javaFlag, Args: append(args, "weir.clients.WordCount", broker.Address, in, out, state), Dir: t.TempDir(),
+// A group of either protocol that copies records in transactions copies each once and in order, though its members and the broker
+// are killed again and again.
+func TestJavaPipeline(t *testing.T) {
+	for _, protocol := range []string{"classic", "consumer"} {
+		t.Run(protocol, func(t *testing.T) {
+			records := *wordsFlag / 5
+			f := newKilledPipeline(t, records)
+			for i := range records {
+				f.produce(t, &kgo.Record{Partition: int32(i % partitions), Value: strconv.AppendInt(nil, int64(i), 10)})
+			}
+			require.NoError(t, f.client.Flush(f.ctx))
+			next := [partitions]int{0, 1, 2, 3}
+			f.run(t, []string{"weir.clients.Pipeline", protocol}, func(r *kgo.Record) {
+				require.Equal(t, strconv.Itoa(next[r.Partition]), string(r.Value), "the record at %d/%d", r.Partition, r.Offset)
+				next[r.Partition] += partitions
+			})
 		})
+	}
+}
+
+// killedPipeline is a broker and an application that reads its topic in and writes its topic out; both are killed meanwhile.
+type killedPipeline struct {
+	ctx     context.Context
+	options weirbin.Options
+	broker  *weirbin.Broker
+	client  *kgo.Client // produces to in, consumes what is committed in out
+	in, out string
+	outputs int // records of out at the end
+}
+
+func newKilledPipeline(t *testing.T, outputs int) *killedPipeline {
+	javaArgs(t)
+	ctx, cancel := context.WithTimeout(context.Background(), pipelineLimit)
+	t.Cleanup(cancel)
+	f := &killedPipeline{ctx: ctx, in: "in", out: "out", outputs: outputs}
+	f.options = weirbin.Options{Path: weirProgram(t), Dir: t.TempDir(), Config: foreignConfig}
+	var err error
+	f.options.Port, err = process.FreePort()
+	require.NoError(t, err)
+	f.broker = startWeir(t, f.options)
+	f.client, err = kgo.NewClient(kgo.SeedBrokers(f.broker.Address), kgo.DefaultProduceTopic(f.in), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ConsumeTopics(f.out), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	require.NoError(t, err)
+	t.Cleanup(f.client.Close)
+	_, err = kadm.NewClient(f.client).CreateTopics(ctx, partitions, 1, nil, f.in, f.out)
+	require.NoError(t, err)
+	return f
+}
+
+func (f *killedPipeline) produce(t *testing.T, r *kgo.Record) {
+	f.client.Produce(f.ctx, r, func(_ *kgo.Record, err error) {
+		if err != nil {
+			t.Errorf("produce: %v", err)
+		}
+	})
+}
+
+// produceWords writes lines of ten words and returns how often it wrote each word.
+func (f *killedPipeline) produceWords(t *testing.T, words int) map[string]uint64 {
+	want := map[string]uint64{}
+	for line := range words / 10 {
+		var text []string
+		for i := range 10 {
+			word := fmt.Sprint("word", (line*31+i*i*7)%997)
+			want[word]++
+			text = append(text, word)
+		}
+		f.produce(t, &kgo.Record{Partition: int32(line % partitions), Value: []byte(strings.Join(text, " "))})
+	}
+	require.NoError(t, f.client.Flush(f.ctx))
+	return want
+}
+
+// run starts the application, whose arguments are a class and what follows the endpoint and the topics, and passes all records of
+// its output to each. The kills are spread over the records: the application twice, then the broker, and so on.
+func (f *killedPipeline) run(t *testing.T, class []string, each func(*kgo.Record)) {
+	args := append(javaArgs(t), append([]string{class[0], f.broker.Address, f.in, f.out}, class[1:]...)...)
+	start := func() *process.Process {
+		p, err := process.Start(process.Options{Name: class[0], Path: *javaFlag, Args: args, Dir: t.TempDir()})
 		require.NoError(t, err)
 		t.Cleanup(p.Kill)
 		return p
@@ -120,19 +190,15 @@ func TestStreamsWordCount(t *testing.T) {
 			t.Logf("the application printed last:\n%s", application.Tail(40))
 		}
 	}()
-
-	// The kills are spread over the words: the application twice, then the broker, and so on.
-	counts, seen, kills := map[string]uint64{}, 0, 0
-	for seen < *wordsFlag {
-		fetches := client.PollFetches(ctx)
-		require.NoError(t, ctx.Err(), "%d words of %d are counted", seen, *wordsFlag)
+	seen, kills := 0, 0
+	for seen < f.outputs {
+		fetches := f.client.PollFetches(f.ctx)
+		require.NoError(t, f.ctx.Err(), "%d records of %d are there", seen, f.outputs)
 		fetches.EachRecord(func(r *kgo.Record) {
-			word, count := string(r.Key), binary.BigEndian.Uint64(r.Value)
-			require.Equal(t, counts[word]+1, count, "count of %s at %d/%d", word, r.Partition, r.Offset)
-			counts[word] = count
+			each(r)
 			seen++
 		})
-		if kills >= 3**killsFlag || seen < (kills+1)**wordsFlag/(3**killsFlag+1) {
+		if kills >= 3**killsFlag || seen < (kills+1)*f.outputs/(3**killsFlag+1) {
 			continue
 		}
 		kills++
@@ -141,30 +207,9 @@ func TestStreamsWordCount(t *testing.T) {
 			application = start()
 			continue
 		}
-		broker.Kill()
-		broker = startWeir(t, options)
+		f.broker.Kill()
+		f.broker = startWeir(t, f.options)
 	}
-	require.Equal(t, want, counts)
 	require.Equal(t, 3**killsFlag, kills)
-	t.Logf("%d words counted, %d kills", seen, kills)
-}
-
-// produceWords writes lines of ten words and returns how often it wrote each word.
-func produceWords(ctx context.Context, t *testing.T, client *kgo.Client, words int) map[string]uint64 {
-	want := map[string]uint64{}
-	for line := range words / 10 {
-		var text []string
-		for i := range 10 {
-			word := fmt.Sprint("word", (line*31+i*i*7)%997)
-			want[word]++
-			text = append(text, word)
-		}
-		client.Produce(ctx, kgo.StringRecord(strings.Join(text, " ")), func(_ *kgo.Record, err error) {
-			if err != nil {
-				t.Errorf("produce: %v", err)
-			}
-		})
-	}
-	require.NoError(t, client.Flush(ctx))
-	return want
+	t.Logf("%d records, %d kills", seen, kills)
 }

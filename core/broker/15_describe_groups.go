@@ -1,5 +1,7 @@
 // DescribeGroups (15), versions 0-6: authorized operations (KIP-430, version 3), static members (KIP-345, 4), GROUP_ID_NOT_FOUND
 // (KIP-1043, 6). Groups of the protocol of KIP-848 are described by ConsumerGroupDescribe.
+//
+// Difference from Kafka: a group that is asked for twice is answered once. Its members may have megabytes.
 
 package broker
 
@@ -13,7 +15,7 @@ import (
 func (b *Broker) describeGroups(x exchange, r *kmsg.DescribeGroupsRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.DescribeGroupsResponse)
-	for _, id := range r.Groups {
+	for _, id := range distinct(r.Groups) {
 		d := kmsg.NewDescribeGroupsResponseGroup()
 		m, code := b.groupOf(id)
 		if code != wire.None {

@@ -12,13 +12,7 @@ import (
 func (b *Broker) deleteGroups(x exchange, r *kmsg.DeleteGroupsRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.DeleteGroupsResponse)
-	ids, seen := r.Groups[:0], map[string]bool{}
-	for _, id := range r.Groups {
-		if !seen[id] {
-			ids = append(ids, id)
-		}
-		seen[id] = true
-	}
+	ids := distinct(r.Groups)
 	out.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(ids))
 	open := 1
 	done := func() {

@@ -15,12 +15,8 @@ import (
 func (b *Broker) describeTransactions(x exchange, r *kmsg.DescribeTransactionsRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-	seen := map[string]bool{}
-	for _, id := range r.TransactionalIDs {
-		if !seen[id] {
-			seen[id] = true
-			out.TransactionStates = append(out.TransactionStates, b.describeTransaction(id))
-		}
+	for _, id := range distinct(r.TransactionalIDs) {
+		out.TransactionStates = append(out.TransactionStates, b.describeTransaction(id))
 	}
 	x.replyMessage(out)
 }

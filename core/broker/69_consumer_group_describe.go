@@ -1,5 +1,7 @@
 // ConsumerGroupDescribe (69), versions 0-1 (KIP-848): the protocol of each member (KIP-1099, version 1). Groups of the classic
 // protocol are described by DescribeGroups.
+//
+// Difference from Kafka: a group that is asked for twice is answered once. Its members may have megabytes.
 
 package broker
 
@@ -13,7 +15,7 @@ import (
 func (b *Broker) consumerGroupDescribe(x exchange, r *kmsg.ConsumerGroupDescribeRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.ConsumerGroupDescribeResponse)
-	for _, id := range r.Groups {
+	for _, id := range distinct(r.Groups) {
 		d := kmsg.NewConsumerGroupDescribeResponseGroup()
 		m, code := b.namedGroupOf(id)
 		switch {

@@ -24,3 +24,14 @@ func TestConsumerGroupsWithoutCoordinator(t *testing.T) {
 	r.features = nil
 	require.Equal(t, [3]int16{wire.UnsupportedVersion, wire.UnsupportedVersion, wire.UnsupportedVersion}, codes(), "the feature is not in use")
 }
+
+// A group's members may hold megabytes, and to ask for it takes three bytes.
+func TestGroupsAreDescribedOnce(t *testing.T) {
+	r := newRig(t, "")
+	describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+	describe.Groups = []string{"g", "h", "g", "g"}
+	require.Len(t, ask[*kmsg.ConsumerGroupDescribeResponse](r, 1, describe).Groups, 2)
+	classic := kmsg.NewPtrDescribeGroupsRequest()
+	classic.Groups = describe.Groups
+	require.Len(t, ask[*kmsg.DescribeGroupsResponse](r, 5, classic).Groups, 2)
+}

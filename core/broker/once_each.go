@@ -1,5 +1,7 @@
 package broker
 
+import "slices"
+
 // onceEach gathers the partitions of a request by topic, as Kafka's handlers do: a partition that is there again replaces
 // what was asked of it before, and a topic without partitions is left out.
 type onceEach struct {
@@ -19,6 +21,16 @@ type askedPartition struct {
 	epoch    int32
 	offset   int64
 	repeated bool
+}
+
+// distinct drops ids that are there again, in place.
+func distinct(ids []string) []string {
+	seen := make(map[string]bool, len(ids))
+	return slices.DeleteFunc(ids, func(id string) bool {
+		again := seen[id]
+		seen[id] = true
+		return again
+	})
 }
 
 func newOnceEach() *onceEach {
