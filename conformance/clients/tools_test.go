@@ -17,12 +17,17 @@ var (
 	javaFlag      = flag.String("java", "java", "the Java 17 program")
 )
 
+const (
+	consumerGroups = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+	transactions   = "org.apache.kafka.tools.TransactionsCommand"
+)
+
 // Kafka's own tools end well and print what they should.
 func TestKafkaTools(t *testing.T) {
 	if *kafkaLibsFlag == "" {
 		t.Skip("no -kafka-libs given")
 	}
-	address := startWeir(t, weirbin.Options{Path: weirProgram(t), Dir: t.TempDir(), Config: map[string]string{"node.id": "1"}}).Address
+	address := startWeir(t, weirbin.Options{Path: weirProgram(t), Dir: t.TempDir(), Config: map[string]string{"node.id": "1", "group.initial.rebalance.delay.ms": "0"}}).Address
 	for _, c := range []struct {
 		name, class string
 		args        []string
@@ -41,6 +46,24 @@ func TestKafkaTools(t *testing.T) {
 		{"configs of client metrics", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "client-metrics"}, ""},
 		{"configs of a topic", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "topics", "--entity-name", "tools", "--all"}, "retention.ms=604800000"},
 		{"configs of the broker", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "brokers", "--entity-name", "1", "--all"}, "max.connections="},
+		{"producer-perf-test in transactions", "org.apache.kafka.tools.ProducerPerformance", []string{
+			"--topic", "tools", "--num-records", "500", "--record-size", "100", "--throughput", "-1", "--transaction-duration-ms", "50", "--transactional-id", "perf",
+		}, "500 records sent"},
+		{"console-consumer in a group", "org.apache.kafka.tools.consumer.ConsoleConsumer", []string{
+			"--topic", "tools", "--group", "console", "--from-beginning", "--isolation-level", "read_committed", "--max-messages", "500",
+		}, "Processed a total of 500 messages"},
+		{"groups", "org.apache.kafka.tools.GroupsCommand", []string{"--list"}, "console"},
+		{"consumer-groups state", consumerGroups, []string{"--describe", "--group", "console", "--state"}, "Empty"},
+		{"consumer-groups reset", consumerGroups, []string{"--reset-offsets", "--to-earliest", "--topic", "tools", "--group", "console", "--execute"}, "console"},
+		{"consumer-groups delete-offsets", consumerGroups, []string{"--delete-offsets", "--topic", "tools:1", "--group", "console"}, "Successful"},
+		{"consumer-groups delete", consumerGroups, []string{"--delete", "--group", "console"}, "was successful"},
+		{"transactions list", transactions, []string{"list"}, "perf"},
+		{"transactions describe", transactions, []string{"describe", "--transactional-id", "perf"}, "CompleteCommit"},
+		{"transactions describe-producers", transactions, []string{"describe-producers", "--topic", "tools", "--partition", "0"}, "CurrentTransactionStartOffset"},
+		{"transactions find-hanging", transactions, []string{"find-hanging", "--topic", "tools", "--partition", "0"}, "Duration(min)"},
+		{"formatter of transactions", "org.apache.kafka.tools.consumer.ConsoleConsumer", []string{
+			"--topic", "__transaction_state", "--from-beginning", "--max-messages", "1", "--formatter", "org.apache.kafka.tools.consumer.TransactionLogMessageFormatter",
+		}, `"transactionalId":"perf"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, err := kafkaTool(t, c.class, append([]string{"--bootstrap-server", address}, c.args...))
