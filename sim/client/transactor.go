@@ -477,7 +477,7 @@ func (t *Transactor) refused(what string, code int16) {
 		t.left()
 		t.initialize, t.bump = true, false
 		t.again()
-	case wire.TransactionAbortable, wire.OutOfOrderSequence, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
+	case wire.TransactionAbortable, wire.OutOfOrderSequence, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.GroupIDNotFound, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
 		wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.RebalanceInProgress:
 		t.aborting = true
 		t.step()
