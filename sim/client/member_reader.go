@@ -27,7 +27,12 @@ func (r *memberReader) sessionUp() {
 	r.learn(r.member.options.Topics, func(bool) { r.step() })
 }
 
+// next reads again after a pause; without one when the faults have ended, since it must reach the end of the log.
 func (r *memberReader) next() {
+	if r.member.ending {
+		r.after(time.Millisecond, r.step)
+		return
+	}
 	r.after(r.draws.Duration(time.Millisecond, 2*r.member.options.Pause+time.Millisecond), r.step)
 }
 
