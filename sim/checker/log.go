@@ -413,22 +413,7 @@ func (l *log) checkTrims() {
 // checkStartsRise: no log start is below one that was known before, nor below one that was asked for and
 // acknowledged. An exchange of the metadata disk may undo the former.
 func (l *log) checkStartsRise(queries, floors []mark) {
-	for i := range len(l.Undone) + 1 {
-		from, to := int64(math.MinInt64), int64(math.MaxInt64)
-		if i > 0 {
-			from = l.Undone[i-1]
-		}
-		if i < len(l.Undone) {
-			to = l.Undone[i]
-		}
-		within := func(marks []mark) (some []mark) {
-			for _, m := range marks {
-				if m.call >= from && m.call < to {
-					some = append(some, m)
-				}
-			}
-			return some
-		}
+	l.eachPeriod(func(from int64, within func([]mark) []mark) {
 		known := within(floors)
 		for j := range l.Trims {
 			if t := &l.Trims[j]; t.Outcome == Done && t.Return < from {
@@ -437,8 +422,29 @@ func (l *log) checkStartsRise(queries, floors []mark) {
 		}
 		if low, high, ok := backwards(within(queries), known); !ok {
 			l.violate("trim", "log start %d by %s, after %s had shown %d", low.offset, low.describe(), high.describe(), high.offset)
-			return
 		}
+	})
+}
+
+// eachPeriod calls f for each period between two exchanges of the metadata disk, which begins at from; within
+// picks the marks that were called in it.
+func (l *log) eachPeriod(f func(from int64, within func([]mark) []mark)) {
+	for i := range len(l.Undone) + 1 {
+		from, to := int64(math.MinInt64), int64(math.MaxInt64)
+		if i > 0 {
+			from = l.Undone[i-1]
+		}
+		if i < len(l.Undone) {
+			to = l.Undone[i]
+		}
+		f(from, func(marks []mark) (some []mark) {
+			for _, m := range marks {
+				if m.call >= from && m.call < to {
+					some = append(some, m)
+				}
+			}
+			return some
+		})
 	}
 }
 

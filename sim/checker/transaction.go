@@ -312,9 +312,10 @@ func (t *transactions) checkInputs(partitions []*Partition) {
 	}
 }
 
-// checkLastStable: the last stable offset is at most the high watermark, and never goes back in real time.
+// checkLastStable: the last stable offset is at most the high watermark, and never goes back in real time. One that
+// a deletion of records raised may go back where that is undone, as the log start does.
 func (l *log) checkLastStable() {
-	var queries []mark
+	var stable, raised []mark // raised: it was the log start, or may have been
 	for i := range l.Reads {
 		r := &l.Reads[i]
 		if r.HighWatermark < 0 || r.LastStable < 0 {
@@ -323,14 +324,22 @@ func (l *log) checkLastStable() {
 		if r.LastStable > r.HighWatermark {
 			l.violate("I3", "%s: last stable offset %d above the high watermark %d", r.describe(), r.LastStable, r.HighWatermark)
 		}
-		queries = append(queries, mark{r.Call, r.Return, r.LastStable, "fetch", r.Client})
+		m := mark{r.Call, r.Return, r.LastStable, "fetch", r.Client}
+		if r.LastStable > r.LogStart {
+			stable = append(stable, m)
+		} else {
+			raised = append(raised, m)
+		}
 	}
 	for i := range l.Bounds {
 		if b := &l.Bounds[i]; b.Latest && b.Committed {
-			queries = append(queries, mark{b.Call, b.Return, b.Offset, "list offsets", b.Client})
+			raised = append(raised, mark{b.Call, b.Return, b.Offset, "list offsets", b.Client})
 		}
 	}
-	if low, high, ok := backwards(queries, slices.Clone(queries)); !ok {
-		l.violate("I3", "last stable offset %d by %s, after %s had shown %d", low.offset, low.describe(), high.describe(), high.offset)
-	}
+	l.eachPeriod(func(from int64, within func([]mark) []mark) {
+		floors := append(within(raised), stable...)
+		if low, high, ok := backwards(within(append(slices.Clone(stable), raised...)), floors); !ok {
+			l.violate("I3", "last stable offset %d by %s, after %s had shown %d", low.offset, low.describe(), high.describe(), high.offset)
+		}
+	})
 }

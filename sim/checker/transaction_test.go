@@ -152,7 +152,7 @@ func TestPlantedTransactions(t *testing.T) {
 			txn := s.begin(7, 0)
 			s.transactions[0].First, s.transactions[0].Stale = true, true
 			s.send(txn, 0, 0)
-			s.drain(0, 2, data(0, 0, 1, 0), marker(1, 7, 0, CommitMarker))
+			s.drain(0, 2, data(0, 0, 1, 0), marker(1, 7, 1, CommitMarker))
 		}},
 		{"never ended", "I7 never ends", func(s *txnStory) {
 			s.send(s.begin(7, 0), 0, 0)
@@ -207,6 +207,26 @@ func TestPlantedTransactions(t *testing.T) {
 			s.read(0, 2)
 			s.read(0, 2)
 			s.parts[0].Reads[2].LastStable = 0
+		}},
+		{"the last stable offset goes back with a disk, and no deletion had raised it", "I3 last stable offset", func(s *txnStory) {
+			s.whole(Commit, Done, CommitMarker, CommitMarker)
+			s.read(0, 2)
+			s.read(0, 2)
+			s.parts[0].Reads[2].LastStable = 0
+			s.parts[0].Undone = []int64{s.parts[0].Reads[2].Call}
+		}},
+		{"good: the last stable offset goes back with a disk, to below a deletion that is undone", "", func(s *txnStory) {
+			p := &s.parts[0]
+			txn := s.begin(7, 0)
+			s.send(txn, 0, 0)
+			p.Trims = append(p.Trims, Trim{Before: 1, Call: s.stamp()})
+			s.read(0, 1)
+			p.Reads[0].LogStart, p.Reads[0].LastStable = 1, 1
+			p.Undone = []int64{s.stamp()}
+			s.read(0, 1)
+			p.Reads[1].LogStart, p.Reads[1].LastStable = 0, 0
+			s.end(txn, Commit, Done)
+			s.drain(0, 2, data(0, 0, 1, 0), marker(1, 7, 1, CommitMarker))
 		}},
 		{"good: each input once", "", func(s *txnStory) {
 			s.consume(0, 3, Commit, Done)

@@ -19,6 +19,8 @@ type Pipe struct {
 // NewPipe makes a pipe of a member and a transactor, which are not started.
 func NewPipe(m *Member, t *Transactor) *Pipe {
 	p := &Pipe{member: m, transactor: t}
+	// Before version 3 the group's coordinator is not told the generation, and cannot refuse a zombie (KIP-447).
+	t.floors = map[int16]int16{keyTxnOffsetCommit: 3}
 	m.pipe, t.pipe = p, p
 	return p
 }
