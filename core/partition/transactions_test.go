@@ -385,3 +385,23 @@ func TestWatchersCountWhatTheirIsolationLetsSee(t *testing.T) {
 	r.durable()
 	require.Equal(t, []int64{2*plain + opened + marker, 2*plain + opened + marker}, []int64{committed.Bytes(), all.Bytes()})
 }
+
+// Transactions that were open when the partition was taken over end one after the other: what lies between them is told of.
+func TestWatchersHearOfTheEndOfOlderTransactions(t *testing.T) {
+	before := newRig(t)
+	before.open(7, 0, 0, 1)
+	before.send(1, 0, 0, 3)
+	before.open(8, 0, 0, 1)
+	before.durable()
+	r := newRig(t)
+	state, err := LoadState(before.p.Checkpoint(nil), before.p.state.end, 0, 0)
+	require.NoError(t, err)
+	r.p.state, r.log.at, r.log.hw = state, state.end, state.end
+	w := Watch{Moved: func() {}}
+	r.p.Watch(&w, ReadCommitted)
+	r.end(7, 0, commit(0), 0)
+	require.Zero(t, w.Bytes(), "the marker is not durable")
+	r.durable()
+	require.EqualValues(t, 4, r.p.LastStable())
+	require.Positive(t, w.Bytes())
+}

@@ -12,6 +12,7 @@ type Watch struct {
 	index     int
 	isolation Isolation
 	since     int64 // of what the isolation lets see
+	end       int64 // ReadableEnd, then
 }
 
 // Watch puts w on the partition, until Unwatch or the partition closes. It counts what a
@@ -20,7 +21,7 @@ func (p *Partition) Watch(w *Watch, i Isolation) {
 	if w.on != nil {
 		panic("partition: watch set twice")
 	}
-	w.on, w.index, w.isolation, w.since = p, len(p.watches), i, p.readableBytes(i)
+	w.on, w.index, w.isolation, w.since, w.end = p, len(p.watches), i, p.readableBytes(i), p.ReadableEnd(i)
 	p.watches = append(p.watches, w)
 }
 
@@ -46,13 +47,20 @@ func (w *Watch) Unwatch() {
 	w.on = nil
 }
 
+// bytesUnknown is more than a reader waits for; those of many partitions can be added.
+const bytesUnknown = 1 << 40
+
 // Watching reports whether w is on a partition.
 func (w *Watch) Watching() bool { return w.on != nil }
 
-// Bytes is how many bytes became readable on the partition since Watch.
+// Bytes is how many bytes became readable on the partition since Watch. They are more than any reader waits for where
+// nobody knows: between two transactions that are older than the opening of the partition.
 func (w *Watch) Bytes() int64 {
 	if w.on == nil {
 		return 0
+	}
+	if p := w.on; w.isolation == ReadCommitted && len(p.state.open) > 0 && p.state.open[0].bytesBefore == openBefore && p.ReadableEnd(w.isolation) > w.end {
+		return bytesUnknown
 	}
 	return w.on.readableBytes(w.isolation) - w.since
 }
