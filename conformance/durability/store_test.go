@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -91,7 +92,13 @@ func TestObjectThatIsGone(t *testing.T) {
 	store, config := newBadStore(t)
 	r := newRestoredRig(t, config)
 	r.produceRecords(500)
-	require.Eventually(t, func() bool { return len(store.data(t)) > 0 }, restoredLimit, 10*time.Millisecond)
+	require.NoError(t, r.process.Stop(restoredLimit))
+	r.start()
+	// The log of the incarnation before is deleted once all of its records are committed.
+	require.Eventually(t, func() bool {
+		logs, err := filepath.Glob(filepath.Join(r.dir, "data", "wal", "wal-*"))
+		return err == nil && len(logs) == 1
+	}, restoredLimit, 10*time.Millisecond)
 	require.NoError(t, r.process.Stop(restoredLimit))
 	for _, key := range store.data(t) {
 		_, err := store.DeleteObject(bucket, key)
