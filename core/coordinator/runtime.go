@@ -36,8 +36,8 @@ type Options struct {
 	CleanBytesMin int64
 }
 
-// DefaultCleanBytesMin is loaded in a fraction of a second.
-const DefaultCleanBytesMin = 16 << 20
+// DefaultCleanBytesMin lets the 50 partitions of a topic hold 200 MB, which load in some seconds.
+const DefaultCleanBytesMin = 4 << 20
 
 // operatorsInterval is the shortest time between two log lines of one kind.
 const operatorsInterval = time.Minute

@@ -18,9 +18,7 @@ type consumerGroup struct {
 	m     *Machine
 	g     *Group
 	group *consumer.Group
-	since int64 // wall time in milliseconds when the last member left; -1: not known
 	timer task.Timer
-	fires env.Time
 	held  int64 // bytes of Options.held
 	epoch int32 // of the group, as it was counted last
 	gone  bool
@@ -61,7 +59,7 @@ func (m *Machine) becomeConsumer(id string) *consumerGroup {
 	if g.members != nil {
 		g.members.close(wire.RebalanceInProgress) // who waits joins again
 	}
-	c := &consumerGroup{m: m, g: g, group: consumer.NewGroup(id), since: -1}
+	c := &consumerGroup{m: m, g: g, group: consumer.NewGroup(id)}
 	g.members = c
 	return c
 }
@@ -114,7 +112,6 @@ func (c *consumerGroup) rearm() {
 		c.m.stop(&c.timer)
 		return
 	}
-	c.fires = next
 	c.m.Loop.Reset(&c.timer, next.Sub(now), c.expire)
 }
 

@@ -14,6 +14,8 @@
 // Kafka answers CONCURRENT_TRANSACTIONS. While markers are being written (states PrepareCommit and PrepareAbort) requests
 // get that code, but for partitions that a broker adds for Produce or TxnOffsetCommit: those wait up to
 // add.partitions.to.txn.retry.backoff.max.ms for the transaction before to complete, as in Kafka (KAFKA-18654).
+// The partitions that brokers add for one producer are added in the order in which they were asked for, so that batches
+// of pipelined requests reach their partition in the order of their sequences.
 //
 // # Generations
 //

@@ -561,7 +561,7 @@ func (m *Member) committed1(number int, code int16) {
 	case 0:
 		c.Outcome, c.Return = checker.Done, m.Stamp()
 	case wire.IllegalGeneration, wire.UnknownMemberID, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch, wire.RebalanceInProgress,
-		wire.UnknownTopicOrPartition, wire.InvalidProducerEpoch, wire.ProducerFenced, wire.InvalidTxnState, wire.InvalidProducerIDMapping:
+		wire.GroupIDNotFound, wire.UnknownTopicOrPartition, wire.InvalidProducerEpoch, wire.ProducerFenced, wire.InvalidTxnState, wire.InvalidProducerIDMapping:
 		c.Outcome, c.Return = checker.Failed, m.Stamp()
 	}
 }
