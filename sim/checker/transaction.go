@@ -40,6 +40,8 @@ type Input struct {
 	Partition string // name
 	From, To  int64  // offsets; From is where the one before ended, as the group's committed offset said
 	Processed int64  // records
+	// Anew: From is where the log began, since the group had no committed offset, and those that it had may have expired.
+	Anew bool
 }
 
 // String names a decision.
@@ -258,7 +260,7 @@ func (t *transactions) checkInputs(partitions []*Partition) {
 		txn     *Transaction
 		certain bool
 	}
-	spans := map[consumer][]span{}
+	spans, anew := map[consumer][]span{}, map[consumer]int{}
 	var order []consumer
 	excused := map[string]bool{}
 	for i := range t.all {
@@ -274,6 +276,9 @@ func (t *transactions) checkInputs(partitions []*Partition) {
 				order = append(order, c)
 			}
 			spans[c] = append(spans[c], span{in, txn, certain})
+			if in.Anew {
+				anew[c]++
+			}
 		}
 	}
 	trims := map[string]bool{}
@@ -281,7 +286,7 @@ func (t *transactions) checkInputs(partitions []*Partition) {
 		trims[p.Name] = len(p.Trims) > 0 || p.Retention.any()
 	}
 	for _, c := range order {
-		if excused[c.group] {
+		if excused[c.group] || anew[c] > 1 { // the committed offsets expired in between, which I9 checks
 			continue
 		}
 		list := spans[c]

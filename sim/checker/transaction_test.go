@@ -238,6 +238,12 @@ func TestPlantedTransactions(t *testing.T) {
 			s.consume(0, 3, Commit, Done)
 			s.consume(2, 6, Commit, Done)
 		}},
+		{"good: an input again after its offset expired", "", func(s *txnStory) {
+			for range 2 {
+				txn := s.consume(0, 3, Commit, Done)
+				s.transactions[txn-1].Inputs[0].Anew = true
+			}
+		}},
 		{"an input skipped", "I7 skipped", func(s *txnStory) {
 			s.consume(0, 3, Commit, Done)
 			s.consume(3, 6, Abort, Done)

@@ -83,6 +83,7 @@ type memberPart struct {
 	done      int64 // offset that is committed
 	reset     bool  // it begins at the log start
 	records   int64 // between done and position
+	anew      bool  // there was no committed offset, and one may have expired
 }
 
 // NewMember makes a member; Start starts it.
@@ -460,6 +461,7 @@ func (m *Member) locate() {
 			m.history.Fetches = append(m.history.Fetches, offsetFetched(m.client, p, &got.OffsetFetchResponseGroupTopicPartition, call, m.Cluster, v.Version >= stableFrom && !m.options.Unstable))
 			if p.owned && asked[p] == p.ownership {
 				p.position, p.done, p.reset = got.Offset, got.Offset, got.Offset < 0
+				p.anew = p.reset && m.options.Retention > 0
 			}
 		})
 		if worst != 0 {

@@ -19,8 +19,13 @@ type Pipe struct {
 // NewPipe makes a pipe of a member and a transactor, which are not started.
 func NewPipe(m *Member, t *Transactor) *Pipe {
 	p := &Pipe{member: m, transactor: t}
-	// Before version 3 the group's coordinator is not told the generation, and cannot refuse a zombie (KIP-447).
+	// Before these versions the group's coordinator is not told the generation, and cannot refuse a zombie; and nobody
+	// can ask for offsets that wait for open transactions (KIP-447).
 	t.floors = map[int16]int16{keyTxnOffsetCommit: 3}
+	if m.floors == nil {
+		m.floors = map[int16]int16{}
+	}
+	m.floors[keyOffsetFetch] = max(m.floors[keyOffsetFetch], stableFrom)
 	m.pipe, t.pipe = p, p
 	return p
 }
@@ -56,7 +61,7 @@ func (p *Pipe) take() *txnInput {
 		if !part.owned || part.reset || part.position <= part.done {
 			continue
 		}
-		in.spans = append(in.spans, checker.Input{Group: in.group, Partition: part.History.Name, From: part.done, To: part.position, Processed: part.records})
+		in.spans = append(in.spans, checker.Input{Group: in.group, Partition: part.History.Name, From: part.done, To: part.position, Processed: part.records, Anew: part.anew})
 		in.parts, in.ownership = append(in.parts, part), append(in.ownership, part.ownership)
 		part.records = 0
 	}
@@ -73,7 +78,7 @@ func (p *Pipe) over(committed bool) {
 		switch {
 		case !part.owned || part.ownership != in.ownership[i]:
 		case committed:
-			part.done = in.spans[i].To
+			part.done, part.anew = in.spans[i].To, false
 		default:
 			part.position, part.reset = -1, false
 		}
