@@ -312,7 +312,7 @@ func TestDescribeProducers(t *testing.T) {
 	require.EqualValues(t, wire.NotLeaderOrFollower, got[1].ErrorCode)
 	require.EqualValues(t, wire.UnknownTopicOrPartition, got[2].ErrorCode)
 	require.Equal(t, []kmsg.DescribeProducersResponseTopicPartitionActiveProducer{
-		{ProducerID: 5, ProducerEpoch: 1, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: 3, CurrentTxnStartOffset: -1},
+		{ProducerID: 5, ProducerEpoch: 1, LastSequence: -1, LastTimestamp: 1_700_000_000_000, CoordinatorEpoch: 3, CurrentTxnStartOffset: -1},
 		{ProducerID: 7, ProducerEpoch: 2, LastTimestamp: 1_700_000_000_000, CoordinatorEpoch: -1},
 	}, got[0].ActiveProducers)
 }

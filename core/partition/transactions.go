@@ -246,7 +246,7 @@ type ProducerInfo struct {
 	ID               int64
 	Epoch            int16
 	LastSequence     int32 // -1: none at this epoch
-	LastTimestamp    int64 // of its last batch; -1: none at this epoch
+	LastTimestamp    int64 // of its last batch or marker; -1: none at this epoch
 	CoordinatorEpoch int32 // of its last marker; -1: none
 	OpenFrom         int64 // first offset of its open transaction; -1: none is open
 }
@@ -259,6 +259,9 @@ func (p *Partition) Producers() []ProducerInfo {
 		i := ProducerInfo{ID: known.id, Epoch: w.epoch, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: w.coordinator, OpenFrom: w.openFrom}
 		if w.n > 0 {
 			i.LastSequence, i.LastTimestamp = w.batches[w.n-1].last(), w.batches[w.n-1].timestamp
+		}
+		if w.marked != noTimestamp {
+			i.LastTimestamp = w.marked
 		}
 		infos = append(infos, i)
 	}
