@@ -251,6 +251,14 @@ type ProducerInfo struct {
 	OpenFrom         int64 // first offset of its open transaction; -1: none is open
 }
 
+// CoordinatorEpoch is that of the coordinator which wrote the last marker of a producer; -1: there is none.
+func (p *Partition) CoordinatorEpoch(producerID int64) int32 {
+	if known := p.state.find(producerID); known != nil {
+		return known.appended.coordinator
+	}
+	return noCoordinator
+}
+
 // Producers returns what is known of the producers, ascending by id, as of everything appended.
 func (p *Partition) Producers() []ProducerInfo {
 	infos := make([]ProducerInfo, 0, len(p.state.producers))
