@@ -164,6 +164,8 @@ func (s *swarm) coordinated(p *Plan) {
 	c.AddRetry = pick(&d, 0, 100*time.Millisecond)
 	c.GroupSession = pick(&d, time.Second, 3*time.Second)
 	c.AssignmentInterval = pick(&d, 0, 0, 500*time.Millisecond)
+	epochs := s.rand.Stream("plan epochs", 0)
+	c.FirstEpoch = pick[int64](&epochs, 0, 0, 32_700, 32_760, 32_765, 32_766)
 	client := int64(len(p.Workloads))
 	add := func(n int64, make func(w *Workload, d *event.Stream)) {
 		for range n {
