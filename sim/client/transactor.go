@@ -257,6 +257,9 @@ func (t *Transactor) initProducer() {
 
 // take begins with another epoch.
 func (t *Transactor) take(p producerEpoch) {
+	if p.epoch == math.MaxInt16 {
+		t.fail("I7", "client %d was given producer %d with epoch %d, which is left for fencing it", t.client, p.id, p.epoch)
+	}
 	t.notePair(t.client, p)
 	fresh := p.id != t.id && p.epoch == 0
 	t.producerEpoch = p
