@@ -71,6 +71,9 @@ type Broker struct {
 	// BlockCacheBytes is weir.block.cache.bytes, memory for records read back from the
 	// object store, 8 MiB and up.
 	BlockCacheBytes int64
+	// CoordinatorBytes is weir.coordinator.memory.bytes, 1 MiB and up: what groups, committed offsets and transactional
+	// ids may take in memory. Lower refuses new members, offsets of more partitions and new transactional ids earlier.
+	CoordinatorBytes int64
 	// UploadBytes is weir.upload.bytes, at most a third of CacheBytes and of WALBytes.
 	// Lower makes smaller objects and more PUTs.
 	UploadBytes int64
@@ -229,6 +232,7 @@ func (s *Settings) resolveBroker() Broker {
 		WALBytes:                 s.integer("weir.wal.size.bytes"),
 		CacheBytes:               s.integer("weir.cache.bytes"),
 		BlockCacheBytes:          s.integer("weir.block.cache.bytes"),
+		CoordinatorBytes:         s.integer("weir.coordinator.memory.bytes"),
 		UploadInterval:           s.millis("weir.upload.interval.ms"),
 		ShipAsync:                s.text("weir.metadata.shipping") == "async",
 		ShipInterval:             s.millis("weir.metadata.shipping.interval.ms"),
