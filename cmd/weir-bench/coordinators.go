@@ -23,6 +23,7 @@ type coordinators struct {
 	warm   time.Duration
 
 	groups, members, connections        int // of the heartbeats
+	spread                              time.Duration // of their first heartbeats
 	hugeMembers, hugeTopics, restarting int
 	topicPartitions                     int // of each of hugeTopics
 	producers, recordBytes              int
@@ -60,7 +61,7 @@ type coordinatorSession struct {
 
 func coordinatorsCommand(ctx context.Context, args []string) error {
 	set := newFlags("coordinators")
-	c := &coordinators{rivals: rivalFlags{weirConfig: keyValues{}, only: "weir,kafka", kafkaConfig: classicDelay}, records: []int{10, 1000}}
+	c := &coordinators{rivals: rivalFlags{weirConfig: keyValues{}, only: "weir,kafka", kafkaConfig: classicDelay}, records: []int{10, 1000}, spread: heartbeatInterval}
 	set.StringVar(&c.rivals.weir, "weir", "bin/weir", "the weir program")
 	set.StringVar(&c.rivals.weirArgs, "weir-args", "", "more arguments for `weir server`, separated by blanks")
 	set.Var(c.rivals.weirConfig, "weir-config", "key=value for weir's configuration file; may be repeated")
@@ -97,6 +98,9 @@ func coordinatorsCommand(ctx context.Context, args []string) error {
 	frugal()
 	return c.run(ctx)
 }
+
+// heartbeatInterval is the one that both brokers give the members of consumer groups by default.
+const heartbeatInterval = 5 * time.Second
 
 // classicDelay lets groups of the classic protocol form faster than by default (3 s). Nothing that is measured depends on it.
 const classicDelay = "group.initial.rebalance.delay.ms=500\n"

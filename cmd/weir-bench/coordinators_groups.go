@@ -96,11 +96,10 @@ func (s *coordinatorSession) consumerHeartbeats(ctx context.Context) error {
 
 // joinSpread lets all members join, over a heartbeat interval: so spread are their heartbeats from then on.
 func (s *coordinatorSession) joinSpread(ctx context.Context, groups []*groupMembers, pipes []*pipe) error {
-	const spread = 5 * time.Second
 	all := len(groups) * s.members
 	begin := time.Now()
 	for i := range all {
-		due := begin.Add(spread * time.Duration(i) / time.Duration(all))
+		due := begin.Add(s.spread * time.Duration(i) / time.Duration(all))
 		if err := sleep(ctx, time.Until(due)); err != nil {
 			return err
 		}
