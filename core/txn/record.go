@@ -22,7 +22,7 @@ const (
 
 var errRecord = errors.New("record of a transactional id is invalid")
 
-// appendKey is Kafka's TransactionLogKey.
+// encodeKey is Kafka's TransactionLogKey.
 func encodeKey(id string) []byte {
 	return (&kmsg.TxnMetadataKey{Version: keyVersion, TransactionalID: id}).AppendTo(nil)
 }
