@@ -22,7 +22,7 @@ type coordinators struct {
 	period time.Duration
 	warm   time.Duration
 
-	groups, members, connections        int // of the heartbeats
+	groups, members, connections        int           // of the heartbeats
 	spread                              time.Duration // of their first heartbeats
 	hugeMembers, hugeTopics, restarting int
 	topicPartitions                     int // of each of hugeTopics
