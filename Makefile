@@ -91,6 +91,11 @@ clients-node: build ## scenarios of kafkajs (needs Node.js 20 and npm)
 	cd .cache/clients-node && npm install --silent --no-package-lock
 	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestNodeClients -weir $(abspath bin/weir) -node-clients $(abspath .cache/clients-node)
 
+.PHONY: clients-go
+clients-go: build ## scenarios of sarama and segmentio/kafka-go
+	cd conformance/clients/go && $(GO) build -o $(abspath .cache/clients-go) .
+	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestGoClients -weir $(abspath bin/weir) -go-clients $(abspath .cache/clients-go)
+
 .PHONY: versitygw
 versitygw: $(VERSITYGW) ## install the versitygw S3 server into .cache/bin, for the conformance tests
 $(VERSITYGW):

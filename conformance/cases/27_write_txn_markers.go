@@ -45,11 +45,10 @@ func writeTxnMarkers() []suite.Case {
 			t, p := newTopic(c, "t", 1), newProducer(c, c.Name("x"))
 			p.write(t, 0, 1)
 			r := p.marker(t, 0, false)
-			r.Markers[0].CoordinatorEpoch = 10
 			c.OK(markerCode(c, r))
 			p.epoch++
 			r = p.marker(t, 0, false)
-			r.Markers[0].CoordinatorEpoch = 9
+			r.Markers[0].CoordinatorEpoch = -1
 			c.Code(markerCode(c, r), kerr.TransactionCoordinatorFenced)
 		}},
 		suite.Case{Name: "a producer that the partition does not know", Needs: needs, Run: func(c *suite.C) {

@@ -6,7 +6,7 @@
 // for byte, in order per partition. [Traps] are single cases in which brokers are
 // known to go wrong.
 //
-// The programs under java, python and node are scenarios of the clients of these languages,
+// The programs under java, python, node and go are scenarios of the clients of these languages,
 // groups and transactions among them. Each takes an endpoint and a filter, prints
 // `ok NAME` or `FAIL NAME: cause` per scenario, and exits with 1 if one failed. The
 // tests run them against weir, or with -brokers against any endpoint. WordCount, a

@@ -24,6 +24,7 @@ var (
 	javaClientsFlag = flag.String("java-clients", "", "directory with the classes and libs of conformance/clients/java; empty leaves it out")
 	pythonFlag      = flag.String("python", "", "a Python program with the packages of conformance/clients/python; empty leaves it out")
 	nodeClientsFlag = flag.String("node-clients", "", "directory with conformance/clients/node and its packages; empty leaves it out")
+	goClientsFlag   = flag.String("go-clients", "", "the program of conformance/clients/go; empty leaves it out")
 	scenariosFlag   = flag.String("scenarios", "", "a regular expression that the names of foreign scenarios must match")
 	wordsFlag       = flag.Int("words", 100_000, "words that the Streams application counts")
 	killsFlag       = flag.Int("kills", 3, "kills of the broker under the Streams application, which is killed twice as often")
@@ -61,6 +62,14 @@ func TestNodeClients(t *testing.T) {
 	program, err := filepath.Abs(filepath.Join(*nodeClientsFlag, "scenarios.js"))
 	require.NoError(t, err)
 	runScenarios(t, "node", []string{program})
+}
+
+// sarama and kafka-go find in weir what they find in Apache Kafka.
+func TestGoClients(t *testing.T) {
+	if *goClientsFlag == "" {
+		t.Skip("no -go-clients given")
+	}
+	runScenarios(t, *goClientsFlag, nil)
 }
 
 // runScenarios runs a program of scenarios against the given brokers, or weir. Its arguments are the endpoint and a filter, and

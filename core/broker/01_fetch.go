@@ -55,6 +55,7 @@ type fetching struct {
 	reading   int
 	issuing   bool
 	waiting   bool
+	watching  bool // the targets are watched since they were looked at last
 	negative  bool // a byte limit below zero
 	full      bool // answers not taken leave no room for records
 	posted    bool
@@ -185,6 +186,9 @@ func (f *fetching) start() {
 	if f.reading == 0 {
 		f.readAll()
 		return
+	}
+	if f.minBytes > 1 {
+		f.watch() // what comes while reads are under way counts if there is to be a wait
 	}
 	f.plane.loop.Reset(&f.timer, f.deadline.Sub(f.plane.loop.Now()), f.late)
 }
@@ -337,21 +341,33 @@ func (f *fetching) drop() {
 	}
 }
 
-// wait waits until that many bytes more are durable, something closes, or the
+// wait waits until that many bytes more are readable than when the targets were looked at, something closes, or the
 // time is over.
 func (f *fetching) wait(need int64) {
 	f.waiting, f.need = true, need
-	moved := f.moved
-	for i := range f.targets {
-		t := &f.targets[i]
-		t.watch.Moved = moved
-		t.partition.Watch(&t.watch, f.isolation)
+	if f.watching {
+		f.moved()
+	} else {
+		f.watch()
 	}
 	left := f.deadline.Sub(f.plane.loop.Now())
 	if f.full {
 		left = min(left, heldRetry)
 	}
 	f.plane.loop.Reset(&f.timer, left, f.resume)
+}
+
+// watch watches the targets for what becomes readable from now on.
+func (f *fetching) watch() {
+	f.watching = true
+	moved := f.moved
+	for i := range f.targets {
+		t := &f.targets[i]
+		if t.code == wire.None {
+			t.watch.Moved = moved
+			t.partition.Watch(&t.watch, f.isolation)
+		}
+	}
 }
 
 // moved looks once after all the moves of an event.
@@ -383,12 +399,28 @@ func (f *fetching) check() {
 
 // resume ends the wait and reads again.
 func (f *fetching) resume() {
+	if !f.expired() {
+		f.dropOutgrown()
+	}
 	f.unwatch()
 	f.start()
 }
 
+// dropOutgrown lets go of late reads of partitions that have more by now: all of it is read again.
+func (f *fetching) dropOutgrown() {
+	for i := range f.targets {
+		t := &f.targets[i]
+		if t.watch.Bytes() == 0 {
+			continue
+		}
+		if got, ok := f.plane.late.take(f.lateKey(t)); ok {
+			got.Release()
+		}
+	}
+}
+
 func (f *fetching) unwatch() {
-	f.waiting = false
+	f.waiting, f.watching = false, false
 	f.plane.loop.Stop(&f.timer)
 	for i := range f.targets {
 		f.targets[i].watch.Unwatch()
@@ -443,7 +475,7 @@ func (f *fetching) refuse(r *kmsg.FetchRequest, parts []fetchPart) {
 func (f *fetching) answer() {
 	f.ended = true
 	f.giveBackTargets()
-	f.plane.loop.Stop(&f.timer)
+	f.unwatch()
 	a := &fetchAnswer{version: f.version, committed: f.isolation == partition.ReadCommitted, parts: make([]fetchPartAnswer, 0, len(f.targets))}
 	if f.opens {
 		f.open()

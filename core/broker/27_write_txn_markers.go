@@ -1,12 +1,14 @@
 // WriteTxnMarkers (27), versions 1 and 2: a transaction coordinator ends transactions (KIP-98); the generation of the transaction
 // (KIP-1228, version 2), by which a repeated marker is told from one of an earlier transaction.
 //
-// Differences from Kafka: a partition that a marker names twice is answered once, and so many markers at most are written
-// at a time for one request.
+// Differences from Kafka: a partition that a marker names twice is answered once; so many markers at most are written
+// at a time for one request; a marker of a coordinator epoch that no coordinator has is refused with
+// CLUSTER_AUTHORIZATION_FAILED, where Kafka relies on authorization.
 
 package broker
 
 import (
+	"log/slog"
 	"time"
 
 	"weir/core/env"
@@ -89,7 +91,7 @@ func (w *writingMarkers) start() {
 		out := &topic.Partitions[w.part]
 		w.part++
 		w.flying++
-		w.plane.endTransaction(topic.Topic, out.Partition, w.markers[w.marker], func(code wire.Code) {
+		w.plane.endForClient(topic.Topic, out.Partition, w.markers[w.marker], func(code wire.Code) {
 			out.ErrorCode = int16(code)
 			w.flying--
 			w.start()
@@ -113,6 +115,34 @@ func (w *writingMarkers) next() bool {
 		}
 	}
 	return false
+}
+
+// endForClient is endTransaction for a client. As long as there is one broker, no coordinator writes markers over the wire, but
+// administrators do, and strangers may. A marker of a coordinator epoch above those of the coordinators here would
+// fence them: they could never end the producer's transactions on that partition.
+func (d *dataPlane) endForClient(topic string, index int32, e partition.EndTransaction, done func(wire.Code)) {
+	p, code := d.partitions.ByName(topic, index)
+	if code == wire.None && e.CoordinatorEpoch > max(d.coordinatorEpoch(), p.CoordinatorEpoch(e.ProducerID)) {
+		d.strangeMarkers.Add(1)
+		d.operators.Warn(d.telemetry, "markers", d.loop.Now(), "a marker was refused: no coordinator has its epoch. A client that is no coordinator writes markers; find out who it is",
+			slog.String("topic", topic), slog.Int64("partition", int64(index)), slog.Int64("producer", e.ProducerID), slog.Int64("epoch", int64(e.CoordinatorEpoch)))
+		done(wire.ClusterAuthorizationFailed)
+		return
+	}
+	d.endTransaction(topic, index, e, done)
+}
+
+// lowestLeaderEpoch is the lowest leader epoch of the partitions of a topic; zero if there is none.
+func lowestLeaderEpoch(im dataImage, topic string) int32 {
+	t, ok := im.Topic(topic)
+	if !ok || len(t.Partitions) == 0 {
+		return 0
+	}
+	lowest := t.Partitions[0].LeaderEpoch
+	for i := range t.Partitions {
+		lowest = min(lowest, t.Partitions[i].LeaderEpoch)
+	}
+	return lowest
 }
 
 // endTransaction appends a marker to a partition that this broker leads. done hears once it is durable, and where a

@@ -1,7 +1,6 @@
 // DescribeProducers (61), version 0: the producers that a partition knows, and their open transactions (KIP-664).
 //
-// Differences from Kafka: producers come in the order of their ids, and a partition that is asked for twice is answered once;
-// the timestamp is that of the producer's last batch, also after a marker.
+// Differences from Kafka: producers come in the order of their ids, and a partition that is asked for twice is answered once.
 
 package broker
 

@@ -130,14 +130,20 @@ func New(o Options) *Broker {
 		loop: o.Loop, env: o.Env, image: o.Image, partitions: o.Partitions,
 		transactions: o.Transactions, verifier: o.Verifier, unverified: map[askedProducer]int{}, awaitApplied: o.AwaitApplied,
 		trim: o.Controller.TrimStream, allocate: o.Controller.AllocateProducerIDs,
-		sessions:      newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
-		fetchMaxBytes: int(o.Config.FetchMaxBytes),
-		held:          newHeldAnswers(o.Config.QueuedMaxRequestBytes),
-		late:          newLateReads(o.Loop, o.Config.QueuedMaxRequestBytes, o.Telemetry.Mark("fetch: a late read was served")),
+		coordinatorEpoch: func() int32 { return lowestLeaderEpoch(o.Image, txn.Topic) },
+		telemetry:        o.Telemetry, operators: telemetry.NewLimiter(operatorsInterval),
+		strangeMarkers: o.Telemetry.Counter("weir_markers_refused_total", "Markers of transactions refused since no coordinator has their epoch: a client that is no coordinator wrote them."),
+		sessions:       newFetchSessions(o.Config.FetchSessionSlots, o.Env.Rand),
+		fetchMaxBytes:  int(o.Config.FetchMaxBytes),
+		held:           newHeldAnswers(o.Config.QueuedMaxRequestBytes),
+		late:           newLateReads(o.Loop, o.Config.QueuedMaxRequestBytes, o.Telemetry.Mark("fetch: a late read was served")),
 	}
 	b.turnstile = newTurnstile(o, &b.data.held)
 	return b
 }
+
+// operatorsInterval is the shortest time between two log lines of one kind.
+const operatorsInterval = time.Minute
 
 // NewProducerID calls done with a producer id that was never given before, or with the code for a client.
 func (b *Broker) NewProducerID(done func(id int64, code wire.Code)) { b.data.newProducerID(done) }

@@ -9,6 +9,7 @@ import (
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/task"
+	"weir/core/telemetry"
 	"weir/core/txn"
 	"weir/core/wire"
 
@@ -73,8 +74,14 @@ type dataPlane struct {
 	unverified    map[askedProducer]int // how many batches wait; lookups only
 	verifier      TransactionVerifier   // nil: there are no transactions
 	awaitApplied  func(topic string, index int32, end int64, done func(wire.Code))
-	held          heldAnswers
-	late          lateReads
+	// coordinatorEpoch is the lowest leader epoch of the partitions of transaction coordinators.
+	coordinatorEpoch func() int32
+	telemetry        *telemetry.Registry
+	operators        *telemetry.Limiter
+	strangeMarkers   env.Counter
+
+	held heldAnswers
+	late lateReads
 }
 
 // find looks a partition up by id where there is one, by name otherwise.

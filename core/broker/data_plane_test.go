@@ -10,6 +10,7 @@ import (
 	"weir/core/record"
 	"weir/core/wire"
 
+	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -428,6 +429,25 @@ func TestALateReadDoesNotHoldTheOthers(t *testing.T) {
 	r.logs[1].deliver()
 	if parts := y.parts(); batchesIn(parts[0].RecordBatches) != 1 {
 		t.Fatalf("%+v", parts)
+	}
+}
+
+// What becomes readable while a slow read is under way counts for min.bytes, on whichever partition.
+func TestWhatComesDuringALateReadCountsForTheMinimum(t *testing.T) {
+	for _, grows := range []metadata.StreamID{1, 2} {
+		r := newDataRig(t)
+		r.fill(1, 1)
+		r.logs[1].late = true
+		x := r.fetch(fetchAsk{version: 12, epoch: -1, min: 3 * batchBytes, wait: time.Minute, parts: []asked{{index: 0}, {index: 1}}})
+		r.fill(grows, 2)
+		r.turn()
+		x.want(false)
+		for range 3 { // its answer comes late whenever it is asked
+			r.logs[1].deliver()
+			r.turn()
+		}
+		parts := x.parts()
+		require.Equal(t, 3, batchesIn(parts[0].RecordBatches)+batchesIn(parts[1].RecordBatches), "stream %d", grows)
 	}
 }
 

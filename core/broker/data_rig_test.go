@@ -234,8 +234,10 @@ func newDataRig(t *testing.T) *dataRig {
 		unverified: map[askedProducer]int{},
 		held:       newHeldAnswers(0), late: newLateReads(r.loop, 0, &telemetry.Mark{}),
 		loop: r.loop, env: e, image: r, partitions: manager, sessions: newFetchSessions(3, r), fetchMaxBytes: 1 << 20,
-		trim:     func(_ metadata.StreamID, _ int64, done func(error)) { r.trims = append(r.trims, done) },
-		allocate: func(done func(first, count int64, err error)) { r.grants = append(r.grants, done) },
+		coordinatorEpoch: func() int32 { return 4 }, telemetry: telemetry.New(nil, nil), operators: telemetry.NewLimiter(time.Minute),
+		strangeMarkers: telemetry.New(nil, nil).Counter("", ""),
+		trim:           func(_ metadata.StreamID, _ int64, done func(error)) { r.trims = append(r.trims, done) },
+		allocate:       func(done func(first, count int64, err error)) { r.grants = append(r.grants, done) },
 	}
 	return r
 }

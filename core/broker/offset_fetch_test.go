@@ -14,7 +14,8 @@ func TestOffsetFetchAnswersWhatIsAskedTwiceOnce(t *testing.T) {
 	}
 	groups := []kmsg.OffsetFetchRequestGroup{
 		{Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{topic("t", 0, 1, 0, 0), topic("u", 0), topic("t", 1, 2)}},
-		{Group: "h"}, {Group: "h"},
+		{Group: "h"},
+		{Group: "h"},
 		{Group: "h", Topics: []kmsg.OffsetFetchRequestGroupTopic{topic("t", 0)}},
 		{Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{topic("t", 2, 3)}},
 	}

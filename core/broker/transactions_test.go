@@ -255,6 +255,31 @@ func TestWriteTxnMarkersAnswersEachPartition(t *testing.T) {
 	require.Empty(t, r.writeMarkers(1).markerCodes())
 }
 
+// A stranger's marker does not fence the coordinators of this broker, whose lowest epoch is 4.
+func TestAMarkerOfACoordinatorThatIsNotThereIsRefused(t *testing.T) {
+	for _, producer := range []int64{7, 8} { // one that the partition knows, and one that it does not
+		r, c := newTransactionalRig(t)
+		r.produceInTransaction(12, transactional(7, 2, 0))
+		c.answer(wire.None)
+		for _, epoch := range []int32{5, 1<<31 - 1} {
+			strange := markerFor(producer, 2, true, 0, 0)
+			strange.CoordinatorEpoch = epoch
+			require.Equal(t, []wire.Code{wire.ClusterAuthorizationFailed}, r.writeMarkers(1, strange).markerCodes())
+		}
+		p, _ := r.plane.partitions.ByName("t", 0)
+		require.EqualValues(t, -1, p.CoordinatorEpoch(producer))
+		var got wire.Code = -1
+		r.plane.endTransaction("t", 0, partition.EndTransaction{ProducerID: producer, ProducerEpoch: 3, TransactionVersion: 2, Marker: record.Marker{CoordinatorEpoch: 6}}, func(code wire.Code) { got = code })
+		r.logs[1].durable()
+		require.EqualValues(t, wire.None, got, "the coordinator of this broker")
+		again := markerFor(producer, 4, true, 2, 0)
+		again.CoordinatorEpoch = 6
+		x := r.writeMarkers(2, again)
+		r.logs[1].durable()
+		require.Equal(t, []wire.Code{wire.None}, x.markerCodes(), "an epoch that the partition knows already")
+	}
+}
+
 // However many markers a request has, few are written at a time.
 func TestMarkersAreWrittenAFewAtATime(t *testing.T) {
 	r := newDataRig(t)
@@ -312,7 +337,7 @@ func TestDescribeProducers(t *testing.T) {
 	require.EqualValues(t, wire.NotLeaderOrFollower, got[1].ErrorCode)
 	require.EqualValues(t, wire.UnknownTopicOrPartition, got[2].ErrorCode)
 	require.Equal(t, []kmsg.DescribeProducersResponseTopicPartitionActiveProducer{
-		{ProducerID: 5, ProducerEpoch: 1, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: 3, CurrentTxnStartOffset: -1},
+		{ProducerID: 5, ProducerEpoch: 1, LastSequence: -1, LastTimestamp: 1_700_000_000_000, CoordinatorEpoch: 3, CurrentTxnStartOffset: -1},
 		{ProducerID: 7, ProducerEpoch: 2, LastTimestamp: 1_700_000_000_000, CoordinatorEpoch: -1},
 	}, got[0].ActiveProducers)
 }

@@ -11,6 +11,7 @@ import (
 	"weir/core/record"
 	"weir/core/stream"
 	"weir/core/task"
+	"weir/core/telemetry"
 	"weir/core/wire"
 )
 
@@ -124,12 +125,14 @@ func (s *Shard) read(f stream.Fetched) {
 		return
 	}
 	s.failures = 0
+	from := s.applied
 	for _, batch := range f.Batches {
 		if err := s.apply(batch); err != nil {
 			s.fail(err)
 			return
 		}
 	}
+	telemetry.Assert(1, s.applied > from, "%s-%d: a read at offset %d, below the high watermark %d, returned nothing", s.runtime.options.Topic, s.Index, from, s.log.HighWatermark())
 	s.cleaning.read(f.Bytes)
 	s.completeWrites()
 	s.loop().Post(func() {

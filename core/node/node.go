@@ -65,6 +65,7 @@ type Tuning struct {
 	ProducerIDBlock    int64         // controller.Options
 	ProducersMax       int           // partition.Options
 	CleanBytesMin      int64         // coordinator.Options
+	FirstEpoch         int16         // txn.Options
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at

@@ -16,7 +16,8 @@ import (
 // epoch and batches). Integers are varints; ids and offsets are relative to the ones
 // before them. Version 2 has for each producer, after its batches, of which there may be none: the first offset of
 // its open transaction, as the end offset minus that, or 0; and the epoch of the coordinator that wrote its last
-// marker plus one, or 0. It is written where version 1 does not say all, so that a cluster without transactions
+// marker plus one, or 0. Version 3 adds to these the timestamp of the producer's last marker, if no batch came after it, as
+// one plus the max timestamp minus that, or 0. The later versions are written where version 1 does not say all, so that a cluster without transactions
 // stays readable for the releases before them.
 //
 // A change of the content is a new version, which [LoadState] reads beside all earlier
@@ -26,12 +27,14 @@ const (
 	checkpointPlain = 1
 	// checkpointTransactions is the version with transactions.
 	checkpointTransactions = 2
+	// checkpointMarkers is the version with timestamps of markers.
+	checkpointMarkers = 3
 	// producerBytesMin is the smallest encoding of a producer: id, epoch, count,
 	// transaction and coordinator.
 	producerBytesMin = 5
 	// producerBytesMax is the largest: five batches of 5, 5, 10 and 10 bytes between an
-	// id of 10, an epoch of 3 and a count, and a transaction of 10 and a coordinator of 5.
-	producerBytesMax = 29 + windowBatches*30
+	// id of 10, an epoch of 3 and a count, a transaction of 10, a coordinator of 5 and a marker of 10.
+	producerBytesMax = 39 + windowBatches*30
 )
 
 // ErrCheckpoint: the bytes are no checkpoint of this version, or damaged.
@@ -73,6 +76,9 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 		if version >= checkpointTransactions {
 			dst = w.appendTransaction(dst, end)
 		}
+		if version >= checkpointMarkers {
+			dst = w.appendMarked(dst, maxTimestamp)
+		}
 		previous = p.id
 	}
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
@@ -90,12 +96,24 @@ func (s *State) producersIn(layer func(*producer) *window) int {
 
 // versionOf is the lowest version that says all of a layer.
 func (s *State) versionOf(layer func(*producer) *window) byte {
+	version := byte(checkpointPlain)
 	for _, p := range s.producers {
-		if w := layer(p); w.epoch != noEpoch && (w.n == 0 || w.openFrom != noTransaction || w.coordinator != noCoordinator) {
-			return checkpointTransactions
+		switch w := layer(p); {
+		case w.epoch == noEpoch:
+		case w.marked != noTimestamp:
+			return checkpointMarkers
+		case w.n == 0 || w.openFrom != noTransaction || w.coordinator != noCoordinator:
+			version = checkpointTransactions
 		}
 	}
-	return checkpointPlain
+	return version
+}
+
+func (w *window) appendMarked(dst []byte, maxTimestamp int64) []byte {
+	if w.marked == noTimestamp {
+		return append(dst, 0)
+	}
+	return binary.AppendUvarint(dst, uint64(maxTimestamp-w.marked)+1)
 }
 
 func (w *window) appendTransaction(dst []byte, end int64) []byte {
@@ -134,7 +152,7 @@ func LoadState(checkpoint []byte, end int64, now env.Time, producersMax int) (*S
 	if err != nil {
 		return nil, err
 	}
-	if version != checkpointPlain && version != checkpointTransactions {
+	if version < checkpointPlain || version > checkpointMarkers {
 		return nil, fmt.Errorf("%w: version %d was written by a newer weir", ErrCheckpoint, version)
 	}
 	if err := s.load(version, r, end, now); err != nil {
@@ -249,6 +267,11 @@ func (r *reader) window(version byte, end, maxTimestamp int64) window {
 	}
 	if version >= checkpointTransactions {
 		r.transaction(&w, end)
+	}
+	if version >= checkpointMarkers {
+		if since := int64(r.bounded(1<<63 - 1)); since > 0 {
+			w.marked = maxTimestamp - (since - 1)
+		}
 	}
 	return w
 }

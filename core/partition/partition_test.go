@@ -572,7 +572,9 @@ func TestOldCheckpointsAreRead(t *testing.T) {
 	r.end(7, 1, record.Marker{CoordinatorEpoch: 8}, 2)
 	r.log.durable(10)
 	now := r.p.Checkpoint(nil)
-	for version, written := range map[int][]byte{checkpointPlain: plain, checkpointTransactions: now} {
+	r.p.state.find(7).durable.marked = noTimestamp // as a release had it that did not know the timestamps of markers
+	transactions := r.p.Checkpoint(nil)
+	for version, written := range map[int][]byte{checkpointPlain: plain, checkpointTransactions: transactions, checkpointMarkers: now} {
 		require.EqualValues(t, version, written[len(checkpointMagic)], "a new version needs a golden file of its own, and keeps the old ones")
 		path := fmt.Sprintf("testdata/checkpoint-v%d.hex", version)
 		if *update {
@@ -582,11 +584,11 @@ func TestOldCheckpointsAreRead(t *testing.T) {
 		require.NoError(t, err)
 		old, err := hex.DecodeString(strings.TrimSpace(string(text)))
 		require.NoError(t, err)
-		s, err := LoadState(old, int64(map[int]int{1: 7, 2: 10}[version]), 0, 0)
+		s, err := LoadState(old, int64(map[int]int{1: 7, 2: 10, 3: 10}[version]), 0, 0)
 		require.NoError(t, err)
 		require.Equal(t, written, s.AppendCheckpoint(nil), "version %d", version)
 	}
-	now[len(checkpointMagic)] = checkpointTransactions + 1
+	now[len(checkpointMagic)] = checkpointMarkers + 1
 	binary.BigEndian.PutUint32(now[len(now)-4:], crc32.Checksum(now[:len(now)-4], castagnoli))
 	_, err := LoadState(now, 10, 0, 0)
 	require.ErrorIs(t, err, ErrCheckpoint)
@@ -753,9 +755,11 @@ func TestEpochs(t *testing.T) {
 func FuzzLoadState(f *testing.F) {
 	s, _ := LoadState(nil, 0, 0, 0)
 	f.Add(s.AppendCheckpoint(nil), int64(0))
-	if text, err := os.ReadFile("testdata/checkpoint-v2.hex"); err == nil {
-		b, _ := hex.DecodeString(strings.TrimSpace(string(text)))
-		f.Add(b, int64(10))
+	for _, version := range []int{2, 3} {
+		if text, err := os.ReadFile(fmt.Sprintf("testdata/checkpoint-v%d.hex", version)); err == nil {
+			b, _ := hex.DecodeString(strings.TrimSpace(string(text)))
+			f.Add(b, int64(10))
+		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, end int64) {
 		b = resum(b)

@@ -21,6 +21,7 @@ const (
 	// noTransaction stands for the first offset of a transaction that is not open.
 	noTransaction = -1
 	noSequence    = -1
+	noTimestamp   = -1
 	// noCoordinator stands for the epoch of a coordinator that wrote no marker yet.
 	noCoordinator = -1
 	// DefaultProducersMax bounds the producers kept for one partition. So many, at
@@ -47,11 +48,12 @@ type window struct {
 	n           int8
 	coordinator int32 // epoch of the coordinator that wrote the last marker, or noCoordinator
 	openFrom    int64 // first offset of the open transaction, or noTransaction
+	marked      int64 // timestamp of the last marker, or noTimestamp if a batch came after it
 	batches     [windowBatches]sequenceRange
 }
 
 func newWindow() window {
-	return window{epoch: noEpoch, coordinator: noCoordinator, openFrom: noTransaction}
+	return window{epoch: noEpoch, coordinator: noCoordinator, openFrom: noTransaction, marked: noTimestamp}
 }
 
 func (w *window) find(h *record.Header) (sequenceRange, bool) {
@@ -96,10 +98,11 @@ func (w *window) take(e *pendingBatch) (began, ended bool) {
 	if e.marker {
 		w.setEpoch(e.epoch)
 		ended = w.openFrom != noTransaction
-		w.coordinator, w.openFrom = e.coordinator, noTransaction
+		w.coordinator, w.openFrom, w.marked = e.coordinator, noTransaction, e.batch.timestamp
 		return false, ended
 	}
 	w.add(e.epoch, e.batch)
+	w.marked = noTimestamp
 	if e.transactional && w.openFrom == noTransaction {
 		w.openFrom = e.batch.offset
 		return true, false

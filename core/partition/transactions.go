@@ -246,9 +246,17 @@ type ProducerInfo struct {
 	ID               int64
 	Epoch            int16
 	LastSequence     int32 // -1: none at this epoch
-	LastTimestamp    int64 // of its last batch; -1: none at this epoch
+	LastTimestamp    int64 // of its last batch or marker; -1: none at this epoch
 	CoordinatorEpoch int32 // of its last marker; -1: none
 	OpenFrom         int64 // first offset of its open transaction; -1: none is open
+}
+
+// CoordinatorEpoch is that of the coordinator which wrote the last marker of a producer; -1: there is none.
+func (p *Partition) CoordinatorEpoch(producerID int64) int32 {
+	if known := p.state.find(producerID); known != nil {
+		return known.appended.coordinator
+	}
+	return noCoordinator
 }
 
 // Producers returns what is known of the producers, ascending by id, as of everything appended.
@@ -259,6 +267,9 @@ func (p *Partition) Producers() []ProducerInfo {
 		i := ProducerInfo{ID: known.id, Epoch: w.epoch, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: w.coordinator, OpenFrom: w.openFrom}
 		if w.n > 0 {
 			i.LastSequence, i.LastTimestamp = w.batches[w.n-1].last(), w.batches[w.n-1].timestamp
+		}
+		if w.marked != noTimestamp {
+			i.LastTimestamp = w.marked
 		}
 		infos = append(infos, i)
 	}

@@ -281,7 +281,7 @@ func TestAMarkerForAnUnknownProducer(t *testing.T) {
 	r.want(a, wire.None, 0)
 	r.want(b, wire.None, 0)
 	require.EqualValues(t, 1, r.log.at, "there is no room to remember 8, and nothing of it to end")
-	require.Equal(t, []ProducerInfo{{ID: 7, Epoch: 3, LastSequence: -1, LastTimestamp: -1, CoordinatorEpoch: 5, OpenFrom: -1}}, r.p.Producers())
+	require.Equal(t, []ProducerInfo{{ID: 7, Epoch: 3, LastSequence: -1, LastTimestamp: wallZero, CoordinatorEpoch: 5, OpenFrom: -1}}, r.p.Producers())
 }
 
 func TestProducersWithAnOpenTransactionDoNotExpire(t *testing.T) {

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"weir/core/object"
 	"weir/core/record"
@@ -140,4 +143,21 @@ func (o *owner) checkStable(n *node, offset, end int64, f *Fetched, fates []fate
 			n.w.t.Fatalf("stream %d: aborted list %v of [%d, %d) has what is no aborted transaction there", o.stream.id, f.Aborted, offset, last)
 		}
 	}
+}
+
+// A crash falls between the end of transactions and their upload: the recovered tail is read from the log's file alone.
+func TestARecoveredTailNamesItsAbortedTransactions(t *testing.T) {
+	w, c, n := start(t)
+	o := n.create(1)
+	for _, choice := range []int{3, 1, 3, 0, 4, 1} { // data, abort, data, commit, data, abort
+		o.transact(n, 7, choice, 100)
+	}
+	w.until("durability", func() bool { return o.stream.HighWatermark() == o.stream.End() })
+	w.crash()
+	n = boot(w, c, smallOptions, smallLog)
+	require.True(t, c.EpochOwes(1), "the tail was uploaded before it was read")
+	for at := range o.history.acked {
+		n.owners[1].readStable(n, at, 9000, false)
+	}
+	n.shutdown()
 }

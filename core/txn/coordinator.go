@@ -36,6 +36,9 @@ type Options struct {
 	// IDsMax bounds the transactional ids of one partition; zero: DefaultIDsMax. Each takes some 300 bytes, and more while
 	// it has a transaction over many partitions.
 	IDsMax int
+	// FirstEpoch is the producer epoch that a new transactional id begins with; zero, as in Kafka, to 32,766. A large one
+	// uses up the epochs of a producer id early. Only simulations set it.
+	FirstEpoch int16
 }
 
 // DefaultIDsMax is for partitions of Topic, of which there are 50 by default.

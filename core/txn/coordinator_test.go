@@ -93,6 +93,14 @@ func TestTransactionalIDsAreBounded(t *testing.T) {
 	r.init(txn.NoProducer)
 }
 
+func TestFirstEpoch(t *testing.T) {
+	r := newRig(t)
+	r.first = math.MaxInt16 - 1
+	r.open()
+	require.Equal(t, producer(1000, math.MaxInt16-1), r.init(txn.NoProducer))
+	require.Equal(t, producer(1001, 0), r.init(txn.NoProducer), "only a new id begins with it")
+}
+
 // Case 108: epochs that are used up give a new producer id, and the old pair stays fenced.
 func TestExhaustedEpochsGiveANewProducerID(t *testing.T) {
 	for _, expected := range []txn.Producer{txn.NoProducer, producer(5, math.MaxInt16-1)} {

@@ -167,7 +167,7 @@ func (m *Machine) doWith(id string, fresh int64, decide func(*Transaction, clock
 	m.shard.Do(&coordinator.Operation{
 		Key: id,
 		Decide: func() []coordinator.Entry {
-			if d = decide(m.find(id), clock{m.c.Env.Clock.WallMillis(), fresh}); d.needsID || d.next == nil {
+			if d = decide(m.find(id), clock{m.c.Env.Clock.WallMillis(), fresh, m.c.FirstEpoch}); d.needsID || d.next == nil {
 				return nil
 			}
 			return entryOf(id, d.next)

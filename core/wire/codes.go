@@ -30,6 +30,7 @@ const (
 	InvalidSessionTimeout              = 26
 	RebalanceInProgress                = 27
 	InvalidCommitOffsetSize            = 28
+	ClusterAuthorizationFailed         = 31
 	InvalidTimestamp                   = 32
 	UnsupportedVersion                 = 35
 	TopicAlreadyExists                 = 36

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,7 @@ const outputDelay = time.Second
 type Options struct {
 	// Name stands in errors; empty is the path's.
 	Name string
+	// Path is the program; a relative one begins at this process's directory, whatever Dir is.
 	Path string
 	Args []string
 	// Dir is the working directory; empty is this process's.
@@ -46,7 +48,14 @@ func Start(o Options) (*Process, error) {
 	if o.Name == "" {
 		o.Name = o.Path
 	}
-	p := &Process{name: o.Name, command: exec.Command(o.Path, o.Args...), output: newOutput(o.Echo), ended: make(chan struct{})}
+	path, err := exec.LookPath(o.Path)
+	if err == nil {
+		path, err = filepath.Abs(path) // exec would look for it below Dir
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", o.Name, err)
+	}
+	p := &Process{name: o.Name, command: exec.Command(path, o.Args...), output: newOutput(o.Echo), ended: make(chan struct{})}
 	p.command.Dir, p.command.Env = o.Dir, append(os.Environ(), o.Env...)
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.SysProcAttr = attributes()

@@ -60,6 +60,21 @@ func TestStopIsGentleThenNot(t *testing.T) {
 	}
 }
 
+func TestARelativeProgramWithADirectoryOfItsOwn(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("program", []byte("#!/bin/sh\npwd\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	p, err := Start(Options{Path: "./program", Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil || p.Tail(1) != dir {
+		t.Fatalf("error %v, it ran in %q", err, p.Tail(1))
+	}
+}
+
 func TestUsageCountsWhatWasUsed(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		t.Skip("there is no /proc here")

@@ -244,6 +244,11 @@ func TestPlantedTransactions(t *testing.T) {
 				s.transactions[txn-1].Inputs[0].Anew = true
 			}
 		}},
+		{"an input that began anew processed twice", "I7 processed twice", func(s *txnStory) {
+			txn := s.consume(0, 3, Commit, Done)
+			s.transactions[txn-1].Inputs[0].Anew = true
+			s.consume(2, 6, Commit, Done)
+		}},
 		{"an input skipped", "I7 skipped", func(s *txnStory) {
 			s.consume(0, 3, Commit, Done)
 			s.consume(3, 6, Abort, Done)

@@ -21,7 +21,7 @@ func NewPipe(m *Member, t *Transactor) *Pipe {
 	p := &Pipe{member: m, transactor: t}
 	// Before these versions the group's coordinator is not told the generation, and cannot refuse a zombie; and nobody
 	// can ask for offsets that wait for open transactions (KIP-447).
-	t.floors = map[int16]int16{keyTxnOffsetCommit: 3}
+	t.floors[keyTxnOffsetCommit] = 3
 	if m.floors == nil {
 		m.floors = map[int16]int16{}
 	}

@@ -85,6 +85,7 @@ func NewTransactor(c *Cluster, client int, options TransactorOptions) *Transacto
 	t := &Transactor{options: options, producerEpoch: producerEpoch{-1, -1}, initialize: true}
 	t.initAs(c, client, "transactor", t)
 	t.lag = options.Lag
+	t.floors = map[int16]int16{keyFindCoordinator: 1} // version 0 cannot ask for the coordinator of transactions
 	t.ghost = newGhost(c, client)
 	if options.First {
 		t.ceilings = map[int16]int16{keyProduce: 11, keyEndTxn: 4, keyTxnOffsetCommit: 4, keyAddPartitions: 3} // later ones are for brokers
@@ -103,6 +104,7 @@ const notEnoughReplicas = 19
 // Keys of the requests of transactions.
 const (
 	keyProduce         = 0
+	keyFindCoordinator = 10
 	keyAddPartitions   = 24
 	keyEndTxn          = 26
 	keyTxnOffsetCommit = 28
@@ -163,7 +165,7 @@ func (t *Transactor) second() {
 	if t.options.First {
 		return
 	}
-	t.floors = map[int16]int16{keyProduce: 12, keyEndTxn: 5, keyTxnOffsetCommit: 5}
+	t.floors[keyProduce], t.floors[keyEndTxn], t.floors[keyTxnOffsetCommit] = 12, 5, 5
 }
 
 // call sends a request; its answer, or its loss, ends what is under way.
@@ -257,6 +259,9 @@ func (t *Transactor) initProducer() {
 
 // take begins with another epoch.
 func (t *Transactor) take(p producerEpoch) {
+	if p.epoch == math.MaxInt16 {
+		t.fail("I7", "client %d was given producer %d with epoch %d, which is left for fencing it", t.client, p.id, p.epoch)
+	}
 	t.notePair(t.client, p)
 	fresh := p.id != t.id && p.epoch == 0
 	t.producerEpoch = p
@@ -303,6 +308,9 @@ func (t *Transactor) begin() {
 		t.own().Inputs = t.input.spans
 	}
 	for _, part := range t.parts {
+		if part.ordinal == 0 && (part.added || part.wanted) {
+			part.sequence = 0 // the marker came alone: the partition knows the producer, and expects its first sequence
+		}
 		part.added, part.wanted, part.batch = false, false, nil
 	}
 	t.step()
@@ -441,6 +449,9 @@ func (t *Transactor) prepare(part *txnPart) {
 	}
 	a := b.spec.append(t.client, t.Stamp())
 	a.Session, a.Sequence, a.Transaction = part.session, part.ordinal, t.number
+	if part.ordinal == 0 && t.echoed {
+		part.sequence = 0 // a late EndTxn may have left a marker alone in the partition, as in begin
+	}
 	b.spec.producer, b.spec.epoch, b.spec.sequence = t.id, t.epoch, part.sequence
 	part.ordinal++
 	part.sequence = (part.sequence + b.spec.records) & math.MaxInt32
@@ -489,7 +500,16 @@ func (t *Transactor) refused(what string, code int16) {
 // passing tries again after an error that passes.
 func (t *Transactor) passing(what string, code int16) {
 	switch code {
-	case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.CoordinatorNotAvailable, wire.NotCoordinator, wire.NotLeaderOrFollower, wire.LeaderNotAvailable,
+	case wire.NotCoordinator, wire.CoordinatorNotAvailable: // the topic may be gone with the metadata disk: to ask creates it
+		t.busy = true
+		t.after(t.draws.Duration(10*time.Millisecond, 60*time.Millisecond), func() {
+			t.findCoordinator(t.options.ID, 1, func() {
+				t.busy = false
+				t.step()
+			})
+		})
+		return
+	case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.NotLeaderOrFollower, wire.LeaderNotAvailable,
 		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, notEnoughReplicas, -1:
 	default:
 		t.fail("protocol", "client %d, producer %d epoch %d: %s was answered %s", t.client, t.id, t.epoch, what, checker.CodeName(code))

@@ -76,6 +76,7 @@ type Config struct {
 	AddRetry           time.Duration // add.partitions.to.txn.retry.backoff.max.ms; 0
 	OffsetsRetention   time.Duration // offsets.retention.minutes; 0: for ever
 	GroupSession       time.Duration // group.consumer.session.timeout.ms; 3 s
+	FirstEpoch         int64         // FirstEpoch: producer epoch of a new transactional id, at most 32,766; 0
 	AssignmentInterval time.Duration // group.consumer.assignment.interval.ms; 0
 
 	// ComeBack is how long producers are idle, once all have their answers, before they
@@ -282,6 +283,7 @@ func (c *Config) fields() []field {
 		{"offsets-retention", &c.OffsetsRetention},
 		{"group-session", &c.GroupSession},
 		{"assignment-interval", &c.AssignmentInterval},
+		{"first-epoch", &c.FirstEpoch},
 	}
 }
 

@@ -83,7 +83,10 @@ func (s *swarm) tuning(c *Config) {
 	if c.WALDiskBytes+c.VolumeBytes > 0 {
 		c.MessageBytes = pick[int64](&d, 64<<10, 10<<10) // the log may shrink to 256 KiB, and then takes no larger ones
 		// On a small volume a log may not grow until the one before it is uploaded, a piece at a time.
-		c.UploadBytes, c.TailBytes = max(c.UploadBytes, c.WALBytes/128), 0
+		c.UploadBytes = max(c.UploadBytes, c.WALBytes/128)
+		if c.TailBytes > 0 {
+			c.TailBytes = max(c.TailBytes, c.WALBytes/128)
+		}
 	}
 	ship := s.rand.Stream("plan shipping", 0)
 	c.ShipAsync = pick[int64](&ship, 0, 0, 0, 1)
@@ -164,6 +167,8 @@ func (s *swarm) coordinated(p *Plan) {
 	c.AddRetry = pick(&d, 0, 100*time.Millisecond)
 	c.GroupSession = pick(&d, time.Second, 3*time.Second)
 	c.AssignmentInterval = pick(&d, 0, 0, 500*time.Millisecond)
+	epochs := s.rand.Stream("plan epochs", 0)
+	c.FirstEpoch = pick[int64](&epochs, 0, 0, 32_700, 32_760, 32_765, 32_766)
 	client := int64(len(p.Workloads))
 	add := func(n int64, make func(w *Workload, d *event.Stream)) {
 		for range n {

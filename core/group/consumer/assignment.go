@@ -134,14 +134,13 @@ func normalized(a Assignment) Assignment {
 	slices.SortStableFunc(a, func(x, y TopicPartitions) int { return bytes.Compare(x.Topic[:], y.Topic[:]) })
 	var out Assignment
 	for _, tp := range a {
-		if n := len(out); n > 0 && out[n-1].Topic == tp.Topic {
-			out[n-1].Partitions = append(slices.Clone(out[n-1].Partitions), tp.Partitions...)
+		if n := len(out); n > 0 && out[n-1].Topic == tp.Topic { // a client may name one topic thousands of times
+			out[n-1].Partitions = append(out[n-1].Partitions, tp.Partitions...)
 			continue
 		}
-		out = out.put(tp)
+		out = out.put(TopicPartitions{Topic: tp.Topic, Partitions: slices.Clone(tp.Partitions)})
 	}
 	for i := range out {
-		out[i].Partitions = slices.Clone(out[i].Partitions)
 		slices.Sort(out[i].Partitions)
 		out[i].Partitions = slices.Compact(out[i].Partitions)
 	}
