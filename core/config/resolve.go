@@ -240,12 +240,9 @@ func (s *Settings) resolveBroker() Broker {
 		WALPath:                  under("weir.wal.path", "wal"),
 		MetaPath:                 under("weir.meta.path", "meta"),
 		ObjectStore:              s.text("weir.object.store"),
-		S3: S3{
-			Endpoint: s.text("weir.s3.endpoint"), Region: s.text("weir.s3.region"),
-			PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
-		},
-		MetricsAddress: s.text("weir.metrics.address"),
-		ConsumerGroup:  s.ConsumerGroup(nil),
+		S3:                       s.resolveS3(),
+		MetricsAddress:           s.text("weir.metrics.address"),
+		ConsumerGroup:            s.ConsumerGroup(nil),
 		Groups: Groups{
 			InitialRebalanceDelay:         s.millis("group.initial.rebalance.delay.ms"),
 			MinSessionTimeout:             s.millis("group.min.session.timeout.ms"),
@@ -274,6 +271,13 @@ func (s *Settings) resolveBroker() Broker {
 	}
 	b.UploadBytes = min(s.integer("weir.upload.bytes"), b.CacheBytes/3, b.WALBytes/3)
 	return b
+}
+
+func (s *Settings) resolveS3() S3 {
+	return S3{
+		Endpoint: s.text("weir.s3.endpoint"), Region: s.text("weir.s3.region"),
+		PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
+	}
 }
 
 // Validate checks what depends on several keys.
