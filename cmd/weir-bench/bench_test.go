@@ -183,7 +183,7 @@ func TestCoordinatorLoadsOnWeir(t *testing.T) {
 	c := &coordinators{
 		rounds: 1, dir: t.TempDir(), period: 300 * time.Millisecond, groups: 4, members: 2, connections: 4,
 		hugeMembers: 10, hugeTopics: 2, topicPartitions: 10, restarting: 3,
-		producers: 2, recordBytes: 100, records: []int{10}, consumers: 20, inFlight: 2, offsets: 2,
+		producers: 2, recordBytes: 100, records: []int{10}, consumers: 20, inFlight: 2, offsets: 2, restarted: 50,
 	}
 	c.rivals.weir = program
 	c.rivals.weirConfig = keyValues{
@@ -202,7 +202,7 @@ func TestCoordinatorLoadsOnWeir(t *testing.T) {
 			}
 		}
 	}
-	for _, key := range []string{commitRate, "transactions_10", consumerBeats, restartTime, firstTime} {
+	for _, key := range []string{commitRate, "transactions_10", consumerBeats, restartTime, firstTime, reloadTime} {
 		if round.Figures[key] <= 0 {
 			t.Errorf("%s is %v", key, round.Figures[key])
 		}

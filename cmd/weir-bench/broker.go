@@ -12,6 +12,8 @@ import (
 
 // broker is a running rival, in a directory of its own.
 type broker struct {
+	rival   *rival
+	port    int
 	process *process.Process
 	brokers string // host:port
 	dir     string
@@ -24,11 +26,11 @@ func startBroker(ctx context.Context, r *rival, dir string) (*broker, time.Durat
 	if err != nil {
 		return nil, 0, err
 	}
-	b := &broker{}
+	b := &broker{rival: r}
 	if b.dir, err = filepath.Abs(dir); err != nil {
 		return nil, 0, err
 	}
-	took, err := b.start(ctx, r)
+	took, err := b.prepareAndStart(ctx)
 	if err != nil {
 		b.remove()
 		return nil, 0, err
@@ -36,19 +38,18 @@ func startBroker(ctx context.Context, r *rival, dir string) (*broker, time.Durat
 	return b, took, nil
 }
 
-func (b *broker) start(ctx context.Context, r *rival) (time.Duration, error) {
-	port, err := process.FreePort()
-	if err != nil {
+func (b *broker) prepareAndStart(ctx context.Context) (_ time.Duration, err error) {
+	if b.port, err = process.FreePort(); err != nil {
 		return 0, err
 	}
-	b.brokers = fmt.Sprintf("127.0.0.1:%d", port)
-	if r.prepare != nil {
-		if err := r.prepare(b.dir, port); err != nil {
+	b.brokers = fmt.Sprintf("127.0.0.1:%d", b.port)
+	if b.rival.prepare != nil {
+		if err := b.rival.prepare(b.dir, b.port); err != nil {
 			return 0, err
 		}
 	}
 	begin := time.Now()
-	if b.process, err = r.launch(b.dir, port); err != nil {
+	if err := b.launch(); err != nil {
 		return 0, err
 	}
 	took, err := firstAck(ctx, b.brokers, begin, b.process.Ended())
@@ -56,6 +57,23 @@ func (b *broker) start(ctx context.Context, r *rival) (time.Duration, error) {
 		return 0, b.explain(err)
 	}
 	return took, nil
+}
+
+func (b *broker) launch() (err error) {
+	b.process, err = b.rival.launch(b.dir, b.port)
+	return err
+}
+
+// restart kills the broker, starts it again on what it has kept, and returns once it takes connections.
+func (b *broker) restart(ctx context.Context) error {
+	b.process.Kill()
+	<-b.process.Ended()
+	if err := b.launch(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstAckLimit)
+	defer cancel()
+	return dial(ctx, b.brokers, b.process.Ended())
 }
 
 // explain adds what the broker printed last.

@@ -143,7 +143,6 @@ func (c *comparison) round(ctx context.Context, report *report, round int) {
 type session struct {
 	*comparison
 	*broker
-	rival   *rival
 	outcome *measured
 }
 
@@ -154,7 +153,7 @@ func (c *comparison) measure(ctx context.Context, r *rival) (*measured, error) {
 		return nil, err
 	}
 	defer b.remove()
-	s := &session{comparison: c, broker: b, rival: r, outcome: &measured{Rival: r.Name, FirstAck: took}}
+	s := &session{comparison: c, broker: b, outcome: &measured{Rival: r.Name, FirstAck: took}}
 	if err := s.loads(ctx); err != nil {
 		return nil, b.explain(err)
 	}

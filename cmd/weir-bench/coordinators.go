@@ -29,6 +29,7 @@ type coordinators struct {
 	producers, recordBytes              int
 	records                             []int // of the transactions
 	consumers, inFlight, offsets        int   // of the commits
+	restarted                           int   // groups that commit before a restart
 }
 
 // coordinatorFigure is one line of the table.
@@ -69,7 +70,7 @@ func coordinatorsCommand(ctx context.Context, args []string) error {
 	set.StringVar(&c.rivals.java, "java", "java", "the Java 17 program")
 	set.StringVar(&c.rivals.only, "only", c.rivals.only, "only these brokers")
 	set.IntVar(&c.rounds, "rounds", 3, "rounds; the median is shown. Brokers are warmed before each load")
-	set.StringVar(&c.rows, "rows", "", "only these loads, as commits,transactions,consumer,classic,rebalance; empty is all")
+	set.StringVar(&c.rows, "rows", "", "only these loads, as commits,transactions,consumer,classic,rebalance,restart; empty is all")
 	set.DurationVar(&c.period, "period", 10*time.Second, "how long each load is measured")
 	set.DurationVar(&c.warm, "warm", 10*time.Second, "how long each load runs before that")
 	set.IntVar(&c.groups, "groups", 1000, "groups that send heartbeats")
@@ -84,6 +85,7 @@ func coordinatorsCommand(ctx context.Context, args []string) error {
 	set.IntVar(&c.consumers, "consumers", 100, "consumers that commit offsets, ten to a group")
 	set.IntVar(&c.inFlight, "in-flight", 5, "commits of one consumer under way")
 	set.IntVar(&c.offsets, "offsets", 5, "partitions in each commit")
+	set.IntVar(&c.restarted, "restarted-groups", 10_000, "groups that commit before the broker is killed and started again")
 	set.StringVar(&c.dir, "dir", "", "where the brokers' directories are made; empty is the system's")
 	set.StringVar(&c.output, "o", "", "write every figure to this file, as JSON")
 	set.Parse(args)
@@ -166,7 +168,7 @@ func (c *coordinators) loads() []coordinatorRow {
 	for _, n := range c.records {
 		rows = append(rows, c.transactionRow(n))
 	}
-	rows = append(rows, c.consumerRow(), c.classicRow(), c.rebalanceRow())
+	rows = append(rows, c.consumerRow(), c.classicRow(), c.rebalanceRow(), c.restartRow())
 	return slices.DeleteFunc(rows, func(r coordinatorRow) bool { return c.rows != "" && !contains(c.rows, r.name) })
 }
 

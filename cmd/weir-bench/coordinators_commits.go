@@ -40,7 +40,7 @@ func (s *coordinatorSession) commits(ctx context.Context) error {
 	defer closePipes(pipes)
 	var committed atomic.Int64
 	for i, p := range pipes {
-		c := &committer{pipe: p, topic: f.topics[0], group: fmt.Sprintf("bench-commits-%d", i/consumersOfGroup), count: &committed, fail: fail}
+		c := &committer{pipe: p, topic: f.topics[0], groups: []string{fmt.Sprintf("bench-commits-%d", i/consumersOfGroup)}, count: &committed, fail: fail}
 		c.first, c.offsets = i%consumersOfGroup*s.offsets, s.offsets
 		for range s.inFlight {
 			c.commit(ctx)
@@ -54,10 +54,11 @@ func (s *coordinatorSession) commits(ctx context.Context) error {
 	return err
 }
 
-// committer commits the offsets of some partitions again and again.
+// committer commits the offsets of some partitions again and again, for each of its groups in turn.
 type committer struct {
 	pipe           *pipe
-	topic, group   string
+	topic          string
+	groups         []string
 	first, offsets int
 	next           atomic.Int64
 	count          *atomic.Int64
@@ -68,11 +69,11 @@ func (c *committer) commit(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	at := c.next.Add(1)
 	r := kmsg.NewPtrOffsetCommitRequest()
-	r.Version, r.Group = 9, c.group
+	r.Version, r.Group = 9, c.groups[at%int64(len(c.groups))]
 	t := kmsg.NewOffsetCommitRequestTopic()
 	t.Topic = c.topic
-	at := c.next.Add(1)
 	for i := range c.offsets {
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset = int32(c.first+i), at
