@@ -2,6 +2,7 @@ package client
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"weir/core/wire"
@@ -15,6 +16,8 @@ import (
 type TransactorOptions struct {
 	// Topics are those that it writes to, all partitions.
 	Topics []*Topic
+	// Doomed is a topic of its own, which it deletes within a transaction that wrote to it. Nil: none.
+	Doomed *Topic
 	// ID is the transactional id. Transactors with the same id fence each other.
 	ID string
 	// First makes it speak the first generation of transactions: no epoch of its own for each transaction.
@@ -65,6 +68,7 @@ type Transactor struct {
 	ends     int // how often its EndTxn was sent
 	written  bool
 	input    *txnInput
+	doom     doom
 	// echoed: an EndTxn with this epoch may still arrive after its transaction.
 	echoed bool
 }
@@ -90,12 +94,57 @@ func NewTransactor(c *Cluster, client int, options TransactorOptions) *Transacto
 	if options.First {
 		t.ceilings = map[int16]int16{keyProduce: 11, keyEndTxn: 4, keyTxnOffsetCommit: 4, keyAddPartitions: 3} // later ones are for brokers
 	}
-	for _, topic := range options.Topics {
+	for _, topic := range t.topics() {
 		for _, p := range topic.Partitions {
 			t.parts = append(t.parts, &txnPart{Partition: p})
 		}
 	}
 	return t
+}
+
+// doom is what became of the doomed topic.
+type doom uint8
+
+const (
+	alive    doom = iota
+	deleting      // and it must be asked for again until it is gone
+	gone
+)
+
+// topics are those that are there.
+func (t *Transactor) topics() []*Topic {
+	if t.options.Doomed == nil || t.doom != alive {
+		return t.options.Topics
+	}
+	return append(slices.Clone(t.options.Topics), t.options.Doomed)
+}
+
+// dooms reports whether the doomed topic is to be deleted now: the transaction has written to it.
+func (t *Transactor) dooms() bool {
+	if t.options.Doomed == nil || t.doom != alive {
+		return t.doom == deleting
+	}
+	wrote := slices.ContainsFunc(t.parts, func(p *txnPart) bool { return p.Topic == t.options.Doomed && p.added })
+	return wrote && !t.ending && t.draws.PerMille(300)
+}
+
+// deleteDoomed deletes the doomed topic: the coordinator has to end a transaction of which a partition is gone.
+func (t *Transactor) deleteDoomed() {
+	t.doom, t.options.Doomed.Deleting = deleting, true
+	r := kmsg.NewPtrDeleteTopicsRequest()
+	r.TimeoutMillis, r.TopicNames = 3000, []string{t.options.Doomed.Name}
+	topic := kmsg.NewDeleteTopicsRequestTopic()
+	topic.Topic = kmsg.StringPtr(t.options.Doomed.Name)
+	r.Topics = append(r.Topics, topic)
+	t.call(r, func(response kmsg.Response) {
+		v := response.(*kmsg.DeleteTopicsResponse)
+		if len(v.Topics) == 1 && (v.Topics[0].ErrorCode == 0 || v.Topics[0].ErrorCode == wire.UnknownTopicOrPartition) {
+			t.Queue.Hit("client: a topic was deleted within a transaction")
+			t.doom = gone
+			t.parts = slices.DeleteFunc(t.parts, func(p *txnPart) bool { return p.Topic == t.options.Doomed })
+		}
+		t.again()
+	})
 }
 
 // notEnoughReplicas is what Produce answers while the coordinator cannot tell whether a transaction is open.
@@ -150,7 +199,7 @@ func (t *Transactor) sessionUp() {
 	}
 	t.second()
 	t.known = false
-	t.learn(t.options.Topics, func(known bool) {
+	t.learn(t.topics(), func(known bool) {
 		if !known {
 			t.after(100*time.Millisecond, t.sessionUp)
 			return
@@ -207,6 +256,8 @@ func (t *Transactor) step() {
 		t.addPartitions()
 	case t.unacknowledged():
 		t.send()
+	case t.dooms():
+		t.deleteDoomed()
 	case t.rounds > 0:
 		t.rounds--
 		t.fill()
@@ -323,7 +374,7 @@ func (t *Transactor) own() *checker.Transaction { return &t.Transactions[t.numbe
 func (t *Transactor) fill() {
 	for range t.draws.Between(1, max(1, min(t.options.Spread, int64(len(t.parts))))) {
 		part := t.parts[t.draws.Below(int64(len(t.parts)))]
-		if part.batch != nil {
+		if part.batch != nil || part.Topic.Deleting {
 			continue
 		}
 		b := &batch{created: t.Queue.Now()}
