@@ -2,7 +2,6 @@ package client
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"weir/core/wire"
@@ -100,51 +99,6 @@ func NewTransactor(c *Cluster, client int, options TransactorOptions) *Transacto
 		}
 	}
 	return t
-}
-
-// doom is what became of the doomed topic.
-type doom uint8
-
-const (
-	alive    doom = iota
-	deleting      // and it must be asked for again until it is gone
-	gone
-)
-
-// topics are those that are there.
-func (t *Transactor) topics() []*Topic {
-	if t.options.Doomed == nil || t.doom != alive {
-		return t.options.Topics
-	}
-	return append(slices.Clone(t.options.Topics), t.options.Doomed)
-}
-
-// dooms reports whether the doomed topic is to be deleted now: the transaction has written to it.
-func (t *Transactor) dooms() bool {
-	if t.options.Doomed == nil || t.doom != alive {
-		return t.doom == deleting
-	}
-	wrote := slices.ContainsFunc(t.parts, func(p *txnPart) bool { return p.Topic == t.options.Doomed && p.added })
-	return wrote && !t.ending && t.draws.PerMille(300)
-}
-
-// deleteDoomed deletes the doomed topic: the coordinator has to end a transaction of which a partition is gone.
-func (t *Transactor) deleteDoomed() {
-	t.doom, t.options.Doomed.Deleting = deleting, true
-	r := kmsg.NewPtrDeleteTopicsRequest()
-	r.TimeoutMillis, r.TopicNames = 3000, []string{t.options.Doomed.Name}
-	topic := kmsg.NewDeleteTopicsRequestTopic()
-	topic.Topic = kmsg.StringPtr(t.options.Doomed.Name)
-	r.Topics = append(r.Topics, topic)
-	t.call(r, func(response kmsg.Response) {
-		v := response.(*kmsg.DeleteTopicsResponse)
-		if len(v.Topics) == 1 && (v.Topics[0].ErrorCode == 0 || v.Topics[0].ErrorCode == wire.UnknownTopicOrPartition) {
-			t.Queue.Hit("client: a topic was deleted within a transaction")
-			t.doom = gone
-			t.parts = slices.DeleteFunc(t.parts, func(p *txnPart) bool { return p.Topic == t.options.Doomed })
-		}
-		t.again()
-	})
 }
 
 // notEnoughReplicas is what Produce answers while the coordinator cannot tell whether a transaction is open.
@@ -532,43 +486,6 @@ func (t *Transactor) answered(part *txnPart, code int16, base int64) {
 	}
 }
 
-// refused goes on after an error: with another epoch, or with an abort, or with another attempt.
-func (t *Transactor) refused(what string, code int16) {
-	switch code {
-	case wire.ProducerFenced, wire.InvalidProducerEpoch, wire.InvalidProducerIDMapping, wire.InvalidTxnState, wire.TransactionalIDNotFound, wire.UnknownProducerID:
-		t.left()
-		t.initialize, t.bump = true, false
-		t.again()
-	case wire.TransactionAbortable, wire.OutOfOrderSequence, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.GroupIDNotFound, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
-		wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.RebalanceInProgress:
-		t.aborting = true
-		t.step()
-	default:
-		t.passing(what, code)
-	}
-}
-
-// passing tries again after an error that passes.
-func (t *Transactor) passing(what string, code int16) {
-	switch code {
-	case wire.NotCoordinator, wire.CoordinatorNotAvailable: // the topic may be gone with the metadata disk: to ask creates it
-		t.busy = true
-		t.after(t.draws.Duration(10*time.Millisecond, 60*time.Millisecond), func() {
-			t.findCoordinator(t.options.ID, 1, func() {
-				t.busy = false
-				t.step()
-			})
-		})
-		return
-	case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.NotLeaderOrFollower, wire.LeaderNotAvailable,
-		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, notEnoughReplicas, -1:
-	default:
-		t.fail("protocol", "client %d, producer %d epoch %d: %s was answered %s", t.client, t.id, t.epoch, what, checker.CodeName(code))
-		return
-	}
-	t.again()
-}
-
 // left leaves the transaction as it is: whether it was committed, its EndTxn decides, if one was sent.
 func (t *Transactor) left() {
 	t.number = 0
@@ -605,17 +522,6 @@ func (t *Transactor) end(commit bool) {
 			t.refusedEnd(v.ErrorCode)
 		}
 	})
-}
-
-// refusedEnd: an EndTxn that is sent again may be told that it was taken before.
-func (t *Transactor) refusedEnd(code int16) {
-	if t.aborting = false; code == wire.TransactionAbortable {
-		t.left()
-		t.initialize = true
-		t.step()
-		return
-	}
-	t.refused("EndTxn", code)
 }
 
 // done: the decision is acknowledged.
