@@ -133,7 +133,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
 		Groups: groupConfig(), TransactionTopicPartitions: 2,
-		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
+		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20), CoordinatorBytes: 64 << 20,
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
 		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
 		AdvertisedListeners: []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},

@@ -73,7 +73,7 @@ type member struct {
 	sync                             *syncCall
 	owesSync                         bool
 	session                          session
-	charged                          int64 // bytes of Options.held
+	charged                          int64 // bytes that the shard counts
 }
 
 // pendingMember is an id that was handed out, and has not joined.
@@ -124,7 +124,7 @@ func (m *Machine) applyClassic(r *coordinator.Record) error {
 		g.members.close(wire.NotCoordinator)
 		g.members = c
 	}
-	c.stored = bytes.Clone(r.Value)
+	c.setStored(bytes.Clone(r.Value))
 	if !m.serving {
 		c.load(&v)
 	}
@@ -140,10 +140,16 @@ func (m *Machine) applyClassicTombstone(id string) {
 	if !ok {
 		return
 	}
-	c.stored = nil
+	c.setStored(nil)
 	if !m.serving || c.idle() {
 		c.drop()
 	}
+}
+
+// setStored keeps the value of the last record.
+func (c *classic) setStored(value []byte) {
+	c.m.shard.Hold(int64(len(value) - len(c.stored)))
+	c.stored = value
 }
 
 // idle reports whether a group has neither members nor ids that were handed out.
@@ -379,6 +385,7 @@ func (c *classic) close(code wire.Code) {
 	for _, id := range slices.Sorted(maps.Keys(c.pending)) {
 		c.removePending(id)
 	}
+	c.setStored(nil)
 }
 
 // answerParked implements members.
@@ -455,7 +462,7 @@ func (c *classic) removePending(id string) {
 	if p := c.pending[id]; p != nil {
 		c.m.stop(&p.session.timer)
 		delete(c.pending, id)
-		c.m.held -= p.charged
+		c.m.shard.Hold(-p.charged)
 	}
 }
 

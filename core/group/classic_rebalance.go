@@ -256,15 +256,28 @@ func (c *classic) storeAssignments(in []kmsg.SyncGroupRequestGroupAssignment) {
 	current := func() bool {
 		return c.g.members == members(c) && c.phase == phaseCompleting && c.generation == generation
 	}
+	refused := wire.Code(wire.None)
 	c.m.shard.Do(&coordinator.Operation{
 		Key: c.g.id,
 		Decide: func() []coordinator.Entry {
 			if !current() {
 				return nil
 			}
-			return []coordinator.Entry{c.record(func(mb *member, s *kmsg.GroupMetadataValueMember) { s.Assignment = of(mb) })}
+			more := int64(-len(c.stored))
+			e := c.record(func(mb *member, s *kmsg.GroupMetadataValueMember) {
+				s.Assignment = of(mb)
+				more += int64(len(s.Assignment) - len(mb.assignment))
+			})
+			if !c.m.shard.Admits(more + int64(len(e.Value))) {
+				refused = wire.CoordinatorNotAvailable
+				return nil
+			}
+			return []coordinator.Entry{e}
 		},
 		Done: func(code wire.Code) {
+			if code == wire.None {
+				code = refused
+			}
 			switch {
 			case c.m.closed || !current(): // what was parked is answered
 			case code != wire.None:
@@ -286,6 +299,7 @@ func (c *classic) storeAssignments(in []kmsg.SyncGroupRequestGroupAssignment) {
 func (c *classic) resetAssignments() {
 	for _, mb := range c.members {
 		mb.assignment = []byte{}
+		c.m.charge(mb)
 	}
 }
 

@@ -27,6 +27,13 @@
 // staged for its partition too. While a partition has a staged offset, its committed one is not written anew when the log
 // is shortened (see [Machine.Floor]): the marker could come before the copy, which would then undo it.
 //
+// # Memory
+//
+// At the bound of weir.coordinator.memory.bytes (core/coordinator) these are refused with COORDINATOR_NOT_AVAILABLE: a join of a new
+// member, or one that says more of its member than before; a leader's assignment that is larger than the one before; an offset
+// of a partition that the group has none of, or with longer metadata, plain or staged; and what regular expressions match. Heartbeats
+// that say nothing new, leaving, offsets of the same partitions, markers and deletions go on.
+//
 // It may call core/coordinator, core/config, core/metadata, core/task, core/telemetry, core/wire and core/env.
 // Invariants: a committed offset is neither lost nor rolled back (I9); every request is answered once; nothing
 // depends on map order.

@@ -20,6 +20,7 @@ type rig struct {
 	log    *coordinatortest.Log
 	config *config.Broker
 	image  *image
+	draws  draws // of all incarnations: no member id is given twice
 }
 
 type image struct {
@@ -65,7 +66,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open(log *coordinatortest.Log, clock *coordinatortest.Clock) {
 	r.log = log
-	o := &Options{Config: r.config, Image: r.image, Env: env.Env{Clock: clock, Rand: &draws{}}}
+	o := &Options{Config: r.config, Image: r.image, Env: env.Env{Clock: clock, Rand: &r.draws}}
 	r.Cluster = coordinatortest.Open("__consumer_offsets", []*coordinatortest.Log{log}, clock, func(s *coordinator.Shard) coordinator.Machine {
 		o.Loop = s.Loop()
 		return New(o, s)

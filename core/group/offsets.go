@@ -96,7 +96,7 @@ func (m *Machine) applyOffsetTombstone(id string, tp topicPartition) {
 	m.remove(g, tp)
 	if g.staged[tp] > 0 {
 		for _, producer := range slices.Sorted(maps.Keys(m.open)) {
-			m.open[producer].drop(stagedPartition{id, tp})
+			m.drop(m.open[producer], stagedPartition{id, tp})
 		}
 		delete(g.staged, tp)
 	}
@@ -109,16 +109,21 @@ func (m *Machine) stage(producer int64, at stagedPartition, value *offset) {
 	if t == nil {
 		t = &transaction{values: map[stagedPartition]*offset{}}
 		m.open[producer] = t
+		m.shard.Hold(transactionBytes)
 	}
-	if _, again := t.values[at]; !again {
+	if before, again := t.values[at]; again {
+		m.shard.Hold(-at.bytes(before))
+	} else {
 		t.order = append(t.order, at)
 		m.group(at.group).staged[at.topicPartition]++
 	}
+	m.shard.Hold(at.bytes(value))
 	t.values[at] = value
 }
 
-func (t *transaction) drop(at stagedPartition) {
-	if _, ok := t.values[at]; ok {
+func (m *Machine) drop(t *transaction, at stagedPartition) {
+	if value, ok := t.values[at]; ok {
+		m.shard.Hold(-at.bytes(value))
 		delete(t.values, at)
 		t.order = slices.DeleteFunc(t.order, func(o stagedPartition) bool { return o == at })
 	}
@@ -132,8 +137,10 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 		return nil
 	}
 	delete(m.open, k.ProducerID)
+	m.shard.Hold(-transactionBytes)
 	for _, at := range t.order {
 		g, value := m.group(at.group), t.values[at]
+		m.shard.Hold(-at.bytes(value))
 		if k.Commit {
 			if now := g.offset(at.topicPartition); now == nil || now.at < value.at {
 				m.put(g, at.topicPartition, value)
@@ -170,6 +177,7 @@ func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
 		g.offsets[tp.topic] = of
 	}
 	of[tp.partition] = o
+	m.shard.Hold(o.bytes(tp.topic))
 	m.topics[useOf(tp.topic, o)]++
 }
 
@@ -180,6 +188,7 @@ func (m *Machine) remove(g *Group, tp topicPartition) {
 		return
 	}
 	delete(of, tp.partition)
+	m.shard.Hold(-o.bytes(tp.topic))
 	if len(of) == 0 {
 		delete(g.offsets, tp.topic)
 	}

@@ -96,6 +96,7 @@ type Node struct {
 	ends         []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
 	transactionRuntime *coordinator.Runtime
+	coordinatorMemory  *coordinator.Memory
 
 	begun    bool
 	step     string // of the start, while it runs

@@ -119,6 +119,9 @@ func (c *Coordinator) InitProducerID(q InitRequest, done func(Producer, wire.Cod
 		if t == nil && m.ids.Len() >= c.IDsMax {
 			return refuse(wire.PolicyViolation)
 		}
+		if t == nil && !m.shard.Admits(t.bytes(q.TransactionalID)) {
+			return refuse(wire.CoordinatorNotAvailable)
+		}
 		return t.initProducer(&q, c.Version(), k)
 	}, func(d decision) { done(d.producer, d.code) })
 }
@@ -190,5 +193,11 @@ func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, ep
 }
 
 func (m *Machine) add(q *AddRequest, done func(wire.Code)) {
-	m.do(q.TransactionalID, func(t *Transaction, c clock) decision { return t.add(q, c) }, func(d decision) { done(d.code) })
+	m.do(q.TransactionalID, func(t *Transaction, c clock) decision {
+		d := t.add(q, c)
+		if d.next != nil && !m.shard.Admits(d.next.bytes(q.TransactionalID)-t.bytes(q.TransactionalID)) {
+			return refuse(wire.CoordinatorNotAvailable)
+		}
+		return d
+	}, func(d decision) { done(d.code) })
 }

@@ -4,6 +4,7 @@ package coordinatortest
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"weir/core/coordinator"
@@ -213,6 +214,7 @@ type Cluster struct {
 	Clock   *Clock
 	Logs    []*Log
 	Runtime *coordinator.Runtime
+	Memory  *coordinator.Memory // not bounded at first
 }
 
 // Clock is a clock that its test moves.
@@ -239,7 +241,7 @@ func Open(topic string, logs []*Log, clock *Clock, machine func(*coordinator.Sha
 
 // OpenOn is Open on a loop that the machines' maker has too.
 func OpenOn(loop *task.Loop, topic string, logs []*Log, clock *Clock, machine func(*coordinator.Shard) coordinator.Machine) *Cluster {
-	c := &Cluster{Clock: clock, Loop: loop, Logs: logs}
+	c := &Cluster{Clock: clock, Loop: loop, Logs: logs, Memory: coordinator.NewMemory(math.MaxInt64, nil)}
 	im := &image{topic: metadata.Topic{Name: topic}}
 	for i := range logs {
 		im.topic.Partitions = append(im.topic.Partitions, metadata.Partition{Index: int32(i), Leader: 1})
@@ -252,7 +254,7 @@ func OpenOn(loop *task.Loop, topic string, logs []*Log, clock *Clock, machine fu
 			}
 			return c.Logs[i]
 		},
-		NewMachine: machine, CleanBytesMin: 4 << 10,
+		NewMachine: machine, CleanBytesMin: 4 << 10, Memory: c.Memory,
 		Trim: func(i int32, start int64, done func(error)) {
 			c.Logs[i].Trim(start)
 			done(nil)

@@ -33,7 +33,7 @@ type Group struct {
 	subscribed btree.Map[string, int]      // members that subscribe to an expression
 	assignors  btree.Map[string, int]      // members that ask for an assignor
 	classic    int                         // members of the classic protocol
-	bytes      int64                       // of what members say of themselves, and of what their expressions matched
+	bytes      int64                       // of what members say of themselves, what their expressions matched, and targets
 	owners     map[partitionKey]*ownership // of all partitions that a member has, or has not given back yet
 
 	soft soft
@@ -226,6 +226,7 @@ func (g *Group) applyTarget(value []byte) error {
 
 func (g *Group) applyTargetOf(id string, value []byte) error {
 	if value == nil {
+		g.bytes -= g.targets[id].bytes()
 		delete(g.targets, id)
 		return nil
 	}
@@ -233,6 +234,7 @@ func (g *Group) applyTargetOf(id string, value []byte) error {
 	if err := decode(value, &v); err != nil {
 		return err
 	}
+	g.bytes += v.assignment.bytes() - g.targets[id].bytes()
 	g.targets[id] = v.assignment
 	return nil
 }
