@@ -26,7 +26,8 @@
 //
 // Counters that take years to reach their ends in production begin near them in some
 // seeds: the producer epochs of new transactional ids, whose overflow gives another
-// producer id. Blocks of producer ids are small.
+// producer id; the generations of groups, which groups of KIP-848 inherit when they are upgraded; and
+// the sequences of producers, which go round. Blocks of producer ids are small.
 //
 // Marks name places in the code that tests should reach: marks of the broker
 // (package telemetry) and of the world ([event.Queue.Hit]). A scenario in

@@ -83,7 +83,7 @@ type pendingMember struct {
 
 func newClassic(m *Machine, g *Group) *classic {
 	return &classic{
-		m: m, g: g, since: -1,
+		m: m, g: g, since: -1, generation: m.FirstGeneration,
 		byID: map[string]*member{}, static: map[string]*member{}, votes: map[string]int{}, pending: map[string]*pendingMember{},
 	}
 }
@@ -491,7 +491,7 @@ func (c *classic) removePending(id string) {
 
 // dropUnused forgets a group that nobody ever joined: there is no record of it whose tombstone would end it.
 func (c *classic) dropUnused() {
-	if c.g.members == members(c) && c.idle() && c.stored == nil && c.generation == 0 {
+	if c.g.members == members(c) && c.idle() && c.stored == nil && c.generation == c.m.FirstGeneration {
 		c.drop()
 	}
 }

@@ -41,6 +41,9 @@ type Options struct {
 	GroupConfig func(group string) *config.ConsumerGroup
 	// Verifier adds the offsets partition to transactions. Nil: version 5 of TxnOffsetCommit adds nothing.
 	Verifier Verifier
+	// FirstGeneration is the generation before the first of a new classic group; zero, as in Kafka. A group that becomes a
+	// consumer group goes on from there. A large one brings tests near the end of what a generation can be.
+	FirstGeneration int32
 
 	operators *telemetry.Limiter
 	count     *counts

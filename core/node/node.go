@@ -66,6 +66,7 @@ type Tuning struct {
 	ProducersMax       int           // partition.Options
 	CleanBytesMin      int64         // coordinator.Options
 	FirstEpoch         int16         // txn.Options
+	FirstGeneration    int32         // group.Options
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at
