@@ -80,8 +80,6 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 		p.refuse(part, wire.InvalidTopic, "Cannot append to internal topic "+found.Name)
 	case p.acks < -1 || p.acks > 1:
 		p.refuse(part, wire.InvalidRequiredAcks, "")
-	case p.transactional && p.plane.verifier == nil:
-		p.refuse(part, wire.UnsupportedVersion, "transactions are not supported by this broker")
 	case p.refusal != wire.None:
 		p.refuse(part, p.refusal, p.reason)
 	case part.Code != wire.None:

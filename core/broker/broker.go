@@ -84,7 +84,7 @@ type Options struct {
 	Groups *coordinator.Runtime
 	// Transactions is the transaction coordinator. Nil: none.
 	Transactions *txn.Coordinator
-	// Verifier asks transaction coordinators. Nil: transactional ids are refused with UNSUPPORTED_VERSION.
+	// Verifier asks transaction coordinators. Needed where producers use transactional ids.
 	Verifier TransactionVerifier
 	// AwaitApplied calls done once the coordinator of a partition of an internal topic has applied everything below end,
 	// which is durable, or with a code if it cannot. Nil: there are no coordinators.

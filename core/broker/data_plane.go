@@ -72,7 +72,7 @@ type dataPlane struct {
 	fetchMaxBytes int
 	transactions  *txn.Coordinator      // nil: there is none
 	unverified    map[askedProducer]int // how many batches wait; lookups only
-	verifier      TransactionVerifier   // nil: there are no transactions
+	verifier      TransactionVerifier
 	awaitApplied  func(topic string, index int32, end int64, done func(wire.Code))
 	// coordinatorEpoch is the lowest leader epoch of the partitions of transaction coordinators.
 	coordinatorEpoch func() int32
