@@ -150,6 +150,11 @@ bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with 
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compare --unsummed --kafka-libs .cache/kafka/libs --weir bin/weir
 
+.PHONY: bench-coordinators
+bench-coordinators: build ## groups and transactions of weir beside Apache Kafka: heartbeats, a huge group, transactions, commits (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-bench coordinators --kafka-libs .cache/kafka/libs --weir bin/weir
+
 .PHONY: conformance
 conformance: build ## run the conformance suite on weir
 	./bin/weir-conformance run --slow --weir bin/weir

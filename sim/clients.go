@@ -23,6 +23,7 @@ type clients struct {
 	plain       []*client.Member
 	transactors []*client.Transactor
 	pipes       []*client.Pipe
+	committers  []*client.Committer
 }
 
 func (w *world) startClients(topics []*client.Topic) *clients {
@@ -58,6 +59,11 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 		case "pipe":
 			i := slices.IndexFunc(w.piped, func(t *client.Topic) bool { return t.Name == pipedTopic(l) })
 			c.pipes = append(c.pipes, client.NewPipe(w.member(l, topics), w.transactor(l, w.piped[i:i+1])))
+		case "committer":
+			c.committers = append(c.committers, client.NewCommitter(w.cluster, int(l.Client), client.CommitterOptions{
+				Topics: topics, Group: fmt.Sprintf("commits-%d", l.Client), Retention: w.offsetsRetention(),
+				ID: fmt.Sprintf("commits-%d", l.Client), Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause, Lag: l.Lag,
+			}))
 		case "breaker":
 			c.breakers = append(c.breakers, client.NewBreaker(w.cluster, int(l.Client), client.BreakerOptions{
 				Topics: topics, Own: w.broken[len(c.breakers)], Pause: l.Pause, Lag: l.Lag,
@@ -69,21 +75,36 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 	for _, p := range c.pipes {
 		c.members = append(c.members, p.Member())
 	}
-	w.members = c.members
+	w.members, w.committers = c.members, c.committers
 	c.start()
 	return c
 }
 
 // member makes a member of the plan; what it leaves out has small defaults.
 func (w *world) member(l *plan.Workload, topics []*client.Topic) *client.Member {
-	mixed := slices.ContainsFunc(w.plan.Workloads, func(o plan.Workload) bool {
-		return (o.Kind == "member" || o.Kind == "pipe") && o.Group == l.Group && o.Consumer != l.Consumer
-	})
+	same := func(o *plan.Workload) bool { return (o.Kind == "member" || o.Kind == "pipe") && o.Group == l.Group }
+	mixed, first := false, true
+	for i := range w.plan.Workloads {
+		o := &w.plan.Workloads[i]
+		mixed = mixed || same(o) && o.Consumer != l.Consumer
+		first = first && (!same(o) || o.Client >= l.Client)
+	}
+	quit, reserved, expression := l.Quit, time.Duration(0), ""
+	if first {
+		quit = 0 // somebody has to stay
+	}
+	if !mixed {
+		reserved = w.brokers[0].config.ConsumerGroup.SessionTimeout * 99 / 100 // the broker's clock drifts
+	}
+	if l.Expression != 0 {
+		expression = "t[0-9]+"
+	}
 	return client.NewMember(w.cluster, int(l.Client), client.MemberOptions{
 		Topics: topics, Group: fmt.Sprintf("group-%d", l.Group), Retention: w.offsetsRetention(), Mixed: mixed,
 		Consumer: l.Consumer != 0, Cooperative: l.Cooperative != 0, Static: l.Static != 0,
 		Session: cmp.Or(l.Session, 3*time.Second), Rebalance: cmp.Or(l.Rebalance, 5*time.Second), Heartbeat: cmp.Or(l.Heartbeat, 500*time.Millisecond),
 		Pause: l.Pause, Committed: l.Committed != 0, Unstable: l.Unstable != 0, Leave: l.Leave, Die: l.Die, Freeze: l.Freeze, Lag: l.Lag,
+		Choosy: l.Choosy != 0, Expression: expression, Reserved: reserved, Mute: l.Mute, Quit: quit, Large: l.Large, Old: l.Old,
 	})
 }
 
@@ -102,8 +123,12 @@ func (w *world) offsetsRetention() time.Duration {
 }
 
 func (w *world) transactor(l *plan.Workload, topics []*client.Topic) *client.Transactor {
+	var doomed *client.Topic
+	if i := slices.IndexFunc(w.doomed, func(t *client.Topic) bool { return t.Name == doomedTopic(l) }); i >= 0 {
+		doomed = w.doomed[i]
+	}
 	return client.NewTransactor(w.cluster, int(l.Client), client.TransactorOptions{
-		Topics: topics, ID: fmt.Sprintf("txn-%d", l.ID), First: l.First != 0, Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause,
+		Topics: topics, Doomed: doomed, ID: fmt.Sprintf("txn-%d", l.ID), First: l.First != 0, Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause,
 		Records: max(1, l.Records), Spread: max(1, l.Spread), Abort: l.Abort, Stall: l.Stall, Die: l.Die, Late: l.Late, Lag: l.Lag,
 	})
 }
@@ -147,6 +172,9 @@ func (c *clients) start() {
 	for _, p := range c.pipes {
 		p.Start()
 	}
+	for _, k := range c.committers {
+		k.Start()
+	}
 }
 
 func (c *clients) end() {
@@ -177,6 +205,9 @@ func (c *clients) end() {
 	for _, p := range c.pipes {
 		p.End()
 	}
+	for _, k := range c.committers {
+		k.End()
+	}
 }
 
 func (c *clients) idle() bool {
@@ -194,6 +225,9 @@ func (c *clients) idle() bool {
 		return false
 	}
 	if slices.ContainsFunc(c.transactors, func(t *client.Transactor) bool { return !t.Idle() }) {
+		return false
+	}
+	if slices.ContainsFunc(c.committers, func(k *client.Committer) bool { return !k.Idle() }) {
 		return false
 	}
 	return operatorsIdle(c.operators)
@@ -235,6 +269,9 @@ func (c *clients) stopReaders() {
 	}
 	for _, p := range c.pipes {
 		p.Stop()
+	}
+	for _, k := range c.committers {
+		k.Stop()
 	}
 }
 

@@ -24,6 +24,11 @@
 // GOMAXPROCS, with or without the race detector. The simulator starts no goroutine;
 // time comes from its event queue, and every random draw from the seed.
 //
+// Counters that take years to reach their ends in production begin near them in some
+// seeds: the producer epochs of new transactional ids, whose overflow gives another
+// producer id; the generations of groups, which groups of KIP-848 inherit when they are upgraded; and
+// the sequences of producers, which go round. Blocks of producer ids are small.
+//
 // Marks name places in the code that tests should reach: marks of the broker
 // (package telemetry) and of the world ([event.Queue.Hit]). A scenario in
 // testdata/scenarios names the marks that it must reach to test what it is about.

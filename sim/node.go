@@ -133,7 +133,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
 		Groups: groupConfig(), TransactionTopicPartitions: 2,
-		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20),
+		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20), CoordinatorBytes: 64 << 20,
 		UploadBytes: or(c.UploadBytes, 1<<20), UploadInterval: c.UploadInterval,
 		Listeners:           []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
 		AdvertisedListeners: []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
@@ -149,7 +149,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		AssignmentInterval: c.AssignmentInterval, ExpressionRefresh: 10 * time.Minute, MaxSize: 1000, Assignors: []string{"uniform", "range"}, Upgrade: true, Downgrade: true,
 	}
 	if c.OffsetsRetention > 0 { // else empty groups would be deleted
-		b.Groups.OffsetsRetentionCheckInterval = 2 * time.Second
+		b.Groups.OffsetsRetentionCheckInterval = min(2*time.Second, c.OffsetsRetention/8)
 	}
 	b.TransactionTopicPartitions = int32(or(c.TxnPartitions, 1))
 	b.Transactions = config.Transactions{
@@ -175,5 +175,6 @@ func tuning(c *plan.Config) node.Tuning {
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), BacklogEntries: int(c.BacklogEntries), RecordBytesMax: int(c.RecordBytes),
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes),
 		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: cmp.Or(c.CleanBytes, 16<<10),
+		FirstEpoch: int16(c.FirstEpoch), FirstGeneration: int32(c.FirstGeneration),
 	}
 }

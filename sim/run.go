@@ -173,11 +173,15 @@ func (w *world) createTopics() []*client.Topic {
 			if name := pipedTopic(l); !slices.ContainsFunc(w.piped, func(t *client.Topic) bool { return t.Name == name }) {
 				w.piped = append(w.piped, w.cluster.NewTopic(name, 2, checker.Retention{}))
 			}
+		case "transactor":
+			if l.Doom != 0 {
+				w.doomed = append(w.doomed, w.cluster.NewTopic(doomedTopic(l), 1, checker.Retention{}))
+			}
 		case "breaker":
 			w.broken = append(w.broken, w.cluster.NewTopic(fmt.Sprintf("broken-%d", l.Client), 1, checker.Retention{}, client.BreakerConfigs...))
 		}
 	}
-	creator := client.NewCreator(w.cluster, creatorClient, append(w.with(topics), w.broken...))
+	creator := client.NewCreator(w.cluster, creatorClient, slices.Concat(w.with(topics), w.broken, w.doomed))
 	creator.Start()
 	w.await(startLimit, "the topics", creator.Done)
 	creator.Stop()
@@ -191,6 +195,9 @@ func (w *world) with(topics []*client.Topic) []*client.Topic {
 
 // pipedTopic is the topic to which the pipes of a group write.
 func pipedTopic(l *plan.Workload) string { return fmt.Sprintf("piped-%d", l.Group) }
+
+// doomedTopic is the topic that a transactor deletes.
+func doomedTopic(l *plan.Workload) string { return fmt.Sprintf("doomed-%d", l.Client) }
 
 // retention is what the broker may delete of a topic: its clock may differ from the
 // clients' by the steps of the plan.
@@ -227,10 +234,10 @@ func (w *world) settleGroups(members []*client.Member) bool {
 
 // readOffsets fetches the committed offsets of all groups.
 func (w *world) readOffsets() {
-	if w.violated() || len(w.members) == 0 {
+	if w.violated() || len(w.members)+len(w.committers) == 0 {
 		return
 	}
-	r := client.NewOffsetReader(w.cluster, offsetsClient, w.members)
+	r := client.NewOffsetReader(w.cluster, offsetsClient, w.members, w.committers)
 	r.Start()
 	w.await(convergeLimit, "the committed offsets of each group", r.Done)
 	r.Stop()

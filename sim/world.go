@@ -37,18 +37,20 @@ type Build func(e env.Env, o NodeOptions) machine.Node
 // world is one run's world: the brokers' machines, the network, the object store,
 // and the clients.
 type world struct {
-	options   Options
-	plan      *plan.Plan
-	queue     *event.Queue
-	brokers   []*broker // in order of their machines, numbered from 1
-	store     *store.Store
-	net       *network.Network
-	cluster   *client.Cluster
-	operated  []*client.Topic // those of operators
-	broken    []*client.Topic // those of breakers
-	piped     []*client.Topic // those that pipes write to, one for each group
-	members   []*client.Member
-	operators []*client.Operator
+	options    Options
+	plan       *plan.Plan
+	queue      *event.Queue
+	brokers    []*broker // in order of their machines, numbered from 1
+	store      *store.Store
+	net        *network.Network
+	cluster    *client.Cluster
+	operated   []*client.Topic // those of operators
+	broken     []*client.Topic // those of breakers
+	doomed     []*client.Topic // those that transactors delete
+	piped      []*client.Topic // those that pipes write to, one for each group
+	members    []*client.Member
+	committers []*client.Committer
+	operators  []*client.Operator
 
 	violations []checker.Violation
 	failures   int

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"weir/core/compress"
+	"weir/internal/weirbin"
 )
 
 func null(t *testing.T) string {
@@ -167,5 +168,56 @@ func TestUnsummedBatchesAreShorter(t *testing.T) {
 		if got := len(replayOf(l, codec).requests[0]); got < summed != shorter {
 			t.Errorf("%v: a request of %d bytes, with checksums %d", codec, got, summed)
 		}
+	}
+}
+
+// Every load ends, and gives each of its figures.
+func TestCoordinatorLoadsOnWeir(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a broker")
+	}
+	program, err := weirbin.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &coordinators{
+		rounds: 1, dir: t.TempDir(), period: 300 * time.Millisecond, groups: 4, members: 2, connections: 4,
+		hugeMembers: 10, hugeTopics: 2, topicPartitions: 10, restarting: 3,
+		producers: 2, recordBytes: 100, records: []int{10}, consumers: 20, inFlight: 2, offsets: 2, restarted: 50,
+	}
+	c.rivals.weir = program
+	c.rivals.weirConfig = keyValues{
+		"group.initial.rebalance.delay.ms": "50", "group.consumer.assignment.interval.ms": "0",
+		"group.consumer.min.heartbeat.interval.ms": "100", "group.consumer.heartbeat.interval.ms": "100",
+	}
+	row := c.rivals.weirRow()
+	round, err := c.measure(t.Context(), row, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, load := range c.loads() {
+		for _, f := range load.figures {
+			if _, ok := round.Figures[f.key]; !ok {
+				t.Errorf("no figure of %q", f.title)
+			}
+		}
+	}
+	for _, key := range []string{commitRate, "transactions_10", consumerBeats, restartTime, firstTime, reloadTime} {
+		if round.Figures[key] <= 0 {
+			t.Errorf("%s is %v", key, round.Figures[key])
+		}
+	}
+}
+
+func TestCoordinatorTableShowsRatiosToKafka(t *testing.T) {
+	c := &coordinators{rounds: 3, rows: "commits"}
+	one := func(rival string, round int, rate float64) *coordinatorRound {
+		return &coordinatorRound{Rival: rival, Round: round, Figures: map[string]float64{commitRate: rate}}
+	}
+	text := c.markdown(time.Now(), machine{}, []*rival{{Name: "weir"}, {Name: "kafka"}}, []*coordinatorRound{
+		one("weir", 0, 10), one("kafka", 0, 4), one("weir", 1, 900), one("kafka", 1, 1), one("weir", 2, 6), one("kafka", 2, 900),
+	})
+	if want := "| 10 | 4 | 2.50 |"; !strings.Contains(text, want) {
+		t.Errorf("%q is missing in\n%s", want, text)
 	}
 }

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"weir/core/compress"
-	"weir/internal/process"
 )
 
 // comparison is what `compare` was asked to do.
@@ -144,44 +142,22 @@ func (c *comparison) round(ctx context.Context, report *report, round int) {
 // session is one broker under measurement.
 type session struct {
 	*comparison
-	rival   *rival
-	process *process.Process
-	brokers string
+	*broker
 	outcome *measured
 }
 
 // measure starts a broker on an empty directory, takes all figures and ends it.
 func (c *comparison) measure(ctx context.Context, r *rival) (*measured, error) {
-	dir, err := os.MkdirTemp(c.dir, "weir-bench-")
+	b, took, err := startBroker(ctx, r, c.dir)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	if dir, err = filepath.Abs(dir); err != nil {
-		return nil, err
+	defer b.remove()
+	s := &session{comparison: c, broker: b, outcome: &measured{Rival: r.Name, FirstAck: took}}
+	if err := s.loads(ctx); err != nil {
+		return nil, b.explain(err)
 	}
-	port, err := process.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	if r.prepare != nil {
-		if err := r.prepare(dir, port); err != nil {
-			return nil, err
-		}
-	}
-	s := &session{comparison: c, rival: r, brokers: fmt.Sprintf("127.0.0.1:%d", port), outcome: &measured{Rival: r.Name}}
-	begin := time.Now()
-	if s.process, err = r.launch(dir, port); err != nil {
-		return nil, err
-	}
-	defer s.process.Kill()
-	if s.outcome.FirstAck, err = firstAck(ctx, s.brokers, begin, s.process.Ended()); err == nil {
-		err = s.loads(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w; it printed last:\n%s", err, s.process.Tail(30))
-	}
-	_ = s.process.Stop(20 * time.Second)
+	_ = b.process.Stop(20 * time.Second)
 	return s.outcome, nil
 }
 
@@ -219,16 +195,8 @@ func (s *session) load(batchBytes int, bytes int64) *load {
 }
 
 // charged runs f and sets what the broker used meanwhile.
-func (s *session) charged(c *cost, f func() error) error {
-	before, err := s.process.Usage()
-	if err != nil {
-		return err
-	}
-	if err := f(); err != nil {
-		return err
-	}
-	after, err := s.process.Usage()
-	c.ServerCPU = after.CPU - before.CPU
+func (s *session) charged(c *cost, f func() error) (err error) {
+	c.ServerCPU, err = s.cpuOf(f)
 	return err
 }
 

@@ -5,6 +5,7 @@
 //	weir-bench consume -brokers HOST:PORT     how fast a topic is read from start to end
 //	weir-bench first-ack -- PROGRAM ARG...    time from a program's start to its first acknowledgement
 //	weir-bench compare -weir bin/weir         weir beside Apache Kafka, kfake and the null broker
+//	weir-bench coordinators -weir bin/weir    groups and transactions: weir beside Apache Kafka
 //	weir-bench null                           a broker that answers at once and keeps nothing
 //	weir-bench kfake                          franz-go's fake broker, in memory or with synced writes
 //	weir-bench kafka -kafka-libs DIR         Apache Kafka on an empty directory, in the foreground
@@ -26,10 +27,11 @@ import (
 func main() {
 	commands := map[string]func(context.Context, []string) error{
 		"produce": produceCommand, "rate": rateCommand, "consume": consumeCommand, "first-ack": firstAckCommand,
-		"compare": compareCommand, "null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand,
+		"compare": compareCommand, "coordinators": coordinatorsCommand,
+		"null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|null|kfake|kafka [flags]   (-h after the verb lists its flags)")
+		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|coordinators|null|kfake|kafka [flags]   (-h after the verb lists its flags)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

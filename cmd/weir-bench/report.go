@@ -151,6 +151,11 @@ func (r *report) median(name string, value func(*measured) float64) float64 {
 			all = append(all, value(m))
 		}
 	}
+	return median(all)
+}
+
+// median is zero of nothing. It sorts.
+func median(all []float64) float64 {
 	if len(all) == 0 {
 		return 0
 	}

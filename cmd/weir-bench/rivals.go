@@ -29,12 +29,13 @@ type rival struct {
 
 // rivalFlags say where the brokers are.
 type rivalFlags struct {
-	weir       string
-	weirArgs   string
-	weirConfig keyValues
-	kafkaLibs  string
-	java       string
-	only       string
+	weir        string
+	weirArgs    string
+	weirConfig  keyValues
+	kafkaConfig string // lines for server.properties
+	kafkaLibs   string
+	java        string
+	only        string
 }
 
 // keyValues is a flag that may be given several times, as key=value.
@@ -70,7 +71,7 @@ func (f *rivalFlags) rivals() (all []*rival, missing []string) {
 	} else {
 		kafka = absent(f.kafkaLibs, "`make bench-kafka` fetches it")
 	}
-	add(f.kafkaRow("kafka", "page cache", ""), kafka)
+	add(f.kafkaRow("kafka", "page cache", f.kafkaConfig), kafka)
 	add(f.kafkaRow("kafka-flush", "flushed each batch", "log.flush.interval.messages=1\n"), kafka)
 	add(kfakeRow("kfake", "memory, loads of 1 GiB"), "")
 	add(kfakeRow("kfake-sync", "synced each batch, loads of 1 GiB", "-sync"), "")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -24,6 +25,7 @@ import (
 const (
 	keptTopic   = "kept"
 	keptRecords = 200
+	keptGroup   = "readers"
 	limit       = 2 * time.Minute
 )
 
@@ -48,10 +50,51 @@ func TestReleaseBeforeFeatures(t *testing.T) {
 	b.Kill()
 	<-b.Ended()
 
-	_, client = start(t, path, dir)
-	defer client.Close()
+	b, client = start(t, path, dir)
 	require.Equal(t, want, finalized(ctx, t, client), "it is kept")
 	readKept(ctx, t, client)
+	transact(ctx, t, b.Address)
+	client.Close()
+	b.Kill()
+	<-b.Ended()
+
+	b, client = start(t, path, dir)
+	defer client.Close()
+	readKept(ctx, t, client)
+	require.Equal(t, []string{"committed"}, newRecords(ctx, t, b.Address))
+}
+
+// transact commits a transaction to a partition that the released program wrote, aborts another, and commits the offsets of a group.
+func transact(ctx context.Context, t *testing.T, address string) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.TransactionalID("pipeline"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	require.NoError(t, err)
+	defer client.Close()
+	for _, try := range []struct {
+		value string
+		end   kgo.TransactionEndTry
+	}{{"aborted", kgo.TryAbort}, {"committed", kgo.TryCommit}} {
+		require.NoError(t, client.BeginTransaction())
+		require.NoError(t, client.ProduceSync(ctx, &kgo.Record{Topic: keptTopic, Partition: 1, Value: []byte(try.value)}).FirstErr())
+		require.NoError(t, client.EndTransaction(ctx, try.end))
+	}
+	admin := kadm.NewClient(client)
+	offsets := kadm.Offsets{}
+	offsets.AddOffset(keptTopic, 1, keptRecords/2, -1)
+	require.NoError(t, admin.CommitAllOffsets(ctx, keptGroup, offsets))
+}
+
+// newRecords reads what is committed from the offsets of the group on.
+func newRecords(ctx context.Context, t *testing.T, address string) (values []string) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.ConsumerGroup(keptGroup), kgo.ConsumeTopics(keptTopic),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
+	require.NoError(t, err)
+	defer client.Close()
+	for len(values) == 0 {
+		fetches := client.PollFetches(ctx)
+		require.NoError(t, fetches.Err0())
+		fetches.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
+	}
+	return values
 }
 
 func unpack(t *testing.T, archive, dir string) {

@@ -17,6 +17,8 @@ const (
 	defaultCacheBytes = 1 << 30
 	// Each reader of old records needs a few blocks of 512 KiB.
 	defaultBlockCacheBytes = 256 << 20
+	// defaultCoordinatorBytes holds the offsets of half a million partitions, and 40,000 members.
+	defaultCoordinatorBytes = 256 << 20
 	// Frames are held from the socket to the WAL only. The largest one
 	// (socket.request.max.bytes, 100 MiB) must fit; this is room for two.
 	defaultQueuedBytes = 256 << 20
@@ -115,6 +117,7 @@ var brokerKeys = []Definition{
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
+	integer(Long, "weir.coordinator.memory.bytes", defaultCoordinatorBytes, 1<<20, maxLong, "Memory for groups with their members and committed offsets, and for transactional ids, in bytes, as estimated: some 300 for the offset of a partition, 3,000 for a member, 500 for a transactional id, and names and metadata. At the bound new members, offsets of more partitions, more partitions in a transaction and new transactional ids are refused, and clients try again; what is there goes on, and transactions end. Lower refuses earlier; higher lets clients take more memory, and makes loading after a restart longer."),
 	words(String, "weir.data.dir", text("data"), "The directory for everything that has no path of its own."),
 	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
 	words(String, "weir.metadata.shipping", text("wait"), "Whether a change of the metadata waits until the object store has a copy of it. wait: a start, a new topic or partition, an administrator's "+

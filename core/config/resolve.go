@@ -71,6 +71,9 @@ type Broker struct {
 	// BlockCacheBytes is weir.block.cache.bytes, memory for records read back from the
 	// object store, 8 MiB and up.
 	BlockCacheBytes int64
+	// CoordinatorBytes is weir.coordinator.memory.bytes, 1 MiB and up: what groups, committed offsets and transactional
+	// ids may take in memory. Lower refuses new members, offsets of more partitions and new transactional ids earlier.
+	CoordinatorBytes int64
 	// UploadBytes is weir.upload.bytes, at most a third of CacheBytes and of WALBytes.
 	// Lower makes smaller objects and more PUTs.
 	UploadBytes int64
@@ -229,6 +232,7 @@ func (s *Settings) resolveBroker() Broker {
 		WALBytes:                 s.integer("weir.wal.size.bytes"),
 		CacheBytes:               s.integer("weir.cache.bytes"),
 		BlockCacheBytes:          s.integer("weir.block.cache.bytes"),
+		CoordinatorBytes:         s.integer("weir.coordinator.memory.bytes"),
 		UploadInterval:           s.millis("weir.upload.interval.ms"),
 		ShipAsync:                s.text("weir.metadata.shipping") == "async",
 		ShipInterval:             s.millis("weir.metadata.shipping.interval.ms"),
@@ -236,12 +240,9 @@ func (s *Settings) resolveBroker() Broker {
 		WALPath:                  under("weir.wal.path", "wal"),
 		MetaPath:                 under("weir.meta.path", "meta"),
 		ObjectStore:              s.text("weir.object.store"),
-		S3: S3{
-			Endpoint: s.text("weir.s3.endpoint"), Region: s.text("weir.s3.region"),
-			PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
-		},
-		MetricsAddress: s.text("weir.metrics.address"),
-		ConsumerGroup:  s.ConsumerGroup(nil),
+		S3:                       s.resolveS3(),
+		MetricsAddress:           s.text("weir.metrics.address"),
+		ConsumerGroup:            s.ConsumerGroup(nil),
 		Groups: Groups{
 			InitialRebalanceDelay:         s.millis("group.initial.rebalance.delay.ms"),
 			MinSessionTimeout:             s.millis("group.min.session.timeout.ms"),
@@ -270,6 +271,13 @@ func (s *Settings) resolveBroker() Broker {
 	}
 	b.UploadBytes = min(s.integer("weir.upload.bytes"), b.CacheBytes/3, b.WALBytes/3)
 	return b
+}
+
+func (s *Settings) resolveS3() S3 {
+	return S3{
+		Endpoint: s.text("weir.s3.endpoint"), Region: s.text("weir.s3.region"),
+		PathStyle: s.boolean("weir.s3.path.style"), Checksum: s.text("weir.s3.checksum"),
+	}
 }
 
 // Validate checks what depends on several keys.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +113,35 @@ func TestOperationIsAnsweredOnceItIsApplied(t *testing.T) {
 	log.Durable()
 	c.Turn()
 	require.Equal(t, []string{"other", "first 01", "decides on 1", "second"}, answers)
+}
+
+// What is being written counts until it is applied or refused, so that many requests together do not pass the bound; what a shard
+// holds is given back when it closes.
+func TestMemoryIsCounted(t *testing.T) {
+	log := &coordinatortest.Log{Held: true}
+	c := open(log)
+	c.Memory.Max = 2000
+	s, _ := c.Runtime.Find("k")
+	s.Hold(500)
+	s.Do(set("k", strings.Repeat("x", 1000), func(wire.Code) {}))
+	require.Greater(t, c.Memory.Held(), int64(1500))
+	require.True(t, s.Admits(100))
+	require.False(t, s.Admits(500))
+	require.True(t, s.Admits(0))
+	require.True(t, s.Admits(-5))
+	log.Durable()
+	c.Turn()
+	require.EqualValues(t, 500, c.Memory.Held())
+	log.Refuse = wire.RequestTimedOut
+	s.Do(set("k", strings.Repeat("x", 1000), func(wire.Code) {}))
+	require.EqualValues(t, 500, c.Memory.Held())
+	log.Refuse = wire.None
+	s.Do(set("k", strings.Repeat("x", 1000), func(wire.Code) {}))
+	log.Close()
+	c.Turn()
+	require.Zero(t, c.Memory.Held())
+	s.Hold(100)
+	require.Zero(t, c.Memory.Held(), "nobody gives back what a closed shard takes")
 }
 
 func TestSharedOperationsRunBesideEachOther(t *testing.T) {

@@ -33,6 +33,14 @@
 // it began, or to the last stable offset if that is lower: what lies above it is a whole state. Kafka's tools
 // read such a log as they read a compacted one.
 //
+// # Memory
+//
+// A [Memory] counts the bytes that the machines of a broker hold, of all its runtimes together: keys and values of what is durable,
+// what members and transactions hold beside, and batches until they are applied. weir.coordinator.memory.bytes bounds it. An
+// operation that would hold more asks [Shard.Admits] first, and is refused with COORDINATOR_NOT_AVAILABLE, which clients try again.
+// What is in the log is applied whatever it takes, so that a shard above the bound loads and serves; and nothing that gives back, ends a
+// transaction or lets a member go on is refused. The count follows from the state alone: it is the same after a load.
+//
 // It may call core/partition, core/metadata, core/record, core/task, core/telemetry, core/wire and core/env.
 // Invariants: Apply sees each offset once, ascending; an Operation's Done runs exactly once; nothing here depends on
 // map order.

@@ -27,13 +27,15 @@ type Options struct {
 	Broker metadata.BrokerID
 	// Partition returns an open partition of the topic that this broker leads; nil: there is none.
 	Partition func(index int32) Log
-	// NewMachine makes the empty state of a shard. It must not use the shard before Serve.
+	// NewMachine makes the empty state of a shard. Before Serve it must not use the shard, but for Hold.
 	NewMachine func(*Shard) Machine
 	// Trim raises the log start of a partition of the topic, and calls done once.
 	Trim func(index int32, logStart int64, done func(error))
 	// CleanBytesMin is how much is appended at least before a shard writes its state anew; zero:
 	// DefaultCleanBytesMin. Lower writes more; higher makes loading longer.
 	CleanBytesMin int64
+	// Memory counts what the machines hold. Nil: it is counted for this runtime alone, and not bounded.
+	Memory *Memory
 }
 
 // DefaultCleanBytesMin lets the 50 partitions of a topic hold 200 MB, which load in some seconds.
@@ -66,6 +68,9 @@ func New(o Options) *Runtime {
 	}
 	if o.CleanBytesMin == 0 {
 		o.CleanBytesMin = DefaultCleanBytesMin
+	}
+	if o.Memory == nil {
+		o.Memory = unbounded()
 	}
 	return &Runtime{
 		options: o, operators: telemetry.NewLimiter(operatorsInterval),

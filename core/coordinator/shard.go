@@ -65,6 +65,7 @@ type Shard struct {
 	failures   int
 	retry      task.Timer
 	cleaning   cleaning
+	held       int64 // bytes of Options.Memory
 }
 
 func newShard(r *Runtime, index int32, log Log) *Shard {
@@ -239,4 +240,5 @@ func (s *Shard) close(code wire.Code) {
 		}
 	}
 	s.orders = nil
+	s.release()
 }

@@ -54,6 +54,12 @@ func (s *Shard) append(op *Operation, entries []Entry, done func(wire.Code)) {
 	if err != nil {
 		panic("coordinator: " + err.Error())
 	}
+	s.Hold(int64(len(data))) // until it is applied, which is when the machine counts it
+	answer := done
+	done = func(code wire.Code) {
+		s.Hold(-int64(len(data)))
+		answer(code)
+	}
 	s.log.Append(&partition.Append{
 		Origin: partition.OriginCoordinator, Header: header, Data: data, Verification: op.Verification,
 		Facts:    record.Facts{MinTimestamp: header.MaxTimestamp, MaxTimestamp: header.MaxTimestamp, Keyless: -1, Bytes: len(data) - record.HeaderBytes},

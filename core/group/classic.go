@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	groupValueMax = 4
 	// groupValueVersion is the version that Kafka writes.
 	groupValueVersion = 3
 	// consumerProtocol is the protocol type of consumers: of their subscriptions the topics are known.
@@ -73,7 +72,7 @@ type member struct {
 	sync                             *syncCall
 	owesSync                         bool
 	session                          session
-	charged                          int64 // bytes of Options.held
+	charged                          int64 // bytes that the shard counts
 }
 
 // pendingMember is an id that was handed out, and has not joined.
@@ -84,7 +83,7 @@ type pendingMember struct {
 
 func newClassic(m *Machine, g *Group) *classic {
 	return &classic{
-		m: m, g: g, since: -1,
+		m: m, g: g, since: -1, generation: m.FirstGeneration,
 		byID: map[string]*member{}, static: map[string]*member{}, votes: map[string]int{}, pending: map[string]*pendingMember{},
 	}
 }
@@ -110,12 +109,9 @@ func (m *Machine) applyClassic(r *coordinator.Record) error {
 		m.applyClassicTombstone(key.Group)
 		return nil
 	}
-	var v kmsg.GroupMetadataValue
-	if err := v.ReadFrom(r.Value); err != nil {
+	v, err := readGeneration(r.Value)
+	if err != nil {
 		return fmt.Errorf("group %s: %w", key.Group, err)
-	}
-	if v.Version < 0 || v.Version > groupValueMax {
-		return fmt.Errorf("group %s: version %d is not known", key.Group, v.Version)
 	}
 	g := m.group(key.Group)
 	c := m.classicOf(g)
@@ -124,11 +120,38 @@ func (m *Machine) applyClassic(r *coordinator.Record) error {
 		g.members.close(wire.NotCoordinator)
 		g.members = c
 	}
-	c.stored = bytes.Clone(r.Value)
+	c.setStored(bytes.Clone(r.Value))
 	if !m.serving {
-		c.load(&v)
+		c.load(v)
 	}
 	return nil
+}
+
+func readGeneration(value []byte) (*kmsg.GroupMetadataValue, error) {
+	if err := wire.GroupValue.Check(value); err != nil {
+		return nil, err
+	}
+	v := &kmsg.GroupMetadataValue{}
+	if err := v.ReadFrom(value); err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for i := range v.Members {
+		if seen[v.Members[i].MemberID] {
+			return nil, fmt.Errorf("member %s is there twice", v.Members[i].MemberID)
+		}
+		seen[v.Members[i].MemberID] = true
+	}
+	clear(seen)
+	for i := range v.Members {
+		if id := v.Members[i].InstanceID; id != nil {
+			if seen[*id] {
+				return nil, fmt.Errorf("instance id %s is there twice", *id)
+			}
+			seen[*id] = true
+		}
+	}
+	return v, nil
 }
 
 func (m *Machine) applyClassicTombstone(id string) {
@@ -140,10 +163,16 @@ func (m *Machine) applyClassicTombstone(id string) {
 	if !ok {
 		return
 	}
-	c.stored = nil
+	c.setStored(nil)
 	if !m.serving || c.idle() {
 		c.drop()
 	}
+}
+
+// setStored keeps the value of the last record.
+func (c *classic) setStored(value []byte) {
+	c.m.shard.Hold(int64(len(value) - len(c.stored)))
+	c.stored = value
 }
 
 // idle reports whether a group has neither members nor ids that were handed out.
@@ -166,7 +195,7 @@ func (c *classic) load(v *kmsg.GroupMetadataValue) {
 	for i := range v.Members {
 		c.add(loadedMember(v, &v.Members[i]))
 	}
-	if v.Leader != nil {
+	if v.Leader != nil && c.byID[*v.Leader] != nil {
 		c.leader = c.byID[*v.Leader]
 	}
 	c.phase = phaseEmpty
@@ -379,6 +408,7 @@ func (c *classic) close(code wire.Code) {
 	for _, id := range slices.Sorted(maps.Keys(c.pending)) {
 		c.removePending(id)
 	}
+	c.setStored(nil)
 }
 
 // answerParked implements members.
@@ -455,13 +485,13 @@ func (c *classic) removePending(id string) {
 	if p := c.pending[id]; p != nil {
 		c.m.stop(&p.session.timer)
 		delete(c.pending, id)
-		c.m.held -= p.charged
+		c.m.shard.Hold(-p.charged)
 	}
 }
 
 // dropUnused forgets a group that nobody ever joined: there is no record of it whose tombstone would end it.
 func (c *classic) dropUnused() {
-	if c.g.members == members(c) && c.idle() && c.stored == nil && c.generation == 0 {
+	if c.g.members == members(c) && c.idle() && c.stored == nil && c.generation == c.m.FirstGeneration {
 		c.drop()
 	}
 }

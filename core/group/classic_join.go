@@ -111,11 +111,10 @@ func (c *classic) joinNew(call *joinCall) {
 	switch {
 	case !c.supports(call.ProtocolType, call.Protocols):
 		call.fail(wire.InconsistentGroupProtocol, "")
-	case c.m.held > c.m.heldMax():
-		c.m.refuseMember()
-		call.fail(wire.CoordinatorNotAvailable, "")
 	case call.InstanceID != nil:
 		c.joinStatic(call)
+	case !c.m.admitsJoin(call, 0):
+		call.fail(wire.CoordinatorNotAvailable, "")
 	case call.Version >= joinKnownMember:
 		id := c.m.memberID(call.client.ID)
 		c.addPending(id, millis(call.SessionTimeoutMillis))
@@ -128,7 +127,7 @@ func (c *classic) joinNew(call *joinCall) {
 func (c *classic) addPending(id string, timeout time.Duration) {
 	p := &pendingMember{charged: int64(pendingBytes + len(id) + len(c.g.id))} // whose group may have nothing else
 	c.pending[id] = p
-	c.m.held += p.charged
+	c.m.shard.Hold(p.charged)
 	c.m.extend(&p.session, timeout, func() {
 		c.removePending(id)
 		if c.phase == phasePreparing && c.allJoined() {
@@ -149,6 +148,10 @@ func (c *classic) rejoin(call *joinCall) {
 			call.fail(wire.UnknownServerError, call.MemberID) // as Kafka: ids that are handed out are of dynamic members
 			return
 		}
+		if !c.m.admitsJoin(call, c.pending[call.MemberID].charged) {
+			call.fail(wire.CoordinatorNotAvailable, call.MemberID)
+			return
+		}
 		c.removePending(call.MemberID)
 		c.addMember(call, call.MemberID)
 		return
@@ -159,6 +162,10 @@ func (c *classic) rejoin(call *joinCall) {
 		return
 	}
 	unchanged := mb.matches(call.Protocols)
+	if !unchanged && !c.m.admitsJoin(call, mb.said()) {
+		call.fail(wire.CoordinatorNotAvailable, call.MemberID)
+		return
+	}
 	switch c.phase {
 	case phasePreparing:
 		c.update(mb, call)
@@ -296,7 +303,13 @@ func (c *classic) joinedMembers() []kmsg.JoinGroupResponseMember {
 func (c *classic) joinStatic(call *joinCall) {
 	mb := c.static[*call.InstanceID]
 	id := c.m.memberID(*call.InstanceID)
+	said := int64(0)
+	if mb != nil {
+		said = mb.said()
+	}
 	switch {
+	case !c.m.admitsJoin(call, said):
+		call.fail(wire.CoordinatorNotAvailable, "")
 	case mb == nil:
 		c.addMember(call, id)
 	case c.phase == phaseStable && c.keepsProtocol(mb, call):

@@ -41,6 +41,10 @@ func (c *classic) prepareRebalance() {
 	c.awaitJoins()
 }
 
+// silentWait is the shortest wait for static members that are silent, whatever timeouts they gave: none of them would
+// otherwise have the broker look for them again and again.
+const silentWait = time.Second
+
 func (c *classic) awaitJoins() {
 	c.m.Loop.Reset(&c.joinTimer, c.rebalanceTimeout(), func() { c.completeJoin(nil) })
 }
@@ -78,7 +82,7 @@ func (c *classic) completeJoin(done func(wire.Code)) {
 		}
 	}
 	if !c.electLeader() && len(c.members) > 0 {
-		c.awaitJoins() // until the sessions of the silent end
+		c.m.Loop.Reset(&c.joinTimer, max(c.rebalanceTimeout(), silentWait), func() { c.completeJoin(nil) }) // until the sessions of the silent end
 		hear(done, wire.None)
 		return
 	}
@@ -256,15 +260,28 @@ func (c *classic) storeAssignments(in []kmsg.SyncGroupRequestGroupAssignment) {
 	current := func() bool {
 		return c.g.members == members(c) && c.phase == phaseCompleting && c.generation == generation
 	}
+	refused := wire.Code(wire.None)
 	c.m.shard.Do(&coordinator.Operation{
 		Key: c.g.id,
 		Decide: func() []coordinator.Entry {
 			if !current() {
 				return nil
 			}
-			return []coordinator.Entry{c.record(func(mb *member, s *kmsg.GroupMetadataValueMember) { s.Assignment = of(mb) })}
+			more := int64(-len(c.stored))
+			e := c.record(func(mb *member, s *kmsg.GroupMetadataValueMember) {
+				s.Assignment = of(mb)
+				more += int64(len(s.Assignment) - len(mb.assignment))
+			})
+			if !c.m.shard.Admits(more + int64(len(e.Value))) {
+				refused = wire.CoordinatorNotAvailable
+				return nil
+			}
+			return []coordinator.Entry{e}
 		},
 		Done: func(code wire.Code) {
+			if code == wire.None {
+				code = refused
+			}
 			switch {
 			case c.m.closed || !current(): // what was parked is answered
 			case code != wire.None:
@@ -286,6 +303,7 @@ func (c *classic) storeAssignments(in []kmsg.SyncGroupRequestGroupAssignment) {
 func (c *classic) resetAssignments() {
 	for _, mb := range c.members {
 		mb.assignment = []byte{}
+		c.m.charge(mb)
 	}
 }
 

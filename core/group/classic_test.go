@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -650,10 +651,29 @@ func TestNewMemberTimeout(t *testing.T) {
 	_ = gone
 }
 
+// A static member that is silent is waited for until its session ends, in peace, whatever timeout it gave.
+func TestSilentStaticMembersKeepNobodyBusy(t *testing.T) {
+	for _, timeout := range []int32{math.MinInt32, -1, 0, 1} {
+		r := newRig(t)
+		silent := r.join("", static("s"), func(q *kmsg.JoinGroupRequest) { q.RebalanceTimeoutMillis = timeout })
+		other := r.join("")
+		r.pass(3 * time.Second)
+		r.assign([]string{silent.out.MemberID, other.out.MemberID}, other.out.Generation)
+		r.leave(other.out.MemberID)
+		for range 3 {
+			r.pass(time.Millisecond)
+		}
+		require.Greater(t, r.Clock.Wake, r.Clock.At.Add(100*time.Millisecond), "timeout %d", timeout)
+		require.Equal(t, "PreparingRebalance", r.phase())
+		r.pass(time.Minute)
+		require.Equal(t, "Empty", r.phase())
+	}
+}
+
 // The members of all groups hold no more than they may.
 func TestMembersAreBounded(t *testing.T) {
 	r := newRig(t)
-	r.config.QueuedMaxRequestBytes = 64 << 10
+	r.Memory.Max = 64 << 10
 	refused := 0
 	for i := range 1000 {
 		j := r.join("", version(4), func(q *kmsg.JoinGroupRequest) { q.Group = fmt.Sprint("group-", i) })
@@ -661,15 +681,16 @@ func TestMembersAreBounded(t *testing.T) {
 			refused++
 		}
 	}
-	m := r.machine()
 	require.Positive(t, refused)
-	require.Less(t, m.held, int64(66<<10))
+	require.Less(t, r.Memory.Held(), int64(66<<10))
 	r.pass(10 * time.Second)
-	require.Zero(t, m.held, "what expires is given back")
+	require.Zero(t, r.Memory.Held(), "what expires is given back")
 	ids, _ := r.stable(3)
-	require.Positive(t, m.held)
+	require.Positive(t, r.Memory.Held())
 	r.leave(ids...)
-	require.Zero(t, m.held)
+	r.machine().DeleteGroup("g", func(wire.Code) {})
+	r.Turn()
+	require.Zero(t, r.Memory.Held())
 }
 
 // 62: filters of ListGroups.
@@ -720,10 +741,9 @@ func TestClosingAnswersWhatIsParked(t *testing.T) {
 	r.machine().AnswerParked(wire.NotCoordinator)
 	require.EqualValues(t, wire.NotCoordinator, parked.code())
 	parked = r.join(ids[0])
-	m := r.machine()
 	r.Runtime.Close()
 	require.EqualValues(t, wire.NotCoordinator, parked.code())
-	require.Zero(t, m.held)
+	require.Zero(t, r.Memory.Held())
 	_ = slices.Clone(ids)
 	_ = generation
 }
@@ -734,16 +754,16 @@ func TestGroupsThatNobodyJoinsAreForgotten(t *testing.T) {
 	r := newRig(t)
 	long := func(q *kmsg.JoinGroupRequest) { q.Version, q.Group = 4, "g"+strings.Repeat("x", 10_000) }
 	require.EqualValues(t, wire.MemberIDRequired, r.join("", long).code())
-	require.Greater(t, r.machine().held, int64(10_000))
+	require.Greater(t, r.Memory.Held(), int64(10_000))
 	left := r.join("", version(4)).out.MemberID
 	require.Len(t, r.machine().groups, 2)
 	r.leave(left)
 	require.Len(t, r.machine().groups, 1)
 	r.pass(11 * time.Second)
 	require.Empty(t, r.machine().groups)
-	require.Zero(t, r.machine().held)
+	require.Zero(t, r.Memory.Held())
 	require.EqualValues(t, wire.InconsistentGroupProtocol, r.join("", func(q *kmsg.JoinGroupRequest) { q.ProtocolType = "" }).code())
-	r.config.QueuedMaxRequestBytes = -1
+	r.Memory.Max = -1
 	require.EqualValues(t, wire.CoordinatorNotAvailable, r.join("", version(4)).code())
 	require.Empty(t, r.machine().groups)
 }

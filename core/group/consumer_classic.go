@@ -83,11 +83,10 @@ func (c *consumerGroup) classicJoin(call *joinCall) (*consumer.ClassicJoin, wire
 	if j.Subscription = subscription; !ok {
 		return nil, wire.InconsistentGroupProtocol
 	}
+	if !c.m.shard.Admits(c.group.JoinGrowth(j)) {
+		return nil, wire.CoordinatorNotAvailable
+	}
 	if j.IsNew {
-		if c.m.held > c.m.heldMax() {
-			c.m.refuseMember()
-			return nil, wire.CoordinatorNotAvailable
-		}
 		j.MemberID = c.m.memberID(call.client.ID)
 	}
 	return j, wire.None

@@ -10,6 +10,7 @@ import (
 	"weir/core/env"
 	"weir/core/group/consumer"
 	"weir/core/task"
+	"weir/core/telemetry"
 	"weir/core/wire"
 )
 
@@ -19,7 +20,7 @@ type consumerGroup struct {
 	g     *Group
 	group *consumer.Group
 	timer task.Timer
-	held  int64 // bytes of Options.held
+	held  int64 // bytes that the shard counts
 	epoch int32 // of the group, as it was counted last
 	gone  bool
 }
@@ -37,12 +38,19 @@ func (m *Machine) applyConsumer(r *coordinator.Record) error {
 		}
 		c = m.becomeConsumer(k.Group)
 	}
-	if err := c.group.Apply(k, r.Value); err != nil {
+	err = c.group.Apply(k, r.Value)
+	if m.serving && errors.Is(err, consumer.ErrTwoOwners) { // a damaged log may say so, a decision never does
+		telemetry.Assert(invariantOneOwner, false, "%v", err)
+	}
+	if err != nil {
 		return err
 	}
 	c.applied()
 	return nil
 }
+
+// invariantOneOwner is I13.
+const invariantOneOwner = 13
 
 // consumerOf finds a consumer group.
 func (m *Machine) consumerOf(id string) *consumerGroup {
@@ -66,7 +74,7 @@ func (m *Machine) becomeConsumer(id string) *consumerGroup {
 
 // applied follows the state after a record.
 func (c *consumerGroup) applied() {
-	c.m.held += c.group.Bytes() - c.held
+	c.m.shard.Hold(c.group.Bytes() - c.held)
 	c.held = c.group.Bytes()
 	if epoch := c.group.Epoch(); epoch != c.epoch {
 		if c.epoch = epoch; c.m.serving {
@@ -174,6 +182,9 @@ func (c *consumerGroup) writeResolved(version int64, resolved map[string][]strin
 			if c.gone {
 				return nil
 			}
+			if !c.m.shard.Admits(c.group.ResolvedGrowth(resolved)) {
+				return nil
+			}
 			return c.group.Resolved(c.m.context(c.g.id), version, resolved)
 		},
 		Done: func(code wire.Code) { c.m.warnTooLarge(c.g.id, code) }, // a heartbeat finds out that it is still to be done
@@ -273,6 +284,6 @@ func (c *consumerGroup) answerParked(wire.Code) {}
 func (c *consumerGroup) close(wire.Code) {
 	c.gone = true
 	c.m.stop(&c.timer)
-	c.m.held -= c.held
+	c.m.shard.Hold(-c.held)
 	c.held = 0
 }

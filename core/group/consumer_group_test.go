@@ -22,7 +22,7 @@ func (inline) Submit(c *env.Compute) {
 	c.Done(c)
 }
 
-func newConsumerRig(t *testing.T) *rig {
+func newConsumerRig(t testing.TB) *rig {
 	r := newRig(t)
 	r.machine().Env.Compute = inline{}
 	return r
@@ -98,7 +98,7 @@ func TestConsumerGroupLives(t *testing.T) {
 	r.Turn()
 	require.EqualValues(t, wire.None, code)
 	require.Empty(t, r.machine().groups)
-	require.Zero(t, r.machine().held)
+	require.Zero(t, r.Memory.Held())
 	r.reload()
 	require.Empty(t, r.machine().groups)
 }
@@ -201,7 +201,7 @@ func (r *rig) machineAt(log *coordinatortest.Log) *Machine {
 func TestConsumerMembersAreBounded(t *testing.T) {
 	r := newConsumerRig(t)
 	a := r.heartbeat("m1", 0, joins("a"))
-	r.config.QueuedMaxRequestBytes = 1
+	r.Memory.Max = 1
 	require.EqualValues(t, wire.CoordinatorNotAvailable, r.heartbeat("m2", 0, joins("a")).ErrorCode)
 	names := make([]string, 1000)
 	for i := range names {
@@ -210,5 +210,7 @@ func TestConsumerMembersAreBounded(t *testing.T) {
 	require.EqualValues(t, wire.CoordinatorNotAvailable, r.heartbeat("m1", a.MemberEpoch, joins(names...)).ErrorCode)
 	require.EqualValues(t, wire.None, r.heartbeat("m1", a.MemberEpoch).ErrorCode)
 	require.EqualValues(t, wire.None, r.heartbeat("m1", -1).ErrorCode)
-	require.Zero(t, r.machine().held)
+	r.machine().DeleteGroup("g", func(wire.Code) {})
+	r.Turn()
+	require.Zero(t, r.Memory.Held())
 }

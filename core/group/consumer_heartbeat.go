@@ -80,9 +80,8 @@ func (call *consumerCall) find() (*consumer.Group, []coordinator.Entry, error) {
 		return nil, nil, notFound("Group %s not found.", r.Group)
 	case g == nil && !joins:
 		return nil, nil, notFound("Consumer group %s not found.", r.Group)
-	case m.held > m.heldMax() && m.grows(g, r):
-		m.refuseMember()
-		return nil, nil, &consumer.Refusal{Code: wire.CoordinatorNotAvailable, Message: "The members of all groups hold as much memory as they may."}
+	case !m.shard.Admits(m.heartbeatGrowth(g, call)):
+		return nil, nil, outOfMemory
 	case g == nil || g.members == nil && joins:
 		return consumer.NewGroup(r.Group), nil, nil
 	}
@@ -104,14 +103,19 @@ func (call *consumerCall) find() (*consumer.Group, []coordinator.Entry, error) {
 	return nil, nil, notFound("Group %s is not a consumer group.", r.Group)
 }
 
-// grows reports whether a request would make its group hold more memory.
-func (m *Machine) grows(g *Group, r *kmsg.ConsumerGroupHeartbeatRequest) bool {
+// outOfMemory refuses what the coordinators have no memory for.
+var outOfMemory = &consumer.Refusal{Code: wire.CoordinatorNotAvailable, Message: "Groups, offsets and transactional ids hold as much memory as they may."}
+
+// heartbeatGrowth is how many bytes more a group holds with what a request says of its member.
+func (m *Machine) heartbeatGrowth(g *Group, call *consumerCall) int64 {
+	client := consumer.Client(call.client)
 	if g != nil {
 		if c, ok := g.members.(*consumerGroup); ok {
-			return c.group.Grows(r)
+			return c.group.Growth(call.r, client)
 		}
+		return consumer.NewGroup(g.id).Growth(call.r, client)
 	}
-	return r.MemberEpoch == 0
+	return (&Group{id: call.r.Group}).bytes() + consumer.NewGroup(call.r.Group).Growth(call.r, client)
 }
 
 func notFound(format, group string) error {

@@ -5,7 +5,8 @@
 //
 // What is durable (offsets, the members of a stable generation, the records of KIP-848) is changed in [Machine.Apply] and
 // [Machine.ApplyMarker] only. It is stored in Kafka's record schemas, so Kafka's tools can read the topic. Records of a
-// group may come in any order, and a tombstone for something unknown does nothing. A group without records of its own,
+// group may come in any order, and one that is damaged, or says what cannot be (a partition of two owners, a member that is there
+// twice), stops the coordinator of its partition: see core/coordinator. A tombstone for something unknown does nothing. A group without records of its own,
 // which only has committed offsets, may become a group of any type.
 //
 // The rest is soft state: who has joined a rebalance that is under way, sessions, and requests that wait. It is lost when the
@@ -26,6 +27,13 @@
 // A commit inside a transaction is staged until the marker of the transaction. A tombstone drops what is
 // staged for its partition too. While a partition has a staged offset, its committed one is not written anew when the log
 // is shortened (see [Machine.Floor]): the marker could come before the copy, which would then undo it.
+//
+// # Memory
+//
+// At the bound of weir.coordinator.memory.bytes (core/coordinator) these are refused with COORDINATOR_NOT_AVAILABLE: a join of a new
+// member, or one that says more of its member than before; a leader's assignment that is larger than the one before; an offset
+// of a partition that the group has none of, or with longer metadata, plain or staged; and what regular expressions match. Heartbeats
+// that say nothing new, leaving, offsets of the same partitions, markers and deletions go on.
 //
 // It may call core/coordinator, core/config, core/metadata, core/task, core/telemetry, core/wire and core/env.
 // Invariants: a committed offset is neither lost nor rolled back (I9); every request is answered once; nothing

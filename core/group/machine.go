@@ -41,8 +41,10 @@ type Options struct {
 	GroupConfig func(group string) *config.ConsumerGroup
 	// Verifier adds the offsets partition to transactions. Nil: version 5 of TxnOffsetCommit adds nothing.
 	Verifier Verifier
+	// FirstGeneration is the generation before the first of a new classic group; zero, as in Kafka. A group that becomes a
+	// consumer group goes on from there. A large one brings tests near the end of what a generation can be.
+	FirstGeneration int32
 
-	held      int64 // bytes that members hold, of all machines
 	operators *telemetry.Limiter
 	count     *counts
 
@@ -52,7 +54,7 @@ type Options struct {
 
 // counts are the metrics of all machines.
 type counts struct {
-	rebalances, epochs, expired, refused env.Counter
+	rebalances, epochs, expired env.Counter
 }
 
 func newCounts(t *telemetry.Registry) *counts {
@@ -60,7 +62,6 @@ func newCounts(t *telemetry.Registry) *counts {
 		rebalances: t.Counter("weir_group_rebalances_total", "Rebalances of groups of the classic protocol that began."),
 		epochs:     t.Counter("weir_consumer_group_epochs_total", "Epochs of groups of the protocol of KIP-848 that began: each asks for a new assignment."),
 		expired:    t.Counter("weir_group_members_expired_total", "Members removed since they were silent for their session timeout."),
-		refused:    t.Counter("weir_group_members_refused_total", "Joins refused since the members of all groups hold too much memory."),
 	}
 }
 
@@ -206,13 +207,15 @@ func (m *Machine) group(id string) *Group {
 	if g == nil {
 		g = &Group{id: id, offsets: map[string]map[int32]*offset{}, staged: map[topicPartition]int{}}
 		m.groups[id] = g
+		m.shard.Hold(g.bytes())
 	}
 	return g
 }
 
 // forget drops a group that has nothing left.
 func (m *Machine) forget(g *Group) {
-	if g.members == nil && len(g.offsets) == 0 && len(g.staged) == 0 {
+	if m.groups[g.id] == g && g.members == nil && len(g.offsets) == 0 && len(g.staged) == 0 {
 		delete(m.groups, g.id)
+		m.shard.Hold(-g.bytes())
 	}
 }

@@ -15,11 +15,12 @@ import (
 
 // rig is a machine on a partition in memory.
 type rig struct {
-	t *testing.T
+	t testing.TB
 	*coordinatortest.Cluster
 	log    *coordinatortest.Log
 	config *config.Broker
 	image  *image
+	draws  draws // of all incarnations: no member id is given twice
 }
 
 type image struct {
@@ -53,7 +54,7 @@ type draws struct{ n uint64 }
 
 func (d *draws) Uint64(string, uint64, uint64) uint64 { d.n++; return d.n }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	settings := &config.Settings{}
 	r := &rig{t: t, log: &coordinatortest.Log{}, config: settings.Broker(), image: &image{}}
 	for i, name := range []string{"a", "b"} {
@@ -65,7 +66,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open(log *coordinatortest.Log, clock *coordinatortest.Clock) {
 	r.log = log
-	o := &Options{Config: r.config, Image: r.image, Env: env.Env{Clock: clock, Rand: &draws{}}}
+	o := &Options{Config: r.config, Image: r.image, Env: env.Env{Clock: clock, Rand: &r.draws}}
 	r.Cluster = coordinatortest.Open("__consumer_offsets", []*coordinatortest.Log{log}, clock, func(s *coordinator.Shard) coordinator.Machine {
 		o.Loop = s.Loop()
 		return New(o, s)

@@ -4,47 +4,73 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"log/slog"
 	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// What is held, in bytes, beside names and what clients sent: estimates of the memory, with maps and parked requests.
 const (
-	// memberBytes is what a member takes beside what its client sent, with a parked request; pendingBytes what an id takes
-	// that was handed out.
-	memberBytes  = 2 << 10
-	pendingBytes = 512
+	groupBytes       = 512
+	memberBytes      = 2 << 10
+	pendingBytes     = 512 // an id that was handed out
+	offsetBytes      = 256
+	stagedBytes      = 384
+	transactionBytes = 256 // with staged offsets
 	// memberPrefixBytesMax is as much as is kept of a client id.
 	memberPrefixBytesMax = 1 << 10
 )
 
-// heldMax bounds what clients can make the members of all groups of a broker hold: as much as their requests may.
-func (o *Options) heldMax() int64 { return o.Config.QueuedMaxRequestBytes }
+func (g *Group) bytes() int64 { return int64(groupBytes + len(g.id)) }
+
+// bytes is what an offset of a topic takes.
+func (o *offset) bytes(topic string) int64 { return int64(offsetBytes + len(topic) + len(o.metadata)) }
+
+// bytes is what a staged offset of a partition takes.
+func (at *stagedPartition) bytes(o *offset) int64 {
+	return int64(stagedBytes+len(at.group)) + o.bytes(at.topic)
+}
+
+// bytes is what a member takes.
+func (mb *member) bytes() int64 {
+	return memberSize(mb.id, mb.instanceID, &mb.client, mb.protocols) + int64(len(mb.assignment))
+}
+
+// bytes is what the member of a join takes.
+func (call *joinCall) bytes() int64 {
+	return memberSize(call.MemberID, call.InstanceID, &call.client, call.Protocols)
+}
+
+func memberSize(id string, instanceID *string, client *Client, protocols []kmsg.JoinGroupRequestProtocol) int64 {
+	n := memberBytes + len(id) + len(client.ID)
+	if instanceID != nil {
+		n += len(*instanceID)
+	}
+	for i := range protocols {
+		n += len(protocols[i].Name) + len(protocols[i].Metadata)
+	}
+	return int64(n)
+}
 
 // charge counts what a member holds.
 func (m *Machine) charge(mb *member) {
-	n := int64(memberBytes + len(mb.id) + len(mb.client.ID) + len(mb.assignment))
-	if mb.instanceID != nil {
-		n += int64(len(*mb.instanceID))
-	}
-	for i := range mb.protocols {
-		n += int64(len(mb.protocols[i].Name) + len(mb.protocols[i].Metadata))
-	}
-	m.held += n - mb.charged
+	n := mb.bytes()
+	m.shard.Hold(n - mb.charged)
 	mb.charged = n
 }
 
 func (m *Machine) discharge(mb *member) {
-	m.held -= mb.charged
+	m.shard.Hold(-mb.charged)
 	mb.charged = 0
 }
 
-// refuseMember notes that there is no memory for a member.
-func (m *Machine) refuseMember() {
-	m.count.refused.Add(1)
-	m.operators.Warn(m.Telemetry, "members", m.Loop.Now(), "a member may not join its group: the members of all groups hold as much memory as they may. "+
-		"It tries again. Raise queued.max.request.bytes, or find out who joins so many groups",
-		slog.Int64("bytes", m.held), slog.Int64("max", m.heldMax()))
+// admitsJoin reports whether there is memory for what a join says of a member, which has said so much before.
+func (m *Machine) admitsJoin(call *joinCall, before int64) bool {
+	return m.shard.Admits(call.bytes() - before)
 }
+
+// said is what of a member's bytes is from its joins.
+func (mb *member) said() int64 { return mb.charged - int64(len(mb.assignment)) }
 
 // memberID makes an id that no member had before: a prefix and a random UUID, as in Kafka. A long prefix is cut: an instance
 // id may have as many bytes as a string of the group's record holds, and the member id would have more.

@@ -278,7 +278,12 @@ func (m *Machine) store(c *Commit, done func()) {
 				c.Fail(code)
 				return nil
 			}
-			return m.commitEntries(c)
+			entries, more := m.commitEntries(c)
+			if !m.shard.Admits(more) {
+				c.Fail(wire.CoordinatorNotAvailable)
+				return nil
+			}
+			return entries
 		},
 		Done: func(code wire.Code) {
 			if code != wire.None {
@@ -315,10 +320,13 @@ func (m *Machine) admitsCommit(c *Commit) wire.Code {
 	}
 }
 
-// commitEntries are the records of a commit. Everything is validated before anything is written.
-func (m *Machine) commitEntries(c *Commit) []coordinator.Entry {
+// commitEntries are the records of a commit, and how many bytes more the machine holds with them. Everything is validated
+// before anything is written.
+func (m *Machine) commitEntries(c *Commit) (entries []coordinator.Entry, more int64) {
 	now := m.Env.Clock.WallMillis()
-	var entries []coordinator.Entry
+	if g := m.groups[c.group]; g == nil {
+		more = (&Group{id: c.group}).bytes()
+	}
 	for i := range c.offsets {
 		p := &c.offsets[i]
 		o := &offset{value: p.offset, epoch: p.epoch, committed: now, expires: -1, topicID: p.TopicID}
@@ -332,9 +340,30 @@ func (m *Machine) commitEntries(c *Commit) []coordinator.Entry {
 		if c.retention != -1 {
 			o.expires = now + c.retention
 		}
-		entries = append(entries, offsetEntry(c.group, topicPartition{p.Topic, p.Index}, o))
+		tp := topicPartition{p.Topic, p.Index}
+		more += m.growth(c, tp, o)
+		entries = append(entries, offsetEntry(c.group, tp, o))
 	}
-	return entries
+	return entries, more
+}
+
+// growth is how many bytes more a partition takes with an offset: beside the committed one if it is staged.
+func (m *Machine) growth(c *Commit, tp topicPartition, o *offset) int64 {
+	if c.txn != nil {
+		at := stagedPartition{c.group, tp}
+		more := at.bytes(o)
+		if t := m.open[c.txn.ProducerID]; t == nil {
+			more += transactionBytes
+		} else if staged := t.values[at]; staged != nil {
+			more -= at.bytes(staged)
+		}
+		return more
+	}
+	more := o.bytes(tp.topic)
+	if g := m.groups[c.group]; g != nil && g.offset(tp) != nil {
+		more -= g.offset(tp).bytes(tp.topic)
+	}
+	return more
 }
 
 // javaLength is the length of a String of Java, by which Kafka bounds the metadata of offsets.

@@ -7,13 +7,14 @@ import (
 
 	"weir/core/coordinator"
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Versions of values that are understood.
 const (
-	offsetValueMax = 4
+	// offsetValueVersion is the version that Kafka writes.
+	offsetValueVersion = 4
 	// offsetValueExpires is the only version that can say when an offset expires.
 	offsetValueExpires = 1
 )
@@ -70,12 +71,12 @@ func (m *Machine) applyOffset(r *coordinator.Record) error {
 }
 
 func readOffset(r *coordinator.Record) (*offset, error) {
+	if err := wire.OffsetValue.Check(r.Value); err != nil {
+		return nil, err
+	}
 	var v kmsg.OffsetCommitValue
 	if err := v.ReadFrom(r.Value); err != nil {
 		return nil, err
-	}
-	if v.Version < 0 || v.Version > offsetValueMax {
-		return nil, fmt.Errorf("version %d is not known", v.Version)
 	}
 	o := &offset{value: v.Offset, epoch: v.LeaderEpoch, metadata: v.Metadata, committed: v.CommitTimestamp, expires: -1, topicID: v.TopicID, at: r.Offset}
 	if v.Version < 3 {
@@ -96,7 +97,7 @@ func (m *Machine) applyOffsetTombstone(id string, tp topicPartition) {
 	m.remove(g, tp)
 	if g.staged[tp] > 0 {
 		for _, producer := range slices.Sorted(maps.Keys(m.open)) {
-			m.open[producer].drop(stagedPartition{id, tp})
+			m.drop(m.open[producer], stagedPartition{id, tp})
 		}
 		delete(g.staged, tp)
 	}
@@ -109,16 +110,21 @@ func (m *Machine) stage(producer int64, at stagedPartition, value *offset) {
 	if t == nil {
 		t = &transaction{values: map[stagedPartition]*offset{}}
 		m.open[producer] = t
+		m.shard.Hold(transactionBytes)
 	}
-	if _, again := t.values[at]; !again {
+	if before, again := t.values[at]; again {
+		m.shard.Hold(-at.bytes(before))
+	} else {
 		t.order = append(t.order, at)
 		m.group(at.group).staged[at.topicPartition]++
 	}
+	m.shard.Hold(at.bytes(value))
 	t.values[at] = value
 }
 
-func (t *transaction) drop(at stagedPartition) {
-	if _, ok := t.values[at]; ok {
+func (m *Machine) drop(t *transaction, at stagedPartition) {
+	if value, ok := t.values[at]; ok {
+		m.shard.Hold(-at.bytes(value))
 		delete(t.values, at)
 		t.order = slices.DeleteFunc(t.order, func(o stagedPartition) bool { return o == at })
 	}
@@ -132,8 +138,10 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 		return nil
 	}
 	delete(m.open, k.ProducerID)
+	m.shard.Hold(-transactionBytes)
 	for _, at := range t.order {
 		g, value := m.group(at.group), t.values[at]
+		m.shard.Hold(-at.bytes(value))
 		if k.Commit {
 			if now := g.offset(at.topicPartition); now == nil || now.at < value.at {
 				m.put(g, at.topicPartition, value)
@@ -170,6 +178,7 @@ func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
 		g.offsets[tp.topic] = of
 	}
 	of[tp.partition] = o
+	m.shard.Hold(o.bytes(tp.topic))
 	m.topics[useOf(tp.topic, o)]++
 }
 
@@ -180,6 +189,7 @@ func (m *Machine) remove(g *Group, tp topicPartition) {
 		return
 	}
 	delete(of, tp.partition)
+	m.shard.Hold(-o.bytes(tp.topic))
 	if len(of) == 0 {
 		delete(g.offsets, tp.topic)
 	}
@@ -223,7 +233,7 @@ func offsetKey(group string, tp topicPartition) []byte {
 // offsetEntry is the record of an offset, in the version that Kafka writes.
 func offsetEntry(group string, tp topicPartition, o *offset) coordinator.Entry {
 	v := kmsg.NewOffsetCommitValue()
-	v.Version, v.Offset, v.LeaderEpoch, v.Metadata, v.CommitTimestamp, v.TopicID = offsetValueMax, o.value, o.epoch, o.metadata, o.committed, o.topicID
+	v.Version, v.Offset, v.LeaderEpoch, v.Metadata, v.CommitTimestamp, v.TopicID = offsetValueVersion, o.value, o.epoch, o.metadata, o.committed, o.topicID
 	if o.expires >= 0 {
 		v.Version, v.ExpireTimestamp = offsetValueExpires, o.expires
 	}

@@ -62,6 +62,7 @@ func (h *history) settle() {
 		h.Turn()
 		h.known[h.log.HighWatermark()] = h.machine().durable()
 	}
+	require.Equal(h.t, h.machine().recount(), h.Memory.Held())
 }
 
 func (h *history) step(t *rapid.T) {
@@ -136,6 +137,10 @@ func TestReplayIsWhatWasServed(t *testing.T) {
 			r := &rig{t: t, config: h.config, image: h.image}
 			r.open(h.log.At(end), &coordinatortest.Clock{At: h.Clock.At})
 			require.Equal(t, h.known[end], r.machine().durable(), "at %d of %d", end, h.log.LogEnd())
+			require.Equal(t, r.machine().recount(), r.Memory.Held())
+			if end == h.log.LogEnd() {
+				require.Equal(t, h.machine().recountDurable(), r.machine().recountDurable())
+			}
 		}
 	})
 }

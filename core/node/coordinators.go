@@ -15,10 +15,11 @@ const offsetsTopic = "__consumer_offsets"
 
 // buildCoordinators makes the runtimes of coordinators, without shards.
 func (n *Node) buildCoordinators() {
+	n.coordinatorMemory = coordinator.NewMemory(n.config.CoordinatorBytes, n.telemetry)
 	n.transactions, n.transactionRuntime = n.newTransactions()
 	n.groupOptions = &group.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Image: n.metadata.image, GroupConfig: n.groupConfig,
-		Verifier: offsetsVerifier{n.transactions},
+		Verifier: offsetsVerifier{n.transactions}, FirstGeneration: n.options.Tuning.FirstGeneration,
 	}
 	n.groups = n.newRuntime(offsetsTopic, func(s *coordinator.Shard) coordinator.Machine { return group.New(n.groupOptions, s) })
 }
@@ -41,7 +42,7 @@ func (n *Node) newRuntime(topic string, machine func(*coordinator.Shard) coordin
 			}
 			n.controller.TrimStream(p.Stream, logStart, done)
 		},
-		CleanBytesMin: n.options.Tuning.CleanBytesMin,
+		CleanBytesMin: n.options.Tuning.CleanBytesMin, Memory: n.coordinatorMemory,
 	})
 }
 

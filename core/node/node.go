@@ -65,6 +65,8 @@ type Tuning struct {
 	ProducerIDBlock    int64         // controller.Options
 	ProducersMax       int           // partition.Options
 	CleanBytesMin      int64         // coordinator.Options
+	FirstEpoch         int16         // txn.Options
+	FirstGeneration    int32         // group.Options
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at
@@ -95,6 +97,7 @@ type Node struct {
 	ends         []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
 
 	transactionRuntime *coordinator.Runtime
+	coordinatorMemory  *coordinator.Memory
 
 	begun    bool
 	step     string // of the start, while it runs

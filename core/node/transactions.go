@@ -19,6 +19,7 @@ func (n *Node) newTransactions() (*txn.Coordinator, *coordinator.Runtime) {
 		LeaderEpoch: n.transactionEpoch,
 		ProducerID:  func(done func(int64, wire.Code)) { n.broker.NewProducerID(done) },
 		Markers:     markerWriter{n},
+		FirstEpoch:  n.options.Tuning.FirstEpoch,
 	})
 	r := n.newRuntime(txn.Topic, c.NewMachine)
 	c.Run(r)

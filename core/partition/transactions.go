@@ -172,6 +172,8 @@ func (p *Partition) checkMarker(a *Append) (duplicate, wire.Code, string) {
 	switch {
 	case a.Origin == OriginReplica:
 		return duplicate{}, wire.None, ""
+	case m.CoordinatorEpoch < noCoordinator: // which a checkpoint cannot hold
+		return duplicate{}, wire.TransactionCoordinatorFenced, fmt.Sprintf("the marker is of coordinator epoch %d", m.CoordinatorEpoch)
 	case known == nil && p.state.full():
 		return nothingNew, wire.None, "" // it ends nothing here, and could not be recognised if it came again
 	case known == nil:

@@ -272,6 +272,25 @@ func TestAMarkerThatComesAgainEndsNothing(t *testing.T) {
 	r.want(a, wire.None, 4) // of the first generation, which cannot tell
 }
 
+// A client may send markers of any numbers. What is appended can be loaded again.
+func TestMarkersOfAnyNumbersLeaveAStateThatLoads(t *testing.T) {
+	r := newRig(t)
+	numbers := []int64{math.MinInt64, math.MinInt32, math.MinInt16, -2, -1, 0, 1, math.MaxInt16, math.MaxInt32, math.MaxInt64}
+	for _, id := range numbers {
+		for _, epoch := range numbers {
+			for _, coordinator := range numbers {
+				for _, version := range []int8{0, 2} {
+					r.end(id, int16(epoch), commit(int32(coordinator)), version)
+				}
+			}
+		}
+		r.durable()
+		_, err := LoadState(r.p.state.AppendCheckpoint(nil), r.log.at, 0, 0)
+		require.NoError(t, err, "after markers of producer %d", id)
+	}
+	r.want(r.end(9, 0, commit(-2), 0), wire.TransactionCoordinatorFenced, -1)
+}
+
 func TestAMarkerForAnUnknownProducer(t *testing.T) {
 	r := newRig(t)
 	r.p.state.max = 1

@@ -36,6 +36,9 @@ type Options struct {
 	// IDsMax bounds the transactional ids of one partition; zero: DefaultIDsMax. Each takes some 300 bytes, and more while
 	// it has a transaction over many partitions.
 	IDsMax int
+	// FirstEpoch is the producer epoch that a new transactional id begins with; zero, as in Kafka, to 32,766. A large one
+	// uses up the epochs of a producer id early. Only simulations set it.
+	FirstEpoch int16
 }
 
 // DefaultIDsMax is for partitions of Topic, of which there are 50 by default.
@@ -116,6 +119,9 @@ func (c *Coordinator) InitProducerID(q InitRequest, done func(Producer, wire.Cod
 		if t == nil && m.ids.Len() >= c.IDsMax {
 			return refuse(wire.PolicyViolation)
 		}
+		if t == nil && !m.shard.Admits(t.bytes(q.TransactionalID)) {
+			return refuse(wire.CoordinatorNotAvailable)
+		}
 		return t.initProducer(&q, c.Version(), k)
 	}, func(d decision) { done(d.producer, d.code) })
 }
@@ -187,5 +193,11 @@ func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, ep
 }
 
 func (m *Machine) add(q *AddRequest, done func(wire.Code)) {
-	m.do(q.TransactionalID, func(t *Transaction, c clock) decision { return t.add(q, c) }, func(d decision) { done(d.code) })
+	m.do(q.TransactionalID, func(t *Transaction, c clock) decision {
+		d := t.add(q, c)
+		if d.next != nil && !m.shard.Admits(d.next.bytes(q.TransactionalID)-t.bytes(q.TransactionalID)) {
+			return refuse(wire.CoordinatorNotAvailable)
+		}
+		return d
+	}, func(d decision) { done(d.code) })
 }

@@ -54,6 +54,37 @@ func TestInitProducerID(t *testing.T) {
 	require.Equal(t, int32(60_000), r.state().TimeoutMillis)
 }
 
+// At the bound new ids and more partitions are refused. A producer that is known begins anew, goes on, and ends its transactions.
+func TestMemoryOfTransactionalIDsIsBounded(t *testing.T) {
+	r := newRig(t)
+	p := r.init(txn.NoProducer)
+	require.Equal(t, none, r.add(p, second, 0, 1))
+	held := r.cluster.Memory.Held()
+	r.cluster.Memory.Max = held
+	unavailable := wire.Code(wire.CoordinatorNotAvailable)
+	require.Equal(t, unavailable, r.add(p, second, 0, 2))
+	require.Equal(t, none, r.add(p, second, 1))
+	a := &answer{}
+	r.c.InitProducerID(txn.InitRequest{TransactionalID: "other", TimeoutMillis: 1, Expected: txn.NoProducer}, a.hear(r))
+	r.turn()
+	require.Equal(t, unavailable, a.code)
+	p, code := r.end(p, true, second)
+	require.Equal(t, none, code)
+	require.Less(t, r.cluster.Memory.Held(), held)
+	require.Equal(t, none, r.add(p, second, 0, 1), "what the transaction before gave back is free")
+	require.Equal(t, concurrent, r.initCode(txn.NoProducer), "the transaction is aborted first")
+	p = r.init(txn.NoProducer)
+	require.Equal(t, none, r.add(p, second, 3))
+	held = r.cluster.Memory.Held()
+	r.restart()
+	require.Equal(t, held, r.cluster.Memory.Held())
+	r.cluster.Memory.Max = 1
+	_, code = r.end(p, false, second)
+	require.Equal(t, none, code, "a coordinator that loads more than it may hold serves")
+	r.pass(8 * 24 * time.Hour)
+	require.Zero(t, r.cluster.Memory.Held(), "the id expires")
+}
+
 func TestInitProducerIDRefusals(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []struct {
@@ -91,6 +122,14 @@ func TestTransactionalIDsAreBounded(t *testing.T) {
 	r.c.InitProducerID(txn.InitRequest{TransactionalID: "other", TimeoutMillis: 1, Expected: txn.NoProducer}, a.hear(r))
 	require.Equal(t, wire.Code(wire.PolicyViolation), a.code)
 	r.init(txn.NoProducer)
+}
+
+func TestFirstEpoch(t *testing.T) {
+	r := newRig(t)
+	r.first = math.MaxInt16 - 1
+	r.open()
+	require.Equal(t, producer(1000, math.MaxInt16-1), r.init(txn.NoProducer))
+	require.Equal(t, producer(1001, 0), r.init(txn.NoProducer), "only a new id begins with it")
 }
 
 // Case 108: epochs that are used up give a new producer id, and the old pair stays fenced.

@@ -31,6 +31,7 @@ func refuse(code wire.Code) decision { return decision{code: code, producer: NoP
 type clock struct {
 	now   int64 // wall clock, milliseconds
 	fresh int64
+	first int16 // epoch of a new transactional id
 }
 
 // change is a copy to be changed into the next record.
@@ -94,7 +95,10 @@ func (t *Transaction) beginProducer(q *InitRequest, c clock) decision {
 		if expects {
 			next.LastEpoch = t.Epoch
 		}
-		if next.Epoch++; t.exhausted() {
+		switch next.Epoch++; {
+		case t.Epoch == -1:
+			next.Epoch = c.first
+		case t.exhausted():
 			next.ProducerID, next.Epoch = c.fresh, 0
 		}
 	case q.Expected.Epoch == t.LastEpoch:

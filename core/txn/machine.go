@@ -35,6 +35,7 @@ type entry struct {
 	marking  *marking // set while markers are written
 	adds     []*pendingAdd
 	adding   bool // the first of adds is under way
+	bytes    int64
 }
 
 var _ coordinator.Machine = (*Machine)(nil)
@@ -87,6 +88,9 @@ func (m *Machine) set(e *entry, t *Transaction) {
 		m.ongoing.Delete(e)
 	}
 	e.Transaction = *t
+	bytes := t.bytes(e.id)
+	m.shard.Hold(bytes - e.bytes)
+	e.bytes = bytes
 	if began {
 		e.deadline = m.deadline(t)
 	}
@@ -109,6 +113,7 @@ func (m *Machine) remove(id string) {
 	if !ok {
 		return
 	}
+	m.shard.Hold(-e.bytes)
 	if e.State == Ongoing {
 		m.ongoing.Delete(e)
 	}
@@ -167,7 +172,7 @@ func (m *Machine) doWith(id string, fresh int64, decide func(*Transaction, clock
 	m.shard.Do(&coordinator.Operation{
 		Key: id,
 		Decide: func() []coordinator.Entry {
-			if d = decide(m.find(id), clock{m.c.Env.Clock.WallMillis(), fresh}); d.needsID || d.next == nil {
+			if d = decide(m.find(id), clock{m.c.Env.Clock.WallMillis(), fresh, m.c.FirstEpoch}); d.needsID || d.next == nil {
 				return nil
 			}
 			return entryOf(id, d.next)

@@ -138,9 +138,10 @@ func TestCrashesAtEveryBatch(t *testing.T) {
 		live, code := r.c.Describe(id)
 		if code == none {
 			require.NotContains(t, []txn.State{txn.Ongoing, txn.PrepareCommit, txn.PrepareAbort}, live.State, "nothing is left open")
-			served := *live
+			served, held := *live, r.cluster.Memory.Held()
 			r.restart()
 			require.Equal(t, served, r.state())
+			require.Equal(t, held, r.cluster.Memory.Held())
 		}
 	})
 }

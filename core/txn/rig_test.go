@@ -38,6 +38,7 @@ type rig struct {
 	nextID  int64
 	noIDs   wire.Code // answers instead of ids
 	idsMax  int
+	first   int16 // epoch of a new id
 
 	markers []string
 	answers map[txn.Partition]wire.Code // to markers; default: None
@@ -61,7 +62,7 @@ func (r *rig) open() {
 	r.c = txn.New(txn.Options{
 		Loop: r.loop, Env: env.Env{Clock: r.clock, Rand: half{}, Compute: compute{}}, Config: func() config.Transactions { return r.config },
 		Version: func() int16 { return r.version }, LeaderEpoch: func(int32) int32 { return r.epoch },
-		ProducerID: r.producerID, Markers: r, IDsMax: r.idsMax,
+		ProducerID: r.producerID, Markers: r, IDsMax: r.idsMax, FirstEpoch: r.first,
 	})
 	r.cluster = coordinatortest.OpenOn(r.loop, txn.Topic, r.logs, r.clock, r.c.NewMachine)
 	r.c.Run(r.cluster.Runtime)

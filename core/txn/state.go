@@ -70,6 +70,23 @@ type Transaction struct {
 	ClientVersion int16
 }
 
+// What an id and a partition take, in bytes, beside their names: estimates of the memory.
+const (
+	idBytes        = 384
+	partitionBytes = 32
+)
+
+// bytes is what a transactional id takes; of a nil one: what a new one would.
+func (t *Transaction) bytes(id string) int64 {
+	n := idBytes + len(id)
+	if t != nil {
+		for i := range t.Partitions {
+			n += partitionBytes + len(t.Partitions[i].Topic)
+		}
+	}
+	return int64(n)
+}
+
 // prepared reports whether the outcome is decided, and not known to all partitions.
 func (t *Transaction) prepared() bool { return t.State == PrepareCommit || t.State == PrepareAbort }
 

@@ -41,8 +41,10 @@
 // [CheckGroup] checks consumer groups:
 //
 //   - I9: the committed offset of a partition is a register, and each fetch sees the last commit; a transaction's commit takes effect
-//     with EndTxn. Commits carry numbers in their metadata, so that this is decided in n log n (Gibbons and Korach);
-//   - group: a partition has one owner in a generation and at a time, and a commit of an earlier generation is refused.
+//     with EndTxn, unless a plain commit or a deletion came after it was staged. What was deleted is gone. Commits carry numbers in
+//     their metadata, so that this is decided in n log n (Gibbons and Korach);
+//   - group: a partition has one owner in a generation and at a time, also while a static member is away, and a commit of an earlier
+//     generation is refused.
 //
 // The anomalies of Jepsen's workload for Kafka (jepsen.tests.kafka), and what finds them here: inconsistent-offsets is I2, duplicate I6, lost-write
 // and unseen I1; G1a (aborted read) is I6 for what definitely failed and I7 for what was aborted; precommitted-read is I7. G1c, a cycle of

@@ -12,10 +12,13 @@ type Group struct {
 	Name string
 	// Mixed: it has members that do not speak the classic protocol; generations are then member epochs.
 	Mixed bool
+	// Simple: it has no members. One client makes all commits, plain ones and staged ones.
+	Simple bool
 	// Retention is after how many nanoseconds without a commit the offsets of an empty group may
 	// expire; 0: never.
 	Retention int64
 	Commits   []OffsetCommit
+	Deletions []OffsetDeletion
 	Fetches   []OffsetFetch
 	Syncs     []Sync
 	Owned     []Ownership
@@ -34,6 +37,13 @@ type OffsetCommit struct {
 	Outcome      Outcome
 	Code         int16
 	Call, Return int64
+}
+
+// OffsetDeletion deletes a partition's offset, and what transactions have staged for it.
+type OffsetDeletion struct {
+	Partition    string
+	Outcome      Outcome
+	Call, Return int64 // without an answer, Return has no bound
 }
 
 // OffsetFetch is what an OffsetFetch said of one partition.
@@ -119,16 +129,46 @@ func (g *group) effect(c *OffsetCommit) (call, back int64, possible bool) {
 		return c.Call, math.MaxInt64, true
 	case certain && !yes || c.Outcome == Failed:
 		return 0, 0, false
-	case yes && c.Outcome == Done:
+	}
+	switch over, maybe := g.overridden(c, txn); {
+	case over:
+		return 0, 0, false
+	case yes && c.Outcome == Done && !maybe:
 		return txn.Call, txn.Return, true
 	}
 	return txn.Call, math.MaxInt64, true
+}
+
+// overridden reports whether a commit that a transaction has staged is void when the transaction commits: a plain commit or a
+// deletion came between the two. maybe: it may have.
+func (g *group) overridden(c *OffsetCommit, txn *Transaction) (over, maybe bool) {
+	between := func(partition string, outcome Outcome, call, back int64) {
+		if partition != c.Partition || outcome == Failed {
+			return
+		}
+		over = over || outcome == Done && c.Outcome == Done && call > c.Return && back < txn.Call
+		maybe = maybe || back > c.Call && call < txn.Return
+	}
+	for i := range g.Deletions {
+		d := &g.Deletions[i]
+		between(d.Partition, d.Outcome, d.Call, d.Return)
+	}
+	if !g.Simple {
+		return over, maybe
+	}
+	for i := range g.Commits {
+		if p := &g.Commits[i]; p.Transaction == 0 {
+			between(p.Partition, p.Outcome, p.Call, p.Return)
+		}
+	}
+	return over, maybe
 }
 
 // zone is a commit with the fetches that saw it. It is a register's write: it took effect before the first answer of
 // all of them, and was in effect at the last call (Gibbons and Korach, Testing Shared Memories, 1997).
 type zone struct {
 	number int
+	call   int64 // before it took effect
 	first  int64 // earliest answer
 	last   int64 // latest call
 	by     *OffsetFetch
@@ -148,7 +188,7 @@ func (g *group) checkOffsets() {
 		if zones[c.Partition] == nil {
 			order = append(order, c.Partition)
 		}
-		byCommit[i] = &zone{i + 1, back, call, nil}
+		byCommit[i] = &zone{i + 1, call, back, call, nil}
 		zones[c.Partition] = append(zones[c.Partition], byCommit[i])
 	}
 	for i := range g.Fetches {
@@ -156,6 +196,7 @@ func (g *group) checkOffsets() {
 	}
 	for _, partition := range order {
 		g.checkZones(partition, zones[partition])
+		g.checkDeleted(partition, zones[partition])
 	}
 	g.checkMissing(zones)
 }
@@ -249,12 +290,42 @@ func (g *group) checkMissing(zones map[string][]*zone) {
 		if f.Number != 0 || !ok || k.since >= f.Call {
 			continue
 		}
-		if g.Retention > 0 && g.mayHaveExpired(zones[f.Partition], f) {
+		if g.Retention > 0 && g.mayHaveExpired(zones[f.Partition], f) || g.mayBeGone(zones[f.Partition], f) {
 			continue
 		}
 		g.violate("I9", "%s was told that there is none, after %s", f.describe(), g.Commits[k.z.number-1].describe(k.z.number))
 		return
 	}
+}
+
+// checkDeleted: what was in effect before a deletion is not seen after it.
+func (g *group) checkDeleted(partition string, zones []*zone) {
+	for i := range g.Deletions {
+		d := &g.Deletions[i]
+		if d.Partition != partition || d.Outcome != Done {
+			continue
+		}
+		for _, z := range zones {
+			if z.by != nil && z.first < d.Call && d.Return < z.last {
+				g.violate("I9", "%s was deleted from %s to %s, and %s was told of %s", partition, instant(d.Call), instant(d.Return), z.by.describe(), g.Commits[z.number-1].describe(z.number))
+				return
+			}
+		}
+	}
+}
+
+// mayBeGone reports whether a deletion may have come after every commit that was certainly in effect.
+func (g *group) mayBeGone(zones []*zone, f *OffsetFetch) bool {
+	for i := range g.Deletions {
+		d := &g.Deletions[i]
+		if d.Partition != f.Partition || d.Outcome == Failed || d.Call > f.Return {
+			continue
+		}
+		if !slices.ContainsFunc(zones, func(z *zone) bool { return z.first < f.Call && z.call > d.Return }) {
+			return true
+		}
+	}
+	return false
 }
 
 // mayHaveExpired reports whether no commit that was certainly in effect is younger than the retention.

@@ -34,9 +34,10 @@ type call struct {
 // CheckLinear checks a history with porcupine: is there an order of its appends
 // and reads, within their calls and returns, that a log of batches could give? It
 // reports whether it took the history on: it leaves out those that are too long, and
-// those with trims, which the model does not know.
+// those with trims, which the model does not know, and those that may hold markers and were never read to the end.
 func CheckLinear(p *Partition) (*Violation, bool) {
-	if p.Retention.any() || len(p.Trims) > 0 || len(p.Appends)+len(p.Reads) > LinearMax || len(p.foreign) > 0 {
+	unread := p.MarkersMax > 0 && len(p.Drains) == 0
+	if unread || p.Retention.any() || len(p.Trims) > 0 || len(p.Appends)+len(p.Reads) > LinearMax || len(p.foreign) > 0 {
 		return nil, false
 	}
 	result := porcupine.CheckOperationsTimeout(model, operations(p), 20*time.Second)

@@ -322,7 +322,8 @@ func (s *txnStory) fetch(offset int64, number int32) {
 // groupStory is a group's history, built by hand.
 type groupStory struct {
 	Group
-	now int64
+	transactions []Transaction
+	now          int64
 }
 
 func (s *groupStory) stamp() int64 { s.now += 10; return s.now }
@@ -349,6 +350,23 @@ func (s *groupStory) sync(member string, generation int32, partitions ...string)
 
 func (s *groupStory) own(member string, from, to int64) {
 	s.Owned = append(s.Owned, Ownership{Member: member, Partition: "t-0", From: from, To: to})
+}
+
+func (s *groupStory) remove(outcome Outcome) {
+	d := OffsetDeletion{Partition: "t-0", Outcome: outcome, Call: s.stamp(), Return: math.MaxInt64}
+	if outcome != Open {
+		d.Return = s.stamp()
+	}
+	s.Deletions = append(s.Deletions, d)
+}
+
+// stage commits in a transaction, with what comes before its end in between.
+func (s *groupStory) stage(offset int64, between func()) {
+	s.Simple = true
+	s.commit(offset, Done).Transaction = int32(len(s.transactions) + 1)
+	between()
+	call := s.stamp()
+	s.transactions = append(s.transactions, Transaction{Asked: Commit, Outcome: Done, Call: call, Return: s.stamp()})
 }
 
 func TestPlantedGroups(t *testing.T) {
@@ -425,6 +443,56 @@ func TestPlantedGroups(t *testing.T) {
 			s.now += 5
 			s.fetch(-1, 0)
 		}},
+		{"good: deleted, and committed again", "", func(s *groupStory) {
+			s.commit(3, Done)
+			s.remove(Done)
+			s.fetch(-1, 0)
+			s.commit(4, Done)
+			s.fetch(4, 2)
+		}},
+		{"good: a deletion without an answer, either way", "", func(s *groupStory) {
+			s.commit(3, Done)
+			s.remove(Open)
+			s.fetch(3, 1)
+			s.fetch(-1, 0)
+		}},
+		{"lost after a deletion", "I9 there is none", func(s *groupStory) {
+			s.commit(3, Done)
+			s.remove(Done)
+			s.commit(4, Done)
+			s.fetch(-1, 0)
+		}},
+		{"lost, and a deletion was refused", "I9 there is none", func(s *groupStory) {
+			s.commit(3, Done)
+			s.remove(Failed)
+			s.fetch(-1, 0)
+		}},
+		{"back after it was deleted", "I9 was deleted", func(s *groupStory) {
+			s.commit(3, Done)
+			s.remove(Done)
+			s.fetch(3, 1)
+		}},
+		{"good: a plain commit and a deletion override what is staged", "", func(s *groupStory) {
+			s.stage(3, func() { s.commit(4, Done) })
+			s.fetch(4, 2)
+			s.stage(5, func() { s.remove(Done) })
+			s.fetch(-1, 0)
+		}},
+		{"what is staged overrides a later plain commit", "I9 never took effect", func(s *groupStory) {
+			s.stage(3, func() { s.commit(4, Done) })
+			s.fetch(3, 1)
+		}},
+		{"what is staged is back after it was deleted", "I9 never took effect", func(s *groupStory) {
+			s.stage(3, func() { s.remove(Done) })
+			s.fetch(3, 1)
+		}},
+		{"what is staged is seen too early", "I9 before it could", func(s *groupStory) {
+			s.stage(3, func() { s.fetch(3, 1) })
+		}},
+		{"what was staged is lost", "I9 there is none", func(s *groupStory) {
+			s.stage(3, func() {})
+			s.fetch(-1, 0)
+		}},
 		{"good: two generations", "", func(s *groupStory) {
 			s.sync("a", 1, "t-0", "t-1")
 			s.sync("a", 2, "t-0")
@@ -462,7 +530,7 @@ func TestPlantedGroups(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := &groupStory{Group: Group{Name: "g"}}
 			test.tell(s)
-			requireFound(t, CheckGroup(&s.Group, nil), test.want)
+			requireFound(t, CheckGroup(&s.Group, s.transactions), test.want)
 		})
 	}
 }

@@ -255,15 +255,15 @@ func (w *written) checkProducer(b []byte, batch checker.Batch) error {
 }
 
 // leaveOut marks what a reader of committed records leaves out, as clients do: by the list of aborted transactions,
-// which names each producer's in order of their first offsets.
+// which is in order of first offsets.
 func leaveOut(batches []checker.Batch, producers func(*checker.Batch) (int64, bool), aborted []kmsg.FetchResponseTopicPartitionAbortedTransaction) error {
-	firsts := map[int64][]int64{}
+	firsts, last := map[int64][]int64{}, int64(-1)
 	for _, a := range aborted {
-		list := firsts[a.ProducerID]
-		if n := len(list); n > 0 && list[n-1] >= a.FirstOffset {
-			return bad("the list of aborted transactions names those of producer %d at %d before %d", a.ProducerID, list[n-1], a.FirstOffset)
+		if a.FirstOffset <= last {
+			return bad("the list of aborted transactions names one at %d before that of producer %d at %d", last, a.ProducerID, a.FirstOffset)
 		}
-		firsts[a.ProducerID] = append(list, a.FirstOffset)
+		last = a.FirstOffset
+		firsts[a.ProducerID] = append(firsts[a.ProducerID], last)
 	}
 	for i := range batches {
 		b := &batches[i]

@@ -2,7 +2,6 @@ package client
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"weir/core/wire"
@@ -31,9 +30,22 @@ type MemberOptions struct {
 	Pause time.Duration
 	// Committed makes it read committed records only; Unstable has it fetch offsets without waiting for open transactions.
 	Committed, Unstable bool
+	// Choosy makes each incarnation of an eager member offer some of the group's protocols only. Expression subscribes
+	// by a regular expression that matches the topics (KIP-848).
+	Choosy     bool
+	Expression string
+	// Reserved is for how long the coordinator keeps the seat of a static member that leaves for a while (KIP-848). 0: the
+	// history does not tell who else may get its partitions.
+	Reserved time.Duration
 	// Leave, Die and Freeze are how many heartbeats in a thousand are not sent: the member leaves the group, or is
 	// started anew without leaving, or does nothing until its session is over, and then goes on.
 	Leave, Die, Freeze int64
+	// Mute is how many joins in a thousand are not followed by a SyncGroup, only by heartbeats. Quit is how many lost
+	// connections in a thousand end the member for good, without a word.
+	Mute, Quit int64
+	// Large is how many commits in a thousand have metadata that are too large, Old how many have the oldest epoch
+	// with which the member may commit (KIP-1251).
+	Large, Old int64
 	// Lag is how far below the newest version of each request it may speak, in thousandths of
 	// the range that both sides have. 0: always the newest. At most 1000.
 	Lag int64
@@ -43,10 +55,9 @@ type MemberOptions struct {
 type Member struct {
 	session // to the coordinator
 	options MemberOptions
-	history *checker.Group
-	reader  *memberReader
-	parts   []*memberPart
-	pipe    *Pipe // commits in transactions; nil: it commits itself
+	groupView
+	reader *memberReader
+	pipe   *Pipe // commits in transactions; nil: it commits itself
 
 	id         string
 	generation int32 // or member epoch
@@ -64,6 +75,10 @@ type Member struct {
 	ending     bool
 	standIn    bool
 	starts     int
+	offers     []string // protocols that the incarnation supports
+	mute       bool     // it does not ask for its assignment
+	gone       bool     // it never comes back
+	reserved   []int    // ownerships, plus one, that wait for the return of a static member
 }
 
 type memberPhase uint8
@@ -83,17 +98,22 @@ type memberPart struct {
 	done      int64 // offset that is committed
 	reset     bool  // it begins at the log start
 	records   int64 // between done and position
+	since     int32 // an epoch at or after that of the assignment; -1: not known, an answer was lost
 	anew      bool  // there was no committed offset, and one may have expired
 }
 
 // NewMember makes a member; Start starts it.
 func NewMember(c *Cluster, client int, options MemberOptions) *Member {
-	m := &Member{options: options, history: c.Group(options.Group, options.Retention), interval: options.Heartbeat}
+	m := &Member{options: options, interval: options.Heartbeat}
+	m.groupView = groupView{name: options.Group, history: c.Group(options.Group, options.Retention)}
 	m.history.Mixed = m.history.Mixed || options.Mixed || options.Consumer
 	m.initAs(c, client, "member", m)
 	m.lag = options.Lag
 	if options.Consumer {
 		m.floors = map[int16]int16{keyOffsetCommit: 9, keyOffsetFetch: 9}
+		if options.Expression != "" {
+			m.floors[keyConsumerBeat] = 1
+		}
 	} else if options.Static { // the first versions with an instance id
 		m.floors = map[int16]int16{keyOffsetCommit: 7, keyJoinGroup: 5, keyHeartbeat: 3, keyLeaveGroup: 3, keySyncGroup: 3}
 	}
@@ -148,7 +168,7 @@ func (m *Member) Stop() {
 
 // Settled reports whether the member has its place in the group, and has committed all that there is to read.
 func (m *Member) Settled() bool {
-	if m.standIn {
+	if m.standIn || m.gone {
 		return true
 	}
 	if m.phase != stable || m.pipe != nil && m.pipe.open() {
@@ -192,8 +212,8 @@ func Unsettled(members []*Member) string {
 	return ""
 }
 
-// name is the member in the history: a static one keeps its name.
-func (m *Member) name() string {
+// called is the member in the history: a static one keeps its name.
+func (m *Member) called() string {
 	if m.options.Static {
 		return fmt.Sprintf("instance-%d", m.client)
 	}
@@ -211,7 +231,8 @@ func (m *Member) instance() *string {
 func (m *Member) restart() {
 	m.drop()
 	m.starts++
-	m.id, m.generation, m.phase, m.reported = "", 0, outside, false
+	m.id, m.generation, m.phase, m.reported, m.mute = "", 0, outside, false, false
+	m.offer()
 	if m.options.Consumer {
 		m.id = fmt.Sprintf("member-%d-%d", m.client, m.starts) // clients choose it (version 1)
 	}
@@ -226,9 +247,9 @@ func (m *Member) drop() {
 
 // own takes a partition: its committed offset has to be fetched.
 func (m *Member) own(p *memberPart) {
-	p.owned, p.position, p.done, p.reset, p.records = true, -1, -1, false, 0
+	p.owned, p.position, p.done, p.reset, p.records, p.since = true, -1, -1, false, 0, m.generation
 	now := m.Stamp()
-	m.history.Owned = append(m.history.Owned, checker.Ownership{Client: int32(m.client), Member: m.name(), Epoch: m.generation, Partition: p.History.Name, From: now, To: now})
+	m.history.Owned = append(m.history.Owned, checker.Ownership{Client: int32(m.client), Member: m.called(), Epoch: m.generation, Partition: p.History.Name, From: now, To: now})
 	p.ownership = len(m.history.Owned)
 }
 
@@ -244,10 +265,18 @@ func (m *Member) confirm(call int64) {
 }
 
 func (m *Member) sessionUp() {
-	m.busy, m.full = false, true
+	m.busy, m.full, m.mute = false, true, false // a coordinator that was loaded does not know who owes a SyncGroup
 	if !m.speaks(keyJoinGroup) || m.options.Consumer && !m.speaks(keyConsumerBeat) {
 		m.standIn = true
 		return
+	}
+	if m.starts > 0 && m.losses > 0 && !m.gone && !m.ending && m.draws.PerMille(m.options.Quit) {
+		m.gone = true
+		m.restart()
+		m.Queue.Hit("client: a member is gone for good")
+	}
+	for _, p := range m.parts {
+		p.since = -1
 	}
 	m.busy = true
 	m.learn(m.options.Topics, func(known bool) {
@@ -263,7 +292,7 @@ func (m *Member) sessionUp() {
 }
 
 func (m *Member) tick() {
-	if m.stopped || m.standIn {
+	if m.stopped || m.standIn || m.gone {
 		return
 	}
 	m.step()
@@ -284,7 +313,7 @@ func (m *Member) call(limit time.Duration, r kmsg.Request, done func(kmsg.Respon
 // step does what comes next.
 func (m *Member) step() {
 	now := m.Queue.Now()
-	if !m.up || m.busy || m.stopped || m.standIn || now < m.rest {
+	if !m.up || m.busy || m.stopped || m.standIn || m.gone || now < m.rest {
 		return
 	}
 	switch {
@@ -297,10 +326,11 @@ func (m *Member) step() {
 		m.consumerBeat()
 	case m.phase == outside:
 		m.join()
-	case m.phase == joined:
+	case m.phase == joined && !m.mute:
 		m.sync()
 	case now >= m.beat || m.options.Consumer && !m.reported:
 		m.heartbeat()
+	case m.phase == joined:
 	case m.unlocated():
 		m.locate()
 	default:
@@ -318,8 +348,7 @@ func (m *Member) heartbeat() {
 			m.step()
 			return
 		case draw < m.options.Leave+m.options.Die:
-			m.restart()
-			m.rest = m.Queue.Now().Add(m.draws.Duration(0, memberRestMax))
+			m.die()
 			return
 		case draw < m.options.Leave+m.options.Die+m.options.Freeze:
 			m.zombie = true
@@ -347,14 +376,27 @@ func (m *Member) heartbeat() {
 	})
 }
 
+// die starts the member anew. One of KIP-848 may come back at once, under its id (a rejoin with epoch 0).
+func (m *Member) die() {
+	if m.options.Consumer && m.draws.PerMille(500) {
+		m.drop()
+		m.generation, m.phase, m.reported = 0, outside, false
+		m.pause()
+		return
+	}
+	m.restart()
+	m.rest = m.Queue.Now().Add(m.draws.Duration(0, memberRestMax))
+}
+
 // rejoin takes part in a rebalance.
 func (m *Member) rejoin() {
-	m.phase = outside
+	m.phase, m.mute = outside, false
 	m.step()
 }
 
 // refused goes on after an error.
 func (m *Member) refused(what string, code int16) {
+	m.mute = false
 	switch code {
 	case wire.GroupIDNotFound, wire.UnknownMemberID, wire.FencedMemberEpoch:
 		m.drop()
@@ -380,7 +422,7 @@ func (m *Member) refused(what string, code int16) {
 			})
 		})
 		return
-	case wire.RequestTimedOut, wire.KafkaStorageError, wire.UnstableOffsetCommit, wire.NotLeaderOrFollower:
+	case wire.RequestTimedOut, wire.KafkaStorageError, wire.UnstableOffsetCommit, wire.NotLeaderOrFollower, wire.OffsetMetadataTooLarge:
 	default:
 		m.fail("protocol", "client %d: %s of group %s was answered %s", m.client, what, m.options.Group, checker.CodeName(code))
 		return
@@ -415,12 +457,45 @@ func (m *Member) leave() {
 		leave.Members = append(leave.Members, member)
 		r = leave
 	}
+	var seats []int
+	for _, p := range m.parts {
+		if p.owned {
+			seats = append(seats, p.ownership)
+		}
+	}
 	m.drop() // before it is sent
-	m.call(requestTimeout, r, func(kmsg.Response) {
+	call := m.Stamp()
+	m.call(requestTimeout, r, func(response kmsg.Response) {
+		if v, ok := response.(*kmsg.ConsumerGroupHeartbeatResponse); ok && v.ErrorCode == 0 && m.options.Static {
+			m.reserve(seats, call)
+		}
 		m.leaving = false
 		m.restart()
 		m.rest = m.Queue.Now().Add(m.draws.Duration(0, memberRestMax))
 	})
+}
+
+// reserve notes that the partitions of a static member that left for a while are nobody else's until its session is over.
+func (m *Member) reserve(seats []int, call int64) {
+	if m.options.Reserved == 0 {
+		return
+	}
+	m.reserved = seats
+	for _, i := range seats {
+		if o := &m.history.Owned[i-1]; o.From < call {
+			o.To = call + int64(m.options.Reserved)
+		}
+	}
+}
+
+// takeSeat ends what was reserved: the member comes back, and may be told to give up partitions.
+func (m *Member) takeSeat() {
+	now := m.Stamp()
+	for _, i := range m.reserved {
+		o := &m.history.Owned[i-1]
+		o.To = min(o.To, now)
+	}
+	m.reserved = nil
 }
 
 func (m *Member) unlocated() bool {
@@ -470,115 +545,4 @@ func (m *Member) locate() {
 		}
 		m.step()
 	})
-}
-
-func (m *Member) find(name string, id [16]byte, index int32) *memberPart {
-	for _, p := range m.parts {
-		if p.Index == index && (name == p.Topic.Name || name == "" && id == p.Topic.ID) {
-			return p
-		}
-	}
-	return nil
-}
-
-// commitDue commits what was read, now and then.
-func (m *Member) commitDue() {
-	if m.pipe != nil {
-		m.pipe.transactor.step()
-		return
-	}
-	if m.ending || m.draws.PerMille(100) {
-		m.commit(func() {})
-	}
-}
-
-// commit commits the positions, if there is anything to commit, and goes on.
-func (m *Member) commit(next func()) {
-	r := kmsg.NewPtrOffsetCommitRequest()
-	r.Group, r.Generation, r.MemberID, r.InstanceID = m.options.Group, m.generation, m.id, m.instance()
-	type sent struct {
-		p                 *memberPart
-		number, ownership int
-		offset            int64
-	}
-	var all []sent
-	for _, p := range m.parts {
-		if !p.owned || m.pipe != nil || p.position <= p.done {
-			continue
-		}
-		number := m.number(p.Partition, p.position, 0)
-		all = append(all, sent{p, number, p.ownership, p.position})
-		if n := len(r.Topics); n == 0 || r.Topics[n-1].Topic != p.Topic.Name {
-			topic := kmsg.NewOffsetCommitRequestTopic()
-			topic.Topic, topic.TopicID = p.Topic.Name, p.Topic.ID
-			r.Topics = append(r.Topics, topic)
-		}
-		topic := &r.Topics[len(r.Topics)-1]
-		part := kmsg.NewOffsetCommitRequestTopicPartition()
-		part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = p.Index, p.position, -1, kmsg.StringPtr(strconv.Itoa(number))
-		topic.Partitions = append(topic.Partitions, part)
-	}
-	if len(all) == 0 {
-		next()
-		return
-	}
-	call := m.Stamp()
-	m.call(requestTimeout, r, func(response kmsg.Response) {
-		v := response.(*kmsg.OffsetCommitResponse)
-		worst := int16(0)
-		for _, s := range all {
-			code := committedCode(v, s.p.Partition)
-			m.committed1(s.number, code)
-			if code != 0 {
-				worst = code
-			} else if s.p.owned && s.ownership == s.p.ownership {
-				s.p.done = s.offset
-			}
-		}
-		if worst == 0 {
-			m.confirm(call)
-			next()
-			return
-		}
-		m.refused("OffsetCommit", worst)
-	})
-}
-
-// number records a commit that is about to be sent.
-func (m *Member) number(p *Partition, offset int64, transaction int32) int {
-	generation := m.generation
-	if m.options.Consumer {
-		generation = -1
-	}
-	m.history.Commits = append(m.history.Commits, checker.OffsetCommit{
-		Client: int32(m.client), Partition: p.History.Name, Offset: offset, Generation: generation, Transaction: transaction, Call: m.Stamp(), Return: forever,
-	})
-	return len(m.history.Commits)
-}
-
-// committed1 records the answer to a commit.
-func (m *Member) committed1(number int, code int16) {
-	c := &m.history.Commits[number-1]
-	switch c.Code = code; code {
-	case 0:
-		c.Outcome, c.Return = checker.Done, m.Stamp()
-	case wire.IllegalGeneration, wire.UnknownMemberID, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch, wire.RebalanceInProgress,
-		wire.GroupIDNotFound, wire.UnknownTopicOrPartition, wire.InvalidProducerEpoch, wire.ProducerFenced, wire.InvalidTxnState, wire.InvalidProducerIDMapping:
-		c.Outcome, c.Return = checker.Failed, m.Stamp()
-	}
-}
-
-func committedCode(v *kmsg.OffsetCommitResponse, p *Partition) int16 {
-	for i := range v.Topics {
-		t := &v.Topics[i]
-		if t.Topic != p.Topic.Name && (t.Topic != "" || t.TopicID != p.Topic.ID) {
-			continue
-		}
-		for j := range t.Partitions {
-			if t.Partitions[j].Partition == p.Index {
-				return t.Partitions[j].ErrorCode
-			}
-		}
-	}
-	return -1
 }

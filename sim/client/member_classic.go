@@ -13,26 +13,40 @@ import (
 
 const forever = math.MaxInt64
 
-// Protocols of the members: the eager one moves every partition with each generation, the cooperative one as few as it can.
+// Protocols of the members: an eager one moves every partition with each generation, the cooperative one as few as it can.
 const (
 	eagerProtocol       = "rotating"
+	otherEagerProtocol  = "turning"
 	cooperativeProtocol = "sticky"
 )
+
+// offer draws the protocols of an incarnation. All that are there at the end have one in common.
+func (m *Member) offer() {
+	switch m.offers = []string{eagerProtocol}; {
+	case m.options.Cooperative:
+		m.offers = []string{cooperativeProtocol}
+	case m.options.Choosy && m.ending:
+		m.offers = []string{otherEagerProtocol, eagerProtocol}
+	case m.options.Choosy:
+		all := []string{eagerProtocol, otherEagerProtocol, eagerProtocol}
+		at := m.draws.Below(3)
+		m.offers = all[at:min(at+m.draws.Between(1, 2), 3)]
+	}
+}
 
 // join takes part in a rebalance of the classic protocol.
 func (m *Member) join() {
 	r := kmsg.NewPtrJoinGroupRequest()
 	r.Group, r.MemberID, r.InstanceID, r.ProtocolType = m.options.Group, m.id, m.instance(), "consumer"
 	r.SessionTimeoutMillis, r.RebalanceTimeoutMillis = int32(m.options.Session.Milliseconds()), int32(m.options.Rebalance.Milliseconds())
-	protocol := kmsg.NewJoinGroupRequestProtocol()
-	protocol.Name = eagerProtocol
-	if m.options.Cooperative {
-		protocol.Name = cooperativeProtocol
-	} else {
+	if !m.options.Cooperative {
 		m.drop()
 	}
-	protocol.Metadata = m.subscription()
-	r.Protocols = append(r.Protocols, protocol)
+	for _, name := range m.offers {
+		protocol := kmsg.NewJoinGroupRequestProtocol()
+		protocol.Name, protocol.Metadata = name, m.subscription()
+		r.Protocols = append(r.Protocols, protocol)
+	}
 	m.call(m.options.Rebalance+joinPatience, r, func(response kmsg.Response) {
 		v := response.(*kmsg.JoinGroupResponse)
 		switch v.ErrorCode {
@@ -52,13 +66,12 @@ func (m *Member) hasJoined(v *kmsg.JoinGroupResponse) {
 		m.fail("protocol", "client %d joined group %s as %s and was named %s", m.client, m.options.Group, m.id, v.MemberID)
 	}
 	m.id, m.generation, m.phase, m.members = v.MemberID, v.Generation, joined, nil
-	m.protocol = eagerProtocol
-	if m.options.Cooperative {
-		m.protocol = cooperativeProtocol
+	if v.Protocol == nil || !slices.Contains(m.offers, *v.Protocol) {
+		m.fail("protocol", "client %d offers %v to group %s, which chose another", m.client, m.offers, m.options.Group)
+		return
 	}
-	if v.Protocol == nil || *v.Protocol != m.protocol {
-		m.fail("protocol", "client %d offers %s to group %s, which chose another", m.client, m.protocol, m.options.Group)
-	}
+	m.protocol = strings.Clone(*v.Protocol)
+	m.mute = !m.ending && m.draws.PerMille(m.options.Mute)
 	if v.LeaderID == v.MemberID && !v.SkipAssignment {
 		for _, other := range v.Members {
 			other.ProtocolMetadata = slices.Clone(other.ProtocolMetadata) // the response is lent
@@ -138,7 +151,7 @@ func (m *Member) synced(data []byte, call int64) {
 		return
 	}
 	mine := map[*memberPart]bool{}
-	record := checker.Sync{Client: int32(m.client), Member: m.name(), Generation: m.generation, Call: call, Return: m.Stamp()}
+	record := checker.Sync{Client: int32(m.client), Member: m.called(), Generation: m.generation, Call: call, Return: m.Stamp()}
 	for _, t := range a.Topics {
 		for _, index := range t.Partitions {
 			if p := m.find(t.Topic, [16]byte{}, index); p != nil {

@@ -4,23 +4,30 @@ import (
 	"strings"
 	"time"
 
+	"weir/core/wire"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // consumerBeat is the one request of a member of KIP-848: it joins with epoch 0, tells what it owns, and is told what it is to own.
 func (m *Member) consumerBeat() {
 	joins := m.phase == outside
-	all := joins || m.full
+	all := joins || m.full || m.generation == 0 // while its expression is being resolved it may be told epoch 0
 	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	r.Group, r.MemberID, r.MemberEpoch, r.InstanceID, r.RebalanceTimeoutMillis = m.options.Group, m.id, m.generation, m.instance(), -1
 	if joins {
 		m.drop()
+		m.takeSeat()
 		r.MemberEpoch = 0
 	}
 	if all {
 		r.RebalanceTimeoutMillis = int32(m.options.Rebalance.Milliseconds())
-		for _, t := range m.options.Topics {
-			r.SubscribedTopicNames = append(r.SubscribedTopicNames, t.Name)
+		if r.SubscribedTopicNames = []string{}; m.options.Expression != "" {
+			r.SubscribedTopicRegex = kmsg.StringPtr(m.options.Expression)
+		} else {
+			for _, t := range m.options.Topics {
+				r.SubscribedTopicNames = append(r.SubscribedTopicNames, t.Name)
+			}
 		}
 	}
 	if all || !m.reported || m.draws.PerMille(100) {
@@ -31,7 +38,14 @@ func (m *Member) consumerBeat() {
 	m.call(requestTimeout, r, func(response kmsg.Response) {
 		v := response.(*kmsg.ConsumerGroupHeartbeatResponse)
 		if v.ErrorCode != 0 {
-			m.refused("ConsumerGroupHeartbeat", v.ErrorCode)
+			if joins && v.ErrorCode == wire.FencedMemberEpoch {
+				m.fail("group", "client %d joins group %s as %s with epoch 0, and is fenced", m.client, m.options.Group, m.id)
+			}
+			what := "ConsumerGroupHeartbeat"
+			if v.ErrorMessage != nil {
+				what += " (" + *v.ErrorMessage + ")"
+			}
+			m.refused(what, v.ErrorCode)
 			return
 		}
 		m.confirm(call)
@@ -69,6 +83,11 @@ func (m *Member) heard(v *kmsg.ConsumerGroupHeartbeatResponse) {
 	m.generation, m.phase = v.MemberEpoch, stable
 	if v.HeartbeatIntervalMillis > 0 {
 		m.interval = time.Duration(v.HeartbeatIntervalMillis) * time.Millisecond
+	}
+	for _, p := range m.parts {
+		if p.owned && p.since < 0 {
+			p.since = m.generation
+		}
 	}
 	if v.Assignment == nil {
 		m.step()

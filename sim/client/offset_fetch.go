@@ -2,6 +2,7 @@ package client
 
 import (
 	"strconv"
+	"strings"
 
 	"weir/sim/checker"
 
@@ -74,7 +75,7 @@ const stableFrom = 7
 func offsetFetched(client int, p *memberPart, got *kmsg.OffsetFetchResponseGroupTopicPartition, call int64, c *Cluster, stable bool) checker.OffsetFetch {
 	number := 0
 	if got.Metadata != nil && *got.Metadata != "" {
-		n, err := strconv.Atoi(*got.Metadata)
+		n, err := strconv.Atoi(strings.TrimSpace(*got.Metadata))
 		if number = n; err != nil {
 			number = -1
 		}

@@ -12,16 +12,21 @@ import (
 // OffsetReader fetches all committed offsets of each group once, without being a member.
 type OffsetReader struct {
 	session
-	members []*Member // one of each group
+	groups []groupView
 }
 
-// NewOffsetReader makes a reader for the groups of members; Start starts it.
-func NewOffsetReader(c *Cluster, client int, members []*Member) *OffsetReader {
+// NewOffsetReader makes a reader for the groups of members and committers; Start starts it.
+func NewOffsetReader(c *Cluster, client int, members []*Member, committers []*Committer) *OffsetReader {
 	r := &OffsetReader{}
 	r.init(c, client, r)
 	for _, m := range members {
-		if !m.standIn && !slices.ContainsFunc(r.members, func(o *Member) bool { return o.history == m.history }) {
-			r.members = append(r.members, m)
+		if !m.standIn && !slices.ContainsFunc(r.groups, func(o groupView) bool { return o.history == m.history }) {
+			r.groups = append(r.groups, m.groupView)
+		}
+	}
+	for _, k := range committers {
+		if !k.standIn {
+			r.groups = append(r.groups, k.groupView)
 		}
 	}
 	return r
@@ -34,7 +39,7 @@ func (r *OffsetReader) Start() { r.connect() }
 func (r *OffsetReader) Stop() { r.stop() }
 
 // Done reports whether all are fetched.
-func (r *OffsetReader) Done() bool { return len(r.members) == 0 }
+func (r *OffsetReader) Done() bool { return len(r.groups) == 0 }
 
 func (r *OffsetReader) sessionUp() { r.step() }
 
@@ -42,12 +47,12 @@ func (r *OffsetReader) step() {
 	if r.Done() {
 		return
 	}
-	m := r.members[0]
-	r.findCoordinator(m.options.Group, 0, func() { r.fetch(m) })
+	g := &r.groups[0]
+	r.findCoordinator(g.name, 0, func() { r.fetch(g) })
 }
 
-func (r *OffsetReader) fetch(m *Member) {
-	request, call := offsetFetch(m.options.Group, m.parts, true), r.Stamp()
+func (r *OffsetReader) fetch(g *groupView) {
+	request, call := offsetFetch(g.name, g.parts, true), r.Stamp()
 	r.request(request, func(response kmsg.Response, err error) {
 		if err != nil {
 			return
@@ -55,7 +60,7 @@ func (r *OffsetReader) fetch(m *Member) {
 		v := response.(*kmsg.OffsetFetchResponse)
 		var found []checker.OffsetFetch
 		worst := eachOffset(v, func(p fetchedOffset) {
-			if part := m.find(p.topic, p.id, p.Partition); part != nil {
+			if part := g.find(p.topic, p.id, p.Partition); part != nil {
 				found = append(found, offsetFetched(r.client, part, &p.OffsetFetchResponseGroupTopicPartition, call, r.Cluster, v.Version >= stableFrom))
 			}
 		})
@@ -63,8 +68,8 @@ func (r *OffsetReader) fetch(m *Member) {
 			r.after(50*time.Millisecond, r.step)
 			return
 		}
-		m.history.Fetches = append(m.history.Fetches, found...)
-		r.members = r.members[1:]
+		g.history.Fetches = append(g.history.Fetches, found...)
+		r.groups = r.groups[1:]
 		r.step()
 	})
 }

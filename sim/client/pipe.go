@@ -149,7 +149,7 @@ func (t *Transactor) commitInput() {
 		worst := int16(0)
 		for i, part := range in.parts {
 			code := txnCommittedCode(v, part.Partition)
-			m.committed1(in.numbers[i], code)
+			m.answered(m.history, in.numbers[i], code)
 			if code != 0 {
 				worst = code
 			}

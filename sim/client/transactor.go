@@ -15,6 +15,8 @@ import (
 type TransactorOptions struct {
 	// Topics are those that it writes to, all partitions.
 	Topics []*Topic
+	// Doomed is a topic of its own, which it deletes within a transaction that wrote to it. Nil: none.
+	Doomed *Topic
 	// ID is the transactional id. Transactors with the same id fence each other.
 	ID string
 	// First makes it speak the first generation of transactions: no epoch of its own for each transaction.
@@ -65,6 +67,7 @@ type Transactor struct {
 	ends     int // how often its EndTxn was sent
 	written  bool
 	input    *txnInput
+	doom     doom
 	// echoed: an EndTxn with this epoch may still arrive after its transaction.
 	echoed bool
 }
@@ -90,7 +93,7 @@ func NewTransactor(c *Cluster, client int, options TransactorOptions) *Transacto
 	if options.First {
 		t.ceilings = map[int16]int16{keyProduce: 11, keyEndTxn: 4, keyTxnOffsetCommit: 4, keyAddPartitions: 3} // later ones are for brokers
 	}
-	for _, topic := range options.Topics {
+	for _, topic := range t.topics() {
 		for _, p := range topic.Partitions {
 			t.parts = append(t.parts, &txnPart{Partition: p})
 		}
@@ -150,7 +153,7 @@ func (t *Transactor) sessionUp() {
 	}
 	t.second()
 	t.known = false
-	t.learn(t.options.Topics, func(known bool) {
+	t.learn(t.topics(), func(known bool) {
 		if !known {
 			t.after(100*time.Millisecond, t.sessionUp)
 			return
@@ -207,6 +210,8 @@ func (t *Transactor) step() {
 		t.addPartitions()
 	case t.unacknowledged():
 		t.send()
+	case t.dooms():
+		t.deleteDoomed()
 	case t.rounds > 0:
 		t.rounds--
 		t.fill()
@@ -259,6 +264,9 @@ func (t *Transactor) initProducer() {
 
 // take begins with another epoch.
 func (t *Transactor) take(p producerEpoch) {
+	if p.epoch == math.MaxInt16 {
+		t.fail("I7", "client %d was given producer %d with epoch %d, which is left for fencing it", t.client, p.id, p.epoch)
+	}
 	t.notePair(t.client, p)
 	fresh := p.id != t.id && p.epoch == 0
 	t.producerEpoch = p
@@ -320,7 +328,7 @@ func (t *Transactor) own() *checker.Transaction { return &t.Transactions[t.numbe
 func (t *Transactor) fill() {
 	for range t.draws.Between(1, max(1, min(t.options.Spread, int64(len(t.parts))))) {
 		part := t.parts[t.draws.Below(int64(len(t.parts)))]
-		if part.batch != nil {
+		if part.batch != nil || part.Topic.Deleting {
 			continue
 		}
 		b := &batch{created: t.Queue.Now()}
@@ -478,43 +486,6 @@ func (t *Transactor) answered(part *txnPart, code int16, base int64) {
 	}
 }
 
-// refused goes on after an error: with another epoch, or with an abort, or with another attempt.
-func (t *Transactor) refused(what string, code int16) {
-	switch code {
-	case wire.ProducerFenced, wire.InvalidProducerEpoch, wire.InvalidProducerIDMapping, wire.InvalidTxnState, wire.TransactionalIDNotFound, wire.UnknownProducerID:
-		t.left()
-		t.initialize, t.bump = true, false
-		t.again()
-	case wire.TransactionAbortable, wire.OutOfOrderSequence, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.GroupIDNotFound, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
-		wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.RebalanceInProgress:
-		t.aborting = true
-		t.step()
-	default:
-		t.passing(what, code)
-	}
-}
-
-// passing tries again after an error that passes.
-func (t *Transactor) passing(what string, code int16) {
-	switch code {
-	case wire.NotCoordinator, wire.CoordinatorNotAvailable: // the topic may be gone with the metadata disk: to ask creates it
-		t.busy = true
-		t.after(t.draws.Duration(10*time.Millisecond, 60*time.Millisecond), func() {
-			t.findCoordinator(t.options.ID, 1, func() {
-				t.busy = false
-				t.step()
-			})
-		})
-		return
-	case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.NotLeaderOrFollower, wire.LeaderNotAvailable,
-		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, notEnoughReplicas, -1:
-	default:
-		t.fail("protocol", "client %d, producer %d epoch %d: %s was answered %s", t.client, t.id, t.epoch, what, checker.CodeName(code))
-		return
-	}
-	t.again()
-}
-
 // left leaves the transaction as it is: whether it was committed, its EndTxn decides, if one was sent.
 func (t *Transactor) left() {
 	t.number = 0
@@ -551,17 +522,6 @@ func (t *Transactor) end(commit bool) {
 			t.refusedEnd(v.ErrorCode)
 		}
 	})
-}
-
-// refusedEnd: an EndTxn that is sent again may be told that it was taken before.
-func (t *Transactor) refusedEnd(code int16) {
-	if t.aborting = false; code == wire.TransactionAbortable {
-		t.left()
-		t.initialize = true
-		t.step()
-		return
-	}
-	t.refused("EndTxn", code)
 }
 
 // done: the decision is acknowledged.

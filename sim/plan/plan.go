@@ -76,6 +76,8 @@ type Config struct {
 	AddRetry           time.Duration // add.partitions.to.txn.retry.backoff.max.ms; 0
 	OffsetsRetention   time.Duration // offsets.retention.minutes; 0: for ever
 	GroupSession       time.Duration // group.consumer.session.timeout.ms; 3 s
+	FirstEpoch         int64         // FirstEpoch: producer epoch of a new transactional id, at most 32,766; 0
+	FirstGeneration    int64         // FirstGeneration: before the first generation of a classic group, below 2^31; 0
 	AssignmentInterval time.Duration // group.consumer.assignment.interval.ms; 0
 
 	// ComeBack is how long producers are idle, once all have their answers, before they
@@ -112,7 +114,8 @@ type Workload struct {
 	// Kind is one of [WorkloadKinds]: a producer, a consumer, a churn (creates and deletes
 	// topics), a trimmer (deletes records), an operator (changes configurations and
 	// partitions), a breaker (sends what must be refused), a member (of a consumer group), a transactor
-	// (writes in transactions), a pipe (consumes, transforms and produces, exactly once).
+	// (writes in transactions), a pipe (consumes, transforms and produces, exactly once), a committer (commits, deletes and
+	// fetches offsets of a group without members).
 	Kind string
 	// Client is its number, unique; its random draws depend on it.
 	Client int64
@@ -162,14 +165,21 @@ type Workload struct {
 	Die         int64         // heartbeats in a thousand, or transactions, at which it is started anew
 	Freeze      int64         // heartbeats in a thousand after which it does nothing for longer than its session
 	Unstable    int64         // not 0: fetches offsets without waiting for open transactions
+	Choosy      int64         // not 0: offers only some of the classic protocols of its group
+	Expression  int64         // not 0: subscribes by a regular expression (KIP-848)
+	Mute        int64         // classic joins in a thousand that no SyncGroup follows
+	Quit        int64         // lost connections in a thousand that end it for good; not of a group's first member
+	Large       int64         // commits in a thousand with metadata that are too large
+	Old         int64         // commits in a thousand with the oldest epoch that is allowed (KIP-848)
 
 	// Transactor, pipe. A transactor uses Records and Spread, too.
 	ID      int64         // number of its transactional id
 	First   int64         // not 0: speaks the first generation
-	Timeout time.Duration // transaction.timeout.ms; 5 s
+	Timeout time.Duration // transaction.timeout.ms; 5 s (committer, too)
 	Abort   int64         // transactions in a thousand that are aborted
 	Stall   int64         // transactions in a thousand that pause until about their timeout
 	Late    int64         // requests in a thousand of which a copy arrives later
+	Doom    int64         // not 0: a topic of its own is deleted within a transaction (transactor)
 
 	// Churn.
 	Reuse int64 // 1: each topic has the name of the one before
@@ -216,7 +226,7 @@ type Fault struct {
 }
 
 // WorkloadKinds are the kinds of clients.
-var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe"}
+var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe", "committer"}
 
 // FaultKinds are the kinds of faults, in the order in which the swarm draws them.
 var FaultKinds = []string{
@@ -282,6 +292,8 @@ func (c *Config) fields() []field {
 		{"offsets-retention", &c.OffsetsRetention},
 		{"group-session", &c.GroupSession},
 		{"assignment-interval", &c.AssignmentInterval},
+		{"first-epoch", &c.FirstEpoch},
+		{"first-generation", &c.FirstGeneration},
 	}
 }
 
@@ -331,12 +343,19 @@ func (w *Workload) fields() []field {
 		{"die", &w.Die},
 		{"freeze", &w.Freeze},
 		{"unstable", &w.Unstable},
+		{"choosy", &w.Choosy},
+		{"expression", &w.Expression},
+		{"mute", &w.Mute},
+		{"quit", &w.Quit},
+		{"large", &w.Large},
+		{"old", &w.Old},
 		{"id", &w.ID},
 		{"first", &w.First},
 		{"timeout", &w.Timeout},
 		{"abort", &w.Abort},
 		{"stall", &w.Stall},
 		{"late", &w.Late},
+		{"doom", &w.Doom},
 		{"pause", &w.Pause},
 	}
 }

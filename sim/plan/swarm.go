@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"weir/sim/event"
@@ -164,9 +165,16 @@ func (s *swarm) coordinated(p *Plan) {
 	c.GroupPartitions, c.TxnPartitions = d.Between(1, 3), d.Between(1, 3)
 	c.RebalanceDelay = pick(&d, 0, 0, 300*time.Millisecond, 2*time.Second)
 	c.OffsetsRetention = pick(&d, 0, 0, 0, time.Minute)
+	if soon := s.rand.Stream("plan retention", 0); c.OffsetsRetention > 0 {
+		c.OffsetsRetention = pick(&soon, time.Minute, 2*time.Second, 5*time.Second)
+	}
 	c.AddRetry = pick(&d, 0, 100*time.Millisecond)
 	c.GroupSession = pick(&d, time.Second, 3*time.Second)
 	c.AssignmentInterval = pick(&d, 0, 0, 500*time.Millisecond)
+	epochs := s.rand.Stream("plan epochs", 0)
+	c.FirstEpoch = pick[int64](&epochs, 0, 0, 32_700, 32_760, 32_765, 32_766)
+	generations := s.rand.Stream("plan generations", 0)
+	c.FirstGeneration = pick[int64](&generations, 0, 0, 0, math.MaxInt16-3, math.MaxUint16-3, math.MaxInt32-1000) // a run has fewer than 1,000
 	client := int64(len(p.Workloads))
 	add := func(n int64, make func(w *Workload, d *event.Stream)) {
 		for range n {
@@ -190,6 +198,10 @@ func (s *swarm) coordinated(p *Plan) {
 		each := s.rand.Stream("plan transactional id", uint64(id))
 		add(pick[int64](&each, 1, 1, 1, 2), transactor(id, &each))
 	}
+	simple := s.rand.Stream("plan committers", 0)
+	add(simple.Below(2), func(w *Workload, d *event.Stream) {
+		w.Kind, w.Pause, w.Timeout = "committer", pick(d, 20*time.Millisecond, 100*time.Millisecond), pick(d, time.Second, 3*time.Second)
+	})
 	for i := range p.Workloads {
 		if readers := s.rand.Stream("plan committed", uint64(i)); p.Workloads[i].Kind == "consumer" {
 			p.Workloads[i].Committed = readers.Below(2)
@@ -203,6 +215,7 @@ func memberOf(group int64, common *event.Stream) func(w *Workload, d *event.Stre
 	session := pick(common, time.Second, 3*time.Second)
 	rebalance := pick(common, time.Second, 3*time.Second)
 	protocol := pick[int64](common, 0, 0, 1, 1, 2) // classic, KIP-848, or both
+	choosy := pick[int64](common, 0, 0, 1) * (1 - cooperative)
 	return func(w *Workload, d *event.Stream) {
 		w.Kind, w.Group, w.Cooperative = "member", group, cooperative
 		w.Session, w.Rebalance, w.Heartbeat = session, rebalance, pick(d, 100*time.Millisecond, session/4)
@@ -215,6 +228,11 @@ func memberOf(group int64, common *event.Stream) func(w *Workload, d *event.Stre
 		}
 		w.Leave, w.Die, w.Freeze = pick[int64](d, 0, 20), pick[int64](d, 0, 20), pick[int64](d, 0, 0, 40)
 		w.Committed, w.Unstable = d.Below(2), pick[int64](d, 0, 0, 1)
+		w.Choosy = choosy
+		if w.Mute, w.Quit = pick[int64](d, 0, 0, 50, 200), pick[int64](d, 0, 0, 200); w.Consumer != 0 {
+			w.Expression, w.Old, w.Choosy = pick[int64](d, 0, 0, 1), pick[int64](d, 0, 200), 0
+		}
+		w.Large = pick[int64](d, 0, 0, 50)
 	}
 }
 
@@ -239,6 +257,7 @@ func transactor(id int64, common *event.Stream) func(w *Workload, d *event.Strea
 		w.Records, w.Spread = pick[int64](d, 1, 5, 20), d.Between(1, 4)
 		w.Abort, w.Stall, w.Die = pick[int64](d, 0, 100, 400), pick[int64](d, 0, 30), pick[int64](d, 0, 30, 100)
 		w.Late = pick[int64](d, 0, 50, 300)
+		w.Doom = pick[int64](d, 0, 0, 1)
 	}
 }
 

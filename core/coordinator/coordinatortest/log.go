@@ -4,6 +4,7 @@ package coordinatortest
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"weir/core/coordinator"
@@ -73,6 +74,16 @@ func (l *Log) AppendMarker(producerID int64, epoch int16, commit bool) {
 	}
 	b := record.Builder{Transactional: true, Control: true, ProducerID: producerID, ProducerEpoch: epoch, BaseSequence: -1}
 	l.append(b.AppendBatch(nil, []record.Record{{Key: key, Value: make([]byte, 6)}}))
+	l.Durable()
+}
+
+// AppendRecord appends a record that a test made, durable; of a transaction if producerID is not negative.
+func (l *Log) AppendRecord(producerID int64, key, value []byte) {
+	b := record.Builder{Transactional: producerID >= 0, ProducerID: max(producerID, -1), BaseSequence: -1}
+	if producerID < 0 {
+		b.ProducerEpoch = -1
+	}
+	l.append(b.AppendBatch(nil, []record.Record{{Key: key, Value: value}}))
 	l.Durable()
 }
 
@@ -213,10 +224,14 @@ type Cluster struct {
 	Clock   *Clock
 	Logs    []*Log
 	Runtime *coordinator.Runtime
+	Memory  *coordinator.Memory // not bounded at first
 }
 
 // Clock is a clock that its test moves.
-type Clock struct{ At env.Time }
+type Clock struct {
+	At   env.Time
+	Wake env.Time // as it was asked for last
+}
 
 // Now implements env.Clock.
 func (c *Clock) Now() env.Time { return c.At }
@@ -225,7 +240,7 @@ func (c *Clock) Now() env.Time { return c.At }
 func (c *Clock) WallMillis() int64 { return 1_700_000_000_000 + int64(c.At)/1e6 }
 
 // WakeAt implements env.Clock.
-func (c *Clock) WakeAt(env.Time) {}
+func (c *Clock) WakeAt(at env.Time) { c.Wake = at }
 
 // image has the one topic.
 type image struct{ topic metadata.Topic }
@@ -239,7 +254,7 @@ func Open(topic string, logs []*Log, clock *Clock, machine func(*coordinator.Sha
 
 // OpenOn is Open on a loop that the machines' maker has too.
 func OpenOn(loop *task.Loop, topic string, logs []*Log, clock *Clock, machine func(*coordinator.Shard) coordinator.Machine) *Cluster {
-	c := &Cluster{Clock: clock, Loop: loop, Logs: logs}
+	c := &Cluster{Clock: clock, Loop: loop, Logs: logs, Memory: coordinator.NewMemory(math.MaxInt64, nil)}
 	im := &image{topic: metadata.Topic{Name: topic}}
 	for i := range logs {
 		im.topic.Partitions = append(im.topic.Partitions, metadata.Partition{Index: int32(i), Leader: 1})
@@ -252,7 +267,7 @@ func OpenOn(loop *task.Loop, topic string, logs []*Log, clock *Clock, machine fu
 			}
 			return c.Logs[i]
 		},
-		NewMachine: machine, CleanBytesMin: 4 << 10,
+		NewMachine: machine, CleanBytesMin: 4 << 10, Memory: c.Memory,
 		Trim: func(i int32, start int64, done func(error)) {
 			c.Logs[i].Trim(start)
 			done(nil)

@@ -57,6 +57,14 @@ func (a Assignment) Each(f func(id metadata.TopicID, partition int32)) {
 	}
 }
 
+// bytes estimates the memory of a target assignment.
+func (a Assignment) bytes() (n int64) {
+	for i := range a {
+		n += 64 + 4*int64(len(a[i].Partitions))
+	}
+	return n
+}
+
 // Equal compares partitions and epochs.
 func (a Assignment) Equal(b Assignment) bool {
 	return slices.EqualFunc(a, b, func(x, y TopicPartitions) bool {

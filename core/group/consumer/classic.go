@@ -171,6 +171,20 @@ type ClassicJoin struct {
 	Subscription           Subscription
 }
 
+// JoinGrowth is Growth for a JoinGroup.
+func (g *Group) JoinGrowth(j *ClassicJoin) int64 {
+	next := Metadata{Topics: j.Subscription.Topics, Rack: j.Subscription.Rack, ClientID: j.Client.ID, ClientHost: j.Client.Host, Classic: &j.Metadata}
+	update(&next.InstanceID, j.InstanceID)
+	m := g.Member(j.MemberID)
+	if j.InstanceID != nil {
+		m = g.Static(*j.InstanceID)
+	}
+	if m == nil {
+		return next.bytes()
+	}
+	return next.bytes() - m.Metadata.bytes()
+}
+
 // JoinClassic decides on a member that joins by the classic protocol. Its epoch is the generation that it gets.
 func (g *Group) JoinClassic(c *Context, j *ClassicJoin) (entries []coordinator.Entry, epoch int32, err error) {
 	none := ""

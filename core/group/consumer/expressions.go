@@ -144,5 +144,16 @@ func (g *Group) Resolved(c *Context, version int64, resolved map[string][]string
 	return entries
 }
 
+// ResolvedGrowth is how many bytes more the group holds with what its expressions matched.
+func (g *Group) ResolvedGrowth(resolved map[string][]string) (more int64) {
+	for _, text := range sortedKeys(resolved) {
+		more += (&Resolved{Topics: resolved[text]}).bytes()
+		if old, had := g.expressions.Get(text); had {
+			more -= old.bytes()
+		}
+	}
+	return more
+}
+
 // Resolving reports what SetResolving noted.
 func (g *Group) Resolving() bool { return g.soft.resolving }

@@ -115,15 +115,24 @@ func (g *Group) Heartbeat(c *Context, r *kmsg.ConsumerGroupHeartbeatRequest, cli
 	return Decision{Entries: h.entries, Answer: h.answer(), Resolve: h.resolve}, nil
 }
 
-// Grows reports whether a request would make the group hold more than a little: of a new member, or with more names of topics
-// than its member had.
-func (g *Group) Grows(r *kmsg.ConsumerGroupHeartbeatRequest) bool {
-	m := g.Member(r.MemberID)
-	if r.MemberEpoch < epochJoin || m == nil {
-		return r.MemberEpoch == epochJoin
+// Growth is how many bytes more the group holds with what a request says of its member, or less. What is assigned to the
+// member is not counted: that is written whatever the memory.
+func (g *Group) Growth(r *kmsg.ConsumerGroupHeartbeatRequest, client Client) int64 {
+	if r.MemberEpoch < epochJoin {
+		return 0
 	}
-	named := Metadata{Topics: r.SubscribedTopicNames}
-	return named.bytes() > m.Metadata.bytes()
+	next, before := Metadata{}, int64(0)
+	if m := g.Member(r.MemberID); m != nil {
+		next, before = m.Metadata, m.Metadata.bytes()
+	}
+	update(&next.InstanceID, r.InstanceID)
+	update(&next.Rack, r.RackID)
+	update(&next.Expression, r.SubscribedTopicRegex)
+	if r.SubscribedTopicNames != nil {
+		next.Topics = r.SubscribedTopicNames
+	}
+	next.ClientID, next.ClientHost = client.ID, client.Host
+	return next.bytes() - before
 }
 
 // heartbeat is the work on one heartbeat of a member that stays or joins, or on its JoinGroup, made a heartbeat.

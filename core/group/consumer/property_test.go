@@ -245,11 +245,13 @@ func (s *story) restart() {
 		require.NoError(s.t, apply(loaded, e))
 	}
 	require.Equal(s.t, snapshot(s.g), snapshot(loaded))
+	require.Equal(s.t, s.g.Bytes(), loaded.Bytes(), "what a group holds follows from its records")
 	again := NewGroup("g")
 	for _, e := range s.g.Rewrite() {
 		require.NoError(s.t, apply(again, e))
 	}
 	require.Equal(s.t, snapshot(s.g), snapshot(again), "a group that is written anew")
+	require.Equal(s.t, s.g.Bytes(), again.Bytes())
 	s.g, s.resolve = loaded, nil
 }
 

@@ -1,0 +1,56 @@
+package client
+
+import (
+	"time"
+
+	"weir/core/wire"
+	"weir/sim/checker"
+)
+
+// refused goes on after an error: with another epoch, or with an abort, or with another attempt.
+func (t *Transactor) refused(what string, code int16) {
+	switch code {
+	case wire.ProducerFenced, wire.InvalidProducerEpoch, wire.InvalidProducerIDMapping, wire.InvalidTxnState, wire.TransactionalIDNotFound, wire.UnknownProducerID:
+		t.left()
+		t.initialize, t.bump = true, false
+		t.again()
+	case wire.TransactionAbortable, wire.OutOfOrderSequence, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.GroupIDNotFound, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
+		wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.RebalanceInProgress:
+		t.aborting = true
+		t.step()
+	default:
+		t.passing(what, code)
+	}
+}
+
+// passing tries again after an error that passes.
+func (t *Transactor) passing(what string, code int16) {
+	switch code {
+	case wire.NotCoordinator, wire.CoordinatorNotAvailable: // the topic may be gone with the metadata disk: to ask creates it
+		t.busy = true
+		t.after(t.draws.Duration(10*time.Millisecond, 60*time.Millisecond), func() {
+			t.findCoordinator(t.options.ID, 1, func() {
+				t.busy = false
+				t.step()
+			})
+		})
+		return
+	case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.NotLeaderOrFollower, wire.LeaderNotAvailable,
+		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, notEnoughReplicas, -1:
+	default:
+		t.fail("protocol", "client %d, producer %d epoch %d: %s was answered %s", t.client, t.id, t.epoch, what, checker.CodeName(code))
+		return
+	}
+	t.again()
+}
+
+// refusedEnd: an EndTxn that is sent again may be told that it was taken before.
+func (t *Transactor) refusedEnd(code int16) {
+	if t.aborting = false; code == wire.TransactionAbortable {
+		t.left()
+		t.initialize = true
+		t.step()
+		return
+	}
+	t.refused("EndTxn", code)
+}
