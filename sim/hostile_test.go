@@ -3,10 +3,12 @@ package sim
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"math"
 	"os"
 	"reflect"
+	"runtime/debug"
 	"runtime/metrics"
 	"strings"
 	"testing"
@@ -94,19 +96,34 @@ func (v *victim) guard(f func()) {
 
 func (v *victim) fail(format string, args ...any) {
 	v.t.Helper()
-	var b strings.Builder
-	for _, r := range v.requests {
-		fmt.Fprintln(&b, hex.EncodeToString(r))
-	}
-	if path := os.Getenv("WEIR_HOSTILE_REQUESTS"); path != "" {
-		os.WriteFile(path, []byte(b.String()), 0o644)
-	}
+	v.saveRequests()
 	last := v.requests[max(0, len(v.requests)-3):]
 	text := ""
 	for _, r := range last {
 		text += fmt.Sprintf("\n%x", r[:min(len(r), 2000)])
 	}
 	v.t.Fatalf("%s\nafter %d requests, the last ones:%s\n%s", fmt.Sprintf(format, args...), len(v.requests), text, strings.Join(v.w.logTail(), "\n"))
+}
+
+// saveRequests writes the requests to one node to the file that WEIR_HOSTILE_REQUESTS names.
+func (v *victim) saveRequests() {
+	path := os.Getenv("WEIR_HOSTILE_REQUESTS")
+	if path == "" {
+		return
+	}
+	var b strings.Builder
+	for _, r := range v.requests {
+		fmt.Fprintln(&b, hex.EncodeToString(r))
+	}
+	os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+// patience is how long a request may take: less than what ends a worker of the fuzzer, without a word, after ten seconds.
+func (v *victim) patience() time.Duration {
+	if worker := flag.Lookup("test.fuzzworker"); worker != nil && worker.Value.String() == "true" {
+		return 8 * time.Second
+	}
+	return 2 * time.Minute
 }
 
 // caller is a connection for one request.
@@ -259,7 +276,11 @@ func (v *victim) strike(key int16, frame []byte) {
 		limit = parkLimit
 	}
 	before := allocated()
-	watchdog := time.AfterFunc(2*time.Minute, func() { panic(fmt.Sprintf("a request is never over: %x", frame[:min(len(frame), 2000)])) })
+	watchdog := time.AfterFunc(v.patience(), func() {
+		v.saveRequests()
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("a request is never over: %x", frame[:min(len(frame), 2000)]))
+	})
 	c := v.send(frame, limit)
 	watchdog.Stop()
 	if spent := allocated() - before; spent > uint64(spentMax+spentFactor*len(frame)) {

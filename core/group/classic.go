@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	groupValueMax = 4
 	// groupValueVersion is the version that Kafka writes.
 	groupValueVersion = 3
 	// consumerProtocol is the protocol type of consumers: of their subscriptions the topics are known.
@@ -110,12 +109,9 @@ func (m *Machine) applyClassic(r *coordinator.Record) error {
 		m.applyClassicTombstone(key.Group)
 		return nil
 	}
-	var v kmsg.GroupMetadataValue
-	if err := v.ReadFrom(r.Value); err != nil {
+	v, err := readGeneration(r.Value)
+	if err != nil {
 		return fmt.Errorf("group %s: %w", key.Group, err)
-	}
-	if v.Version < 0 || v.Version > groupValueMax {
-		return fmt.Errorf("group %s: version %d is not known", key.Group, v.Version)
 	}
 	g := m.group(key.Group)
 	c := m.classicOf(g)
@@ -126,9 +122,36 @@ func (m *Machine) applyClassic(r *coordinator.Record) error {
 	}
 	c.setStored(bytes.Clone(r.Value))
 	if !m.serving {
-		c.load(&v)
+		c.load(v)
 	}
 	return nil
+}
+
+func readGeneration(value []byte) (*kmsg.GroupMetadataValue, error) {
+	if err := wire.GroupValue.Check(value); err != nil {
+		return nil, err
+	}
+	v := &kmsg.GroupMetadataValue{}
+	if err := v.ReadFrom(value); err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for i := range v.Members {
+		if seen[v.Members[i].MemberID] {
+			return nil, fmt.Errorf("member %s is there twice", v.Members[i].MemberID)
+		}
+		seen[v.Members[i].MemberID] = true
+	}
+	clear(seen)
+	for i := range v.Members {
+		if id := v.Members[i].InstanceID; id != nil {
+			if seen[*id] {
+				return nil, fmt.Errorf("instance id %s is there twice", *id)
+			}
+			seen[*id] = true
+		}
+	}
+	return v, nil
 }
 
 func (m *Machine) applyClassicTombstone(id string) {
@@ -172,7 +195,7 @@ func (c *classic) load(v *kmsg.GroupMetadataValue) {
 	for i := range v.Members {
 		c.add(loadedMember(v, &v.Members[i]))
 	}
-	if v.Leader != nil {
+	if v.Leader != nil && c.byID[*v.Leader] != nil {
 		c.leader = c.byID[*v.Leader]
 	}
 	c.phase = phaseEmpty

@@ -41,6 +41,10 @@ func (c *classic) prepareRebalance() {
 	c.awaitJoins()
 }
 
+// silentWait is the shortest wait for static members that are silent, whatever timeouts they gave: none of them would
+// otherwise have the broker look for them again and again.
+const silentWait = time.Second
+
 func (c *classic) awaitJoins() {
 	c.m.Loop.Reset(&c.joinTimer, c.rebalanceTimeout(), func() { c.completeJoin(nil) })
 }
@@ -78,7 +82,7 @@ func (c *classic) completeJoin(done func(wire.Code)) {
 		}
 	}
 	if !c.electLeader() && len(c.members) > 0 {
-		c.awaitJoins() // until the sessions of the silent end
+		c.m.Loop.Reset(&c.joinTimer, max(c.rebalanceTimeout(), silentWait), func() { c.completeJoin(nil) }) // until the sessions of the silent end
 		hear(done, wire.None)
 		return
 	}

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -648,6 +649,25 @@ func TestNewMemberTimeout(t *testing.T) {
 	r.pass(newMemberTimeout)
 	require.EqualValues(t, wire.UnknownMemberID, late.code())
 	_ = gone
+}
+
+// A static member that is silent is waited for until its session ends, in peace, whatever timeout it gave.
+func TestSilentStaticMembersKeepNobodyBusy(t *testing.T) {
+	for _, timeout := range []int32{math.MinInt32, -1, 0, 1} {
+		r := newRig(t)
+		silent := r.join("", static("s"), func(q *kmsg.JoinGroupRequest) { q.RebalanceTimeoutMillis = timeout })
+		other := r.join("")
+		r.pass(3 * time.Second)
+		r.assign([]string{silent.out.MemberID, other.out.MemberID}, other.out.Generation)
+		r.leave(other.out.MemberID)
+		for range 3 {
+			r.pass(time.Millisecond)
+		}
+		require.Greater(t, r.Clock.Wake, r.Clock.At.Add(100*time.Millisecond), "timeout %d", timeout)
+		require.Equal(t, "PreparingRebalance", r.phase())
+		r.pass(time.Minute)
+		require.Equal(t, "Empty", r.phase())
+	}
 }
 
 // The members of all groups hold no more than they may.

@@ -10,6 +10,7 @@ import (
 	"weir/core/env"
 	"weir/core/group/consumer"
 	"weir/core/task"
+	"weir/core/telemetry"
 	"weir/core/wire"
 )
 
@@ -37,12 +38,19 @@ func (m *Machine) applyConsumer(r *coordinator.Record) error {
 		}
 		c = m.becomeConsumer(k.Group)
 	}
-	if err := c.group.Apply(k, r.Value); err != nil {
+	err = c.group.Apply(k, r.Value)
+	if m.serving && errors.Is(err, consumer.ErrTwoOwners) { // a damaged log may say so, a decision never does
+		telemetry.Assert(invariantOneOwner, false, "%v", err)
+	}
+	if err != nil {
 		return err
 	}
 	c.applied()
 	return nil
 }
+
+// invariantOneOwner is I13.
+const invariantOneOwner = 13
 
 // consumerOf finds a consumer group.
 func (m *Machine) consumerOf(id string) *consumerGroup {

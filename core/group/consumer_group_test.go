@@ -22,7 +22,7 @@ func (inline) Submit(c *env.Compute) {
 	c.Done(c)
 }
 
-func newConsumerRig(t *testing.T) *rig {
+func newConsumerRig(t testing.TB) *rig {
 	r := newRig(t)
 	r.machine().Env.Compute = inline{}
 	return r

@@ -5,7 +5,8 @@
 //
 // What is durable (offsets, the members of a stable generation, the records of KIP-848) is changed in [Machine.Apply] and
 // [Machine.ApplyMarker] only. It is stored in Kafka's record schemas, so Kafka's tools can read the topic. Records of a
-// group may come in any order, and a tombstone for something unknown does nothing. A group without records of its own,
+// group may come in any order, and one that is damaged, or says what cannot be (a partition of two owners, a member that is there
+// twice), stops the coordinator of its partition: see core/coordinator. A tombstone for something unknown does nothing. A group without records of its own,
 // which only has committed offsets, may become a group of any type.
 //
 // The rest is soft state: who has joined a rebalance that is under way, sessions, and requests that wait. It is lost when the

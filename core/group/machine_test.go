@@ -15,7 +15,7 @@ import (
 
 // rig is a machine on a partition in memory.
 type rig struct {
-	t *testing.T
+	t testing.TB
 	*coordinatortest.Cluster
 	log    *coordinatortest.Log
 	config *config.Broker
@@ -54,7 +54,7 @@ type draws struct{ n uint64 }
 
 func (d *draws) Uint64(string, uint64, uint64) uint64 { d.n++; return d.n }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	settings := &config.Settings{}
 	r := &rig{t: t, log: &coordinatortest.Log{}, config: settings.Broker(), image: &image{}}
 	for i, name := range []string{"a", "b"} {

@@ -7,13 +7,14 @@ import (
 
 	"weir/core/coordinator"
 	"weir/core/metadata"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Versions of values that are understood.
 const (
-	offsetValueMax = 4
+	// offsetValueVersion is the version that Kafka writes.
+	offsetValueVersion = 4
 	// offsetValueExpires is the only version that can say when an offset expires.
 	offsetValueExpires = 1
 )
@@ -70,12 +71,12 @@ func (m *Machine) applyOffset(r *coordinator.Record) error {
 }
 
 func readOffset(r *coordinator.Record) (*offset, error) {
+	if err := wire.OffsetValue.Check(r.Value); err != nil {
+		return nil, err
+	}
 	var v kmsg.OffsetCommitValue
 	if err := v.ReadFrom(r.Value); err != nil {
 		return nil, err
-	}
-	if v.Version < 0 || v.Version > offsetValueMax {
-		return nil, fmt.Errorf("version %d is not known", v.Version)
 	}
 	o := &offset{value: v.Offset, epoch: v.LeaderEpoch, metadata: v.Metadata, committed: v.CommitTimestamp, expires: -1, topicID: v.TopicID, at: r.Offset}
 	if v.Version < 3 {
@@ -232,7 +233,7 @@ func offsetKey(group string, tp topicPartition) []byte {
 // offsetEntry is the record of an offset, in the version that Kafka writes.
 func offsetEntry(group string, tp topicPartition, o *offset) coordinator.Entry {
 	v := kmsg.NewOffsetCommitValue()
-	v.Version, v.Offset, v.LeaderEpoch, v.Metadata, v.CommitTimestamp, v.TopicID = offsetValueMax, o.value, o.epoch, o.metadata, o.committed, o.topicID
+	v.Version, v.Offset, v.LeaderEpoch, v.Metadata, v.CommitTimestamp, v.TopicID = offsetValueVersion, o.value, o.epoch, o.metadata, o.committed, o.topicID
 	if o.expires >= 0 {
 		v.Version, v.ExpireTimestamp = offsetValueExpires, o.expires
 	}

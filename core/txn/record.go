@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"weir/core/coordinator"
+	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -73,8 +74,8 @@ func encodePartitions(partitions []Partition) []kmsg.TxnMetadataValueTopic {
 }
 
 func decodeValue(b []byte) (*Transaction, error) {
-	if len(b) < 2 || binary.BigEndian.Uint16(b) > valueVersion {
-		return nil, fmt.Errorf("%w: its value is of an unknown version, or too short: % x", errRecord, b[:min(len(b), 2)])
+	if err := wire.TransactionValue.Check(b); err != nil {
+		return nil, fmt.Errorf("%w: value: %w", errRecord, err)
 	}
 	v := kmsg.NewTxnMetadataValue()
 	if err := v.ReadFrom(b); err != nil {

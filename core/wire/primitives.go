@@ -7,7 +7,7 @@ import (
 )
 
 // ErrMalformed says that a body does not have its schema's shape. Its connection is closed.
-var ErrMalformed = errors.New("malformed request")
+var ErrMalformed = errors.New("malformed")
 
 // ReadNullableString returns a slice of the frame; nil is null.
 func ReadNullableString(in *kbin.Reader, flexible bool) []byte {

@@ -77,6 +77,16 @@ func (l *Log) AppendMarker(producerID int64, epoch int16, commit bool) {
 	l.Durable()
 }
 
+// AppendRecord appends a record that a test made, durable; of a transaction if producerID is not negative.
+func (l *Log) AppendRecord(producerID int64, key, value []byte) {
+	b := record.Builder{Transactional: producerID >= 0, ProducerID: max(producerID, -1), BaseSequence: -1}
+	if producerID < 0 {
+		b.ProducerEpoch = -1
+	}
+	l.append(b.AppendBatch(nil, []record.Record{{Key: key, Value: value}}))
+	l.Durable()
+}
+
 // Durable makes everything durable that was appended, and answers it.
 func (l *Log) Durable() {
 	l.durable = l.end
@@ -218,7 +228,10 @@ type Cluster struct {
 }
 
 // Clock is a clock that its test moves.
-type Clock struct{ At env.Time }
+type Clock struct {
+	At   env.Time
+	Wake env.Time // as it was asked for last
+}
 
 // Now implements env.Clock.
 func (c *Clock) Now() env.Time { return c.At }
@@ -227,7 +240,7 @@ func (c *Clock) Now() env.Time { return c.At }
 func (c *Clock) WallMillis() int64 { return 1_700_000_000_000 + int64(c.At)/1e6 }
 
 // WakeAt implements env.Clock.
-func (c *Clock) WakeAt(env.Time) {}
+func (c *Clock) WakeAt(at env.Time) { c.Wake = at }
 
 // image has the one topic.
 type image struct{ topic metadata.Topic }

@@ -24,7 +24,7 @@
 // # One owner
 //
 // A partition has one owner, who may consume it, or has not confirmed yet that it stopped. It is given to a member
-// only while it has none, and the group asserts that (I13): otherwise two members would process it at once, and each
+// only while it has none, and a record that says otherwise is an error, or a broken invariant if it is of a decision here (I13): otherwise two members would process it at once, and each
 // would overwrite the offsets of the other. A member that is frozen until it confirms (Unrevoked) is not computed
 // anew when the target moves. What it was told to give back and should now keep is its own all the while.
 //
@@ -48,5 +48,5 @@
 // Of assignors with equally many votes the first by name counts. An expression has at most 8 KiB and, as Go bounds it,
 // repeats at most 1,000 times, nested repetitions multiplied.
 //
-// It may call core/group/assign, core/coordinator for its record type, core/config, core/metadata, core/telemetry, core/wire and core/env.
+// It may call core/group/assign, core/coordinator for its record type, core/config, core/metadata, core/wire and core/env.
 package consumer

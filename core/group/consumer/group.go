@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -8,7 +10,6 @@ import (
 
 	"weir/core/env"
 	"weir/core/metadata"
-	"weir/core/telemetry"
 )
 
 // Group is the state of one consumer group: what its records yield when applied in order. It is changed by Apply
@@ -323,7 +324,7 @@ func (g *Group) applyCurrent(id string, value []byte) error {
 	m := g.Member(id)
 	if value == nil {
 		if m != nil {
-			g.setCurrent(m, currentValue{})
+			_ = g.setCurrent(m, currentValue{}) // it takes nothing
 			m.placed = false
 			g.dropIfEmpty(m)
 		}
@@ -334,19 +335,17 @@ func (g *Group) applyCurrent(id string, value []byte) error {
 		return err
 	}
 	m = g.memberOrNew(id)
-	g.setCurrent(m, v)
 	m.placed = true
-	return nil
+	return g.setCurrent(m, v)
 }
 
 // setCurrent gives back what the member had and takes what it has now, in one step: a partition that it gets again
-// before it had given it back is its own all the time (KAFKA-16147).
-func (g *Group) setCurrent(m *Member, v currentValue) {
+// before it had given it back is its own all the time (KAFKA-16147). A partition that another member has is ErrTwoOwners.
+func (g *Group) setCurrent(m *Member, v currentValue) error {
 	g.release(m)
 	m.Epoch, m.PreviousEpoch, m.State, m.Assigned, m.Revoking = v.epoch, v.previous, v.state, v.assigned, v.revoking
 	m.deadlines.revoked = 0 // counted anew from when somebody looks
-	g.take(m, m.Assigned)
-	g.take(m, m.Revoking)
+	return errors.Join(g.take(m, m.Assigned), g.take(m, m.Revoking))
 }
 
 func (g *Group) release(m *Member) {
@@ -355,19 +354,20 @@ func (g *Group) release(m *Member) {
 	m.Revoking.Each(drop)
 }
 
-func (g *Group) take(m *Member, a Assignment) {
+func (g *Group) take(m *Member, a Assignment) (err error) {
 	a.Each(func(id metadata.TopicID, partition int32) {
 		key := partitionKey{id, partition}
 		if o := g.owners[key]; o != nil {
-			telemetry.Assert(invariantOneOwner, false, "partition %d of topic %x of group %s is given to member %s at epoch %d, and member %s has it at epoch %d",
-				partition, id, g.ID, m.ID, m.Epoch, o.member, o.epoch)
+			err = fmt.Errorf("%w: partition %d of topic %x of group %s is given to member %s at epoch %d, and member %s has it at epoch %d",
+				ErrTwoOwners, partition, id, g.ID, m.ID, m.Epoch, o.member, o.epoch)
 		}
 		g.owners[key] = &ownership{m.ID, m.Epoch}
 	})
+	return err
 }
 
-// invariantOneOwner is I13.
-const invariantOneOwner = 13
+// ErrTwoOwners says that a record gives a partition to a member which another one has (I13).
+var ErrTwoOwners = errors.New("a partition has two owners")
 
 func (g *Group) memberOrNew(id string) *Member {
 	i, ok := g.search(id)

@@ -14,7 +14,8 @@ import (
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // assignor names the assignor that most members ask for, the first by name of those with equally many, as if one member's
-// metadata had changed. Without a wish it is the first that is configured.
+// metadata had changed. Without a wish it is the first that is configured. One that a later release had, or a damaged record
+// names, is no wish.
 func (g *Group) assignor(c *Context, before, after *Metadata) string {
 	wish, votes := c.Config.Assignors[0], 0
 	count := func(name string, n int) {
@@ -23,6 +24,9 @@ func (g *Group) assignor(c *Context, before, after *Metadata) string {
 		}
 		if after != nil && after.Assignor == name {
 			n++
+		}
+		if assign.Find(name) == nil {
+			return
 		}
 		if n > votes || n == votes && n > 0 && name < wish {
 			wish, votes = name, n
