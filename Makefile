@@ -70,31 +70,46 @@ durability: build ## kill the real broker 20 times while producers write, then l
 	$(GO) test -count=1 -v -timeout 20m ./conformance/durability -kills 20
 
 .PHONY: clients
-clients: build $(VERSITYGW) ## kcat and franz-go each carry RECORDS=1000000 records in every codec, on file:, gofakes3 and versitygw (needs kcat)
+clients: build ## every foreign client on weir: runs the targets clients-*, says which runtimes are not here, and prints a table
+	MAKE="$(MAKE)" sh conformance/clients/all.sh java python node go carry tools
+
+.PHONY: clients-kafka
+clients-kafka: build ## the foreign scenarios on Apache Kafka 4.4, which decides whether they are right (needs Java 17, Maven, and what they need)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	MAKE="$(MAKE)" CLIENTS_ON="-on-kafka $(abspath .cache/kafka/libs)" sh conformance/clients/all.sh java python node go
+
+# What the scenarios run on; the list of scenarios in CLIENTS.md is renewed with CLIENTS_ON='-weir bin/weir -update'.
+CLIENTS_ON   ?= -weir $(abspath bin/weir)
+CLIENTS_TEST  = $(GO) test -count=1 -v -timeout 60m ./conformance/clients $(CLIENTS_ON)
+
+.PHONY: clients-carry
+clients-carry: build $(VERSITYGW) ## kcat and franz-go each carry RECORDS=1000000 records in every codec, on file:, gofakes3 and versitygw (needs kcat)
 	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -records $(RECORDS) -versitygw $(abspath $(VERSITYGW))
 
 .PHONY: clients-java
 clients-java: build ## scenarios of Kafka's own Java client, pipelines and a Streams word count of WORDS=100000 words over KILLS=3 kills of the broker (needs Java 17 and Maven)
 	mvn -q -B -f conformance/clients/java/pom.xml compile dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/clients-java/libs)
-	$(GO) test -count=1 -v -timeout 60m ./conformance/clients -run 'TestJavaClients|TestJavaPipeline|TestStreamsWordCount' -weir $(abspath bin/weir) \
-	  -java-clients $(abspath .cache/clients-java) -words $(WORDS) -kills $(KILLS)
+	$(CLIENTS_TEST) -run 'TestJavaClients|TestJavaPipeline|TestStreamsWordCount' -java-clients $(abspath .cache/clients-java) -words $(WORDS) -kills $(KILLS)
 
 .PHONY: clients-python
 clients-python: build ## scenarios of confluent-kafka (librdkafka), kafka-python and aiokafka (needs Python 3.11 with venv)
 	python3 -m venv .cache/clients-python
 	.cache/clients-python/bin/pip install -q --disable-pip-version-check -r conformance/clients/python/requirements.txt
-	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestPythonClients -weir $(abspath bin/weir) -python $(abspath .cache/clients-python/bin/python)
+	$(CLIENTS_TEST) -run TestPythonClients -python $(abspath .cache/clients-python/bin/python)
 
 .PHONY: clients-node
-clients-node: build ## scenarios of kafkajs (needs Node.js 20 and npm)
-	mkdir -p .cache/clients-node && cp conformance/clients/node/package.json conformance/clients/node/scenarios.js .cache/clients-node
+clients-node: build ## scenarios of kafkajs and @platformatic/kafka (needs npm; its packages bring Node.js 22 for Linux on x64, elsewhere it must be here)
+	mkdir -p .cache/clients-node && cp conformance/clients/node/* .cache/clients-node
 	cd .cache/clients-node && npm install --silent --no-package-lock
-	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestNodeClients -weir $(abspath bin/weir) -node-clients $(abspath .cache/clients-node)
+	$(CLIENTS_TEST) -run TestNodeClients -node-clients $(abspath .cache/clients-node)
 
 .PHONY: clients-go
 clients-go: build ## scenarios of sarama and segmentio/kafka-go
 	cd conformance/clients/go && $(GO) build -o $(abspath .cache/clients-go) .
-	$(GO) test -count=1 -v -timeout 20m ./conformance/clients -run TestGoClients -weir $(abspath bin/weir) -go-clients $(abspath .cache/clients-go)
+	$(CLIENTS_TEST) -run TestGoClients -go-clients $(abspath .cache/clients-go)
+
+.PHONY: clients-tools
+clients-tools: kafka-tools
 
 .PHONY: versitygw
 versitygw: $(VERSITYGW) ## install the versitygw S3 server into .cache/bin, for the conformance tests

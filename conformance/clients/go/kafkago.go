@@ -4,20 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 )
 
 var kafkaGoScenarios = []scenario{
-	{"kafka-go-carry-none", kafkaGoCarry(0)},
-	{"kafka-go-carry-gzip", kafkaGoCarry(kafka.Gzip)},
-	{"kafka-go-carry-snappy", kafkaGoCarry(kafka.Snappy)},
-	{"kafka-go-carry-lz4", kafkaGoCarry(kafka.Lz4)},
-	{"kafka-go-carry-zstd", kafkaGoCarry(kafka.Zstd)},
-	{"kafka-go-record-fields", kafkaGoRecordFields},
-	{"kafka-go-group-commit-resume", kafkaGoGroupResume},
-	{"kafka-go-admin", kafkaGoAdmin},
+	{"kafka-go/codec/none", kafkaGoCarry(0)},
+	{"kafka-go/codec/gzip", kafkaGoCarry(kafka.Gzip)},
+	{"kafka-go/codec/snappy", kafkaGoCarry(kafka.Snappy)},
+	{"kafka-go/codec/lz4", kafkaGoCarry(kafka.Lz4)},
+	{"kafka-go/codec/zstd", kafkaGoCarry(kafka.Zstd)},
+	{"kafka-go/record-fields", kafkaGoRecordFields},
+	{"kafka-go/commit-resume", kafkaGoGroupResume},
+	{"kafka-go/group-join-leave", kafkaGoJoinLeave},
+	{"kafka-go/group-member-dies", kafkaGoMemberDies},
+	{"kafka-go/offsets-reset", kafkaGoOffsetsReset},
+	{"kafka-go/broker-restart", kafkaGoRestart},
+	{"kafka-go/admin-topics", kafkaGoAdmin},
+	{"kafka-go/admin-groups", kafkaGoGroupAdmin},
 }
 
 func kafkaGoClient() *kafka.Client {
@@ -169,4 +175,172 @@ func kafkaGoAdmin(ctx context.Context) error {
 		return err
 	}
 	return deleted.Errors[topic]
+}
+
+// joinKafkaGo starts a member, which reads and throws away until it is closed.
+func joinKafkaGo(ctx context.Context, group, topic string, start int64) *kafka.Reader {
+	r := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{bootstrap}, Topic: topic, GroupID: group, StartOffset: start, MaxWait: 100 * time.Millisecond,
+		SessionTimeout: 6 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
+	})
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := r.FetchMessage(ctx); errors.Is(err, io.EOF) {
+				return
+			}
+		}
+	}()
+	return r
+}
+
+// kafkaGoStay is a member of the group until the process is killed.
+func kafkaGoStay(ctx context.Context, group, topic string) error {
+	defer joinKafkaGo(ctx, group, topic, kafka.FirstOffset).Close()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// kafkaGoShared waits until the group is stable and its members own so many partitions: the client does not tell a member's own.
+func kafkaGoShared(ctx context.Context, group, topic string, want ...int) error {
+	for {
+		described, err := kafkaGoClient().DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
+		if err != nil {
+			return err
+		}
+		var owned []int
+		for _, member := range described.Groups[0].Members {
+			for _, t := range member.MemberAssignments.Topics {
+				owned = append(owned, len(t.Partitions))
+			}
+		}
+		if described.Groups[0].GroupState == "Stable" && equal(want, owned) == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("members own %v, not %v", owned, want)
+		}
+	}
+}
+
+// kafkaGoJoinLeave: two members own two partitions each, and when one leaves, the other owns all.
+func kafkaGoJoinLeave(ctx context.Context) error {
+	topic, err := kafkaGoTopic(ctx, 4)
+	if err != nil {
+		return err
+	}
+	group := newName()
+	a := joinKafkaGo(ctx, group, topic, kafka.FirstOffset)
+	if err := kafkaGoShared(ctx, group, topic, 4); err != nil {
+		return err
+	}
+	b := joinKafkaGo(ctx, group, topic, kafka.FirstOffset)
+	if err := kafkaGoShared(ctx, group, topic, 2, 2); err != nil {
+		return err
+	}
+	return errors.Join(b.Close(), kafkaGoShared(ctx, group, topic, 4), a.Close())
+}
+
+// kafkaGoMemberDies: a member is killed, and the other one owns all partitions once its session is over.
+func kafkaGoMemberDies(ctx context.Context) error {
+	topic, err := kafkaGoTopic(ctx, 4)
+	if err != nil {
+		return err
+	}
+	group := newName()
+	a := joinKafkaGo(ctx, group, topic, kafka.FirstOffset)
+	err = withKilledMember("kafka-go", group, topic, func() error { return kafkaGoShared(ctx, group, topic, 2, 2) })
+	if err != nil {
+		return err
+	}
+	return errors.Join(kafkaGoShared(ctx, group, topic, 4), a.Close())
+}
+
+// kafkaGoOffsetsReset: a group begins where its offset was set.
+func kafkaGoOffsetsReset(ctx context.Context) error {
+	topic, group, err := kafkaGoGroupAt(ctx, 4)
+	if err != nil {
+		return err
+	}
+	got, err := kafkaGoRead(ctx, topic, group, 6)
+	if err != nil {
+		return err
+	}
+	return equal(values(4, 10), kafkaGoValues(got))
+}
+
+// kafkaGoGroupAt returns a topic of ten records and a group without members whose offset is this.
+func kafkaGoGroupAt(ctx context.Context, offset int64) (topic, group string, err error) {
+	topic, err = kafkaGoTopic(ctx, 1)
+	if err != nil {
+		return "", "", err
+	}
+	group = newName()
+	if err := kafkaGoWrite(ctx, topic, 0, kafkaGoMessages(values(0, 10))...); err != nil {
+		return "", "", err
+	}
+	committed, err := kafkaGoClient().OffsetCommit(ctx, &kafka.OffsetCommitRequest{
+		GroupID: group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{topic: {{Offset: offset}}},
+	})
+	if err != nil {
+		return "", "", err
+	}
+	return topic, group, committed.Topics[topic][0].Error
+}
+
+// kafkaGoRestart: the broker stops and starts while a member reads, which goes on and misses nothing.
+func kafkaGoRestart(ctx context.Context) error {
+	topic, err := kafkaGoTopic(ctx, 1)
+	if err != nil {
+		return err
+	}
+	if err := kafkaGoWrite(ctx, topic, 0, kafkaGoMessages(values(0, 100))...); err != nil {
+		return err
+	}
+	r := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{bootstrap}, Topic: topic, GroupID: newName(), StartOffset: kafka.FirstOffset, MaxWait: 100 * time.Millisecond,
+		SessionTimeout: 6 * time.Second, HeartbeatInterval: 500 * time.Millisecond,
+	})
+	seen := map[string]bool{}
+	for len(seen) < 200 {
+		m, err := r.ReadMessage(ctx) // commits it
+		if ctx.Err() != nil {
+			return fmt.Errorf("%d records of 200 came: %w", len(seen), err)
+		}
+		if err != nil {
+			continue // it is read again
+		}
+		seen[string(m.Value)] = true
+		if len(seen) != 100 {
+			continue
+		}
+		if err := errors.Join(controlBroker(ctx, "restart"), kafkaGoWrite(ctx, topic, 0, kafkaGoMessages(values(100, 200))...)); err != nil {
+			return err
+		}
+	}
+	return r.Close()
+}
+
+// kafkaGoGroupAdmin describes, lists and deletes a group, and reads its offset.
+func kafkaGoGroupAdmin(ctx context.Context) error {
+	topic, group, err := kafkaGoGroupAt(ctx, 4)
+	if err != nil {
+		return err
+	}
+	c := kafkaGoClient()
+	offsets, err := c.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: {0}}})
+	if err != nil {
+		return err
+	}
+	described, err := c.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
+	if err != nil {
+		return err
+	}
+	if err := equal([]any{4, "Empty"}, []any{offsets.Topics[topic][0].CommittedOffset, described.Groups[0].GroupState}); err != nil {
+		return err
+	}
+	deleted, err := c.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})
+	if err != nil {
+		return err
+	}
+	return deleted.Errors[group]
 }

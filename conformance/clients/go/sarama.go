@@ -10,18 +10,24 @@ import (
 )
 
 var saramaScenarios = []scenario{
-	{"sarama-carry-none", saramaCarry(sarama.CompressionNone)},
-	{"sarama-carry-gzip", saramaCarry(sarama.CompressionGZIP)},
-	{"sarama-carry-snappy", saramaCarry(sarama.CompressionSnappy)},
-	{"sarama-carry-lz4", saramaCarry(sarama.CompressionLZ4)},
-	{"sarama-carry-zstd", saramaCarry(sarama.CompressionZSTD)},
-	{"sarama-record-fields", saramaRecordFields},
-	{"sarama-group-commit-resume", saramaGroupResume},
-	{"sarama-group-shares", saramaGroupShares},
-	{"sarama-transactions", saramaTransactions},
-	{"sarama-fencing", saramaFencing},
-	{"sarama-admin", saramaAdmin},
-	{"sarama-group-admin", saramaGroupAdmin},
+	{"sarama/codec/none", saramaCarry(sarama.CompressionNone)},
+	{"sarama/codec/gzip", saramaCarry(sarama.CompressionGZIP)},
+	{"sarama/codec/snappy", saramaCarry(sarama.CompressionSnappy)},
+	{"sarama/codec/lz4", saramaCarry(sarama.CompressionLZ4)},
+	{"sarama/codec/zstd", saramaCarry(sarama.CompressionZSTD)},
+	{"sarama/record-fields", saramaRecordFields},
+	{"sarama/commit-resume", saramaGroupResume},
+	{"sarama/group-join-leave", saramaGroupShares},
+	{"sarama/group-member-dies", saramaMemberDies},
+	{"sarama/offsets-reset", saramaOffsetsReset},
+	{"sarama/idempotence-broker-kill", saramaIdempotence},
+	{"sarama/transaction-commit-abort", saramaTransactions},
+	{"sarama/transaction-offsets", saramaConsumeTransformProduce},
+	{"sarama/transaction-fence", saramaFencing},
+	{"sarama/transaction-broker-kill", saramaTransactionOverKill},
+	{"sarama/broker-restart", saramaRestart},
+	{"sarama/admin-topics", saramaAdmin},
+	{"sarama/admin-groups", saramaGroupAdmin},
 }
 
 func saramaConfig() *sarama.Config {
@@ -33,6 +39,9 @@ func saramaConfig() *sarama.Config {
 	c.Producer.Partitioner = sarama.NewManualPartitioner
 	c.Producer.Idempotent = true
 	c.Net.MaxOpenRequests = 1
+	c.Producer.Retry.Max, c.Producer.Retry.Backoff = 600, 100*time.Millisecond
+	c.Producer.Transaction.Retry.Max, c.Producer.Transaction.Retry.Backoff = 600, 100*time.Millisecond
+	c.Metadata.Retry.Max, c.Metadata.Retry.Backoff = 600, 100*time.Millisecond
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	c.Consumer.Offsets.AutoCommit.Enable = false
 	c.Consumer.Group.Session.Timeout = 6 * time.Second
@@ -192,7 +201,11 @@ func (m *saramaMember) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.
 
 // joinSarama starts a member, which leaves when the context ends and the group is closed.
 func joinSarama(ctx context.Context, group, topic string) (*saramaMember, error) {
-	g, err := sarama.NewConsumerGroup([]string{bootstrap}, group, saramaConfig())
+	return joinSaramaAs(ctx, group, topic, saramaConfig())
+}
+
+func joinSaramaAs(ctx context.Context, group, topic string, config *sarama.Config) (*saramaMember, error) {
+	g, err := sarama.NewConsumerGroup([]string{bootstrap}, group, config)
 	if err != nil {
 		return nil, err
 	}
@@ -452,4 +465,219 @@ func saramaGroupAdmin(ctx context.Context) error {
 		}
 		return a.DeleteConsumerGroup(group)
 	})
+}
+
+// saramaStay is a member of the group until the process is killed.
+func saramaStay(ctx context.Context, group, topic string) error {
+	m, err := joinSarama(ctx, group, topic)
+	if err != nil {
+		return err
+	}
+	for range m.claims {
+	}
+	return nil
+}
+
+// saramaMemberDies: a member is killed, and the other one owns all partitions once its session is over.
+func saramaMemberDies(ctx context.Context) error {
+	topic, err := saramaTopic(4)
+	if err != nil {
+		return err
+	}
+	group := newName()
+	m, err := joinSarama(ctx, group, topic)
+	if err != nil {
+		return err
+	}
+	if err := m.owns(ctx, topic, 4); err != nil {
+		return err
+	}
+	if err := withKilledMember("sarama", group, topic, func() error { return m.owns(ctx, topic, 2) }); err != nil {
+		return err
+	}
+	return errors.Join(m.owns(ctx, topic, 4), m.group.Close())
+}
+
+// saramaOffsetsReset: a group without offsets begins at the first record, or after the last.
+func saramaOffsetsReset(ctx context.Context) error {
+	topic, err := saramaTopicOf(1, values(0, 10))
+	if err != nil {
+		return err
+	}
+	got, err := saramaGroupRead(ctx, newName(), topic, 10)
+	if err != nil {
+		return err
+	}
+	if err := equal(values(0, 10), got); err != nil {
+		return err
+	}
+	config := saramaConfig()
+	config.Consumer.Offsets.Initial = sarama.OffsetNewest
+	m, err := joinSaramaAs(ctx, newName(), topic, config)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := saramaFill(topic, 1, []string{"new"}, sarama.CompressionNone); err != nil {
+			return err
+		}
+		select {
+		case got := <-m.messages:
+			return errors.Join(equal("new", string(got.message.Value)), m.group.Close())
+		case <-ctx.Done():
+			return errors.New("no new record came")
+		case <-time.After(time.Millisecond): // the member may not have begun to read
+		}
+	}
+}
+
+// saramaIdempotence: the broker is killed twice while a producer writes, and each record is there once and in order.
+func saramaIdempotence(ctx context.Context) error {
+	topic, err := saramaTopic(1)
+	if err != nil {
+		return err
+	}
+	producer, err := sarama.NewSyncProducer([]string{bootstrap}, saramaConfig())
+	if err != nil {
+		return err
+	}
+	kills := make(chan error, 2)
+	for i := 0; i < 400; i += 10 {
+		if i == 100 || i == 250 {
+			go func() { kills <- controlBroker(ctx, "kill") }()
+		}
+		var messages []*sarama.ProducerMessage
+		for _, value := range values(i, i+10) {
+			messages = append(messages, &sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(value)})
+		}
+		if err := producer.SendMessages(messages); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(<-kills, <-kills, producer.Close()); err != nil {
+		return err
+	}
+	got, err := saramaRead(ctx, topic, 400)
+	if err != nil {
+		return err
+	}
+	return equal(values(0, 400), saramaValues(got))
+}
+
+// saramaTransactionOverKill: the broker is killed under an open transaction, which goes on and is committed whole.
+func saramaTransactionOverKill(ctx context.Context) error {
+	topic, err := saramaTopic(1)
+	if err != nil {
+		return err
+	}
+	producer, err := saramaTransactional(newName())
+	if err != nil {
+		return err
+	}
+	if err := producer.BeginTxn(); err != nil {
+		return err
+	}
+	for _, value := range []string{"before", "after"} {
+		if _, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(value)}); err != nil {
+			return err
+		}
+		if value == "before" {
+			if err := controlBroker(ctx, "kill"); err != nil {
+				return err
+			}
+		}
+	}
+	if err := errors.Join(producer.CommitTxn(), producer.Close()); err != nil {
+		return err
+	}
+	got, err := saramaRead(ctx, topic, 2)
+	if err != nil {
+		return err
+	}
+	return equal([]string{"before", "after"}, saramaValues(got))
+}
+
+// saramaConsumeTransformProduce copies records and commits their offsets in transactions, the first of which is aborted once.
+func saramaConsumeTransformProduce(ctx context.Context) error {
+	source, err := saramaTopicOf(1, values(0, 20))
+	if err != nil {
+		return err
+	}
+	to, err := saramaTopic(1)
+	if err != nil {
+		return err
+	}
+	group := newName()
+	producer, err := saramaTransactional(newName())
+	if err != nil {
+		return err
+	}
+	for _, end := range []func() error{producer.AbortTxn, producer.CommitTxn, producer.CommitTxn} {
+		if err := saramaCopy(ctx, producer, group, source, to, end); err != nil {
+			return err
+		}
+	}
+	if err := producer.Close(); err != nil {
+		return err
+	}
+	got, err := saramaRead(ctx, to, 20)
+	if err != nil {
+		return err
+	}
+	return equal(values(0, 20), saramaValues(got))
+}
+
+// saramaCopy copies ten records from where the group is.
+func saramaCopy(ctx context.Context, producer sarama.SyncProducer, group, source, to string, end func() error) error {
+	m, err := joinSarama(ctx, group, source)
+	if err != nil {
+		return err
+	}
+	if err := producer.BeginTxn(); err != nil {
+		return err
+	}
+	for range 10 {
+		select {
+		case got := <-m.messages:
+			if _, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: to, Value: sarama.ByteEncoder(got.message.Value)}); err != nil {
+				return err
+			}
+			if err := producer.AddMessageToTxn(got.message, group, nil); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return errors.New("too few records came")
+		}
+	}
+	return errors.Join(end(), m.group.Close())
+}
+
+// saramaRestart: the broker stops and starts while a member reads, which goes on and misses nothing.
+func saramaRestart(ctx context.Context) error {
+	topic, err := saramaTopicOf(1, values(0, 100))
+	if err != nil {
+		return err
+	}
+	m, err := joinSarama(ctx, newName(), topic)
+	if err != nil {
+		return err
+	}
+	seen, restarted := map[string]bool{}, false
+	for len(seen) < 200 {
+		select {
+		case got := <-m.messages:
+			seen[string(got.message.Value)] = true
+			got.session.MarkMessage(got.message, "")
+		case <-ctx.Done():
+			return fmt.Errorf("%d records of 200 came", len(seen))
+		}
+		if len(seen) != 100 || restarted {
+			continue
+		}
+		restarted = true
+		if err := errors.Join(controlBroker(ctx, "restart"), saramaFill(topic, 1, values(100, 200), sarama.CompressionNone)); err != nil {
+			return err
+		}
+	}
+	return m.group.Close()
 }

@@ -1,41 +1,76 @@
 """Scenarios of the Python clients against one endpoint: scenarios.py HOST:PORT [FILTER].
 
-librdkafka is tested through confluent-kafka. Each scenario prints one line, `ok NAME` or `FAIL NAME: cause`;
+librdkafka is tested through confluent-kafka. Each scenario is a row of the table in CLIENTS.md, and prints one line, `ok NAME` or `FAIL NAME: cause`;
 the exit code is 1 if one failed.
 """
 
-import asyncio
+import functools
+import os
 import re
+import subprocess
 import sys
+import threading
 import time
 import traceback
+import urllib.request
 import uuid
 
 import aiokafka
+import aiokafka.admin
+import aiokafka.admin.config_resource
 import confluent_kafka as rd
 import kafka
 import kafka.admin
+import kafka.structs
 from confluent_kafka import admin as rdadmin
+
+import clients
+from clients import Record
 
 BOOTSTRAP = sys.argv[1]
 FILTER = sys.argv[2] if len(sys.argv) > 2 else ""
-LIMIT = 60
+CONTROL = os.environ.get("BROKER_CONTROL")  # a POST to /kill or /restart ends the broker, and is answered once it is there again
+LIMIT = clients.LIMIT
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 SCENARIOS = []
 
 
-def scenario(*arguments):
-    """Registers a function as a scenario, once for each of the arguments."""
+def scenario(row, *variants):
+    """Registers a function as a scenario, CLIENT/ROW, or once for each variant of it, which it is called with."""
 
     def register(function):
-        name = function.__name__.replace("_", "-")
-        if not arguments:
-            SCENARIOS.append((name, function))
-        for argument in arguments:
-            SCENARIOS.append((f"{name}-{argument}", lambda argument=argument: function(argument)))
+        if not variants:
+            SCENARIOS.append((row, function))
+        for variant in variants:
+            SCENARIOS.append((f"{row}/{variant}", lambda variant=variant: function(variant)))
         return function
 
     return register
+
+
+def shared(row, variants=lambda client: [], without=()):
+    """Registers a function as a scenario of all clients but those, once for each variant of the client; it is called with the client."""
+
+    def register(function):
+        for kind in clients.ALL:
+            if kind.title not in without:
+                scenario(f"{kind.title}/{row}", *variants(kind))(lambda *variant, kind=kind: function(client_of(kind), *variant))
+        return function
+
+    return register
+
+
+@functools.cache
+def client_of(kind):
+    return kind(BOOTSTRAP)
+
+
+def codecs(client):
+    return client.codecs
+
+
+def protocols(client):
+    return client.protocols
 
 
 def name():
@@ -124,7 +159,7 @@ def rd_balanced(members, partitions):
     wait(f"{partitions} partitions on {len(members)} members", settled)
 
 
-@scenario(*CODECS)
+@scenario("confluent-kafka/codec", *CODECS)
 def librdkafka_carry(codec):
     to = topic(3)
     producer = rd_producer(compression_type=codec, linger_ms=5)
@@ -139,7 +174,7 @@ def librdkafka_carry(codec):
     assert all(r.timestamp()[1] == 1000 + int(r.key()[1:]) for r in records)
 
 
-@scenario("classic", "consumer")
+@scenario("confluent-kafka/group-join-leave", "classic", "consumer")
 def librdkafka_group_rebalance(protocol):
     of, group, members = topic(6), name(), []
     for _ in range(3):
@@ -152,7 +187,7 @@ def librdkafka_group_rebalance(protocol):
         member.close()
 
 
-@scenario()
+@scenario("confluent-kafka/group-join-leave/classic-cooperative")
 def librdkafka_group_cooperative():
     of, group, members = topic(6), name(), []
     for _ in range(3):
@@ -165,7 +200,7 @@ def librdkafka_group_cooperative():
         member.close()
 
 
-@scenario("classic", "consumer")
+@scenario("confluent-kafka/commit-resume", "classic", "consumer")
 def librdkafka_group_commit_resume(protocol):
     of, group, read = topic(2), name(), []
     rd_fill(of, 0, 100)
@@ -187,7 +222,7 @@ def librdkafka_group_commit_resume(protocol):
     equal(100, len(read))
 
 
-@scenario("classic", "consumer")
+@scenario("confluent-kafka/group-static", "classic", "consumer")
 def librdkafka_group_static(protocol):
     of, group = topic(4), name()
     members = [rd_consumer(group, protocol, group_instance_id=f"i{i}") for i in range(2)]
@@ -204,7 +239,7 @@ def librdkafka_group_static(protocol):
         member.close()
 
 
-@scenario()
+@scenario("confluent-kafka/admin-groups")
 def librdkafka_group_admin():
     of, group, admin = topic(2), name(), rd_admin()
     rd_fill(of, 0, 10)
@@ -225,7 +260,7 @@ def librdkafka_group_admin():
     assert group not in {g.group_id for g in admin.list_consumer_groups().result().valid}
 
 
-@scenario()
+@scenario("confluent-kafka/transaction-commit-abort")
 def librdkafka_transactions():
     to, committed = topic(3), set()
     producer = rd_producer(transactional_id=name())
@@ -246,7 +281,7 @@ def librdkafka_transactions():
     equal(len(committed), len(records))
 
 
-@scenario()
+@scenario("confluent-kafka/transaction-fence")
 def librdkafka_fencing():
     to, transactional_id = topic(1), name()
     zombie = rd_producer(transactional_id=transactional_id)
@@ -267,7 +302,7 @@ def librdkafka_fencing():
     equal([b"alive"], [r.value() for r in rd_read(to, 1)])
 
 
-@scenario("classic", "consumer")
+@scenario("confluent-kafka/transaction-offsets", "classic", "consumer")
 def librdkafka_consume_transform_produce(protocol):
     source, to, group = topic(2), topic(2), name()
     rd_fill(source, 0, 300)
@@ -300,109 +335,347 @@ def librdkafka_consume_transform_produce(protocol):
     equal(sorted(f"v{i}" for i in range(300)), sorted(values))
 
 
-# kafka-python
+# All clients
 
 
-@scenario()
-def kafka_python_carry():
-    to = topic(2)
-    producer = kafka.KafkaProducer(bootstrap_servers=BOOTSTRAP, acks="all", compression_type="gzip")
-    sent = [producer.send(to, key=f"k{i}".encode(), value=f"v{i}".encode(), headers=[("h", b"x")]) for i in range(1000)]
-    for future in sent:
-        future.get(LIMIT)
+def records(start, end):
+    return [Record(f"v{i}".encode()) for i in range(start, end)]
+
+
+def values(start, end):
+    return [f"v{i}".encode() for i in range(start, end)]
+
+
+def read(member, count):
+    """The values of at least that many records, in the order they came."""
+    got = []
+
+    def more():
+        got.extend(record.value for record in member.poll())
+        return len(got) >= count
+
+    wait(f"{count} records", more)
+    return got
+
+
+def read_fresh(client, of, count):
+    member = client.member(name(), of)
+    got = read(member, count)
+    member.close()
+    return got
+
+
+def fill(client, to, all_records, codec="none"):
+    producer = client.producer(codec=codec)
+    producer.send(to, all_records)
     producer.close()
-    equal({f"v{i}".encode() for i in range(1000)}, {r.value() for r in rd_read(to, 2)})
 
 
-@scenario()
-def kafka_python_group():
-    of, group, read = topic(2), name(), []
-    rd_fill(of, 0, 100)
-    for want in (50, 100):
-        consumer = kafka.KafkaConsumer(
-            of, bootstrap_servers=BOOTSTRAP, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, max_poll_records=10
-        )
+def owns(members, counts):
+    def settled():
+        for member in members:
+            member.poll()
+        return [len(member.assignment()) for member in members] == counts
 
-        def more():
-            for records in consumer.poll(timeout_ms=200).values():
-                read.extend(record.value for record in records)
-            return len(read) >= want
-
-        wait(f"{want} records", more)
-        consumer.commit()
-        consumer.close()
-    equal(sorted(f"v{i}".encode() for i in range(100)), sorted(read))
+    wait(f"{counts} partitions", settled)
 
 
-@scenario()
-def kafka_python_transactions():
-    to = topic(1)
-    producer = kafka.KafkaProducer(bootstrap_servers=BOOTSTRAP, transactional_id=name())
-    producer.init_transactions()
-    for value, end in ((b"committed", producer.commit_transaction), (b"aborted", producer.abort_transaction), (b"again", producer.commit_transaction)):
-        producer.begin_transaction()
-        producer.send(to, value).get(LIMIT)
-        end()
+def control(action):
+    request = urllib.request.Request(f"{CONTROL}/{action}", method="POST")
+    with urllib.request.urlopen(request, timeout=300) as response:
+        equal(200, response.status)
+
+
+@shared("codec", codecs, without=["confluent-kafka"])
+def codec(client, codec):
+    of = topic(1)
+    fill(client, of, records(0, 1000), codec)
+    equal(values(0, 1000), read_fresh(client, of, 1000))
+
+
+@shared("record-fields")
+def record_fields(client):
+    of = topic(1)
+    fill(client, of, [Record(b"v", b"k", [("h", b"1"), ("h", b"2")], 1234567890123), Record(None, b"tombstone", [], 5)])
+    member, got = client.member(name(), of), []
+
+    def more():
+        got.extend(member.poll())
+        return len(got) == 2
+
+    wait("two records", more)
+    member.close()
+    full, tombstone = got
+    equal((b"v", b"k", [("h", b"1"), ("h", b"2")], 1234567890123), (full.value, full.key, list(full.headers), full.timestamp))
+    equal((None, b"tombstone", 5), (tombstone.value, tombstone.key, tombstone.timestamp))
+
+
+@shared("group-join-leave", protocols, without=["confluent-kafka"])
+def group_join_leave(client, protocol):
+    of, group = topic(4), name()
+    first = client.member(group, of, protocol)
+    owns([first], [4])
+    second = client.member(group, of, protocol)
+    owns([first, second], [2, 2])
+    second.close()
+    owns([first], [4])
+    first.close()
+
+
+@shared("group-member-dies", protocols)
+def group_member_dies(client, protocol):
+    of, group = topic(4), name()
+    member = client.member(group, of, protocol)
+    owns([member], [4])
+    dies = subprocess.Popen([sys.executable, __file__, BOOTSTRAP, "--member", client.title, group, of, protocol])
+    owns([member], [2])
+    dies.kill()
+    dies.wait()
+    owns([member], [4])
+    member.close()
+
+
+@shared("commit-resume", protocols, without=["confluent-kafka"])
+def commit_resume(client, protocol):
+    of, group = topic(1), name()
+    for start in (0, 100):
+        fill(client, of, records(start, start + 100))
+        member = client.member(group, of, protocol)
+        equal(values(start, start + 100), read(member, 100))
+        member.commit()
+        member.close()
+
+
+@shared("offsets-reset")
+def offsets_reset(client):
+    of, group = topic(1), name()
+    fill(client, of, records(0, 10))
+    wanted = rd.ConsumerGroupTopicPartitions(group, [rd.TopicPartition(of, 0, 4)])
+    admin = rd_admin()
+    admin.alter_consumer_group_offsets([wanted])[group].result()
+    member = client.member(group, of)
+    equal(values(4, 10), read(member, 6))
+    member.close()
+    member, producer, got = client.member(name(), of, latest=True), client.producer(), []
+
+    def new():
+        producer.send(of, [Record(b"new")])
+        got.extend(record.value for record in member.poll())
+        return got
+
+    wait("a new record", new)
+    equal({b"new"}, set(got))
+    member.close()
     producer.close()
-    equal([b"committed", b"again"], [r.value() for r in rd_read(to, 1)])
 
 
-@scenario()
-def kafka_python_admin():
-    admin, created = kafka.admin.KafkaAdminClient(bootstrap_servers=BOOTSTRAP), name()
-    admin.create_topics([kafka.admin.NewTopic(created, 2, 1)])
-    wait("the topic", lambda: created in admin.list_topics())
-    admin.delete_topics([created])
-    wait("the topic is gone", lambda: created not in admin.list_topics())
+@shared("idempotence-broker-kill")
+def idempotence_broker_kill(client):
+    of, producer, kills = topic(1), client.producer(), []
+    for i in range(0, 400, 10):
+        if i in (100, 250):
+            kills.append(threading.Thread(target=control, args=["kill"]))
+            kills[-1].start()
+        producer.send(of, records(i, i + 10))
+    for kill in kills:
+        kill.join()
+    producer.close()
+    equal(values(0, 400), read_fresh(client, of, 400))
+
+
+@shared("transaction-commit-abort", without=["confluent-kafka"])
+def transaction_commit_abort(client):
+    of, producer = topic(1), client.producer(name())
+    for i in range(9):
+        producer.begin()
+        producer.send(of, records(i, i + 1))
+        producer.abort() if i % 3 == 1 else producer.commit()
+    producer.close()
+    equal([f"v{i}".encode() for i in range(9) if i % 3 != 1], read_fresh(client, of, 6))
+
+
+@shared("transaction-fence", without=["confluent-kafka"])
+def transaction_fence(client):
+    of, transactional_id = topic(1), name()
+    zombie = client.producer(transactional_id)
+    zombie.begin()
+    zombie.send(of, [Record(b"zombie")])
+    producer = client.producer(transactional_id)
+    producer.begin()
+    producer.send(of, [Record(b"alive")])
+    producer.commit()
+    try:
+        zombie.send(of, [Record(b"zombie again")])
+        zombie.commit()
+    except Exception as e:
+        assert re.search("Fenced|Epoch", repr(e)), repr(e)
+    else:
+        raise AssertionError("the zombie committed")
+    producer.close()
+    equal([b"alive"], read_fresh(client, of, 1))
+
+
+@shared("transaction-offsets", protocols, without=["confluent-kafka"])
+def transaction_offsets(client, protocol):
+    source, to, group = topic(1), topic(1), name()
+    producer = client.producer(name())
+    for start in (0, 10, 20):
+        fill(client, source, records(start, start + 10))
+        member = client.member(group, source, protocol)
+        equal(values(start, start + 10), read(member, 10))
+        for end in (producer.abort, producer.commit):
+            producer.begin()
+            producer.send(to, records(start, start + 10))
+            producer.offsets(member, source, 0, start + 10 if end == producer.commit else 1000)
+            end()
+        member.close()
+    producer.close()
+    equal(values(0, 30), read_fresh(client, to, 30))
+
+
+@shared("transaction-broker-kill")
+def transaction_broker_kill(client):
+    of, producer = topic(1), client.producer(name())
+    producer.begin()
+    producer.send(of, [Record(b"before")])
+    control("kill")
+    producer.send(of, [Record(b"after")])
+    producer.commit()
+    producer.close()
+    equal([b"before", b"after"], read_fresh(client, of, 2))
+
+
+@shared("broker-restart", protocols)
+def broker_restart(client, protocol):
+    of, group, producer = topic(1), name(), client.producer()
+    producer.send(of, records(0, 100))
+    member = client.member(group, of, protocol)
+    got = read(member, 100)
+    member.commit()
+    control("restart")
+    producer.send(of, records(100, 200))
+    wait("all records", lambda: got.extend(r.value for r in member.poll()) or len(set(got)) == 200)
+    member.commit()
+    member.close()
+    producer.close()
+    member = client.member(group, of, protocol)
+    fill(client, of, records(200, 210))
+    equal(values(200, 210), read(member, 10))
+    member.close()
+
+
+@scenario("confluent-kafka/admin-topics")
+def librdkafka_admin_topics():
+    of, admin = topic(1), rd_admin()
+    rd_fill(of, 0, 10)
+    admin.create_partitions([rdadmin.NewPartitions(of, 3)])[of].result()
+    wait("three partitions", lambda: len(admin.list_topics(of).topics[of].partitions) == 3)
+    resource = rdadmin.ConfigResource(rdadmin.ResourceType.TOPIC, of)
+    entry = rdadmin.ConfigEntry("retention.ms", "3600000", incremental_operation=rdadmin.AlterConfigOpType.SET)
+    altered = rdadmin.ConfigResource(rdadmin.ResourceType.TOPIC, of, incremental_configs=[entry])
+    admin.incremental_alter_configs([altered])[altered].result()
+    wait("the configuration", lambda: admin.describe_configs([resource])[resource].result()["retention.ms"].value == "3600000")
+    first = rd.TopicPartition(of, 0)
+    admin.delete_records([rd.TopicPartition(of, 0, 5)])[first].result()
+    equal(5, admin.list_offsets({first: rdadmin.OffsetSpec.earliest()})[first].result().offset)
+    admin.delete_topics([of])[of].result()
+    wait("the topic is gone", lambda: of not in admin.list_topics().topics)
+
+
+@scenario("kafka-python/admin-topics")
+def kafka_python_admin_topics():
+    admin, of = kafka.admin.KafkaAdminClient(bootstrap_servers=BOOTSTRAP), name()
+    first = kafka.TopicPartition(of, 0)
+    admin.create_topics({of: {"num_partitions": 1, "replication_factor": 1}})
+    wait("the topic", lambda: of in admin.list_topics())
+    fill(client_of(clients.KafkaPython), of, records(0, 10))
+    admin.create_partitions({of: 3})
+    wait("three partitions", lambda: len(admin.describe_topics([of])[0]["partitions"]) == 3)
+    resource = kafka.admin.ConfigResource(kafka.admin.ConfigResourceType.TOPIC, of, {"retention.ms": "3600000"})
+    admin.alter_configs([resource])
+    wait("the configuration", lambda: "3600000" in str(admin.describe_configs([resource])))
+    admin.delete_records({first: 5})
+    equal(5, admin.list_partition_offsets({first: kafka.admin.OffsetSpec.EARLIEST})[first].offset)
+    admin.delete_topics([of])
+    wait("the topic is gone", lambda: of not in admin.list_topics())
     admin.close()
 
 
-# aiokafka
+@scenario("kafka-python/admin-groups")
+def kafka_python_admin_groups():
+    admin, client, of, group = kafka.admin.KafkaAdminClient(bootstrap_servers=BOOTSTRAP), client_of(clients.KafkaPython), topic(1), name()
+    first = kafka.TopicPartition(of, 0)
+    fill(client, of, records(0, 10))
+    member = client.member(group, of)
+    owns([member], [1])
+    equal(1, len(admin.describe_groups([group])[group]["members"]))
+    member.close()
+    admin.alter_group_offsets(group, {first: kafka.structs.OffsetAndMetadata(4, "", -1)})
+    equal(4, admin.list_group_offsets([group])[group][first].offset)
+    assert any(group in str(g) for g in admin.list_groups())
+    admin.delete_groups([group])
+    assert not any(group in str(g) for g in admin.list_groups())
+    admin.close()
 
 
-@scenario()
-def aiokafka_group():
-    of, group = topic(2), name()
+@scenario("aiokafka/admin-topics")
+def aiokafka_admin_topics():
+    client, of = client_of(clients.Aiokafka), name()
+    fields = {"bootstrap_servers": BOOTSTRAP}
 
-    async def run():
-        async with aiokafka.AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, enable_idempotence=True) as producer:
-            for i in range(100):
-                await producer.send_and_wait(of, f"v{i}".encode())
-        read = []
-        for want in (50, 100):
-            consumer = aiokafka.AIOKafkaConsumer(
-                of, bootstrap_servers=BOOTSTRAP, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, max_poll_records=10
-            )
-            async with consumer:
-                while len(read) < want:
-                    for records in (await consumer.getmany(timeout_ms=200)).values():
-                        read.extend(record.value for record in records)
-                await consumer.commit()
-        equal(sorted(f"v{i}".encode() for i in range(100)), sorted(read))
+    async def start():
+        admin = aiokafka.admin.AIOKafkaAdminClient(**fields)
+        await admin.start()
+        return admin
 
-    asyncio.run(asyncio.wait_for(run(), LIMIT))
+    admin = client.wait(start())
+    client.wait(admin.create_topics([aiokafka.admin.NewTopic(of, 1, 1)]))
+    wait("the topic", lambda: of in client.wait(admin.list_topics()))
+    fill(client, of, records(0, 10))
+    client.wait(admin.create_partitions({of: aiokafka.admin.NewPartitions(3)}))
+    wait("three partitions", lambda: len(client.wait(admin.describe_topics([of]))[0]["partitions"]) == 3)
+    resource = aiokafka.admin.config_resource.ConfigResource(aiokafka.admin.config_resource.ConfigResourceType.TOPIC, of, {"retention.ms": "3600000"})
+    client.wait(admin.alter_configs([resource]))
+    wait("the configuration", lambda: "3600000" in str(client.wait(admin.describe_configs([resource]))))
+    client.wait(admin.delete_topics([of]))
+    wait("the topic is gone", lambda: of not in client.wait(admin.list_topics()))
+    client.wait(admin.close())
 
 
-@scenario()
-def aiokafka_transactions():
-    to = topic(1)
+@scenario("aiokafka/admin-groups")
+def aiokafka_admin_groups():
+    client, of, group = client_of(clients.Aiokafka), topic(1), name()
+    fill(client, of, records(0, 10))
+    member = client.member(group, of)
+    equal(values(0, 10), read(member, 10))
+    member.commit()
 
-    async def run():
-        async with aiokafka.AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, transactional_id=name()) as producer:
-            async with producer.transaction():
-                await producer.send_and_wait(to, b"committed")
-            await producer.begin_transaction()
-            await producer.send_and_wait(to, b"aborted")
-            await producer.abort_transaction()
+    async def ask():
+        admin = aiokafka.admin.AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
+        await admin.start()
+        offsets = await admin.list_consumer_group_offsets(group)
+        listed = await admin.list_consumer_groups()
+        described = await admin.describe_consumer_groups([group])
+        await admin.close()
+        return offsets[aiokafka.TopicPartition(of, 0)].offset, group in [g[0] for g in listed], group in str(described)
 
-    asyncio.run(asyncio.wait_for(run(), LIMIT))
-    equal([b"committed"], [r.value() for r in rd_read(to, 1)])
+    equal((10, True, True), client.wait(ask()))
+    member.close()
+
+
+def stay(title, group, of, protocol):
+    """Is a member of the group until it is killed."""
+    member = {kind.title: kind for kind in clients.ALL}[title](BOOTSTRAP).member(group, of, protocol)
+    while True:
+        member.poll()
 
 
 def main():
+    if FILTER == "--member":
+        stay(*sys.argv[3:])
     failed = 0
     for title, function in SCENARIOS:
-        if not re.search(FILTER, title):
+        if not re.search(FILTER, title) or ("/broker-" in title or "-broker-" in title) and not CONTROL:
             continue
         start = time.monotonic()
         try:

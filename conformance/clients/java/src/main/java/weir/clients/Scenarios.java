@@ -1,5 +1,9 @@
 package weir.clients;
 
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -7,9 +11,11 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 
@@ -54,6 +60,9 @@ public final class Scenarios {
     private static final Duration LIMIT = Duration.ofSeconds(60);
     private static final Duration POLL = Duration.ofMillis(200);
 
+    /** A POST to /kill or /restart below it ends the broker, and is answered once it is there again; empty if nobody does that. */
+    private static final String CONTROL = Optional.ofNullable(System.getenv("BROKER_CONTROL")).orElse("");
+
     private interface Scenario {
         void run() throws Exception;
     }
@@ -66,31 +75,35 @@ public final class Scenarios {
         this.bootstrap = bootstrap;
         this.admin = Admin.create(Map.of(AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap));
         for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
-            scenarios.put("produce-consume-" + codec, () -> carry(codec));
+            scenarios.put("codec/" + codec, () -> carry(codec));
         }
-        scenarios.put("records-nulls-headers-timestamps", this::nullsAndHeaders);
+        scenarios.put("record-fields", this::nullsAndHeaders);
         for (String protocol : List.of("classic", "consumer")) {
-            scenarios.put("group-" + protocol + "-rebalance", () -> rebalance(protocol, Map.of()));
-            scenarios.put("group-" + protocol + "-commit-resume", () -> commitAndResume(protocol));
-            scenarios.put("group-" + protocol + "-static-member", () -> staticMember(protocol));
-            scenarios.put("group-" + protocol + "-member-dies", () -> memberDies(protocol));
-            scenarios.put("group-" + protocol + "-pattern", () -> pattern(protocol));
-            scenarios.put("group-" + protocol + "-describe-delete", () -> describeAndDelete(protocol));
-            scenarios.put("transaction-consume-transform-produce-" + protocol, () -> consumeTransformProduce(protocol));
+            scenarios.put("group-join-leave/" + protocol, () -> rebalance(protocol, Map.of()));
+            scenarios.put("commit-resume/" + protocol, () -> commitAndResume(protocol));
+            scenarios.put("group-static/" + protocol, () -> staticMember(protocol));
+            scenarios.put("group-member-stuck/" + protocol, () -> memberIsStuck(protocol));
+            scenarios.put("group-member-dies/" + protocol, () -> memberDies(protocol));
+            scenarios.put("group-pattern/" + protocol, () -> pattern(protocol));
+            scenarios.put("admin-groups/" + protocol, () -> describeAndDelete(protocol));
+            scenarios.put("transaction-offsets/" + protocol, () -> consumeTransformProduce(protocol));
+            scenarios.put("broker-restart/" + protocol, () -> brokerRestarts(protocol));
         }
-        scenarios.put("group-classic-cooperative", () -> rebalance("classic",
+        scenarios.put("group-join-leave/classic-cooperative", () -> rebalance("classic",
             Map.of(ConsumerConfig.PARTITION_ASSIGNMENT_STRATEGY_CONFIG, CooperativeStickyAssignor.class.getName())));
-        scenarios.put("group-consumer-range", () -> rebalance("consumer", Map.of(ConsumerConfig.GROUP_REMOTE_ASSIGNOR_CONFIG, "range")));
-        scenarios.put("group-migrates-to-consumer", () -> migrate("classic", "consumer"));
-        scenarios.put("group-migrates-to-classic", () -> migrate("consumer", "classic"));
-        scenarios.put("group-offsets-altered", this::alterOffsets);
-        scenarios.put("group-reset-earliest-latest", this::reset);
-        scenarios.put("group-configs", this::groupConfigs);
+        scenarios.put("group-join-leave/consumer-range", () -> rebalance("consumer", Map.of(ConsumerConfig.GROUP_REMOTE_ASSIGNOR_CONFIG, "range")));
+        scenarios.put("group-migration/to-consumer", () -> migrate("classic", "consumer"));
+        scenarios.put("group-migration/to-classic", () -> migrate("consumer", "classic"));
+        scenarios.put("offsets-reset/altered", this::alterOffsets);
+        scenarios.put("offsets-reset/policy", this::reset);
+        scenarios.put("admin-group-configs", this::groupConfigs);
         scenarios.put("offsets-for-times", this::offsetsForTimes);
+        scenarios.put("idempotence-broker-kill", this::brokerIsKilledUnderProducer);
         scenarios.put("transaction-commit-abort", this::commitAndAbort);
-        scenarios.put("transaction-open-hides", this::openTransactionHides);
-        scenarios.put("transaction-fencing", this::fencing);
+        scenarios.put("transaction-open", this::openTransactionHides);
+        scenarios.put("transaction-fence", this::fencing);
         scenarios.put("transaction-timeout", this::transactionTimeout);
+        scenarios.put("transaction-broker-kill", this::brokerIsKilledUnderTransaction);
         scenarios.put("transaction-admin", this::transactionAdmin);
         scenarios.put("admin-topics", this::topics);
         scenarios.put("admin-features", this::features);
@@ -99,18 +112,23 @@ public final class Scenarios {
     public static void main(String[] args) {
         Scenarios all = new Scenarios(args[0]);
         String filter = args.length > 1 ? args[1] : "";
+        if (filter.equals("--member")) {
+            all.new Member(args[2], args[3], args[4], args[3].equals("classic") ? Map.of(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, 6000) : Map.of());
+            return;
+        }
         int failed = 0;
         for (Map.Entry<String, Scenario> scenario : all.scenarios.entrySet()) {
-            if (!scenario.getKey().matches(".*(" + filter + ").*")) {
+            String name = "kafka-clients/" + scenario.getKey();
+            if (!name.matches(".*(" + filter + ").*") || CONTROL.isEmpty() && name.contains("broker-")) {
                 continue;
             }
             long start = System.nanoTime();
             try {
                 scenario.getValue().run();
-                System.out.printf("ok %s (%d ms)%n", scenario.getKey(), (System.nanoTime() - start) / 1_000_000);
+                System.out.printf("ok %s (%d ms)%n", name, (System.nanoTime() - start) / 1_000_000);
             } catch (Throwable e) {
                 failed++;
-                System.out.printf("FAIL %s: %s%n", scenario.getKey(), e);
+                System.out.printf("FAIL %s: %s%n", name, e);
                 e.printStackTrace(System.out);
             }
         }
@@ -214,8 +232,27 @@ public final class Scenarios {
         }
     }
 
-    /** A member stops without leaving: another one gets its partitions once its session is over. */
+    /** A member's process is killed: another one gets its partitions once its session is over. */
     private void memberDies(String protocol) throws Exception {
+        String topic = topic(4);
+        String group = name();
+        List<Member> members = List.of(new Member(group, protocol, topic, Map.of()));
+        balanced(members, 4, 4);
+        Process dies = new ProcessBuilder(ProcessHandle.current().info().command().get(), "-XX:TieredStopAtLevel=1", "-cp", System.getProperty("java.class.path"),
+            Scenarios.class.getName(), bootstrap, "--member", group, protocol, topic)
+            .redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+        try {
+            balanced(members, 2, 2);
+            dies.destroyForcibly().waitFor();
+            balanced(members, 4, 4);
+        } finally {
+            dies.destroyForcibly();
+            members.forEach(Member::close);
+        }
+    }
+
+    /** A member does not poll: another one gets its partitions. */
+    private void memberIsStuck(String protocol) throws Exception {
         String topic = topic(4);
         String group = name();
         if (protocol.equals("consumer")) {
@@ -348,11 +385,11 @@ public final class Scenarios {
 
     private void groupConfigs() throws Exception {
         String group = name();
-        configureGroup(group, "consumer.heartbeat.interval.ms", "6000");
+        configureGroup(group, "consumer.heartbeat.interval.ms", "3000");
         ConfigResource resource = new ConfigResource(ConfigResource.Type.GROUP, group);
         await("the configuration", () -> {
             ConfigEntry entry = get(admin.describeConfigs(List.of(resource)).all()).get(resource).get("consumer.heartbeat.interval.ms");
-            return entry != null && entry.value().equals("6000");
+            return entry != null && entry.value().equals("3000");
         });
     }
 
@@ -371,6 +408,67 @@ public final class Scenarios {
             equal(5L, consumer.endOffsets(List.of(partition)).get(partition));
         }
         equal(4L, admin.listOffsets(Map.of(partition, OffsetSpec.maxTimestamp())).partitionResult(partition).get().offset());
+    }
+
+    /** The broker stops and starts while a member reads: it goes on, and misses nothing. */
+    private void brokerRestarts(String protocol) throws Exception {
+        String topic = topic(2);
+        fill(topic, 0, 100);
+        Set<String> read = new HashSet<>();
+        try (KafkaConsumer<String, String> consumer = consumer(name(), protocol, Map.of())) {
+            consumer.subscribe(List.of(topic));
+            for (int want = 100; want <= 200; want += 100) {
+                int count = want;
+                await(want + " records", () -> {
+                    consumer.poll(POLL).forEach(record -> read.add(record.value()));
+                    return read.size() >= count;
+                });
+                consumer.commitSync();
+                if (want == 100) {
+                    control("restart").get();
+                    fill(topic, 100, 200);
+                }
+            }
+        }
+        equal(200, read.size());
+    }
+
+    /** The broker is killed twice while a producer has batches on the way: each record is there once and in order. */
+    private void brokerIsKilledUnderProducer() throws Exception {
+        String topic = topic(1);
+        List<String> sent = new ArrayList<>();
+        List<Future<?>> pending = new ArrayList<>();
+        List<Future<?>> kills = new ArrayList<>();
+        try (KafkaProducer<String, String> producer = producer(Map.of(ProducerConfig.BATCH_SIZE_CONFIG, 200))) {
+            for (int i = 0; i < 2000; i++) {
+                pending.add(producer.send(new ProducerRecord<>(topic, 0, "k", "v" + i)));
+                sent.add("v" + i);
+                if (i % 1000 == 500) {
+                    kills.add(control("kill"));
+                    pending.get(i).get();
+                }
+            }
+            for (Future<?> future : pending) {
+                future.get();
+            }
+            for (Future<?> future : kills) {
+                future.get();
+            }
+        }
+        equal(sent, readAll(topic, 1, "read_uncommitted").stream().map(ConsumerRecord::value).toList());
+    }
+
+    /** The broker is killed under an open transaction, which goes on and is committed whole. */
+    private void brokerIsKilledUnderTransaction() throws Exception {
+        String topic = topic(1);
+        try (KafkaProducer<String, String> producer = transactional(name(), 60_000)) {
+            producer.beginTransaction();
+            producer.send(new ProducerRecord<>(topic, "k", "before")).get();
+            control("kill").get();
+            producer.send(new ProducerRecord<>(topic, "k", "after")).get();
+            producer.commitTransaction();
+        }
+        readsCommitted(List.of("before", "after"), topic);
     }
 
     private void commitAndAbort() throws Exception {
@@ -395,6 +493,7 @@ public final class Scenarios {
                 }
             }
         }
+        await("all committed records", () -> readAll(topic, 3, "read_committed").size() >= committed.size()); // the last markers may come later
         Set<String> read = new HashSet<>();
         for (ConsumerRecord<String, String> record : readAll(topic, 3, "read_committed")) {
             check(read.add(record.value()), "twice: " + record.value());
@@ -441,9 +540,7 @@ public final class Scenarios {
             }
             zombie.close(Duration.ZERO);
         }
-        List<ConsumerRecord<String, String>> read = readAll(topic, 1, "read_committed");
-        equal(1, read.size());
-        equal("alive", read.get(0).value());
+        readsCommitted(List.of("alive"), topic);
     }
 
     private void transactionTimeout() throws Exception {
@@ -683,13 +780,24 @@ public final class Scenarios {
         return read;
     }
 
+    /** Waits until these are the values of the topic's committed records: a commit is acknowledged before its markers are written. */
+    private void readsCommitted(List<String> want, String topic) {
+        List<String> read = new ArrayList<>();
+        await(want + " in " + topic, () -> {
+            read.clear();
+            readAll(topic, 1, "read_committed").forEach(record -> read.add(record.value()));
+            return read.size() >= want.size();
+        });
+        equal(want, read);
+    }
+
     private void fill(String topic, int from, int to) throws Exception {
         try (KafkaProducer<String, String> producer = producer(Map.of())) {
-            List<java.util.concurrent.Future<?>> sent = new ArrayList<>();
+            List<Future<?>> sent = new ArrayList<>();
             for (int i = from; i < to; i++) {
                 sent.add(producer.send(new ProducerRecord<>(topic, "k" + i, "v" + i)));
             }
-            for (java.util.concurrent.Future<?> future : sent) {
+            for (Future<?> future : sent) {
                 future.get();
             }
         }
@@ -717,6 +825,13 @@ public final class Scenarios {
     private void createTopic(String topic, int partitions) throws Exception {
         admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).all().get();
         await("topic " + topic, () -> get(admin.listTopics().names()).contains(topic));
+    }
+
+    /** Has the broker killed or restarted; done once it is there again. */
+    private static Future<?> control(String action) {
+        HttpRequest request = HttpRequest.newBuilder(URI.create(CONTROL + "/" + action)).POST(HttpRequest.BodyPublishers.noBody()).build();
+        return HttpClient.newHttpClient().sendAsync(request, HttpResponse.BodyHandlers.ofString())
+            .thenAccept(response -> check(response.statusCode() == 200, response.body()));
     }
 
     private static String name() {
