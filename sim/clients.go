@@ -104,7 +104,7 @@ func (w *world) member(l *plan.Workload, topics []*client.Topic) *client.Member 
 		Consumer: l.Consumer != 0, Cooperative: l.Cooperative != 0, Static: l.Static != 0,
 		Session: cmp.Or(l.Session, 3*time.Second), Rebalance: cmp.Or(l.Rebalance, 5*time.Second), Heartbeat: cmp.Or(l.Heartbeat, 500*time.Millisecond),
 		Pause: l.Pause, Committed: l.Committed != 0, Unstable: l.Unstable != 0, Leave: l.Leave, Die: l.Die, Freeze: l.Freeze, Lag: l.Lag,
-		Choosy: l.Choosy != 0, Expression: expression, Reserved: reserved, Mute: l.Mute, Quit: quit, Large: l.Large, Old: l.Old,
+		Choosy: l.Choosy != 0, Expression: expression, Reserved: reserved, Mute: l.Mute, Quit: quit, Slow: l.Slow, Large: l.Large, Old: l.Old,
 	})
 }
 
@@ -127,9 +127,10 @@ func (w *world) transactor(l *plan.Workload, topics []*client.Topic) *client.Tra
 	if i := slices.IndexFunc(w.doomed, func(t *client.Topic) bool { return t.Name == doomedTopic(l) }); i >= 0 {
 		doomed = w.doomed[i]
 	}
+	alone := !slices.ContainsFunc(w.plan.Workloads, func(o plan.Workload) bool { return o.Client != l.Client && o.ID == l.ID && o.Kind == l.Kind })
 	return client.NewTransactor(w.cluster, int(l.Client), client.TransactorOptions{
 		Topics: topics, Doomed: doomed, ID: fmt.Sprintf("txn-%d", l.ID), First: l.First != 0, Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause,
-		Records: max(1, l.Records), Spread: max(1, l.Spread), Abort: l.Abort, Stall: l.Stall, Die: l.Die, Late: l.Late, Lag: l.Lag,
+		Records: max(1, l.Records), Spread: max(1, l.Spread), Abort: l.Abort, Stall: l.Stall, Die: l.Die, Late: l.Late, Empty: l.Empty, Alone: alone, Lag: l.Lag,
 	})
 }
 

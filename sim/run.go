@@ -69,6 +69,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	linear := 0
 	w.guard(func() { linear = w.check() })
 	w.checkLosses()
+	w.checkMarkers()
 	w.checkNever()
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
@@ -406,6 +407,13 @@ func (w *world) settle([]*client.Topic) {
 func (w *world) checkLosses() {
 	if told := w.queue.Marks["stream read: an object is gone"]; told > 0 && w.store.Discarded == 0 && !w.violated() {
 		w.violate(checker.Violation{Invariant: "I1", Text: fmt.Sprintf("%d times a broker said that an object is gone; none ever was", told)})
+	}
+}
+
+// checkMarkers: no partition refuses a marker of a coordinator. Nobody else writes any.
+func (w *world) checkMarkers() {
+	if refused := w.queue.Marks["txn: a marker was refused"]; refused > 0 && !w.violated() {
+		w.violate(checker.Violation{Invariant: "I7", Text: fmt.Sprintf("%d times a partition refused the marker of a transaction's coordinator as out of date", refused)})
 	}
 }
 

@@ -52,11 +52,11 @@ type Coordinator struct {
 	Options
 	runtime *coordinator.Runtime
 
-	operators                         *telemetry.Limiter
-	expired, skipped, retried, parked *telemetry.Mark
-	timedOut                          env.Counter
-	marking                           env.Gauge
-	markings                          int64
+	operators                                   *telemetry.Limiter
+	expired, skipped, retried, outdated, parked *telemetry.Mark
+	timedOut                                    env.Counter
+	marking                                     env.Gauge
+	markings                                    int64
 }
 
 // New returns a coordinator, which answers once it has a runtime: see Run.
@@ -72,6 +72,7 @@ func New(o Options) *Coordinator {
 		expired:  o.Telemetry.Mark("txn: a transaction timed out"),
 		skipped:  o.Telemetry.Mark("txn: a marker was for a partition that is gone"),
 		retried:  o.Telemetry.Mark("txn: markers were written again"),
+		outdated: o.Telemetry.Mark("txn: a marker was refused"),
 		parked:   o.Telemetry.Mark("txn: a partition waited for the transaction before"),
 		timedOut: o.Telemetry.Counter("weir_transactions_timed_out_total", "Transactions that the coordinator aborted since their time was over."),
 		marking:  o.Telemetry.Gauge("weir_transactions_completing", "Transactions that are decided, and whose markers are being written. One that stays holds up read_committed consumers."),

@@ -8,6 +8,7 @@ import (
 	"weir/core/coordinator"
 	"weir/core/env"
 	"weir/core/task"
+	"weir/core/telemetry"
 	"weir/core/wire"
 
 	"github.com/tidwall/btree"
@@ -71,7 +72,7 @@ func (m *Machine) Apply(r *coordinator.Record) error {
 	}
 	e, ok := m.ids.Get(id)
 	if !ok {
-		e = &entry{id: id}
+		e = &entry{id: id, Transaction: Transaction{ProducerID: -1}}
 		m.ids.Set(id, e)
 	}
 	m.set(e, t)
@@ -84,6 +85,9 @@ func (m *Machine) ApplyMarker(*coordinator.Marker) error { return nil }
 // set gives an id its next state.
 func (m *Machine) set(e *entry, t *Transaction) {
 	began := t.State == Ongoing && (e.State != Ongoing || e.StartMillis != t.StartMillis)
+	if m.serving && e.ProducerID == t.ProducerID {
+		telemetry.Assert(7, t.Epoch == e.Epoch || t.Epoch == e.Epoch+1, "%s: the epoch of producer %d goes from %d to %d in one step", e.id, t.ProducerID, e.Epoch, t.Epoch)
+	}
 	if e.State == Ongoing {
 		m.ongoing.Delete(e)
 	}

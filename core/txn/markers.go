@@ -102,6 +102,7 @@ func (m *Machine) marked(e *entry, k *marking, p Partition, code wire.Code) {
 	case wire.UnknownTopicOrPartition:
 		m.c.skipped.Hit()
 	case wire.InvalidProducerEpoch:
+		m.c.outdated.Hit()
 		m.warn("later epoch", "a partition knows a producer with a later epoch than the marker that ends its transaction. "+
 			"Somebody wrote a marker past the coordinator; check that the partition's records are whole", e,
 			slog.String("topic", p.Topic), slog.Int64("partition", int64(p.Index)))

@@ -18,8 +18,8 @@
 // A [Member] is a member of a consumer group, of the classic protocol or of KIP-848: it joins, reads from the committed
 // offset on, commits, leaves, dies without a word, or freezes for longer than its session and then commits. Some join and
 // never ask for their assignment, offer only some of their group's protocols, come back at epoch 0 under the same id,
-// subscribe by a regular expression, commit with an older epoch that is still allowed (KIP-1251), or end for good with the
-// broker. A [Committer] is a consumer without a group membership: it commits, in transactions and outside of them, deletes
+// subscribe by a regular expression, commit with an older epoch that is still allowed (KIP-1251), give partitions back slowly,
+// or end for good with the broker. A [Committer] is a consumer without a group membership: it commits, in transactions and outside of them, deletes
 // offsets and its group, and fetches what is left. A
 // [Transactor] writes in transactions of either generation; it stalls until about its timeout, or leaves a transaction to
 // its next incarnation, copies of its EndTxn, Produce and TxnOffsetCommit arrive late (R23), and a topic is deleted within

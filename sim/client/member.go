@@ -40,6 +40,8 @@ type MemberOptions struct {
 	// Leave, Die and Freeze are how many heartbeats in a thousand are not sent: the member leaves the group, or is
 	// started anew without leaving, or does nothing until its session is over, and then goes on.
 	Leave, Die, Freeze int64
+	// Slow is how many revocations in a thousand take a while, in which the member goes on with the partition (KIP-848).
+	Slow int64
 	// Mute is how many joins in a thousand are not followed by a SyncGroup, only by heartbeats. Quit is how many lost
 	// connections in a thousand end the member for good, without a word.
 	Mute, Quit int64
@@ -78,6 +80,7 @@ type Member struct {
 	offers     []string // protocols that the incarnation supports
 	mute       bool     // it does not ask for its assignment
 	gone       bool     // it never comes back
+	taken      int64    // call of the last heartbeat that was taken (KIP-848)
 	reserved   []int    // ownerships, plus one, that wait for the return of a static member
 }
 
@@ -93,13 +96,14 @@ const (
 type memberPart struct {
 	*Partition
 	owned     bool
-	ownership int   // in the history, plus one; it tells one time of ownership from another
-	position  int64 // of the next fetch; -1: the committed offset is not known
-	done      int64 // offset that is committed
-	reset     bool  // it begins at the log start
-	records   int64 // between done and position
-	since     int32 // an epoch at or after that of the assignment; -1: not known, an answer was lost
-	anew      bool  // there was no committed offset, and one may have expired
+	ownership int        // in the history, plus one; it tells one time of ownership from another
+	position  int64      // of the next fetch; -1: the committed offset is not known
+	done      int64      // offset that is committed
+	reset     bool       // it begins at the log start
+	records   int64      // between done and position
+	revoked   event.Time // when it is given up; 0: it is not
+	since     int32      // an epoch at or after that of the assignment; -1: not known, an answer was lost
+	anew      bool       // there was no committed offset, and one may have expired
 }
 
 // NewMember makes a member; Start starts it.
@@ -247,7 +251,7 @@ func (m *Member) drop() {
 
 // own takes a partition: its committed offset has to be fetched.
 func (m *Member) own(p *memberPart) {
-	p.owned, p.position, p.done, p.reset, p.records, p.since = true, -1, -1, false, 0, m.generation
+	p.owned, p.position, p.done, p.reset, p.records, p.since, p.revoked = true, -1, -1, false, 0, m.generation, 0
 	now := m.Stamp()
 	m.history.Owned = append(m.history.Owned, checker.Ownership{Client: int32(m.client), Member: m.called(), Epoch: m.generation, Partition: p.History.Name, From: now, To: now})
 	p.ownership = len(m.history.Owned)
@@ -319,6 +323,8 @@ func (m *Member) step() {
 	switch {
 	case m.leaving:
 		m.leave()
+	case m.giveUp():
+		m.step()
 	case m.zombie && m.phase == stable:
 		m.zombie = false
 		m.commit(m.step)
@@ -459,7 +465,7 @@ func (m *Member) leave() {
 	}
 	var seats []int
 	for _, p := range m.parts {
-		if p.owned {
+		if p.owned && p.revoked == 0 && p.since >= 0 { // what it is to give back it gives back by leaving
 			seats = append(seats, p.ownership)
 		}
 	}
@@ -475,7 +481,8 @@ func (m *Member) leave() {
 	})
 }
 
-// reserve notes that the partitions of a static member that left for a while are nobody else's until its session is over.
+// reserve notes that the partitions of a static member that left for a while are nobody else's until its session is over,
+// which its last heartbeat began.
 func (m *Member) reserve(seats []int, call int64) {
 	if m.options.Reserved == 0 {
 		return
@@ -483,7 +490,7 @@ func (m *Member) reserve(seats []int, call int64) {
 	m.reserved = seats
 	for _, i := range seats {
 		if o := &m.history.Owned[i-1]; o.From < call {
-			o.To = call + int64(m.options.Reserved)
+			o.To = max(o.To, m.taken+int64(m.options.Reserved))
 		}
 	}
 }

@@ -49,7 +49,7 @@ func (m *Member) consumerBeat() {
 			return
 		}
 		m.confirm(call)
-		m.full = false
+		m.full, m.taken = false, call
 		m.reported = m.reported || reports
 		m.heard(v)
 	})
@@ -104,6 +104,7 @@ func (m *Member) heard(v *kmsg.ConsumerGroupHeartbeatResponse) {
 			mine[p] = true
 		}
 	}
+	m.linger(mine)
 	changed := false
 	for _, p := range m.parts {
 		changed = changed || p.owned != mine[p]
@@ -111,4 +112,31 @@ func (m *Member) heard(v *kmsg.ConsumerGroupHeartbeatResponse) {
 	m.revise(mine)
 	m.reported = m.reported && !changed
 	m.step()
+}
+
+// linger keeps some of the partitions that it is told to give back for a while, as a client does that finishes its work on
+// them. They are nobody else's until it says that it has given them back.
+func (m *Member) linger(mine map[*memberPart]bool) {
+	now := m.Queue.Now()
+	for _, p := range m.parts {
+		switch {
+		case !p.owned:
+		case mine[p]:
+			p.revoked = 0
+		case p.revoked > now:
+			mine[p] = true
+		case p.revoked == 0 && !m.ending && m.draws.PerMille(m.options.Slow):
+			p.revoked, mine[p] = now.Add(m.draws.Duration(time.Millisecond, m.options.Rebalance/2)), true
+		}
+	}
+}
+
+// giveUp gives up the partitions whose revocation took long enough, and reports whether there were any.
+func (m *Member) giveUp() (any bool) {
+	for _, p := range m.parts {
+		if p.owned && p.revoked > 0 && (p.revoked <= m.Queue.Now() || m.ending) {
+			p.owned, p.revoked, m.reported, any = false, 0, false, true
+		}
+	}
+	return any
 }

@@ -32,6 +32,10 @@ type TransactorOptions struct {
 	// Stall is how many transactions in a thousand pause until about their timeout; Die how many are left
 	// to a new incarnation of the producer.
 	Stall, Die int64
+	// Empty is how many transactions in a thousand of the second generation are followed at once by the abort of one that is empty.
+	// Alone says that no other transactor has the id: then that abort is never fenced.
+	Empty int64
+	Alone bool
 	// Late is how many requests in a thousand arrive once more, later.
 	Late int64
 	// Lag is how far below the newest version of each request it may speak, in thousandths of
@@ -66,6 +70,7 @@ type Transactor struct {
 	aborting bool
 	ends     int // how often its EndTxn was sent
 	written  bool
+	empty    bool // nothing is written
 	input    *txnInput
 	doom     doom
 	// echoed: an EndTxn with this epoch may still arrive after its transaction.
@@ -290,10 +295,10 @@ func (t *Transactor) firstSequence() int32 {
 
 // begin begins a transaction, if one is due.
 func (t *Transactor) begin() {
-	if t.ended || t.Queue.Now() < t.due && !t.ending {
+	if t.ended || t.Queue.Now() < t.due && !t.ending && !t.empty {
 		return
 	}
-	if t.pipe != nil {
+	if t.pipe != nil && !t.empty {
 		if t.input = t.pipe.take(); t.input == nil {
 			return
 		}
@@ -305,7 +310,9 @@ func (t *Transactor) begin() {
 	})
 	t.number = int32(len(t.Transactions))
 	t.aborting, t.ends, t.written = false, 0, false
-	t.rounds = int(t.draws.Between(1, 3))
+	if t.rounds = int(t.draws.Between(1, 3)); t.empty {
+		t.rounds = 0
+	}
 	t.stalls = !t.ending && t.draws.PerMille(t.options.Stall)
 	t.dies = !t.ending && t.draws.PerMille(t.options.Die)
 	if t.input != nil {
@@ -488,7 +495,7 @@ func (t *Transactor) answered(part *txnPart, code int16, base int64) {
 
 // left leaves the transaction as it is: whether it was committed, its EndTxn decides, if one was sent.
 func (t *Transactor) left() {
-	t.number = 0
+	t.number, t.empty = 0, false
 	for _, part := range t.parts {
 		part.batch = nil
 	}
@@ -519,6 +526,7 @@ func (t *Transactor) end(commit bool) {
 		case v.ErrorCode == 0:
 			t.done(v)
 		default:
+			t.checkEmpty(v.ErrorCode)
 			t.refusedEnd(v.ErrorCode)
 		}
 	})
@@ -544,6 +552,7 @@ func (t *Transactor) done(v *kmsg.EndTxnResponse) {
 			t.fail("I7", "client %d: EndTxn of producer %d epoch %d was answered with producer %d epoch %d", t.client, t.id, t.epoch, next.id, next.epoch)
 		}
 		t.take(next)
+		t.empty = !t.empty && !t.ending && t.pipe == nil && t.draws.PerMille(t.options.Empty)
 	} else if dirty {
 		t.initialize, t.bump = true, true // sequences were left out
 	}

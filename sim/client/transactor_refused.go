@@ -44,6 +44,15 @@ func (t *Transactor) passing(what string, code int16) {
 	t.again()
 }
 
+// checkEmpty: the abort of an empty transaction is not fenced while the producer has its id for itself, and none of its own
+// requests is under way (KAFKA-18464).
+func (t *Transactor) checkEmpty(code int16) {
+	fenced := code == wire.ProducerFenced || code == wire.InvalidProducerEpoch || code == wire.InvalidProducerIDMapping
+	if fenced && t.empty && t.options.Alone && t.losses == 0 {
+		t.fail("I7", "client %d, producer %d epoch %d: the abort of an empty transaction was answered %s", t.client, t.id, t.epoch, checker.CodeName(code))
+	}
+}
+
 // refusedEnd: an EndTxn that is sent again may be told that it was taken before.
 func (t *Transactor) refusedEnd(code int16) {
 	if t.aborting = false; code == wire.TransactionAbortable {

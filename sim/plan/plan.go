@@ -167,6 +167,7 @@ type Workload struct {
 	Unstable    int64         // not 0: fetches offsets without waiting for open transactions
 	Choosy      int64         // not 0: offers only some of the classic protocols of its group
 	Expression  int64         // not 0: subscribes by a regular expression (KIP-848)
+	Slow        int64         // revocations in a thousand that take a while (KIP-848)
 	Mute        int64         // classic joins in a thousand that no SyncGroup follows
 	Quit        int64         // lost connections in a thousand that end it for good; not of a group's first member
 	Large       int64         // commits in a thousand with metadata that are too large
@@ -179,6 +180,7 @@ type Workload struct {
 	Abort   int64         // transactions in a thousand that are aborted
 	Stall   int64         // transactions in a thousand that pause until about their timeout
 	Late    int64         // requests in a thousand of which a copy arrives later
+	Empty   int64         // transactions in a thousand that an empty one follows (transactor of the second generation)
 	Doom    int64         // not 0: a topic of its own is deleted within a transaction (transactor)
 
 	// Churn.
@@ -345,6 +347,7 @@ func (w *Workload) fields() []field {
 		{"unstable", &w.Unstable},
 		{"choosy", &w.Choosy},
 		{"expression", &w.Expression},
+		{"slow", &w.Slow},
 		{"mute", &w.Mute},
 		{"quit", &w.Quit},
 		{"large", &w.Large},
@@ -356,6 +359,7 @@ func (w *Workload) fields() []field {
 		{"stall", &w.Stall},
 		{"late", &w.Late},
 		{"doom", &w.Doom},
+		{"empty", &w.Empty},
 		{"pause", &w.Pause},
 	}
 }

@@ -231,6 +231,7 @@ func memberOf(group int64, common *event.Stream) func(w *Workload, d *event.Stre
 		w.Choosy = choosy
 		if w.Mute, w.Quit = pick[int64](d, 0, 0, 50, 200), pick[int64](d, 0, 0, 200); w.Consumer != 0 {
 			w.Expression, w.Old, w.Choosy = pick[int64](d, 0, 0, 1), pick[int64](d, 0, 200), 0
+			w.Slow = pick[int64](d, 0, 300)
 		}
 		w.Large = pick[int64](d, 0, 0, 50)
 	}
@@ -258,6 +259,7 @@ func transactor(id int64, common *event.Stream) func(w *Workload, d *event.Strea
 		w.Abort, w.Stall, w.Die = pick[int64](d, 0, 100, 400), pick[int64](d, 0, 30), pick[int64](d, 0, 30, 100)
 		w.Late = pick[int64](d, 0, 50, 300)
 		w.Doom = pick[int64](d, 0, 0, 1)
+		w.Empty = pick[int64](d, 0, 0, 200)
 	}
 }
 
