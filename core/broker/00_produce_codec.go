@@ -161,8 +161,9 @@ func (r *produceRequest) markReplaced() {
 	last := make(map[partKey]place, len(r.parts))
 	for i := range r.topics {
 		t := &r.topics[i]
+		k := partKey{name: string(t.wireName), id: t.id} // once: a name may be long, and have thousands of partitions
 		for j := t.first; j < t.end; j++ {
-			k := partKey{string(t.wireName), t.id, r.parts[j].index}
+			k.index = r.parts[j].index
 			if before, twice := last[k]; twice {
 				r.parts[before.part].replaced = true
 				r.topics[before.topic].replaced++
