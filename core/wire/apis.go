@@ -9,6 +9,9 @@ const (
 	// earlyBytesMax is for what a client may send before it is known: ApiVersions,
 	// with the longest client id (32,767 bytes), and a name and a version of a software.
 	earlyBytesMax = 36 << 10
+	// quorumBytesMax is for DescribeQuorum, which asks for one partition. Each that is refused takes five bytes, and eighty
+	// in the answer.
+	quorumBytesMax = 64 << 10
 )
 
 // API is one API key: which versions are served, and the shape of its request.
@@ -62,7 +65,7 @@ var APIs = [...]API{
 	{Key: 47, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &offsetDeleteSchema},
 	{Key: 48, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClientQuotasSchema},
 	{Key: 50, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeUserSCRAMCredentialsSchema},
-	{Key: 55, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeQuorumSchema},
+	{Key: 55, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: quorumBytesMax, Schema: &describeQuorumSchema},
 	{Key: 57, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &updateFeaturesSchema},
 	{Key: 60, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClusterSchema},
 	{Key: 61, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeProducersSchema},
