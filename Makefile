@@ -26,8 +26,14 @@ run: ## build the broker and start it on 127.0.0.1:9092 with its data in ./data
 	./bin/weir server
 
 .PHONY: test
-test: ## run all tests (at most 10 minutes on two cores) and count them
+test: java-classes ## run all tests (at most 10 minutes on two cores) and count them
 	$(GO) run ./internal/testsum -timeout 9m ./...
+
+# The tests take a few scenarios of the Java client; where it cannot be compiled they are skipped.
+JAVA_CLASSES = mvn -q -B -f conformance/clients/java/pom.xml compile dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/clients-java/libs)
+.PHONY: java-classes
+java-classes:
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then $(JAVA_CLASSES) || echo "the Java client could not be compiled"; fi
 
 .PHONY: race
 race: ## the tests of what runs off the loop, with the race detector (needs a C compiler)
@@ -71,12 +77,12 @@ durability: build ## kill the real broker 20 times while producers write, then l
 
 .PHONY: clients
 clients: build ## every foreign client on weir: runs the targets clients-*, says which runtimes are not here, and prints a table
-	MAKE="$(MAKE)" sh conformance/clients/all.sh java python node go carry tools
+	MAKE="$(MAKE)" sh conformance/clients/all.sh java connect python node go carry tools
 
 .PHONY: clients-kafka
 clients-kafka: build ## the foreign scenarios on Apache Kafka 4.4, which decides whether they are right (needs Java 17, Maven, and what they need)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
-	MAKE="$(MAKE)" CLIENTS_ON="-on-kafka $(abspath .cache/kafka/libs)" sh conformance/clients/all.sh java python node go
+	MAKE="$(MAKE)" CLIENTS_ON="-on-kafka $(abspath .cache/kafka/libs)" sh conformance/clients/all.sh java connect python node go
 
 # What the scenarios run on; the list of scenarios in CLIENTS.md is renewed with CLIENTS_ON='-weir bin/weir -update'.
 CLIENTS_ON   ?= -weir $(abspath bin/weir)
@@ -88,8 +94,13 @@ clients-carry: build $(VERSITYGW) ## kcat and franz-go each carry RECORDS=100000
 
 .PHONY: clients-java
 clients-java: build ## scenarios of Kafka's own Java client, pipelines and a Streams word count of WORDS=100000 words over KILLS=3 kills of the broker (needs Java 17 and Maven)
-	mvn -q -B -f conformance/clients/java/pom.xml compile dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/clients-java/libs)
+	$(JAVA_CLASSES)
 	$(CLIENTS_TEST) -run 'TestJavaClients|TestJavaPipeline|TestStreamsWordCount' -java-clients $(abspath .cache/clients-java) -words $(WORDS) -kills $(KILLS)
+
+.PHONY: clients-connect
+clients-connect: build ## Kafka Connect in standalone mode carries the records of its verifiable source to its sink, over kills (needs Java 17 and Maven)
+	mvn -q -B -f conformance/clients/connect/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/clients-connect)
+	$(CLIENTS_TEST) -run TestConnect -connect-libs $(abspath .cache/clients-connect)
 
 .PHONY: clients-python
 clients-python: build ## scenarios of confluent-kafka (librdkafka), kafka-python and aiokafka (needs Python 3.11 with venv)

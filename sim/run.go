@@ -282,7 +282,7 @@ func (w *world) poll(topics []*client.Topic) {
 	topic := topics[w.draws.Below(int64(len(topics)))]
 	part := topic.Partitions[w.draws.Below(int64(len(topic.Partitions)))]
 	minBytes := [...]int32{1, 70}[w.draws.Below(2)]
-	poller := client.NewPoller(w.cluster, pollerClient, part, minBytes)
+	poller := client.NewPoller(w.cluster, pollerClient, part, w.beside(topics, topic), minBytes)
 	poller.Start()
 	if !w.await(convergeLimit, "a fetch at the end of "+part.History.Name, poller.Waiting) {
 		return
@@ -301,6 +301,15 @@ func (w *world) poll(topics []*client.Topic) {
 	}
 	p.Stop()
 	poller.Stop()
+}
+
+// beside is a partition of another topic, which the poller has in a fetch session, in half of all runs; nil: none.
+func (w *world) beside(topics []*client.Topic, polled *client.Topic) *client.Partition {
+	other := topics[w.draws.Below(int64(len(topics)))]
+	if other == polled || w.draws.Below(2) == 0 {
+		return nil
+	}
+	return other.Partitions[w.draws.Below(int64(len(other.Partitions)))]
 }
 
 // drain reads everything back, by several readers, each of which waits for the store

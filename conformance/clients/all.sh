@@ -6,7 +6,7 @@ mkdir -p .cache
 failed=0
 for name; do
   case $name in
-  java | tools) needs="java mvn" ;;
+  java | connect | tools) needs="java mvn" ;;
   python) needs=python3 ;;
   node) needs=npm ;;
   carry) needs=kcat ;;

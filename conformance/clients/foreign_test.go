@@ -41,7 +41,16 @@ var foreignConfig = map[string]string{
 
 // Kafka's own Java client finds in weir what it finds in Apache Kafka.
 func TestJavaClients(t *testing.T) {
-	runScenarios(t, *javaFlag, append(javaArgs(t), "weir.clients.Scenarios"))
+	runScenarios(t, *scenariosFlag, *javaFlag, append(javaArgs(t), "weir.clients.Scenarios"))
+}
+
+// The scenarios of the Java client that every run of the tests can afford.
+func TestJavaClientInShort(t *testing.T) {
+	const compiled = "../../.cache/clients-java"
+	if _, err := os.Stat(filepath.Join(compiled, "classes")); err != nil {
+		t.Skip("conformance/clients/java is not compiled; make test does it where Java 17 and Maven are")
+	}
+	runScenarios(t, "/codec|/record-fields|/commit-resume|/transaction-commit-abort", *javaFlag, append(javaArgsOf(t, compiled), "weir.clients.Scenarios"))
 }
 
 // Both clients of Python, one of them librdkafka, find in weir what they find in Apache Kafka.
@@ -51,7 +60,7 @@ func TestPythonClients(t *testing.T) {
 	}
 	program, err := filepath.Abs("python/scenarios.py")
 	require.NoError(t, err)
-	runScenarios(t, *pythonFlag, []string{program})
+	runScenarios(t, *scenariosFlag, *pythonFlag, []string{program})
 }
 
 // kafkajs and @platformatic/kafka find in weir what they find in Apache Kafka.
@@ -65,7 +74,7 @@ func TestNodeClients(t *testing.T) {
 	if _, err := os.Stat(node); err != nil {
 		node = "node" // npm has that package on Linux only
 	}
-	runScenarios(t, node, []string{filepath.Join(dir, "scenarios.js")})
+	runScenarios(t, *scenariosFlag, node, []string{filepath.Join(dir, "scenarios.js")})
 }
 
 // sarama and kafka-go find in weir what they find in Apache Kafka.
@@ -73,22 +82,23 @@ func TestGoClients(t *testing.T) {
 	if *goClientsFlag == "" {
 		t.Skip("no -go-clients given")
 	}
-	runScenarios(t, *goClientsFlag, nil)
+	runScenarios(t, *scenariosFlag, *goClientsFlag, nil)
 }
 
-// runScenarios runs a program of scenarios against Apache Kafka, the given brokers, or weir. Its arguments are the endpoint and a
-// filter, BROKER_CONTROL is where it has the broker killed, and it exits with zero if all went well.
-func runScenarios(t *testing.T, path string, args []string) {
+// runScenarios runs a program of scenarios, those whose names match a regular expression, against Apache Kafka, the given brokers,
+// or weir. The program's arguments are the endpoint and the expression, BROKER_CONTROL is where it has the broker killed, and it exits with zero if all went well.
+func runScenarios(t *testing.T, names, path string, args []string) {
 	broker := newForeignBroker(t)
 	p, err := process.Start(process.Options{
-		Name: "scenarios", Path: path, Args: append(args, broker.address, *scenariosFlag), Dir: t.TempDir(), Env: []string{"BROKER_CONTROL=" + broker.control},
+		Name: "scenarios", Path: path, Args: append(args, broker.address, names), Dir: t.TempDir(), Env: []string{"BROKER_CONTROL=" + broker.control},
 		Echo: t.Output(),
 	})
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
 	err = p.Wait()
 	require.NoError(t, err)
-	if *scenariosFlag == "" && broker.control != "" {
+	require.Contains(t, p.Tail(10_000), "ok ", "no scenario was run")
+	if names == "" && broker.control != "" {
 		checkTable(t, p.Tail(10_000))
 	}
 }
@@ -97,7 +107,11 @@ func javaArgs(t *testing.T) []string {
 	if *javaClientsFlag == "" {
 		t.Skip("no -java-clients given")
 	}
-	dir, err := filepath.Abs(*javaClientsFlag)
+	return javaArgsOf(t, *javaClientsFlag)
+}
+
+func javaArgsOf(t *testing.T, compiled string) []string {
+	dir, err := filepath.Abs(compiled)
 	require.NoError(t, err)
 	classes := strings.Join([]string{filepath.Join(dir, "classes"), filepath.Join(dir, "libs", "*")}, string(os.PathListSeparator))
 	return []string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classes}
