@@ -81,7 +81,7 @@ func coordinatorsCommand(ctx context.Context, args []string) error {
 	set.IntVar(&c.topicPartitions, "topic-partitions", 1000, "partitions of each of these")
 	set.IntVar(&c.restarting, "restarting", 20, "members that restart at a time")
 	set.IntVar(&c.producers, "producers", 4, "transactional producers")
-	set.IntVar(&c.recordBytes, "record-bytes", 512, "size of each record's value in a transaction")
+	set.IntVar(&c.recordBytes, "record-bytes", 100, "size of each record's value in a transaction")
 	set.IntVar(&c.consumers, "consumers", 100, "consumers that commit offsets, ten to a group")
 	set.IntVar(&c.inFlight, "in-flight", 5, "commits of one consumer under way")
 	set.IntVar(&c.offsets, "offsets", 5, "partitions in each commit")
