@@ -48,6 +48,7 @@ type victim struct {
 	w        *world
 	requests [][]byte // so far, for the report
 	size     int      // of the request that is being changed
+	copies   int      // of the fields within slices that were changed
 
 	topics   map[string][16]byte
 	members  map[string]string // by group
@@ -342,6 +343,7 @@ func (k *victims) next(t testing.TB) *victim {
 // request returns a request as a client that knows the node would send it.
 func (v *victim) request(key, version int16) kmsg.Request {
 	r := kmsg.RequestForKey(key)
+	v.copies = 1
 	r.SetVersion(version)
 	v.fill(reflect.ValueOf(r).Elem(), key, "")
 	r.SetVersion(version)
@@ -544,7 +546,9 @@ func (v *victim) mutate(f field, kind byte) {
 	case reflect.Bool:
 		at.SetBool(!at.Bool())
 	case reflect.String:
-		at.SetString(v.hostileText(kind))
+		if text := v.hostileText(kind); v.fits(len(text)) {
+			at.SetString(text)
+		}
 	case reflect.Array:
 		at.SetZero()
 		if kind%2 == 0 {
@@ -556,6 +560,9 @@ func (v *victim) mutate(f field, kind byte) {
 		v.mutateSlice(at, kind)
 	}
 }
+
+// fits reports whether a request may have so many bytes in each copy of a field: what is far too long takes gigabytes to encode.
+func (v *victim) fits(bytes int) bool { return bytes*v.copies <= 2*requestBytesMax }
 
 func hostileNumber(n int64, kind byte, bits int) int64 {
 	lowest, highest := int64(math.MinInt64>>(64-bits)), int64(math.MaxInt64>>(64-bits))
@@ -580,7 +587,9 @@ func (v *victim) mutateSlice(at reflect.Value, kind byte) {
 		case 1:
 			at.SetBytes([]byte{})
 		case 2:
-			at.SetBytes(make([]byte, 200_000))
+			if v.fits(200_000) {
+				at.SetBytes(make([]byte, 200_000))
+			}
 		case 3:
 			at.SetBytes(v.batch(true))
 		case 4:
@@ -610,6 +619,7 @@ func (v *victim) mutateSlice(at reflect.Value, kind byte) {
 				many = reflect.Append(many, at.Index(0))
 			}
 			at.Set(many)
+			v.copies *= n
 		}
 	case 5:
 		at.Set(reflect.MakeSlice(at.Type(), 2, 2))

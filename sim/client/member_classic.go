@@ -71,7 +71,7 @@ func (m *Member) hasJoined(v *kmsg.JoinGroupResponse) {
 		return
 	}
 	m.protocol = strings.Clone(*v.Protocol)
-	m.mute = !m.ending && m.draws.PerMille(m.options.Mute)
+	m.mute = !m.ending && !m.options.Static && !m.assigned(v.Generation) && m.draws.PerMille(m.options.Mute)
 	if v.LeaderID == v.MemberID && !v.SkipAssignment {
 		for _, other := range v.Members {
 			other.ProtocolMetadata = slices.Clone(other.ProtocolMetadata) // the response is lent
@@ -107,6 +107,12 @@ func (m *Member) subscription() []byte {
 		last.Partitions = append(last.Partitions, p.Index)
 	}
 	return s.AppendTo(nil)
+}
+
+// assigned reports whether a member got its assignment of a generation. Who joins after that, as a static member may, is not
+// waited for, and has no deadline.
+func (m *Member) assigned(generation int32) bool {
+	return slices.ContainsFunc(m.history.Syncs, func(s checker.Sync) bool { return s.Generation == generation })
 }
 
 // sync sends the assignment, if it is the leader, and gets its own.
