@@ -272,7 +272,7 @@ func (s *State) appended(h *record.Header, marker *record.Marker, baseOffset, ma
 		e.batch = sequenceRange{base: h.BaseSequence, delta: h.LastOffsetDelta, offset: baseOffset, timestamp: maxTimestamp}
 		e.bytesBefore = bytesBefore
 		if marker != nil {
-			e.marker, e.coordinator = true, marker.CoordinatorEpoch
+			e.marker, e.coordinator = true, max(marker.CoordinatorEpoch, noCoordinator) // logs of earlier releases have lower ones
 		}
 		p.appended.take(&e)
 	} else if maxTimestamp <= s.appendedMax {

@@ -291,6 +291,20 @@ func TestMarkersOfAnyNumbersLeaveAStateThatLoads(t *testing.T) {
 	r.want(r.end(9, 0, commit(-2), 0), wire.TransactionCoordinatorFenced, -1)
 }
 
+// Earlier releases took any epoch of a coordinator. A checkpoint made of what they logged must load.
+func TestARecoveredMarkerOfANegativeCoordinatorEpoch(t *testing.T) {
+	for _, epoch := range []int32{math.MinInt32, -2, -1} {
+		state, err := LoadState(nil, 0, 0, 0)
+		require.NoError(t, err)
+		batch := record.AppendMarker(nil, 7, 3, commit(epoch), wallZero)
+		h, err := record.Check(batch)
+		require.NoError(t, err)
+		require.NoError(t, state.Replay(&h, batch, 0))
+		_, err = LoadState(state.AppendCheckpoint(nil), h.NextOffset(), 0, 0)
+		require.NoError(t, err, "coordinator epoch %d", epoch)
+	}
+}
+
 func TestAMarkerForAnUnknownProducer(t *testing.T) {
 	r := newRig(t)
 	r.p.state.max = 1
