@@ -217,15 +217,9 @@ func (k *Committer) commit() {
 		topic.Partitions = append(topic.Partitions, part)
 	}
 	k.call(r, func(response kmsg.Response) {
-		worst := int16(0)
-		for i, p := range parts {
-			code := committedCode(response.(*kmsg.OffsetCommitResponse), p.Partition)
-			k.answered(k.history, numbers[i], code)
-			if code != 0 {
-				worst = code
-			}
-		}
-		k.refused("OffsetCommit", worst)
+		k.refused("OffsetCommit", k.allAnswered(k.history, parts, numbers, func(p *Partition) int16 {
+			return committedCode(response.(*kmsg.OffsetCommitResponse), p)
+		}))
 	})
 }
 
@@ -253,15 +247,9 @@ func (k *Committer) commitStaged() {
 		topic.Partitions = append(topic.Partitions, part)
 	}
 	k.call(r, func(response kmsg.Response) {
-		worst := int16(0)
-		for i, p := range parts {
-			code := txnCommittedCode(response.(*kmsg.TxnOffsetCommitResponse), p.Partition)
-			k.answered(k.history, numbers[i], code)
-			if code != 0 {
-				worst = code
-			}
-		}
-		k.refused("TxnOffsetCommit", worst)
+		k.refused("TxnOffsetCommit", k.allAnswered(k.history, parts, numbers, func(p *Partition) int16 {
+			return txnCommittedCode(response.(*kmsg.TxnOffsetCommitResponse), p)
+		}))
 	})
 }
 

@@ -117,6 +117,18 @@ func (s *session) answered(g *checker.Group, number int, code int16) {
 	}
 }
 
+// allAnswered records the answers to the commits of some partitions, and returns an error code of them, if there is one.
+func (s *session) allAnswered(g *checker.Group, parts []*memberPart, numbers []int, code func(*Partition) int16) (worst int16) {
+	for i, p := range parts {
+		got := code(p.Partition)
+		s.answered(g, numbers[i], got)
+		if got != 0 {
+			worst = got
+		}
+	}
+	return worst
+}
+
 func committedCode(v *kmsg.OffsetCommitResponse, p *Partition) int16 {
 	for i := range v.Topics {
 		t := &v.Topics[i]

@@ -146,14 +146,7 @@ func (t *Transactor) commitInput() {
 	}
 	t.call(r, func(response kmsg.Response) {
 		v := response.(*kmsg.TxnOffsetCommitResponse)
-		worst := int16(0)
-		for i, part := range in.parts {
-			code := txnCommittedCode(v, part.Partition)
-			m.answered(m.history, in.numbers[i], code)
-			if code != 0 {
-				worst = code
-			}
-		}
+		worst := m.allAnswered(m.history, in.parts, in.numbers, func(p *Partition) int16 { return txnCommittedCode(v, p) })
 		if worst != 0 {
 			t.refused("TxnOffsetCommit", worst)
 			return
