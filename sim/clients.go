@@ -127,7 +127,7 @@ func (w *world) transactor(l *plan.Workload, topics []*client.Topic) *client.Tra
 	if i := slices.IndexFunc(w.doomed, func(t *client.Topic) bool { return t.Name == doomedTopic(l) }); i >= 0 {
 		doomed = w.doomed[i]
 	}
-	alone := !slices.ContainsFunc(w.plan.Workloads, func(o plan.Workload) bool { return o.Client != l.Client && o.ID == l.ID && o.Kind == l.Kind })
+	alone := w.plan.Config.TxnIDExpiration == 0 && !slices.ContainsFunc(w.plan.Workloads, func(o plan.Workload) bool { return o.Client != l.Client && o.ID == l.ID && o.Kind == l.Kind })
 	return client.NewTransactor(w.cluster, int(l.Client), client.TransactorOptions{
 		Topics: topics, Doomed: doomed, ID: fmt.Sprintf("txn-%d", l.ID), First: l.First != 0, Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause,
 		Records: max(1, l.Records), Spread: max(1, l.Spread), Abort: l.Abort, Stall: l.Stall, Die: l.Die, Late: l.Late, Empty: l.Empty, Alone: alone, Lag: l.Lag,

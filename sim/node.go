@@ -155,6 +155,9 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	b.Transactions = config.Transactions{
 		TimeoutMax: 15 * time.Minute, AbortInterval: 500 * time.Millisecond, RemoveInterval: time.Hour, IDExpiration: 7 * 24 * time.Hour, AddRetryMax: 100 * time.Millisecond,
 	}
+	if c.TxnIDExpiration > 0 {
+		b.Transactions.IDExpiration, b.Transactions.RemoveInterval = c.TxnIDExpiration, c.TxnIDExpiration/4
+	}
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}

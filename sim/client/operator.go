@@ -103,7 +103,7 @@ func (o *Operator) step() {
 }
 
 func (o *Operator) act() {
-	switch o.draws.Below(10) {
+	switch o.draws.Below(13) {
 	case 0, 1, 2:
 		o.alterTopic()
 	case 3:
@@ -118,6 +118,8 @@ func (o *Operator) act() {
 		o.page(nil, 0)
 	case 8:
 		o.producerID()
+	case 9, 10:
+		o.askTools()
 	default:
 		o.write()
 	}

@@ -33,7 +33,7 @@ type TransactorOptions struct {
 	// to a new incarnation of the producer.
 	Stall, Die int64
 	// Empty is how many transactions in a thousand of the second generation are followed at once by the abort of one that is empty.
-	// Alone says that no other transactor has the id: then that abort is never fenced.
+	// Alone says that no other transactor has the id, and that it does not expire: then that abort is never fenced.
 	Empty int64
 	Alone bool
 	// Late is how many requests in a thousand arrive once more, later.

@@ -75,6 +75,7 @@ type Config struct {
 	RebalanceDelay     time.Duration // group.initial.rebalance.delay.ms; 0
 	AddRetry           time.Duration // add.partitions.to.txn.retry.backoff.max.ms; 0
 	OffsetsRetention   time.Duration // offsets.retention.minutes; 0: for ever
+	TxnIDExpiration    time.Duration // transactional.id.expiration.ms; 7 days
 	GroupSession       time.Duration // group.consumer.session.timeout.ms; 3 s
 	FirstEpoch         int64         // FirstEpoch: producer epoch of a new transactional id, at most 32,766; 0
 	FirstGeneration    int64         // FirstGeneration: before the first generation of a classic group, below 2^31; 0
@@ -292,6 +293,7 @@ func (c *Config) fields() []field {
 		{"rebalance-delay", &c.RebalanceDelay},
 		{"add-retry", &c.AddRetry},
 		{"offsets-retention", &c.OffsetsRetention},
+		{"txn-id-expiration", &c.TxnIDExpiration},
 		{"group-session", &c.GroupSession},
 		{"assignment-interval", &c.AssignmentInterval},
 		{"first-epoch", &c.FirstEpoch},

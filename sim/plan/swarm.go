@@ -168,6 +168,8 @@ func (s *swarm) coordinated(p *Plan) {
 	if soon := s.rand.Stream("plan retention", 0); c.OffsetsRetention > 0 {
 		c.OffsetsRetention = pick(&soon, time.Minute, 2*time.Second, 5*time.Second)
 	}
+	expiration := s.rand.Stream("plan expiration", 0)
+	c.TxnIDExpiration = pick(&expiration, 0, 0, 0, time.Second, 4*time.Second)
 	c.AddRetry = pick(&d, 0, 100*time.Millisecond)
 	c.GroupSession = pick(&d, time.Second, 3*time.Second)
 	c.AssignmentInterval = pick(&d, 0, 0, 500*time.Millisecond)
