@@ -1,0 +1,48 @@
+package partition
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Whatever a state holds, its checkpoint loads, and says the same again. A clock may begin at zero, and a producer may
+// write the largest timestamp there is.
+func TestACheckpointOfEveryBoundLoads(t *testing.T) {
+	times := []int64{math.MinInt64 + 1, -2, -1, 0, 1, wallZero, math.MaxInt64}
+	for _, end := range []int64{1, 1 << 31, math.MaxInt64} {
+		for i, newest := range times[2:] {
+			s := &State{end: end, maxTimestamp: newest, max: DefaultProducersMax}
+			for i, w := range windowsAtBounds(end, times[:i+3]) {
+				s.producers = append(s.producers, &producer{id: int64(i), durable: w})
+			}
+			s.producers[len(s.producers)-1].id = math.MaxInt64
+			again, err := LoadState(s.AppendCheckpoint(nil), end, 0, 0)
+			require.NoError(t, err, "end %d, max timestamp %d", end, newest)
+			require.Equal(t, s.AppendCheckpoint(nil), again.AppendCheckpoint(nil))
+			for i, p := range s.producers {
+				require.Equal(t, p.durable, again.producers[i].durable, "end %d, max timestamp %d", end, newest)
+			}
+		}
+	}
+}
+
+func windowsAtBounds(end int64, times []int64) (all []window) {
+	for _, millis := range times {
+		for _, epoch := range []int16{0, math.MaxInt16} {
+			for _, coordinator := range []int32{noCoordinator, 0, math.MaxInt32} {
+				for _, from := range []int64{noTransaction, 0, end - 1} {
+					w := window{epoch: epoch, coordinator: coordinator, openFrom: from, marked: millis}
+					all = append(all, w)
+					for _, sequence := range []int32{0, math.MaxInt32} {
+						w.batches[w.n] = sequenceRange{base: sequence, delta: sequence, offset: (end - 1) * int64(w.n), timestamp: millis}
+						w.n++
+						all = append(all, w)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
