@@ -7,6 +7,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A fetch adds up what became readable on its partitions.
+func TestBytesOfManyWatchesCanBeAdded(t *testing.T) {
+	before := newRig(t)
+	before.open(7, 0, 0, 1)
+	before.durable()
+	sum := int64(0)
+	for range 4 {
+		r := newRig(t)
+		state, err := LoadState(before.p.Checkpoint(nil), before.p.state.end, 0, 0)
+		require.NoError(t, err)
+		r.p.state, r.log.at, r.log.hw = state, state.end, state.end
+		w := Watch{Moved: func() {}}
+		r.p.Watch(&w, ReadCommitted)
+		r.end(7, 0, commit(0), 0)
+		r.durable()
+		sum += w.Bytes()
+		require.Positive(t, w.Bytes())
+		require.GreaterOrEqual(t, sum, w.Bytes())
+	}
+}
+
 // Whatever a state holds, its checkpoint loads, and says the same again. A clock may begin at zero, and a producer may
 // write the largest timestamp there is.
 func TestACheckpointOfEveryBoundLoads(t *testing.T) {
