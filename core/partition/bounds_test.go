@@ -4,8 +4,27 @@ import (
 	"math"
 	"testing"
 
+	"weir/core/wire"
+
 	"github.com/stretchr/testify/require"
 )
+
+// A producer of the first generation goes on with its sequences from one transaction to the next.
+func TestVerificationsKeepTheOrderOfSequencesThatWrap(t *testing.T) {
+	r := newRig(t)
+	r.send(7, 0, math.MaxInt32-1, 1)
+	last, first := r.transactional(7, 0, math.MaxInt32, 1), r.transactional(7, 0, 0, 1)
+	for _, a := range []*Append{last, first} {
+		a.Verification, _ = r.p.Verify(&a.Header, false)
+	}
+	r.p.Append(first)
+	r.want(first, wire.OutOfOrderSequence, -1)
+	r.p.Append(last)
+	again := r.open(7, 0, 0, 1)
+	r.durable()
+	r.want(last, wire.None, 1)
+	r.want(again, wire.None, 2)
+}
 
 // A fetch adds up what became readable on its partitions.
 func TestBytesOfManyWatchesCanBeAdded(t *testing.T) {

@@ -217,8 +217,11 @@ func (s *State) passed(h *record.Header) bool {
 	if p == nil || p.appended.epoch != h.ProducerEpoch {
 		return p != nil && p.appended.epoch > h.ProducerEpoch
 	}
-	return p.appended.n > 0 && (h.BaseSequence-p.appended.nextSequence())&math.MaxInt32 >= 1<<30 // sequences wrap
+	return p.appended.n > 0 && sequenceBefore(h.BaseSequence, p.appended.nextSequence())
 }
+
+// sequenceBefore reports whether a comes before b; sequences wrap, so the nearer way counts.
+func sequenceBefore(a, b int32) bool { return (a-b)&math.MaxInt32 >= 1<<30 }
 
 // check says whether a batch of an idempotent producer may be appended, or breaks the producer's epoch, sequence
 // or transaction. The rules and their order are Kafka's (ProducerAppendInfo): a producer of which nothing is

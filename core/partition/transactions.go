@@ -100,8 +100,8 @@ func (v *verification) wait(h *record.Header) {
 	switch {
 	case v.lowest == noSequence || h.ProducerEpoch > v.epoch:
 		v.epoch, v.lowest = h.ProducerEpoch, h.BaseSequence
-	case h.ProducerEpoch == v.epoch:
-		v.lowest = min(v.lowest, h.BaseSequence)
+	case h.ProducerEpoch == v.epoch && sequenceBefore(h.BaseSequence, v.lowest):
+		v.lowest = h.BaseSequence
 	}
 }
 
@@ -151,7 +151,7 @@ func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
 	case v == nil || a.Origin != OriginClient:
 	case v.bumps && h.BaseSequence != 0 && p.state.find(h.ProducerID) == nil:
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d is not known here: its first sequence has to be 0, it is %d", h.ProducerID, h.BaseSequence)
-	case h.ProducerEpoch == v.epoch && v.lowest != noSequence && h.BaseSequence > v.lowest:
+	case h.ProducerEpoch == v.epoch && v.lowest != noSequence && sequenceBefore(v.lowest, h.BaseSequence):
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d: sequence %d has to wait for %d", h.ProducerID, h.BaseSequence, v.lowest)
 	}
 	return wire.None, ""
