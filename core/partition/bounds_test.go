@@ -3,11 +3,30 @@ package partition
 import (
 	"math"
 	"testing"
+	"time"
 
+	"weir/core/env"
 	"weir/core/wire"
 
 	"github.com/stretchr/testify/require"
 )
+
+// A marker that is given up comes again. It has no sequence, for which the batches behind it would wait for ever.
+func TestAMarkerThatTimedOutLeavesNoGap(t *testing.T) {
+	r := newRig(t)
+	r.log.room = 0
+	late := &Append{}
+	r.p.End(EndTransaction{ProducerID: 7, ProducerEpoch: 1, Marker: commit(0), TransactionVersion: 2, Deadline: 1}, func(a *Append) { late = a })
+	r.clock.now = env.Time(time.Second)
+	r.loop.Turn(nil)
+	require.EqualValues(t, wire.RequestTimedOut, late.Code)
+	r.log.room = -1
+	r.manager.space()
+	r.end(7, 1, commit(0), 2)
+	next := r.open(7, 1, 0, 1)
+	r.durable()
+	r.want(next, wire.None, 1)
+}
 
 // A producer of the first generation goes on with its sequences from one transaction to the next.
 func TestVerificationsKeepTheOrderOfSequencesThatWrap(t *testing.T) {

@@ -244,18 +244,18 @@ func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 		code, detail = p.state.check(h, a.Origin)
 	}
 	if code == wire.None && a.Origin == OriginClient {
-		code, detail = p.checkPlace(h)
+		code, detail = p.checkPlace(a)
 	}
 	return duplicate{}, code, detail
 }
 
 // checkPlace checks that the producer may be remembered, and that nothing of it is missing before the batch.
-func (p *Partition) checkPlace(h *record.Header) (wire.Code, string) {
-	if !p.admits(h.ProducerID) {
-		p.noteGap(h)
+func (p *Partition) checkPlace(a *Append) (wire.Code, string) {
+	if !p.admits(a.Header.ProducerID) {
+		p.noteGap(a)
 		return wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
 	}
-	if p.behindGap(h) {
+	if p.behindGap(&a.Header) {
 		return wire.OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
 	}
 	return wire.None, ""
@@ -336,7 +336,7 @@ func (p *Partition) retry() bool {
 func (p *Partition) expireQueue(now env.Time) {
 	for p.queue.Len() > 0 && (*p.queue.Front()).Deadline <= now {
 		a := p.queue.Pop()
-		p.noteGap(&a.Header)
+		p.noteGap(a)
 		a.refuse(wire.RequestTimedOut, "the log had no room in time")
 	}
 }
