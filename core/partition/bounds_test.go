@@ -11,6 +11,35 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// write appends what a coordinator stages in a transaction.
+func (r *rig) write(producer int64, epoch int16) *Append {
+	a := r.transactional(producer, epoch, 0, 1)
+	a.Origin, a.Verification = OriginCoordinator, r.p.VerifyWrite(producer, epoch)
+	r.p.Append(a)
+	return a
+}
+
+// Coordinators append for whoever has a transaction. The partition still knows at most so many producers, or its
+// checkpoint would fit no record.
+func TestCoordinatorsWritesKeepToTheBoundOfProducers(t *testing.T) {
+	r := newRig(t)
+	r.p.state.max = 3
+	for i := range int64(3) {
+		r.write(i, 0)
+	}
+	r.want(r.write(3, 0), wire.PolicyViolation, -1)
+	r.durable()
+	r.want(r.write(3, 0), wire.PolicyViolation, -1)
+	r.end(1, 1, commit(0), 2)
+	r.want(r.write(3, 0), wire.PolicyViolation, -1) // the marker is not durable
+	r.durable()
+	a := r.write(3, 0)
+	r.durable()
+	r.want(a, wire.None, 4)
+	require.Equal(t, 3, r.p.state.Producers())
+	require.Nil(t, r.p.state.find(1), "its transaction was over")
+}
+
 // A marker that is given up comes again. It has no sequence, for which the batches behind it would wait for ever.
 func TestAMarkerThatTimedOutLeavesNoGap(t *testing.T) {
 	r := newRig(t)

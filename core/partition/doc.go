@@ -15,7 +15,8 @@
 // A partition knows at most Options.ProducersMax producers, so that a checkpoint fits
 // one record of the quorum's log. Once it knows as many, it refuses new idempotent
 // producers with POLICY_VIOLATION until one expires (producer.id.expiration.ms):
-// were one forgotten before, its late retry would be appended twice.
+// were one forgotten before, its late retry would be appended twice. What a coordinator appends
+// is never a retry: for it, producers without an open transaction are forgotten, and it is refused if there are none.
 //
 // A batch that was refused so, or that waited too long for room, leaves a gap. What its producer
 // sent behind it is out of order until the batch itself comes, or a batch of a newer epoch.

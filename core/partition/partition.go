@@ -243,19 +243,19 @@ func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 	if code == wire.None {
 		code, detail = p.state.check(h, a.Origin)
 	}
-	if code == wire.None && a.Origin == OriginClient {
+	if code == wire.None && a.Origin != OriginReplica {
 		code, detail = p.checkPlace(a)
 	}
 	return duplicate{}, code, detail
 }
 
-// checkPlace checks that the producer may be remembered, and that nothing of it is missing before the batch.
+// checkPlace checks that the producer may be remembered, and that nothing of it is missing before a client's batch.
 func (p *Partition) checkPlace(a *Append) (wire.Code, string) {
-	if !p.admits(a.Header.ProducerID) {
+	if !p.admits(a.Header.ProducerID, a.Origin) {
 		p.noteGap(a)
 		return wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
 	}
-	if p.behindGap(&a.Header) {
+	if a.Origin == OriginClient && p.behindGap(&a.Header) {
 		return wire.OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
 	}
 	return wire.None, ""
