@@ -219,6 +219,11 @@ func TestFenceAtTheLastEpoch(t *testing.T) {
 				want = producer(1000, 0)
 			}
 			require.Equal(t, want, producer(r.state().ProducerID, r.state().Epoch))
+			generation := version
+			if epoch == math.MaxInt16 {
+				generation = first // a marker of the second would not be above its transaction, and be refused
+			}
+			require.Contains(t, r.markers[0], fmt.Sprintf("5/32767 v%d", generation))
 			p := r.init(txn.NoProducer)
 			require.NotEqual(t, int64(5), p.ID)
 			require.Equal(t, none, r.add(p, second, 0))
