@@ -134,3 +134,15 @@ func windowsAtBounds(end int64, times []int64) (all []window) {
 	}
 	return all
 }
+
+// Who closes a topic to producers by its max.message.bytes does not hang the transactions that are open there.
+func TestAMarkerIsWrittenWhateverSizeBatchesMayHave(t *testing.T) {
+	r := newRig(t)
+	r.open(7, 0, 0, 1)
+	r.p.topic.config.MaxMessageBytes = 0
+	r.want(r.open(7, 0, 1, 1), wire.MessageTooLarge, -1)
+	a := r.end(7, 0, commit(0), 0)
+	r.durable()
+	r.want(a, wire.None, 1)
+	require.EqualValues(t, 2, r.p.LastStable())
+}
