@@ -231,6 +231,37 @@ func TestFenceAtTheLastEpoch(t *testing.T) {
 	}
 }
 
+// A transaction to which partitions are added until the log takes no larger record can be ended all the same, by whomever.
+func TestTheLargestTransactionCanBeEnded(t *testing.T) {
+	for _, epoch := range []int16{3, math.MaxInt16 - 1, math.MaxInt16} {
+		for generation := first; generation <= second; generation += 2 {
+			for extra := range 4 { // as many bytes as a partition takes
+				for _, end := range []func(*rig, txn.Producer){
+					func(r *rig, p txn.Producer) { r.end(p, false, first) },
+					func(r *rig, p txn.Producer) { r.end(p, true, second) },
+					func(r *rig, _ txn.Producer) { r.initCode(txn.NoProducer) },
+					func(r *rig, _ txn.Producer) { r.pass(71 * time.Second) },
+				} {
+					r := newRig(t)
+					p := producer(5, epoch)
+					s := resting(p, txn.Empty)
+					s.ClientVersion = 0
+					r.write(s)
+					r.logs[0].BytesMax = 800 + extra
+					added := int32(0)
+					for r.add(p, generation, added) == none {
+						added++
+					}
+					require.Greater(t, added, int32(100))
+					require.Len(t, r.state().Partitions, int(added))
+					end(r, p)
+					require.True(t, r.state().State == txn.CompleteAbort || r.state().State == txn.CompleteCommit, r.state().State.String())
+				}
+			}
+		}
+	}
+}
+
 // Cases 120, 121.
 func TestAddPartitions(t *testing.T) {
 	r := newRig(t)
