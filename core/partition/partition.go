@@ -284,7 +284,7 @@ func (p *Partition) append(a *Append) bool {
 	}
 	a.BaseOffset, a.end = base, base+int64(a.Header.LastOffsetDelta)+1
 	if a.Header.Transactional() {
-		p.verified.forget(a.Header.ProducerID)
+		p.void(a)
 	}
 	p.state.appended(&a.Header, marker, base, maxTimestamp, p.takenBytes, p.manager.loop.Now())
 	p.takenBytes += int64(a.Header.Bytes)
