@@ -681,6 +681,26 @@ func TestTimeoutIsOfTheTransactionNotOfThePartition(t *testing.T) {
 	require.Equal(t, txn.Ongoing, r.state().State)
 }
 
+func TestManyTransactionsTimeOutInSeveralTurns(t *testing.T) {
+	r := newRig(t)
+	open := func() (n int) {
+		r.c.List(txn.ListRequest{States: []string{"Ongoing"}, DurationMillis: -1}, func(l txn.List) { n = len(l.Transactions) })
+		return n
+	}
+	for i := range 2500 {
+		r.c.InitProducerID(txn.InitRequest{TransactionalID: fmt.Sprint(i), TimeoutMillis: 1, Expected: txn.NoProducer}, func(p txn.Producer, _ wire.Code) {
+			r.c.AddForClient(txn.AddRequest{TransactionalID: fmt.Sprint(i), Producer: p, Partitions: partitionsOf(0), Version: second}, func(code wire.Code) { require.Equal(t, none, code) })
+		})
+	}
+	r.turn()
+	require.Equal(t, 2500, open())
+	r.clock.At = r.clock.At.Add(20 * time.Second)
+	for _, want := range []int{1500, 500, 0} {
+		r.loop.Turn(nil)
+		require.Equal(t, want, open())
+	}
+}
+
 func TestTimeoutAtTheLastEpoch(t *testing.T) {
 	for _, version := range []int16{0, 2} {
 		r := newRig(t)

@@ -182,11 +182,16 @@ func (l *Log) Read(offset int64, maxBytes int, _ partition.Isolation, done func(
 	if offset < l.start {
 		f.Err = stream.ErrTrimmed
 	}
-	for _, b := range l.Batches {
+	first, _ := slices.BinarySearchFunc(l.Batches, offset, func(b []byte, offset int64) int {
 		h, _ := record.ReadHeader(b)
-		if f.Err == nil && h.NextOffset() > offset && h.BaseOffset < l.durable && (f.Bytes == 0 || f.Bytes+h.Bytes <= maxBytes) {
-			f.Batches, f.Bytes = append(f.Batches, b), f.Bytes+h.Bytes
+		return cmp.Compare(h.NextOffset(), offset+1)
+	})
+	for _, b := range l.Batches[first:] {
+		h, _ := record.ReadHeader(b)
+		if f.Err != nil || h.BaseOffset >= l.durable || f.Bytes > 0 && f.Bytes+h.Bytes > maxBytes {
+			break
 		}
+		f.Batches, f.Bytes = append(f.Batches, b), f.Bytes+h.Bytes
 	}
 	done(f)
 }
