@@ -57,21 +57,27 @@ func TestAMarkerThatTimedOutLeavesNoGap(t *testing.T) {
 	r.want(next, wire.None, 1)
 }
 
-// A producer of the first generation goes on with its sequences from one transaction to the next.
+// A producer of the first generation goes on with its sequences from one transaction to the next, whether it is known here or
+// was forgotten.
 func TestVerificationsKeepTheOrderOfSequencesThatWrap(t *testing.T) {
-	r := newRig(t)
-	r.send(7, 0, math.MaxInt32-1, 1)
-	last, first := r.transactional(7, 0, math.MaxInt32, 1), r.transactional(7, 0, 0, 1)
-	for _, a := range []*Append{last, first} {
-		a.Verification, _ = r.p.Verify(&a.Header, false)
+	for _, known := range []bool{true, false} {
+		r := newRig(t)
+		if known {
+			r.send(7, 0, math.MaxInt32-1, 1)
+		}
+		at := r.log.at
+		last, first := r.transactional(7, 0, math.MaxInt32, 1), r.transactional(7, 0, 0, 1)
+		for _, a := range []*Append{last, first} {
+			a.Verification, _ = r.p.Verify(&a.Header, false)
+		}
+		r.p.Append(first)
+		r.want(first, wire.OutOfOrderSequence, -1)
+		r.p.Append(last)
+		again := r.open(7, 0, 0, 1)
+		r.durable()
+		r.want(last, wire.None, at)
+		r.want(again, wire.None, at+1)
 	}
-	r.p.Append(first)
-	r.want(first, wire.OutOfOrderSequence, -1)
-	r.p.Append(last)
-	again := r.open(7, 0, 0, 1)
-	r.durable()
-	r.want(last, wire.None, 1)
-	r.want(again, wire.None, 2)
 }
 
 // A fetch adds up what became readable on its partitions.
