@@ -318,3 +318,16 @@ func TestPartitionOfIsKafkas(t *testing.T) {
 		require.Equal(t, want, coordinator.PartitionOf(key, 50), key)
 	}
 }
+
+func TestCodesOfRefusedWritesAreForClients(t *testing.T) {
+	for code, want := range map[wire.Code]wire.Code{
+		wire.RequestTimedOut:         wire.CoordinatorNotAvailable,
+		wire.UnknownTopicOrPartition: wire.CoordinatorNotAvailable,
+		wire.PolicyViolation:         wire.CoordinatorNotAvailable, // clients ask again, until there are fewer open transactions
+		wire.NotLeaderOrFollower:     wire.NotCoordinator,
+		wire.MessageTooLarge:         wire.UnknownServerError,
+		wire.InvalidTxnState:         wire.InvalidTxnState,
+	} {
+		require.Equal(t, want, coordinator.ClientCode(code))
+	}
+}

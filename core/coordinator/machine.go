@@ -84,7 +84,8 @@ type Operation struct {
 // ClientCode turns the code of a refused append into what a coordinator's client hears, as Kafka does.
 func ClientCode(code wire.Code) wire.Code {
 	switch code {
-	case wire.UnknownTopicOrPartition, wire.RequestTimedOut:
+	case wire.UnknownTopicOrPartition, wire.RequestTimedOut,
+		wire.PolicyViolation: // so many transactions are open on its partition; some of them end
 		return wire.CoordinatorNotAvailable
 	case wire.NotLeaderOrFollower:
 		return wire.NotCoordinator

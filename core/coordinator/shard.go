@@ -25,6 +25,7 @@ type Log interface {
 	LogEnd() int64
 	LastStable() int64
 	VerifyWrite(producerID int64, epoch int16) partition.Verification
+	BatchBytesMax() int
 	Closed() wire.Code
 }
 

@@ -76,6 +76,9 @@ func (s *Shard) Verify(producerID int64, epoch int16) partition.Verification {
 	return s.log.VerifyWrite(producerID, epoch)
 }
 
+// BatchBytesMax is the largest batch that the partition takes.
+func (s *Shard) BatchBytesMax() int { return s.log.BatchBytesMax() }
+
 func (s *Shard) batch(op *Operation, entries []Entry) []byte {
 	builder := record.Builder{ProducerID: record.NoProducer, ProducerEpoch: -1, BaseSequence: -1}
 	if op.Transactional {

@@ -69,7 +69,7 @@ func (m *Machine) deleteOffsets(g *Group, r *kmsg.OffsetDeleteRequest, out *kmsg
 		case g.members != nil && g.members.subscribes(tp.topic):
 			answers.add(tp.topic, tp.partition, wire.GroupSubscribedToTopic)
 			continue
-		case !seen[tp] && (g.offset(tp) != nil || g.staged[tp] > 0):
+		case !seen[tp] && (g.offset(tp) != nil || len(g.staged[tp]) > 0):
 			entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
 			seen[tp] = true
 		}
@@ -142,10 +142,13 @@ func (m *Machine) groupTombstones(g *Group) (entries []coordinator.Entry) {
 
 // onlyStaged returns the partitions of a group with a staged offset and no committed one.
 func (m *Machine) onlyStaged(g *Group) (out []topicPartition) {
+	seen := make(map[topicPartition]bool)
 	for _, producer := range slices.Sorted(maps.Keys(m.open)) {
 		for _, at := range m.open[producer].order {
-			if at.group == g.id && g.offset(at.topicPartition) == nil && !slices.Contains(out, at.topicPartition) {
-				out = append(out, at.topicPartition)
+			tp := at.topicPartition
+			if at.group == g.id && len(g.staged[tp]) > 0 && g.offset(tp) == nil && !seen[tp] {
+				seen[tp] = true
+				out = append(out, tp)
 			}
 		}
 	}
@@ -236,7 +239,7 @@ func (m *Machine) expired(g *Group) (entries []coordinator.Entry) {
 	}
 	now, kept := m.Env.Clock.WallMillis(), len(g.staged)
 	for _, tp := range g.committed() {
-		if g.staged[tp] > 0 {
+		if len(g.staged[tp]) > 0 {
 			continue
 		}
 		if g.members != nil && g.members.subscribes(tp.topic) || !m.isOld(g.offset(tp), since, now) {

@@ -36,8 +36,10 @@ type topicPartition struct {
 	partition int32
 }
 
-// transaction is an open transaction with staged offsets, in the order in which groups and partitions were first staged.
+// transaction is an open transaction with staged offsets.
 type transaction struct {
+	// order is that in which groups and partitions were staged. It may have some that were dropped, and are no values, and
+	// one that was staged again after that twice.
 	order  []stagedPartition
 	values map[stagedPartition]*offset
 }
@@ -95,12 +97,10 @@ func (m *Machine) applyOffsetTombstone(id string, tp topicPartition) {
 		return
 	}
 	m.remove(g, tp)
-	if g.staged[tp] > 0 {
-		for _, producer := range slices.Sorted(maps.Keys(m.open)) {
-			m.drop(m.open[producer], stagedPartition{id, tp})
-		}
-		delete(g.staged, tp)
+	for _, producer := range g.staged[tp] {
+		m.drop(m.open[producer], stagedPartition{id, tp})
 	}
+	delete(g.staged, tp)
 	m.forget(g)
 }
 
@@ -116,18 +116,16 @@ func (m *Machine) stage(producer int64, at stagedPartition, value *offset) {
 		m.shard.Hold(-at.bytes(before))
 	} else {
 		t.order = append(t.order, at)
-		m.group(at.group).staged[at.topicPartition]++
+		g := m.group(at.group)
+		g.staged[at.topicPartition] = append(g.staged[at.topicPartition], producer)
 	}
 	m.shard.Hold(at.bytes(value))
 	t.values[at] = value
 }
 
 func (m *Machine) drop(t *transaction, at stagedPartition) {
-	if value, ok := t.values[at]; ok {
-		m.shard.Hold(-at.bytes(value))
-		delete(t.values, at)
-		t.order = slices.DeleteFunc(t.order, func(o stagedPartition) bool { return o == at })
-	}
+	m.shard.Hold(-at.bytes(t.values[at]))
+	delete(t.values, at)
 }
 
 // ApplyMarker implements coordinator.Machine: offsets that the transaction has staged are committed, or dropped. Of a
@@ -140,19 +138,29 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 	delete(m.open, k.ProducerID)
 	m.shard.Hold(-transactionBytes)
 	for _, at := range t.order {
+		if t.values[at] == nil {
+			continue
+		}
 		g, value := m.group(at.group), t.values[at]
 		m.shard.Hold(-at.bytes(value))
+		delete(t.values, at)
 		if k.Commit {
 			if now := g.offset(at.topicPartition); now == nil || now.at < value.at {
 				m.put(g, at.topicPartition, value)
 			}
 		}
-		if g.staged[at.topicPartition]--; g.staged[at.topicPartition] <= 0 {
-			delete(g.staged, at.topicPartition)
-		}
+		g.unstage(at.topicPartition, k.ProducerID)
 		m.forget(g)
 	}
 	return nil
+}
+
+// unstage notes that a transaction has no offset staged for a partition any more.
+func (g *Group) unstage(tp topicPartition, producer int64) {
+	left := slices.DeleteFunc(g.staged[tp], func(p int64) bool { return p == producer })
+	if g.staged[tp] = left; len(left) == 0 {
+		delete(g.staged, tp)
+	}
 }
 
 func (g *Group) offset(tp topicPartition) *offset { return g.offsets[tp.topic][tp.partition] }
@@ -215,7 +223,7 @@ func (g *Group) committed() []topicPartition {
 func (m *Machine) rewriteOffsets(g *Group, entries []coordinator.Entry) []coordinator.Entry {
 	for _, tp := range g.committed() {
 		o := g.offset(tp)
-		if g.staged[tp] > 0 {
+		if len(g.staged[tp]) > 0 {
 			m.floor = min(m.floor, o.at)
 			continue
 		}

@@ -344,3 +344,32 @@ func TestStrangeRecords(t *testing.T) {
 	require.Error(t, apply(entry.Key, entry.Value))
 	require.EqualValues(t, 0, r.join("").code()+1000, "a group with offsets only becomes a classic one")
 }
+
+// What is looked at for each offset that goes are the transactions that have staged it, not all that are open.
+func TestAGroupWithManyStagedOffsetsIsDeleted(t *testing.T) {
+	r := newRig(t)
+	m := r.machine()
+	at := func(group string, partition int32) stagedPartition {
+		return stagedPartition{group, topicPartition{"a", partition}}
+	}
+	for producer := range int64(2_000) {
+		m.stage(100+producer, at("other", 0), &offset{})
+	}
+	for partition := range int32(10_000) {
+		m.stage(7, at("g", partition), &offset{value: 5})
+	}
+	m.stage(8, at("g", 9_999), &offset{value: 6})
+	m.applyOffsetTombstone("g", at("g", 3).topicPartition)
+	m.stage(7, at("g", 3), &offset{value: 7})
+	code := wire.Code(-100)
+	m.DeleteGroup("g", func(c wire.Code) { code = c })
+	r.Turn()
+	require.EqualValues(t, wire.None, code)
+	require.Nil(t, m.groups["g"])
+	r.marker(7, true)
+	r.marker(8, true)
+	r.marker(100, true)
+	require.Nil(t, m.groups["g"], "what was staged is deleted too")
+	require.Len(t, m.groups["other"].staged[at("other", 0).topicPartition], 1_999)
+	require.NotNil(t, m.groups["other"].offset(at("other", 0).topicPartition))
+}

@@ -41,6 +41,9 @@ func (m *Machine) durable() string {
 	}
 	for _, producer := range slices.Sorted(maps.Keys(m.open)) {
 		for _, at := range m.open[producer].order {
+			if m.open[producer].values[at] == nil {
+				continue
+			}
 			fmt.Fprintf(&b, "%d stages %v %d\n", producer, at, m.open[producer].values[at].value)
 		}
 	}

@@ -140,7 +140,9 @@ type AbortedTransaction struct {
 type AbortedSearch struct {
 	From, To int64
 	found    []AbortedTransaction
-	pending  []AbortedTransaction // began below To in a run before, and their markers are still to come
+	// pending is producer to First, of those that began below To in a run before, and whose markers are still to come.
+	// They may be as many as a partition has producers, and are looked up for each marker that a run has.
+	pending map[int64]int64
 }
 
 // Visit takes the transactions of the run that begins at start; runs come in order, the first with a start at or below
@@ -163,19 +165,15 @@ func (s *AbortedSearch) Visit(t *Transactions, start, end int64) (more bool) {
 
 // decide settles a pending transaction by the next marker of its producer.
 func (s *AbortedSearch) decide(n *Transaction) bool {
-	i := s.pendingOf(n.Producer)
-	if i < 0 {
+	first, known := s.pending[n.Producer]
+	if !known {
 		return false
 	}
 	if n.Outcome == Aborted {
-		s.found = append(s.found, s.pending[i])
+		s.found = append(s.found, AbortedTransaction{n.Producer, first})
 	}
-	s.pending = slices.Delete(s.pending, i, i+1)
+	delete(s.pending, n.Producer)
 	return true
-}
-
-func (s *AbortedSearch) pendingOf(producer int64) int {
-	return slices.IndexFunc(s.pending, func(p AbortedTransaction) bool { return p.Producer == producer })
 }
 
 // await notes what a run leaves undecided.
@@ -184,9 +182,13 @@ func (s *AbortedSearch) await(t *Transactions) {
 		if n.First >= s.To {
 			return
 		}
-		if s.pendingOf(n.Producer) < 0 {
-			s.pending = append(s.pending, AbortedTransaction{n.Producer, n.First})
+		if _, known := s.pending[n.Producer]; known {
+			continue
 		}
+		if s.pending == nil {
+			s.pending = make(map[int64]int64)
+		}
+		s.pending[n.Producer] = n.First
 	}
 }
 

@@ -121,3 +121,22 @@ func TestTruncatedTransactions(t *testing.T) {
 		}
 	}
 }
+
+// A transaction that no run decides before many others have ended is looked up for each of these.
+func BenchmarkAbortedSearchWithManyUndecided(b *testing.B) {
+	const undecided, ended = 5_000, 100_000
+	var before, behind Transactions
+	for i := range int64(undecided) {
+		before.begin(i, i)
+	}
+	for at := int64(undecided); at < undecided+2*ended; at += 2 {
+		behind.begin(undecided, at)
+		behind.end(undecided, at+1, false)
+	}
+	for b.Loop() {
+		s := AbortedSearch{To: undecided}
+		s.Visit(&before, 0, undecided)
+		require.True(b, s.Visit(&behind, undecided, undecided+2*ended))
+		require.Equal(b, undecided, s.Undecided())
+	}
+}

@@ -17,7 +17,8 @@ const (
 // goes (Options.ProducersMax). A producer that is forgotten before it expires would have its late
 // retry appended twice; so a new one is refused until an old one has expired. The code is
 // POLICY_VIOLATION: clients do not retry it, and tell the application with the message.
-func (p *Partition) admits(producer int64) bool {
+// What coordinators append is never a duplicate: for it a producer without an open transaction may be forgotten.
+func (p *Partition) admits(producer int64, origin Origin) bool {
 	if !p.state.full() || p.state.find(producer) != nil {
 		return true
 	}
@@ -27,7 +28,7 @@ func (p *Partition) admits(producer int64) bool {
 		p.expired = now
 		p.state.expire(now, m.options.ProducerIDExpiration)
 	}
-	if !p.state.full() {
+	if !p.state.full() || origin == OriginCoordinator && p.state.makeRoom() {
 		return true
 	}
 	m.producersFull.Hit()

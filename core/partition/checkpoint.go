@@ -269,8 +269,8 @@ func (r *reader) window(version byte, end, maxTimestamp int64) window {
 		r.transaction(&w, end)
 	}
 	if version >= checkpointMarkers {
-		if since := int64(r.bounded(1<<63 - 1)); since > 0 {
-			w.marked = maxTimestamp - (since - 1)
+		if since := r.uvarint(); since > 0 {
+			w.marked = maxTimestamp - int64(since-1) // the difference may need all 64 bits
 		}
 	}
 	return w

@@ -15,7 +15,8 @@
 // A partition knows at most Options.ProducersMax producers, so that a checkpoint fits
 // one record of the quorum's log. Once it knows as many, it refuses new idempotent
 // producers with POLICY_VIOLATION until one expires (producer.id.expiration.ms):
-// were one forgotten before, its late retry would be appended twice.
+// were one forgotten before, its late retry would be appended twice. What a coordinator appends
+// is never a retry: for it, producers without an open transaction are forgotten, and it is refused if there are none.
 //
 // A batch that was refused so, or that waited too long for room, leaves a gap. What its producer
 // sent behind it is out of order until the batch itself comes, or a batch of a newer epoch.
@@ -37,7 +38,8 @@
 //   - A batch outside a transaction is refused with INVALID_TXN_STATE while one of its producer is open.
 //   - A transactional batch is appended only if its transaction is open here, or was verified since the last batch or
 //     marker of its producer ([Partition.Verify], for a coordinator's writes [Partition.VerifyWrite]; [Append.Verification]). Verifications are kept in memory
-//     alone: at most one for each producer, at most as many as producers, for producer.id.expiration.ms at most.
+//     alone: at most one for each producer, at most as many as producers, for producer.id.expiration.ms at most. A marker of
+//     transaction version 2 leaves the verification of its own or a later epoch: that is of a transaction to come.
 //   - While a batch waits for a verification, or got a bad answer, none of a higher sequence is appended before it.
 //   - A marker ([Partition.End]) has an epoch not below its producer's, or INVALID_PRODUCER_EPOCH; of transaction version 2
 //     and above it has a higher one, unless no transaction is open: then it came again, and is acknowledged without being

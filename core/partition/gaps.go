@@ -42,9 +42,11 @@ func (s gaps) find(producer int64) int {
 	return slices.IndexFunc(s, func(g gap) bool { return g.producer == producer })
 }
 
-// noteGap remembers a batch that is not appended, if nothing else would.
-func (p *Partition) noteGap(h *record.Header) {
-	if h.Idempotent() && p.state.find(h.ProducerID) == nil {
+// noteGap remembers a client's batch that is not appended, if nothing else would. What coordinators append is in no
+// sequence: a batch that waited for their marker to come first would wait for ever.
+func (p *Partition) noteGap(a *Append) {
+	h := &a.Header
+	if a.Origin == OriginClient && h.Idempotent() && p.state.find(h.ProducerID) == nil {
 		p.gaps.note(h)
 	}
 }

@@ -154,6 +154,11 @@ func (p *Partition) FindTimestamp(from, millis int64, done func(stream.Fetched))
 // Config is the topic's effective configuration.
 func (p *Partition) Config() *config.Topic { return &p.topic.config }
 
+// BatchBytesMax is the largest batch that is appended.
+func (p *Partition) BatchBytesMax() int {
+	return min(int(p.topic.config.MaxMessageBytes), p.manager.options.Engine.AppendBytesMax())
+}
+
 // Closed is the code to answer with once the partition is closed; None before.
 func (p *Partition) Closed() wire.Code { return p.closed }
 
@@ -243,19 +248,19 @@ func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 	if code == wire.None {
 		code, detail = p.state.check(h, a.Origin)
 	}
-	if code == wire.None && a.Origin == OriginClient {
-		code, detail = p.checkPlace(h)
+	if code == wire.None && a.Origin != OriginReplica {
+		code, detail = p.checkPlace(a)
 	}
 	return duplicate{}, code, detail
 }
 
-// checkPlace checks that the producer may be remembered, and that nothing of it is missing before the batch.
-func (p *Partition) checkPlace(h *record.Header) (wire.Code, string) {
-	if !p.admits(h.ProducerID) {
-		p.noteGap(h)
+// checkPlace checks that the producer may be remembered, and that nothing of it is missing before a client's batch.
+func (p *Partition) checkPlace(a *Append) (wire.Code, string) {
+	if !p.admits(a.Header.ProducerID, a.Origin) {
+		p.noteGap(a)
 		return wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
 	}
-	if p.behindGap(h) {
+	if a.Origin == OriginClient && p.behindGap(&a.Header) {
 		return wire.OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
 	}
 	return wire.None, ""
@@ -279,7 +284,7 @@ func (p *Partition) append(a *Append) bool {
 	}
 	a.BaseOffset, a.end = base, base+int64(a.Header.LastOffsetDelta)+1
 	if a.Header.Transactional() {
-		p.verified.forget(a.Header.ProducerID)
+		p.void(a)
 	}
 	p.state.appended(&a.Header, marker, base, maxTimestamp, p.takenBytes, p.manager.loop.Now())
 	p.takenBytes += int64(a.Header.Bytes)
@@ -336,7 +341,7 @@ func (p *Partition) retry() bool {
 func (p *Partition) expireQueue(now env.Time) {
 	for p.queue.Len() > 0 && (*p.queue.Front()).Deadline <= now {
 		a := p.queue.Pop()
-		p.noteGap(&a.Header)
+		p.noteGap(a)
 		a.refuse(wire.RequestTimedOut, "the log had no room in time")
 	}
 }

@@ -217,8 +217,11 @@ func (s *State) passed(h *record.Header) bool {
 	if p == nil || p.appended.epoch != h.ProducerEpoch {
 		return p != nil && p.appended.epoch > h.ProducerEpoch
 	}
-	return p.appended.n > 0 && (h.BaseSequence-p.appended.nextSequence())&math.MaxInt32 >= 1<<30 // sequences wrap
+	return p.appended.n > 0 && sequenceBefore(h.BaseSequence, p.appended.nextSequence())
 }
+
+// sequenceBefore reports whether a comes before b; sequences wrap, so the nearer way counts.
+func sequenceBefore(a, b int32) bool { return (a-b)&math.MaxInt32 >= 1<<30 }
 
 // check says whether a batch of an idempotent producer may be appended, or breaks the producer's epoch, sequence
 // or transaction. The rules and their order are Kafka's (ProducerAppendInfo): a producer of which nothing is
@@ -295,8 +298,7 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	if p := s.find(id); p != nil {
 		return p
 	}
-	for s.full() && s.evict() {
-	}
+	s.makeRoom()
 	p := &producer{id: id, seen: now, appended: newWindow(), durable: newWindow()}
 	i, _ := s.search(id)
 	s.producers = slices.Insert(s.producers, i, p)
@@ -304,8 +306,19 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	return p
 }
 
+// makeRoom forgets producers until there is room for another one; false: all have to stay.
+func (s *State) makeRoom() bool {
+	for s.full() {
+		if !s.evict() {
+			return false
+		}
+	}
+	return true
+}
+
 // evict forgets the producer whose last batch is the oldest, unless all have batches
-// that are not durable, or an open transaction. It happens in replay alone: an owner appends nothing of a new
+// that are not durable, or an open transaction. It happens in replay, and for what coordinators append, where no late
+// retry is to be recognised: for a client, an owner appends nothing of a new
 // producer before others have expired ([Partition.admits]). Those that expired wrote
 // before all that it still knew, so whoever replays its log, without its clock, forgets
 // none of these by going by offsets.

@@ -34,6 +34,8 @@ type verification struct {
 	// take their place, or their retry would be out of order for ever. lowest is noSequence if there is none.
 	epoch  int16
 	lowest int32
+	// newest is the highest epoch that was asked about.
+	newest int16
 	// bumps says that the producer's epoch rises with each transaction, so that each begins at sequence 0.
 	bumps bool
 }
@@ -86,7 +88,7 @@ func (p *Partition) Verify(h *record.Header, bumps bool) (guard Verification, as
 	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) || p.state.duplicateOf(h).found {
 		return 0, false
 	}
-	v := p.verification(h.ProducerID, bumps)
+	v := p.verification(h.ProducerID, h.ProducerEpoch, bumps)
 	// A batch that comes too late to be appended holds nobody up. In Kafka, one that is delayed beyond the end of its
 	// transaction makes all that follow OUT_OF_ORDER_SEQUENCE.
 	if !p.state.passed(h) {
@@ -100,8 +102,8 @@ func (v *verification) wait(h *record.Header) {
 	switch {
 	case v.lowest == noSequence || h.ProducerEpoch > v.epoch:
 		v.epoch, v.lowest = h.ProducerEpoch, h.BaseSequence
-	case h.ProducerEpoch == v.epoch:
-		v.lowest = min(v.lowest, h.BaseSequence)
+	case h.ProducerEpoch == v.epoch && sequenceBefore(h.BaseSequence, v.lowest):
+		v.lowest = h.BaseSequence
 	}
 }
 
@@ -112,14 +114,15 @@ func (p *Partition) VerifyWrite(producerID int64, epoch int16) Verification {
 	if p.state.inTransaction(producerID, epoch) {
 		return 0
 	}
-	return p.verification(producerID, false).guard
+	return p.verification(producerID, epoch, false).guard
 }
 
 // verification returns a producer's, or adds one. There are at most as many as a partition may know producers; the
 // oldest goes.
-func (p *Partition) verification(producer int64, bumps bool) *verification {
+func (p *Partition) verification(producer int64, epoch int16, bumps bool) *verification {
 	all := &p.verified
 	if v := all.find(producer); v != nil {
+		v.newest = max(v.newest, epoch)
 		return v
 	}
 	if len(all.all) >= p.state.max {
@@ -128,9 +131,22 @@ func (p *Partition) verification(producer int64, bumps bool) *verification {
 	all.last++
 	i, _ := all.search(producer)
 	all.all = slices.Insert(all.all, i, verification{
-		producer: producer, guard: all.last, began: p.manager.loop.Now(), lowest: noSequence, bumps: bumps,
+		producer: producer, guard: all.last, began: p.manager.loop.Now(), lowest: noSequence, newest: epoch, bumps: bumps,
 	})
 	return &all.all[i]
+}
+
+// void forgets the verification of a producer, of which a was appended. A marker of the second generation has an epoch
+// above that of its transaction, so that a question about that epoch is about a later one: it may be asked before
+// the marker is written, and is answered once it is (KAFKA-18654).
+func (p *Partition) void(a *Append) {
+	h := &a.Header
+	if h.Control() && a.TransactionVersion >= 2 {
+		if v := p.verified.find(h.ProducerID); v != nil && v.newest >= h.ProducerEpoch {
+			return
+		}
+	}
+	p.verified.forget(h.ProducerID)
 }
 
 // checkVerification checks that a transactional batch belongs to a transaction that its coordinator knows to include
@@ -151,7 +167,7 @@ func (p *Partition) checkVerification(a *Append) (wire.Code, string) {
 	case v == nil || a.Origin != OriginClient:
 	case v.bumps && h.BaseSequence != 0 && p.state.find(h.ProducerID) == nil:
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d is not known here: its first sequence has to be 0, it is %d", h.ProducerID, h.BaseSequence)
-	case h.ProducerEpoch == v.epoch && v.lowest != noSequence && h.BaseSequence > v.lowest:
+	case h.ProducerEpoch == v.epoch && v.lowest != noSequence && sequenceBefore(v.lowest, h.BaseSequence):
 		return wire.OutOfOrderSequence, fmt.Sprintf("producer %d: sequence %d has to wait for %d", h.ProducerID, h.BaseSequence, v.lowest)
 	}
 	return wire.None, ""

@@ -135,6 +135,33 @@ func TestAMarkerVoidsAVerification(t *testing.T) {
 	}
 }
 
+// The next transaction may be asked about before the marker of the one before it is written, and its coordinator says yes
+// once it is. In the second generation its epoch tells it from what the marker ends.
+func TestAMarkerVoidsNoVerificationOfALaterTransaction(t *testing.T) {
+	for _, origin := range []Origin{OriginClient, OriginCoordinator} {
+		r := newRig(t)
+		r.open(7, 3, 0, 1)
+		next, ask := r.transactional(7, 4, 0, 1), true
+		if next.Origin = origin; origin == OriginClient {
+			next.Verification, ask = r.p.Verify(&next.Header, true)
+		} else {
+			next.Verification = r.p.VerifyWrite(7, 4)
+		}
+		require.True(t, ask)
+		r.end(7, 4, commit(0), 2)
+		r.p.Append(next)
+		r.durable()
+		r.want(next, wire.None, 2)
+		require.EqualValues(t, 2, r.p.LastStable())
+
+		late := r.transactional(7, 4, 1, 1)
+		late.Origin, late.Verification = origin, next.Verification
+		r.end(7, 5, commit(0), 2)
+		r.p.Append(late)
+		r.want(late, wire.InvalidTxnState, -1)
+	}
+}
+
 // The first batch waits for its verification or failed it; what comes behind must not take its place.
 func TestTheLowestSequenceThatWaitsGoesFirst(t *testing.T) {
 	r := newRig(t)

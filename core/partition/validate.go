@@ -40,7 +40,7 @@ func (p *Partition) validate(a *Append) (wire.Code, string) {
 	switch {
 	case client && h.BaseOffset != 0:
 		return wire.InvalidRecord, fmt.Sprintf("base offset of an appended batch must be 0, it is %d", h.BaseOffset)
-	case h.Bytes > int(c.MaxMessageBytes) && a.Origin != OriginReplica:
+	case h.Bytes > int(c.MaxMessageBytes) && a.Origin != OriginReplica && (client || !h.Control()): // a marker ends what is open
 		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, max.message.bytes is %d", h.Bytes, c.MaxMessageBytes)
 	case h.Bytes > p.manager.options.Engine.AppendBytesMax():
 		return wire.MessageTooLarge, fmt.Sprintf("batch of %d bytes, this broker's log takes %d at most", h.Bytes, p.manager.options.Engine.AppendBytesMax())

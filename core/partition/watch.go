@@ -62,7 +62,7 @@ func (w *Watch) Bytes() int64 {
 	if p := w.on; w.isolation == ReadCommitted && len(p.state.open) > 0 && p.state.open[0].bytesBefore == openBefore && p.ReadableEnd(w.isolation) > w.end {
 		return bytesUnknown
 	}
-	return w.on.readableBytes(w.isolation) - w.since
+	return min(w.on.readableBytes(w.isolation)-w.since, bytesUnknown) // the last of the older transactions may have ended
 }
 
 func (p *Partition) wake() {

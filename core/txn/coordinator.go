@@ -196,9 +196,23 @@ func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, ep
 func (m *Machine) add(q *AddRequest, done func(wire.Code)) {
 	m.do(q.TransactionalID, func(t *Transaction, c clock) decision {
 		d := t.add(q, c)
+		if d.next != nil && !m.endable(q.TransactionalID, d.next) {
+			return refuse(wire.UnknownServerError) // as for a record that is too large itself
+		}
 		if d.next != nil && !m.shard.Admits(d.next.bytes(q.TransactionalID)-t.bytes(q.TransactionalID)) {
 			return refuse(wire.CoordinatorNotAvailable)
 		}
 		return d
 	}, func(d decision) { done(d.code) })
+}
+
+// endBytes is what a batch takes beside the key and value of its record, and what the records that end a transaction
+// have more than the one that adds to it: at most 80 and 30 bytes.
+const endBytes = 128
+
+// endable reports whether the log will take the records that end the transaction. Else it could only begin: whoever adds
+// partitions until one is refused, and then aborts, would find the abort refused too.
+func (m *Machine) endable(id string, t *Transaction) bool {
+	limit := int64(m.shard.BatchBytesMax()) - endBytes
+	return t.bytes(id) <= limit || int64(len(encodeKey(id))+len(encodeValue(t))) <= limit // the first is more, and known
 }

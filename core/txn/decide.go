@@ -192,6 +192,9 @@ func (t *Transaction) prepare(to State, version int16, c clock) decision {
 	}
 	next := t.change(c, to)
 	next.LastEpoch, next.Epoch, next.NextID, next.ClientVersion = t.Epoch, bumped(t.Epoch), -1, version
+	if next.Epoch == t.Epoch { // partitions would refuse a marker of the second generation, which is above its transaction
+		next.ClientVersion = 0
+	}
 	if t.State != Ongoing {
 		next.StartMillis = c.now
 	}

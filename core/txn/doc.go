@@ -43,7 +43,9 @@
 //
 // A partition holds up to [Options.IDsMax] transactional ids, and refuses more with POLICY_VIOLATION. Ids that have no
 // open transaction are removed after transactional.id.expiration.ms. At the bound of weir.coordinator.memory.bytes (core/coordinator)
-// new ids and more partitions in a transaction are refused with COORDINATOR_NOT_AVAILABLE; transactions end.
+// new ids and more partitions in a transaction are refused with COORDINATOR_NOT_AVAILABLE; transactions end. So they do where a
+// record may be no larger (max.message.bytes): a partition that leaves no room for the records that end the transaction is
+// refused with UNKNOWN_SERVER_ERROR, as one whose record is too large itself.
 //
 // It may call core/coordinator, core/config, core/task, core/telemetry, core/wire and core/env. Invariants: every
 // prepared transaction completes as it was prepared; an operation bumps an epoch once; every request is

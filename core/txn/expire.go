@@ -14,24 +14,41 @@ func (m *Machine) deadline(t *Transaction) env.Time {
 }
 
 func (m *Machine) armAborts() {
-	m.c.Loop.Reset(&m.aborts, m.c.Config().AbortInterval, func() {
-		m.abortTimedOut()
-		m.armAborts()
-	})
+	m.c.Loop.Reset(&m.aborts, m.c.Config().AbortInterval, func() { m.abortTimedOut(&entry{}) })
 }
 
-// abortTimedOut aborts the transactions whose time is over. One whose record is refused is tried again the next time.
-func (m *Machine) abortTimedOut() {
+// abortChunk is how many transactions are looked at in one turn of the loop: after a restart all begin anew, and many may
+// time out at once.
+const abortChunk = 1000
+
+// abortTimedOut aborts the transactions whose time is over, from one in the order of deadlines on. One whose record is
+// refused is tried again the next time.
+func (m *Machine) abortTimedOut(from *entry) {
 	now := m.c.Loop.Now()
 	var late []*entry
-	m.ongoing.Scan(func(e *entry) bool {
-		if e.deadline <= now && !e.aborting {
-			late = append(late, e)
+	var next *entry
+	m.ongoing.Ascend(from, func(e *entry) bool {
+		switch {
+		case e.deadline > now:
+			return false
+		case len(late) == abortChunk:
+			next = &entry{id: e.id, deadline: e.deadline} // a place: the transaction itself may move
+			return false
 		}
-		return e.deadline <= now
+		late = append(late, e)
+		return true
 	})
 	for _, e := range late {
-		m.abort(e)
+		if !e.aborting {
+			m.abort(e)
+		}
+	}
+	switch {
+	case m.closed:
+	case next != nil:
+		m.c.Loop.Reset(&m.aborts, 0, func() { m.abortTimedOut(next) })
+	default:
+		m.armAborts()
 	}
 }
 
@@ -71,7 +88,7 @@ func (m *Machine) removeExpired(from string) {
 			return
 		}
 		if seen > removeChunk {
-			m.c.Loop.Post(func() { m.removeExpired(next) })
+			m.c.Loop.Reset(&m.removals, 0, func() { m.removeExpired(next) })
 			return
 		}
 		m.armRemovals()

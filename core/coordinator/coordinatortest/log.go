@@ -3,6 +3,7 @@
 package coordinatortest
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -23,6 +24,8 @@ type Log struct {
 	Held bool
 	// Refuse answers the next appends with this code.
 	Refuse wire.Code
+	// BytesMax is the largest batch that it takes; zero: any.
+	BytesMax int
 	// Batches are what it holds from the start on.
 	Batches [][]byte
 	// ReadErr fails reads.
@@ -43,6 +46,8 @@ func (l *Log) Append(a *partition.Append) {
 		a.Code = l.closed
 	case l.Refuse != wire.None:
 		a.Code = l.Refuse
+	case len(a.Data) > l.BatchBytesMax():
+		a.Code = wire.MessageTooLarge
 	default:
 		a.BaseOffset = l.append(a.Data)
 		l.pending = append(l.pending, a)
@@ -56,6 +61,9 @@ func (l *Log) Append(a *partition.Append) {
 
 // VerifyWrite implements coordinator.Log: nothing is verified here.
 func (l *Log) VerifyWrite(int64, int16) partition.Verification { return 0 }
+
+// BatchBytesMax implements coordinator.Log.
+func (l *Log) BatchBytesMax() int { return cmp.Or(l.BytesMax, math.MaxInt) }
 
 func (l *Log) append(data []byte) (base int64) {
 	b := append([]byte(nil), data...)
@@ -174,11 +182,16 @@ func (l *Log) Read(offset int64, maxBytes int, _ partition.Isolation, done func(
 	if offset < l.start {
 		f.Err = stream.ErrTrimmed
 	}
-	for _, b := range l.Batches {
+	first, _ := slices.BinarySearchFunc(l.Batches, offset, func(b []byte, offset int64) int {
 		h, _ := record.ReadHeader(b)
-		if f.Err == nil && h.NextOffset() > offset && h.BaseOffset < l.durable && (f.Bytes == 0 || f.Bytes+h.Bytes <= maxBytes) {
-			f.Batches, f.Bytes = append(f.Batches, b), f.Bytes+h.Bytes
+		return cmp.Compare(h.NextOffset(), offset+1)
+	})
+	for _, b := range l.Batches[first:] {
+		h, _ := record.ReadHeader(b)
+		if f.Err != nil || h.BaseOffset >= l.durable || f.Bytes > 0 && f.Bytes+h.Bytes > maxBytes {
+			break
 		}
+		f.Batches, f.Bytes = append(f.Batches, b), f.Bytes+h.Bytes
 	}
 	done(f)
 }

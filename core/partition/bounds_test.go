@@ -1,0 +1,154 @@
+package partition
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"weir/core/env"
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+// write appends what a coordinator stages in a transaction.
+func (r *rig) write(producer int64, epoch int16) *Append {
+	a := r.transactional(producer, epoch, 0, 1)
+	a.Origin, a.Verification = OriginCoordinator, r.p.VerifyWrite(producer, epoch)
+	r.p.Append(a)
+	return a
+}
+
+// Coordinators append for whoever has a transaction. The partition still knows at most so many producers, or its
+// checkpoint would fit no record.
+func TestCoordinatorsWritesKeepToTheBoundOfProducers(t *testing.T) {
+	r := newRig(t)
+	r.p.state.max = 3
+	for i := range int64(3) {
+		r.write(i, 0)
+	}
+	r.want(r.write(3, 0), wire.PolicyViolation, -1)
+	r.durable()
+	r.want(r.write(3, 0), wire.PolicyViolation, -1)
+	r.end(1, 1, commit(0), 2)
+	r.want(r.write(3, 0), wire.PolicyViolation, -1) // the marker is not durable
+	r.durable()
+	a := r.write(3, 0)
+	r.durable()
+	r.want(a, wire.None, 4)
+	require.Equal(t, 3, r.p.state.Producers())
+	require.Nil(t, r.p.state.find(1), "its transaction was over")
+}
+
+// A marker that is given up comes again. It has no sequence, for which the batches behind it would wait for ever.
+func TestAMarkerThatTimedOutLeavesNoGap(t *testing.T) {
+	r := newRig(t)
+	r.log.room = 0
+	late := &Append{}
+	r.p.End(EndTransaction{ProducerID: 7, ProducerEpoch: 1, Marker: commit(0), TransactionVersion: 2, Deadline: 1}, func(a *Append) { late = a })
+	r.clock.now = env.Time(time.Second)
+	r.loop.Turn(nil)
+	require.EqualValues(t, wire.RequestTimedOut, late.Code)
+	r.log.room = -1
+	r.manager.space()
+	r.end(7, 1, commit(0), 2)
+	next := r.open(7, 1, 0, 1)
+	r.durable()
+	r.want(next, wire.None, 1)
+}
+
+// A producer of the first generation goes on with its sequences from one transaction to the next, whether it is known here or
+// was forgotten.
+func TestVerificationsKeepTheOrderOfSequencesThatWrap(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		r := newRig(t)
+		if known {
+			r.send(7, 0, math.MaxInt32-1, 1)
+		}
+		at := r.log.at
+		last, first := r.transactional(7, 0, math.MaxInt32, 1), r.transactional(7, 0, 0, 1)
+		for _, a := range []*Append{last, first} {
+			a.Verification, _ = r.p.Verify(&a.Header, false)
+		}
+		r.p.Append(first)
+		r.want(first, wire.OutOfOrderSequence, -1)
+		r.p.Append(last)
+		again := r.open(7, 0, 0, 1)
+		r.durable()
+		r.want(last, wire.None, at)
+		r.want(again, wire.None, at+1)
+	}
+}
+
+// A fetch adds up what became readable on its partitions.
+func TestBytesOfManyWatchesCanBeAdded(t *testing.T) {
+	before := newRig(t)
+	before.open(7, 0, 0, 1)
+	before.durable()
+	sum := int64(0)
+	for range 4 {
+		r := newRig(t)
+		state, err := LoadState(before.p.Checkpoint(nil), before.p.state.end, 0, 0)
+		require.NoError(t, err)
+		r.p.state, r.log.at, r.log.hw = state, state.end, state.end
+		w := Watch{Moved: func() {}}
+		r.p.Watch(&w, ReadCommitted)
+		r.end(7, 0, commit(0), 0)
+		r.durable()
+		sum += w.Bytes()
+		require.Positive(t, w.Bytes())
+		require.GreaterOrEqual(t, sum, w.Bytes())
+	}
+}
+
+// Whatever a state holds, its checkpoint loads, and says the same again. A clock may begin at zero, and a producer may
+// write the largest timestamp there is.
+func TestACheckpointOfEveryBoundLoads(t *testing.T) {
+	times := []int64{math.MinInt64 + 1, -2, -1, 0, 1, wallZero, math.MaxInt64}
+	for _, end := range []int64{1, 1 << 31, math.MaxInt64} {
+		for i, newest := range times[2:] {
+			s := &State{end: end, maxTimestamp: newest, max: DefaultProducersMax}
+			for i, w := range windowsAtBounds(end, times[:i+3]) {
+				s.producers = append(s.producers, &producer{id: int64(i), durable: w})
+			}
+			s.producers[len(s.producers)-1].id = math.MaxInt64
+			again, err := LoadState(s.AppendCheckpoint(nil), end, 0, 0)
+			require.NoError(t, err, "end %d, max timestamp %d", end, newest)
+			require.Equal(t, s.AppendCheckpoint(nil), again.AppendCheckpoint(nil))
+			for i, p := range s.producers {
+				require.Equal(t, p.durable, again.producers[i].durable, "end %d, max timestamp %d", end, newest)
+			}
+		}
+	}
+}
+
+func windowsAtBounds(end int64, times []int64) (all []window) {
+	for _, millis := range times {
+		for _, epoch := range []int16{0, math.MaxInt16} {
+			for _, coordinator := range []int32{noCoordinator, 0, math.MaxInt32} {
+				for _, from := range []int64{noTransaction, 0, end - 1} {
+					w := window{epoch: epoch, coordinator: coordinator, openFrom: from, marked: millis}
+					all = append(all, w)
+					for _, sequence := range []int32{0, math.MaxInt32} {
+						w.batches[w.n] = sequenceRange{base: sequence, delta: sequence, offset: (end - 1) * int64(w.n), timestamp: millis}
+						w.n++
+						all = append(all, w)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Who closes a topic to producers by its max.message.bytes does not hang the transactions that are open there.
+func TestAMarkerIsWrittenWhateverSizeBatchesMayHave(t *testing.T) {
+	r := newRig(t)
+	r.open(7, 0, 0, 1)
+	r.p.topic.config.MaxMessageBytes = 0
+	r.want(r.open(7, 0, 1, 1), wire.MessageTooLarge, -1)
+	a := r.end(7, 0, commit(0), 0)
+	r.durable()
+	r.want(a, wire.None, 1)
+	require.EqualValues(t, 2, r.p.LastStable())
+}
