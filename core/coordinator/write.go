@@ -11,8 +11,8 @@ import (
 const (
 	// writeTimeout is how long a write waits for room in the log, as Kafka's offsets.commit.timeout.ms.
 	writeTimeout = 5 * time.Second
-	// rewriteBytes is the size at which the batches of a rewritten key are cut.
-	rewriteBytes = 256 << 10
+	// cutBytes is the size at which the batches of an operation are cut that may be cut.
+	cutBytes = 256 << 10
 )
 
 // pendingWrite is a batch that is committed and not applied yet.
@@ -21,27 +21,26 @@ type pendingWrite struct {
 	done func(wire.Code)
 }
 
-// write appends the entries and calls done when they are applied, or were refused.
+// write appends the entries and calls done when they are applied, or were refused. Of those that may be cut the next batch is
+// appended once the one before is applied: if one fails, none follows, and the outcome is a failure.
 func (s *Shard) write(op *Operation, entries []Entry, done func(wire.Code)) {
-	if !op.rewrite {
-		s.append(op, entries, done)
-		return
+	n := len(entries)
+	if op.Cut {
+		n = cut(entries)
 	}
-	for len(entries) > 0 {
-		n := cut(entries)
-		part := entries[:n]
-		if entries = entries[n:]; len(entries) > 0 {
-			s.append(op, part, func(wire.Code) {}) // a failure closes the shard, or fails the last part too
-			continue
+	s.append(op, entries[:n], func(code wire.Code) {
+		if code != wire.None || n == len(entries) {
+			done(code)
+			return
 		}
-		s.append(op, part, done)
-	}
+		s.write(op, entries[n:], done)
+	})
 }
 
 func cut(entries []Entry) int {
 	bytes := 0
 	for i := range entries {
-		if bytes += len(entries[i].Key) + len(entries[i].Value); bytes > rewriteBytes && i > 0 {
+		if bytes += len(entries[i].Key) + len(entries[i].Value); bytes > cutBytes && i > 0 {
 			return i
 		}
 	}

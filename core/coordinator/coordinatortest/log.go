@@ -23,6 +23,8 @@ type Log struct {
 	Held bool
 	// Refuse answers the next appends with this code.
 	Refuse wire.Code
+	// BytesMax refuses larger batches; zero: none.
+	BytesMax int
 	// Batches are what it holds from the start on.
 	Batches [][]byte
 	// ReadErr fails reads.
@@ -43,6 +45,8 @@ func (l *Log) Append(a *partition.Append) {
 		a.Code = l.closed
 	case l.Refuse != wire.None:
 		a.Code = l.Refuse
+	case l.BytesMax > 0 && len(a.Data) > l.BytesMax:
+		a.Code = wire.MessageTooLarge
 	default:
 		a.BaseOffset = l.append(a.Data)
 		l.pending = append(l.pending, a)
