@@ -24,7 +24,7 @@ func (m *Machine) DeleteOffsets(r *kmsg.OffsetDeleteRequest, done func(*kmsg.Off
 		return
 	}
 	m.shard.Do(&coordinator.Operation{
-		Key: r.Group,
+		Key: r.Group, Cut: true,
 		Decide: func() []coordinator.Entry {
 			g := m.groups[r.Group]
 			code := wire.Code(wire.None)
@@ -98,11 +98,12 @@ func (d *offsetDeletions) add(topic string, partition int32, code wire.Code) {
 	d.out.Topics[at].Partitions = append(d.out.Topics[at].Partitions, p)
 }
 
-// DeleteGroup handles one group of DeleteGroups: it is deleted with its offsets, in one batch. done runs once.
+// DeleteGroup handles one group of DeleteGroups: it is deleted with its offsets, the group last. done runs once. What fails half-way is
+// a group with fewer offsets, which may be deleted again.
 func (m *Machine) DeleteGroup(id string, done func(wire.Code)) {
 	refused := wire.Code(wire.None)
 	m.shard.Do(&coordinator.Operation{
-		Key: id,
+		Key: id, Cut: true,
 		Decide: func() []coordinator.Entry {
 			switch g := m.groups[id]; {
 			case g == nil:
@@ -195,7 +196,7 @@ func (m *Machine) expireGroup(id string) {
 		return
 	}
 	m.shard.Do(&coordinator.Operation{
-		Key: id,
+		Key: id, Cut: true,
 		Decide: func() []coordinator.Entry {
 			g := m.groups[id]
 			if g == nil {
@@ -304,6 +305,6 @@ func (m *Machine) deleteGone(id string, gone map[topicUse]bool) {
 		return entries
 	}
 	if len(of()) > 0 {
-		m.shard.Do(&coordinator.Operation{Key: id, Decide: of, Done: func(wire.Code) {}})
+		m.shard.Do(&coordinator.Operation{Key: id, Cut: true, Decide: of, Done: func(wire.Code) {}})
 	}
 }

@@ -1,0 +1,95 @@
+package group
+
+import (
+	"testing"
+	"time"
+
+	"weir/core/metadata"
+	"weir/core/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+// manyPartitions have so many offsets that their tombstones do not fit into one batch.
+const manyPartitions = 60_000
+
+// newLargeRig has one topic of many partitions, and a log that takes batches of 1 MiB, as Kafka's.
+func newLargeRig(t testing.TB) *rig {
+	r := newRig(t)
+	r.image.topics[0] = &metadata.Topic{Name: "a", ID: metadata.TopicID{1}, Partitions: make([]metadata.Partition, manyPartitions)}
+	r.log.BytesMax = 1 << 20
+	return r
+}
+
+// commitAll commits an offset for each of the partitions of the large topic.
+func (r *rig) commitAll() {
+	const each = 5000
+	for first := int32(0); first < manyPartitions; first += each {
+		q := commitRequest("a", first, 1)
+		for p := first + 1; p < first+each; p++ {
+			next := q.Topics[0].Partitions[0]
+			next.Partition = p
+			q.Topics[0].Partitions = append(q.Topics[0].Partitions, next)
+		}
+		require.EqualValues(r.t, wire.None, r.commitAs(q)[0])
+	}
+	require.Len(r.t, r.machine().groups["g"].offsets["a"], manyPartitions)
+}
+
+func (r *rig) deleteGroup() wire.Code {
+	code := wire.Code(noAnswer)
+	r.machine().DeleteGroup("g", func(c wire.Code) { code = c })
+	r.Turn()
+	return code
+}
+
+// A group goes, however many offsets it has: when it is deleted, when they expire, and with its topic.
+func TestManyOffsetsOfOneGroupGo(t *testing.T) {
+	for name, remove := range map[string]func(*rig){
+		"the group is deleted": func(r *rig) { require.EqualValues(t, wire.None, r.deleteGroup()) },
+		"they expire":          func(r *rig) { r.pass(8 * 24 * time.Hour) },
+		"the topic is deleted": func(r *rig) {
+			r.image.topics = r.image.topics[1:]
+			r.machine().ImageChanged()
+			r.Turn()
+		},
+		"they are deleted": func(r *rig) {
+			partitions := make([]int32, manyPartitions)
+			for i := range partitions {
+				partitions[i] = int32(i)
+			}
+			require.EqualValues(t, wire.None, r.deleteOffsets("a", partitions...).ErrorCode)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newLargeRig(t)
+			r.commitAll()
+			remove(r)
+			require.Empty(t, r.machine().groups)
+			require.Zero(t, r.Memory.Held())
+			r.reload()
+			require.Empty(t, r.machine().groups)
+		})
+	}
+}
+
+// A deletion that fails half-way leaves the group with fewer offsets, also for a coordinator after it, and may be tried again.
+func TestDeletionThatFailsHalfWay(t *testing.T) {
+	r := newLargeRig(t)
+	r.commitAll()
+	r.log.Held = true
+	code := wire.Code(noAnswer)
+	r.machine().DeleteGroup("g", func(c wire.Code) { code = c })
+	r.log.Refuse = wire.RequestTimedOut
+	r.log.Durable()
+	r.Turn()
+	require.EqualValues(t, wire.CoordinatorNotAvailable, code)
+	left := len(r.machine().groups["g"].offsets["a"])
+	require.Less(t, left, manyPartitions)
+	require.Positive(t, left)
+	r.log.Refuse, r.log.Held = wire.None, false
+	r.reload()
+	require.Len(t, r.machine().groups["g"].offsets["a"], left)
+	require.EqualValues(t, wire.None, r.deleteGroup())
+	require.Empty(t, r.machine().groups)
+}
