@@ -4,10 +4,12 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/coordinator"
 	"weir/core/metadata"
 	"weir/core/wire"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // manyPartitions have so many offsets that their tombstones do not fit into one batch.
@@ -16,9 +18,13 @@ const manyPartitions = 60_000
 // newLargeRig has one topic of many partitions, and a log that takes batches of 1 MiB, as Kafka's.
 func newLargeRig(t testing.TB) *rig {
 	r := newRig(t)
-	r.image.topics[0] = &metadata.Topic{Name: "a", ID: metadata.TopicID{1}, Partitions: make([]metadata.Partition, manyPartitions)}
+	r.setPartitions(manyPartitions)
 	r.log.BytesMax = 1 << 20
 	return r
+}
+
+func (r *rig) setPartitions(count int) {
+	r.image.topics[0] = &metadata.Topic{Name: "a", ID: metadata.TopicID{1}, Partitions: make([]metadata.Partition, count)}
 }
 
 // commitAll commits an offset for each of the partitions of the large topic.
@@ -92,4 +98,57 @@ func TestDeletionThatFailsHalfWay(t *testing.T) {
 	require.Len(t, r.machine().groups["g"].offsets["a"], left)
 	require.EqualValues(t, wire.None, r.deleteGroup())
 	require.Empty(t, r.machine().groups)
+}
+
+// A group goes in a time that is proportional to what is staged for it: with work that is quadratic, each of these takes minutes.
+func TestManyStagedOffsetsOfOneGroupGo(t *testing.T) {
+	t.Run("of one transaction", func(t *testing.T) {
+		const many = 150_000
+		r := newRig(t)
+		r.setPartitions(many)
+		require.EqualValues(t, wire.None, r.stage(7, "a", 0, 1, func(q *kmsg.TxnOffsetCommitRequest) {
+			of := &q.Topics[0].Partitions
+			for p := int32(1); p < many; p++ {
+				*of = append(*of, (*of)[0])
+				(*of)[p].Partition = p
+			}
+		}))
+		require.EqualValues(t, wire.None, r.deleteGroup())
+		require.Empty(t, r.machine().groups)
+		r.marker(7, true)
+		require.Empty(t, r.machine().groups)
+		require.Zero(t, r.Memory.Held())
+	})
+	t.Run("of a transaction for each", func(t *testing.T) {
+		const many = 20_000
+		r := newRig(t)
+		r.setPartitions(many)
+		m := r.machine()
+		for i := range int32(many) {
+			e := offsetEntry("g", topicPartition{"a", i}, &offset{value: 1, expires: -1})
+			require.NoError(t, m.Apply(&coordinator.Record{Key: e.Key, Value: e.Value, ProducerID: int64(i)}))
+		}
+		require.EqualValues(t, wire.None, r.deleteGroup())
+		require.Empty(t, m.groups)
+	})
+}
+
+// What a transaction stages again after it was deleted counts once; and the order of what was staged stays as short as that is.
+func TestStagedAgainAfterItWasDeleted(t *testing.T) {
+	r := newRig(t)
+	r.stage(7, "b", 0, 1)
+	for i := range int64(50) {
+		require.EqualValues(t, wire.None, r.stage(7, "a", 0, i))
+		require.EqualValues(t, wire.None, r.stage(8, "a", 0, 100+i))
+		r.deleteOffsets("a", 0)
+	}
+	require.LessOrEqual(t, len(r.machine().open[7].order), 3)
+	r.stage(7, "a", 0, 77)
+	r.marker(8, true)
+	require.EqualValues(t, -1, r.offset("a", 0))
+	r.marker(7, true)
+	require.EqualValues(t, 77, r.offset("a", 0))
+	require.EqualValues(t, 1, r.offset("b", 0))
+	require.EqualValues(t, wire.None, r.fetch("a", 0, true).ErrorCode)
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
 }

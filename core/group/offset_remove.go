@@ -69,7 +69,7 @@ func (m *Machine) deleteOffsets(g *Group, r *kmsg.OffsetDeleteRequest, out *kmsg
 		case g.members != nil && g.members.subscribes(tp.topic):
 			answers.add(tp.topic, tp.partition, wire.GroupSubscribedToTopic)
 			continue
-		case !seen[tp] && (g.offset(tp) != nil || g.staged[tp] > 0):
+		case !seen[tp] && (g.offset(tp) != nil || len(g.stagedBy(tp)) > 0):
 			entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
 			seen[tp] = true
 		}
@@ -132,7 +132,7 @@ func (m *Machine) groupTombstones(g *Group) (entries []coordinator.Entry) {
 	for _, tp := range g.committed() {
 		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
 	}
-	for _, tp := range m.onlyStaged(g) {
+	for _, tp := range g.onlyStaged() {
 		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
 	}
 	if g.members != nil {
@@ -142,11 +142,11 @@ func (m *Machine) groupTombstones(g *Group) (entries []coordinator.Entry) {
 }
 
 // onlyStaged returns the partitions of a group with a staged offset and no committed one.
-func (m *Machine) onlyStaged(g *Group) (out []topicPartition) {
-	for _, producer := range slices.Sorted(maps.Keys(m.open)) {
-		for _, at := range m.open[producer].order {
-			if at.group == g.id && g.offset(at.topicPartition) == nil && !slices.Contains(out, at.topicPartition) {
-				out = append(out, at.topicPartition)
+func (g *Group) onlyStaged() (out []topicPartition) {
+	for _, topic := range slices.Sorted(maps.Keys(g.staged)) {
+		for _, partition := range slices.Sorted(maps.Keys(g.staged[topic])) {
+			if tp := (topicPartition{topic, partition}); g.offset(tp) == nil {
+				out = append(out, tp)
 			}
 		}
 	}
@@ -237,7 +237,7 @@ func (m *Machine) expired(g *Group) (entries []coordinator.Entry) {
 	}
 	now, kept := m.Env.Clock.WallMillis(), len(g.staged)
 	for _, tp := range g.committed() {
-		if g.staged[tp] > 0 {
+		if len(g.stagedBy(tp)) > 0 {
 			continue
 		}
 		if g.members != nil && g.members.subscribes(tp.topic) || !m.isOld(g.offset(tp), since, now) {

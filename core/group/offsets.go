@@ -36,10 +36,10 @@ type topicPartition struct {
 	partition int32
 }
 
-// transaction is an open transaction with staged offsets, in the order in which groups and partitions were first staged.
+// transaction is an open transaction with staged offsets.
 type transaction struct {
-	order  []stagedPartition
 	values map[stagedPartition]*offset
+	order  []stagedPartition // in which they were staged; with some that were dropped since, and are there again if they were staged again
 }
 
 type stagedPartition struct {
@@ -95,12 +95,10 @@ func (m *Machine) applyOffsetTombstone(id string, tp topicPartition) {
 		return
 	}
 	m.remove(g, tp)
-	if g.staged[tp] > 0 {
-		for _, producer := range slices.Sorted(maps.Keys(m.open)) {
-			m.drop(m.open[producer], stagedPartition{id, tp})
-		}
-		delete(g.staged, tp)
+	for _, producer := range g.stagedBy(tp) {
+		m.drop(m.open[producer], stagedPartition{id, tp})
 	}
+	g.setStagedBy(tp, nil)
 	m.forget(g)
 }
 
@@ -116,18 +114,49 @@ func (m *Machine) stage(producer int64, at stagedPartition, value *offset) {
 		m.shard.Hold(-at.bytes(before))
 	} else {
 		t.order = append(t.order, at)
-		m.group(at.group).staged[at.topicPartition]++
+		g := m.group(at.group)
+		g.setStagedBy(at.topicPartition, append(g.stagedBy(at.topicPartition), producer))
 	}
 	m.shard.Hold(at.bytes(value))
 	t.values[at] = value
 }
 
-func (m *Machine) drop(t *transaction, at stagedPartition) {
-	if value, ok := t.values[at]; ok {
-		m.shard.Hold(-at.bytes(value))
-		delete(t.values, at)
-		t.order = slices.DeleteFunc(t.order, func(o stagedPartition) bool { return o == at })
+// stagedBy returns the producers that have staged an offset of a partition.
+func (g *Group) stagedBy(tp topicPartition) []int64 { return g.staged[tp.topic][tp.partition] }
+
+func (g *Group) setStagedBy(tp topicPartition, producers []int64) {
+	of := g.staged[tp.topic]
+	switch {
+	case len(producers) == 0:
+		if delete(of, tp.partition); len(of) == 0 {
+			delete(g.staged, tp.topic)
+		}
+		return
+	case of == nil:
+		of = map[int32][]int64{}
+		g.staged[tp.topic] = of
 	}
+	of[tp.partition] = producers
+}
+
+func (m *Machine) drop(t *transaction, at stagedPartition) {
+	m.shard.Hold(-at.bytes(t.values[at]))
+	delete(t.values, at)
+	if len(t.order) > 2*len(t.values)+1 {
+		t.shorten()
+	}
+}
+
+// shorten takes out of the order what was dropped: what was staged again has its last place.
+func (t *transaction) shorten() {
+	seen := make(map[stagedPartition]bool, len(t.values))
+	slices.Reverse(t.order)
+	t.order = slices.DeleteFunc(t.order, func(at stagedPartition) bool {
+		gone := t.values[at] == nil || seen[at]
+		seen[at] = true
+		return gone
+	})
+	slices.Reverse(t.order)
 }
 
 // ApplyMarker implements coordinator.Machine: offsets that the transaction has staged are committed, or dropped. Of a
@@ -139,6 +168,9 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 	}
 	delete(m.open, k.ProducerID)
 	m.shard.Hold(-transactionBytes)
+	if len(t.order) > len(t.values) {
+		t.shorten()
+	}
 	for _, at := range t.order {
 		g, value := m.group(at.group), t.values[at]
 		m.shard.Hold(-at.bytes(value))
@@ -147,9 +179,7 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 				m.put(g, at.topicPartition, value)
 			}
 		}
-		if g.staged[at.topicPartition]--; g.staged[at.topicPartition] <= 0 {
-			delete(g.staged, at.topicPartition)
-		}
+		g.setStagedBy(at.topicPartition, slices.DeleteFunc(g.stagedBy(at.topicPartition), func(id int64) bool { return id == k.ProducerID }))
 		m.forget(g)
 	}
 	return nil
@@ -215,7 +245,7 @@ func (g *Group) committed() []topicPartition {
 func (m *Machine) rewriteOffsets(g *Group, entries []coordinator.Entry) []coordinator.Entry {
 	for _, tp := range g.committed() {
 		o := g.offset(tp)
-		if g.staged[tp] > 0 {
+		if len(g.stagedBy(tp)) > 0 {
 			m.floor = min(m.floor, o.at)
 			continue
 		}
