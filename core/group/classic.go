@@ -51,6 +51,7 @@ type classic struct {
 	static          map[string]*member // by instance id
 	votes           map[string]int     // how many members support a protocol
 	joining         int                // members whose join is parked
+	owing           int                // members that owe a sync
 	pending         map[string]*pendingMember
 	newcomer        bool // a member joined since the initial delay began
 	topics          map[string]bool
@@ -463,6 +464,7 @@ func (c *classic) detach(mb *member) {
 	c.m.stop(&mb.session.timer)
 	c.m.discharge(mb)
 	c.vote(mb, -1)
+	c.owes(mb, false)
 	delete(c.byID, mb.id)
 	if mb.instanceID != nil {
 		delete(c.static, *mb.instanceID)
@@ -574,17 +576,29 @@ func (c *classic) beatFor(mb *member, timeout time.Duration) {
 	c.m.extend(&mb.session, timeout, func() { c.sessionExpired(mb) })
 }
 
-// sessionExpired removes a member that was silent. A parked request keeps its member, but for the first join of a new
-// one, whose client may have given up long ago.
+// sessionExpired removes a member that was silent, and the others that were as long: all sessions of a group may end together,
+// as after it was loaded.
 func (c *classic) sessionExpired(mb *member) {
-	if c.byID[mb.id] != mb || !mb.isNew && (mb.join != nil || mb.sync != nil) {
+	if c.byID[mb.id] != mb || !c.isSilent(mb) {
 		return
 	}
-	c.m.count.expired.Add(1)
-	c.answerJoinError(mb, "", wire.UnknownMemberID)
-	c.answerSyncError(mb, wire.UnknownMemberID)
-	c.remove(mb)
+	for _, o := range c.members {
+		if !c.isSilent(o) {
+			continue
+		}
+		c.m.count.expired.Add(1)
+		c.answerJoinError(o, "", wire.UnknownMemberID)
+		c.answerSyncError(o, wire.UnknownMemberID)
+		c.detach(o)
+	}
+	c.compact()
 	c.removed()
+}
+
+// isSilent reports whether a member's session is over. A parked request keeps its member, but for the first join of a new
+// one, whose client may have given up long ago.
+func (c *classic) isSilent(mb *member) bool {
+	return mb.session.deadline <= c.m.Loop.Now() && (mb.isNew || mb.join == nil && mb.sync == nil)
 }
 
 // removed goes on after a member went.
