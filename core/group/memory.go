@@ -13,6 +13,7 @@ import (
 const (
 	groupBytes       = 512
 	memberBytes      = 2 << 10
+	protocolBytes    = 192 // of a member, and its place among the votes
 	pendingBytes     = 512 // an id that was handed out
 	offsetBytes      = 256
 	stagedBytes      = 384
@@ -47,7 +48,7 @@ func memberSize(id string, instanceID *string, client *Client, protocols []kmsg.
 		n += len(*instanceID)
 	}
 	for i := range protocols {
-		n += len(protocols[i].Name) + len(protocols[i].Metadata)
+		n += protocolBytes + len(protocols[i].Name) + len(protocols[i].Metadata)
 	}
 	return int64(n)
 }

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +141,29 @@ func TestConsumerGroupsAtTheBound(t *testing.T) {
 	r.reload()
 	require.EqualValues(t, wire.None, r.heartbeat("m1", a.MemberEpoch).ErrorCode)
 	require.Equal(t, r.machine().recount(), r.Memory.Held())
+}
+
+// What is short in a request and long in memory is counted as it is held.
+func TestSmallThingsAreCounted(t *testing.T) {
+	r := newRig(t)
+	const many = 10_000
+	r.join("", func(q *kmsg.JoinGroupRequest) {
+		q.Protocols = nil
+		for i := range many {
+			q.Protocols = append(q.Protocols, kmsg.JoinGroupRequestProtocol{Name: strconv.FormatInt(int64(i), 36)})
+		}
+	})
+	require.Greater(t, r.Memory.Held(), int64(100*many), "protocols, each with its place among the votes")
+
+	r = newConsumerRig(t)
+	id := strings.Repeat("m", 30_000) // which the client chooses
+	r.heartbeat(id, 0, joins("a"))
+	require.Greater(t, r.Memory.Held(), int64(2*len(id)), "of the member and of its target")
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
+	r.Memory.Max = r.Memory.Held() + int64(len(id))
+	require.EqualValues(t, wire.CoordinatorNotAvailable, r.heartbeat("n"+id, 0, joins("a")).ErrorCode)
+	require.EqualValues(t, wire.None, r.heartbeat(id, -1).ErrorCode)
+	require.Less(t, r.Memory.Held(), int64(len(id)))
 }
 
 // What expressions match is refused at the bound: the group goes on with what they matched before.

@@ -147,9 +147,9 @@ func (g *Group) Resolved(c *Context, version int64, resolved map[string][]string
 // ResolvedGrowth is how many bytes more the group holds with what its expressions matched.
 func (g *Group) ResolvedGrowth(resolved map[string][]string) (more int64) {
 	for _, text := range sortedKeys(resolved) {
-		more += (&Resolved{Topics: resolved[text]}).bytes()
+		more += (&Resolved{Topics: resolved[text]}).bytes(text)
 		if old, had := g.expressions.Get(text); had {
-			more -= old.bytes()
+			more -= old.bytes(text)
 		}
 	}
 	return more

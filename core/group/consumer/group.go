@@ -66,9 +66,9 @@ type Resolved struct {
 	Timestamp int64    // milliseconds
 }
 
-// bytes estimates the memory that it takes.
-func (r *Resolved) bytes() int64 {
-	n := 64
+// bytes estimates the memory that it takes with its expression.
+func (r *Resolved) bytes(expression string) int64 {
+	n := 64 + len(expression)
 	for _, topic := range r.Topics {
 		n += 16 + len(topic)
 	}
@@ -129,6 +129,9 @@ const (
 	memberBytes    = 1 << 10
 	ownershipBytes = 128
 )
+
+// idBytes is what the id of a member takes, which a client may choose: beside the member, and beside its target.
+func idBytes(id string) int64 { return 2 * int64(len(id)) }
 
 // Gone says that no record of the group is left.
 func (g *Group) Gone() bool {
@@ -226,24 +229,27 @@ func (g *Group) applyTarget(value []byte) error {
 }
 
 func (g *Group) applyTargetOf(id string, value []byte) error {
-	if value == nil {
-		g.bytes -= g.targets[id].bytes()
-		delete(g.targets, id)
-		return nil
-	}
 	v := targetOfValue{}
-	if err := decode(value, &v); err != nil {
-		return err
+	if value != nil {
+		if err := decode(value, &v); err != nil {
+			return err
+		}
 	}
-	g.bytes += v.assignment.bytes() - g.targets[id].bytes()
-	g.targets[id] = v.assignment
+	if old, had := g.targets[id]; had {
+		g.bytes -= old.bytes() + int64(len(id))
+		delete(g.targets, id)
+	}
+	if value != nil {
+		g.bytes += v.assignment.bytes() + int64(len(id))
+		g.targets[id] = v.assignment
+	}
 	return nil
 }
 
 func (g *Group) applyExpression(text string, value []byte) error {
 	if value == nil {
 		if old, had := g.expressions.Delete(text); had {
-			g.bytes -= old.bytes()
+			g.bytes -= old.bytes(text)
 		}
 		return nil
 	}
@@ -252,9 +258,9 @@ func (g *Group) applyExpression(text string, value []byte) error {
 		return err
 	}
 	if old, had := g.expressions.Set(text, &v.Resolved); had {
-		g.bytes -= old.bytes()
+		g.bytes -= old.bytes(text)
 	}
-	g.bytes += v.Resolved.bytes()
+	g.bytes += v.Resolved.bytes(text)
 	return nil
 }
 
@@ -279,6 +285,7 @@ func (g *Group) applyMember(id string, value []byte) error {
 func (g *Group) setMetadata(m *Member, next *Metadata) {
 	if m.known {
 		g.count(&m.Metadata, -1)
+		g.bytes -= int64(len(m.ID))
 		if g.statics[m.InstanceID] == m.ID {
 			delete(g.statics, m.InstanceID)
 		}
@@ -289,6 +296,7 @@ func (g *Group) setMetadata(m *Member, next *Metadata) {
 	}
 	m.Metadata = *next
 	g.count(next, 1)
+	g.bytes += int64(len(m.ID))
 	if next.InstanceID != "" {
 		g.statics[next.InstanceID] = m.ID
 	}
