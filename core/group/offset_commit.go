@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"unicode/utf16"
 
 	"weir/core/coordinator"
@@ -338,13 +339,22 @@ func (m *Machine) commitEntries(c *Commit) (entries []coordinator.Entry, more in
 			continue
 		}
 		if c.retention != -1 {
-			o.expires = now + c.retention
+			o.expires = expiresAt(now, c.retention)
 		}
 		tp := topicPartition{p.Topic, p.Index}
 		more += m.growth(c, tp, o)
 		entries = append(entries, offsetEntry(c.group, tp, o))
 	}
 	return entries, more
+}
+
+// expiresAt is when an offset expires that its client wants kept for so long: never, if that is beyond time, and at once, if it is
+// negative.
+func expiresAt(now, retention int64) int64 {
+	if retention > math.MaxInt64-now {
+		return math.MaxInt64
+	}
+	return max(now+retention, 0)
 }
 
 // growth is how many bytes more a partition takes with an offset: beside the committed one if it is staged.

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -312,6 +313,20 @@ func TestOffsetsExpire(t *testing.T) {
 	require.EqualValues(t, 1, r.offset("a", 0))
 	r.pass(time.Hour)
 	require.EqualValues(t, -1, r.offset("a", 0), "a client's own retention")
+
+	r = newRig(t)
+	kept := func(millis int64) func(*kmsg.OffsetCommitRequest) {
+		return func(q *kmsg.OffsetCommitRequest) { q.Version, q.RetentionTimeMillis = 3, millis }
+	}
+	r.commit("a", 0, 1, kept(math.MaxInt64))
+	r.commit("a", 1, 1, kept(0))
+	r.commit("b", 0, 1, kept(math.MinInt64))
+	r.reload()
+	r.pass(30 * time.Minute)
+	require.EqualValues(t, -1, r.offset("a", 1))
+	require.EqualValues(t, -1, r.offset("b", 0))
+	r.pass(100 * week)
+	require.EqualValues(t, 1, r.offset("a", 0), "for ever")
 }
 
 func TestOffsetsOfDeletedTopicsGo(t *testing.T) {
