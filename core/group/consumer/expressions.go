@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// expressionBytesMax bounds a regular expression: to match one costs its length for each byte of each topic's name.
+	// expressionBytesMax bounds a regular expression, and expressionStepsMax what it is with its repetitions written out: to
+	// match one costs that for each byte of each topic's name, and to compile one costs it on the loop.
 	expressionBytesMax = 8 << 10
+	expressionStepsMax = 16 << 10
 	// resolveIntervalMillis is the shortest time between two resolutions in one group, as in Kafka.
 	resolveIntervalMillis = 10_000
 )
@@ -20,20 +22,42 @@ const (
 // checkExpression refuses what is no regular expression of RE2. Kafka uses RE2/J, whose syntax is that of Go.
 func checkExpression(text string) error {
 	why := ""
-	_, err := syntax.Parse(text, syntax.Perl)
+	if len(text) > expressionBytesMax {
+		return refuseExpression(text[:64]+"...", "expression is too long")
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
 	var fault *syntax.Error
 	switch {
-	case len(text) > expressionBytesMax:
-		text, why = text[:64]+"...", "expression is too long"
 	case errors.As(err, &fault):
 		why = fault.Code.String()
+	case steps(parsed) > expressionStepsMax:
+		why = "expression is too large"
 	default:
 		if _, err = regexp.Compile(whole(text)); err == nil {
 			return nil
 		}
 		why = "expression is too large"
 	}
+	return refuseExpression(text, why)
+}
+
+func refuseExpression(text, why string) error {
 	return refuse(wire.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", text, why)
+}
+
+// steps is how large an expression is with its repetitions written out: eight KiB of it may be millions.
+func steps(e *syntax.Regexp) int {
+	n := 1
+	if e.Op == syntax.OpLiteral {
+		n = len(e.Rune)
+	}
+	for _, sub := range e.Sub {
+		n += steps(sub)
+	}
+	if e.Op == syntax.OpRepeat {
+		n *= max(e.Min+1, e.Max)
+	}
+	return n
 }
 
 // whole makes an expression match whole names only.

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,27 @@ func TestExpressionsAsKafka(t *testing.T) {
 			continue
 		}
 		require.EqualError(t, err, "SubscribedTopicRegex `"+text+"` is not a valid regular expression: "+why+".")
+	}
+}
+
+// Repetitions make a short expression as large as memory, and the loop compiles it.
+func TestExpressionsAreBounded(t *testing.T) {
+	for text, why := range map[string]string{
+		strings.Repeat("a", expressionBytesMax+1):               "expression is too long",
+		"(" + strings.Repeat("x?", 1600) + "){1000}":            "expression is too large",
+		strings.Repeat("[^a]{1000}", 800):                       "expression is too large",
+		"(?:(?:" + strings.Repeat("y", 500) + "){10}){0,100}":   "expression is too large",
+		"(?i:" + strings.Repeat("ab|", 100) + "(?:c{500}){2,})": "",
+		strings.Repeat(`\pL`, 2700):                             "",
+		`\pL{1,249}\.[a-z0-9._-]{1,249}(-v[0-9]{1,10})?`:        "",
+		strings.Repeat("a", expressionBytesMax):                 "",
+	} {
+		err := checkExpression(text)
+		if why == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, why)
 	}
 }
 
