@@ -168,7 +168,11 @@ func (c *consumerGroup) resolve(expressions []string) {
 		Work: func() { resolved = consumer.Resolve(expressions, topics) },
 		Done: func(*env.Compute) {
 			c.group.SetResolving(false)
-			if !c.m.closed && !c.gone {
+			switch {
+			case c.m.closed || c.gone:
+			case resolved == nil:
+				c.m.warnTooLarge(c.g.id, wire.UnknownServerError)
+			default:
 				c.writeResolved(version, resolved)
 			}
 		},

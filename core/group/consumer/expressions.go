@@ -15,6 +15,9 @@ const (
 	// match one costs that for each byte of each topic's name, and to compile one costs it on the loop.
 	expressionBytesMax = 8 << 10
 	expressionStepsMax = 16 << 10
+	// resolvedBytesMax bounds what the expressions of a group match together, which is one batch: each member may have one that matches
+	// every topic.
+	resolvedBytesMax = 32 << 20
 	// resolveIntervalMillis is the shortest time between two resolutions in one group, as in Kafka.
 	resolveIntervalMillis = 10_000
 )
@@ -64,9 +67,10 @@ func steps(e *syntax.Regexp) int {
 func whole(text string) string { return `\A(?:` + text + `)\z` }
 
 // Resolve matches expressions against the names of all topics, sorted. It is a pure function, to be run off the loop. What
-// is not valid matches nothing.
+// is not valid matches nothing. If they match more than a group may have, it returns nil.
 func Resolve(expressions, topics []string) map[string][]string {
 	out := make(map[string][]string, len(expressions))
+	room := int64(resolvedBytesMax)
 	for _, text := range expressions {
 		pattern, err := regexp.Compile(whole(text))
 		if err != nil {
@@ -80,6 +84,9 @@ func Resolve(expressions, topics []string) map[string][]string {
 			}
 		}
 		out[text] = matched
+		if room -= (&Resolved{Topics: matched}).bytes(text); room < 0 {
+			return nil
+		}
 	}
 	return out
 }

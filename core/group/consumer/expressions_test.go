@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,6 +47,19 @@ func TestExpressionsAreBounded(t *testing.T) {
 		}
 		require.ErrorContains(t, err, why)
 	}
+}
+
+// Members may have an expression each, all of which match every topic: what is kept of that is bounded while it is found.
+func TestMatchesAreBounded(t *testing.T) {
+	topics, expressions := make([]string, 5000), make([]string, 2000)
+	for i := range topics {
+		topics[i] = "topic-" + strconv.Itoa(i)
+	}
+	for i := range expressions {
+		expressions[i] = ".*|" + strconv.Itoa(i)
+	}
+	require.Len(t, Resolve(expressions[:10], topics), 10)
+	require.Nil(t, Resolve(expressions, topics))
 }
 
 // An expression matches whole names: what it alternates too.
