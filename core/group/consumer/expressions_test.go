@@ -49,6 +49,29 @@ func TestExpressionsAreBounded(t *testing.T) {
 	}
 }
 
+// Whether a topic is read is asked for each offset that expires or is deleted: were every expression looked at, this takes minutes.
+func TestManyExpressionsAreNotLookedAtForEachOffset(t *testing.T) {
+	const many = 50_000
+	g := NewGroup("g")
+	of := func(i int) Key { return Key{TypeExpression, "g", strconv.Itoa(i)} }
+	for i := range many {
+		require.NoError(t, g.Apply(of(i), entry(of(i), expressionValue{Resolved{Topics: []string{"a", "b"}}}).Value))
+	}
+	for range many {
+		require.False(t, g.SubscribedTo("c"))
+	}
+	require.True(t, g.SubscribedTo("a"))
+	require.NoError(t, g.Apply(of(0), entry(of(0), expressionValue{Resolved{Topics: []string{"c"}}}).Value))
+	require.True(t, g.SubscribedTo("c"))
+	require.True(t, g.SubscribedTo("a"))
+	for i := range many {
+		require.NoError(t, g.Apply(of(i), nil))
+	}
+	require.False(t, g.SubscribedTo("a"))
+	require.False(t, g.SubscribedTo("c"))
+	require.Zero(t, g.Bytes())
+}
+
 // Members may have an expression each, all of which match every topic: what is kept of that is bounded while it is found.
 func TestMatchesAreBounded(t *testing.T) {
 	topics, expressions := make([]string, 5000), make([]string, 2000)

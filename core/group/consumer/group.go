@@ -32,6 +32,7 @@ type Group struct {
 	statics    map[string]string           // member ids by instance id
 	names      btree.Map[string, int]      // members that subscribe to a topic by its name
 	subscribed btree.Map[string, int]      // members that subscribe to an expression
+	matched    btree.Map[string, int]      // expressions that matched a topic
 	assignors  btree.Map[string, int]      // members that ask for an assignor
 	classic    int                         // members of the classic protocol
 	bytes      int64                       // of what members say of themselves, what their expressions matched, and targets
@@ -165,15 +166,9 @@ const (
 
 // SubscribedTo reports whether some member subscribes to a topic, by its name or by an expression.
 func (g *Group) SubscribedTo(topic string) bool {
-	if _, ok := g.names.Get(topic); ok {
-		return true
-	}
-	found := false
-	g.expressions.Scan(func(_ string, r *Resolved) bool {
-		_, found = slices.BinarySearch(r.Topics, topic)
-		return !found
-	})
-	return found
+	_, named := g.names.Get(topic)
+	_, matched := g.matched.Get(topic)
+	return named || matched
 }
 
 // owner is who has a partition; empty: nobody.
@@ -247,21 +242,28 @@ func (g *Group) applyTargetOf(id string, value []byte) error {
 }
 
 func (g *Group) applyExpression(text string, value []byte) error {
-	if value == nil {
-		if old, had := g.expressions.Delete(text); had {
-			g.bytes -= old.bytes(text)
-		}
-		return nil
-	}
 	v := expressionValue{}
-	if err := decode(value, &v); err != nil {
-		return err
+	if value != nil {
+		if err := decode(value, &v); err != nil {
+			return err
+		}
 	}
-	if old, had := g.expressions.Set(text, &v.Resolved); had {
-		g.bytes -= old.bytes(text)
+	if old, had := g.expressions.Delete(text); had {
+		g.countMatched(text, old, -1)
 	}
-	g.bytes += v.Resolved.bytes(text)
+	if value != nil {
+		g.expressions.Set(text, &v.Resolved)
+		g.countMatched(text, &v.Resolved, 1)
+	}
 	return nil
+}
+
+// countMatched adds what an expression matched to what is counted over all of them, or takes it away.
+func (g *Group) countMatched(text string, r *Resolved, by int) {
+	for _, topic := range r.Topics {
+		add(&g.matched, topic, by)
+	}
+	g.bytes += int64(by) * r.bytes(text)
 }
 
 func (g *Group) applyMember(id string, value []byte) error {
