@@ -79,6 +79,29 @@ func TestManyOffsetsOfOneGroupGo(t *testing.T) {
 	}
 }
 
+// When a topic is deleted, groups are asked for their offsets of it, and not for all that they have: then this takes minutes.
+func TestDeletedTopicCostsNothingOfOthers(t *testing.T) {
+	r := newRig(t)
+	r.commit("a", 0, 1)
+	m := r.machine()
+	for i := range 200_000 {
+		e := offsetEntry("g", topicPartition{"b", int32(i)}, &offset{value: 1, expires: -1, topicID: metadata.TopicID{2}})
+		require.NoError(t, m.Apply(&coordinator.Record{Key: e.Key, Value: e.Value, ProducerID: -1}))
+	}
+	for i := range 2_000 { // what is deleted cannot be written
+		r.image.topics[0] = &metadata.Topic{Name: "a", ID: metadata.TopicID{77, byte(i), byte(i >> 8)}, Partitions: make([]metadata.Partition, 2)}
+		r.log.Refuse = wire.RequestTimedOut
+		m.ImageChanged()
+		r.Turn()
+	}
+	require.EqualValues(t, 1, r.offset("a", 0))
+	r.log.Refuse = wire.None
+	m.ImageChanged()
+	r.Turn()
+	require.EqualValues(t, -1, r.offset("a", 0))
+	require.EqualValues(t, 1, r.offset("b", 77))
+}
+
 // A deletion that fails half-way leaves the group with fewer offsets, also for a coordinator after it, and may be tried again.
 func TestDeletionThatFailsHalfWay(t *testing.T) {
 	r := newLargeRig(t)

@@ -267,18 +267,55 @@ func (m *Machine) ImageChanged() {
 	if !m.serving || m.closed {
 		return
 	}
-	gone := map[topicUse]bool{}
+	gone := goneTopics{names: map[string]bool{}, uses: map[topicUse]bool{}}
 	for _, use := range slices.Sorted(maps.Keys(m.topics)) {
 		if !m.exists(use) {
-			gone[use] = true
+			name, _ := use.split()
+			gone.names[name], gone.uses[use] = true, true
 		}
 	}
-	if len(gone) == 0 {
+	if len(gone.uses) == 0 {
 		return
 	}
 	for _, g := range m.sorted() {
-		m.deleteGone(g.id, gone)
+		m.deleteGone(g, &gone)
 	}
+}
+
+// goneTopics are topics that were deleted, or were created anew under their names.
+type goneTopics struct {
+	names map[string]bool
+	uses  map[topicUse]bool
+}
+
+// of lists the offsets that a group has of them.
+func (t *goneTopics) of(g *Group) (out []topicPartition) {
+	for _, topic := range t.namesIn(g) {
+		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+			if t.uses[useOf(topic, g.offsets[topic][partition])] {
+				out = append(out, topicPartition{topic, partition})
+			}
+		}
+	}
+	return out
+}
+
+// namesIn lists the names of which a group has offsets. It looks at the fewer of both: there may be many groups, of many topics each.
+func (t *goneTopics) namesIn(g *Group) (names []string) {
+	if len(t.names) > len(g.offsets) {
+		for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
+			if t.names[topic] {
+				names = append(names, topic)
+			}
+		}
+		return names
+	}
+	for _, topic := range slices.Sorted(maps.Keys(t.names)) {
+		if len(g.offsets[topic]) > 0 {
+			names = append(names, topic)
+		}
+	}
+	return names
 }
 
 func (m *Machine) exists(use topicUse) bool {
@@ -291,20 +328,23 @@ func (m *Machine) exists(use topicUse) bool {
 	return ok
 }
 
-func (m *Machine) deleteGone(id string, gone map[topicUse]bool) {
-	of := func() (entries []coordinator.Entry) {
-		g := m.groups[id]
-		if g == nil {
-			return nil
-		}
-		for _, tp := range g.committed() {
-			if gone[useOf(tp.topic, g.offset(tp))] {
+func (m *Machine) deleteGone(g *Group, gone *goneTopics) {
+	if len(gone.namesIn(g)) == 0 {
+		return
+	}
+	id := g.id
+	m.shard.Do(&coordinator.Operation{
+		Key: id, Cut: true,
+		Decide: func() (entries []coordinator.Entry) {
+			g := m.groups[id]
+			if g == nil {
+				return nil
+			}
+			for _, tp := range gone.of(g) {
 				entries = append(entries, coordinator.Entry{Key: offsetKey(id, tp)})
 			}
-		}
-		return entries
-	}
-	if len(of()) > 0 {
-		m.shard.Do(&coordinator.Operation{Key: id, Cut: true, Decide: of, Done: func(wire.Code) {}})
-	}
+			return entries
+		},
+		Done: func(wire.Code) {},
+	})
 }
