@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -76,6 +77,20 @@ func TestManyOffsetsOfOneGroupGo(t *testing.T) {
 			r.reload()
 			require.Empty(t, r.machine().groups)
 		})
+	}
+}
+
+// A turn of the loop looks at a bounded number of offsets, but for a single group's.
+func TestExpiryTakesTurns(t *testing.T) {
+	r := newRig(t)
+	m := r.machine()
+	for i := range 10 * 5000 {
+		e := offsetEntry(fmt.Sprint("g", i/5000), topicPartition{"a", int32(i)}, &offset{value: 1, expires: -1, topicID: metadata.TopicID{1}})
+		require.NoError(t, m.Apply(&coordinator.Record{Key: e.Key, Value: e.Value, ProducerID: -1}))
+	}
+	for left := 9; left >= 0; left-- {
+		r.pass(10 * time.Minute)
+		require.Len(t, m.groups, left)
 	}
 }
 

@@ -164,9 +164,9 @@ func (m *Machine) dropSoft(id string) {
 	}
 }
 
-// expiryBatch is how many groups are looked at in one turn of the loop.
 const (
-	expiryBatch = 256
+	// expiryBatch is how many groups and offsets are looked at in one turn of the loop, but for a group that has more.
+	expiryBatch = 4096
 	expiryPause = 5 * time.Millisecond
 )
 
@@ -178,11 +178,13 @@ func (m *Machine) scheduleExpiry() {
 }
 
 func (m *Machine) expire(ids []string) {
-	n := min(len(ids), expiryBatch)
-	for _, id := range ids[:n] {
-		m.expireGroup(id)
+	for looked := 0; len(ids) > 0 && looked < expiryBatch; ids = ids[1:] {
+		if g := m.groups[ids[0]]; g != nil {
+			looked += 1 + g.committedCount
+			m.expireGroup(g)
+		}
 	}
-	if ids = ids[n:]; len(ids) > 0 {
+	if len(ids) > 0 {
 		m.Loop.Reset(&m.expiry, expiryPause, func() { m.expire(ids) })
 		return
 	}
@@ -191,10 +193,11 @@ func (m *Machine) expire(ids []string) {
 
 // expireGroup writes tombstones for the offsets of a group that are old, and for an empty group that has none left. It tries
 // again at the next interval if that fails.
-func (m *Machine) expireGroup(id string) {
-	if g := m.groups[id]; g == nil || len(m.expired(g)) == 0 && !m.abandoned(g) {
+func (m *Machine) expireGroup(g *Group) {
+	if len(m.expired(g)) == 0 && !m.abandoned(g) {
 		return
 	}
+	id := g.id
 	m.shard.Do(&coordinator.Operation{
 		Key: id, Cut: true,
 		Decide: func() []coordinator.Entry {

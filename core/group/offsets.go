@@ -208,6 +208,7 @@ func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
 		g.offsets[tp.topic] = of
 	}
 	of[tp.partition] = o
+	g.committedCount++
 	m.shard.Hold(o.bytes(tp.topic))
 	m.topics[useOf(tp.topic, o)]++
 }
@@ -219,6 +220,7 @@ func (m *Machine) remove(g *Group, tp topicPartition) {
 		return
 	}
 	delete(of, tp.partition)
+	g.committedCount--
 	m.shard.Hold(-o.bytes(tp.topic))
 	if len(of) == 0 {
 		delete(g.offsets, tp.topic)
