@@ -123,7 +123,8 @@ func (c *consumerGroup) rearm() {
 	c.m.Loop.Reset(&c.timer, next.Sub(now), c.expire)
 }
 
-// expire fences the members whose session, or time to give back, is over. If it cannot be written, it is tried again.
+// expire fences the members whose session, or time to give back, is over: so many of them as one batch has room for, and then the
+// others. If it cannot be written, it is tried again.
 func (c *consumerGroup) expire() {
 	id := c.g.id
 	c.m.shard.Do(&coordinator.Operation{
@@ -133,6 +134,7 @@ func (c *consumerGroup) expire() {
 				return nil
 			}
 			expired, _ := c.group.Expired(c.m.Loop.Now(), c.m.groupConfig(id))
+			expired = c.group.FirstRemoved(expired)
 			c.m.count.expired.Add(int64(len(expired)))
 			return c.fence(expired...)
 		},

@@ -1,8 +1,12 @@
 package group
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"weir/core/wire"
 
 	"github.com/stretchr/testify/require"
 )
@@ -40,4 +44,23 @@ func TestManyMembersGoTogether(t *testing.T) {
 			require.Equal(t, r.machine().recount(), r.Memory.Held())
 		})
 	}
+}
+
+// Members of a consumer group whose sessions end together go, also if their tombstones do not fit into one batch.
+func TestManyConsumersExpireTogether(t *testing.T) {
+	const many = 40
+	r := newConsumerRig(t)
+	r.log.BytesMax = 1 << 20
+	for i := range many {
+		id := fmt.Sprint(strings.Repeat("m", 30_000), i)
+		require.EqualValues(t, wire.None, r.heartbeat(id, 0, joins("a")).ErrorCode)
+	}
+	r.pass(time.Minute)
+	for range many {
+		r.pass(time.Second)
+	}
+	require.Empty(t, r.machine().consumerOf("g").group.Members())
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
+	r.reload()
+	require.Empty(t, r.machine().consumerOf("g").group.Members())
 }
