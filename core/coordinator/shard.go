@@ -26,6 +26,8 @@ type Log interface {
 	LastStable() int64
 	VerifyWrite(producerID int64, epoch int16) partition.Verification
 	Closed() wire.Code
+	// BatchBytesMax is how large a batch may be that is appended.
+	BatchBytesMax() int
 }
 
 // phase is where a shard is in its life.

@@ -26,7 +26,7 @@ type pendingWrite struct {
 func (s *Shard) write(op *Operation, entries []Entry, done func(wire.Code)) {
 	n := len(entries)
 	if op.Cut {
-		n = cut(entries)
+		n = s.portion(entries)
 	}
 	s.append(op, entries[:n], func(code wire.Code) {
 		if code != wire.None || n == len(entries) {
@@ -37,15 +37,28 @@ func (s *Shard) write(op *Operation, entries []Entry, done func(wire.Code)) {
 	})
 }
 
-func cut(entries []Entry) int {
-	bytes := 0
+// portion is how many of the entries the next batch has.
+func (s *Shard) portion(entries []Entry) int {
+	bytes, bytesMax := record.HeaderBytes, min(cutBytes, s.log.BatchBytesMax())
 	for i := range entries {
-		if bytes += len(entries[i].Key) + len(entries[i].Value); bytes > cutBytes && i > 0 {
+		if bytes += entries[i].bytesMax(); bytes > bytesMax && i > 0 {
 			return i
 		}
 	}
 	return len(entries)
 }
+
+// Fits reports whether the log certainly takes the entries as one batch.
+func (s *Shard) Fits(entries []Entry) bool {
+	bytes := record.HeaderBytes
+	for i := range entries {
+		bytes += entries[i].bytesMax()
+	}
+	return bytes <= s.log.BatchBytesMax()
+}
+
+// bytesMax is how many bytes of a batch an entry takes at most: lengths and deltas are varints.
+func (e *Entry) bytesMax() int { return len(e.Key) + len(e.Value) + 24 }
 
 func (s *Shard) append(op *Operation, entries []Entry, done func(wire.Code)) {
 	data := s.batch(op, entries)

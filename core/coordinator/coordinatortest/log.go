@@ -58,6 +58,14 @@ func (l *Log) Append(a *partition.Append) {
 	a.Done(a)
 }
 
+// BatchBytesMax implements coordinator.Log.
+func (l *Log) BatchBytesMax() int {
+	if l.BytesMax > 0 {
+		return l.BytesMax
+	}
+	return math.MaxInt
+}
+
 // VerifyWrite implements coordinator.Log: nothing is verified here.
 func (l *Log) VerifyWrite(int64, int16) partition.Verification { return 0 }
 
@@ -180,7 +188,10 @@ func (l *Log) Read(offset int64, maxBytes int, _ partition.Isolation, done func(
 	}
 	for _, b := range l.Batches {
 		h, _ := record.ReadHeader(b)
-		if f.Err == nil && h.NextOffset() > offset && h.BaseOffset < l.durable && (f.Bytes == 0 || f.Bytes+h.Bytes <= maxBytes) {
+		if f.Bytes > 0 && f.Bytes+h.Bytes > maxBytes {
+			break // what comes after it must wait for it
+		}
+		if f.Err == nil && h.NextOffset() > offset && h.BaseOffset < l.durable {
 			f.Batches, f.Bytes = append(f.Batches, b), f.Bytes+h.Bytes
 		}
 	}
