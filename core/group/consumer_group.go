@@ -155,7 +155,9 @@ const expireRetry = time.Second
 // fence removes members. If only classic ones are left, the group becomes classic, for which becomeClassic must follow.
 func (c *consumerGroup) fence(members ...*consumer.Member) []coordinator.Entry {
 	if len(members) > 0 && c.mayDowngrade(members...) {
-		return c.toClassic(members...)
+		if entries := c.toClassic(members...); entries != nil {
+			return entries
+		}
 	}
 	return c.group.Fence(c.m.context(c.g.id), members...)
 }

@@ -243,3 +243,25 @@ func TestEmptyConsumerGroupBecomesClassic(t *testing.T) {
 	require.True(t, c.leads)
 	require.Equal(t, Classic, r.groupType())
 }
+
+// A group whose classic members do not fit into the one record of a classic group stays a consumer group, and those of the new protocol can
+// leave it, or are fenced. Once it has fewer members it becomes classic.
+func TestTooLargeForAClassicGroup(t *testing.T) {
+	r := newConsumerRig(t)
+	old := []*oldClient{oldGroup(r)}
+	require.EqualValues(t, wire.None, r.heartbeat("m1", 0, joins("a", "b")).ErrorCode)
+	for range 40 {
+		c := &oldClient{r: r}
+		require.EqualValues(t, wire.None, c.join().ErrorCode)
+		require.EqualValues(t, wire.None, c.sync(nil))
+		old = append(old, c)
+	}
+	r.log.BytesMax = 5000 // 41 classic members take more
+	require.EqualValues(t, wire.None, r.heartbeat("m1", -1).ErrorCode)
+	require.Equal(t, Consumer, r.groupType())
+	require.Len(t, r.machine().consumerOf("g").group.Members(), 41)
+	for _, c := range old[5:] {
+		require.EqualValues(t, wire.None, c.leave())
+	}
+	require.Equal(t, Classic, r.groupType())
+}
