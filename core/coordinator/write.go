@@ -48,6 +48,9 @@ func (s *Shard) portion(entries []Entry) int {
 	return len(entries)
 }
 
+// BatchBytesMax is how large a batch may be.
+func (s *Shard) BatchBytesMax() int { return s.log.BatchBytesMax() }
+
 // Fits reports whether the log certainly takes the entries as one batch.
 func (s *Shard) Fits(entries []Entry) bool {
 	bytes := record.HeaderBytes

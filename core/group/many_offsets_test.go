@@ -2,6 +2,9 @@ package group
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,4 +192,22 @@ func TestStagedAgainAfterItWasDeleted(t *testing.T) {
 	require.EqualValues(t, 1, r.offset("b", 0))
 	require.EqualValues(t, wire.None, r.fetch("a", 0, true).ErrorCode)
 	require.Equal(t, r.machine().recount(), r.Memory.Held())
+}
+
+// A commit may name one partition again and again, of a group whose id is long: its records are as large as a batch at most, while
+// they are made.
+func TestCommitIsBoundedWhileItIsMade(t *testing.T) {
+	const many = 20_000
+	r := newRig(t)
+	r.log.BytesMax = 1 << 20
+	q := commitRequest("a", 0, 1)
+	q.Group = strings.Repeat("g", 30_000)
+	q.Topics[0].Partitions = slices.Repeat(q.Topics[0].Partitions, many)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	codes := r.commitAs(q)
+	runtime.ReadMemStats(&after)
+	require.Len(t, codes, many)
+	require.EqualValues(t, wire.UnknownServerError, codes[0])
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(many*len(q.Group)/10))
 }
