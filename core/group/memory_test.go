@@ -37,7 +37,7 @@ func (m *Machine) recountDurable() (n int64) {
 	for _, g := range m.groups {
 		for topic, of := range g.offsets {
 			for _, o := range of {
-				n += o.bytes(topic)
+				n += o.bytes(g.id, topic)
 			}
 		}
 		switch members := g.members.(type) {
@@ -164,6 +164,14 @@ func TestSmallThingsAreCounted(t *testing.T) {
 	require.EqualValues(t, wire.CoordinatorNotAvailable, r.heartbeat("n"+id, 0, joins("a")).ErrorCode)
 	require.EqualValues(t, wire.None, r.heartbeat(id, -1).ErrorCode)
 	require.Less(t, r.Memory.Held(), int64(len(id)))
+
+	r = newRig(t)
+	group := strings.Repeat("g", 30_000) // which each record has
+	for p := range int32(2) {
+		require.EqualValues(t, wire.None, r.commit("a", p, 1, func(q *kmsg.OffsetCommitRequest) { q.Group = group }))
+	}
+	require.Greater(t, r.Memory.Held(), int64(2*len(group)))
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
 }
 
 // What expressions match is refused at the bound: the group goes on with what they matched before.

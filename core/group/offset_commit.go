@@ -378,9 +378,9 @@ func (m *Machine) growth(c *Commit, tp topicPartition, o *offset) int64 {
 		}
 		return more
 	}
-	more := o.bytes(tp.topic)
+	more := o.bytes(c.group, tp.topic)
 	if g := m.groups[c.group]; g != nil && g.offset(tp) != nil {
-		more -= g.offset(tp).bytes(tp.topic)
+		more -= g.offset(tp).bytes(c.group, tp.topic)
 	}
 	return more
 }

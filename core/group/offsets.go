@@ -209,7 +209,7 @@ func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
 	}
 	of[tp.partition] = o
 	g.committedCount++
-	m.shard.Hold(o.bytes(tp.topic))
+	m.shard.Hold(o.bytes(g.id, tp.topic))
 	m.topics[useOf(tp.topic, o)]++
 }
 
@@ -221,7 +221,7 @@ func (m *Machine) remove(g *Group, tp topicPartition) {
 	}
 	delete(of, tp.partition)
 	g.committedCount--
-	m.shard.Hold(-o.bytes(tp.topic))
+	m.shard.Hold(-o.bytes(g.id, tp.topic))
 	if len(of) == 0 {
 		delete(g.offsets, tp.topic)
 	}

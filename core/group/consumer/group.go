@@ -131,8 +131,9 @@ const (
 	ownershipBytes = 128
 )
 
-// idBytes is what the id of a member takes, which a client may choose: beside the member, and beside its target.
-func idBytes(id string) int64 { return 2 * int64(len(id)) }
+// idBytes is what the ids of group and member take in a record of the member. Clients choose both; the member's is held with the
+// member and with its target, and all its records are made at a time when the group is written anew.
+func (g *Group) idBytes(member string) int64 { return int64(len(g.ID) + len(member)) }
 
 // Gone says that no record of the group is left.
 func (g *Group) Gone() bool {
@@ -231,11 +232,11 @@ func (g *Group) applyTargetOf(id string, value []byte) error {
 		}
 	}
 	if old, had := g.targets[id]; had {
-		g.bytes -= old.bytes() + int64(len(id))
+		g.bytes -= old.bytes() + g.idBytes(id)
 		delete(g.targets, id)
 	}
 	if value != nil {
-		g.bytes += v.assignment.bytes() + int64(len(id))
+		g.bytes += v.assignment.bytes() + g.idBytes(id)
 		g.targets[id] = v.assignment
 	}
 	return nil
@@ -287,7 +288,7 @@ func (g *Group) applyMember(id string, value []byte) error {
 func (g *Group) setMetadata(m *Member, next *Metadata) {
 	if m.known {
 		g.count(&m.Metadata, -1)
-		g.bytes -= int64(len(m.ID))
+		g.bytes -= 2 * g.idBytes(m.ID)
 		if g.statics[m.InstanceID] == m.ID {
 			delete(g.statics, m.InstanceID)
 		}
@@ -298,7 +299,7 @@ func (g *Group) setMetadata(m *Member, next *Metadata) {
 	}
 	m.Metadata = *next
 	g.count(next, 1)
-	g.bytes += int64(len(m.ID))
+	g.bytes += 2 * g.idBytes(m.ID)
 	if next.InstanceID != "" {
 		g.statics[next.InstanceID] = m.ID
 	}
