@@ -33,16 +33,27 @@ func (c *consumerGroup) do(decide func() ([]coordinator.Entry, error), done func
 }
 
 // joinConsumer handles JoinGroup for a consumer group: a member of the classic protocol joins it, and is assigned like the others.
-// An empty group becomes classic.
+// An empty group becomes classic, unless the join is refused whatever the group is.
 func (m *Machine) joinConsumer(g *Group, call *joinCall) {
 	c := g.members.(*consumerGroup)
-	if c.empty() {
+	switch {
+	case c.empty() && call.MemberID != "":
+		call.fail(wire.UnknownMemberID, call.MemberID)
+		return
+	case c.empty() && (call.ProtocolType == "" || len(call.Protocols) == 0):
+		call.fail(wire.InconsistentGroupProtocol, "")
+		return
+	case c.empty():
 		c.do(func() ([]coordinator.Entry, error) { return c.tombstones(), nil }, func(err error) {
 			if err != nil {
 				call.fail(codeOf(err), call.MemberID)
 				return
 			}
-			m.joinClassic(m.group(call.Group), call)
+			if m.closed {
+				call.fail(wire.NotCoordinator, call.MemberID)
+				return
+			}
+			m.Join(call.JoinGroupRequest, call.client, call.done)
 		})
 		return
 	}

@@ -265,3 +265,16 @@ func TestTooLargeForAClassicGroup(t *testing.T) {
 	}
 	require.Equal(t, Classic, r.groupType())
 }
+
+// A join that is refused leaves an empty consumer group as it is, and makes no classic one.
+func TestRefusedJoinOfAnEmptyConsumerGroup(t *testing.T) {
+	r := newConsumerRig(t)
+	r.heartbeat("m1", 0, joins("a"))
+	r.heartbeat("m1", -1)
+	before := r.machine().durable()
+	require.EqualValues(t, wire.InconsistentGroupProtocol, r.join("", with()).code())
+	require.EqualValues(t, wire.InconsistentGroupProtocol, r.join("", func(q *kmsg.JoinGroupRequest) { q.ProtocolType = "" }).code())
+	require.EqualValues(t, wire.UnknownMemberID, r.join("stranger").code())
+	require.Equal(t, before, r.machine().durable())
+	require.Equal(t, Consumer, r.groupType())
+}
