@@ -44,7 +44,12 @@ func (m *Machine) joinConsumer(g *Group, call *joinCall) {
 		call.fail(wire.InconsistentGroupProtocol, "")
 		return
 	case c.empty():
-		c.do(func() ([]coordinator.Entry, error) { return c.tombstones(), nil }, func(err error) {
+		c.do(func() ([]coordinator.Entry, error) {
+			if !c.empty() { // somebody joined before its turn
+				return nil, nil
+			}
+			return c.tombstones(), nil
+		}, func(err error) {
 			if err != nil {
 				call.fail(codeOf(err), call.MemberID)
 				return

@@ -278,3 +278,23 @@ func TestRefusedJoinOfAnEmptyConsumerGroup(t *testing.T) {
 	require.Equal(t, before, r.machine().durable())
 	require.Equal(t, Consumer, r.groupType())
 }
+
+// A member of the new protocol and one of the old join an empty consumer group at once: who comes second joins the first one's group.
+func TestBothProtocolsJoinAnEmptyConsumerGroup(t *testing.T) {
+	r := newConsumerRig(t)
+	r.heartbeat("m1", 0, joins("a"))
+	r.heartbeat("m1", -1)
+	r.log.Held = true
+	require.Nil(t, r.heartbeat("m2", 0, joins("a")))
+	old := &oldClient{r: r}
+	old.join()
+	r.log.Held = false
+	r.log.Durable()
+	for range 5 {
+		r.Turn()
+	}
+	require.Equal(t, Consumer, r.groupType())
+	member := r.machine().consumerOf("g").group.Member("m2")
+	require.NotNil(t, member)
+	require.EqualValues(t, wire.None, r.heartbeat("m2", member.Epoch).ErrorCode)
+}
