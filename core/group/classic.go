@@ -55,6 +55,8 @@ type classic struct {
 	newcomer        bool // a member joined since the initial delay began
 	topics          map[string]bool
 	topicsKnown     bool
+	topicsBytes     int64 // of topics
+	topicsCharged   int64 // bytes of them that the shard counts
 	joinTimer       task.Timer
 	syncTimer       task.Timer
 }
@@ -187,7 +189,7 @@ func (c *classic) drop() {
 
 // load makes the group as its record says: nothing is under way.
 func (c *classic) load(v *kmsg.GroupMetadataValue) {
-	*c = classic{m: c.m, g: c.g, stored: c.stored, votes: map[string]int{}, byID: map[string]*member{}, static: map[string]*member{}, pending: map[string]*pendingMember{}}
+	*c = classic{m: c.m, g: c.g, stored: c.stored, topicsCharged: c.topicsCharged, votes: map[string]int{}, byID: map[string]*member{}, static: map[string]*member{}, pending: map[string]*pendingMember{}}
 	c.generation, c.protocolName, c.protocol, c.since = v.Generation, v.ProtocolType, v.Protocol, v.CurrentStateTimestamp
 	if v.Version < 2 {
 		c.since = -1
@@ -357,22 +359,39 @@ func (c *classic) admitsFetch(*string, int32) wire.Code { return wire.None }
 
 // readTopics reads what the members of a consumer group subscribe to.
 func (c *classic) readTopics() {
-	c.topics, c.topicsKnown = nil, false
-	if c.protocolName != consumerProtocol {
-		return
+	c.topics, c.topicsBytes, c.topicsKnown = nil, 0, false
+	if c.protocolName == consumerProtocol {
+		c.topicsKnown = c.readSubscriptions()
 	}
-	topics := map[string]bool{}
+	c.chargeTopics()
+}
+
+// readSubscriptions reports whether the subscriptions of all members could be read. Otherwise no topic is known.
+func (c *classic) readSubscriptions() bool {
+	topics, bytes := map[string]bool{}, int64(0)
 	for _, mb := range c.members {
 		var s kmsg.ConsumerMemberMetadata
 		prefix, ok := subscriptionPrefix(mb.metadata(c.protocol))
 		if !ok || s.ReadFrom(prefix) != nil {
-			return
+			return false
 		}
 		for _, topic := range s.Topics {
-			topics[topic] = true
+			if !topics[topic] {
+				topics[topic] = true
+				bytes += int64(topicBytes + len(topic))
+			}
 		}
 	}
-	c.topics, c.topicsKnown = topics, true
+	c.topics, c.topicsBytes = topics, bytes
+	return true
+}
+
+// chargeTopics counts what is known of topics, once the group is this one.
+func (c *classic) chargeTopics() {
+	if c.g.members == members(c) {
+		c.m.shard.Hold(c.topicsBytes - c.topicsCharged)
+		c.topicsCharged = c.topicsBytes
+	}
 }
 
 // subscriptionPrefix is the part of a subscription that all of its versions have, as version 0: what a later version adds
@@ -386,6 +405,7 @@ func subscriptionPrefix(subscription []byte) ([]byte, bool) {
 
 // serve implements members.
 func (c *classic) serve() {
+	c.chargeTopics()
 	for _, mb := range c.members {
 		c.m.charge(mb)
 		c.beat(mb)
@@ -409,6 +429,8 @@ func (c *classic) close(code wire.Code) {
 		c.removePending(id)
 	}
 	c.setStored(nil)
+	c.m.shard.Hold(-c.topicsCharged)
+	c.topicsCharged = 0
 }
 
 // answerParked implements members.

@@ -14,6 +14,7 @@ const (
 	groupBytes       = 512
 	memberBytes      = 2 << 10
 	protocolBytes    = 192 // of a member, and its place among the votes
+	topicBytes       = 64  // that a classic group reads
 	pendingBytes     = 512 // an id that was handed out
 	offsetBytes      = 256
 	stagedBytes      = 384

@@ -25,6 +25,9 @@ func (m *Machine) recount() int64 {
 		for _, mb := range c.members {
 			n += mb.bytes()
 		}
+		for topic := range c.topics {
+			n += int64(topicBytes + len(topic))
+		}
 		for id := range c.pending {
 			n += int64(pendingBytes + len(id) + len(g.id))
 		}
@@ -154,6 +157,16 @@ func TestSmallThingsAreCounted(t *testing.T) {
 		}
 	})
 	require.Greater(t, r.Memory.Held(), int64(100*many), "protocols, each with its place among the votes")
+
+	r = newRig(t)
+	topics := make([]string, many)
+	for i := range topics {
+		topics[i] = strconv.FormatInt(int64(i), 36)
+	}
+	r.join("", func(q *kmsg.JoinGroupRequest) { q.Protocols[0].Metadata = subscription(topics...) })
+	r.pass(3 * time.Second)
+	require.Greater(t, r.Memory.Held(), int64(50*many), "topics that a member subscribes to")
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
 
 	r = newConsumerRig(t)
 	id := strings.Repeat("m", 30_000) // which the client chooses
