@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -185,6 +186,23 @@ func TestSmallThingsAreCounted(t *testing.T) {
 	}
 	require.Greater(t, r.Memory.Held(), int64(2*len(group)))
 	require.Equal(t, r.machine().recount(), r.Memory.Held())
+}
+
+// A member keeps nothing of the frame of its join, as tags that are not known here would, nor room for what its join repeats.
+func TestMemberKeepsNoFrame(t *testing.T) {
+	r := newRig(t)
+	j := r.join("", func(q *kmsg.JoinGroupRequest) {
+		q.Version, q.InstanceID, q.Reason = 9, kmsg.StringPtr("i"), kmsg.StringPtr("why")
+		q.UnknownTags.Set(100, []byte("in the frame"))
+		q.Protocols[0].UnknownTags.Set(100, []byte("in the frame"))
+		q.Protocols = slices.Repeat(q.Protocols, 1000)
+	})
+	require.Nil(t, j.out)
+	mb := r.machine().groups["g"].members.(*classic).members[0]
+	require.Zero(t, mb.join.UnknownTags.Len())
+	require.Nil(t, mb.join.Reason)
+	require.Zero(t, mb.protocols[0].UnknownTags.Len())
+	require.Less(t, cap(mb.protocols), 10)
 }
 
 // What expressions match is refused at the bound: the group goes on with what they matched before.
