@@ -132,12 +132,23 @@ func (h *heartbeat) dueExpressions(isNew bool) []string {
 	if h.g.expressions.Len() > 0 && age <= resolveIntervalMillis {
 		return nil
 	}
-	all := h.subscribedExpressions()
-	due := isNew || len(all) != h.g.expressions.Len() || version < h.c.NewTopicsVersion || age > h.c.Config.ExpressionRefresh.Milliseconds()
+	due := isNew || h.subscribedCount() != h.g.expressions.Len() || version < h.c.NewTopicsVersion || age > h.c.Config.ExpressionRefresh.Milliseconds()
 	if !due {
 		return nil
 	}
-	return all
+	return h.subscribedExpressions()
+}
+
+// subscribedCount is how many subscribedExpressions lists, without a look at all of them: each heartbeat asks.
+func (h *heartbeat) subscribedCount() int {
+	n, before, after := h.g.subscribed.Len(), h.before.Expression, h.member.Expression
+	if last, _ := h.g.subscribed.Get(before); last == 1 && before != after {
+		n--
+	}
+	if _, shared := h.g.subscribed.Get(after); !shared && after != "" {
+		n++
+	}
+	return n
 }
 
 // subscribedExpressions lists the expressions of all members, with the member as it will be.
@@ -149,7 +160,7 @@ func (h *heartbeat) subscribedExpressions() (all []string) {
 		}
 		return true
 	})
-	if after != "" && !slices.Contains(all, after) {
+	if _, shared := h.g.subscribed.Get(after); !shared && after != "" {
 		all = append(all, after)
 	}
 	return all

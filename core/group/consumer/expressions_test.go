@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -70,6 +71,29 @@ func TestManyExpressionsAreNotLookedAtForEachOffset(t *testing.T) {
 	require.False(t, g.SubscribedTo("a"))
 	require.False(t, g.SubscribedTo("c"))
 	require.Zero(t, g.Bytes())
+}
+
+// A heartbeat without change looks at its member alone: were every expression looked at, this takes minutes.
+func TestHeartbeatLooksAtNoOtherExpression(t *testing.T) {
+	const many = 50_000
+	r := newRig(t)
+	write := func(kind int16, of string, v value) {
+		require.NoError(t, r.g.Apply(Key{kind, "g", of}, entry(Key{kind, "g", of}, v).Value))
+	}
+	for i := range many {
+		id := strconv.Itoa(i)
+		write(TypeMember, id, memberValue{Metadata{ClientID: "client", ClientHost: "/127.0.0.1", Expression: "x" + id}})
+		write(TypeCurrent, id, currentValue{epoch: 1, previous: 1})
+		write(TypeExpression, "x"+id, expressionValue{Resolved{Version: 1, Timestamp: r.c.NowMillis}})
+	}
+	r.c.TopicsVersion, r.c.NewTopicsVersion = 1, 1
+	r.later(time.Minute)
+	for i := range many {
+		d, err := r.g.Heartbeat(&r.c, request(strconv.Itoa(i), 1), Client{ID: "client", Host: "/127.0.0.1"})
+		require.NoError(t, err)
+		require.Empty(t, d.Entries)
+		require.Empty(t, d.Resolve)
+	}
 }
 
 // Members may have an expression each, all of which match every topic: what is kept of that is bounded while it is found.
