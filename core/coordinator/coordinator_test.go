@@ -312,6 +312,43 @@ func TestReplayEqualsWhatWasServed(t *testing.T) {
 	})
 }
 
+// large is a machine whose one key takes several batches to be written anew.
+type large struct{ registers }
+
+func (m *large) Rewrite(string) (entries []coordinator.Entry) {
+	for _, key := range slices.Sorted(maps.Keys(m.values)) {
+		entries = append(entries, coordinator.Entry{Key: []byte(key), Value: []byte(m.values[key])})
+	}
+	return entries
+}
+
+func (m *large) Keys() []string { return []string{"k"} }
+
+// A log is cut only once all of a key is written anew: if a part of it is refused, what it says is still where it was.
+func TestLogIsNotCutBelowWhatIsNotWrittenAnew(t *testing.T) {
+	log := &coordinatortest.Log{}
+	c := coordinatortest.Open("__consumer_offsets", []*coordinatortest.Log{log}, &coordinatortest.Clock{}, func(*coordinator.Shard) coordinator.Machine {
+		return &large{*newRegisters(nil).(*registers)}
+	})
+	s, _ := c.Runtime.Find("k")
+	s.Do(set("a", strings.Repeat("x", 100_000), func(wire.Code) {}))
+	s.Do(set("b", strings.Repeat("x", 200_000), func(wire.Code) {}))
+	s.Do(set("c", strings.Repeat("x", 100_000), func(wire.Code) {}))
+	log.BytesMax = 150_000 // max.message.bytes was lowered: it takes a and c, but not b
+	for range 20 {
+		c.Turn()
+	}
+	require.Zero(t, log.LogStart())
+	log.BytesMax = 250_000 // it takes each, but not two together
+	for range 20 {
+		s.Do(set("a", strings.Repeat("y", 200_000), func(wire.Code) {}))
+		c.Turn()
+	}
+	require.Positive(t, log.LogStart())
+	after, _ := open(log.Reopen()).Runtime.Find("k")
+	require.Len(t, after.Machine().(*registers).values, 3)
+}
+
 func TestPartitionOfIsKafkas(t *testing.T) {
 	// From org.apache.kafka.common.utils.Utils.abs(key.hashCode()) % n.
 	for key, want := range map[string]int32{"": 0, "a": 47, "console-consumer-1": 24, "my-group": 12, "große-gruppe": 34, "😀x": 39, "polygenelubricants": 0} {

@@ -68,6 +68,9 @@ type Operation struct {
 	Shared bool
 	// Decide reads the state, once, and returns what to write as one batch; none: nothing.
 	Decide func() []Entry
+	// Cut lets many records be several batches, one after another, and what they do be seen in parts; one batch holds max.message.bytes at
+	// most. If a batch fails, those before it count.
+	Cut bool
 	// Transactional writes the records as part of the transaction of ProducerID and ProducerEpoch.
 	Transactional bool
 	ProducerID    int64
@@ -77,8 +80,6 @@ type Operation struct {
 	// Done hears the outcome, once: None when nothing was to be written or all of it is applied.
 	// Otherwise Decide may not have run, nothing was applied here, and the code is one for clients (see [ClientCode]).
 	Done func(wire.Code)
-
-	rewrite bool // of Shard.shorten: the batch may be cut
 }
 
 // ClientCode turns the code of a refused append into what a coordinator's client hears, as Kafka does.

@@ -25,8 +25,9 @@ type Log interface {
 	LogEnd() int64
 	LastStable() int64
 	VerifyWrite(producerID int64, epoch int16) partition.Verification
-	BatchBytesMax() int
 	Closed() wire.Code
+	// BatchBytesMax is how large a batch may be that is appended.
+	BatchBytesMax() int
 }
 
 // phase is where a shard is in its life.

@@ -62,7 +62,7 @@ func (s *Shard) rewriteKeys() {
 		c.keys = c.keys[1:]
 		c.open++
 		s.Do(&Operation{
-			Key: key, rewrite: true,
+			Key: key, Cut: true,
 			Decide: func() []Entry { return s.machine.Rewrite(key) },
 			Done: func(code wire.Code) {
 				c.open--

@@ -11,8 +11,8 @@ import (
 const (
 	// writeTimeout is how long a write waits for room in the log, as Kafka's offsets.commit.timeout.ms.
 	writeTimeout = 5 * time.Second
-	// rewriteBytes is the size at which the batches of a rewritten key are cut.
-	rewriteBytes = 256 << 10
+	// cutBytes is the size at which the batches of an operation are cut that may be cut.
+	cutBytes = 256 << 10
 )
 
 // pendingWrite is a batch that is committed and not applied yet.
@@ -21,32 +21,47 @@ type pendingWrite struct {
 	done func(wire.Code)
 }
 
-// write appends the entries and calls done when they are applied, or were refused.
+// write appends the entries and calls done when they are applied, or were refused. Of those that may be cut the next batch is
+// appended once the one before is applied: if one fails, none follows, and the outcome is a failure.
 func (s *Shard) write(op *Operation, entries []Entry, done func(wire.Code)) {
-	if !op.rewrite {
-		s.append(op, entries, done)
-		return
+	n := len(entries)
+	if op.Cut {
+		n = s.portion(entries)
 	}
-	for len(entries) > 0 {
-		n := cut(entries)
-		part := entries[:n]
-		if entries = entries[n:]; len(entries) > 0 {
-			s.append(op, part, func(wire.Code) {}) // a failure closes the shard, or fails the last part too
-			continue
+	s.append(op, entries[:n], func(code wire.Code) {
+		if code != wire.None || n == len(entries) {
+			done(code)
+			return
 		}
-		s.append(op, part, done)
-	}
+		s.write(op, entries[n:], done)
+	})
 }
 
-func cut(entries []Entry) int {
-	bytes := 0
+// portion is how many of the entries the next batch has.
+func (s *Shard) portion(entries []Entry) int {
+	bytes, bytesMax := record.HeaderBytes, min(cutBytes, s.log.BatchBytesMax())
 	for i := range entries {
-		if bytes += len(entries[i].Key) + len(entries[i].Value); bytes > rewriteBytes && i > 0 {
+		if bytes += entries[i].bytesMax(); bytes > bytesMax && i > 0 {
 			return i
 		}
 	}
 	return len(entries)
 }
+
+// BatchBytesMax is how large a batch may be.
+func (s *Shard) BatchBytesMax() int { return s.log.BatchBytesMax() }
+
+// Fits reports whether the log certainly takes the entries as one batch.
+func (s *Shard) Fits(entries []Entry) bool {
+	bytes := record.HeaderBytes
+	for i := range entries {
+		bytes += entries[i].bytesMax()
+	}
+	return bytes <= s.log.BatchBytesMax()
+}
+
+// bytesMax is how many bytes of a batch an entry takes at most: lengths and deltas are varints.
+func (e *Entry) bytesMax() int { return len(e.Key) + len(e.Value) + 24 }
 
 func (s *Shard) append(op *Operation, entries []Entry, done func(wire.Code)) {
 	data := s.batch(op, entries)
@@ -75,9 +90,6 @@ func (s *Shard) append(op *Operation, entries []Entry, done func(wire.Code)) {
 func (s *Shard) Verify(producerID int64, epoch int16) partition.Verification {
 	return s.log.VerifyWrite(producerID, epoch)
 }
-
-// BatchBytesMax is the largest batch that the partition takes.
-func (s *Shard) BatchBytesMax() int { return s.log.BatchBytesMax() }
 
 func (s *Shard) batch(op *Operation, entries []Entry) []byte {
 	builder := record.Builder{ProducerID: record.NoProducer, ProducerEpoch: -1, BaseSequence: -1}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"weir/core/coordinator"
-	"weir/core/env"
 	"weir/core/task"
 	"weir/core/wire"
 
@@ -51,10 +50,13 @@ type classic struct {
 	static          map[string]*member // by instance id
 	votes           map[string]int     // how many members support a protocol
 	joining         int                // members whose join is parked
+	owing           int                // members that owe a sync
 	pending         map[string]*pendingMember
 	newcomer        bool // a member joined since the initial delay began
 	topics          map[string]bool
 	topicsKnown     bool
+	topicsBytes     int64 // of topics
+	topicsCharged   int64 // bytes of them that the shard counts
 	joinTimer       task.Timer
 	syncTimer       task.Timer
 }
@@ -187,7 +189,7 @@ func (c *classic) drop() {
 
 // load makes the group as its record says: nothing is under way.
 func (c *classic) load(v *kmsg.GroupMetadataValue) {
-	*c = classic{m: c.m, g: c.g, stored: c.stored, votes: map[string]int{}, byID: map[string]*member{}, static: map[string]*member{}, pending: map[string]*pendingMember{}}
+	*c = classic{m: c.m, g: c.g, stored: c.stored, topicsCharged: c.topicsCharged, votes: map[string]int{}, byID: map[string]*member{}, static: map[string]*member{}, pending: map[string]*pendingMember{}}
 	c.generation, c.protocolName, c.protocol, c.since = v.Generation, v.ProtocolType, v.Protocol, v.CurrentStateTimestamp
 	if v.Version < 2 {
 		c.since = -1
@@ -357,22 +359,39 @@ func (c *classic) admitsFetch(*string, int32) wire.Code { return wire.None }
 
 // readTopics reads what the members of a consumer group subscribe to.
 func (c *classic) readTopics() {
-	c.topics, c.topicsKnown = nil, false
-	if c.protocolName != consumerProtocol {
-		return
+	c.topics, c.topicsBytes, c.topicsKnown = nil, 0, false
+	if c.protocolName == consumerProtocol {
+		c.topicsKnown = c.readSubscriptions()
 	}
-	topics := map[string]bool{}
+	c.chargeTopics()
+}
+
+// readSubscriptions reports whether the subscriptions of all members could be read. Otherwise no topic is known.
+func (c *classic) readSubscriptions() bool {
+	topics, bytes := map[string]bool{}, int64(0)
 	for _, mb := range c.members {
 		var s kmsg.ConsumerMemberMetadata
 		prefix, ok := subscriptionPrefix(mb.metadata(c.protocol))
 		if !ok || s.ReadFrom(prefix) != nil {
-			return
+			return false
 		}
 		for _, topic := range s.Topics {
-			topics[topic] = true
+			if !topics[topic] {
+				topics[topic] = true
+				bytes += int64(topicBytes + len(topic))
+			}
 		}
 	}
-	c.topics, c.topicsKnown = topics, true
+	c.topics, c.topicsBytes = topics, bytes
+	return true
+}
+
+// chargeTopics counts what is known of topics, once the group is this one.
+func (c *classic) chargeTopics() {
+	if c.g.members == members(c) {
+		c.m.shard.Hold(c.topicsBytes - c.topicsCharged)
+		c.topicsCharged = c.topicsBytes
+	}
 }
 
 // subscriptionPrefix is the part of a subscription that all of its versions have, as version 0: what a later version adds
@@ -386,6 +405,7 @@ func subscriptionPrefix(subscription []byte) ([]byte, bool) {
 
 // serve implements members.
 func (c *classic) serve() {
+	c.chargeTopics()
 	for _, mb := range c.members {
 		c.m.charge(mb)
 		c.beat(mb)
@@ -409,6 +429,8 @@ func (c *classic) close(code wire.Code) {
 		c.removePending(id)
 	}
 	c.setStored(nil)
+	c.m.shard.Hold(-c.topicsCharged)
+	c.topicsCharged = 0
 }
 
 // answerParked implements members.
@@ -463,6 +485,7 @@ func (c *classic) detach(mb *member) {
 	c.m.stop(&mb.session.timer)
 	c.m.discharge(mb)
 	c.vote(mb, -1)
+	c.owes(mb, false)
 	delete(c.byID, mb.id)
 	if mb.instanceID != nil {
 		delete(c.static, *mb.instanceID)
@@ -536,65 +559,4 @@ func (c *classic) rebalanceTimeout() time.Duration {
 		longest = max(longest, mb.rebalanceTimeout)
 	}
 	return longest
-}
-
-// session is the deadline of a member. A heartbeat moves the deadline only: the timer finds it when it fires.
-type session struct {
-	timer    task.Timer
-	deadline env.Time
-	fires    env.Time
-}
-
-// extend moves a deadline.
-func (m *Machine) extend(s *session, by time.Duration, expire func()) {
-	s.deadline = m.Loop.Now().Add(by)
-	if s.timer.Pending() && s.fires <= s.deadline {
-		return
-	}
-	m.arm(s, expire)
-}
-
-func (m *Machine) arm(s *session, expire func()) {
-	s.fires = s.deadline
-	m.Loop.Reset(&s.timer, s.deadline.Sub(m.Loop.Now()), func() {
-		if m.Loop.Now() < s.deadline {
-			m.arm(s, expire)
-			return
-		}
-		expire()
-	})
-}
-
-func (m *Machine) stop(t *task.Timer) { m.Loop.Stop(t) }
-
-// beat begins the session of a member anew.
-func (c *classic) beat(mb *member) { c.beatFor(mb, mb.sessionTimeout) }
-
-func (c *classic) beatFor(mb *member, timeout time.Duration) {
-	c.m.extend(&mb.session, timeout, func() { c.sessionExpired(mb) })
-}
-
-// sessionExpired removes a member that was silent. A parked request keeps its member, but for the first join of a new
-// one, whose client may have given up long ago.
-func (c *classic) sessionExpired(mb *member) {
-	if c.byID[mb.id] != mb || !mb.isNew && (mb.join != nil || mb.sync != nil) {
-		return
-	}
-	c.m.count.expired.Add(1)
-	c.answerJoinError(mb, "", wire.UnknownMemberID)
-	c.answerSyncError(mb, wire.UnknownMemberID)
-	c.remove(mb)
-	c.removed()
-}
-
-// removed goes on after a member went.
-func (c *classic) removed() {
-	switch c.phase {
-	case phaseStable, phaseCompleting:
-		c.prepareRebalance()
-	case phasePreparing:
-		if c.allJoined() {
-			c.completeJoin(nil)
-		}
-	}
 }

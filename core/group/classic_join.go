@@ -36,6 +36,7 @@ func (m *Machine) Join(r *kmsg.JoinGroupRequest, client Client, done func(*kmsg.
 	if r.Version < 1 {
 		r.RebalanceTimeoutMillis = r.SessionTimeoutMillis
 	}
+	forgetUnused(r)
 	r.Protocols = onceEach(r.Protocols)
 	g := m.groups[r.Group]
 	switch {
@@ -58,14 +59,23 @@ func (m *Machine) Join(r *kmsg.JoinGroupRequest, client Client, done func(*kmsg.
 	}
 }
 
-// onceEach drops protocols that are there again.
+// forgetUnused drops what nobody asks for of a request that may be parked, and whose protocols stay with the member. A tag that is not
+// known here lies in the frame, which may have a hundred megabytes, and would keep it.
+func forgetUnused(r *kmsg.JoinGroupRequest) {
+	r.Reason, r.UnknownTags = nil, kmsg.Tags{}
+	for i := range r.Protocols {
+		r.Protocols[i].UnknownTags = kmsg.Tags{}
+	}
+}
+
+// onceEach drops protocols that are there again. The others have an array of their own: millions may have been dropped.
 func onceEach(in []kmsg.JoinGroupRequestProtocol) []kmsg.JoinGroupRequestProtocol {
-	seen := make(map[string]bool, len(in))
-	return slices.DeleteFunc(in, func(p kmsg.JoinGroupRequestProtocol) bool {
+	seen := make(map[string]bool)
+	return slices.Clone(slices.DeleteFunc(in, func(p kmsg.JoinGroupRequestProtocol) bool {
 		again := seen[p.Name]
 		seen[p.Name] = true
 		return again
-	})
+	}))
 }
 
 func (call *joinCall) fail(code wire.Code, memberID string) {

@@ -75,12 +75,13 @@ func (c *classic) completeIfJoined() {
 // stored, and done hears of it; done may be nil.
 func (c *classic) completeJoin(done func(wire.Code)) {
 	c.m.stop(&c.joinTimer)
-	for _, mb := range append([]*member(nil), c.members...) {
+	for _, mb := range c.members {
 		if mb.join == nil && mb.instanceID == nil {
 			c.answerSyncError(mb, wire.UnknownMemberID)
-			c.remove(mb)
+			c.detach(mb)
 		}
 	}
+	c.compact()
 	if !c.electLeader() && len(c.members) > 0 {
 		c.m.Loop.Reset(&c.joinTimer, max(c.rebalanceTimeout(), silentWait), func() { c.completeJoin(nil) }) // until the sessions of the silent end
 		hear(done, wire.None)
@@ -97,7 +98,7 @@ func (c *classic) completeJoin(done func(wire.Code)) {
 	c.readTopics()
 	c.transition(phaseCompleting)
 	for _, mb := range c.members {
-		mb.owesSync = true
+		c.owes(mb, true)
 		c.beat(mb)
 		mb.isNew = false
 		if call := c.unpark(mb); call != nil {
@@ -151,7 +152,7 @@ func (c *classic) becomeEmpty(done func(wire.Code)) {
 // clearSync forgets who owes a sync.
 func (c *classic) clearSync() {
 	for _, mb := range c.members {
-		mb.owesSync = false
+		c.owes(mb, false)
 	}
 	c.m.stop(&c.syncTimer)
 }
@@ -161,17 +162,17 @@ func (c *classic) syncExpired(generation int32) {
 	if c.generation != generation || c.phase != phaseCompleting && c.phase != phaseStable {
 		return
 	}
-	gone := 0
-	for _, mb := range append([]*member(nil), c.members...) {
+	if c.owing == 0 {
+		return
+	}
+	for _, mb := range c.members {
 		if mb.owesSync {
 			c.answerJoinError(mb, "", wire.UnknownMemberID)
-			c.remove(mb)
-			gone++
+			c.detach(mb)
 		}
 	}
-	if gone > 0 {
-		c.prepareRebalance()
-	}
+	c.compact()
+	c.prepareRebalance()
 }
 
 // syncCall is a SyncGroup request under way.
@@ -235,13 +236,20 @@ func (c *classic) syncGroup(r *kmsg.SyncGroupRequest, call *syncCall) {
 func differs(asked, is *string) bool { return asked != nil && is != nil && *asked != *is }
 
 func (c *classic) owesNoSync(mb *member) {
-	mb.owesSync = false
-	for _, o := range c.members {
-		if o.owesSync {
-			return
-		}
+	if c.owes(mb, false); c.owing == 0 {
+		c.m.stop(&c.syncTimer)
 	}
-	c.m.stop(&c.syncTimer)
+}
+
+// owes notes whether a member owes a sync.
+func (c *classic) owes(mb *member, owes bool) {
+	switch {
+	case owes && !mb.owesSync:
+		c.owing++
+	case !owes && mb.owesSync:
+		c.owing--
+	}
+	mb.owesSync = owes
 }
 
 // storeAssignments stores the generation with what its leader has assigned. Members whom the leader left out have nothing.

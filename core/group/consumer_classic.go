@@ -2,7 +2,6 @@ package group
 
 import (
 	"bytes"
-	"slices"
 
 	"weir/core/coordinator"
 	"weir/core/group/consumer"
@@ -34,16 +33,32 @@ func (c *consumerGroup) do(decide func() ([]coordinator.Entry, error), done func
 }
 
 // joinConsumer handles JoinGroup for a consumer group: a member of the classic protocol joins it, and is assigned like the others.
-// An empty group becomes classic.
+// An empty group becomes classic, unless the join is refused whatever the group is.
 func (m *Machine) joinConsumer(g *Group, call *joinCall) {
 	c := g.members.(*consumerGroup)
-	if c.empty() {
-		c.do(func() ([]coordinator.Entry, error) { return c.tombstones(), nil }, func(err error) {
+	switch {
+	case c.empty() && call.MemberID != "":
+		call.fail(wire.UnknownMemberID, call.MemberID)
+		return
+	case c.empty() && (call.ProtocolType == "" || len(call.Protocols) == 0):
+		call.fail(wire.InconsistentGroupProtocol, "")
+		return
+	case c.empty():
+		c.do(func() ([]coordinator.Entry, error) {
+			if !c.empty() { // somebody joined before its turn
+				return nil, nil
+			}
+			return c.tombstones(), nil
+		}, func(err error) {
 			if err != nil {
 				call.fail(codeOf(err), call.MemberID)
 				return
 			}
-			m.joinClassic(m.group(call.Group), call)
+			if m.closed {
+				call.fail(wire.NotCoordinator, call.MemberID)
+				return
+			}
+			m.Join(call.JoinGroupRequest, call.client, call.done)
 		})
 		return
 	}
@@ -250,10 +265,15 @@ func (c *consumerGroup) mayDowngrade(without ...*consumer.Member) bool {
 }
 
 // toClassic are the records that make the group classic, without some of its members. The others keep what they have, and
-// then rebalance: their leader assigns from now on.
+// then rebalance: their leader assigns from now on. None: a classic group is one record, and the members do not fit into it.
 func (c *consumerGroup) toClassic(without ...*consumer.Member) []coordinator.Entry {
-	c.m.next[c.g.id] = c.downgraded(without)
-	return append(c.tombstones(), c.m.next[c.g.id].record(nil))
+	next := c.downgraded(without)
+	entries := append(c.tombstones(), next.record(nil))
+	if !c.m.shard.Fits(entries) {
+		return nil
+	}
+	c.m.next[c.g.id] = next
+	return entries
 }
 
 // becomeClassic goes on with a group for which the records of toClassic are applied, if there were some. If they were not
@@ -301,8 +321,12 @@ func (c *consumerGroup) downgraded(without []*consumer.Member) *classic {
 	next := newClassic(c.m, c.g)
 	next.generation, next.protocolName = c.group.Epoch(), consumerProtocol
 	next.phase, next.previous, next.since = phaseStable, phaseStable, c.m.Env.Clock.WallMillis()
+	gone := make(map[string]bool, len(without))
+	for _, mb := range without {
+		gone[mb.ID] = true
+	}
 	for _, mb := range c.group.Members() {
-		if !slices.Contains(without, mb) {
+		if !gone[mb.ID] {
 			next.add(c.classicMember(mb))
 		}
 	}

@@ -123,7 +123,8 @@ func (c *consumerGroup) rearm() {
 	c.m.Loop.Reset(&c.timer, next.Sub(now), c.expire)
 }
 
-// expire fences the members whose session, or time to give back, is over. If it cannot be written, it is tried again.
+// expire fences the members whose session, or time to give back, is over: so many of them as one batch has room for, and then the
+// others. If it cannot be written, it is tried again.
 func (c *consumerGroup) expire() {
 	id := c.g.id
 	c.m.shard.Do(&coordinator.Operation{
@@ -133,6 +134,7 @@ func (c *consumerGroup) expire() {
 				return nil
 			}
 			expired, _ := c.group.Expired(c.m.Loop.Now(), c.m.groupConfig(id))
+			expired = c.group.FirstRemoved(expired)
 			c.m.count.expired.Add(int64(len(expired)))
 			return c.fence(expired...)
 		},
@@ -153,7 +155,9 @@ const expireRetry = time.Second
 // fence removes members. If only classic ones are left, the group becomes classic, for which becomeClassic must follow.
 func (c *consumerGroup) fence(members ...*consumer.Member) []coordinator.Entry {
 	if len(members) > 0 && c.mayDowngrade(members...) {
-		return c.toClassic(members...)
+		if entries := c.toClassic(members...); entries != nil {
+			return entries
+		}
 	}
 	return c.group.Fence(c.m.context(c.g.id), members...)
 }
@@ -168,7 +172,11 @@ func (c *consumerGroup) resolve(expressions []string) {
 		Work: func() { resolved = consumer.Resolve(expressions, topics) },
 		Done: func(*env.Compute) {
 			c.group.SetResolving(false)
-			if !c.m.closed && !c.gone {
+			switch {
+			case c.m.closed || c.gone:
+			case resolved == nil:
+				c.m.warnTooLarge(c.g.id, wire.UnknownServerError)
+			default:
 				c.writeResolved(version, resolved)
 			}
 		},

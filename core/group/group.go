@@ -16,10 +16,11 @@ const (
 
 // Group is one group: its offsets, and its members by one of the protocols.
 type Group struct {
-	id      string
-	members members // nil: it has only offsets ("simple"), and may become a group of any type
-	offsets map[string]map[int32]*offset
-	staged  map[topicPartition][]int64 // producers of the open transactions that have staged an offset
+	id             string
+	members        members // nil: it has only offsets ("simple"), and may become a group of any type
+	offsets        map[string]map[int32]*offset
+	committedCount int                          // of offsets
+	staged         map[string]map[int32][]int64 // by topic and partition: the producers whose open transactions have staged an offset
 }
 
 // members is what of a group depends on its protocol: a *classic, or a *consumerGroup (KIP-848).

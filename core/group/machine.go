@@ -205,7 +205,7 @@ func (m *Machine) sorted() []*Group {
 func (m *Machine) group(id string) *Group {
 	g := m.groups[id]
 	if g == nil {
-		g = &Group{id: id, offsets: map[string]map[int32]*offset{}, staged: map[topicPartition][]int64{}}
+		g = &Group{id: id, offsets: map[string]map[int32]*offset{}, staged: map[string]map[int32][]int64{}}
 		m.groups[id] = g
 		m.shard.Hold(g.bytes())
 	}

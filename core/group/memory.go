@@ -13,6 +13,8 @@ import (
 const (
 	groupBytes       = 512
 	memberBytes      = 2 << 10
+	protocolBytes    = 192 // of a member, and its place among the votes
+	topicBytes       = 64  // that a classic group reads
 	pendingBytes     = 512 // an id that was handed out
 	offsetBytes      = 256
 	stagedBytes      = 384
@@ -23,12 +25,15 @@ const (
 
 func (g *Group) bytes() int64 { return int64(groupBytes + len(g.id)) }
 
-// bytes is what an offset of a topic takes.
-func (o *offset) bytes(topic string) int64 { return int64(offsetBytes + len(topic) + len(o.metadata)) }
+// bytes is what an offset of a topic takes. That each has the id of its group is true of its records: a group is written anew, or deleted,
+// by as many of them at a time.
+func (o *offset) bytes(group, topic string) int64 {
+	return int64(offsetBytes + len(group) + len(topic) + len(o.metadata))
+}
 
 // bytes is what a staged offset of a partition takes.
 func (at *stagedPartition) bytes(o *offset) int64 {
-	return int64(stagedBytes+len(at.group)) + o.bytes(at.topic)
+	return stagedBytes + o.bytes(at.group, at.topic)
 }
 
 // bytes is what a member takes.
@@ -47,7 +52,7 @@ func memberSize(id string, instanceID *string, client *Client, protocols []kmsg.
 		n += len(*instanceID)
 	}
 	for i := range protocols {
-		n += len(protocols[i].Name) + len(protocols[i].Metadata)
+		n += protocolBytes + len(protocols[i].Name) + len(protocols[i].Metadata)
 	}
 	return int64(n)
 }

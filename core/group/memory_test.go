@@ -1,6 +1,8 @@
 package group
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,9 @@ func (m *Machine) recount() int64 {
 		for _, mb := range c.members {
 			n += mb.bytes()
 		}
+		for topic := range c.topics {
+			n += int64(topicBytes + len(topic))
+		}
 		for id := range c.pending {
 			n += int64(pendingBytes + len(id) + len(g.id))
 		}
@@ -36,7 +41,7 @@ func (m *Machine) recountDurable() (n int64) {
 	for _, g := range m.groups {
 		for topic, of := range g.offsets {
 			for _, o := range of {
-				n += o.bytes(topic)
+				n += o.bytes(g.id, topic)
 			}
 		}
 		switch members := g.members.(type) {
@@ -140,6 +145,64 @@ func TestConsumerGroupsAtTheBound(t *testing.T) {
 	r.reload()
 	require.EqualValues(t, wire.None, r.heartbeat("m1", a.MemberEpoch).ErrorCode)
 	require.Equal(t, r.machine().recount(), r.Memory.Held())
+}
+
+// What is short in a request and long in memory is counted as it is held.
+func TestSmallThingsAreCounted(t *testing.T) {
+	r := newRig(t)
+	const many = 10_000
+	r.join("", func(q *kmsg.JoinGroupRequest) {
+		q.Protocols = nil
+		for i := range many {
+			q.Protocols = append(q.Protocols, kmsg.JoinGroupRequestProtocol{Name: strconv.FormatInt(int64(i), 36)})
+		}
+	})
+	require.Greater(t, r.Memory.Held(), int64(100*many), "protocols, each with its place among the votes")
+
+	r = newRig(t)
+	topics := make([]string, many)
+	for i := range topics {
+		topics[i] = strconv.FormatInt(int64(i), 36)
+	}
+	r.join("", func(q *kmsg.JoinGroupRequest) { q.Protocols[0].Metadata = subscription(topics...) })
+	r.pass(3 * time.Second)
+	require.Greater(t, r.Memory.Held(), int64(50*many), "topics that a member subscribes to")
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
+
+	r = newConsumerRig(t)
+	id := strings.Repeat("m", 30_000) // which the client chooses
+	r.heartbeat(id, 0, joins("a"))
+	require.Greater(t, r.Memory.Held(), int64(2*len(id)), "of the member and of its target")
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
+	r.Memory.Max = r.Memory.Held() + int64(len(id))
+	require.EqualValues(t, wire.CoordinatorNotAvailable, r.heartbeat("n"+id, 0, joins("a")).ErrorCode)
+	require.EqualValues(t, wire.None, r.heartbeat(id, -1).ErrorCode)
+	require.Less(t, r.Memory.Held(), int64(len(id)))
+
+	r = newRig(t)
+	group := strings.Repeat("g", 30_000) // which each record has
+	for p := range int32(2) {
+		require.EqualValues(t, wire.None, r.commit("a", p, 1, func(q *kmsg.OffsetCommitRequest) { q.Group = group }))
+	}
+	require.Greater(t, r.Memory.Held(), int64(2*len(group)))
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
+}
+
+// A member keeps nothing of the frame of its join, as tags that are not known here would, nor room for what its join repeats.
+func TestMemberKeepsNoFrame(t *testing.T) {
+	r := newRig(t)
+	j := r.join("", func(q *kmsg.JoinGroupRequest) {
+		q.Version, q.InstanceID, q.Reason = 9, kmsg.StringPtr("i"), kmsg.StringPtr("why")
+		q.UnknownTags.Set(100, []byte("in the frame"))
+		q.Protocols[0].UnknownTags.Set(100, []byte("in the frame"))
+		q.Protocols = slices.Repeat(q.Protocols, 1000)
+	})
+	require.Nil(t, j.out)
+	mb := r.machine().groups["g"].members.(*classic).members[0]
+	require.Zero(t, mb.join.UnknownTags.Len())
+	require.Nil(t, mb.join.Reason)
+	require.Zero(t, mb.protocols[0].UnknownTags.Len())
+	require.Less(t, cap(mb.protocols), 10)
 }
 
 // What expressions match is refused at the bound: the group goes on with what they matched before.

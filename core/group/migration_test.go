@@ -243,3 +243,58 @@ func TestEmptyConsumerGroupBecomesClassic(t *testing.T) {
 	require.True(t, c.leads)
 	require.Equal(t, Classic, r.groupType())
 }
+
+// A group whose classic members do not fit into the one record of a classic group stays a consumer group, and those of the new protocol can
+// leave it, or are fenced. Once it has fewer members it becomes classic.
+func TestTooLargeForAClassicGroup(t *testing.T) {
+	r := newConsumerRig(t)
+	old := []*oldClient{oldGroup(r)}
+	require.EqualValues(t, wire.None, r.heartbeat("m1", 0, joins("a", "b")).ErrorCode)
+	for range 40 {
+		c := &oldClient{r: r}
+		require.EqualValues(t, wire.None, c.join().ErrorCode)
+		require.EqualValues(t, wire.None, c.sync(nil))
+		old = append(old, c)
+	}
+	r.log.BytesMax = 5000 // 41 classic members take more
+	require.EqualValues(t, wire.None, r.heartbeat("m1", -1).ErrorCode)
+	require.Equal(t, Consumer, r.groupType())
+	require.Len(t, r.machine().consumerOf("g").group.Members(), 41)
+	for _, c := range old[5:] {
+		require.EqualValues(t, wire.None, c.leave())
+	}
+	require.Equal(t, Classic, r.groupType())
+}
+
+// A join that is refused leaves an empty consumer group as it is, and makes no classic one.
+func TestRefusedJoinOfAnEmptyConsumerGroup(t *testing.T) {
+	r := newConsumerRig(t)
+	r.heartbeat("m1", 0, joins("a"))
+	r.heartbeat("m1", -1)
+	before := r.machine().durable()
+	require.EqualValues(t, wire.InconsistentGroupProtocol, r.join("", with()).code())
+	require.EqualValues(t, wire.InconsistentGroupProtocol, r.join("", func(q *kmsg.JoinGroupRequest) { q.ProtocolType = "" }).code())
+	require.EqualValues(t, wire.UnknownMemberID, r.join("stranger").code())
+	require.Equal(t, before, r.machine().durable())
+	require.Equal(t, Consumer, r.groupType())
+}
+
+// A member of the new protocol and one of the old join an empty consumer group at once: who comes second joins the first one's group.
+func TestBothProtocolsJoinAnEmptyConsumerGroup(t *testing.T) {
+	r := newConsumerRig(t)
+	r.heartbeat("m1", 0, joins("a"))
+	r.heartbeat("m1", -1)
+	r.log.Held = true
+	require.Nil(t, r.heartbeat("m2", 0, joins("a")))
+	old := &oldClient{r: r}
+	old.join()
+	r.log.Held = false
+	r.log.Durable()
+	for range 5 {
+		r.Turn()
+	}
+	require.Equal(t, Consumer, r.groupType())
+	member := r.machine().consumerOf("g").group.Member("m2")
+	require.NotNil(t, member)
+	require.EqualValues(t, wire.None, r.heartbeat("m2", member.Epoch).ErrorCode)
+}

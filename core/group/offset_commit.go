@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"unicode/utf16"
 
 	"weir/core/coordinator"
@@ -278,7 +279,11 @@ func (m *Machine) store(c *Commit, done func()) {
 				c.Fail(code)
 				return nil
 			}
-			entries, more := m.commitEntries(c)
+			entries, more, fit := m.commitEntries(c)
+			if !fit {
+				c.Fail(coordinator.ClientCode(wire.MessageTooLarge))
+				return nil
+			}
 			if !m.shard.Admits(more) {
 				c.Fail(wire.CoordinatorNotAvailable)
 				return nil
@@ -321,9 +326,10 @@ func (m *Machine) admitsCommit(c *Commit) wire.Code {
 }
 
 // commitEntries are the records of a commit, and how many bytes more the machine holds with them. Everything is validated
-// before anything is written.
-func (m *Machine) commitEntries(c *Commit) (entries []coordinator.Entry, more int64) {
-	now := m.Env.Clock.WallMillis()
+// before anything is written. They may not fit into one batch: each has the group's id, which the request names once, and a
+// partition may be named as often as the request has room for.
+func (m *Machine) commitEntries(c *Commit) (entries []coordinator.Entry, more int64, fit bool) {
+	now, room := m.Env.Clock.WallMillis(), m.shard.BatchBytesMax()
 	if g := m.groups[c.group]; g == nil {
 		more = (&Group{id: c.group}).bytes()
 	}
@@ -338,13 +344,26 @@ func (m *Machine) commitEntries(c *Commit) (entries []coordinator.Entry, more in
 			continue
 		}
 		if c.retention != -1 {
-			o.expires = now + c.retention
+			o.expires = expiresAt(now, c.retention)
 		}
 		tp := topicPartition{p.Topic, p.Index}
 		more += m.growth(c, tp, o)
-		entries = append(entries, offsetEntry(c.group, tp, o))
+		e := offsetEntry(c.group, tp, o)
+		if room -= len(e.Key) + len(e.Value); room < 0 {
+			return nil, 0, false
+		}
+		entries = append(entries, e)
 	}
-	return entries, more
+	return entries, more, true
+}
+
+// expiresAt is when an offset expires that its client wants kept for so long: never, if that is beyond time, and at once, if it is
+// negative.
+func expiresAt(now, retention int64) int64 {
+	if retention > math.MaxInt64-now {
+		return math.MaxInt64
+	}
+	return max(now+retention, 0)
 }
 
 // growth is how many bytes more a partition takes with an offset: beside the committed one if it is staged.
@@ -359,9 +378,9 @@ func (m *Machine) growth(c *Commit, tp topicPartition, o *offset) int64 {
 		}
 		return more
 	}
-	more := o.bytes(tp.topic)
+	more := o.bytes(c.group, tp.topic)
 	if g := m.groups[c.group]; g != nil && g.offset(tp) != nil {
-		more -= g.offset(tp).bytes(tp.topic)
+		more -= g.offset(tp).bytes(c.group, tp.topic)
 	}
 	return more
 }

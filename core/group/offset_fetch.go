@@ -60,7 +60,7 @@ func (g *Group) fetchOne(tp topicPartition, id metadata.TopicID, requireStable b
 	if g == nil {
 		return p
 	}
-	if requireStable && len(g.staged[tp]) > 0 {
+	if requireStable && len(g.stagedBy(tp)) > 0 {
 		p.ErrorCode = wire.UnstableOffsetCommit
 		return p
 	}

@@ -24,7 +24,7 @@ func (m *Machine) DeleteOffsets(r *kmsg.OffsetDeleteRequest, done func(*kmsg.Off
 		return
 	}
 	m.shard.Do(&coordinator.Operation{
-		Key: r.Group,
+		Key: r.Group, Cut: true,
 		Decide: func() []coordinator.Entry {
 			g := m.groups[r.Group]
 			code := wire.Code(wire.None)
@@ -69,7 +69,7 @@ func (m *Machine) deleteOffsets(g *Group, r *kmsg.OffsetDeleteRequest, out *kmsg
 		case g.members != nil && g.members.subscribes(tp.topic):
 			answers.add(tp.topic, tp.partition, wire.GroupSubscribedToTopic)
 			continue
-		case !seen[tp] && (g.offset(tp) != nil || len(g.staged[tp]) > 0):
+		case !seen[tp] && (g.offset(tp) != nil || len(g.stagedBy(tp)) > 0):
 			entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
 			seen[tp] = true
 		}
@@ -98,11 +98,12 @@ func (d *offsetDeletions) add(topic string, partition int32, code wire.Code) {
 	d.out.Topics[at].Partitions = append(d.out.Topics[at].Partitions, p)
 }
 
-// DeleteGroup handles one group of DeleteGroups: it is deleted with its offsets, in one batch. done runs once.
+// DeleteGroup handles one group of DeleteGroups: it is deleted with its offsets, the group last. done runs once. What fails half-way is
+// a group with fewer offsets, which may be deleted again.
 func (m *Machine) DeleteGroup(id string, done func(wire.Code)) {
 	refused := wire.Code(wire.None)
 	m.shard.Do(&coordinator.Operation{
-		Key: id,
+		Key: id, Cut: true,
 		Decide: func() []coordinator.Entry {
 			switch g := m.groups[id]; {
 			case g == nil:
@@ -131,7 +132,7 @@ func (m *Machine) groupTombstones(g *Group) (entries []coordinator.Entry) {
 	for _, tp := range g.committed() {
 		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
 	}
-	for _, tp := range m.onlyStaged(g) {
+	for _, tp := range g.onlyStaged() {
 		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
 	}
 	if g.members != nil {
@@ -141,13 +142,10 @@ func (m *Machine) groupTombstones(g *Group) (entries []coordinator.Entry) {
 }
 
 // onlyStaged returns the partitions of a group with a staged offset and no committed one.
-func (m *Machine) onlyStaged(g *Group) (out []topicPartition) {
-	seen := make(map[topicPartition]bool)
-	for _, producer := range slices.Sorted(maps.Keys(m.open)) {
-		for _, at := range m.open[producer].order {
-			tp := at.topicPartition
-			if at.group == g.id && len(g.staged[tp]) > 0 && g.offset(tp) == nil && !seen[tp] {
-				seen[tp] = true
+func (g *Group) onlyStaged() (out []topicPartition) {
+	for _, topic := range slices.Sorted(maps.Keys(g.staged)) {
+		for _, partition := range slices.Sorted(maps.Keys(g.staged[topic])) {
+			if tp := (topicPartition{topic, partition}); g.offset(tp) == nil {
 				out = append(out, tp)
 			}
 		}
@@ -166,9 +164,9 @@ func (m *Machine) dropSoft(id string) {
 	}
 }
 
-// expiryBatch is how many groups are looked at in one turn of the loop.
 const (
-	expiryBatch = 256
+	// expiryBatch is how many groups and offsets are looked at in one turn of the loop, but for a group that has more.
+	expiryBatch = 4096
 	expiryPause = 5 * time.Millisecond
 )
 
@@ -180,11 +178,13 @@ func (m *Machine) scheduleExpiry() {
 }
 
 func (m *Machine) expire(ids []string) {
-	n := min(len(ids), expiryBatch)
-	for _, id := range ids[:n] {
-		m.expireGroup(id)
+	for looked := 0; len(ids) > 0 && looked < expiryBatch; ids = ids[1:] {
+		if g := m.groups[ids[0]]; g != nil {
+			looked += 1 + g.committedCount
+			m.expireGroup(g)
+		}
 	}
-	if ids = ids[n:]; len(ids) > 0 {
+	if len(ids) > 0 {
 		m.Loop.Reset(&m.expiry, expiryPause, func() { m.expire(ids) })
 		return
 	}
@@ -193,12 +193,13 @@ func (m *Machine) expire(ids []string) {
 
 // expireGroup writes tombstones for the offsets of a group that are old, and for an empty group that has none left. It tries
 // again at the next interval if that fails.
-func (m *Machine) expireGroup(id string) {
-	if g := m.groups[id]; g == nil || len(m.expired(g)) == 0 && !m.abandoned(g) {
+func (m *Machine) expireGroup(g *Group) {
+	if len(m.expired(g)) == 0 && !m.abandoned(g) {
 		return
 	}
+	id := g.id
 	m.shard.Do(&coordinator.Operation{
-		Key: id,
+		Key: id, Cut: true,
 		Decide: func() []coordinator.Entry {
 			g := m.groups[id]
 			if g == nil {
@@ -239,7 +240,7 @@ func (m *Machine) expired(g *Group) (entries []coordinator.Entry) {
 	}
 	now, kept := m.Env.Clock.WallMillis(), len(g.staged)
 	for _, tp := range g.committed() {
-		if len(g.staged[tp]) > 0 {
+		if len(g.stagedBy(tp)) > 0 {
 			continue
 		}
 		if g.members != nil && g.members.subscribes(tp.topic) || !m.isOld(g.offset(tp), since, now) {
@@ -269,18 +270,55 @@ func (m *Machine) ImageChanged() {
 	if !m.serving || m.closed {
 		return
 	}
-	gone := map[topicUse]bool{}
+	gone := goneTopics{names: map[string]bool{}, uses: map[topicUse]bool{}}
 	for _, use := range slices.Sorted(maps.Keys(m.topics)) {
 		if !m.exists(use) {
-			gone[use] = true
+			name, _ := use.split()
+			gone.names[name], gone.uses[use] = true, true
 		}
 	}
-	if len(gone) == 0 {
+	if len(gone.uses) == 0 {
 		return
 	}
 	for _, g := range m.sorted() {
-		m.deleteGone(g.id, gone)
+		m.deleteGone(g, &gone)
 	}
+}
+
+// goneTopics are topics that were deleted, or were created anew under their names.
+type goneTopics struct {
+	names map[string]bool
+	uses  map[topicUse]bool
+}
+
+// of lists the offsets that a group has of them.
+func (t *goneTopics) of(g *Group) (out []topicPartition) {
+	for _, topic := range t.namesIn(g) {
+		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
+			if t.uses[useOf(topic, g.offsets[topic][partition])] {
+				out = append(out, topicPartition{topic, partition})
+			}
+		}
+	}
+	return out
+}
+
+// namesIn lists the names of which a group has offsets. It looks at the fewer of both: there may be many groups, of many topics each.
+func (t *goneTopics) namesIn(g *Group) (names []string) {
+	if len(t.names) > len(g.offsets) {
+		for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
+			if t.names[topic] {
+				names = append(names, topic)
+			}
+		}
+		return names
+	}
+	for _, topic := range slices.Sorted(maps.Keys(t.names)) {
+		if len(g.offsets[topic]) > 0 {
+			names = append(names, topic)
+		}
+	}
+	return names
 }
 
 func (m *Machine) exists(use topicUse) bool {
@@ -293,20 +331,23 @@ func (m *Machine) exists(use topicUse) bool {
 	return ok
 }
 
-func (m *Machine) deleteGone(id string, gone map[topicUse]bool) {
-	of := func() (entries []coordinator.Entry) {
-		g := m.groups[id]
-		if g == nil {
-			return nil
-		}
-		for _, tp := range g.committed() {
-			if gone[useOf(tp.topic, g.offset(tp))] {
+func (m *Machine) deleteGone(g *Group, gone *goneTopics) {
+	if len(gone.namesIn(g)) == 0 {
+		return
+	}
+	id := g.id
+	m.shard.Do(&coordinator.Operation{
+		Key: id, Cut: true,
+		Decide: func() (entries []coordinator.Entry) {
+			g := m.groups[id]
+			if g == nil {
+				return nil
+			}
+			for _, tp := range gone.of(g) {
 				entries = append(entries, coordinator.Entry{Key: offsetKey(id, tp)})
 			}
-		}
-		return entries
-	}
-	if len(of()) > 0 {
-		m.shard.Do(&coordinator.Operation{Key: id, Decide: of, Done: func(wire.Code) {}})
-	}
+			return entries
+		},
+		Done: func(wire.Code) {},
+	})
 }

@@ -38,10 +38,8 @@ type topicPartition struct {
 
 // transaction is an open transaction with staged offsets.
 type transaction struct {
-	// order is that in which groups and partitions were staged. It may have some that were dropped, and are no values, and
-	// one that was staged again after that twice.
-	order  []stagedPartition
 	values map[stagedPartition]*offset
+	order  []stagedPartition // in which they were staged; with some that were dropped since, and are there again if they were staged again
 }
 
 type stagedPartition struct {
@@ -97,10 +95,10 @@ func (m *Machine) applyOffsetTombstone(id string, tp topicPartition) {
 		return
 	}
 	m.remove(g, tp)
-	for _, producer := range g.staged[tp] {
+	for _, producer := range g.stagedBy(tp) {
 		m.drop(m.open[producer], stagedPartition{id, tp})
 	}
-	delete(g.staged, tp)
+	g.setStagedBy(tp, nil)
 	m.forget(g)
 }
 
@@ -117,15 +115,48 @@ func (m *Machine) stage(producer int64, at stagedPartition, value *offset) {
 	} else {
 		t.order = append(t.order, at)
 		g := m.group(at.group)
-		g.staged[at.topicPartition] = append(g.staged[at.topicPartition], producer)
+		g.setStagedBy(at.topicPartition, append(g.stagedBy(at.topicPartition), producer))
 	}
 	m.shard.Hold(at.bytes(value))
 	t.values[at] = value
 }
 
+// stagedBy returns the producers that have staged an offset of a partition.
+func (g *Group) stagedBy(tp topicPartition) []int64 { return g.staged[tp.topic][tp.partition] }
+
+func (g *Group) setStagedBy(tp topicPartition, producers []int64) {
+	of := g.staged[tp.topic]
+	switch {
+	case len(producers) == 0:
+		if delete(of, tp.partition); len(of) == 0 {
+			delete(g.staged, tp.topic)
+		}
+		return
+	case of == nil:
+		of = map[int32][]int64{}
+		g.staged[tp.topic] = of
+	}
+	of[tp.partition] = producers
+}
+
 func (m *Machine) drop(t *transaction, at stagedPartition) {
 	m.shard.Hold(-at.bytes(t.values[at]))
 	delete(t.values, at)
+	if len(t.order) > 2*len(t.values)+1 {
+		t.shorten()
+	}
+}
+
+// shorten takes out of the order what was dropped: what was staged again has its last place.
+func (t *transaction) shorten() {
+	seen := make(map[stagedPartition]bool, len(t.values))
+	slices.Reverse(t.order)
+	t.order = slices.DeleteFunc(t.order, func(at stagedPartition) bool {
+		gone := t.values[at] == nil || seen[at]
+		seen[at] = true
+		return gone
+	})
+	slices.Reverse(t.order)
 }
 
 // ApplyMarker implements coordinator.Machine: offsets that the transaction has staged are committed, or dropped. Of a
@@ -137,30 +168,21 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 	}
 	delete(m.open, k.ProducerID)
 	m.shard.Hold(-transactionBytes)
+	if len(t.order) > len(t.values) {
+		t.shorten()
+	}
 	for _, at := range t.order {
-		if t.values[at] == nil {
-			continue
-		}
 		g, value := m.group(at.group), t.values[at]
 		m.shard.Hold(-at.bytes(value))
-		delete(t.values, at)
 		if k.Commit {
 			if now := g.offset(at.topicPartition); now == nil || now.at < value.at {
 				m.put(g, at.topicPartition, value)
 			}
 		}
-		g.unstage(at.topicPartition, k.ProducerID)
+		g.setStagedBy(at.topicPartition, slices.DeleteFunc(g.stagedBy(at.topicPartition), func(id int64) bool { return id == k.ProducerID }))
 		m.forget(g)
 	}
 	return nil
-}
-
-// unstage notes that a transaction has no offset staged for a partition any more.
-func (g *Group) unstage(tp topicPartition, producer int64) {
-	left := slices.DeleteFunc(g.staged[tp], func(p int64) bool { return p == producer })
-	if g.staged[tp] = left; len(left) == 0 {
-		delete(g.staged, tp)
-	}
 }
 
 func (g *Group) offset(tp topicPartition) *offset { return g.offsets[tp.topic][tp.partition] }
@@ -186,7 +208,8 @@ func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
 		g.offsets[tp.topic] = of
 	}
 	of[tp.partition] = o
-	m.shard.Hold(o.bytes(tp.topic))
+	g.committedCount++
+	m.shard.Hold(o.bytes(g.id, tp.topic))
 	m.topics[useOf(tp.topic, o)]++
 }
 
@@ -197,7 +220,8 @@ func (m *Machine) remove(g *Group, tp topicPartition) {
 		return
 	}
 	delete(of, tp.partition)
-	m.shard.Hold(-o.bytes(tp.topic))
+	g.committedCount--
+	m.shard.Hold(-o.bytes(g.id, tp.topic))
 	if len(of) == 0 {
 		delete(g.offsets, tp.topic)
 	}
@@ -223,7 +247,7 @@ func (g *Group) committed() []topicPartition {
 func (m *Machine) rewriteOffsets(g *Group, entries []coordinator.Entry) []coordinator.Entry {
 	for _, tp := range g.committed() {
 		o := g.offset(tp)
-		if len(g.staged[tp]) > 0 {
+		if len(g.stagedBy(tp)) > 0 {
 			m.floor = min(m.floor, o.at)
 			continue
 		}

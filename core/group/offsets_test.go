@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -312,6 +313,20 @@ func TestOffsetsExpire(t *testing.T) {
 	require.EqualValues(t, 1, r.offset("a", 0))
 	r.pass(time.Hour)
 	require.EqualValues(t, -1, r.offset("a", 0), "a client's own retention")
+
+	r = newRig(t)
+	kept := func(millis int64) func(*kmsg.OffsetCommitRequest) {
+		return func(q *kmsg.OffsetCommitRequest) { q.Version, q.RetentionTimeMillis = 3, millis }
+	}
+	r.commit("a", 0, 1, kept(math.MaxInt64))
+	r.commit("a", 1, 1, kept(0))
+	r.commit("b", 0, 1, kept(math.MinInt64))
+	r.reload()
+	r.pass(30 * time.Minute)
+	require.EqualValues(t, -1, r.offset("a", 1))
+	require.EqualValues(t, -1, r.offset("b", 0))
+	r.pass(100 * week)
+	require.EqualValues(t, 1, r.offset("a", 0), "for ever")
 }
 
 func TestOffsetsOfDeletedTopicsGo(t *testing.T) {
@@ -370,6 +385,6 @@ func TestAGroupWithManyStagedOffsetsIsDeleted(t *testing.T) {
 	r.marker(8, true)
 	r.marker(100, true)
 	require.Nil(t, m.groups["g"], "what was staged is deleted too")
-	require.Len(t, m.groups["other"].staged[at("other", 0).topicPartition], 1_999)
+	require.Len(t, m.groups["other"].stagedBy(at("other", 0).topicPartition), 1_999)
 	require.NotNil(t, m.groups["other"].offset(at("other", 0).topicPartition))
 }

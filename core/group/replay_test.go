@@ -35,16 +35,15 @@ func (m *Machine) durable() string {
 			o.at = 0
 			fmt.Fprintf(&b, "  %v %+v\n", tp, o)
 		}
-		for _, tp := range m.onlyStaged(g) {
+		for _, tp := range g.onlyStaged() {
 			fmt.Fprintf(&b, "  staged %v\n", tp)
 		}
 	}
 	for _, producer := range slices.Sorted(maps.Keys(m.open)) {
-		for _, at := range m.open[producer].order {
-			if m.open[producer].values[at] == nil {
-				continue
-			}
-			fmt.Fprintf(&b, "%d stages %v %d\n", producer, at, m.open[producer].values[at].value)
+		t := m.open[producer]
+		t.shorten()
+		for _, at := range t.order {
+			fmt.Fprintf(&b, "%d stages %v %d\n", producer, at, t.values[at].value)
 		}
 	}
 	return b.String()

@@ -154,11 +154,6 @@ func (p *Partition) FindTimestamp(from, millis int64, done func(stream.Fetched))
 // Config is the topic's effective configuration.
 func (p *Partition) Config() *config.Topic { return &p.topic.config }
 
-// BatchBytesMax is the largest batch that is appended.
-func (p *Partition) BatchBytesMax() int {
-	return min(int(p.topic.config.MaxMessageBytes), p.manager.options.Engine.AppendBytesMax())
-}
-
 // Closed is the code to answer with once the partition is closed; None before.
 func (p *Partition) Closed() wire.Code { return p.closed }
 

@@ -58,6 +58,11 @@ func (p *Partition) validate(a *Append) (wire.Code, string) {
 	return wire.None, ""
 }
 
+// BatchBytesMax is how large a batch may be that is appended: as its topic's configuration says, and as this broker's log takes it.
+func (p *Partition) BatchBytesMax() int {
+	return min(int(p.topic.config.MaxMessageBytes), p.manager.options.Engine.AppendBytesMax())
+}
+
 // recordsRefused reports whether the configuration of the topic refuses a record of the batch: one
 // without a key, or with a timestamp or a timestamp type that a producer may not set.
 func (p *Partition) recordsRefused(a *Append) bool {

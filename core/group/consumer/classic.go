@@ -180,7 +180,7 @@ func (g *Group) JoinGrowth(j *ClassicJoin) int64 {
 		m = g.Static(*j.InstanceID)
 	}
 	if m == nil {
-		return next.bytes()
+		return next.bytes() + 3*g.idBytes(j.MemberID)
 	}
 	return next.bytes() - m.Metadata.bytes()
 }

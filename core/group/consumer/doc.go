@@ -46,7 +46,7 @@
 // # Differences from Kafka
 //
 // Of assignors with equally many votes the first by name counts. An expression has at most 8 KiB and, as Go bounds it,
-// repeats at most 1,000 times, nested repetitions multiplied.
+// repeats at most 1,000 times, nested repetitions multiplied; with them written out it has at most 16 Ki steps.
 //
 // It may call core/group/assign, core/coordinator for its record type, core/config, core/metadata, core/wire and core/env.
 package consumer

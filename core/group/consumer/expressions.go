@@ -11,8 +11,13 @@ import (
 )
 
 const (
-	// expressionBytesMax bounds a regular expression: to match one costs its length for each byte of each topic's name.
+	// expressionBytesMax bounds a regular expression, and expressionStepsMax what it is with its repetitions written out: to
+	// match one costs that for each byte of each topic's name, and to compile one costs it on the loop.
 	expressionBytesMax = 8 << 10
+	expressionStepsMax = 16 << 10
+	// resolvedBytesMax bounds what the expressions of a group match together, which is one batch: each member may have one that matches
+	// every topic.
+	resolvedBytesMax = 32 << 20
 	// resolveIntervalMillis is the shortest time between two resolutions in one group, as in Kafka.
 	resolveIntervalMillis = 10_000
 )
@@ -20,29 +25,52 @@ const (
 // checkExpression refuses what is no regular expression of RE2. Kafka uses RE2/J, whose syntax is that of Go.
 func checkExpression(text string) error {
 	why := ""
-	_, err := syntax.Parse(text, syntax.Perl)
+	if len(text) > expressionBytesMax {
+		return refuseExpression(text[:64]+"...", "expression is too long")
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
 	var fault *syntax.Error
 	switch {
-	case len(text) > expressionBytesMax:
-		text, why = text[:64]+"...", "expression is too long"
 	case errors.As(err, &fault):
 		why = fault.Code.String()
+	case steps(parsed) > expressionStepsMax:
+		why = "expression is too large"
 	default:
 		if _, err = regexp.Compile(whole(text)); err == nil {
 			return nil
 		}
 		why = "expression is too large"
 	}
+	return refuseExpression(text, why)
+}
+
+func refuseExpression(text, why string) error {
 	return refuse(wire.InvalidRegularExpression, "SubscribedTopicRegex `%s` is not a valid regular expression: %s.", text, why)
+}
+
+// steps is how large an expression is with its repetitions written out: eight KiB of it may be millions.
+func steps(e *syntax.Regexp) int {
+	n := 1
+	if e.Op == syntax.OpLiteral {
+		n = len(e.Rune)
+	}
+	for _, sub := range e.Sub {
+		n += steps(sub)
+	}
+	if e.Op == syntax.OpRepeat {
+		n *= max(e.Min+1, e.Max)
+	}
+	return n
 }
 
 // whole makes an expression match whole names only.
 func whole(text string) string { return `\A(?:` + text + `)\z` }
 
 // Resolve matches expressions against the names of all topics, sorted. It is a pure function, to be run off the loop. What
-// is not valid matches nothing.
+// is not valid matches nothing. If they match more than a group may have, it returns nil.
 func Resolve(expressions, topics []string) map[string][]string {
 	out := make(map[string][]string, len(expressions))
+	room := int64(resolvedBytesMax)
 	for _, text := range expressions {
 		pattern, err := regexp.Compile(whole(text))
 		if err != nil {
@@ -56,6 +84,9 @@ func Resolve(expressions, topics []string) map[string][]string {
 			}
 		}
 		out[text] = matched
+		if room -= (&Resolved{Topics: matched}).bytes(text); room < 0 {
+			return nil
+		}
 	}
 	return out
 }
@@ -101,12 +132,23 @@ func (h *heartbeat) dueExpressions(isNew bool) []string {
 	if h.g.expressions.Len() > 0 && age <= resolveIntervalMillis {
 		return nil
 	}
-	all := h.subscribedExpressions()
-	due := isNew || len(all) != h.g.expressions.Len() || version < h.c.NewTopicsVersion || age > h.c.Config.ExpressionRefresh.Milliseconds()
+	due := isNew || h.subscribedCount() != h.g.expressions.Len() || version < h.c.NewTopicsVersion || age > h.c.Config.ExpressionRefresh.Milliseconds()
 	if !due {
 		return nil
 	}
-	return all
+	return h.subscribedExpressions()
+}
+
+// subscribedCount is how many subscribedExpressions lists, without a look at all of them: each heartbeat asks.
+func (h *heartbeat) subscribedCount() int {
+	n, before, after := h.g.subscribed.Len(), h.before.Expression, h.member.Expression
+	if last, _ := h.g.subscribed.Get(before); last == 1 && before != after {
+		n--
+	}
+	if _, shared := h.g.subscribed.Get(after); !shared && after != "" {
+		n++
+	}
+	return n
 }
 
 // subscribedExpressions lists the expressions of all members, with the member as it will be.
@@ -118,7 +160,7 @@ func (h *heartbeat) subscribedExpressions() (all []string) {
 		}
 		return true
 	})
-	if after != "" && !slices.Contains(all, after) {
+	if _, shared := h.g.subscribed.Get(after); !shared && after != "" {
 		all = append(all, after)
 	}
 	return all
@@ -147,9 +189,9 @@ func (g *Group) Resolved(c *Context, version int64, resolved map[string][]string
 // ResolvedGrowth is how many bytes more the group holds with what its expressions matched.
 func (g *Group) ResolvedGrowth(resolved map[string][]string) (more int64) {
 	for _, text := range sortedKeys(resolved) {
-		more += (&Resolved{Topics: resolved[text]}).bytes()
+		more += (&Resolved{Topics: resolved[text]}).bytes(text)
 		if old, had := g.expressions.Get(text); had {
-			more -= old.bytes()
+			more -= old.bytes(text)
 		}
 	}
 	return more

@@ -32,6 +32,7 @@ type Group struct {
 	statics    map[string]string           // member ids by instance id
 	names      btree.Map[string, int]      // members that subscribe to a topic by its name
 	subscribed btree.Map[string, int]      // members that subscribe to an expression
+	matched    btree.Map[string, int]      // expressions that matched a topic
 	assignors  btree.Map[string, int]      // members that ask for an assignor
 	classic    int                         // members of the classic protocol
 	bytes      int64                       // of what members say of themselves, what their expressions matched, and targets
@@ -66,9 +67,9 @@ type Resolved struct {
 	Timestamp int64    // milliseconds
 }
 
-// bytes estimates the memory that it takes.
-func (r *Resolved) bytes() int64 {
-	n := 64
+// bytes estimates the memory that it takes with its expression.
+func (r *Resolved) bytes(expression string) int64 {
+	n := 64 + len(expression)
 	for _, topic := range r.Topics {
 		n += 16 + len(topic)
 	}
@@ -130,6 +131,10 @@ const (
 	ownershipBytes = 128
 )
 
+// idBytes is what the ids of group and member take in a record of the member. Clients choose both; the member's is held with the
+// member and with its target, and all its records are made at a time when the group is written anew.
+func (g *Group) idBytes(member string) int64 { return int64(len(g.ID) + len(member)) }
+
 // Gone says that no record of the group is left.
 func (g *Group) Gone() bool {
 	return !g.written.group && !g.written.target && len(g.members) == 0 && len(g.targets) == 0 && g.expressions.Len() == 0 && !g.oldPartitions
@@ -162,15 +167,9 @@ const (
 
 // SubscribedTo reports whether some member subscribes to a topic, by its name or by an expression.
 func (g *Group) SubscribedTo(topic string) bool {
-	if _, ok := g.names.Get(topic); ok {
-		return true
-	}
-	found := false
-	g.expressions.Scan(func(_ string, r *Resolved) bool {
-		_, found = slices.BinarySearch(r.Topics, topic)
-		return !found
-	})
-	return found
+	_, named := g.names.Get(topic)
+	_, matched := g.matched.Get(topic)
+	return named || matched
 }
 
 // owner is who has a partition; empty: nobody.
@@ -226,36 +225,46 @@ func (g *Group) applyTarget(value []byte) error {
 }
 
 func (g *Group) applyTargetOf(id string, value []byte) error {
-	if value == nil {
-		g.bytes -= g.targets[id].bytes()
-		delete(g.targets, id)
-		return nil
-	}
 	v := targetOfValue{}
-	if err := decode(value, &v); err != nil {
-		return err
+	if value != nil {
+		if err := decode(value, &v); err != nil {
+			return err
+		}
 	}
-	g.bytes += v.assignment.bytes() - g.targets[id].bytes()
-	g.targets[id] = v.assignment
+	if old, had := g.targets[id]; had {
+		g.bytes -= old.bytes() + g.idBytes(id)
+		delete(g.targets, id)
+	}
+	if value != nil {
+		g.bytes += v.assignment.bytes() + g.idBytes(id)
+		g.targets[id] = v.assignment
+	}
 	return nil
 }
 
 func (g *Group) applyExpression(text string, value []byte) error {
-	if value == nil {
-		if old, had := g.expressions.Delete(text); had {
-			g.bytes -= old.bytes()
-		}
-		return nil
-	}
 	v := expressionValue{}
-	if err := decode(value, &v); err != nil {
-		return err
+	if value != nil {
+		if err := decode(value, &v); err != nil {
+			return err
+		}
 	}
-	if old, had := g.expressions.Set(text, &v.Resolved); had {
-		g.bytes -= old.bytes()
+	if old, had := g.expressions.Delete(text); had {
+		g.countMatched(text, old, -1)
 	}
-	g.bytes += v.Resolved.bytes()
+	if value != nil {
+		g.expressions.Set(text, &v.Resolved)
+		g.countMatched(text, &v.Resolved, 1)
+	}
 	return nil
+}
+
+// countMatched adds what an expression matched to what is counted over all of them, or takes it away.
+func (g *Group) countMatched(text string, r *Resolved, by int) {
+	for _, topic := range r.Topics {
+		add(&g.matched, topic, by)
+	}
+	g.bytes += int64(by) * r.bytes(text)
 }
 
 func (g *Group) applyMember(id string, value []byte) error {
@@ -279,6 +288,7 @@ func (g *Group) applyMember(id string, value []byte) error {
 func (g *Group) setMetadata(m *Member, next *Metadata) {
 	if m.known {
 		g.count(&m.Metadata, -1)
+		g.bytes -= 2 * g.idBytes(m.ID)
 		if g.statics[m.InstanceID] == m.ID {
 			delete(g.statics, m.InstanceID)
 		}
@@ -289,6 +299,7 @@ func (g *Group) setMetadata(m *Member, next *Metadata) {
 	}
 	m.Metadata = *next
 	g.count(next, 1)
+	g.bytes += 2 * g.idBytes(m.ID)
 	if next.InstanceID != "" {
 		g.statics[next.InstanceID] = m.ID
 	}

@@ -121,7 +121,7 @@ func (g *Group) Growth(r *kmsg.ConsumerGroupHeartbeatRequest, client Client) int
 	if r.MemberEpoch < epochJoin {
 		return 0
 	}
-	next, before := Metadata{}, int64(0)
+	next, before := Metadata{}, -3*g.idBytes(r.MemberID)
 	if m := g.Member(r.MemberID); m != nil {
 		next, before = m.Metadata, m.Metadata.bytes()
 	}

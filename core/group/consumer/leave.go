@@ -59,6 +59,24 @@ func (g *Group) Fence(c *Context, members ...*Member) (entries []coordinator.Ent
 	return entries
 }
 
+// removalBytesMax bounds the tombstones of members that are removed together. Kafka's default of max.message.bytes is four times as much.
+const removalBytesMax = 256 << 10
+
+// FirstRemoved returns the first of some members, at least one if there is one: so many as may be removed in one batch.
+func (g *Group) FirstRemoved(members []*Member) []*Member {
+	bytes := 0
+	for i, m := range members {
+		bytes += len(m.Expression)
+		for _, e := range g.removal(m.ID) {
+			bytes += len(e.Key)
+		}
+		if bytes > removalBytesMax && i > 0 {
+			return members[:i]
+		}
+	}
+	return members
+}
+
 // Tombstones removes the group.
 func (g *Group) Tombstones() (entries []coordinator.Entry) {
 	for _, m := range g.members {
