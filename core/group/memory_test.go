@@ -116,7 +116,7 @@ func TestMembersGoOnAtTheBound(t *testing.T) {
 	r.machine().Sync(q, func(a *kmsg.SyncGroupResponse) { code = wire.Code(a.ErrorCode) })
 	r.Turn()
 	require.EqualValues(t, wire.CoordinatorNotAvailable, code)
-	first, second = r.join(ids[0]), r.join(ids[1])
+	first, _ = r.join(ids[0]), r.join(ids[1])
 	require.EqualValues(t, wire.None, r.sync(ids[0], first.out.Generation, ids...).code(), "it assigns as much as before")
 	r.leave(ids...)
 	r.pass(time.Minute)

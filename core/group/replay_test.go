@@ -54,7 +54,6 @@ type history struct {
 	*rig
 	known map[int64]string
 	ids   []string
-	open  map[int64]bool
 }
 
 // settle makes everything durable, and notes the state at that end.

@@ -64,12 +64,11 @@ type Config struct {
 
 // Partition is a partition with its history.
 type Partition struct {
-	Topic    *Topic
-	Index    int32
-	History  *checker.Partition
-	tag      uint32
-	byBroker bool  // the broker may set the timestamps of its records
-	high     int64 // highest high watermark that anyone was told
+	Topic   *Topic
+	Index   int32
+	History *checker.Partition
+	tag     uint32
+	high    int64 // highest high watermark that anyone was told
 }
 
 // NewTopic makes the record of a topic that will be asked for.
