@@ -95,7 +95,7 @@ func pipeline(c *suite.C, opts ...kgo.Opt) {
 
 func copyInTransactions(c *suite.C, in, out topic, id string, done chan struct{}, opts []kgo.Opt) {
 	all := append(append(c.Broker.KGO(), kgo.TransactionalID(id), kgo.ConsumerGroup(c.Name("g")), kgo.ConsumeTopics(in.name), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RequireStableFetchOffsets(), kgo.HeartbeatInterval(100*time.Millisecond)), opts...)
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.HeartbeatInterval(100*time.Millisecond)), opts...)
 	session, err := kgo.NewGroupTransactSession(all...)
 	c.NoError(err)
 	defer session.Close()

@@ -143,7 +143,7 @@ func (p *pipeline) fill(ctx context.Context) {
 func (p *pipeline) session(worker int) (*kgo.GroupTransactSession, error) {
 	return kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(p.address), kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.in), kgo.TransactionalID(p.group+"-"+strconv.Itoa(worker)),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.DefaultProduceTopic(p.out),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.DefaultProduceTopic(p.out),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6*time.Second), kgo.TransactionTimeout(20*time.Second),
 	)
 }

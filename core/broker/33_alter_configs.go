@@ -204,13 +204,13 @@ func (a *altering) alterGroup(p *alteringPart, done func(error)) {
 // alterUnserved answers for client metrics, which have keys and defaults but are not served yet: nothing of them can
 // be set.
 func alterUnserved(kind string, table []config.Definition, p *alteringPart) error {
-	for _, o := range p.ops {
-		if err := config.CheckNewKey(kind, o.Key, table); err != nil {
-			return &controller.Error{Code: wire.InvalidRequest, Message: err.Error()}
-		}
-		return &controller.Error{Code: wire.InvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
+	if len(p.ops) == 0 {
+		return nil
 	}
-	return nil
+	if err := config.CheckNewKey(kind, p.ops[0].Key, table); err != nil {
+		return &controller.Error{Code: wire.InvalidRequest, Message: err.Error()}
+	}
+	return &controller.Error{Code: wire.InvalidRequest, Message: "The configuration of a " + kind + " cannot be changed: it is not served yet."}
 }
 
 func opsOf(in []controller.ConfigOp) []config.Op {

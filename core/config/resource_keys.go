@@ -38,9 +38,6 @@ const (
 	unusedClientMetrics = "Without effect: clients' metrics are not collected."
 )
 
-// GroupKeys returns the definitions of a group's keys, sorted by key.
-func GroupKeys() []Definition { return groupKeys }
-
 // GroupKey finds a group key.
 func GroupKey(key string) (*Definition, bool) { return find(groupKeys, key) }
 

@@ -88,6 +88,9 @@ func noTiers(value string) error {
 	return nil
 }
 
+// errReplicas has the words of Kafka, dots included.
+var errReplicas = fmt.Errorf("must be the literal '*' or a list of replicas in the form %s", "[partitionId]:[brokerId],[partitionId]:[brokerId],...")
+
 // throttledReplicas accepts * alone, or partition:broker pairs.
 func throttledReplicas(value string) error {
 	pairs := slices.DeleteFunc(SplitList(value), func(pair string) bool { return pair == "" })
@@ -99,7 +102,7 @@ func throttledReplicas(value string) error {
 		_, first := parseInteger(partition)
 		_, second := parseInteger(broker)
 		if !ok || first != nil || second != nil {
-			return fmt.Errorf("must be the literal '*' or a list of replicas in the form [partitionId]:[brokerId],[partitionId]:[brokerId],...")
+			return errReplicas
 		}
 	}
 	return nil

@@ -22,11 +22,12 @@ const (
 	snapshotDirectory = "/snapshot/"
 	restoringName     = directory + "restoring"
 
-	// markEntry is the type of the record in a group that says what was shipped. It is no entry of
-	// the log. A program that does not ship refuses a log that holds one.
-	markEntry raftpb.EntryType = 0x70696873
-	markBytes                  = 64
+	markBytes = 64 // of a record that says what was shipped
 )
+
+// markEntry is the type of that record. It is no entry of the log. A program that does not ship refuses a log
+// that holds one.
+const markEntry raftpb.EntryType = 0x70696873
 
 // shipmentKind says what a shipment is.
 type shipmentKind uint32

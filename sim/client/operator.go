@@ -34,11 +34,9 @@ type Operator struct {
 	set     map[string]string // the topic's own values, as acknowledged
 	cluster string            // message.max.bytes of all brokers; empty: as configured
 	next    func()            // a change without an answer, to be given again
-	calm    int               // losses when the last change was acknowledged
 	ending  bool
 	checked bool       // since End or Verify
 	absent  event.Time // since when DescribeLogDirs lacks an acknowledged partition; 0: it does not
-	scratch []checker.Batch
 }
 
 // NewOperator makes an operator; Start starts it.
