@@ -31,6 +31,7 @@ var texts = map[string]bool{"ErrorMessage": true, "BatchIndexErrorMessage": true
 var unordered = map[string]bool{
 	"DescribeGroups.Groups": true, "DeleteGroups.Groups": true, "Metadata.Topics": true, "ListOffsets.Topics": true, "DeleteRecords.Topics": true, "DescribeLogDirs.Topics": true,
 	"ApiVersions.SupportedFeatures": true, "ApiVersions.FinalizedFeatures": true, "DeleteTopics.Topics": true, "ElectLeaders.Topics": true, "ListConfigResources.ConfigResources": true,
+	"ListTransactions.TransactionStates": true,
 }
 
 // presence are fields of which only the sign or presence is compared.
