@@ -40,6 +40,22 @@ func TestCoordinatorsWritesKeepToTheBoundOfProducers(t *testing.T) {
 	require.Nil(t, r.p.state.find(1), "its transaction was over")
 }
 
+// A marker that finds no room for its producer is not appended. It still ends the transaction: what of it comes later is refused,
+// or it would be open for ever.
+func TestAMarkerWithoutRoomEndsWhatIsUnderWay(t *testing.T) {
+	r := newRig(t)
+	r.p.state.max = 1
+	r.write(1, 0)
+	late := r.transactional(2, 0, 0, 1)
+	late.Origin, late.Verification = OriginCoordinator, r.p.VerifyWrite(2, 0)
+	r.end(2, 1, commit(0), 2)
+	r.durable()
+	r.end(1, 1, commit(0), 2)
+	r.durable()
+	r.p.Append(late)
+	r.want(late, wire.InvalidTxnState, -1)
+}
+
 // A marker that is given up comes again. It has no sequence, for which the batches behind it would wait for ever.
 func TestAMarkerThatTimedOutLeavesNoGap(t *testing.T) {
 	r := newRig(t)

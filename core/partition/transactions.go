@@ -191,6 +191,7 @@ func (p *Partition) checkMarker(a *Append) (duplicate, wire.Code, string) {
 	case m.CoordinatorEpoch < noCoordinator: // which a checkpoint cannot hold
 		return duplicate{}, wire.TransactionCoordinatorFenced, fmt.Sprintf("the marker is of coordinator epoch %d", m.CoordinatorEpoch)
 	case known == nil && p.state.full():
+		p.void(a)                        // what the transaction still has under way would open it behind its end
 		return nothingNew, wire.None, "" // it ends nothing here, and could not be recognised if it came again
 	case known == nil:
 		return duplicate{}, wire.None, ""
