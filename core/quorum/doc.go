@@ -3,17 +3,37 @@
 // creates the cluster's marker in the object store. It never loses an entry that it acknowledged.
 //
 // The algorithm is go.etcd.io/raft, used as a state machine (RawNode, asynchronous storage writes);
-// this package owns the disk format, group commit, snapshots, recovery and founding. One voter is
-// built: it campaigns at its start, and leads until it ends. The format, the hard state and the
-// order of writes are those that several voters need. It may call core/env, core/task and
-// core/telemetry; entries are bytes to it.
+// this package owns the disk format, group commit, snapshots, recovery, founding, elections and members.
+// It may call core/env, core/task and core/telemetry; entries are bytes to it. Messages to other members
+// go through Peers, which the caller provides, and come back by Receive; one that is alone needs none.
 //
 // # Randomness and time
 //
 // Raft draws an election timeout from the process's randomness, but reads it only when a node that
-// does not lead is ticked, and no such node is ever ticked (R17). With more voters only the leader
-// will be ticked, and followers will run a seeded timer that calls Campaign. A single voter needs no
-// tick at all. A test checks that the draw reaches no output.
+// does not lead is ticked, and no such node is ever ticked (R17). Only a leader is ticked, ten times in an
+// election timeout: it sends heartbeats, and steps down if no majority has answered for a whole one
+// (CheckQuorum). Everybody else runs a seeded timer of one to two election timeouts, which each message of the
+// leader begins anew. When it fires, the member forgets the leader and campaigns; the others vote only if they
+// have not heard the leader either (PreVote). A single voter needs no tick at all, and campaigns at its start.
+// A test checks that the draw reaches no output.
+//
+// # Members
+//
+// A member is a node with one metadata disk (R18): its number is the node's, and one that was drawn for the disk.
+// Whoever founds the cluster is its only voter. A node with an empty disk that finds another's marker, and has
+// Peers, draws a number, writes the empty snapshot of entry 0, and waits until the leader adds it as a learner
+// (ChangeMembers); a learner that has caught up may become a voter. One change is made at a time. A node whose
+// disk is replaced is a new member, and its old one is to be removed. A member whose disk was restored from an
+// older copy has promised what it no longer holds; the leader's commit index proves it, and it ends.
+//
+// A member that needs entries which the leader has no longer gets the name of the newest shipped snapshot, and
+// fetches it from the object store. It is written under its name before a segment that continues it exists, with
+// the hard state of that moment: a start that finds no segment behind the newest snapshot goes on from there. A
+// snapshot that does not name its receiver is offered with the receiver as a learner: it was added later.
+//
+// A leader may lose its place while proposals are under way. Terms of a log never fall, so that the first entry
+// of a later term says that the rest of them will not come (ErrNotLeader); where a snapshot took the place of the
+// entries, nobody can tell (ErrUnknown).
 //
 // # Files
 //
@@ -65,7 +85,11 @@
 //	32 i32 node                      64 u32 CRC32C of data
 //	36 u32 number of voters          72 u64 ordinal of the segment from which on the log
 //	40 u64 index of the last entry          continues the snapshot
-//	48 u64 term of that entry        80 u64 each voter, raft's number: the node's plus one
+//	48 u64 term of that entry        80 u64 each voter: the node's number plus one, and the disk's in the upper half
+//	600 u64 the member whose disk this is; 0: disk 0 of the node
+//	608 term, vote, commit: if no segment behind it exists yet; else zero
+//	632 u32 number of learners       1280 u64 each learner
+//	1024 position of the newest shipment known
 //
 // Founding: 16 cluster id, 32 i32 node, 40 u64 nonce. Marker, an object of 40 bytes: 16 cluster id,
 // 32 u64 nonce.
@@ -98,7 +122,7 @@
 //
 // # Shipping
 //
-// Committed entries go to the object store (R19), under "<cluster>/log/<incarnation>-<sequence>", both in
+// Committed entries go to the object store (R19) by the leader's hand, which tells the others how far they are there. They go under "<cluster>/log/<incarnation>-<sequence>", both in
 // hexadecimal. A shipment holds the entries after the one before it, which it names by its nonce; a
 // position on the disk says which one was the last. Shipments leave every ShipInterval, or at once if
 // somebody waits (AwaitShipped): one PUT is in flight, and what gathers meanwhile goes with the next. A
@@ -108,10 +132,12 @@
 // What is not shipped is held in memory, and no snapshot is written over it. While the store is down, Backlogged
 // tells when proposals should be refused that can be made again.
 //
-// At its start a disk is compared with the store. If it lacks what was shipped, it catches up: it is
+// At its start the disk of a member that is alone is compared with the store. If it lacks what was shipped, it catches up: it is
 // written anew from the newest snapshot and the shipments behind it, under a durable note of that plan,
 // so that a crash in between begins again. If it has entries that were not shipped and others were
-// shipped in their place, another copy of it went on: the start ends.
+// shipped in their place, another copy of it went on: the start ends. A member among others may lack what they shipped; a new
+// leader begins where the newest shipment ends, and a deposed one that meets the shipments of a later term
+// ships no more.
 //
 // # Names that were removed
 //
@@ -123,8 +149,8 @@
 //
 // # Invariants
 //
-//   - done of a proposal runs after its entry is durable and applied, once, in the order of proposals.
-//     What was acknowledged is found again by every later incarnation, at the same index.
+//   - done of a proposal runs after its entry is durable at a majority and applied, once, in the order of
+//     proposals. What was acknowledged is found again by every later incarnation, at the same index.
 //   - Each index is applied once in an incarnation, in order. Entries of raft's own (each start adds
 //     one) are not shown to the machine.
 //   - A vote or term is durable before anything that depends on it is sent. The commit index is saved

@@ -458,6 +458,7 @@ type machine struct {
 	index   uint64
 	pad     int
 	unknown string // an entry that it cannot apply
+	applied func() // called after each change
 }
 
 var errUnknownEntry = errors.New("unknown entry")
@@ -471,6 +472,9 @@ func (m *machine) Apply(index, term uint64, data []byte) error {
 		return errUnknownEntry
 	}
 	m.entries = append(m.entries, data)
+	if m.applied != nil {
+		m.applied()
+	}
 	return nil
 }
 
@@ -506,6 +510,7 @@ type node struct {
 	failure error
 	done    bool // Open has answered
 	acked   []string
+	replica *Quorum // as Open returned it
 }
 
 // open starts a node; it does not wait.
@@ -521,7 +526,7 @@ func (w *world) open(change func(*Options)) *node {
 		change(&o)
 	}
 	w.turn(func() {
-		Open(o, func(q *Quorum, err error) {
+		n.replica = Open(o, func(q *Quorum, err error) {
 			if n.done {
 				w.t.Fatal("Open answered twice")
 			}

@@ -21,7 +21,9 @@ const (
 	recordHeaderBytes = 24
 	markerBytes       = 40
 	votersMax         = 64
-	shippedOffset     = 1024 // of the position in a snapshot's header, behind the voters
+	memberOffset      = 600  // of what a snapshot's header says of its member, behind the voters
+	shippedOffset     = 1024 // of the position
+	learnersOffset    = 1280
 
 	segmentMagic  = 0x31474c5172696577 // "weirQLG1", read as little-endian
 	snapshotMagic = 0x314e535172696577 // "weirQSN1"
@@ -214,22 +216,32 @@ type snapshotHeader struct {
 	bytes   uint64 // of data
 	sum     uint32 // CRC32C of data
 	segment uint64 // ordinal of the segment from which on the log continues it
-	voters  []uint64
-	shipped position // at least up to index; zero before anything was shipped
+	member  MemberID
+	members members
+	hard    hardState // if no such segment was begun yet; else zero
+	shipped position  // at least up to index; zero before anything was shipped
 }
 
 func (h *snapshotHeader) encode(block []byte) {
 	clear(block[:blockBytes])
 	copy(block[16:], h.cluster[:])
 	order.PutUint32(block[32:], uint32(h.node))
-	order.PutUint32(block[36:], uint32(len(h.voters)))
+	order.PutUint32(block[36:], uint32(len(h.members.voters)))
 	order.PutUint64(block[40:], h.index)
 	order.PutUint64(block[48:], h.term)
 	order.PutUint64(block[56:], h.bytes)
 	order.PutUint32(block[64:], h.sum)
 	order.PutUint64(block[72:], h.segment)
-	for i, v := range h.voters {
+	for i, v := range h.members.voters {
 		order.PutUint64(block[80+8*i:], v)
+	}
+	if h.member != memberID(h.node, 0) { // what a founder writes, a release of single members reads
+		order.PutUint64(block[memberOffset:], uint64(h.member))
+	}
+	h.hard.encode(block[memberOffset+8:])
+	order.PutUint32(block[memberOffset+32:], uint32(len(h.members.learners)))
+	for i, v := range h.members.learners {
+		order.PutUint64(block[learnersOffset+8*i:], v)
 	}
 	h.shipped.encode(block[shippedOffset:])
 	seal(block[:blockBytes], snapshotMagic)
@@ -247,7 +259,14 @@ func decodeSnapshotHeader(block []byte) (h snapshotHeader, ok bool) {
 	h.sum = order.Uint32(block[64:])
 	h.segment = order.Uint64(block[72:])
 	for i := range min(order.Uint32(block[36:]), votersMax) {
-		h.voters = append(h.voters, order.Uint64(block[80+8*i:]))
+		h.members.voters = append(h.members.voters, order.Uint64(block[80+8*i:]))
+	}
+	if h.member = MemberID(order.Uint64(block[memberOffset:])); h.member == 0 {
+		h.member = memberID(h.node, 0)
+	}
+	h.hard = decodeHardState(block[memberOffset+8:])
+	for i := range min(order.Uint32(block[memberOffset+32:]), learnersMax) {
+		h.members.learners = append(h.members.learners, order.Uint64(block[learnersOffset+8*i:]))
 	}
 	h.shipped = decodePosition(block[shippedOffset:])
 	return h, true

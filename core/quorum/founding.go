@@ -26,8 +26,16 @@ func (q *Quorum) found(f files, inv inventory) (inventory, error) {
 	if err != nil {
 		return inv, err
 	}
-	if err := q.winMarker(f.proc, plan); err != nil {
+	other, err := q.winMarker(f.proc, plan)
+	if err != nil {
 		return inv, err
+	}
+	if other != nil {
+		if err := q.join(f, plan, other.cluster); err != nil {
+			return inv, err
+		}
+		list, err := f.list()
+		return takeInventory(list), err
 	}
 	q.o.Telemetry.Info("founded a cluster", slog.String("cluster", plan.cluster.String()), slog.Int64("node", int64(plan.node)))
 	if err := q.writeFirst(f, plan); err != nil {
@@ -90,12 +98,23 @@ func (q *Quorum) writeFirst(f files, plan founding) error {
 	if err := f.publish(segmentName(0), segment.encode, nil); err != nil {
 		return err
 	}
-	snapshot := snapshotHeader{cluster: plan.cluster, node: plan.node, index: 1, term: 1, voters: []uint64{q.id}}
+	snapshot := snapshotHeader{cluster: plan.cluster, node: plan.node, index: 1, term: 1, member: q.id, members: members{voters: []uint64{uint64(q.id)}}}
 	return publishSnapshot(f, &snapshot, q.o.Machine.AppendSnapshot(nil))
 }
 
-// winMarker creates the marker, or finds that it did so before.
-func (q *Quorum) winMarker(p *task.Proc, plan founding) error {
+// join writes the snapshot that the log of a new member begins with: empty, without voters, at entry 0. The number of the disk
+// comes from the nonce of the founding that was not to be.
+func (q *Quorum) join(f files, plan founding, cluster clusterID) error {
+	q.id = memberID(plan.node, uint32(plan.nonce)|1)
+	q.o.Telemetry.Info("this node joins the cluster that the object store names: it waits to be added to the metadata's quorum",
+		slog.String("cluster", cluster.String()), slog.String("member", q.id.String()))
+	q.o.Telemetry.Hit("quorum: joined")
+	snapshot := snapshotHeader{cluster: cluster, node: plan.node, member: q.id, hard: hardState{term: 1}}
+	return publishSnapshot(f, &snapshot, q.o.Machine.AppendSnapshot(nil))
+}
+
+// winMarker creates the marker, or finds that it did so before. It returns the marker of another's cluster that this node may join.
+func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
 	body := (&marker{cluster: plan.cluster, nonce: plan.nonce}).encode()
 	b := backOff{q: q, proc: p, what: "create the cluster's marker in the object store"}
 	for {
@@ -106,7 +125,7 @@ func (q *Quorum) winMarker(p *task.Proc, plan founding) error {
 		})
 		switch put.Outcome {
 		case env.OutcomeDone:
-			return nil
+			return nil, nil
 		case env.OutcomeFailed:
 			b.wait(put.Err)
 			continue
@@ -114,11 +133,13 @@ func (q *Quorum) winMarker(p *task.Proc, plan founding) error {
 		m, found, err := q.readMarker(p)
 		switch {
 		case err != nil:
-			return err
+			return nil, err
 		case found && m.nonce == plan.nonce && m.cluster == plan.cluster:
-			return nil
+			return nil, nil
+		case found && q.o.Peers != nil:
+			return &m, nil
 		case found:
-			return fmt.Errorf("the metadata disk of node %d is empty, but the bucket already holds cluster %s: start with the disk "+
+			return nil, fmt.Errorf("the metadata disk of node %d is empty, but the bucket already holds cluster %s: start with the disk "+
 				"that belongs to that cluster (any copy will do), rebuild it with `weir recover-cluster` if it is lost, or use an empty bucket "+
 				"(or prefix) for a new one", q.o.Node, m.cluster)
 		}

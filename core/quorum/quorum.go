@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -17,11 +18,14 @@ import (
 // EntryBytesMax is the largest entry that Propose takes.
 const EntryBytesMax = 1 << 20
 
-// Errors of Propose. In each case the entry was not proposed.
+// Errors of Propose. But for ErrUnknown, the entry is not in the log, and will not be.
 var (
-	ErrTooLarge = errors.New("quorum: the entry is empty or larger than 1 MiB")
-	ErrBusy     = errors.New("quorum: too many proposals wait for the disk; try again later")
-	ErrClosed   = errors.New("quorum: closed, or failed")
+	ErrTooLarge  = errors.New("quorum: the entry is empty or larger than 1 MiB")
+	ErrBusy      = errors.New("quorum: too many proposals wait for the disk; try again later")
+	ErrClosed    = errors.New("quorum: closed, or failed")
+	ErrNotLeader = errors.New("quorum: this node does not lead, or no longer")
+	// ErrUnknown: the node lost the leadership, and what became of the entry cannot be told.
+	ErrUnknown = errors.New("quorum: the entry may be in the log or not")
 )
 
 // StateMachine is what the log is applied to. Its methods are called on the loop.
@@ -55,6 +59,19 @@ type Options struct {
 	// Failed is called at most once, after Open succeeded. From then on nothing is
 	// acknowledged, and the incarnation must end.
 	Failed func(error)
+
+	// Peers carries messages to the other members; theirs are given to [Quorum.Receive]. With
+	// Peers a node with an empty disk beside another's marker becomes a member that waits to be
+	// added ([Quorum.ChangeMembers]), and does not found a cluster. Nil: there is one member.
+	Peers Peers
+	// ElectionTimeout is how long the leader may be silent before the others elect another, and
+	// how long it leads on without hearing a majority; at most twice as long passes until an
+	// election. Zero: 1 s (controller.quorum.election.timeout.ms). Shorter than a round trip
+	// with a write to the disk, there is never a leader.
+	ElectionTimeout time.Duration
+	// LeadershipChanged is called when this member begins or ceases to take proposals, but not
+	// before Open is done. Nil: not called.
+	LeadershipChanged func()
 
 	// Shipping says whether the log is kept in the object store too (R19). Zero: ShipNever.
 	Shipping Shipping
@@ -107,6 +124,7 @@ func (o Options) resolve() (Options, error) {
 	if o.Telemetry == nil {
 		o.Telemetry = telemetry.New(o.Env.Log, o.Env.Metrics)
 	}
+	o.ElectionTimeout = max(orDefault(o.ElectionTimeout, time.Second), electionTicks)
 	o.ShipInterval = orDefault(o.ShipInterval, 3*time.Second)
 	o.SnapshotBytes = min(orDefault(o.SnapshotBytes, 4<<20), 16<<20)
 	o.SnapshotEntries = orDefault(o.SnapshotEntries, 10_000)
@@ -120,7 +138,7 @@ func (o Options) resolve() (Options, error) {
 // Quorum is one node's replica of the log. Its methods are called on the loop.
 type Quorum struct {
 	o       Options
-	id      uint64 // raft's: the node's plus one
+	id      MemberID
 	cluster clusterID
 	node    *raft.RawNode
 	store   *storage
@@ -131,9 +149,15 @@ type Quorum struct {
 	closing func()
 	busy    int // procs at work on the disk
 
-	leading bool
-	term    uint64
-	applied uint64
+	leads    bool   // as raft says
+	leading  bool   // leads, and everything committed before is applied: proposals are taken
+	term     uint64 // in which it leads, or led last
+	leader   uint64 // 0: unknown
+	applied  uint64
+	appended uint64 // index of the newest entry that raft appended
+	election election
+	change   *pendingChange
+	fetch    fetch
 
 	proposals []proposal // proposed and not yet applied, in order
 	bytes     int        // of them
@@ -159,6 +183,8 @@ type metrics struct {
 	shipments, shippedSnapshots, superseded env.Counter
 	latency, shipLatency                    env.Histogram
 	applied, shipped, shippedAt, roomWaits  env.Gauge
+	elections                               env.Counter
+	leader                                  env.Gauge
 }
 
 func newMetrics(t *telemetry.Registry) metrics {
@@ -168,6 +194,9 @@ func newMetrics(t *telemetry.Registry) metrics {
 		snapshots: t.Counter("weir_quorum_snapshots_total", "snapshots of the metadata written"),
 		latency:   t.Histogram("weir_quorum_commit_nanoseconds", "time from the proposal of a record to its application"),
 		applied:   t.Gauge("weir_quorum_applied_index", "index of the last entry applied"),
+
+		elections: t.Counter("weir_quorum_elections_total", "elections that this node began since it heard no leader of the metadata's quorum"),
+		leader:    t.Gauge("weir_quorum_leader", "1 while this node leads the metadata's quorum, else 0"),
 
 		roomWaits: t.Gauge("weir_quorum_room_waits", "1 while the metadata log waits for room on its disk, else 0"),
 
@@ -181,17 +210,20 @@ func newMetrics(t *telemetry.Registry) metrics {
 }
 
 // Open starts the node's replica from its disk, or founds a cluster if the disk is empty (R18).
-// done receives it once it leads and everything committed is applied to the machine; proposals may
-// follow at once. Founding waits for the object store for ever; a start from a disk with a log does
+// done receives it once it leads and everything committed is applied to the machine, and proposals may
+// follow at once; or once it follows a leader. Founding waits for the object store for ever; a start from a disk with a log does
 // not need it. Errors are for people, apart from *CorruptError and *VersionError; after one nothing
 // is open, and the machine's state is of no use.
-func Open(o Options, done func(*Quorum, error)) {
+//
+// The Quorum that is returned takes messages of other members ([Quorum.Receive]) before done was called, and
+// nothing else.
+func Open(o Options, done func(*Quorum, error)) *Quorum {
 	o, err := o.resolve()
 	if err != nil {
 		done(nil, err)
-		return
+		return nil
 	}
-	q := &Quorum{o: o, id: uint64(o.Node) + 1, metrics: newMetrics(o.Telemetry), lines: telemetry.NewLimiter(roomLineInterval)}
+	q := &Quorum{o: o, id: memberID(o.Node, 0), metrics: newMetrics(o.Telemetry), lines: telemetry.NewLimiter(roomLineInterval)}
 	q.opened = func(err error) {
 		q.opened = nil
 		if err != nil {
@@ -205,6 +237,7 @@ func Open(o Options, done func(*Quorum, error)) {
 			q.fail(err)
 		}
 	})
+	return q
 }
 
 // start reads the disk until it is known to be the newest, then leads. On a full disk it waits for room.
@@ -246,12 +279,15 @@ func (q *Quorum) tryStart(f files) (again bool, err error) {
 	if r.torn {
 		q.o.Telemetry.Hit("quorum: torn tail")
 	}
-	q.cluster, q.store, q.applied = r.snapshot.cluster, r.store, r.snapshot.index
+	q.cluster, q.store, q.applied, q.id = r.snapshot.cluster, r.store, r.snapshot.index, r.snapshot.member
+	q.store.snapshot = q.offerSnapshot
 	q.prepareShipping(r.shipped, r.snapshot.term)
-	if again, err := q.syncWithStore(f); err != nil || again {
-		return again, err
+	if q.startsAlone() {
+		if again, err := q.syncWithStore(f); err != nil || again {
+			return again, err
+		}
 	}
-	q.log.marks, q.log.sequence = r.marks, r.sequence
+	q.log.marks, q.log.sequence, q.log.first = r.marks, r.sequence, r.snapshot.segment
 	for _, e := range q.store.entries {
 		q.snapshots.bytes += int64(recordBytes(e))
 	}
@@ -262,27 +298,35 @@ func (q *Quorum) tryStart(f files) (again bool, err error) {
 		return false, err
 	}
 	q.founded = founded
-	return false, q.lead()
+	return false, q.run()
 }
 
-// lead starts raft and campaigns: a single voter needs to hear from nobody.
-func (q *Quorum) lead() error {
-	if len(q.store.voters) != 1 || q.store.voters[0] != q.id {
-		return fmt.Errorf("the log names voters %d, but this program runs a single voter, %d: start the version that wrote it",
-			q.store.voters, q.id)
+// startsAlone reports whether this disk says that its member decides alone. Only then may it be compared with the store: a
+// member among others may lack what they shipped, and the leader brings it.
+func (q *Quorum) startsAlone() bool {
+	return q.store.members.single(q.id) && !slices.ContainsFunc(q.store.entries, func(e *raftpb.Entry) bool { return e.GetType() != raftpb.EntryNormal })
+}
+
+// run starts raft. A single voter campaigns at once: it needs to hear from nobody.
+func (q *Quorum) run() error {
+	if q.store.members.others(q.id) && q.o.Peers == nil {
+		return fmt.Errorf("the log names voters %v and learners %v, but this node is to run alone", q.store.members.voters, q.store.members.learners)
 	}
 	node, err := raft.NewRawNode(&raft.Config{
-		ID: q.id, ElectionTick: 10, HeartbeatTick: 1, PreVote: true, CheckQuorum: true,
+		ID: uint64(q.id), ElectionTick: electionTicks, HeartbeatTick: 1, PreVote: true, CheckQuorum: true, StepDownOnRemoval: true,
 		Storage: q.store, Applied: q.applied, AsyncStorageWrites: true, DisableProposalForwarding: true,
-		MaxSizePerMsg: 1 << 20, MaxInflightMsgs: 256, Logger: logger{q.o.Telemetry},
+		MaxSizePerMsg: appendBytesMax, MaxInflightMsgs: 256, Logger: logger{q.o.Telemetry},
 	})
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	q.node = node
+	q.node, q.appended = node, q.store.last()
 	q.o.Loop.OnTurnEnd(q.flush)
-	if err := node.Campaign(); err != nil {
-		return fmt.Errorf("campaign: %w", err)
+	q.pump() // changes of the members that are known to be committed
+	if q.err == nil && q.store.members.single(q.id) {
+		if err := node.Campaign(); err != nil {
+			return fmt.Errorf("campaign: %w", err)
+		}
 	}
 	q.pump()
 	return nil
@@ -296,8 +340,10 @@ func (q *Quorum) Term() uint64 { return q.term }
 
 // Propose appends an entry of 1 to EntryBytesMax bytes to the log. done runs once, in a later step
 // of the loop: right after Machine.Apply of the entry, which is durable then, or with ErrTooLarge,
-// ErrBusy or ErrClosed, and then nothing was proposed. If the node fails or closes first, done never
-// runs, and the entry may or may not be in the log. data is the caller's again when Propose returns.
+// ErrBusy, ErrNotLeader or ErrClosed, and then the entry is not in the log; or with ErrUnknown. A
+// member that loses the leadership learns what became of its proposals from the leader after it, which may
+// take as long as there is none. If the node fails or closes first, done never runs, and the entry may
+// or may not be in the log. data is the caller's again when Propose returns.
 func (q *Quorum) Propose(data []byte, done func(index uint64, err error)) {
 	if err := q.refuse(data); err != nil {
 		q.o.Loop.Post(func() { done(0, err) })
@@ -309,9 +355,22 @@ func (q *Quorum) Propose(data []byte, done func(index uint64, err error)) {
 	}
 	q.proposals = append(q.proposals, proposal{q.term, len(data), q.o.Loop.Now(), done})
 	q.bytes += len(data)
+	q.wake()
+}
+
+// wake makes sure that a turn ends, and so flushes, after this one.
+func (q *Quorum) wake() {
 	if !q.nudge.Pending() {
 		q.o.Loop.Reset(&q.nudge, 0, func() {})
 	}
+}
+
+// notLeader is why a member that does not lead takes no proposals.
+func (q *Quorum) notLeader() error {
+	if q.err != nil || q.closing != nil {
+		return ErrClosed
+	}
+	return ErrNotLeader
 }
 
 // Backlogged reports whether the log waits for the object store, or for room for a snapshot, with so
@@ -325,7 +384,7 @@ func (q *Quorum) Backlogged() bool {
 func (q *Quorum) refuse(data []byte) error {
 	switch {
 	case q.err != nil || q.closing != nil || !q.leading:
-		return ErrClosed
+		return q.notLeader()
 	case len(data) == 0 || len(data) > EntryBytesMax:
 		return ErrTooLarge
 	case len(q.proposals) >= q.o.QueueEntries || len(q.proposals) > 0 && q.bytes+len(data) > q.o.QueueBytes:
@@ -339,6 +398,7 @@ func (q *Quorum) flush() {
 	if q.err == nil {
 		q.o.Loop.Stop(&q.nudge)
 		q.pump()
+		q.keepTime()
 		q.maintain()
 		q.writeGroup()
 		q.stepShip()
@@ -348,16 +408,18 @@ func (q *Quorum) flush() {
 
 // pump moves everything out of raft that is ready, until nothing more is.
 func (q *Quorum) pump() {
-	for q.err == nil && (q.node.HasReady() || q.settle()) {
+	for q.err == nil && q.node != nil && (q.node.HasReady() || q.settle()) {
 		if !q.node.HasReady() {
 			continue
 		}
 		ready := q.node.Ready()
 		if s := ready.SoftState; s != nil {
-			q.leading = s.RaftState == raft.StateLeader
+			q.roleChanged(s)
 		}
 		for _, m := range ready.Messages {
-			q.dispatch(m)
+			if q.dispatch(m); q.err != nil {
+				return
+			}
 		}
 	}
 }
@@ -365,58 +427,22 @@ func (q *Quorum) pump() {
 func (q *Quorum) dispatch(m *raftpb.Message) {
 	switch m.GetType() {
 	case raftpb.MsgStorageAppend:
+		q.noteAppended(m)
 		q.log.queue = append(q.log.queue, m)
 	case raftpb.MsgStorageApply:
-		for _, e := range m.GetEntries() {
-			if q.apply(e); q.err != nil {
-				return
-			}
-		}
-		q.respond(m)
+		q.applyAll(m)
+	default:
+		q.send(m)
 	}
 }
 
-// respond hands raft what waited for a storage message. A single voter has nobody else to tell.
-func (q *Quorum) respond(m *raftpb.Message) {
-	for _, r := range m.GetResponses() {
-		if err := q.node.Step(r); err != nil {
-			panic(fmt.Sprintf("quorum: raft refuses its own answer: %v", err))
-		}
+// noteAppended follows where raft's log ends.
+func (q *Quorum) noteAppended(m *raftpb.Message) {
+	if n := len(m.GetEntries()); n > 0 {
+		q.appended = m.GetEntries()[n-1].GetIndex()
+	} else if m.GetSnapshot() != nil {
+		q.appended = max(q.appended, m.GetSnapshot().GetMetadata().GetIndex())
 	}
-}
-
-func (q *Quorum) apply(e *raftpb.Entry) {
-	if e.GetIndex() != q.applied+1 {
-		panic(fmt.Sprintf("quorum: entry %d is applied after entry %d", e.GetIndex(), q.applied))
-	}
-	if len(e.GetData()) > 0 {
-		if err := q.o.Machine.Apply(e.GetIndex(), e.GetTerm(), e.GetData()); err != nil {
-			q.fail(fmt.Errorf("entry %d: %w", e.GetIndex(), err))
-			return
-		}
-	}
-	q.applied = e.GetIndex()
-	q.metrics.applied.Set(int64(q.applied))
-	switch {
-	case len(e.GetData()) > 0 && len(q.proposals) > 0 && q.proposals[0].term == e.GetTerm():
-		q.answer(e.GetIndex())
-	case q.opened != nil && q.leading && len(e.GetData()) == 0 && e.GetTerm() == q.store.hard.term:
-		q.term = e.GetTerm()
-		q.opened(nil)
-		if !q.founded {
-			q.o.Loop.Go("check cluster marker", q.checkMarker)
-		}
-	}
-}
-
-// answer ends the oldest proposal, whose entry was applied at index.
-func (q *Quorum) answer(index uint64) {
-	p := q.proposals[0]
-	q.proposals[0].done = nil
-	q.proposals = q.proposals[1:]
-	q.bytes -= p.bytes
-	q.metrics.latency.Observe(int64(q.o.Loop.Now().Sub(p.began)))
-	p.done(index, nil)
 }
 
 // fail ends the replica: nothing is acknowledged after it, nothing is tried again.
@@ -425,7 +451,8 @@ func (q *Quorum) fail(err error) {
 		return
 	}
 	q.err = err
-	q.proposals, q.log.queue, q.ship.waiters = nil, nil, nil
+	q.proposals, q.change, q.log.queue, q.ship.waiters = nil, nil, nil, nil
+	q.leading = false
 	q.stopTimers()
 	if q.log.stalled {
 		q.log.writing, q.log.stalled = false, false
@@ -447,10 +474,12 @@ func (q *Quorum) stopTimers() {
 	q.o.Loop.Stop(&q.log.retry)
 	q.o.Loop.Stop(&q.snapshots.noRoom)
 	q.o.Loop.Stop(&q.ship.timer)
+	q.o.Loop.Stop(&q.election.tick)
+	q.o.Loop.Stop(&q.election.timeout)
 }
 
-// Close makes what was proposed durable and applied, marks the log as whole, and closes it; Propose
-// refuses from now on. done runs once nothing is in flight on the disk, also if the quorum failed.
+// Close makes what was proposed durable, and a single member's applied; it marks the log as whole, and closes it; Propose
+// refuses from now on, and the others elect another leader. done runs once nothing is in flight on the disk, also if the quorum failed.
 // With a full disk it does not wait for room.
 func (q *Quorum) Close(done func()) {
 	q.closing = done

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3/raftpb"
+
 	"weir/core/env"
 )
 
@@ -432,5 +435,19 @@ func BenchmarkPropose(b *testing.B) {
 		})
 		w.settle()
 		n.machine.entries = nil
+	}
+}
+
+// Messages that are being sent hold parts of the log's array: entries that replace others must not show in them.
+func TestReplacedEntriesStayInMessagesUnderWay(t *testing.T) {
+	entry := func(index, term uint64) *raftpb.Entry { return &raftpb.Entry{Index: new(index), Term: new(term)} }
+	s := &storage{}
+	require.True(t, s.append([]*raftpb.Entry{entry(1, 1), entry(2, 1), entry(3, 1)}))
+	sent, err := s.Entries(1, 4, 1<<20)
+	require.NoError(t, err)
+	require.True(t, s.append([]*raftpb.Entry{entry(2, 2)}))
+	require.EqualValues(t, 2, s.last())
+	for _, e := range sent {
+		require.EqualValues(t, 1, e.GetTerm())
 	}
 }

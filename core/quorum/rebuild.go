@@ -48,7 +48,7 @@ func Rebuild(o Options, confirm func(Rebuilt) bool, done func(Rebuilt, error)) {
 		done(Rebuilt{}, err)
 		return
 	}
-	q := &Quorum{o: o, id: uint64(o.Node) + 1, metrics: newMetrics(o.Telemetry)}
+	q := &Quorum{o: o, id: memberID(o.Node, 0), metrics: newMetrics(o.Telemetry)}
 	o.Loop.Go("rebuild quorum", func(p *task.Proc) {
 		result, err := q.rebuild(files{p, o.Env}, confirm)
 		done(result, err)
@@ -152,7 +152,7 @@ func (q *Quorum) begin(f files, r *remote, seal position, term uint64) error {
 	if m, ok := q.o.Machine.(Incarnations); ok {
 		m.BeginIncarnation(at.incarnation, at.last)
 	}
-	ref, err := q.putSnapshot(r, &shippable{index: at.last, term: term, data: q.o.Machine.AppendSnapshot(nil), first: at.sequence})
+	ref, err := q.putSnapshot(r, &shippable{index: at.last, term: term, members: members{voters: []uint64{uint64(q.id)}}, data: q.o.Machine.AppendSnapshot(nil), first: at.sequence})
 	if err != nil {
 		return err
 	}

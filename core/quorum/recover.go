@@ -88,8 +88,12 @@ func (r *recovery) run(inv inventory, restore func(index uint64, snapshot []byte
 		return err
 	}
 	r.store = &storage{
-		voters: r.snapshot.voters, index: index, term: r.snapshot.term,
+		members: r.snapshot.members, index: index, term: r.snapshot.term,
 		hard: hardState{term: r.snapshot.term, commit: index},
+	}
+	if n := len(inv.segments); r.snapshot.hard.term > 0 && (n == 0 || inv.segments[n-1] < r.snapshot.segment) {
+		r.store.hard, r.last = r.snapshot.hard, index // it was to be continued by a segment of its own
+		return nil
 	}
 	if err := r.readSegments(inv); err != nil {
 		return err
@@ -130,8 +134,8 @@ func (r *recovery) readSnapshot(index uint64, restore func(uint64, []byte) error
 		return &VersionError{File: name, Version: h.version}
 	case h.node != r.node:
 		return otherNode(name, h.node, r.node)
-	case h.index != index || len(h.voters) == 0:
-		return &CorruptError{File: name, Reason: fmt.Sprintf("its header names entry %d and %d voters", h.index, len(h.voters))}
+	case h.index != index || len(h.members.voters) == 0 && index > 0 || h.member.Node() != r.node:
+		return &CorruptError{File: name, Reason: fmt.Sprintf("its header names entry %d, member %v and %d voters", h.index, h.member, len(h.members.voters))}
 	case h.bytes > uint64(len(body)) || crc32.Checksum(body[:h.bytes], castagnoli) != h.sum:
 		return &CorruptError{File: name, Offset: blockBytes, Reason: "its data fail their checksum"}
 	}
@@ -299,7 +303,7 @@ func (r *recovery) take(name string, at int64, h groupHeader, body []byte) error
 			body = body[room:]
 			continue
 		}
-		if e.GetType() != raftpb.EntryNormal {
+		if e.GetType() != raftpb.EntryNormal && e.GetType() != raftpb.EntryConfChangeV2 {
 			return fmt.Errorf("entry %d in %q is of type %d, which this program does not know: start the version that wrote it",
 				e.GetIndex(), name, e.GetType())
 		}

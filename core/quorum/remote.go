@@ -31,13 +31,24 @@ type remote struct {
 	proc     *task.Proc
 	back     *backOff
 	triesMax int // 0: for ever
+	ships    bool
+	term     uint64 // if it ships: whoever does not lead in this term any more ships nothing
 }
 
 func (q *Quorum) remote(p *task.Proc) *remote {
 	return &remote{q: q, proc: p, back: &backOff{q: q, proc: p}}
 }
 
-func (r *remote) ended() bool { return r.q.err != nil || r.q.closing != nil }
+// shipping is a remote of who ships the log.
+func (q *Quorum) shipping(p *task.Proc) *remote {
+	r := q.remote(p)
+	r.ships, r.term = true, q.term
+	return r
+}
+
+func (r *remote) ended() bool {
+	return r.q.err != nil || r.q.closing != nil || r.ships && (r.term != r.q.term || !r.q.ships())
+}
 
 // failed waits before the next try of what could not be done.
 func (r *remote) failed(what string, err error) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -30,6 +31,7 @@ type segmentLog struct {
 	grown    int64  // size of the file
 	sequence uint64 // of the next group
 	marks    []segmentMark
+	first    uint64            // ordinal of the first segment, if there is none yet
 	queue    []*raftpb.Message // what raft wants durable, in order
 	rotating bool              // no group is written meanwhile
 
@@ -65,7 +67,7 @@ func (q *Quorum) shut() {
 // newSegment starts a segment; with a full disk it changes nothing. No write may be in flight.
 func (q *Quorum) newSegment(f files) error {
 	l := &q.log
-	ordinal := l.marks[len(l.marks)-1].ordinal + 1
+	ordinal := q.nextSegment()
 	h := segmentHeader{
 		cluster: q.cluster, node: q.o.Node, ordinal: ordinal, sequence: l.sequence, last: q.store.last(), hard: q.store.hard,
 		nonce: q.o.Env.Rand.Uint64("quorum segment nonce", ordinal, uint64(q.o.Env.Clock.WallMillis())),
@@ -87,10 +89,18 @@ func (q *Quorum) newSegment(f files) error {
 	return nil
 }
 
+// nextSegment is the ordinal of the segment to begin. A snapshot may lie on the disk without one that continues it.
+func (q *Quorum) nextSegment() uint64 {
+	if n := len(q.log.marks); n > 0 {
+		return q.log.marks[n-1].ordinal + 1
+	}
+	return q.log.first
+}
+
 // needsWrite reports whether a storage message has anything that must be durable. How far the log
 // is committed goes with the next group: raft finds it out again.
 func (q *Quorum) needsWrite(m *raftpb.Message) bool {
-	return len(m.GetEntries()) > 0 || m.Term != nil && (m.GetTerm() != q.store.hard.term || m.GetVote() != q.store.hard.vote)
+	return len(m.GetEntries()) > 0 || m.GetSnapshot() != nil || m.Term != nil && (m.GetTerm() != q.store.hard.term || m.GetVote() != q.store.hard.vote)
 }
 
 // settle answers the first storage message at once if everything before it is durable and it has
@@ -108,9 +118,7 @@ func (q *Quorum) settle() bool {
 
 // stable takes a storage message whose content is durable.
 func (q *Quorum) stable(m *raftpb.Message) {
-	if m.Term != nil {
-		q.store.hard = hardState{m.GetTerm(), m.GetVote(), m.GetCommit()}
-	}
+	q.store.hard = hardOf(m, q.store.hard)
 	if !q.store.append(m.GetEntries()) {
 		panic(fmt.Sprintf("quorum: raft left a gap after entry %d", q.store.last()))
 	}
@@ -123,7 +131,18 @@ func (q *Quorum) writeGroup() {
 	if q.err != nil || l.writing || l.rotating || len(l.queue) == 0 || l.at >= segmentBytesMax && q.closing == nil {
 		return
 	}
-	l.batch, l.queue = l.queue, nil
+	if m := l.queue[0]; m.GetSnapshot() != nil {
+		if !q.snapshots.active {
+			l.queue = l.queue[1:]
+			q.install(m)
+		}
+		return
+	}
+	n := slices.IndexFunc(l.queue, func(m *raftpb.Message) bool { return m.GetSnapshot() != nil })
+	if n < 0 {
+		n = len(l.queue)
+	}
+	l.batch, l.queue = l.queue[:n:n], l.queue[n:]
 	q.submit()
 }
 
@@ -133,9 +152,7 @@ func (q *Quorum) submit() {
 	l.group = groupHeader{nonce: l.header.nonce, sequence: l.sequence, hard: q.store.hard}
 	room := groupHeaderBytes
 	for _, m := range l.batch {
-		if m.Term != nil {
-			l.group.hard = hardState{m.GetTerm(), m.GetVote(), m.GetCommit()}
-		}
+		l.group.hard = hardOf(m, l.group.hard)
 		for _, e := range m.GetEntries() {
 			room += recordBytes(e)
 			l.group.records++

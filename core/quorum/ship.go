@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -57,12 +58,24 @@ type shipper struct {
 	upload    *shippable  // a snapshot that waits to be put into the store
 	uploading bool        // a proc does
 	next      snapshotRef // is in the store, and no shipment names it yet
-	removing  bool        // a proc removes what the newest snapshot replaced
+	nextHead  snapshotHead
+	removing  bool // a proc removes what the newest snapshot replaced
+
+	head   snapshotHead // of the newest snapshot, if it is known
+	wanted bool         // a member needs the newest snapshot, and its head is not known, or it is too old
+}
+
+// snapshotHead is what the log's members must know of a shipped snapshot.
+type snapshotHead struct {
+	ref     snapshotRef
+	term    uint64
+	members members
 }
 
 // shippable is a snapshot for the store.
 type shippable struct {
 	index, term uint64
+	members     members
 	data        []byte
 	first       uint64
 }
@@ -78,7 +91,7 @@ func (q *Quorum) Shipped() uint64 {
 	if q.o.Shipping == ShipNever {
 		return q.applied
 	}
-	if !q.ship.synced {
+	if !q.ship.synced && q.alone() {
 		return 0
 	}
 	return q.ship.at.last
@@ -100,17 +113,19 @@ func (q *Quorum) AwaitShipped(index uint64, done func()) {
 	s.waiters = append(s.waiters, shipWaiter{})
 	copy(s.waiters[i+1:], s.waiters[i:])
 	s.waiters[i] = shipWaiter{index, done}
-	if !q.nudge.Pending() {
-		q.o.Loop.Reset(&q.nudge, 0, func() {})
-	}
+	q.wake()
 }
+
+// ships reports whether this member ships the log. What is applied is committed, so that a new leader need not wait for a
+// majority: that may need the snapshot which a member is to fetch.
+func (q *Quorum) ships() bool { return q.leading || q.leads && !q.alone() }
 
 func (q *Quorum) live() bool { return q.err == nil && q.closing == nil }
 
 // stepShip runs with every turn: it starts a proc for whatever is due.
 func (q *Quorum) stepShip() {
 	s := &q.ship
-	if q.o.Shipping == ShipNever || !q.live() || q.opened != nil {
+	if q.o.Shipping == ShipNever || !q.live() || !q.ships() {
 		return
 	}
 	if q.shipDue() && !s.active {
@@ -128,11 +143,11 @@ func (q *Quorum) stepShip() {
 
 func (q *Quorum) shipDue() bool {
 	s := &q.ship
-	return !s.synced || s.at.last < q.applied && (s.elapsed || len(s.waiters) > 0)
+	return q.ships() && (!s.synced || s.wanted || s.at.last < q.applied && (s.elapsed || len(s.waiters) > 0))
 }
 
 func (q *Quorum) shipAll(p *task.Proc) {
-	r := q.remote(p)
+	r := q.shipping(p)
 	for q.live() && q.shipDue() {
 		err := q.shipNext(r)
 		if err != nil {
@@ -148,6 +163,12 @@ func (q *Quorum) shipFailed(err error) {
 	if errors.Is(err, errEnded) || q.err != nil {
 		return
 	}
+	if errors.Is(err, errOutdated) {
+		q.o.Telemetry.Hit("quorum: a later leader shipped")
+		q.ship.synced = false
+		q.o.Loop.Reset(&q.ship.timer, q.o.ShipInterval, q.wake)
+		return
+	}
 	q.metrics.superseded.Add(1)
 	q.o.Telemetry.Hit("quorum: superseded")
 	q.fail(err)
@@ -160,6 +181,11 @@ func (q *Quorum) shipNext(r *remote) error {
 	q.o.Loop.Stop(&s.timer)
 	if !s.synced {
 		if err := q.syncLate(r); err != nil || s.at.last >= q.applied {
+			return err
+		}
+	}
+	if s.wanted {
+		if err := q.prepareOffer(r); err != nil || s.at.last >= q.applied && s.next.nonce == 0 {
 			return err
 		}
 	}
@@ -194,7 +220,7 @@ func (q *Quorum) nextShipment() (shipmentHeader, []*raftpb.Entry) {
 		incarnation: s.at.incarnation, sequence: s.at.sequence + 1, last: s.at.last + uint64(upTo-from), ref: s.at.ref,
 		nonce: q.nonce("shipment nonce", s.at.sequence+1),
 	}
-	if s.next.nonce != 0 {
+	if s.next.nonce != 0 && s.next.index > s.at.ref.index {
 		at.ref = s.next
 	}
 	term, err := q.store.Term(at.last)
@@ -225,6 +251,12 @@ func (q *Quorum) win(r *remote, h shipmentHeader, body []byte) (position, error)
 	}
 	if found {
 		q.o.Telemetry.Hit("quorum: a shipment lay above a name that was free")
+		if q.alone() {
+			return at, q.supersededBy(above)
+		}
+		if got, found, err := r.shipment(above.key); err != nil || !found || errors.Is(q.superseded(&got), errOutdated) {
+			return at, cmp.Or(err, errOutdated)
+		}
 		return at, q.supersededBy(above)
 	}
 	return at, nil
@@ -286,9 +318,14 @@ func (s *storage) holds(e *raftpb.Entry) bool {
 	return own.GetTerm() == e.GetTerm() && own.GetType() == e.GetType() && bytes.Equal(own.GetData(), e.GetData())
 }
 
+// errOutdated: a leader that was elected after this one ships already.
+var errOutdated = errors.New("quorum: a later leader ships the log")
+
 // superseded is the error of a disk whose next name is taken.
 func (q *Quorum) superseded(by *shipment) error {
 	switch {
+	case by.kind == shipmentEntries && by.at.incarnation == q.ship.at.incarnation && by.lastTerm > q.term && !q.alone():
+		return errOutdated
 	case by.kind == shipmentSeal:
 		return q.replaced(by.at.incarnation + 1)
 	case by.at.incarnation != q.ship.at.incarnation:
@@ -319,8 +356,9 @@ func (q *Quorum) shippedTo(at position) {
 	before := s.at.ref
 	s.at = at
 	if at.ref == s.next {
-		s.next = snapshotRef{}
+		s.next, s.head = snapshotRef{}, s.nextHead
 	}
+	q.tellPosition()
 	q.metrics.shipped.Set(int64(at.last))
 	q.metrics.shippedAt.Set(q.o.Env.Clock.WallMillis())
 	q.tellShipped()
@@ -346,7 +384,7 @@ func (q *Quorum) tellShipped() {
 // removeShipped removes the shipments and snapshots that the newest snapshot replaced.
 func (q *Quorum) removeShipped(p *task.Proc) {
 	s := &q.ship
-	r := q.remote(p)
+	r := q.shipping(p)
 	ref := s.at.ref
 	// The name that the disk knows must stay: a start compares from there on.
 	err := r.removeBelow(q.cluster.shipPrefix(), q.cluster.shipKey(s.at.incarnation, min(ref.first, s.durable)))
@@ -363,12 +401,13 @@ func (q *Quorum) removeShipped(p *task.Proc) {
 func (q *Quorum) shipSnapshot(p *task.Proc) {
 	s := &q.ship
 	upload := s.upload
-	ref, err := q.putSnapshot(q.remote(p), upload)
+	ref, err := q.putSnapshot(q.shipping(p), upload)
 	s.uploading = false
 	if err != nil {
-		return // the quorum ended
+		return // the quorum ended, or others ship
 	}
 	s.next = ref
+	s.nextHead = snapshotHead{ref, upload.term, upload.members}
 	if s.upload == upload {
 		s.upload = nil
 	}
@@ -378,10 +417,11 @@ func (q *Quorum) shipSnapshot(p *task.Proc) {
 
 func (q *Quorum) putSnapshot(r *remote, s *shippable) (snapshotRef, error) {
 	h := snapshotHeader{
-		cluster: q.cluster, node: q.o.Node, index: s.index, term: s.term, voters: []uint64{q.id},
+		cluster: q.cluster, node: q.o.Node, member: q.id, index: s.index, term: s.term, members: s.members,
 		bytes: uint64(len(s.data)), sum: crc32.Checksum(s.data, castagnoli),
 	}
-	ref := snapshotRef{index: s.index, first: s.first, sum: h.sum, nonce: q.nonce("snapshot nonce", s.index)}
+	first := max(s.first, q.ship.at.ref.first) // those before are removed
+	ref := snapshotRef{index: s.index, first: first, sum: h.sum, nonce: q.nonce("snapshot nonce", s.index)}
 	head := make([]byte, blockBytes)
 	h.encode(head)
 	for {
@@ -402,7 +442,7 @@ func (q *Quorum) shipGenesis(r *remote) error {
 	if err != nil {
 		return err
 	}
-	s.at.ref, s.at.last, s.genesis = ref, ref.index, nil
+	s.at.ref, s.at.last, s.head, s.genesis = ref, ref.index, snapshotHead{ref, s.genesis.term, s.genesis.members}, nil
 	q.o.Telemetry.Info("the metadata's log is shipped to the object store from now on", slog.String("cluster", q.cluster.String()))
 	return nil
 }

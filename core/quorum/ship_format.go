@@ -176,7 +176,7 @@ func decodeShipment(b []byte) (s shipment, err error) {
 	}
 	for range h.records {
 		e, room, ok := decodeRecord(body)
-		if !ok || e.GetIndex() != h.after+1+uint64(len(s.entries)) || e.GetType() != raftpb.EntryNormal {
+		if !ok || e.GetIndex() != h.after+1+uint64(len(s.entries)) || e.GetType() != raftpb.EntryNormal && e.GetType() != raftpb.EntryConfChangeV2 {
 			return s, fmt.Errorf("its entries are not as they should be")
 		}
 		s.entries = append(s.entries, e)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
@@ -22,7 +23,7 @@ func (q *Quorum) prepareShipping(at position, term uint64) {
 	s.at, s.marked, s.durable = at, at.sequence, at.sequence
 	if q.o.Shipping != ShipNever && at.sequence == 0 {
 		s.at.last = q.store.index
-		s.genesis = &shippable{index: q.store.index, term: term, data: q.o.Machine.AppendSnapshot(nil), first: 1}
+		s.genesis = &shippable{index: q.store.index, term: term, members: q.store.members, data: q.o.Machine.AppendSnapshot(nil), first: 1}
 	}
 }
 
@@ -128,12 +129,95 @@ func (q *Quorum) mayCatchUp() error {
 
 // syncLate compares the disk with the store while the node runs.
 func (q *Quorum) syncLate(r *remote) error {
+	if !q.alone() {
+		return q.adoptShipped(r)
+	}
 	v, err := q.compare(r)
 	if err == nil && v == behind {
 		err = fmt.Errorf("%w: start again while the store answers, and the disk catches up", ErrOldDisk)
 	}
 	if err == nil {
 		q.tellShipped()
+	}
+	return err
+}
+
+// adoptShipped brings the shipper of a new leader to the newest shipment. Several members ship what is committed, so that
+// this log has all of it; only a foreign one would say otherwise.
+func (q *Quorum) adoptShipped(r *remote) error {
+	s := &q.ship
+	names, err := r.names("")
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		if s.at.sequence > 0 {
+			return q.shippedIsGone()
+		}
+		s.synced = true
+		return nil
+	}
+	got, found, err := r.shipment(names[len(names)-1].key)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return nil // again, from a new listing
+	case got.kind == shipmentSeal:
+		return q.replaced(got.at.incarnation + 1)
+	case got.at.incarnation > s.at.incarnation && s.at.sequence > 0:
+		return q.replaced(got.at.incarnation)
+	case got.at.sequence < s.at.sequence:
+		return q.shippedIsGone()
+	case !q.store.agrees(got.entries):
+		return q.superseded(&got)
+	}
+	s.at, s.synced, s.genesis = got.at, true, nil
+	q.o.Telemetry.Hit("quorum: a new leader ships on")
+	q.tellShipped()
+	q.tellPosition()
+	return nil
+}
+
+func (q *Quorum) shippedIsGone() error {
+	return fmt.Errorf("shipment %d of the metadata's log, which this cluster made, is gone from the object store: "+
+		"it is the wrong bucket (or prefix), or it was emptied or rolled back", q.ship.at.sequence)
+}
+
+// agrees reports whether the log has all of the entries that its snapshot does not hold.
+func (s *storage) agrees(entries []*raftpb.Entry) bool {
+	for _, e := range entries {
+		if e.GetIndex() > s.index && !s.holds(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// prepareOffer learns what must be said of the newest shipped snapshot to a member that is to fetch it; or has a newer one
+// shipped, if this log has no longer what follows it.
+func (q *Quorum) prepareOffer(r *remote) error {
+	s := &q.ship
+	s.wanted = false
+	if s.at.ref.nonce == 0 || s.upload != nil || s.next.nonce != 0 { // a newer one is named soon: by an empty shipment, if need be
+		return nil
+	}
+	if s.at.ref.index < q.store.index {
+		term, err := q.store.Term(q.applied)
+		if err != nil {
+			panic(fmt.Sprintf("quorum: the term of applied entry %d is unknown: %v", q.applied, err))
+		}
+		upload := q.capture(term)
+		s.upload = &upload
+		q.AwaitShipped(q.applied, func() {})
+		return nil
+	}
+	if s.head.ref == s.at.ref {
+		return nil
+	}
+	h, _, found, err := r.snapshot(s.at.ref)
+	if err == nil && found {
+		s.head = snapshotHead{s.at.ref, h.term, h.members}
 	}
 	return err
 }
@@ -199,6 +283,9 @@ func (q *Quorum) restoreShipped(f files, r *remote, plan restoring) error {
 	if c.head.node != q.o.Node {
 		return otherNode(q.cluster.shipKey(c.head.at.incarnation, c.head.at.sequence), c.head.node, q.o.Node)
 	}
+	if !c.single(q.id) {
+		return fmt.Errorf("%w: the cluster's metadata have other members by now; put this disk away and start with an empty one, which joins them anew", ErrOldDisk)
+	}
 	if err := c.load(q.o.Machine); err != nil {
 		return err
 	}
@@ -245,7 +332,9 @@ func (q *Quorum) writeLog(f files, at position, hardTerm, term uint64) error {
 	if err := f.publish(segmentName(0), segment.encode, nil); err != nil {
 		return err
 	}
-	snapshot := snapshotHeader{cluster: q.cluster, node: q.o.Node, index: at.last, term: term, voters: []uint64{q.id}, shipped: at}
+	snapshot := snapshotHeader{
+		cluster: q.cluster, node: q.o.Node, member: q.id, index: at.last, term: term, members: members{voters: []uint64{uint64(q.id)}}, shipped: at,
+	}
 	return publishSnapshot(f, &snapshot, q.o.Machine.AppendSnapshot(nil))
 }
 
@@ -253,6 +342,7 @@ func (q *Quorum) writeLog(f files, at position, hardTerm, term uint64) error {
 type chain struct {
 	head      shipment // the newest
 	ref       snapshotRef
+	members   members // as of the snapshot
 	snapshot  []byte
 	entries   []*raftpb.Entry // after the snapshot
 	shipments int
@@ -267,13 +357,18 @@ func (c *chain) incarnation() uint32 {
 	return c.head.at.incarnation
 }
 
+// single reports whether a member has always been the only one.
+func (c *chain) single(id MemberID) bool {
+	return c.members.single(id) && !slices.ContainsFunc(c.entries, func(e *raftpb.Entry) bool { return e.GetType() != raftpb.EntryNormal })
+}
+
 // load brings a machine to the state as of the chain's last entry.
 func (c *chain) load(m StateMachine) error {
 	if err := m.Restore(c.ref.index, c.snapshot); err != nil {
 		return fmt.Errorf("restore the metadata from the shipped snapshot of entry %d: %w", c.ref.index, err)
 	}
 	for _, e := range c.entries {
-		if len(e.GetData()) == 0 {
+		if !isRecord(e) {
 			continue
 		}
 		if err := m.Apply(e.GetIndex(), e.GetTerm(), e.GetData()); err != nil {
@@ -311,9 +406,11 @@ func (q *Quorum) tryChain(r *remote) (c *chain, whole bool, err error) {
 		return nil, false, err
 	}
 	c.ref = c.head.at.ref
-	if _, c.snapshot, found, err = r.snapshot(c.ref); err != nil || !found {
+	var h snapshotHeader
+	if h, c.snapshot, found, err = r.snapshot(c.ref); err != nil || !found {
 		return nil, false, err
 	}
+	c.members = h.members
 	expected := c.ref.first
 	last, nonce := c.ref.index, uint64(0)
 	for _, n := range names {

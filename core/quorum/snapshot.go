@@ -83,11 +83,18 @@ func (q *Quorum) captureSnapshot() {
 		panic(fmt.Sprintf("quorum: the term of applied entry %d is unknown: %v", q.applied, err))
 	}
 	q.snapshots.pending = &pendingSnapshot{
-		shippable: shippable{index: q.applied, term: term, data: q.o.Machine.AppendSnapshot(nil), first: q.ship.at.sequence + 1},
+		shippable: q.capture(term),
 		bytes:     q.snapshots.bytes,
 	}
 	if q.o.Shipping != ShipNever {
 		q.AwaitShipped(q.applied, func() {})
+	}
+}
+
+// capture is the machine's state as of the last entry applied.
+func (q *Quorum) capture(term uint64) shippable {
+	return shippable{
+		index: q.applied, term: term, members: q.store.members, data: q.o.Machine.AppendSnapshot(nil), first: q.ship.at.sequence + 1,
 	}
 }
 
@@ -115,7 +122,7 @@ func (q *Quorum) maintained(err error, retry *task.Timer, after time.Duration) {
 func (q *Quorum) takeSnapshot(f files) error {
 	p, before := q.snapshots.pending, q.store.index
 	h := snapshotHeader{
-		cluster: q.cluster, node: q.o.Node, index: p.index, term: p.term, voters: q.store.voters,
+		cluster: q.cluster, node: q.o.Node, member: q.id, index: p.index, term: p.term, members: p.members,
 		segment: segmentFor(q.log.marks, p.index), shipped: q.ship.at,
 	}
 	if err := publishSnapshot(f, &h, p.data); err != nil {
@@ -131,7 +138,7 @@ func (q *Quorum) takeSnapshot(f files) error {
 	q.snapshots.short = false
 	q.metrics.snapshots.Add(1)
 	q.o.Telemetry.Hit("quorum: snapshot")
-	if q.o.Shipping != ShipNever {
+	if q.o.Shipping != ShipNever && q.ships() {
 		q.ship.upload = &p.shippable
 	}
 	return q.giveUp(f, before, h.segment)

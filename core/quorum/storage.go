@@ -1,6 +1,8 @@
 package quorum
 
 import (
+	"slices"
+
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -10,10 +12,13 @@ import (
 // implements raft.Storage.
 type storage struct {
 	hard    hardState
-	voters  []uint64
-	index   uint64 // of the snapshot
+	members members // as of the last entry applied
+	index   uint64  // of the snapshot
 	term    uint64
 	entries []*raftpb.Entry // index+1 ...
+
+	// snapshot gives what is sent to a member that needs entries which are no longer here. Nil: nothing.
+	snapshot func() (*raftpb.Snapshot, error)
 }
 
 func (s *storage) last() uint64 { return s.index + uint64(len(s.entries)) }
@@ -26,11 +31,19 @@ func (s *storage) append(entries []*raftpb.Entry) (ok bool) {
 		case i <= s.index:
 		case i > s.last()+1:
 			return false
+		case i <= s.last():
+			// Into a new array: messages that are being sent hold parts of the old one.
+			s.entries = append(slices.Clone(s.entries[:i-s.index-1]), e)
 		default:
-			s.entries = append(s.entries[:i-s.index-1], e)
+			s.entries = append(s.entries, e)
 		}
 	}
 	return true
+}
+
+// restore replaces everything by a durable snapshot.
+func (s *storage) restore(h *snapshotHeader) {
+	s.members, s.index, s.term, s.entries = h.members, h.index, h.term, nil
 }
 
 // compact forgets the entries up to index, which a durable snapshot holds.
@@ -44,7 +57,7 @@ func (s *storage) compact(index, term uint64) {
 
 func (s *storage) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
 	hard := &raftpb.HardState{Term: new(s.hard.term), Vote: new(s.hard.vote), Commit: new(s.hard.commit)}
-	return hard, &raftpb.ConfState{Voters: append([]uint64(nil), s.voters...)}, nil
+	return hard, s.members.confState(), nil
 }
 
 func (s *storage) FirstIndex() (uint64, error) { return s.index + 1, nil }
@@ -81,7 +94,10 @@ func (s *storage) Entries(low, high, bytesMax uint64) ([]*raftpb.Entry, error) {
 	return entries[:n:n], nil
 }
 
-// Snapshot is asked for only to send it to another voter.
+// Snapshot implements raft.Storage.
 func (s *storage) Snapshot() (*raftpb.Snapshot, error) {
-	return nil, raft.ErrSnapshotTemporarilyUnavailable
+	if s.snapshot == nil {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return s.snapshot()
 }

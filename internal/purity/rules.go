@@ -38,17 +38,18 @@ var importsAllowedIn = map[string]map[string]string{
 
 // thirdParty are the packages from elsewhere that keep the core's rules when used as the core uses them.
 var thirdParty = map[string]string{
-	"github.com/twmb/franz-go/pkg/kmsg":     "the wire types: plain structs and their encoding",
-	"github.com/twmb/franz-go/pkg/kbin":     "bounds-checked reading of bytes",
-	"github.com/twmb/franz-go/pkg/kerr":     "the table of error codes",
-	"github.com/twmb/franz-go/pkg/kversion": "the table of versions",
-	"go.etcd.io/raft/v3":                    "a state machine; its one random draw is replaced",
-	"google.golang.org/protobuf/proto":      "raft's messages; deterministic marshalling only",
-	"github.com/klauspost/compress":         "pure functions over bytes when told to use one goroutine",
-	"github.com/pierrec/lz4/v4":             "pure functions over bytes when told to use one goroutine",
-	"github.com/tidwall/btree":              "an ordered map; used without its locks",
-	"github.com/xdg-go/scram":               "a state machine; its nonces are handed in",
-	"github.com/golang-jwt/jwt/v5":          "parsing; its clock is handed in",
+	"github.com/twmb/franz-go/pkg/kmsg":             "the wire types: plain structs and their encoding",
+	"github.com/twmb/franz-go/pkg/kbin":             "bounds-checked reading of bytes",
+	"github.com/twmb/franz-go/pkg/kerr":             "the table of error codes",
+	"github.com/twmb/franz-go/pkg/kversion":         "the table of versions",
+	"go.etcd.io/raft/v3":                            "a state machine; its one random draw is replaced",
+	"google.golang.org/protobuf/encoding/protowire": "bounds raft's messages before they are decoded",
+	"google.golang.org/protobuf/proto":              "raft's messages; deterministic marshalling only",
+	"github.com/klauspost/compress":                 "pure functions over bytes when told to use one goroutine",
+	"github.com/pierrec/lz4/v4":                     "pure functions over bytes when told to use one goroutine",
+	"github.com/tidwall/btree":                      "an ordered map; used without its locks",
+	"github.com/xdg-go/scram":                       "a state machine; its nonces are handed in",
+	"github.com/golang-jwt/jwt/v5":                  "parsing; its clock is handed in",
 }
 
 func importBanned(path string) string {

@@ -1,0 +1,121 @@
+package quorum
+
+import (
+	"fmt"
+	"log/slog"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// applyAll applies committed entries. A change of the members takes effect now, whether or not the disk knows that it is
+// committed: the group of the next change will say so, so that a start misses one of them at most, and the
+// majorities before and after one change overlap.
+func (q *Quorum) applyAll(m *raftpb.Message) {
+	for _, e := range m.GetEntries() {
+		if q.apply(e); q.err != nil {
+			return
+		}
+	}
+	q.respond(m)
+}
+
+// respond hands out what waited for a storage message.
+func (q *Quorum) respond(m *raftpb.Message) {
+	for _, r := range m.GetResponses() {
+		if r.GetTo() != uint64(q.id) {
+			q.send(r)
+			continue
+		}
+		if err := q.node.Step(r); err != nil {
+			panic(fmt.Sprintf("quorum: raft refuses its own answer: %v", err))
+		}
+	}
+}
+
+func (q *Quorum) apply(e *raftpb.Entry) {
+	if e.GetIndex() != q.applied+1 {
+		panic(fmt.Sprintf("quorum: entry %d is applied after entry %d", e.GetIndex(), q.applied))
+	}
+	record := isRecord(e)
+	if record {
+		if err := q.o.Machine.Apply(e.GetIndex(), e.GetTerm(), e.GetData()); err != nil {
+			q.fail(fmt.Errorf("entry %d: %w", e.GetIndex(), err))
+			return
+		}
+	}
+	q.applied = e.GetIndex()
+	q.metrics.applied.Set(int64(q.applied))
+	for len(q.proposals) > 0 && q.proposals[0].term < e.GetTerm() {
+		q.forgetProposal(ErrNotLeader) // terms of a log never fall: the entry will not come any more
+	}
+	if q.change != nil && q.change.term < e.GetTerm() {
+		q.forgetChange(ErrNotLeader)
+	}
+	switch {
+	case e.GetType() != raftpb.EntryNormal:
+		q.applyChange(e)
+	case record && len(q.proposals) > 0 && q.proposals[0].term == e.GetTerm():
+		q.answer(e.GetIndex())
+	case q.leads && !q.leading && len(e.GetData()) == 0 && e.GetTerm() == q.term:
+		q.lead()
+	}
+}
+
+// isRecord reports whether an entry is the machine's, and not raft's own.
+func isRecord(e *raftpb.Entry) bool {
+	return e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0
+}
+
+// lead begins to take proposals: everything that was committed in earlier terms is applied.
+func (q *Quorum) lead() {
+	q.leading = true
+	q.metrics.leader.Set(1)
+	if q.opened != nil {
+		q.open()
+		return
+	}
+	q.o.Telemetry.Info("this node leads the metadata's quorum", slog.Uint64("term", q.term))
+	q.tellLeadership()
+}
+
+// open ends the start.
+func (q *Quorum) open() {
+	q.opened(nil)
+	if !q.founded {
+		q.o.Loop.Go("check cluster marker", q.checkMarker)
+	}
+}
+
+// forgetProposals ends all proposals whose entries this member will not see.
+func (q *Quorum) forgetProposals(err error) {
+	for len(q.proposals) > 0 {
+		q.forgetProposal(err)
+	}
+	if q.change != nil {
+		q.forgetChange(err)
+	}
+}
+
+func (q *Quorum) forgetProposal(err error) {
+	p := q.proposals[0]
+	q.proposals[0].done = nil
+	q.proposals = q.proposals[1:]
+	q.bytes -= p.bytes
+	q.o.Loop.Post(func() { p.done(0, err) })
+}
+
+func (q *Quorum) forgetChange(err error) {
+	done := q.change.done
+	q.change = nil
+	q.o.Loop.Post(func() { done(err) })
+}
+
+// answer ends the oldest proposal, whose entry was applied at index.
+func (q *Quorum) answer(index uint64) {
+	p := q.proposals[0]
+	q.proposals[0].done = nil
+	q.proposals = q.proposals[1:]
+	q.bytes -= p.bytes
+	q.metrics.latency.Observe(int64(q.o.Loop.Now().Sub(p.began)))
+	p.done(index, nil)
+}

@@ -1,0 +1,524 @@
+package quorum
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"weir/core/env"
+)
+
+var clusters = flag.Int("clusters", 60, "how many random clusters TestRandomClusters takes")
+
+// cluster is several nodes, each with a world of its own; they share the object store and the time. Nothing happens
+// before the test says so.
+type cluster struct {
+	t       testing.TB
+	rng     *rand.Rand
+	nodes   []*clusterNode
+	net     []packet
+	objects map[string][]byte
+	now     env.Time
+	cut     map[[2]int]bool // links that drop everything
+	serial  int
+	acked   []string        // proposals that succeeded
+	refused map[string]bool // proposals that are not in the log
+	longest []string        // of all that was applied
+	options func(*Options)
+	lenient bool // nodes may fail
+}
+
+// packet is encoded when it is delivered: until then it may share what the sender holds.
+type packet struct {
+	from, to int
+	message  *Message
+}
+
+type clusterNode struct {
+	*node
+	c     *cluster
+	w     *world
+	index int
+	up    bool
+	draws uint64
+	open  map[string]bool // proposals without an outcome
+}
+
+func newCluster(t testing.TB, seed uint64, nodes int) *cluster {
+	c := &cluster{
+		t: t, rng: rand.New(rand.NewPCG(seed, 0)), objects: map[string][]byte{}, now: 1000, cut: map[[2]int]bool{}, refused: map[string]bool{},
+	}
+	for i := range nodes {
+		w := newWorld(t)
+		w.store.objects = c.objects
+		c.nodes = append(c.nodes, &clusterNode{c: c, w: w, index: i})
+	}
+	return c
+}
+
+// Send implements Peers.
+func (n *clusterNode) Send(m *Message) {
+	to := int(m.To.Node())
+	if !n.c.cut[[2]int{n.index, to}] {
+		n.c.net = append(n.c.net, packet{n.index, to, m})
+	}
+}
+
+func (c *cluster) start(i int) {
+	n := c.nodes[i]
+	n.draws += 1000
+	n.open = map[string]bool{}
+	n.w.now, n.w.draws, n.up = c.now, n.draws+uint64(i)*7, true
+	n.node = n.w.open(func(o *Options) {
+		o.Node, o.Peers, o.Shipping = int32(i), n, ShipAsync
+		o.SnapshotEntries, o.SnapshotBytes = 20, 1<<20
+		o.ShipInterval = time.Second
+		if c.options != nil {
+			c.options(o)
+		}
+	})
+	n.node.machine.applied = func() { c.check(n) }
+}
+
+// check: all nodes apply the same.
+func (c *cluster) check(n *clusterNode) {
+	for i, e := range n.node.machine.entries {
+		switch {
+		case i == len(c.longest):
+			c.longest = append(c.longest, string(e))
+		case c.longest[i] != string(e):
+			c.t.Fatalf("node %d applied %q as number %d, where another applied %q", n.index, e, i, c.longest[i])
+		}
+	}
+}
+
+func (c *cluster) stop(i int, keep func() bool) {
+	n := c.nodes[i]
+	n.up, n.node = false, nil
+	n.w.crash(keep)
+}
+
+func (c *cluster) live(n *clusterNode) bool {
+	if n.up && n.node != nil && !c.lenient && (n.node.failure != nil || n.node.err != nil) {
+		c.t.Fatalf("node %d failed: %v %v", n.index, n.node.failure, n.node.err)
+	}
+	return n.up
+}
+
+// complete ends the k-th operation in flight of a node.
+func (c *cluster) complete(n *clusterNode, k int) {
+	n.w.now = c.now
+	n.w.complete(k)
+	n.w.now = c.now
+	c.live(n)
+}
+
+// deliver hands over the k-th packet.
+func (c *cluster) deliver(k int, keep bool) {
+	p := c.net[k]
+	if !keep {
+		c.net = slices.Delete(c.net, k, k+1)
+	}
+	n := c.nodes[p.to]
+	if !n.up || n.node == nil || c.cut[[2]int{p.from, p.to}] {
+		return
+	}
+	m, err := DecodeMessage(p.message.AppendTo(nil))
+	require.NoError(c.t, err)
+	n.w.now = c.now
+	n.w.turn(func() { n.node.replica.Receive(m) })
+	c.live(n)
+}
+
+// pass lets time pass up to the next timer of any node.
+func (c *cluster) pass() {
+	next := c.now + env.Time(time.Second)
+	for _, n := range c.nodes {
+		if n.up && n.w.wake > c.now {
+			next = min(next, n.w.wake)
+		}
+	}
+	c.now = next
+	for _, n := range c.nodes {
+		if n.up {
+			n.w.now = c.now
+			if n.w.wake <= c.now {
+				n.w.turn(func() {})
+				c.live(n)
+			}
+		}
+	}
+}
+
+// rest completes and delivers everything until nothing is under way.
+func (c *cluster) rest() {
+	for range 1_000_000 {
+		busy := false
+		for _, n := range c.nodes {
+			if n.up && len(n.w.pending) > 0 {
+				c.complete(n, 0)
+				busy = true
+			}
+		}
+		if len(c.net) > 0 {
+			c.deliver(0, false)
+			busy = true
+		}
+		if !busy {
+			return
+		}
+	}
+	c.t.Fatal("the cluster never comes to rest")
+}
+
+// until lets everything happen in order until a condition holds.
+func (c *cluster) until(what string, holds func() bool) {
+	c.t.Helper()
+	limit := c.now.Add(2 * time.Minute)
+	for c.rest(); !holds(); c.rest() {
+		if c.now > limit {
+			for _, n := range c.nodes {
+				if n.up && n.node.q != nil {
+					q := n.node.q
+					c.t.Logf("node %d: member %v leads=%v leading=%v leader=%v term=%d applied=%d members=%v shipped=%d synced=%v", n.index, q.id, q.leads, q.leading, q.Leader(), q.term, q.applied, q.store.members, q.ship.at.last, q.ship.synced)
+				}
+			}
+			c.t.Fatalf("did not come within two minutes: %s", what)
+		}
+		c.pass()
+	}
+}
+
+// leader is the node that takes proposals, or nil.
+func (c *cluster) leader() *clusterNode {
+	var leader *clusterNode
+	for _, n := range c.nodes {
+		if n.up && n.node.q != nil && n.node.q.Leads() && (leader == nil || n.node.q.Term() > leader.node.q.Term()) {
+			leader = n
+		}
+	}
+	return leader
+}
+
+func (c *cluster) awaitLeader() *clusterNode {
+	c.t.Helper()
+	c.until("a leader", func() bool { return c.leader() != nil })
+	return c.leader()
+}
+
+// propose proposes one entry at a node.
+func (c *cluster) propose(n *clusterNode) {
+	c.serial++
+	data := fmt.Sprintf("entry %d", c.serial)
+	open := n.open
+	n.w.now, open[data] = c.now, true
+	n.w.turn(func() {
+		n.node.q.Propose([]byte(data), func(_ uint64, err error) {
+			delete(open, data)
+			switch {
+			case err == nil:
+				c.acked = append(c.acked, data)
+			case err != ErrUnknown:
+				c.refused[data] = true
+			}
+		})
+	})
+	c.live(n)
+}
+
+// change changes the members and waits until that is in force.
+func (c *cluster) change(change MemberChange, id func() MemberID) {
+	c.t.Helper()
+	done, busy := false, false
+	c.until(fmt.Sprintf("change %d", change), func() bool {
+		if n := c.leader(); n != nil && !done && !busy {
+			busy = true
+			n.w.turn(func() {
+				n.node.q.ChangeMembers(change, id(), func(err error) { done, busy = err == nil, false })
+			})
+		}
+		return done
+	})
+}
+
+// found starts all nodes: the first founds the cluster, the others join as voters.
+func (c *cluster) found() {
+	c.t.Helper()
+	for i := range c.nodes {
+		c.start(i)
+		if i == 0 {
+			c.awaitLeader()
+			continue
+		}
+		c.add(i)
+	}
+}
+
+// add makes a node that was started a voter.
+func (c *cluster) add(i int) {
+	c.t.Helper()
+	c.until("a member", func() bool { return c.nodes[i].node.replica.Member() != 0 })
+	id := func() MemberID { return c.nodes[i].node.replica.Member() }
+	c.change(AddLearner, id)
+	c.change(PromoteVoter, id)
+}
+
+// converge: every node that is up has all that was acknowledged, and nothing that was refused.
+func (c *cluster) converge() {
+	c.t.Helper()
+	c.cut = map[[2]int]bool{}
+	for i, n := range c.nodes {
+		if !n.up {
+			c.start(i)
+		}
+	}
+	c.until("the members are the nodes", c.tend)
+	c.propose(c.awaitLeader())
+	c.until("all nodes are equal", func() bool {
+		for _, n := range c.nodes {
+			if n.node.machine == nil || len(n.node.machine.entries) != len(c.longest) || n.node.q == nil || len(n.open) > 0 {
+				return false
+			}
+		}
+		return len(c.acked) > 0 && slices.Contains(c.longest, c.acked[len(c.acked)-1])
+	})
+	seen := map[string]int{}
+	for _, e := range c.longest {
+		seen[e]++
+		require.LessOrEqual(c.t, seen[e], 1, "%s is in the log twice", e)
+		require.False(c.t, c.refused[e], "%s was refused, and is in the log", e)
+	}
+	for _, e := range c.acked {
+		require.Equal(c.t, 1, seen[e], "%s was acknowledged", e)
+	}
+}
+
+// tend takes the next step that makes exactly the nodes' members voters, as far as it can now. It reports whether none is needed.
+func (c *cluster) tend() bool {
+	n := c.leader()
+	if n == nil {
+		return false
+	}
+	own := map[MemberID]bool{}
+	for _, other := range c.nodes {
+		if other.up && other.node.replica.Member() != 0 {
+			own[other.node.replica.Member()] = true
+		}
+	}
+	step := func(change MemberChange, id MemberID) bool {
+		n.w.now = c.now
+		n.w.turn(func() { n.node.q.ChangeMembers(change, id, func(error) {}) })
+		c.live(n)
+		return false
+	}
+	voters, learners := n.node.q.Members()
+	for _, other := range c.nodes {
+		if !other.up || other.node.replica.Member() == 0 {
+			return false
+		}
+		switch id := other.node.replica.Member(); {
+		case slices.Contains(learners, id):
+			return step(PromoteVoter, id)
+		case !slices.Contains(voters, id):
+			return step(AddLearner, id)
+		}
+	}
+	for _, id := range append(voters, learners...) {
+		if !own[id] {
+			return step(RemoveMember, id)
+		}
+	}
+	return true
+}
+
+// wipe gives a node an empty disk, unless another's is not replaced yet: a minority may be lost.
+func (c *cluster) wipe(n *clusterNode) {
+	var members []MemberID
+	for _, other := range c.nodes {
+		if !other.up || other.node.q == nil {
+			return
+		}
+		members = append(members, other.node.replica.Member())
+	}
+	slices.Sort(members)
+	for _, other := range c.nodes {
+		if voters, learners := other.node.q.Members(); !slices.Equal(voters, members) || len(learners) > 0 {
+			return
+		}
+	}
+	c.stop(n.index, never)
+	n.w.disk.files = map[string]*file{}
+	c.start(n.index)
+}
+
+func TestThreeVotersReplicateAndElect(t *testing.T) {
+	c := newCluster(t, 1, 3)
+	c.found()
+	first := c.awaitLeader()
+	for range 50 {
+		c.propose(first)
+	}
+	c.until("the entries", func() bool { return len(c.acked) == 50 })
+	c.stop(first.index, never)
+	second := c.awaitLeader()
+	require.NotEqual(t, first.index, second.index)
+	for range 50 {
+		c.propose(second)
+	}
+	c.until("more entries", func() bool { return len(c.acked) == 100 })
+	c.converge()
+}
+
+// A leader that nobody hears, and one that hears nobody, make room for another (R17).
+func TestALeaderBehindAOneWayCutIsReplaced(t *testing.T) {
+	for _, inwards := range []bool{false, true} {
+		c := newCluster(t, 2, 3)
+		c.found()
+		first := c.awaitLeader()
+		for i := range 3 {
+			link := [2]int{first.index, i}
+			if inwards {
+				link = [2]int{i, first.index}
+			}
+			c.cut[link] = i != first.index
+		}
+		c.propose(first)
+		c.until("another leader", func() bool { n := c.leader(); return n != nil && n != first })
+		c.propose(c.leader())
+		c.converge()
+	}
+}
+
+// A node that lacks what the others no longer have fetches a snapshot from the object store.
+func TestAMemberThatWasAwayForLongFetchesASnapshot(t *testing.T) {
+	c := newCluster(t, 3, 3)
+	c.found()
+	away := (c.awaitLeader().index + 1) % 3
+	c.stop(away, always)
+	for range 200 {
+		n := c.awaitLeader()
+		want := len(c.acked) + 1
+		c.propose(n)
+		c.until("an entry", func() bool { return len(c.acked) >= want })
+	}
+	require.Greater(t, c.awaitLeader().node.q.store.index, uint64(150))
+	c.start(away)
+	c.converge()
+	c.stop(away, never)
+	c.start(away)
+	c.converge()
+}
+
+// A member that has what an offered snapshot holds says so: else the leader would wait for it.
+func TestAnOfferThatIsNotNeededIsAnswered(t *testing.T) {
+	c := newCluster(t, 6, 3)
+	c.found()
+	leader := c.awaitLeader()
+	other := c.nodes[(leader.index+1)%3]
+	c.until("a shipped snapshot", func() bool { return other.node.q.ship.at.ref.nonce != 0 })
+	at := other.node.q.ship.at
+	data := make([]byte, markBytes)
+	at.encode(data)
+	offer := &raftpb.Message{
+		Type: raftpb.MsgSnap.Enum(), From: new(uint64(leader.node.q.id)), To: new(uint64(other.node.q.id)), Term: new(leader.node.q.term),
+		Snapshot: &raftpb.Snapshot{Data: data, Metadata: &raftpb.SnapshotMetadata{
+			Index: new(at.ref.index), Term: new(leader.node.q.term), ConfState: leader.node.q.store.members.confState(),
+		}},
+	}
+	c.net = nil
+	other.w.turn(func() {
+		other.node.q.Receive(&Message{Cluster: leader.node.q.cluster, From: leader.node.q.id, To: other.node.q.id, raft: offer})
+	})
+	require.Len(t, c.net, 1)
+	require.Equal(t, raftpb.MsgAppResp, c.net[0].message.raft.GetType())
+	require.GreaterOrEqual(t, c.net[0].message.raft.GetIndex(), at.ref.index)
+}
+
+// R18: a voter that was restored from an older copy of its disk does not vote away what it acknowledged.
+func TestAVoterOfAnOlderDiskStops(t *testing.T) {
+	c := newCluster(t, 4, 3)
+	c.found()
+	leader := c.awaitLeader()
+	old := c.nodes[(leader.index+1)%3]
+	c.stop(old.index, always)
+	files := map[string]*file{}
+	for name, f := range old.w.disk.files {
+		files[name] = &file{data: slices.Clone(f.data), durable: slices.Clone(f.durable)}
+	}
+	c.start(old.index)
+	for range 5 {
+		c.propose(leader)
+	}
+	c.until("the entries", func() bool { return len(c.acked) == 5 && len(old.node.machine.entries) == 5 })
+	c.stop(old.index, always)
+	old.w.disk.files = files
+	c.start(old.index)
+	c.lenient = true
+	c.until("the member of the old disk stops", func() bool { return old.node.failure != nil || old.node.err != nil })
+	require.ErrorIs(t, errors.Join(old.node.failure, old.node.err), ErrLostEntries)
+}
+
+// A cluster keeps what was acknowledged over messages that are lost, repeated and late, crashes and cuts.
+func TestRandomClusters(t *testing.T) {
+	for seed := range uint64(*clusters) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			c := newCluster(t, seed, 3+2*int(seed%2))
+			c.found()
+			c.storm(3000)
+			c.converge()
+		})
+	}
+}
+
+// storm does what is likely in bad weather, and what is not.
+func (c *cluster) storm(steps int) {
+	down := func() (n int) {
+		for _, node := range c.nodes {
+			if !node.up {
+				n++
+			}
+		}
+		return n
+	}
+	keep := func() bool { return c.rng.IntN(2) == 0 }
+	for _, n := range c.nodes {
+		ills := 1 + c.rng.IntN(40)
+		n.w.store.ill = func(env.Event) int { return max(healthy, lostAfter-c.rng.IntN(ills)) }
+		defer func() { n.w.store.ill = nil }()
+	}
+	for range steps {
+		n := c.nodes[c.rng.IntN(len(c.nodes))]
+		switch k := c.rng.IntN(104); {
+		case k < 40 && n.up && len(n.w.pending) > 0:
+			c.complete(n, c.rng.IntN(min(3, len(n.w.pending))))
+		case k < 75 && len(c.net) > 0:
+			c.deliver(c.rng.IntN(min(20, len(c.net))), c.rng.IntN(20) == 0)
+		case k < 78 && len(c.net) > 0:
+			i := c.rng.IntN(len(c.net))
+			c.net = slices.Delete(c.net, i, i+1)
+		case k < 86:
+			c.pass()
+		case k < 96 && n.up && n.node.q != nil && n.node.failure == nil:
+			c.propose(n)
+		case k == 96 && n.up && down() < len(c.nodes)/2+c.rng.IntN(2):
+			c.stop(n.index, keep)
+		case k == 97 && !n.up:
+			c.start(n.index)
+		case k == 98:
+			c.cut[[2]int{n.index, c.rng.IntN(len(c.nodes))}] = true
+		case k == 99:
+			c.cut = map[[2]int]bool{}
+		case k == 100 && c.rng.IntN(5) == 0:
+			c.wipe(n)
+		case k > 100:
+			c.tend()
+		}
+	}
+}
