@@ -20,19 +20,20 @@ var clusters = flag.Int("clusters", 60, "how many random clusters TestRandomClus
 // cluster is several nodes, each with a world of its own; they share the object store and the time. Nothing happens
 // before the test says so.
 type cluster struct {
-	t       testing.TB
-	rng     *rand.Rand
-	nodes   []*clusterNode
-	net     []packet
-	objects map[string][]byte
-	now     env.Time
-	cut     map[[2]int]bool // links that drop everything
-	serial  int
-	acked   []string        // proposals that succeeded
-	refused map[string]bool // proposals that are not in the log
-	longest []string        // of all that was applied
-	options func(*Options)
-	lenient bool // nodes may fail
+	t         testing.TB
+	rng       *rand.Rand
+	nodes     []*clusterNode
+	net       []packet
+	objects   map[string][]byte
+	now       env.Time
+	cut       map[[2]int]bool // links that drop everything
+	serial    int
+	acked     []string        // proposals that succeeded
+	refused   map[string]bool // proposals that are not in the log
+	longest   []string        // of all that was applied
+	snapshots int64           // Options.SnapshotEntries
+	options   func(*Options)
+	lenient   bool // nodes may fail
 }
 
 // packet is encoded when it is delivered: until then it may share what the sender holds.
@@ -53,7 +54,7 @@ type clusterNode struct {
 
 func newCluster(t testing.TB, seed uint64, nodes int) *cluster {
 	c := &cluster{
-		t: t, rng: rand.New(rand.NewPCG(seed, 0)), objects: map[string][]byte{}, now: 1000, cut: map[[2]int]bool{}, refused: map[string]bool{},
+		t: t, rng: rand.New(rand.NewPCG(seed, 0)), objects: map[string][]byte{}, now: 1000, cut: map[[2]int]bool{}, refused: map[string]bool{}, snapshots: 20,
 	}
 	for i := range nodes {
 		w := newWorld(t)
@@ -78,7 +79,7 @@ func (c *cluster) start(i int) {
 	n.w.now, n.w.draws, n.up = c.now, n.draws+uint64(i)*7, true
 	n.node = n.w.open(func(o *Options) {
 		o.Node, o.Peers, o.Shipping = int32(i), n, ShipAsync
-		o.SnapshotEntries, o.SnapshotBytes = 20, 1<<20
+		o.SnapshotEntries, o.SnapshotBytes = c.snapshots, 1<<20
 		o.ShipInterval = time.Second
 		if c.options != nil {
 			c.options(o)
@@ -470,6 +471,7 @@ func TestRandomClusters(t *testing.T) {
 	for seed := range uint64(*clusters) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			c := newCluster(t, seed, 3+2*int(seed%2))
+			c.snapshots = 2 + int64(seed/2%4)*8
 			c.found()
 			c.storm(3000)
 			c.converge()

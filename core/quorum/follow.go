@@ -75,12 +75,13 @@ func (q *Quorum) lost(m *raftpb.Message) bool {
 	return false
 }
 
-// fetch is a snapshot that the leader offered. It is read from the object store before raft hears of the offer.
+// fetch is a snapshot that the leader offered. It is read from the object store before raft hears of the offer, and no other is
+// taken until it is installed.
 type fetch struct {
 	active bool
-	at     position // of the one being read
+	at     position
 	head   snapshotHeader
-	data   []byte // read; raft has the offer, and asks for it to be written
+	data   []byte
 }
 
 // offered fetches a snapshot, unless that is under way, or not needed.
@@ -99,35 +100,35 @@ func (q *Quorum) offered(m *raftpb.Message) {
 		slog.Uint64("entry", at.ref.index), slog.Uint64("applied", q.applied))
 	q.busy++
 	q.o.Loop.Go("fetch quorum snapshot", func(p *task.Proc) {
-		q.take(q.remote(p), m, at)
-		f.active = false
+		if !q.take(q.remote(p), m, at) {
+			q.fetch = fetch{}
+		}
 		q.busy--
 	})
 }
 
-func (q *Quorum) take(r *remote, offer *raftpb.Message, at position) {
+// take fetches a snapshot and hands raft the offer. It reports whether raft wants it written.
+func (q *Quorum) take(r *remote, offer *raftpb.Message, at position) bool {
 	h, data, found, err := r.snapshot(at.ref)
 	meta := offer.GetSnapshot().GetMetadata()
 	switch {
 	case errors.Is(err, errEnded) || q.err != nil:
-		return
+		return false
 	case err != nil:
 		q.fail(err)
-		return
+		return false
 	case !found:
 		q.o.Telemetry.Hit("quorum: an offered snapshot was gone")
-		return // a newer one took its place, and is offered later
+		return false // a newer one took its place, and is offered later
 	case h.term != meta.GetTerm():
 		q.fail(fmt.Errorf("the shipped snapshot of entry %d is of term %d, and the leader says %d", h.index, h.term, meta.GetTerm()))
-		return
+		return false
 	}
 	q.fetch.head, q.fetch.data = h, data
 	q.stepRaft(offer)
 	q.pump()
-	if !slices.ContainsFunc(q.log.queue, func(m *raftpb.Message) bool { return m.GetSnapshot() != nil }) {
-		q.fetch.head, q.fetch.data = snapshotHeader{}, nil // raft needs it no more
-	}
 	q.wake()
+	return slices.ContainsFunc(q.log.queue, func(m *raftpb.Message) bool { return m.GetSnapshot() != nil })
 }
 
 // install writes a snapshot that raft has accepted, in place of the log.
@@ -183,7 +184,7 @@ func (q *Quorum) tryInstall(f files, m *raftpb.Message) error {
 	q.store.hard = h.hard
 	q.applied, q.snapshots.pending, q.snapshots.bytes = h.index, nil, 0
 	q.metrics.applied.Set(int64(q.applied))
-	q.fetch.head, q.fetch.data = snapshotHeader{}, nil
+	q.fetch = fetch{}
 	q.forgetProposals(ErrUnknown)
 	q.o.Telemetry.Hit("quorum: a snapshot was installed")
 	for {
