@@ -42,6 +42,7 @@ import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.GroupState;
 import org.apache.kafka.common.KafkaFuture;
 import org.apache.kafka.common.TopicPartition;
@@ -144,11 +145,14 @@ public final class Scenarios {
         String topic = topic(3);
         Set<String> sent = new HashSet<>();
         try (KafkaProducer<String, String> producer = producer(Map.of(ProducerConfig.COMPRESSION_TYPE_CONFIG, codec, ProducerConfig.LINGER_MS_CONFIG, 5))) {
+            List<Future<RecordMetadata>> answers = new ArrayList<>();
             for (int i = 0; i < 5000; i++) {
-                producer.send(new ProducerRecord<>(topic, "k" + i, "value-" + i));
+                answers.add(producer.send(new ProducerRecord<>(topic, "k" + i, "value-" + i)));
                 sent.add("k" + i + "=value-" + i);
             }
-            producer.flush();
+            for (Future<RecordMetadata> answer : answers) {
+                answer.get();
+            }
         }
         Set<String> read = new HashSet<>();
         for (ConsumerRecord<String, String> record : readAll(topic, 3, "read_uncommitted")) {
