@@ -96,6 +96,7 @@ func (p *pendingProduce) verified(codes []wire.Code) {
 	p.asked = nil
 	for i, v := range asked.parts {
 		p.plane.answered(askedProducer{v.on, v.part.Header.ProducerID})
+		v.on.Answered(v.part.Header.ProducerID, v.part.Verification, codes[i] == wire.None)
 		if codes[i] == wire.None {
 			v.on.Append(&v.part.Append)
 			continue

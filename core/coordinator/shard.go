@@ -25,6 +25,7 @@ type Log interface {
 	LogEnd() int64
 	LastStable() int64
 	VerifyWrite(producerID int64, epoch int16) partition.Verification
+	Answered(producerID int64, v partition.Verification, agreed bool)
 	Closed() wire.Code
 	// BatchBytesMax is how large a batch may be that is appended.
 	BatchBytesMax() int

@@ -86,9 +86,14 @@ func (s *Shard) append(op *Operation, entries []Entry, done func(wire.Code)) {
 
 // Verify begins the verification of a transactional operation, before the transaction's coordinator is asked whether the
 // shard's partition is part of it. If the transaction ends before the operation's records are appended, the operation
-// fails with INVALID_TXN_STATE: in no transaction, they would be staged for ever (KAFKA-14884).
+// fails with INVALID_TXN_STATE: in no transaction, they would be staged for ever (KAFKA-14884). Call Verified with the answer.
 func (s *Shard) Verify(producerID int64, epoch int16) partition.Verification {
 	return s.log.VerifyWrite(producerID, epoch)
+}
+
+// Verified says whether the transaction's coordinator agreed to what Verify began.
+func (s *Shard) Verified(producerID int64, v partition.Verification, agreed bool) {
+	s.log.Answered(producerID, v, agreed)
 }
 
 func (s *Shard) batch(op *Operation, entries []Entry) []byte {

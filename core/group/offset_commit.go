@@ -219,7 +219,6 @@ func (m *Machine) Commit(c *Commit, done func()) {
 		m.store(c, done)
 		return
 	}
-	c.verification = m.shard.Verify(c.txn.ProducerID, c.txn.ProducerEpoch)
 	switch {
 	case c.group == "":
 		c.Fail(wire.InvalidGroupID)
@@ -227,16 +226,24 @@ func (m *Machine) Commit(c *Commit, done func()) {
 	case m.Verifier == nil:
 		m.store(c, done)
 	default:
-		verifyOnly := c.check.version < txnCommitAddsPartition
-		m.Verifier.AddPartitions(c.txn.TransactionalID, c.txn.ProducerID, c.txn.ProducerEpoch, []Partition{m.partition()}, verifyOnly, func(code wire.Code) {
-			if code != wire.None {
-				c.Fail(c.codeOfVerification(code))
-				done()
-				return
-			}
-			m.store(c, done)
-		})
+		m.verify(c, done)
 	}
+}
+
+// verify stores the offsets of a transaction once its coordinator has said that they are part of it.
+func (m *Machine) verify(c *Commit, done func()) {
+	producer, epoch := c.txn.ProducerID, c.txn.ProducerEpoch
+	c.verification = m.shard.Verify(producer, epoch)
+	verifyOnly := c.check.version < txnCommitAddsPartition
+	m.Verifier.AddPartitions(c.txn.TransactionalID, producer, epoch, []Partition{m.partition()}, verifyOnly, func(code wire.Code) {
+		m.shard.Verified(producer, c.verification, code == wire.None)
+		if code != wire.None {
+			c.Fail(c.codeOfVerification(code))
+			done()
+			return
+		}
+		m.store(c, done)
+	})
 }
 
 // knowsGroupNotFound reports whether clients of the request's version know GROUP_ID_NOT_FOUND.

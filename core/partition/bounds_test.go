@@ -56,6 +56,40 @@ func TestAMarkerWithoutRoomEndsWhatIsUnderWay(t *testing.T) {
 	r.want(late, wire.InvalidTxnState, -1)
 }
 
+// Anybody can make up producer ids. What a coordinator has agreed to, or is asked about, is not pushed out by them, whether
+// they are refused or wait.
+func TestStrangersPushOutNoVerification(t *testing.T) {
+	r := newRig(t)
+	r.p.state.max = 5
+	ask := func(producer int64) *Append {
+		a := r.transactional(producer, 0, 0, 1)
+		a.Verification, _ = r.p.Verify(&a.Header, true)
+		return a
+	}
+	agree := func(a *Append) { r.p.Answered(a.Header.ProducerID, a.Verification, true) }
+	agreed, written, waiting := ask(1), ask(2), ask(3)
+	agree(agreed)
+	agree(written)
+	stranger := ask(3) // with the id of somebody
+	r.p.Answered(3, stranger.Verification, false)
+	for id := range int64(20) {
+		a := ask(100 + id)
+		r.p.Answered(100+id, a.Verification, false)
+	}
+	agree(waiting)
+	for id := range int64(20) {
+		ask(200 + id)
+	}
+	require.Len(t, r.p.verified.all, r.p.state.max)
+	for _, a := range []*Append{agreed, written, waiting} {
+		r.p.Append(a)
+	}
+	r.durable()
+	for i, a := range []*Append{agreed, written, waiting} {
+		r.want(a, wire.None, int64(i))
+	}
+}
+
 // A marker that is given up comes again. It has no sequence, for which the batches behind it would wait for ever.
 func TestAMarkerThatTimedOutLeavesNoGap(t *testing.T) {
 	r := newRig(t)

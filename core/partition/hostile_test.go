@@ -60,6 +60,9 @@ func (h *hostile) batch(producer int64) {
 	if a.Header.Transactional() {
 		h.guards = append(h.guards, h.verify(a))
 		a.Verification = h.guards[len(h.guards)-1-h.draw.IntN(min(2, len(h.guards)))]
+		if h.draw.IntN(2) > 0 {
+			h.p.Answered(producer, h.guards[len(h.guards)-1], h.draw.IntN(2) > 0)
+		}
 	}
 	h.send(a)
 }

@@ -36,6 +36,9 @@ type verification struct {
 	lowest int32
 	// newest is the highest epoch that was asked about.
 	newest int16
+	// asked is how many questions have no answer yet; agreed says that one was answered with yes.
+	asked  int32
+	agreed bool
 	// bumps says that the producer's epoch rises with each transaction, so that each begins at sequence 0.
 	bumps bool
 }
@@ -67,28 +70,44 @@ func (v *verifications) expire(now env.Time, after time.Duration) {
 	v.all = slices.DeleteFunc(v.all, func(e verification) bool { return now.Sub(e.began) >= after })
 }
 
-// dropOldest makes room for another one.
-func (v *verifications) dropOldest() {
-	oldest := 0
+// dropOne makes room for another one. The oldest goes of those that were refused; else of those that have no answer; else of all.
+// Anybody can make up producer ids, and has them refused: they push out nothing of a producer that has a transaction.
+func (v *verifications) dropOne() {
+	least := 0
 	for i := range v.all {
-		if v.all[i].guard < v.all[oldest].guard {
-			oldest = i
+		if v.all[i].before(&v.all[least]) {
+			least = i
 		}
 	}
-	v.all = slices.Delete(v.all, oldest, oldest+1)
+	v.all = slices.Delete(v.all, least, least+1)
+}
+
+func (v *verification) before(o *verification) bool {
+	return cmp.Or(cmp.Compare(v.worth(), o.worth()), cmp.Compare(v.guard, o.guard)) < 0
+}
+
+func (v *verification) worth() int {
+	switch {
+	case v.agreed:
+		return 2
+	case v.asked > 0:
+		return 1
+	}
+	return 0
 }
 
 // Verify begins the verification of a transactional batch of a client, before its Append: whether the transaction's
 // coordinator has to be asked if the partition is part of it. It has not if the transaction is open here, or the batch is
 // a duplicate. If so, put the guard into [Append.Verification] once
-// the coordinator has said yes: it is valid until a batch or a marker of the producer is appended. Batches of one
-// producer that are verified at once share a guard. bumps says that the producer is of the second generation
+// the coordinator has said yes: it is valid until a batch or a marker of the producer is appended. Whatever it says, call
+// [Partition.Answered]. Batches of one producer that are verified at once share a guard. bumps says that the producer is of the second generation
 // (Produce 12 and later).
 func (p *Partition) Verify(h *record.Header, bumps bool) (guard Verification, ask bool) {
 	if p.state.inTransaction(h.ProducerID, h.ProducerEpoch) || p.state.duplicateOf(h).found {
 		return 0, false
 	}
 	v := p.verification(h.ProducerID, h.ProducerEpoch, bumps)
+	v.asked++
 	// A batch that comes too late to be appended holds nobody up. In Kafka, one that is delayed beyond the end of its
 	// transaction makes all that follow OUT_OF_ORDER_SEQUENCE.
 	if !p.state.passed(h) {
@@ -109,16 +128,26 @@ func (v *verification) wait(h *record.Header) {
 
 // VerifyWrite begins the verification of what a coordinator will append in a producer's transaction. It returns the guard
 // for [Append.Verification], or zero if the transaction is open here: then it must still be open at the append. The
-// coordinator answers for the order of its writes.
+// coordinator answers for the order of its writes, and calls [Partition.Answered].
 func (p *Partition) VerifyWrite(producerID int64, epoch int16) Verification {
 	if p.state.inTransaction(producerID, epoch) {
 		return 0
 	}
-	return p.verification(producerID, epoch, false).guard
+	v := p.verification(producerID, epoch, false)
+	v.asked++
+	return v.guard
 }
 
-// verification returns a producer's, or adds one. There are at most as many as a partition may know producers; the
-// oldest goes.
+// Answered takes what a coordinator said, once for each guard that Verify or VerifyWrite returned; of zero it says
+// nothing. When there are too many verifications, those that it agreed to are kept before others.
+func (p *Partition) Answered(producerID int64, guard Verification, agreed bool) {
+	if v := p.verified.find(producerID); v != nil && v.guard == guard {
+		v.asked--
+		v.agreed = v.agreed || agreed
+	}
+}
+
+// verification returns a producer's, or adds one. There are at most as many as a partition may know producers.
 func (p *Partition) verification(producer int64, epoch int16, bumps bool) *verification {
 	all := &p.verified
 	if v := all.find(producer); v != nil {
@@ -126,7 +155,7 @@ func (p *Partition) verification(producer int64, epoch int16, bumps bool) *verif
 		return v
 	}
 	if len(all.all) >= p.state.max {
-		all.dropOldest()
+		all.dropOne()
 	}
 	all.last++
 	i, _ := all.search(producer)

@@ -62,6 +62,9 @@ func (l *Log) Append(a *partition.Append) {
 // VerifyWrite implements coordinator.Log: nothing is verified here.
 func (l *Log) VerifyWrite(int64, int16) partition.Verification { return 0 }
 
+// Answered implements coordinator.Log.
+func (l *Log) Answered(int64, partition.Verification, bool) {}
+
 // BatchBytesMax implements coordinator.Log.
 func (l *Log) BatchBytesMax() int { return cmp.Or(l.BytesMax, math.MaxInt) }
 
