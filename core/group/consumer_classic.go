@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"slices"
 
 	"weir/core/coordinator"
 	"weir/core/group/consumer"
@@ -177,38 +178,75 @@ func (m *Machine) heartbeatConsumer(g *Group, r *kmsg.HeartbeatRequest, done fun
 	done(wire.None)
 }
 
+// leaving is a LeaveGroup for a consumer group.
+type leaving struct {
+	c    *consumerGroup
+	r    *kmsg.LeaveGroupRequest
+	out  *kmsg.LeaveGroupResponse
+	done func(*kmsg.LeaveGroupResponse)
+	left []*consumer.Member // those that are still to be removed
+}
+
 // leaveConsumer handles LeaveGroup for a consumer group. Members of either protocol may leave so: administrators remove
-// them by this request.
+// them by this request. They go in as many batches as they need; if one fails, those of the batches before are gone, and the
+// request may be made again.
 func (m *Machine) leaveConsumer(g *Group, r *kmsg.LeaveGroupRequest, out *kmsg.LeaveGroupResponse, done func(*kmsg.LeaveGroupResponse)) {
-	c := g.members.(*consumerGroup)
-	c.do(func() ([]coordinator.Entry, error) {
-		var leaving []*consumer.Member
-		seen := map[string]bool{}
-		for i := range r.Members {
-			q := &r.Members[i]
-			a := kmsg.NewLeaveGroupResponseMember()
-			a.MemberID, a.InstanceID = q.MemberID, q.InstanceID
-			mb, err := c.group.FindLeaving(q.MemberID, q.InstanceID)
-			switch {
-			case err != nil:
-				a.ErrorCode = int16(codeOf(err))
-			case !seen[mb.ID]:
-				seen[mb.ID] = true
-				leaving = append(leaving, mb)
-			}
-			out.Members = append(out.Members, a)
+	call := &leaving{c: g.members.(*consumerGroup), r: r, out: out, done: done}
+	call.c.do(func() ([]coordinator.Entry, error) {
+		call.find()
+		return call.first(), nil
+	}, call.removed)
+}
+
+// find answers for each member, and notes whom to remove.
+func (call *leaving) find() {
+	seen := map[string]bool{}
+	for i := range call.r.Members {
+		q := &call.r.Members[i]
+		a := kmsg.NewLeaveGroupResponseMember()
+		a.MemberID, a.InstanceID = q.MemberID, q.InstanceID
+		mb, err := call.c.group.FindLeaving(q.MemberID, q.InstanceID)
+		switch {
+		case err != nil:
+			a.ErrorCode = int16(codeOf(err))
+		case !seen[mb.ID]:
+			seen[mb.ID] = true
+			call.left = append(call.left, mb)
 		}
-		return c.fence(leaving...), nil
-	}, func(err error) {
-		if err != nil {
-			out.ErrorCode, out.Members = int16(codeOf(err)), nil
-		} else if r.Version < leaveMany {
-			out.ErrorCode, out.Members = out.Members[0].ErrorCode, nil
-		}
-		done(out)
-		c.rearm()
-		m.becomeClassic(r.Group)
-	})
+		call.out.Members = append(call.out.Members, a)
+	}
+}
+
+// first removes as many members as one batch has room for. Only with the last of them the group may become classic: then it
+// would be another one.
+func (call *leaving) first() []coordinator.Entry {
+	now := call.c.group.FirstRemoved(call.left)
+	if call.left = call.left[len(now):]; len(call.left) == 0 {
+		return call.c.fence(now...)
+	}
+	return call.c.group.Fence(call.c.m.context(call.c.g.id), now...)
+}
+
+func (call *leaving) removed(err error) {
+	c := call.c
+	if err == nil && len(call.left) > 0 && !c.gone {
+		c.do(func() ([]coordinator.Entry, error) {
+			call.left = slices.DeleteFunc(call.left, func(mb *consumer.Member) bool { return c.group.Member(mb.ID) != mb })
+			return call.first(), nil
+		}, call.removed)
+		return
+	}
+	switch out := call.out; {
+	case err != nil:
+		out.ErrorCode, out.Members = int16(codeOf(err)), nil
+	case len(call.left) > 0: // the group has changed its type meanwhile
+		out.ErrorCode, out.Members = wire.CoordinatorNotAvailable, nil
+	case call.r.Version < leaveMany:
+		out.ErrorCode, out.Members = out.Members[0].ErrorCode, nil
+	}
+	call.done(call.out)
+	c.rearm()
+	c.m.becomeClassic(call.r.Group)
 }
 
 // upgraded is the consumer group that a classic one becomes with a first member of the new protocol, with the members that
