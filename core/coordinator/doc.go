@@ -39,7 +39,8 @@
 // A [Memory] counts the bytes that the machines of a broker hold, of all its runtimes together: keys and values of what is durable,
 // what members and transactions hold beside, and batches until they are applied. weir.coordinator.memory.bytes bounds it. An
 // operation that would hold more asks [Shard.Admits] first, and is refused with COORDINATOR_NOT_AVAILABLE, which clients try again.
-// What is in the log is applied whatever it takes, so that a shard above the bound loads and serves; and nothing that gives back, ends a
+// Large requests that wait are counted beside that ([Shard.Wait]), to a quarter of the bound: a log that is full makes them wait for
+// seconds. What is in the log is applied whatever it takes, so that a shard above the bound loads and serves; and nothing that gives back, ends a
 // transaction or lets a member go on is refused. The count follows from the state alone: it is the same after a load.
 //
 // It may call core/partition, core/metadata, core/record, core/task, core/telemetry, core/wire and core/env.

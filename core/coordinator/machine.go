@@ -66,6 +66,9 @@ type Operation struct {
 	// Shared lets the operation run beside other shared ones of its key. Exclusive ones still come in between
 	// in the order in which they were begun.
 	Shared bool
+	// Bytes is about what the request takes as long as it waits, beside its records. If too much waits, it is refused with
+	// COORDINATOR_NOT_AVAILABLE (see [Shard.Wait]). Zero: it is small, or must not be refused.
+	Bytes int64
 	// Decide reads the state, once, and returns what to write as one batch; none: nothing.
 	Decide func() []Entry
 	// Cut lets many records be several batches, one after another, and what they do be seen in parts; one batch holds max.message.bytes at

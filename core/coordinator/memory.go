@@ -12,8 +12,9 @@ import (
 // only.
 type Memory struct {
 	// Max is the bound, in bytes. It may change at any time; what is held stays.
-	Max  int64
-	held int64
+	Max     int64
+	held    int64
+	waiting int64 // bytes of large requests, and of their batches
 
 	telemetry *telemetry.Registry
 	operators *telemetry.Limiter
@@ -72,6 +73,46 @@ func (s *Shard) Admits(bytes int64) bool {
 		slog.Int64("bytes", m.held), slog.Int64("max", m.Max), slog.Int64("more", bytes), slog.String("topic", o.Topic), slog.Int64("partition", int64(s.Index)))
 	return false
 }
+
+const (
+	// smallBytes is what a request may take that waits whatever else does: a connection has one under way, and a member that says
+	// little goes on.
+	smallBytes = 4 << 10
+	// waitingBytesMin is how much may wait at least, however small the bound of the memory is.
+	waitingBytesMin = 2 << 20
+)
+
+// waitingMax is how much of requests may wait beside what is held: for a log that is full they wait for seconds, and their frames
+// were given back.
+func (m *Memory) waitingMax() int64 { return max(m.Max/4, waitingBytesMin) }
+
+// Wait counts bytes of a request that has to wait, until Waited is called. False: so much waits that it must not. The caller
+// refuses with COORDINATOR_NOT_AVAILABLE, after which clients try again. One request alone may wait, whatever its size.
+func (s *Shard) Wait(bytes int64) bool {
+	m, o := s.runtime.options.Memory, &s.runtime.options
+	switch {
+	case bytes <= smallBytes:
+		return true
+	case m.waiting == 0 || m.waiting <= m.waitingMax()-bytes:
+		m.waiting += bytes
+		return true
+	}
+	m.refused.Add(1)
+	m.operators.Warn(m.telemetry, "waiting", s.loop().Now(), "a coordinator refuses large requests, since too many wait: the log is full or slow. Clients try again. "+
+		"A quarter of weir.coordinator.memory.bytes may wait",
+		slog.Int64("bytes", m.waiting), slog.Int64("max", m.waitingMax()), slog.String("topic", o.Topic), slog.Int64("partition", int64(s.Index)))
+	return false
+}
+
+// Waited gives back what Wait has counted. It may be called after the shard has closed.
+func (s *Shard) Waited(bytes int64) {
+	if bytes > smallBytes {
+		s.runtime.options.Memory.waiting -= bytes
+	}
+}
+
+// Waiting is how many bytes of large requests wait.
+func (m *Memory) Waiting() int64 { return m.waiting }
 
 // release gives back all that a shard holds, when it closes.
 func (s *Shard) release() {

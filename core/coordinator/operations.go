@@ -21,6 +21,10 @@ func (s *Shard) Do(op *Operation) {
 		op.Done(s.closedWith)
 		return
 	}
+	if !s.Wait(op.Bytes) {
+		op.Done(wire.CoordinatorNotAvailable)
+		return
+	}
 	order := s.orders[op.Key]
 	if order == nil {
 		order = &keyOrder{}
@@ -42,6 +46,7 @@ func (s *Shard) admit(key string, order *keyOrder) {
 		order.exclusive = !op.Shared
 		s.run(op, func(code wire.Code) {
 			order.running--
+			s.Waited(op.Bytes)
 			op.Done(code)
 			s.admit(key, order)
 		})

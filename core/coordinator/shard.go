@@ -239,7 +239,9 @@ func (s *Shard) close(code wire.Code) {
 	}
 	for _, order := range sorted(s.orders) {
 		for order.waiting.Len() > 0 {
-			order.waiting.Pop().Done(code)
+			op := order.waiting.Pop()
+			s.Waited(op.Bytes)
+			op.Done(code)
 		}
 	}
 	s.orders = nil

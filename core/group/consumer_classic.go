@@ -13,9 +13,14 @@ import (
 
 // do runs a decision on the group in its turn. A decision that finds the group gone or changed says so by its error.
 func (c *consumerGroup) do(decide func() ([]coordinator.Entry, error), done func(error)) {
+	c.doWith(0, decide, done)
+}
+
+// doWith is do for a request that takes so many bytes while it waits.
+func (c *consumerGroup) doWith(bytes int64, decide func() ([]coordinator.Entry, error), done func(error)) {
 	var failed error
 	c.m.shard.Do(&coordinator.Operation{
-		Key: c.g.id,
+		Key: c.g.id, Bytes: bytes,
 		Decide: func() (entries []coordinator.Entry) {
 			if c.gone {
 				failed = &consumer.Refusal{Code: wire.UnknownMemberID}
@@ -45,7 +50,7 @@ func (m *Machine) joinConsumer(g *Group, call *joinCall) {
 		call.fail(wire.InconsistentGroupProtocol, "")
 		return
 	case c.empty():
-		c.do(func() ([]coordinator.Entry, error) {
+		c.doWith(call.bytes()-memberBytes, func() ([]coordinator.Entry, error) {
 			if !c.empty() { // somebody joined before its turn
 				return nil, nil
 			}
@@ -73,7 +78,7 @@ func (m *Machine) joinConsumer(g *Group, call *joinCall) {
 		return
 	}
 	epoch := int32(0)
-	c.do(func() (entries []coordinator.Entry, err error) {
+	c.doWith(call.bytes()-memberBytes, func() (entries []coordinator.Entry, err error) {
 		entries, epoch, err = c.group.JoinClassic(m.context(g.id), j)
 		return entries, err
 	}, func(err error) {
@@ -137,6 +142,7 @@ func (c *consumerGroup) heard(id string) {
 // syncConsumer handles SyncGroup for a consumer group.
 func (m *Machine) syncConsumer(g *Group, r *kmsg.SyncGroupRequest, call *syncCall) {
 	c := g.members.(*consumerGroup)
+	r.GroupAssignment = nil // the broker assigns
 	var mb *consumer.Member
 	c.do(func() (_ []coordinator.Entry, err error) {
 		mb, err = c.group.FindClassic(r.MemberID, r.InstanceID, r.Generation)
@@ -192,7 +198,7 @@ type leaving struct {
 // request may be made again.
 func (m *Machine) leaveConsumer(g *Group, r *kmsg.LeaveGroupRequest, out *kmsg.LeaveGroupResponse, done func(*kmsg.LeaveGroupResponse)) {
 	call := &leaving{c: g.members.(*consumerGroup), r: r, out: out, done: done}
-	call.c.do(func() ([]coordinator.Entry, error) {
+	call.c.doWith(leaveBytes(r), func() ([]coordinator.Entry, error) {
 		call.find()
 		return call.first(), nil
 	}, call.removed)

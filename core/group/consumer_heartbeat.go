@@ -41,6 +41,7 @@ func (m *Machine) ConsumerHeartbeat(r *kmsg.ConsumerGroupHeartbeatRequest, clien
 	}
 	m.shard.Do(&coordinator.Operation{
 		Key:    r.Group,
+		Bytes:  heartbeatBytes(r),
 		Decide: call.decide,
 		Done: func(code wire.Code) {
 			call.decided(code)

@@ -35,6 +35,8 @@
 // of a partition that the group has none of, or with longer metadata, plain or staged; and what regular expressions match. Heartbeats
 // that say nothing new, leaving, offsets of the same partitions, markers and deletions go on.
 //
+// Requests of more than some kilobytes that wait for others, or for a log that is full, count too, against a quarter of that bound.
+//
 // It may call core/coordinator, core/config, core/metadata, core/task, core/telemetry, core/wire and core/env.
 // Invariants: a committed offset is neither lost nor rolled back (I9); every request is answered once; nothing
 // depends on map order.

@@ -57,6 +57,67 @@ func memberSize(id string, instanceID *string, client *Client, protocols []kmsg.
 	return int64(n)
 }
 
+// What a request takes while it waits, about: of each thing that it names, beside names.
+const (
+	requestPartBytes  = 160
+	offsetRecordBytes = 64
+)
+
+func requestPart(names ...string) int64 {
+	n := requestPartBytes
+	for _, name := range names {
+		n += len(name)
+	}
+	return int64(n)
+}
+
+// bytes is about what a commit takes, with its batch, which is no larger than a log takes. Each record of that names the group.
+func (c *Commit) bytes(batchMax int) (n int64) {
+	for i := range c.results {
+		n += requestPart(c.results[i].name)
+		n += requestPartBytes * int64(len(c.results[i].codes))
+	}
+	batch := 0
+	for i := range c.offsets {
+		p := &c.offsets[i]
+		text := 0
+		if p.metadata != nil {
+			text = len(*p.metadata)
+		}
+		n += int64(text)
+		batch = min(batch+len(c.group)+len(p.Topic)+text+offsetRecordBytes, batchMax)
+	}
+	return n + int64(batch)
+}
+
+func heartbeatBytes(r *kmsg.ConsumerGroupHeartbeatRequest) (n int64) {
+	if r.SubscribedTopicRegex != nil {
+		n += int64(len(*r.SubscribedTopicRegex))
+	}
+	for _, name := range r.SubscribedTopicNames {
+		n += int64(topicBytes + len(name))
+	}
+	for i := range r.Topics {
+		n += topicBytes + 4*int64(len(r.Topics[i].Partitions))
+	}
+	return n
+}
+
+func leaveBytes(r *kmsg.LeaveGroupRequest) (n int64) {
+	for i := range r.Members {
+		n += requestPart(r.Members[i].MemberID)
+	}
+	return n
+}
+
+func deletionBytes(r *kmsg.OffsetDeleteRequest) (n int64) {
+	for i := range r.Topics {
+		n += requestPart(r.Topics[i].Topic)
+		n += requestPartBytes * int64(len(r.Topics[i].Partitions))
+	}
+	return n
+}
+
 // charge counts what a member holds.
 func (m *Machine) charge(mb *member) {
 	n := mb.bytes()

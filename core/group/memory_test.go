@@ -228,3 +228,57 @@ func TestExpressionsAtTheBound(t *testing.T) {
 	r.heartbeat("m1", member().Epoch)
 	require.Len(t, member().Assigned, 2)
 }
+
+// The frames of requests are given back before they wait. While the log is full, large ones are refused once so many wait; small ones,
+// and one alone, may wait whatever there is. What waits is given back, whether it is written, refused or the shard closes.
+func TestLargeRequestsThatWaitAreBounded(t *testing.T) {
+	r := newRig(t)
+	r.setPartitions(20_000)
+	large := func(group string) *Commit {
+		q := commitRequest("a", 0, 1)
+		q.Group = group
+		for p := int32(1); p < 5_000; p++ {
+			next := q.Topics[0].Partitions[0]
+			next.Partition = p
+			q.Topics[0].Partitions = append(q.Topics[0].Partitions, next)
+		}
+		return NewCommit(r.image, q)
+	}
+	require.EqualValues(t, wire.None, r.commitOf(large("g"))()) // what follows holds no more
+	for name, end := range map[string]func(){
+		"written": func() { r.log.Durable() },
+		"closed":  func() { r.log.Close() },
+	} {
+		r.reload()
+		r.log.Held, r.Memory.Max = true, 1<<20
+		var codes []func() wire.Code
+		for range 50 {
+			codes = append(codes, r.commitOf(large("g")))
+		}
+		small := r.commitOf(NewCommit(r.image, commitRequest("a", 0, 1)))
+		q := kmsg.NewPtrOffsetDeleteRequest()
+		q.Group = "g"
+		for range 10_000 {
+			q.Topics = append(q.Topics, kmsg.NewOffsetDeleteRequestTopic())
+		}
+		var deleted *kmsg.OffsetDeleteResponse
+		r.machine().DeleteOffsets(q, func(o *kmsg.OffsetDeleteResponse) { deleted = o })
+		require.EqualValues(t, wire.CoordinatorNotAvailable, deleted.ErrorCode, name)
+		require.LessOrEqual(t, r.Memory.Waiting(), int64(4<<20), name)
+		require.EqualValues(t, noAnswer, codes[0](), name)
+		require.EqualValues(t, wire.CoordinatorNotAvailable, codes[49](), name)
+		require.EqualValues(t, noAnswer, small(), name)
+		end()
+		r.Turn()
+		require.Zero(t, r.Memory.Waiting(), name)
+		require.NotEqualValues(t, noAnswer, codes[0](), name)
+		require.NotEqualValues(t, noAnswer, small(), name)
+	}
+}
+
+// commitOf begins a commit; what it returns is the code of its first partition.
+func (r *rig) commitOf(c *Commit) func() wire.Code {
+	code := wire.Code(noAnswer)
+	r.machine().Commit(c, func() { code = c.results[0].codes[0] })
+	return func() wire.Code { return code }
+}

@@ -214,7 +214,17 @@ func (c *Commit) Response() kmsg.Response {
 }
 
 // Commit stores offsets, in a transaction as staged ones, and calls done once when they count.
-func (m *Machine) Commit(c *Commit, done func()) {
+func (m *Machine) Commit(c *Commit, answer func()) {
+	bytes := c.bytes(m.shard.BatchBytesMax())
+	if !m.shard.Wait(bytes) {
+		c.Fail(wire.CoordinatorNotAvailable)
+		answer()
+		return
+	}
+	done := func() {
+		m.shard.Waited(bytes)
+		answer()
+	}
 	if c.txn == nil {
 		m.store(c, done)
 		return

@@ -24,7 +24,7 @@ func (m *Machine) DeleteOffsets(r *kmsg.OffsetDeleteRequest, done func(*kmsg.Off
 		return
 	}
 	m.shard.Do(&coordinator.Operation{
-		Key: r.Group, Cut: true,
+		Key: r.Group, Cut: true, Bytes: deletionBytes(r),
 		Decide: func() []coordinator.Entry {
 			g := m.groups[r.Group]
 			code := wire.Code(wire.None)

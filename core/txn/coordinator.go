@@ -194,7 +194,7 @@ func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, ep
 }
 
 func (m *Machine) add(q *AddRequest, done func(wire.Code)) {
-	m.do(q.TransactionalID, func(t *Transaction, c clock) decision {
+	m.doWith(q.TransactionalID, request{fresh: -1, bytes: q.bytes()}, func(t *Transaction, c clock) decision {
 		d := t.add(q, c)
 		if d.next != nil && !m.endable(q.TransactionalID, d.next) {
 			return refuse(wire.UnknownServerError) // as for a record that is too large itself

@@ -239,6 +239,14 @@ type AddRequest struct {
 	Version int16
 }
 
+// bytes is about what a request takes while it waits.
+func (q *AddRequest) bytes() (n int64) {
+	for i := range q.Partitions {
+		n += int64(partitionBytes + len(q.Partitions[i].Topic))
+	}
+	return n
+}
+
 // add adds partitions to a transaction.
 func (t *Transaction) add(q *AddRequest, c clock) decision {
 	switch {

@@ -168,15 +168,21 @@ func (m *Machine) Rewrite(id string) []coordinator.Entry {
 
 // do begins an operation on an id. decide is called with a producer id that was never used once it has asked for one.
 func (m *Machine) do(id string, decide func(*Transaction, clock) decision, done func(decision)) {
-	m.doWith(id, -1, decide, done)
+	m.doWith(id, request{fresh: -1}, decide, done)
 }
 
-func (m *Machine) doWith(id string, fresh int64, decide func(*Transaction, clock) decision, done func(decision)) {
+// request is what an operation has beside its decision.
+type request struct {
+	fresh int64 // a producer id that was never used, or -1
+	bytes int64 // see coordinator.Operation
+}
+
+func (m *Machine) doWith(id string, r request, decide func(*Transaction, clock) decision, done func(decision)) {
 	var d decision
 	m.shard.Do(&coordinator.Operation{
-		Key: id,
+		Key: id, Bytes: r.bytes,
 		Decide: func() []coordinator.Entry {
-			if d = decide(m.find(id), clock{m.c.Env.Clock.WallMillis(), fresh, m.c.FirstEpoch}); d.needsID || d.next == nil {
+			if d = decide(m.find(id), clock{m.c.Env.Clock.WallMillis(), r.fresh, m.c.FirstEpoch}); d.needsID || d.next == nil {
 				return nil
 			}
 			return entryOf(id, d.next)
@@ -201,7 +207,7 @@ func (m *Machine) renew(id string, decide func(*Transaction, clock) decision, do
 			done(refuse(code))
 			return
 		}
-		m.doWith(id, fresh, decide, done)
+		m.doWith(id, request{fresh: fresh}, decide, done)
 	})
 }
 
