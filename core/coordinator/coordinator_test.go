@@ -64,11 +64,11 @@ func (m *registers) ApplyMarker(k *coordinator.Marker) error {
 func (m *registers) Serve()               { m.served = true }
 func (m *registers) Close(code wire.Code) { m.closed = code }
 func (m *registers) Keys() []string       { return slices.Sorted(maps.Keys(m.values)) }
-func (m *registers) Rewrite(key string) []coordinator.Entry {
+func (m *registers) Rewrite(key string) ([]coordinator.Entry, coordinator.Next) {
 	if v, ok := m.values[key]; ok {
-		return []coordinator.Entry{{Key: []byte(key), Value: []byte(v)}}
+		return []coordinator.Entry{{Key: []byte(key), Value: []byte(v)}}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 func open(log *coordinatortest.Log) *coordinatortest.Cluster {
@@ -315,11 +315,11 @@ func TestReplayEqualsWhatWasServed(t *testing.T) {
 // large is a machine whose one key takes several batches to be written anew.
 type large struct{ registers }
 
-func (m *large) Rewrite(string) (entries []coordinator.Entry) {
+func (m *large) Rewrite(string) (entries []coordinator.Entry, _ coordinator.Next) {
 	for _, key := range slices.Sorted(maps.Keys(m.values)) {
 		entries = append(entries, coordinator.Entry{Key: []byte(key), Value: []byte(m.values[key])})
 	}
-	return entries
+	return entries, nil
 }
 
 func (m *large) Keys() []string { return []string{"k"} }
@@ -347,6 +347,97 @@ func TestLogIsNotCutBelowWhatIsNotWrittenAnew(t *testing.T) {
 	require.Positive(t, log.LogStart())
 	after, _ := open(log.Reopen()).Runtime.Find("k")
 	require.Len(t, after.Machine().(*registers).values, 3)
+}
+
+// loads opens a shard on a log, and returns in how many turns of the loop it came to serve.
+func loads(log *coordinatortest.Log) (m *registers, turns int) {
+	c := open(nil)
+	c.Logs[0] = log
+	c.Loop.Post(c.Runtime.ImageChanged)
+	for ; m == nil; turns++ {
+		c.Loop.Turn(nil)
+		c.Runtime.Each(func(s *coordinator.Shard) { m = s.Machine().(*registers) })
+	}
+	return m, turns
+}
+
+// A turn of the loop applies a bounded part of a log that is in memory.
+func TestALoadTakesTurns(t *testing.T) {
+	log := &coordinatortest.Log{}
+	for i := range 20 {
+		log.AppendRecord(-1, fmt.Append(nil, i), make([]byte, 200<<10))
+	}
+	m, turns := loads(log)
+	require.Greater(t, turns, 5)
+	require.Len(t, m.values, 20)
+}
+
+// stepped is a machine with a key that is written anew in three steps, and many that have nothing to write.
+type stepped struct {
+	registers
+	rewritten, steps int
+}
+
+func (m *stepped) Keys() (keys []string) {
+	for i := range 1000 {
+		keys = append(keys, fmt.Sprint("empty ", i))
+	}
+	return append(keys, "k")
+}
+
+func (m *stepped) Rewrite(key string) ([]coordinator.Entry, coordinator.Next) {
+	m.rewritten++
+	if key != "k" {
+		return nil, nil
+	}
+	step := func() ([]coordinator.Entry, bool) {
+		m.steps++
+		return []coordinator.Entry{{Key: fmt.Append(nil, "step ", m.steps), Value: []byte("x")}}, m.steps == 3
+	}
+	entries, _ := step()
+	return entries, step
+}
+
+// So does the writing anew, of many keys and of a large one. What waits for the key comes behind its last step.
+func TestALogIsWrittenAnewInTurns(t *testing.T) {
+	m := &stepped{registers: *newRegisters(nil).(*registers)}
+	log := &coordinatortest.Log{}
+	c := coordinatortest.Open("__consumer_offsets", []*coordinatortest.Log{log}, &coordinatortest.Clock{}, func(*coordinator.Shard) coordinator.Machine { return m })
+	s, _ := c.Runtime.Find("k")
+	s.Do(set("a", strings.Repeat("x", 100_000), func(wire.Code) {}))
+	turns := 0
+	for ; m.steps < 3; turns++ {
+		rewritten, steps := m.rewritten, m.steps
+		c.Loop.Turn(nil)
+		require.LessOrEqual(t, m.rewritten-rewritten, 64)
+		require.LessOrEqual(t, m.steps-steps, 1)
+		if m.steps == 1 && steps == 0 {
+			s.Do(set("k", "later", func(wire.Code) { require.Equal(t, "x", m.values["step 3"]) }))
+		}
+	}
+	require.Greater(t, turns, 15)
+	c.Turn()
+	require.Equal(t, "later", m.values["k"])
+	require.Positive(t, log.LogStart())
+}
+
+// An operation between two steps is answered when the shard closes.
+func TestStepsEndWithTheShard(t *testing.T) {
+	log := &coordinatortest.Log{}
+	c := open(log)
+	s, _ := c.Runtime.Find("k")
+	var got []wire.Code
+	op := &coordinator.Operation{Key: "k", Done: func(code wire.Code) { got = append(got, code) }}
+	op.Decide = func() []coordinator.Entry {
+		op.Next = func() ([]coordinator.Entry, bool) { return nil, false }
+		return nil
+	}
+	s.Do(op)
+	c.Loop.Turn(nil)
+	require.Empty(t, got)
+	log.Close()
+	c.Turn()
+	require.Equal(t, []wire.Code{wire.NotCoordinator}, got)
 }
 
 func TestPartitionOfIsKafkas(t *testing.T) {

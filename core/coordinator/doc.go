@@ -15,7 +15,7 @@
 // An [Operation] is one request to the state of one key. It decides, on the state as applied, what to
 // write; its records are one batch, so they land together or not at all; and its outcome is heard
 // once that batch is applied. Only what may be done in parts, and begun again if it fails, is cut into several batches: a group may
-// have more offsets than one batch has room for tombstones. Operations of a key that write run one after another; operations that
+// have more offsets than one batch has room for tombstones. What looks at very much decides in steps, one for a turn of the loop. Operations of a key that write run one after another; operations that
 // are marked shared run beside each other. So each of them sees the effect of those before it. An
 // operation that writes nothing has its outcome at once, since what it read is committed.
 //

@@ -21,8 +21,9 @@ type Machine interface {
 	// Keys returns the live keys, in any order that equal logs make equal.
 	Keys() []string
 	// Rewrite returns records that make the state of a key anew, without staged offsets of open
-	// transactions, which stay in the log; none if the key is gone.
-	Rewrite(key string) []Entry
+	// transactions, which stay in the log; none if the key is gone. A key of very much state returns what
+	// gives the rest (see [Operation.Next]); nil: these are all.
+	Rewrite(key string) (entries []Entry, rest Next)
 }
 
 // Floor is a Machine that may leave some of a key's state out of Rewrite, since a marker that is not applied yet could
@@ -59,6 +60,10 @@ type Entry struct {
 	Value []byte // nil: a tombstone
 }
 
+// Next returns more records of an operation, maybe none, until it is over. It may look at the state again: meanwhile markers may
+// have been applied, and no other operation of the key but shared ones beside a shared one.
+type Next func() (entries []Entry, over bool)
+
 // Operation is one request to the state of a key.
 type Operation struct {
 	// Key orders operations: those of one key run one after another.
@@ -71,6 +76,9 @@ type Operation struct {
 	Bytes int64
 	// Decide reads the state, once, and returns what to write as one batch; none: nothing.
 	Decide func() []Entry
+	// Next is set by a Decide that looks at very much, or returns very many records: it is called for more once those
+	// before are applied, in a later turn of the loop. Nil: these are all.
+	Next Next
 	// Cut lets many records be several batches, one after another, and what they do be seen in parts; one batch holds max.message.bytes at
 	// most. If a batch fails, those before it count.
 	Cut bool

@@ -66,9 +66,30 @@ func (o *keyOrder) next() bool {
 
 func (s *Shard) run(op *Operation, done func(wire.Code)) {
 	entries := op.Decide()
+	s.writeStep(op, entries, op.Next == nil, done)
+}
+
+// writeStep writes what one step of an operation has decided, and begins the next one in a later turn of the loop.
+func (s *Shard) writeStep(op *Operation, entries []Entry, over bool, done func(wire.Code)) {
+	then := func(code wire.Code) {
+		if code != wire.None || over {
+			done(code)
+			return
+		}
+		s.loop().After(0, func() { s.nextStep(op, done) })
+	}
 	if len(entries) == 0 {
-		done(wire.None)
+		then(wire.None)
 		return
 	}
-	s.write(op, entries, done)
+	s.write(op, entries, then)
+}
+
+func (s *Shard) nextStep(op *Operation, done func(wire.Code)) {
+	if s.phase == closed {
+		done(s.closedWith)
+		return
+	}
+	entries, over := op.Next()
+	s.writeStep(op, entries, over, done)
 }

@@ -40,7 +40,7 @@ const (
 	closed
 )
 
-// readBytes is how much of the log is applied in one turn of the loop.
+// readBytes is how much of the log is read at a time; after so much is applied the next turn of the loop goes on.
 const readBytes = 256 << 10
 
 // loadRetry is the wait between two reads that failed.
@@ -64,9 +64,11 @@ type Shard struct {
 	loadEnd    int64 // where the log ended when the partition opened
 	opened     env.Time
 	applied    int64 // everything below it is applied
-	following  bool  // a read is under way, or the next one is posted
+	following  bool  // a read is under way, or waits for a timer
+	inTurn     int   // bytes applied since a turn was given up, or nothing was left
 	failures   int
-	retry      task.Timer
+	again      task.Timer // for the next read
+	rewriting  task.Timer // for the next keys
 	cleaning   cleaning
 	held       int64 // bytes of Options.Memory
 }
@@ -111,7 +113,11 @@ func (s *Shard) follow() {
 		return
 	}
 	s.loaded()
-	if s.phase == closed || s.applied >= s.log.HighWatermark() {
+	if s.phase == closed {
+		return
+	}
+	if s.applied >= s.log.HighWatermark() {
+		s.inTurn = 0
 		return
 	}
 	s.following = true
@@ -139,10 +145,20 @@ func (s *Shard) read(f stream.Fetched) {
 	telemetry.Assert(1, s.applied > from, "%s-%d: a read at offset %d, below the high watermark %d, returned nothing", s.runtime.options.Topic, s.Index, from, s.log.HighWatermark())
 	s.cleaning.read(f.Bytes)
 	s.completeWrites()
-	s.loop().Post(func() {
-		s.follow()
-		s.shorten()
+	if s.inTurn += f.Bytes; s.inTurn < readBytes || s.phase == closed {
+		s.loop().Post(s.readNext)
+		return
+	}
+	s.inTurn, s.following = 0, true
+	s.loop().Reset(&s.again, 0, func() { // what is posted would run in this turn
+		s.following = false
+		s.readNext()
 	})
+}
+
+func (s *Shard) readNext() {
+	s.follow()
+	s.shorten()
 }
 
 // readFailed tries again later, but for a log whose start has passed what was read: that goes on from there.
@@ -155,7 +171,7 @@ func (s *Shard) readFailed(err error) {
 		slog.String("topic", o.Topic), slog.Int64("partition", int64(s.Index)), slog.Int64("offset", s.applied), slog.String("error", err.Error()))
 	s.following = true
 	draw := o.Env.Rand.Uint64("coordinator retry", uint64(s.Index), uint64(s.failures))
-	s.loop().Reset(&s.retry, loadRetry.Wait(s.failures, draw), func() {
+	s.loop().Reset(&s.again, loadRetry.Wait(s.failures, draw), func() {
 		s.following = false
 		s.moved()
 	})
@@ -229,7 +245,8 @@ func (s *Shard) close(code wire.Code) {
 	}
 	s.phase, s.closedWith = closed, code
 	s.watch.Unwatch()
-	s.loop().Stop(&s.retry)
+	s.loop().Stop(&s.again)
+	s.loop().Stop(&s.rewriting)
 	s.machine.Close(code)
 	for s.writes.Len() > 0 {
 		s.writes.Pop().done(code)

@@ -14,6 +14,8 @@ const (
 	cleanFactor = 4
 	// rewritesInFlight is how many keys are written anew at a time.
 	rewritesInFlight = 8
+	// rewritesInTurn is how many keys are begun in one turn of the loop: some have nothing to write.
+	rewritesInTurn = 64
 )
 
 // cleaning is the state of keeping a shard's log short.
@@ -49,27 +51,36 @@ func (s *Shard) shorten() {
 	s.awaits.Push(pendingWrite{end: start, done: func(code wire.Code) {
 		if code == wire.None {
 			*c = cleaning{begun: true, start: start, keys: s.machine.Keys()}
-			s.loop().Post(s.rewriteKeys)
+			s.rewriteNext()
 		}
 	}})
 	s.completeWrites()
 }
 
+// rewriteNext goes on in the next turn of the loop.
+func (s *Shard) rewriteNext() {
+	if s.phase == serving && !s.rewriting.Pending() {
+		s.loop().Reset(&s.rewriting, 0, s.rewriteKeys)
+	}
+}
+
 func (s *Shard) rewriteKeys() {
 	c := &s.cleaning
-	for len(c.keys) > 0 && c.open < rewritesInFlight && s.phase == serving && !c.failed {
+	for begun := 0; len(c.keys) > 0 && c.open < rewritesInFlight && begun < rewritesInTurn && s.phase == serving && !c.failed; begun++ {
 		key := c.keys[0]
 		c.keys = c.keys[1:]
 		c.open++
-		s.Do(&Operation{
-			Key: key, Cut: true,
-			Decide: func() []Entry { return s.machine.Rewrite(key) },
-			Done: func(code wire.Code) {
-				c.open--
-				c.failed = c.failed || code != wire.None
-				s.loop().Post(s.rewriteKeys)
-			},
-		})
+		op := &Operation{Key: key, Cut: true}
+		op.Decide = func() (entries []Entry) {
+			entries, op.Next = s.machine.Rewrite(key)
+			return entries
+		}
+		op.Done = func(code wire.Code) {
+			c.open--
+			c.failed = c.failed || code != wire.None
+			s.rewriteNext()
+		}
+		s.Do(op)
 	}
 	if c.begun && !c.waiting && c.open == 0 && (len(c.keys) == 0 || c.failed) && s.phase == serving {
 		s.cut()

@@ -182,7 +182,7 @@ func TestConsumerGroupIsWrittenAnew(t *testing.T) {
 	before := r.machine().DescribeConsumer("g")
 	log := &coordinatortest.Log{}
 	r.Runtime.Close()
-	entries := r.machineAt(r.log).Rewrite("g")
+	entries, _ := r.machineAt(r.log).Rewrite("g")
 	r.open(log, r.Clock)
 	r.machine().shard.Do(&coordinator.Operation{Key: "g", Decide: func() []coordinator.Entry { return entries }, Done: func(wire.Code) {}})
 	r.Turn()

@@ -177,16 +177,13 @@ func (m *Machine) Keys() []string {
 }
 
 // Rewrite implements coordinator.Machine.
-func (m *Machine) Rewrite(key string) []coordinator.Entry {
+func (m *Machine) Rewrite(key string) ([]coordinator.Entry, coordinator.Next) {
 	g := m.groups[key]
 	if g == nil {
-		return nil
+		return nil, nil
 	}
-	var entries []coordinator.Entry
-	if g.members != nil {
-		entries = g.members.entries()
-	}
-	return m.rewriteOffsets(g, entries)
+	offsets, rest := m.entries(g.walk(), m.rewriteOffset, nothing)
+	return append(g.entries(), offsets...), rest
 }
 
 // Floor implements coordinator.Floor: the first record that Rewrite left where it is since Keys was called.

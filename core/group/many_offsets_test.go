@@ -83,7 +83,7 @@ func TestManyOffsetsOfOneGroupGo(t *testing.T) {
 	}
 }
 
-// A turn of the loop looks at a bounded number of offsets, but for a single group's.
+// A turn of the loop looks at a bounded number of offsets of many groups.
 func TestExpiryTakesTurns(t *testing.T) {
 	r := newRig(t)
 	m := r.machine()
@@ -95,6 +95,80 @@ func TestExpiryTakesTurns(t *testing.T) {
 		r.pass(10 * time.Minute)
 		require.Len(t, m.groups, left)
 	}
+}
+
+// It writes, or deletes, a bounded number of one group's.
+func TestOneLargeGroupTakesTurns(t *testing.T) {
+	const many = 6 * walkChunk
+	for name, remove := range map[string]func(*rig){
+		"the group is deleted": func(r *rig) {
+			r.machine().DeleteGroup("g", func(code wire.Code) { require.EqualValues(t, wire.None, code) })
+		},
+		"they expire": func(r *rig) {
+			r.Clock.At = r.Clock.At.Add(8 * 24 * time.Hour)
+			r.machine().expireGroup(r.machine().groups["g"])
+		},
+		"the topic is deleted": func(r *rig) {
+			r.image.topics = r.image.topics[1:]
+			r.machine().ImageChanged()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.setPartitions(many)
+			m := r.machine()
+			for i := range int32(many) {
+				e := offsetEntry("g", topicPartition{"a", i}, &offset{value: 1, expires: -1, topicID: metadata.TopicID{1}})
+				require.NoError(t, m.Apply(&coordinator.Record{Key: e.Key, Value: e.Value, ProducerID: -1}))
+			}
+			remove(r)
+			turns := 0
+			for left := many; m.groups["g"] != nil; turns++ {
+				r.Loop.Turn(nil)
+				now := 0
+				if g := m.groups["g"]; g != nil {
+					now = g.committedCount
+				}
+				require.LessOrEqual(t, left-now, 2*walkChunk)
+				left = now
+			}
+			require.GreaterOrEqual(t, turns, 3)
+			require.Zero(t, r.Memory.Held())
+		})
+	}
+}
+
+// Who joins a group that is being deleted stays.
+func TestAGroupIsJoinedWhileItIsDeleted(t *testing.T) {
+	r := newLargeRig(t)
+	r.commitAll()
+	code := wire.Code(noAnswer)
+	r.machine().DeleteGroup("g", func(c wire.Code) { code = c })
+	j := r.join("")
+	r.Turn()
+	require.EqualValues(t, wire.NonEmptyGroup, code)
+	r.pass(3 * time.Second)
+	require.EqualValues(t, wire.None, j.code())
+	require.Equal(t, r.machine().recount(), r.Memory.Held())
+}
+
+// What is written anew in many steps is the whole group, but for what a transaction stages.
+func TestALargeGroupIsWrittenAnew(t *testing.T) {
+	r := newLargeRig(t)
+	r.commitAll()
+	r.stage(7, "a", 77, 5)
+	m := r.machine()
+	m.Keys()
+	entries, rest := m.Rewrite("g")
+	require.LessOrEqual(t, len(entries), walkChunk)
+	for over := rest == nil; !over; {
+		var more []coordinator.Entry
+		more, over = rest()
+		require.LessOrEqual(t, len(more), walkChunk)
+		entries = append(entries, more...)
+	}
+	require.Len(t, entries, manyPartitions-1)
+	require.Equal(t, m.groups["g"].offset(topicPartition{"a", 77}).at, m.Floor())
 }
 
 // When a topic is deleted, groups are asked for their offsets of it, and not for all that they have: then this takes minutes.

@@ -102,55 +102,41 @@ func (d *offsetDeletions) add(topic string, partition int32, code wire.Code) {
 // a group with fewer offsets, which may be deleted again.
 func (m *Machine) DeleteGroup(id string, done func(wire.Code)) {
 	refused := wire.Code(wire.None)
-	m.shard.Do(&coordinator.Operation{
-		Key: id, Cut: true,
-		Decide: func() []coordinator.Entry {
-			switch g := m.groups[id]; {
-			case g == nil:
-				refused = wire.GroupIDNotFound
-			case g.members != nil && !g.members.empty():
-				refused = wire.NonEmptyGroup
-			default:
-				return m.groupTombstones(g)
-			}
+	op := &coordinator.Operation{Key: id, Cut: true}
+	op.Decide = func() (entries []coordinator.Entry) {
+		g := m.groups[id]
+		if refused = deletable(g); refused != wire.None {
 			return nil
-		},
-		Done: func(code wire.Code) {
-			if refused == wire.None {
-				refused = code
-			}
-			if refused == wire.None {
-				m.dropSoft(id)
-			}
-			done(refused)
-		},
-	})
-}
-
-// groupTombstones delete a group with all its offsets.
-func (m *Machine) groupTombstones(g *Group) (entries []coordinator.Entry) {
-	for _, tp := range g.committed() {
-		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
-	}
-	for _, tp := range g.onlyStaged() {
-		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
-	}
-	if g.members != nil {
-		entries = append(entries, g.members.tombstones()...)
-	}
-	return entries
-}
-
-// onlyStaged returns the partitions of a group with a staged offset and no committed one.
-func (g *Group) onlyStaged() (out []topicPartition) {
-	for _, topic := range slices.Sorted(maps.Keys(g.staged)) {
-		for _, partition := range slices.Sorted(maps.Keys(g.staged[topic])) {
-			if tp := (topicPartition{topic, partition}); g.offset(tp) == nil {
-				out = append(out, tp)
-			}
 		}
+		entries, op.Next = m.entries(g.walk(), tombstone, func(g *Group) []coordinator.Entry {
+			if refused = deletable(g); refused != wire.None || g.members == nil { // somebody may have joined meanwhile
+				return nil
+			}
+			return g.members.tombstones()
+		})
+		return entries
 	}
-	return out
+	op.Done = func(code wire.Code) {
+		if refused == wire.None {
+			refused = code
+		}
+		if refused == wire.None {
+			m.dropSoft(id)
+		}
+		done(refused)
+	}
+	m.shard.Do(op)
+}
+
+// deletable says why a group may not be deleted.
+func deletable(g *Group) wire.Code {
+	switch {
+	case g == nil:
+		return wire.GroupIDNotFound
+	case g.members != nil && !g.members.empty():
+		return wire.NonEmptyGroup
+	}
+	return wire.None
 }
 
 // dropSoft forgets a group of which nothing was stored: ids were handed out at most.
@@ -165,7 +151,7 @@ func (m *Machine) dropSoft(id string) {
 }
 
 const (
-	// expiryBatch is how many groups and offsets are looked at in one turn of the loop, but for a group that has more.
+	// expiryBatch is how many groups and offsets are looked at in one turn of the loop. A group that has more goes on by itself.
 	expiryBatch = 4096
 	expiryPause = 5 * time.Millisecond
 )
@@ -194,27 +180,27 @@ func (m *Machine) expire(ids []string) {
 // expireGroup writes tombstones for the offsets of a group that are old, and for an empty group that has none left. It tries
 // again at the next interval if that fails.
 func (m *Machine) expireGroup(g *Group) {
-	if len(m.expired(g)) == 0 && !m.abandoned(g) {
-		return
+	if g.committedCount < walkChunk && !m.abandoned(g) {
+		if entries, _ := m.expired(g); len(entries) == 0 {
+			return
+		}
 	}
 	id := g.id
-	m.shard.Do(&coordinator.Operation{
-		Key: id, Cut: true,
-		Decide: func() []coordinator.Entry {
-			g := m.groups[id]
-			if g == nil {
-				return nil
+	op := &coordinator.Operation{Key: id, Cut: true}
+	op.Decide = func() (entries []coordinator.Entry) {
+		if g := m.groups[id]; g != nil {
+			entries, op.Next = m.expired(g)
+		}
+		return entries
+	}
+	op.Done = func(code wire.Code) {
+		if code == wire.None && !m.closed {
+			if g := m.groups[id]; g != nil && m.abandoned(g) && len(g.entries()) == 0 {
+				m.dropSoft(id)
 			}
-			return m.expired(g)
-		},
-		Done: func(code wire.Code) {
-			if code == wire.None && !m.closed {
-				if g := m.groups[id]; g != nil && m.abandoned(g) && len(g.entries()) == 0 {
-					m.dropSoft(id)
-				}
-			}
-		},
-	})
+		}
+	}
+	m.shard.Do(op)
 }
 
 func (g *Group) entries() []coordinator.Entry {
@@ -230,29 +216,38 @@ func (m *Machine) abandoned(g *Group) bool {
 }
 
 // expired returns tombstones for what of a group is old: offsets, and the group if it is empty and has none left.
-func (m *Machine) expired(g *Group) (entries []coordinator.Entry) {
+func (m *Machine) expired(g *Group) ([]coordinator.Entry, coordinator.Next) {
+	if g.members != nil {
+		if may, _ := g.members.expires(); !may {
+			return nil, nil
+		}
+	}
+	kept := false
+	return m.entries(g.walk(), func(g *Group, tp topicPartition) []coordinator.Entry {
+		if !m.expires(g, tp) {
+			kept = true
+			return nil
+		}
+		return tombstone(g, tp)
+	}, func(g *Group) []coordinator.Entry {
+		if kept || len(g.staged) > 0 || g.members == nil || !g.members.empty() {
+			return nil
+		}
+		return g.members.tombstones()
+	})
+}
+
+// expires reports whether the offset of a partition is old, and may go.
+func (m *Machine) expires(g *Group, tp topicPartition) bool {
 	may, since := true, int64(-1)
 	if g.members != nil {
 		may, since = g.members.expires()
 	}
-	if !may {
-		return nil
+	o := g.offset(tp)
+	if !may || o == nil || len(g.stagedBy(tp)) > 0 || g.members != nil && g.members.subscribes(tp.topic) {
+		return false
 	}
-	now, kept := m.Env.Clock.WallMillis(), len(g.staged)
-	for _, tp := range g.committed() {
-		if len(g.stagedBy(tp)) > 0 {
-			continue
-		}
-		if g.members != nil && g.members.subscribes(tp.topic) || !m.isOld(g.offset(tp), since, now) {
-			kept++
-			continue
-		}
-		entries = append(entries, coordinator.Entry{Key: offsetKey(g.id, tp)})
-	}
-	if kept == 0 && g.members != nil && g.members.empty() {
-		entries = append(entries, g.members.tombstones()...)
-	}
-	return entries
+	return m.isOld(o, since, m.Env.Clock.WallMillis())
 }
 
 func (m *Machine) isOld(o *offset, since, now int64) bool {
@@ -291,16 +286,10 @@ type goneTopics struct {
 	uses  map[topicUse]bool
 }
 
-// of lists the offsets that a group has of them.
-func (t *goneTopics) of(g *Group) (out []topicPartition) {
-	for _, topic := range t.namesIn(g) {
-		for _, partition := range slices.Sorted(maps.Keys(g.offsets[topic])) {
-			if t.uses[useOf(topic, g.offsets[topic][partition])] {
-				out = append(out, topicPartition{topic, partition})
-			}
-		}
-	}
-	return out
+// has reports whether the offset of a partition is of one of them.
+func (t *goneTopics) has(g *Group, tp topicPartition) bool {
+	o := g.offset(tp)
+	return o != nil && t.uses[useOf(tp.topic, o)]
 }
 
 // namesIn lists the names of which a group has offsets. It looks at the fewer of both: there may be many groups, of many topics each.
@@ -336,18 +325,19 @@ func (m *Machine) deleteGone(g *Group, gone *goneTopics) {
 		return
 	}
 	id := g.id
-	m.shard.Do(&coordinator.Operation{
-		Key: id, Cut: true,
-		Decide: func() (entries []coordinator.Entry) {
-			g := m.groups[id]
-			if g == nil {
+	op := &coordinator.Operation{Key: id, Cut: true, Done: func(wire.Code) {}}
+	op.Decide = func() (entries []coordinator.Entry) {
+		g := m.groups[id]
+		if g == nil {
+			return nil
+		}
+		entries, op.Next = m.entries(g.walkOf(gone.namesIn(g)), func(g *Group, tp topicPartition) []coordinator.Entry {
+			if !gone.has(g, tp) {
 				return nil
 			}
-			for _, tp := range gone.of(g) {
-				entries = append(entries, coordinator.Entry{Key: offsetKey(id, tp)})
-			}
-			return entries
-		},
-		Done: func(wire.Code) {},
-	})
+			return tombstone(g, tp)
+		}, nothing)
+		return entries
+	}
+	m.shard.Do(op)
 }

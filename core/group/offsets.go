@@ -242,18 +242,18 @@ func (g *Group) committed() []topicPartition {
 	return out
 }
 
-// rewriteOffsets appends the offsets of a group, but those of partitions with a staged one: the marker may be in the
+// rewriteOffset is the offset of a partition, but for one with a staged offset: the marker may be in the
 // log already, ahead of what is applied, and must not come before an older offset.
-func (m *Machine) rewriteOffsets(g *Group, entries []coordinator.Entry) []coordinator.Entry {
-	for _, tp := range g.committed() {
-		o := g.offset(tp)
-		if len(g.stagedBy(tp)) > 0 {
-			m.floor = min(m.floor, o.at)
-			continue
-		}
-		entries = append(entries, offsetEntry(g.id, tp, o))
+func (m *Machine) rewriteOffset(g *Group, tp topicPartition) []coordinator.Entry {
+	o := g.offset(tp)
+	if o == nil {
+		return nil
 	}
-	return entries
+	if len(g.stagedBy(tp)) > 0 {
+		m.floor = min(m.floor, o.at)
+		return nil
+	}
+	return []coordinator.Entry{offsetEntry(g.id, tp, o)}
 }
 
 func offsetKey(group string, tp topicPartition) []byte {

@@ -30,13 +30,15 @@ func (m *Machine) durable() string {
 			continue // ids were handed out
 		}
 		fmt.Fprintf(&b, "group %s %v\n", g.id, entries)
-		for _, tp := range g.committed() {
+		w := g.walk()
+		for tp, ok := w.next(g); ok; tp, ok = w.next(g) {
+			if g.offset(tp) == nil {
+				fmt.Fprintf(&b, "  staged %v\n", tp)
+				continue
+			}
 			o := *g.offset(tp)
 			o.at = 0
 			fmt.Fprintf(&b, "  %v %+v\n", tp, o)
-		}
-		for _, tp := range g.onlyStaged() {
-			fmt.Fprintf(&b, "  staged %v\n", tp)
 		}
 	}
 	for _, producer := range slices.Sorted(maps.Keys(m.open)) {

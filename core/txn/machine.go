@@ -159,11 +159,11 @@ func (m *Machine) Close(code wire.Code) {
 func (m *Machine) Keys() []string { return m.ids.Keys() }
 
 // Rewrite implements coordinator.Machine.
-func (m *Machine) Rewrite(id string) []coordinator.Entry {
+func (m *Machine) Rewrite(id string) ([]coordinator.Entry, coordinator.Next) {
 	if t := m.find(id); t != nil {
-		return entryOf(id, t)
+		return entryOf(id, t), nil
 	}
-	return nil
+	return nil, nil
 }
 
 // do begins an operation on an id. decide is called with a producer id that was never used once it has asked for one.

@@ -294,8 +294,24 @@ func OpenOn(loop *task.Loop, topic string, logs []*Log, clock *Clock, machine fu
 	return c
 }
 
-// Turn runs what was posted and the timers that are due.
-func (c *Cluster) Turn() { c.Loop.Turn(nil) }
+// turnsMax is how many turns of the loop follow each other at most without a step of the clock.
+const turnsMax = 100_000
+
+// Turn runs what was posted and the timers that are due, as many turns of the loop as that takes.
+func (c *Cluster) Turn() {
+	for range turnsMax {
+		wake := c.Clock.Wake
+		c.Clock.Wake = math.MaxInt64
+		c.Loop.Turn(nil)
+		if c.Clock.Wake == math.MaxInt64 { // nothing was asked for anew
+			c.Clock.Wake = wake
+			return
+		}
+		if c.Clock.Wake > c.Clock.At {
+			return
+		}
+	}
+}
 
 // fixed is a source of numbers that are all the same.
 type fixed struct{}
