@@ -71,8 +71,8 @@ type Machine struct {
 	shard   *coordinator.Shard
 	groups  map[string]*Group
 	open    map[int64]*transaction // by producer id: those with staged offsets
-	topics  map[topicUse]int       // committed offsets by topic
-	floor   int64                  // see Floor
+	uses    topicUses
+	floor   int64 // see Floor
 	draws   uint64
 	next    map[string]*classic // groups that become classic once their records are applied, by id
 	expiry  task.Timer
@@ -95,7 +95,7 @@ func New(o *Options, s *coordinator.Shard) *Machine {
 		o.TopicsChanged()
 	}
 	return &Machine{
-		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, topics: map[topicUse]int{}, next: map[string]*classic{}, floor: math.MaxInt64,
+		Options: o, shard: s, groups: map[string]*Group{}, open: map[int64]*transaction{}, uses: newTopicUses(), next: map[string]*classic{}, floor: math.MaxInt64,
 	}
 }
 

@@ -60,7 +60,7 @@ func TestManyOffsetsOfOneGroupGo(t *testing.T) {
 		"they expire":          func(r *rig) { r.pass(8 * 24 * time.Hour) },
 		"the topic is deleted": func(r *rig) {
 			r.image.topics = r.image.topics[1:]
-			r.machine().ImageChanged()
+			r.machine().ImageChanged(false, []metadata.TopicID{{1}})
 			r.Turn()
 		},
 		"they are deleted": func(r *rig) {
@@ -110,7 +110,7 @@ func TestOneLargeGroupTakesTurns(t *testing.T) {
 		},
 		"the topic is deleted": func(r *rig) {
 			r.image.topics = r.image.topics[1:]
-			r.machine().ImageChanged()
+			r.machine().ImageChanged(false, []metadata.TopicID{{1}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,12 +183,12 @@ func TestDeletedTopicCostsNothingOfOthers(t *testing.T) {
 	for i := range 2_000 { // what is deleted cannot be written
 		r.image.topics[0] = &metadata.Topic{Name: "a", ID: metadata.TopicID{77, byte(i), byte(i >> 8)}, Partitions: make([]metadata.Partition, 2)}
 		r.log.Refuse = wire.RequestTimedOut
-		m.ImageChanged()
+		m.ImageChanged(false, []metadata.TopicID{{1}, {77, byte(i), byte(i >> 8)}})
 		r.Turn()
 	}
 	require.EqualValues(t, 1, r.offset("a", 0))
 	r.log.Refuse = wire.None
-	m.ImageChanged()
+	m.ImageChanged(false, nil) // a change of another topic tries again
 	r.Turn()
 	require.EqualValues(t, -1, r.offset("a", 0))
 	require.EqualValues(t, 1, r.offset("b", 77))

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"weir/core/coordinator"
-	"weir/core/metadata"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -258,86 +257,4 @@ func (m *Machine) isOld(o *offset, since, now int64) bool {
 		since = o.committed
 	}
 	return now-since >= m.Config.Groups.OffsetsRetention.Milliseconds()
-}
-
-// ImageChanged deletes the offsets of topics that were deleted, as Kafka does.
-func (m *Machine) ImageChanged() {
-	if !m.serving || m.closed {
-		return
-	}
-	gone := goneTopics{names: map[string]bool{}, uses: map[topicUse]bool{}}
-	for _, use := range slices.Sorted(maps.Keys(m.topics)) {
-		if !m.exists(use) {
-			name, _ := use.split()
-			gone.names[name], gone.uses[use] = true, true
-		}
-	}
-	if len(gone.uses) == 0 {
-		return
-	}
-	for _, g := range m.sorted() {
-		m.deleteGone(g, &gone)
-	}
-}
-
-// goneTopics are topics that were deleted, or were created anew under their names.
-type goneTopics struct {
-	names map[string]bool
-	uses  map[topicUse]bool
-}
-
-// has reports whether the offset of a partition is of one of them.
-func (t *goneTopics) has(g *Group, tp topicPartition) bool {
-	o := g.offset(tp)
-	return o != nil && t.uses[useOf(tp.topic, o)]
-}
-
-// namesIn lists the names of which a group has offsets. It looks at the fewer of both: there may be many groups, of many topics each.
-func (t *goneTopics) namesIn(g *Group) (names []string) {
-	if len(t.names) > len(g.offsets) {
-		for _, topic := range slices.Sorted(maps.Keys(g.offsets)) {
-			if t.names[topic] {
-				names = append(names, topic)
-			}
-		}
-		return names
-	}
-	for _, topic := range slices.Sorted(maps.Keys(t.names)) {
-		if len(g.offsets[topic]) > 0 {
-			names = append(names, topic)
-		}
-	}
-	return names
-}
-
-func (m *Machine) exists(use topicUse) bool {
-	name, id := use.split()
-	if id == (metadata.TopicID{}) {
-		_, ok := m.Image.Topic(name)
-		return ok
-	}
-	_, ok := m.Image.TopicByID(id)
-	return ok
-}
-
-func (m *Machine) deleteGone(g *Group, gone *goneTopics) {
-	if len(gone.namesIn(g)) == 0 {
-		return
-	}
-	id := g.id
-	op := &coordinator.Operation{Key: id, Cut: true, Done: func(wire.Code) {}}
-	op.Decide = func() (entries []coordinator.Entry) {
-		g := m.groups[id]
-		if g == nil {
-			return nil
-		}
-		entries, op.Next = m.entries(g.walkOf(gone.namesIn(g)), func(g *Group, tp topicPartition) []coordinator.Entry {
-			if !gone.has(g, tp) {
-				return nil
-			}
-			return tombstone(g, tp)
-		}, nothing)
-		return entries
-	}
-	m.shard.Do(op)
 }

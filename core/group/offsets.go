@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"weir/core/coordinator"
-	"weir/core/metadata"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -187,19 +186,6 @@ func (m *Machine) ApplyMarker(k *coordinator.Marker) error {
 
 func (g *Group) offset(tp topicPartition) *offset { return g.offsets[tp.topic][tp.partition] }
 
-// topicUse names a topic that has committed offsets: by its id, and its name before that.
-type topicUse string
-
-const topicIDBytes = 16
-
-func useOf(topic string, o *offset) topicUse { return topicUse(topic + string(o.topicID[:])) }
-
-func (u topicUse) split() (name string, id metadata.TopicID) {
-	n := len(u) - topicIDBytes
-	copy(id[:], u[n:])
-	return string(u[:n]), id
-}
-
 func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
 	m.remove(g, tp)
 	of := g.offsets[tp.topic]
@@ -210,7 +196,11 @@ func (m *Machine) put(g *Group, tp topicPartition, o *offset) {
 	of[tp.partition] = o
 	g.committedCount++
 	m.shard.Hold(o.bytes(g.id, tp.topic))
-	m.topics[useOf(tp.topic, o)]++
+	use := useOf(tp.topic, o)
+	m.uses.add(use)
+	if m.serving && !m.exists(use) { // its topic went while it was committed
+		m.uses.late[use] = true
+	}
 }
 
 func (m *Machine) remove(g *Group, tp topicPartition) {
@@ -225,10 +215,7 @@ func (m *Machine) remove(g *Group, tp topicPartition) {
 	if len(of) == 0 {
 		delete(g.offsets, tp.topic)
 	}
-	use := useOf(tp.topic, o)
-	if m.topics[use]--; m.topics[use] == 0 {
-		delete(m.topics, use)
-	}
+	m.uses.remove(useOf(tp.topic, o))
 }
 
 // committed returns the partitions that have an offset, by topic and partition.

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -334,10 +335,58 @@ func TestOffsetsOfDeletedTopicsGo(t *testing.T) {
 	r.commit("a", 0, 1)
 	r.commit("b", 0, 2)
 	r.image.topics[0] = &metadata.Topic{Name: "a", ID: metadata.TopicID{77}, Partitions: make([]metadata.Partition, 2)}
-	r.machine().ImageChanged()
+	r.machine().ImageChanged(false, []metadata.TopicID{{1}})
 	r.Turn()
 	require.EqualValues(t, -1, r.offset("a", 0))
 	require.EqualValues(t, 2, r.offset("b", 0))
+}
+
+// Topics that went while the coordinator did not serve, or while an offset was committed, are found too, with or without an id; and
+// one without an id stays as long as its name does.
+func TestOffsetsOfTopicsThatWentUnseenGo(t *testing.T) {
+	r := newRig(t)
+	r.commit("a", 0, 1)
+	old := offsetEntry("g", topicPartition{"b", 0}, &offset{value: 2, expires: -1})
+	r.log.AppendRecord(-1, old.Key, old.Value)
+	r.Turn()
+	a := r.image.topics[0]
+	r.image.topics = r.image.topics[1:]
+	r.reload()
+	r.machine().ImageChanged(false, nil)
+	r.Turn()
+	require.EqualValues(t, -1, r.offset("a", 0))
+	require.EqualValues(t, 2, r.offset("b", 0))
+
+	late := offsetEntry("g", topicPartition{"a", 1}, &offset{value: 3, expires: -1, topicID: a.ID})
+	r.log.AppendRecord(-1, late.Key, late.Value)
+	r.Turn()
+	r.machine().ImageChanged(false, nil)
+	r.Turn()
+	require.EqualValues(t, -1, r.offset("a", 1))
+
+	r.image.topics = nil
+	r.machine().ImageChanged(false, []metadata.TopicID{{2}})
+	r.Turn()
+	require.Empty(t, r.machine().groups)
+	require.Empty(t, r.machine().uses.counts)
+}
+
+// A change looks at what changed, and not at all topics that have offsets: then this takes minutes.
+func TestAChangeOfTopicsCostsWhatChanged(t *testing.T) {
+	const many = 50_000
+	r := newRig(t)
+	m := r.machine()
+	m.ImageChanged(false, nil)
+	for i := range many {
+		id := metadata.TopicID{9, byte(i), byte(i >> 8), byte(i >> 16)}
+		e := offsetEntry("g", topicPartition{fmt.Sprint("t", i), 0}, &offset{value: 1, expires: -1, topicID: id})
+		require.NoError(t, m.Apply(&coordinator.Record{Key: e.Key, Value: e.Value, ProducerID: -1}))
+	}
+	clear(m.uses.late) // as if they existed
+	for range 20_000 {
+		m.ImageChanged(false, []metadata.TopicID{{1}})
+	}
+	require.Equal(t, many, m.groups["g"].committedCount)
 }
 
 // 2, 3, 18 of the traps: tombstones of the unknown, records of newer releases.

@@ -57,10 +57,10 @@ func (n *Node) groupConfig(id string) *config.ConsumerGroup {
 }
 
 // refreshCoordinators follows the partitions that have opened or closed, and topics that were deleted.
-func (n *Node) refreshCoordinators() {
+func (n *Node) refreshCoordinators(changes *metadata.Changes) {
 	n.transactionRuntime.ImageChanged()
 	n.groups.ImageChanged()
-	n.groups.Each(func(s *coordinator.Shard) { s.Machine().(*group.Machine).ImageChanged() })
+	n.groups.Each(func(s *coordinator.Shard) { s.Machine().(*group.Machine).ImageChanged(changes.All, changes.Topics) })
 }
 
 // awaitApplied calls done once the coordinator of a partition of an internal topic has applied what lies below end.

@@ -175,7 +175,7 @@ func (n *Node) imageChanged() {
 	}
 	if changes.All || len(changes.Topics) > 0 {
 		n.groupOptions.TopicsChanged()
-		n.refreshCoordinators()
+		n.refreshCoordinators(&changes)
 	}
 	if n.sweeper != nil {
 		n.sweeper.InUseFloor(n.engine.ObjectFloor())
@@ -206,7 +206,7 @@ func (n *Node) shippedTo(index uint64) {
 	}
 	if n.refreshPartitions(err) {
 		n.engine.ImageShipped()
-		n.refreshCoordinators()
+		n.refreshCoordinators(&metadata.Changes{})
 	}
 }
 
