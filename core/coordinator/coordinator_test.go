@@ -349,27 +349,36 @@ func TestLogIsNotCutBelowWhatIsNotWrittenAnew(t *testing.T) {
 	require.Len(t, after.Machine().(*registers).values, 3)
 }
 
-// loads opens a shard on a log, and returns in how many turns of the loop it came to serve.
-func loads(log *coordinatortest.Log) (m *registers, turns int) {
-	c := open(nil)
-	c.Logs[0] = log
-	c.Loop.Post(c.Runtime.ImageChanged)
-	for ; m == nil; turns++ {
-		c.Loop.Turn(nil)
-		c.Runtime.Each(func(s *coordinator.Shard) { m = s.Machine().(*registers) })
-	}
-	return m, turns
-}
-
-// A turn of the loop applies a bounded part of a log that is in memory.
+// A turn of the loop applies a bounded part of the logs that are in memory, however many partitions open at once.
 func TestALoadTakesTurns(t *testing.T) {
-	log := &coordinatortest.Log{}
-	for i := range 20 {
-		log.AppendRecord(-1, fmt.Append(nil, i), make([]byte, 200<<10))
+	var logs []*coordinatortest.Log
+	for range 3 {
+		log := &coordinatortest.Log{}
+		for i := range 20 {
+			log.AppendRecord(-1, fmt.Append(nil, i), make([]byte, 100<<10))
+		}
+		logs = append(logs, log)
 	}
-	m, turns := loads(log)
-	require.Greater(t, turns, 5)
-	require.Len(t, m.values, 20)
+	var machines []*registers
+	c := coordinatortest.Open("__consumer_offsets", make([]*coordinatortest.Log, len(logs)), &coordinatortest.Clock{}, func(*coordinator.Shard) coordinator.Machine {
+		machines = append(machines, newRegisters(nil).(*registers))
+		return machines[len(machines)-1]
+	})
+	copy(c.Logs, logs)
+	c.Loop.Post(c.Runtime.ImageChanged)
+	for loaded := 0; loaded < 3*20; {
+		c.Loop.Turn(nil)
+		now := 0
+		for _, m := range machines {
+			now += len(m.values)
+		}
+		require.LessOrEqual(t, now-loaded, 4) // 256 KiB, and what begins below that
+		loaded = now
+	}
+	c.Turn()
+	for _, m := range machines {
+		require.True(t, m.served)
+	}
 }
 
 // stepped is a machine with a key that is written anew in three steps, and many that have nothing to write.

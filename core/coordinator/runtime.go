@@ -54,6 +54,8 @@ type Runtime struct {
 	options Options
 	shards  []*Shard // by partition; nil: not open here
 	stopped bool
+	yielded task.Queue[*Shard] // whose next read waits for a turn of the loop: one a turn
+	resume  task.Timer
 
 	operators        *telemetry.Limiter
 	refused, cleaned *telemetry.Mark
@@ -110,6 +112,20 @@ func (r *Runtime) refresh(index int32, log Log) {
 	if s == nil && log != nil {
 		r.shards[index] = newShard(r, index, log)
 	}
+}
+
+func (r *Runtime) armResume() {
+	if r.yielded.Len() > 0 && !r.resume.Pending() {
+		r.options.Loop.Reset(&r.resume, 0, r.resumeOne)
+	}
+}
+
+// resumeOne lets the shard go on that waits longest.
+func (r *Runtime) resumeOne() {
+	s := r.yielded.Pop()
+	r.armResume()
+	s.following = false
+	s.readNext()
 }
 
 // Partitions is how many partitions the topic has; zero: it does not exist yet.

@@ -64,10 +64,10 @@ type Shard struct {
 	loadEnd    int64 // where the log ended when the partition opened
 	opened     env.Time
 	applied    int64 // everything below it is applied
-	following  bool  // a read is under way, or waits for a timer
+	following  bool  // a read is under way, or waits for a turn or a timer
 	inTurn     int   // bytes applied since a turn was given up, or nothing was left
 	failures   int
-	again      task.Timer // for the next read
+	retry      task.Timer
 	rewriting  task.Timer // for the next keys
 	cleaning   cleaning
 	held       int64 // bytes of Options.Memory
@@ -81,7 +81,11 @@ func newShard(r *Runtime, index int32, log Log) *Shard {
 	s.machine = r.options.NewMachine(s)
 	s.watch.Moved = func() { s.loop().Post(s.moved) }
 	log.Watch(&s.watch, partition.ReadUncommitted)
-	s.moved()
+	if s.applied < log.HighWatermark() {
+		s.yield() // many partitions may open at once
+	} else {
+		s.moved()
+	}
 	return s
 }
 
@@ -149,11 +153,14 @@ func (s *Shard) read(f stream.Fetched) {
 		s.loop().Post(s.readNext)
 		return
 	}
+	s.yield()
+}
+
+// yield lets the next read wait for a turn of the loop. What is posted would run in this one.
+func (s *Shard) yield() {
 	s.inTurn, s.following = 0, true
-	s.loop().Reset(&s.again, 0, func() { // what is posted would run in this turn
-		s.following = false
-		s.readNext()
-	})
+	s.runtime.yielded.Push(s)
+	s.runtime.armResume()
 }
 
 func (s *Shard) readNext() {
@@ -171,7 +178,7 @@ func (s *Shard) readFailed(err error) {
 		slog.String("topic", o.Topic), slog.Int64("partition", int64(s.Index)), slog.Int64("offset", s.applied), slog.String("error", err.Error()))
 	s.following = true
 	draw := o.Env.Rand.Uint64("coordinator retry", uint64(s.Index), uint64(s.failures))
-	s.loop().Reset(&s.again, loadRetry.Wait(s.failures, draw), func() {
+	s.loop().Reset(&s.retry, loadRetry.Wait(s.failures, draw), func() {
 		s.following = false
 		s.moved()
 	})
@@ -245,7 +252,7 @@ func (s *Shard) close(code wire.Code) {
 	}
 	s.phase, s.closedWith = closed, code
 	s.watch.Unwatch()
-	s.loop().Stop(&s.again)
+	s.loop().Stop(&s.retry)
 	s.loop().Stop(&s.rewriting)
 	s.machine.Close(code)
 	for s.writes.Len() > 0 {
