@@ -27,8 +27,9 @@ const (
 	// use, and what RFC 8878 recommends that decoders support. A decoder allocates the window that
 	// a frame asks for, however short the frame is.
 	zstdWindowBytes = 8 << 20
-	// zstdWholeBytesMax bounds a frame with a larger window, which is decoded into memory whole.
-	zstdWholeBytesMax = 32 << 20
+	// wholeBytesMax bounds what is decoded into memory in one piece: a zstd payload with a larger window, and a block of
+	// snappy, which is as long as its writer likes.
+	wholeBytesMax = 32 << 20
 	// snappyKeptBytes is the largest block buffer that a pooled snappy decoder keeps.
 	snappyKeptBytes = 1 << 20
 )
@@ -286,7 +287,7 @@ func (d *zstdDecoder) first(bytesMax int) ([]byte, error) {
 	chunk, err := readChunk(d.reader, d.buffer[:chunkBytes], &d.src)
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		d.state = zstdEnd
-		return unzstdWhole(d.packed, min(bytesMax, zstdWholeBytesMax))
+		return unzstdWhole(d.packed, min(bytesMax, wholeBytesMax))
 	}
 	d.state = zstdStream
 	return chunk, err
@@ -349,7 +350,7 @@ func (d *snappyDecoder) next(bytesMax int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n > bytesMax {
+		if n > min(bytesMax, wholeBytesMax) {
 			return nil, ErrTooLarge
 		}
 		if n > cap(d.block) {
