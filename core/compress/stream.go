@@ -293,25 +293,35 @@ func (d *zstdDecoder) first(bytesMax int) ([]byte, error) {
 	return chunk, err
 }
 
-// unzstdWhole decodes a payload whose window is too large for a stream.
+// unzstdWhole decodes a payload whose window is too large for a stream. The library takes no window above a limit of the
+// output, so the limit is the room that it is given: some at first, and more if that was too little.
 func unzstdWhole(src []byte, limit int) ([]byte, error) {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(zstdWindowMax), zstd.WithDecoderMaxMemory(uint64(max(limit, 1))))
+		zstd.WithDecoderMaxWindow(zstdWindowMax), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	out, err := d.DecodeAll(src, nil)
-	switch {
-	case errors.Is(err, zstd.ErrDecoderSizeExceeded) || len(out) > limit:
-		return nil, ErrTooLarge
-	case err != nil:
-		return nil, err
-	case len(out) == 0:
-		return nil, io.EOF
+	for room := min(limit, max(zstdWholeBytesMin, zstdWholeGrowth*len(src))); ; room = min(limit, zstdWholeGrowth*room) {
+		out, err := d.DecodeAll(src, make([]byte, 0, room))
+		switch {
+		case errors.Is(err, zstd.ErrDecoderSizeExceeded) && room < limit:
+			continue
+		case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+			return nil, ErrTooLarge
+		case err != nil:
+			return nil, err
+		case len(out) == 0:
+			return nil, io.EOF
+		}
+		return out, nil
 	}
-	return out, nil
 }
+
+const (
+	zstdWholeBytesMin = 1 << 20
+	zstdWholeGrowth   = 4
+)
 
 // zstdWindowMax is the largest window that libzstd's decoder takes unless it is told otherwise.
 const zstdWindowMax = 128 << 20
