@@ -88,6 +88,15 @@ func (r *Request) decodeHeader(frame []byte) (body []byte, err error) {
 	return in.Src, nil
 }
 
+// decodedAgain is the body of a request that was decoded before; nil if that fails, which it cannot.
+func (r *Request) decodedAgain() any {
+	again := &Request{}
+	if body, err := again.decodeHeader(r.frame.Data); err != nil || again.decodeBody(body) != nil {
+		return nil
+	}
+	return again.Body
+}
+
 func (r *Request) decodeBody(body []byte) error {
 	a := r.api
 	if r.Version < a.Min || r.Version > a.Max {

@@ -17,6 +17,9 @@ const (
 	// waitingBytesMax is how much of one connection's frames may wait for its turn:
 	// what was decoded of them is held too.
 	waitingBytesMax = 64 << 10
+	// keptDecodedMax is the frame up to which a request stays decoded while it waits: what is made of a frame takes up to 16 times
+	// its size, which no budget counts, and its turn may come after a wait of the client's own choice.
+	keptDecodedMax = 4 << 10
 	// unwrittenMax is how many answers of one connection may be on their way to the
 	// socket before its next request starts: a client that does not read its answers
 	// must not make the broker hold them.
@@ -40,6 +43,7 @@ type Request struct {
 	parts        int    // of Produce: partitions
 	sentClientID []byte // in the frame
 	fault        error  // why it cannot be served
+	undecoded    bool   // it waited, and is decoded again in its turn
 
 	conn    *conn
 	frame   *env.Frame
@@ -115,6 +119,9 @@ func (c *conn) receive(r *Request) {
 	c.waitingBytes += len(r.frame.Data)
 	r.arrived = c.broker.loop.Now()
 	c.pump()
+	if r.state == requestWaits && r.Key != produceKey && len(r.frame.Data) > keptDecodedMax {
+		r.Body, r.undecoded = nil, true
+	}
 }
 
 // pump sends what is answered, in order, and starts what may start.
@@ -189,8 +196,28 @@ func (c *conn) startNext() bool {
 	}
 	body := r.Body
 	r.Body = nil
-	c.broker.handle(r, body)
+	if r.undecoded {
+		c.decodeAgain(r)
+	} else {
+		c.broker.handle(r, body)
+	}
 	return true
+}
+
+// decodeAgain decodes a request whose turn has come, off the loop, and hands it to its handler.
+func (c *conn) decodeAgain(r *Request) {
+	var body any
+	c.broker.turnstile.compute.Submit(&env.Compute{
+		Work: func() { body = r.decodedAgain() },
+		Done: func(*env.Compute) {
+			if c.ended || body == nil {
+				r.releaseFrame()
+				r.hangUp()
+				return
+			}
+			c.broker.handle(r, body)
+		},
+	})
 }
 
 // mute stops reading while the connection is full.
