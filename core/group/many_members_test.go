@@ -64,3 +64,16 @@ func TestManyConsumersExpireTogether(t *testing.T) {
 	r.reload()
 	require.Empty(t, r.machine().consumerOf("g").group.Members())
 }
+
+// BenchmarkListGroupsByManyStates is a request of a megabyte: each group looked through all of it, a minute for 10,000 groups.
+func BenchmarkListGroupsByManyStates(b *testing.B) {
+	words := make([]string, 1<<20)
+	for b.Loop() {
+		f := NewFilter(words)
+		for range 10_000 {
+			if f.passes("Stable") {
+				b.Fatal("no word names the state")
+			}
+		}
+	}
+}
