@@ -92,6 +92,7 @@ type conn struct {
 	parts        int      // of these, as far as they are to Produce
 	busy         bool     // the head is under way and lets nothing start behind it
 	heldBack     bool     // the turnstile knows that it waits
+	decoding     bool     // a request is decoded again, and none starts behind it meanwhile
 	pumping      bool
 	full, muted  bool // muted as long as full
 	ending       bool // Close was called
@@ -119,9 +120,17 @@ func (c *conn) receive(r *Request) {
 	c.waitingBytes += len(r.frame.Data)
 	r.arrived = c.broker.loop.Now()
 	c.pump()
-	if r.state == requestWaits && r.Key != produceKey && len(r.frame.Data) > keptDecodedMax {
+	if r.state == requestWaits && r.bulky() {
 		r.Body, r.undecoded = nil, true
 	}
+}
+
+// bulky reports whether what is decoded of a request may take many times its frame. Of Produce it is the partitions.
+func (r *Request) bulky() bool {
+	if r.Key == produceKey {
+		return r.parts > smallParts
+	}
+	return len(r.frame.Data) > keptDecodedMax
 }
 
 // pump sends what is answered, in order, and starts what may start.
@@ -167,7 +176,7 @@ func (c *conn) sendHead() bool {
 // startNext starts the first waiting request if the order allows it.
 func (c *conn) startNext() bool {
 	r := c.waiting
-	if r == nil || c.busy {
+	if r == nil || c.busy || c.decoding {
 		return false
 	}
 	shared := r.fault == nil && r.Key == produceKey
@@ -207,15 +216,18 @@ func (c *conn) startNext() bool {
 // decodeAgain decodes a request whose turn has come, off the loop, and hands it to its handler.
 func (c *conn) decodeAgain(r *Request) {
 	var body any
+	c.decoding = true
 	c.broker.turnstile.compute.Submit(&env.Compute{
 		Work: func() { body = r.decodedAgain() },
 		Done: func(*env.Compute) {
+			c.decoding = false
 			if c.ended || body == nil {
 				r.releaseFrame()
 				r.hangUp()
 				return
 			}
 			c.broker.handle(r, body)
+			c.pump()
 		},
 	})
 }
