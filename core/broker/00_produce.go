@@ -28,6 +28,7 @@ type pendingProduce struct {
 	open     int // partitions without an answer, and one while they are being submitted
 	lent     int // batches that the frame still serves, and one likewise
 	ended    bool
+	memory   *heldAnswer // counts the partitions of a request that is not small
 	refusal  wire.Code   // of the whole request, or None
 	reason   string      // of the refusal
 	asked    *unverified // batches that wait for their transaction's coordinator; nil: none
@@ -37,6 +38,9 @@ type pendingProduce struct {
 // refused (acks 1 and all alike), or not at all (acks 0).
 func (d *dataPlane) produce(x exchange, r *produceRequest) {
 	p := &pendingProduce{produceRequest: r, plane: d, exchange: x, open: len(r.parts) + 1, lent: len(r.parts) + 1}
+	if n := len(r.parts); n > smallParts {
+		p.memory = d.held.add(x, int64(n)*producePartBytes, d.loop.Now())
+	}
 	p.refusal, p.reason = p.transactionRefusal()
 	release, done := p.release, p.appended
 	deadline := d.loop.Now().Add(time.Duration(r.timeoutMillis) * time.Millisecond)
@@ -121,19 +125,26 @@ func (p *pendingProduce) endSilently() {
 }
 
 func (p *pendingProduce) answered() {
-	if p.open--; p.open > 0 || p.ended {
+	if p.open--; p.open > 0 {
+		return
+	}
+	if p.ended {
+		p.forget()
 		return
 	}
 	p.ended = true
 	nodes := p.hints()
-	var written func()
-	if held := &p.plane.held; len(p.parts) > smallParts {
-		lent := held.add(p.exchange, int64(len(p.parts))*producePartBytes, p.plane.loop.Now())
-		written = func() { held.done(lent) }
-	}
 	p.exchange.reply(func(head []byte) [][]byte {
 		return [][]byte{p.appendProduceResponse(head, 0, nodes)}
-	}, written)
+	}, p.forget)
+}
+
+// forget ends the counting of the request's memory: its answer is written, or it gets none.
+func (p *pendingProduce) forget() {
+	if p.memory != nil {
+		p.plane.held.done(p.memory)
+		p.memory = nil
+	}
 }
 
 // hints adds KIP-951's leader to each partition that needs it.

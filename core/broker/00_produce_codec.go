@@ -158,10 +158,11 @@ func (r *produceRequest) markReplaced() {
 	if len(r.parts) < 2 || r.ascending() {
 		return
 	}
+	var names topicNumbers
 	last := make(map[partKey]place, len(r.parts))
 	for i := range r.topics {
 		t := &r.topics[i]
-		k := partKey{name: string(t.wireName), id: t.id} // once: a name may be long, and have thousands of partitions
+		k := partKey{name: names.of(string(t.wireName)), id: t.id}
 		for j := t.first; j < t.end; j++ {
 			k.index = r.parts[j].index
 			if before, twice := last[k]; twice {
@@ -173,8 +174,9 @@ func (r *produceRequest) markReplaced() {
 	}
 }
 
+// partKey names a partition by its topic's id, or by the number of its name among those of the request.
 type partKey struct {
-	name  string
+	name  int
 	id    metadata.TopicID
 	index int32
 }

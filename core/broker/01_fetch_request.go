@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"weir/core/metadata"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // fetchPartsOf lists the partitions that a request asks for, each once.
 func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
@@ -33,7 +37,9 @@ func fetchPartsOf(r *kmsg.FetchRequest, byID bool) []fetchPart {
 // appendOnce returns what appends a partition to parts. One that is there already is replaced in its place, as in Kafka.
 // While the indexes of one topic ascend, nothing is looked up.
 func appendOnce(parts *[]fetchPart, topics bool) func(fetchPart) {
-	var places map[fetchKey]int
+	var places map[partKey]int
+	var names topicNumbers
+	keyOf := func(p *fetchPart) partKey { return partKey{name: names.of(p.name), id: p.id, index: p.index} }
 	return func(p fetchPart) {
 		n := len(*parts)
 		if places == nil && !topics && (n == 0 || p.index > (*parts)[n-1].index) {
@@ -41,16 +47,17 @@ func appendOnce(parts *[]fetchPart, topics bool) func(fetchPart) {
 			return
 		}
 		if places == nil {
-			places = make(map[fetchKey]int, cap(*parts))
+			places = make(map[partKey]int, cap(*parts))
 			for i := range *parts {
-				places[(*parts)[i].fetchKey] = i
+				places[keyOf(&(*parts)[i])] = i
 			}
 		}
-		if i, ok := places[p.fetchKey]; ok {
+		key := keyOf(&p)
+		if i, ok := places[key]; ok {
 			(*parts)[i] = p
 			return
 		}
-		places[p.fetchKey] = n
+		places[key] = n
 		*parts = append(*parts, p)
 	}
 }
@@ -73,6 +80,9 @@ func keyOf(name string, id [16]byte, index int32, byID bool) fetchKey {
 func forgottenOf(r *kmsg.FetchRequest, byID bool) (keys []fetchKey) {
 	for i := range r.ForgottenTopics {
 		t := &r.ForgottenTopics[i]
+		if len(t.Topic) > metadata.TopicNameBytesMax {
+			continue // in no session
+		}
 		for _, index := range t.Partitions {
 			keys = append(keys, keyOf(t.Topic, t.TopicID, index, byID))
 		}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"time"
 
 	"weir/core/env"
@@ -13,7 +14,7 @@ const (
 	sessionEpochInitial = 0
 	sessionEpochFinal   = -1
 	sessionEvictionIdle = 2 * time.Minute // as Kafka's min.incremental.fetch.session.eviction.ms
-	sessionPartsMax     = 1 << 19         // partitions of all sessions together: each costs some 200 bytes
+	sessionPartsMax     = 1 << 19         // partitions of all sessions together: each costs some 200 bytes, and its topic's name
 	maxEpoch            = 1<<31 - 1
 )
 
@@ -110,7 +111,7 @@ func newFetchSessions(slots int, rand env.Rand) *fetchSessions {
 // open makes a session of the parts, or returns nil if there is no room: the
 // client then goes on without one.
 func (c *fetchSessions) open(parts []fetchPart, byID bool, now env.Time) *fetchSession {
-	if c.parts+len(parts) > sessionPartsMax || !c.makeRoom(now) {
+	if c.parts+len(parts) > sessionPartsMax || !keepable(parts) || !c.makeRoom(now) {
 		return nil
 	}
 	s := &fetchSession{id: c.draw(), epoch: 1, byID: byID, parts: make(map[fetchKey]*fetchPart, len(parts))}
@@ -121,6 +122,11 @@ func (c *fetchSessions) open(parts []fetchPart, byID bool, now env.Time) *fetchS
 	c.byID[s.id] = s
 	c.touch(s, now)
 	return s
+}
+
+// keepable reports whether all names can be those of topics: a session keeps them, and looks each up with every fetch.
+func keepable(parts []fetchPart) bool {
+	return !slices.ContainsFunc(parts, func(p fetchPart) bool { return len(p.name) > metadata.TopicNameBytesMax })
 }
 
 // put adds a partition or changes what is asked of it; true if it is new.
@@ -205,6 +211,9 @@ func (c *fetchSessions) resume(id, epoch int32, byID bool, changed []fetchPart, 
 		return nil, wire.InvalidFetchSessionEpoch
 	case s.byID != byID:
 		return nil, wire.FetchSessionTopicIDError
+	case !keepable(changed):
+		c.drop(s)
+		return nil, wire.FetchSessionIDNotFound
 	}
 	for i := range changed {
 		if s.put(&changed[i]) {

@@ -31,6 +31,13 @@ const (
 
 	listOffsetsTimeouts = 10 // the version from which the request has a timeout
 
+	// lookupsMax bounds the lookups by timestamp that are under way for one request: each reads blocks of the object store,
+	// and opens a batch. listHeavyParts is from how many partitions on an answer that waits for them is counted as memory,
+	// listPartBytes about what each takes.
+	lookupsMax     = 32
+	listHeavyParts = 1000
+	listPartBytes  = 80
+
 	// openBytesMax bounds what a batch may decompress to when a timestamp is looked up in it: the
 	// most that Produce takes, in a request as large as socket.request.max.bytes can be.
 	openBytesMax = decompressedRatioMax * 256 << 20
@@ -64,6 +71,10 @@ type listing struct {
 	understood bool
 	open       int
 	lookups    []*kmsg.ListOffsetsResponseTopicPartition // nil once done
+	waiting    []*lookup                                 // in the order of the request
+	flying     int
+	starting   bool
+	lent       *heldAnswer // counts a heavy answer while lookups are under way
 	timer      task.Timer
 	ended      bool
 }
@@ -92,14 +103,18 @@ func (d *dataPlane) listOffsets(x exchange, r *kmsg.ListOffsetsRequest) {
 		l.response.Topics = append(l.response.Topics, t)
 	}
 	x.releaseFrame()
-	x.onGone(func() { l.ended = true; d.loop.Stop(&l.timer) })
+	x.onGone(l.end)
 	if l.open > 1 {
 		timeout := listOffsetsTimeoutBefore
 		if r.Version >= listOffsetsTimeouts && r.TimeoutMillis > 0 {
 			timeout = time.Duration(r.TimeoutMillis) * time.Millisecond
 		}
 		d.loop.Reset(&l.timer, timeout, l.giveUp)
+		if n := len(asked.seen); n > listHeavyParts {
+			l.lent = d.held.add(x, int64(n)*listPartBytes, d.loop.Now())
+		}
 	}
+	l.start()
 	l.done()
 }
 
@@ -147,7 +162,22 @@ func (l *listing) search(p *partition.Partition, timestamp int64, out *kmsg.List
 	}
 	l.open++
 	l.lookups = append(l.lookups, out)
-	(&lookup{listing: l, partition: p, timestamp: timestamp, index: len(l.lookups) - 1, best: noRecord}).search(p.LogStart())
+	l.waiting = append(l.waiting, &lookup{listing: l, partition: p, timestamp: timestamp, index: len(l.lookups) - 1, best: noRecord})
+}
+
+// start begins as many lookups as may be under way. One may end at once.
+func (l *listing) start() {
+	if l.starting {
+		return
+	}
+	l.starting = true
+	for !l.ended && l.flying < lookupsMax && len(l.waiting) > 0 {
+		k := l.waiting[0]
+		l.waiting = l.waiting[1:]
+		l.flying++
+		k.search(k.partition.LogStart())
+	}
+	l.starting = false
 }
 
 // lookup is one partition's search for a record. A batch that the search finds may hold
@@ -166,6 +196,10 @@ type lookup struct {
 var noRecord = foundRecord{offset: offsetNotKnown, timestamp: -1, epoch: -1}
 
 func (k *lookup) search(from int64) {
+	if code := k.partition.Closed(); code != wire.None {
+		k.end(code)
+		return
+	}
 	if from <= k.partition.LogStart() {
 		k.logStart, k.best = k.partition.LogStart(), noRecord
 	}
@@ -178,10 +212,12 @@ func (k *lookup) search(from int64) {
 		case k.partition.LogStart() > k.logStart:
 			got.Release()
 			k.search(k.partition.LogStart())
+		case got.Err != nil:
+			got.Release()
+			k.end(wire.KafkaStorageError)
 		default:
 			got.Release()
-			k.best.err = got.Err
-			k.end(wire.KafkaStorageError)
+			k.end(wire.None)
 		}
 	})
 }
@@ -204,7 +240,6 @@ func (k *lookup) open(got stream.Fetched) {
 func (k *lookup) opened(found foundRecord) {
 	switch {
 	case found.err != nil:
-		k.best.err = found.err
 		k.end(wire.CorruptMessage)
 	case k.partition.LogStart() > k.logStart:
 		k.search(k.partition.LogStart())
@@ -225,7 +260,7 @@ func (k *lookup) opened(found foundRecord) {
 func (k *lookup) end(code wire.Code) {
 	out := k.listing.lookups[k.index]
 	switch {
-	case k.best.err != nil:
+	case code != wire.None:
 		out.ErrorCode = int16(code)
 	case k.best.offset < k.partition.ReadableEnd(k.listing.isolation): // as in Kafka, there is else no such record
 		out.Offset, out.Timestamp, out.LeaderEpoch = k.best.offset, k.best.timestamp, k.best.epoch
@@ -236,7 +271,9 @@ func (k *lookup) end(code wire.Code) {
 func (l *listing) found(lookup int) {
 	if !l.ended {
 		l.lookups[lookup] = nil
+		l.flying--
 		l.done()
+		l.start()
 	}
 }
 
@@ -276,9 +313,18 @@ func (l *listing) done() {
 }
 
 func (l *listing) finish() {
-	l.ended = true
-	l.plane.loop.Stop(&l.timer)
+	l.end()
 	l.exchange.replyMessage(l.response)
+}
+
+// end lets go of what was kept for the lookups.
+func (l *listing) end() {
+	l.ended, l.waiting = true, nil
+	l.plane.loop.Stop(&l.timer)
+	if l.lent != nil {
+		l.plane.held.done(l.lent)
+		l.lent = nil
+	}
 }
 
 // giveUp answers what is known when the time is over.

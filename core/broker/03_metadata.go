@@ -33,8 +33,8 @@ type describing struct {
 	exchange exchange
 	request  *kmsg.MetadataRequest
 	response *kmsg.MetadataResponse
-	// failed has what became of topics that should have been made, by index of topics.
-	failed []controller.TopicResult
+	// failed has why topics were not made that should have been, as far as clients are told.
+	failed map[string]int16
 }
 
 // metadata describes brokers and topics, and makes topics that are asked for and
@@ -54,10 +54,20 @@ func (b *Broker) metadata(x exchange, r *kmsg.MetadataRequest) {
 	w := b.newWait(x, d.answer)
 	w.add()
 	b.controller.CreateTopics(missing, false, func(results []controller.TopicResult) {
-		d.failed = results
+		d.noteFailed(results)
 		w.done()
 	})
 	w.ready(autoCreateWaitMax)
+}
+
+// noteFailed keeps the results that clients are told of, for all that is asked for beside them.
+func (d *describing) noteFailed(results []controller.TopicResult) {
+	d.failed = make(map[string]int16, len(results))
+	for i := range results {
+		if code, _ := refusal(results[i].Err); code == wire.InvalidTopic || code == wire.PolicyViolation {
+			d.failed[results[i].Name] = code
+		}
+	}
 }
 
 // hasEarlyIDs reports whether a topic is asked for by id in a version that has the field but does not serve it.
@@ -196,13 +206,8 @@ func (d *describing) whyMissing(name string) int16 {
 	if !validTopicName(name) {
 		return wire.InvalidTopic
 	}
-	for i := range d.failed {
-		if d.failed[i].Name != name {
-			continue
-		}
-		if code, _ := refusal(d.failed[i].Err); code == wire.InvalidTopic || code == wire.PolicyViolation {
-			return code
-		}
+	if code, ok := d.failed[name]; ok {
+		return code
 	}
 	return wire.UnknownTopicOrPartition
 }

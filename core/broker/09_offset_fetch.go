@@ -70,26 +70,29 @@ func (b *Broker) fetchOneGroup(r *kmsg.OffsetFetchRequest, out *kmsg.OffsetFetch
 // fetchOnce takes out of a request what is there again: partitions, and groups all of whose topics are asked for.
 func fetchOnce(groups []kmsg.OffsetFetchRequestGroup) {
 	type topic struct {
-		group, name string
+		group, name int
 		id          metadata.TopicID
 	}
-	all, topics, seen := map[string]bool{}, map[topic]int{}, map[[2]int]bool{}
+	var groupNumbers, names topicNumbers
+	all, topics, seen := map[int]bool{}, map[topic]int{}, map[topicPartition]bool{}
 	for i := range groups {
 		g := &groups[i]
-		if g.Topics == nil && all[g.Group] {
+		number := groupNumbers.of(g.Group)
+		if g.Topics == nil && all[number] {
 			g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
 		}
-		all[g.Group] = all[g.Group] || g.Topics == nil
+		all[number] = all[number] || g.Topics == nil
 		for j := range g.Topics {
 			t := &g.Topics[j]
-			key := topic{g.Group, t.Topic, t.TopicID}
-			if _, ok := topics[key]; !ok {
-				topics[key] = len(topics)
+			key := topic{number, names.of(t.Topic), t.TopicID}
+			at, ok := topics[key]
+			if !ok {
+				at = len(topics)
+				topics[key] = at
 			}
-			number := topics[key]
 			t.Partitions = slices.DeleteFunc(t.Partitions, func(p int32) bool {
-				again := seen[[2]int{number, int(p)}]
-				seen[[2]int{number, int(p)}] = true
+				again := seen[topicPartition{at, p}]
+				seen[topicPartition{at, p}] = true
 				return again
 			})
 		}

@@ -12,8 +12,9 @@ import (
 func (b *Broker) listGroups(x exchange, r *kmsg.ListGroupsRequest) {
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.ListGroupsResponse)
+	states, types := group.NewFilter(r.StatesFilter), group.NewFilter(r.TypesFilter)
 	out.ErrorCode = int16(b.eachGroups(func(m *group.Machine) {
-		out.Groups = m.List(out.Groups, r.StatesFilter, r.TypesFilter)
+		out.Groups = m.List(out.Groups, states, types)
 	}))
 	x.replyMessage(out)
 }

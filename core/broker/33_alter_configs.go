@@ -2,8 +2,9 @@
 // here too.
 //
 // Differences from Kafka: NaN is refused; a broker's unknown keys can be deleted, not set; counts of threads may change to
-// any number, not only by a factor of two; client metrics cannot be changed; a resource that a request has twice
-// is refused with INVALID_REQUEST, where Kafka fails and does not answer.
+// any number, not only by a factor of two; a number has at most 64 characters, the name of a configured group 1,024 bytes;
+// client metrics cannot be changed; a resource that a request has twice is refused with INVALID_REQUEST, where Kafka fails and
+// does not answer.
 
 package broker
 
@@ -18,6 +19,10 @@ import (
 
 // allBrokers is the id under which the image keeps what is set for all brokers.
 const allBrokers metadata.BrokerID = -1
+
+// configuredGroupBytesMax is the longest name of a group that is configured. The group need not exist: what is set for it stays in
+// the cluster's metadata, on each node and for good, and a client's string may have 32 KiB.
+const configuredGroupBytesMax = 1 << 10
 
 // alterConfigs replaces all that is set on each resource: what the request does not
 // name is removed.
@@ -191,6 +196,10 @@ func (a *altering) alterGroup(p *alteringPart, done func(error)) {
 	b := a.broker
 	if p.name == "" {
 		done(&controller.Error{Code: wire.InvalidRequest, Message: "Default group resources are not allowed."})
+		return
+	}
+	if len(p.name) > configuredGroupBytesMax {
+		done(&controller.Error{Code: wire.InvalidRequest, Message: "The name of a group with a configuration must not be longer than 1024 bytes."})
 		return
 	}
 	set, _ := b.image.GroupConfigs(p.name)

@@ -21,6 +21,7 @@ func (b *Broker) createPartitions(x exchange, r *kmsg.CreatePartitionsRequest) {
 		times[r.Topics[i].Topic]++
 	}
 	w := b.newWait(x, func() { x.replyMessage(out) })
+	left := newPartitionsMax
 	out.Topics = make([]kmsg.CreatePartitionsResponseTopic, 0, len(times)) // never grows: answers point into it
 	for i := range r.Topics {
 		q := &r.Topics[i]
@@ -33,30 +34,34 @@ func (b *Broker) createPartitions(x exchange, r *kmsg.CreatePartitionsRequest) {
 		if times[q.Topic] > 1 {
 			t.ErrorCode, t.ErrorMessage = wire.InvalidRequest, kmsg.StringPtr("Duplicate topic in request.")
 		} else {
-			b.growTopic(w, q, r.ValidateOnly, t)
+			left -= b.growTopic(w, q, r.ValidateOnly, left, t)
 		}
 		times[q.Topic] = -1
 	}
 	w.ready(millisOf(r.TimeoutMillis))
 }
 
-func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, validateOnly bool, out *kmsg.CreatePartitionsResponseTopic) {
+// growTopic adds partitions to a topic, and returns how many: at most as many as the request has left.
+func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, validateOnly bool, left int, out *kmsg.CreatePartitionsResponseTopic) int {
 	topic, ok := b.image.Topic(q.Topic)
-	var err error
+	growth, err := 0, error(nil)
+	if ok {
+		growth = int(q.Count) - len(topic.Partitions)
+	}
 	switch {
 	case !ok:
 		err = &controller.Error{Code: wire.UnknownTopicOrPartition, Message: "This server does not host this topic-partition."}
 	case isInternal(q.Topic):
 		// Keys are assigned to partitions by their number: with another, coordinators would not find what they have stored.
 		err = &controller.Error{Code: wire.InvalidRequest, Message: "The number of partitions of an internal topic cannot be changed."}
-	case int(q.Count)-len(topic.Partitions) > newPartitionsMax:
+	case growth > left:
 		err = &controller.Error{Code: wire.PolicyViolation, Message: "Excessively large number of partitions per request."}
 	}
 	if err != nil {
 		if out.ErrorCode, out.ErrorMessage = refusal(err); !ok {
 			out.ErrorMessage = nil // as in Kafka
 		}
-		return
+		return 0
 	}
 	var assignment [][]int32 // null and empty differ: an empty one does not fit
 	if q.Assignment != nil {
@@ -74,4 +79,5 @@ func (b *Broker) growTopic(w *wait, q *kmsg.CreatePartitionsRequestTopic, valida
 		out.ErrorCode, out.ErrorMessage = refusal(err)
 		w.done()
 	})
+	return max(growth, 0)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"weir/core/env"
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -31,6 +32,8 @@ type Codec struct {
 	ProduceBytesMax int
 }
 
+var _ env.HeavyCodec = (*Codec)(nil)
+
 // Admit implements env.Codec: a frame is let in if its key is served and its size
 // within the key's limit. Versions are checked later, since ApiVersions must answer
 // any.
@@ -50,6 +53,11 @@ func (c *Codec) Admit(size int, head []byte) error {
 		return fmt.Errorf("%w: %d bytes for API key %d, the limit is %d", ErrFrameSize, size, a.Key, limit)
 	}
 	return nil
+}
+
+// Heavy implements env.HeavyCodec: the batches of Produce are decompressed, with up to 32 MiB for each request.
+func (c *Codec) Heavy(head []byte) bool {
+	return len(head) >= 2 && binary.BigEndian.Uint16(head) == produceKey
 }
 
 // Decode implements env.Codec. Its message is always a *Request; one that cannot
@@ -78,6 +86,15 @@ func (r *Request) decodeHeader(frame []byte) (body []byte, err error) {
 		return nil, fmt.Errorf("%w: the header is cut off", wire.ErrMalformed)
 	}
 	return in.Src, nil
+}
+
+// decodedAgain is the body of a request that was decoded before; nil if that fails, which it cannot.
+func (r *Request) decodedAgain() any {
+	again := &Request{}
+	if body, err := again.decodeHeader(r.frame.Data); err != nil || again.decodeBody(body) != nil {
+		return nil
+	}
+	return again.Body
 }
 
 func (r *Request) decodeBody(body []byte) error {

@@ -10,7 +10,6 @@ import (
 )
 
 const (
-	topicNameBytesMax       = 249
 	topicOperations   int32 = 3576 // every operation on a topic: there are no ACLs
 	clusterOperations int32 = 8096 // every operation on the cluster, likewise
 )
@@ -33,7 +32,7 @@ func isInternal(topic string) bool {
 
 // validTopicName applies Kafka's rule for names.
 func validTopicName(name string) bool {
-	if name == "" || name == "." || name == ".." || len(name) > topicNameBytesMax {
+	if name == "" || name == "." || name == ".." || len(name) > metadata.TopicNameBytesMax {
 		return false
 	}
 	for i := range len(name) {

@@ -17,6 +17,9 @@ const (
 	// waitingBytesMax is how much of one connection's frames may wait for its turn:
 	// what was decoded of them is held too.
 	waitingBytesMax = 64 << 10
+	// keptDecodedMax is the frame up to which a request stays decoded while it waits: what is made of a frame takes up to 16 times
+	// its size, which no budget counts, and its turn may come after a wait of the client's own choice.
+	keptDecodedMax = 4 << 10
 	// unwrittenMax is how many answers of one connection may be on their way to the
 	// socket before its next request starts: a client that does not read its answers
 	// must not make the broker hold them.
@@ -40,6 +43,7 @@ type Request struct {
 	parts        int    // of Produce: partitions
 	sentClientID []byte // in the frame
 	fault        error  // why it cannot be served
+	undecoded    bool   // it waited, and is decoded again in its turn
 
 	conn    *conn
 	frame   *env.Frame
@@ -88,6 +92,7 @@ type conn struct {
 	parts        int      // of these, as far as they are to Produce
 	busy         bool     // the head is under way and lets nothing start behind it
 	heldBack     bool     // the turnstile knows that it waits
+	decoding     bool     // a request is decoded again, and none starts behind it meanwhile
 	pumping      bool
 	full, muted  bool // muted as long as full
 	ending       bool // Close was called
@@ -115,6 +120,17 @@ func (c *conn) receive(r *Request) {
 	c.waitingBytes += len(r.frame.Data)
 	r.arrived = c.broker.loop.Now()
 	c.pump()
+	if r.state == requestWaits && r.bulky() {
+		r.Body, r.undecoded = nil, true
+	}
+}
+
+// bulky reports whether what is decoded of a request may take many times its frame. Of Produce it is the partitions.
+func (r *Request) bulky() bool {
+	if r.Key == produceKey {
+		return r.parts > smallParts
+	}
+	return len(r.frame.Data) > keptDecodedMax
 }
 
 // pump sends what is answered, in order, and starts what may start.
@@ -160,7 +176,7 @@ func (c *conn) sendHead() bool {
 // startNext starts the first waiting request if the order allows it.
 func (c *conn) startNext() bool {
 	r := c.waiting
-	if r == nil || c.busy {
+	if r == nil || c.busy || c.decoding {
 		return false
 	}
 	shared := r.fault == nil && r.Key == produceKey
@@ -189,8 +205,31 @@ func (c *conn) startNext() bool {
 	}
 	body := r.Body
 	r.Body = nil
-	c.broker.handle(r, body)
+	if r.undecoded {
+		c.decodeAgain(r)
+	} else {
+		c.broker.handle(r, body)
+	}
 	return true
+}
+
+// decodeAgain decodes a request whose turn has come, off the loop, and hands it to its handler.
+func (c *conn) decodeAgain(r *Request) {
+	var body any
+	c.decoding = true
+	c.broker.turnstile.compute.Submit(&env.Compute{
+		Work: func() { body = r.decodedAgain() },
+		Done: func(*env.Compute) {
+			c.decoding = false
+			if c.ended || body == nil {
+				r.releaseFrame()
+				r.hangUp()
+				return
+			}
+			c.broker.handle(r, body)
+			c.pump()
+		},
+	})
 }
 
 // mute stops reading while the connection is full.

@@ -86,8 +86,11 @@ type dataPlane struct {
 
 // find looks a partition up by id where there is one, by name otherwise.
 func (d *dataPlane) find(byID bool, id metadata.TopicID, name []byte, index int32) (*partition.Partition, wire.Code) {
-	if byID {
+	switch {
+	case byID:
 		return d.partitions.ByID(id, index)
+	case len(name) > metadata.TopicNameBytesMax: // not copied for each partition
+		return nil, wire.UnknownTopicOrPartition
 	}
 	return d.partitions.ByName(string(name), index)
 }

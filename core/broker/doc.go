@@ -20,7 +20,8 @@
 // size within the key's limit. Before a body is decoded a walk over its schema
 // checks every array's length against what is left of the frame, and counts
 // unknown tags, so that what decoding allocates stays within a small multiple of
-// the frame. A connection with too many requests waiting is not read from. Answers that
+// the frame. A request that waits for its turn is decoded again when that comes, unless it is small, so that only its frame is held
+// meanwhile. A connection with too many requests waiting is not read from. Answers that
 // clients do not read are bounded together, for one address to three quarters of that
 // bound, and so is the memory of Fetch requests for very many partitions. At the bound,
 // requests wait before they start, except Produce with few partitions and ApiVersions, and

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"testing"
 
 	"weir/core/wire"
@@ -30,6 +31,17 @@ func TestGroupConfigs(t *testing.T) {
 	}
 	if got := incremental(r, group, "", change("consumer.session.timeout.ms", kmsg.IncrementalAlterConfigOpSet, "50000")); got != wire.InvalidRequest {
 		t.Errorf("a group without a name: code %d", got)
+	}
+	// What is set stays in the metadata of the cluster for good.
+	set := change("consumer.session.timeout.ms", kmsg.IncrementalAlterConfigOpSet, "50000")
+	if got := incremental(r, group, strings.Repeat("g", configuredGroupBytesMax), set); got != wire.None {
+		t.Errorf("a group with a long name: code %d", got)
+	}
+	if got := incremental(r, group, strings.Repeat("g", configuredGroupBytesMax+1), set); got != wire.InvalidRequest {
+		t.Errorf("a group with a name that is too long: code %d", got)
+	}
+	if got := incremental(r, group, "g", change("consumer.session.timeout.ms", kmsg.IncrementalAlterConfigOpSet, strings.Repeat("0", 60)+"50000")); got != wire.InvalidConfig {
+		t.Errorf("a long number: code %d", got)
 	}
 	out := describeConfig(r, group, "g")
 	if e := configOf(t, out, "consumer.session.timeout.ms"); *e.Value != "50000" || e.Source != 8 || len(e.ConfigSynonyms) != 2 {

@@ -52,3 +52,19 @@ func TestTopicsWithoutOverridesShareTheirDescription(t *testing.T) {
 		t.Errorf("retention.ms is %v after its default has changed", got)
 	}
 }
+
+// TestNewPartitionsOfAllTopicsCountTogether: one request for many topics made 10,000 for each.
+func TestNewPartitionsOfAllTopicsCountTogether(t *testing.T) {
+	r := newRig(t, "")
+	r.topics = append(r.topics, r.newTopic("u", 1, nil), r.newTopic("v", 1, nil))
+	request := kmsg.NewPtrCreatePartitionsRequest()
+	request.TimeoutMillis = 1000
+	for _, name := range []string{"u", "v", "t"} {
+		request.Topics = append(request.Topics, kmsg.CreatePartitionsRequestTopic{Topic: name, Count: newPartitionsMax - 9})
+	}
+	request.Topics[2].Count = 9
+	out := ask[*kmsg.CreatePartitionsResponse](r, 3, request)
+	if out.Topics[0].ErrorCode != 0 || out.Topics[1].ErrorCode != wire.PolicyViolation || out.Topics[2].ErrorCode != 0 {
+		t.Fatalf("answer is %+v", out.Topics)
+	}
+}

@@ -312,3 +312,27 @@ func FuzzRequestFrame(f *testing.F) {
 		}
 	})
 }
+
+// TestOptionalStructsAreThereOrNot: for kmsg a struct is absent at -1 alone. At -2 it read one that nothing had checked, with as
+// many tags as it said: here 2^32-1, a minute of a processor for 16 bytes.
+func TestOptionalStructsAreThereOrNot(t *testing.T) {
+	for there, fits := range map[byte]bool{0xff: true, 0xfe: false, 0x80: false} {
+		body := []byte{1, 0, 0, 0, 9, there, 1, 9, 2, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}
+		err := wire.FindAPI(75).Schema.Check(0, body)
+		require.Equal(t, fits, err == nil, "%#x: %v", there, err)
+	}
+}
+
+// TestTagsThatTheSchemaNamesAreNotCounted: a replica that fetches sends one for each partition.
+func TestTagsThatTheSchemaNamesAreNotCounted(t *testing.T) {
+	q := kmsg.NewPtrFetchRequest()
+	q.Version = 18
+	topic := kmsg.NewFetchRequestTopic()
+	for range wire.UnknownTagsMax + 1 {
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.HighWatermark = 4
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	q.Topics = append(q.Topics, topic)
+	require.NoError(t, wire.FindAPI(fetchRequestKey).Schema.Check(q.Version, q.AppendTo(nil)))
+}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"weir/core/metadata"
 	"weir/core/wire"
 
 	"github.com/stretchr/testify/require"
@@ -67,7 +68,7 @@ func TestElectLeaders(t *testing.T) {
 // A name as long as the request, in the text of each of 100,000 partitions, made an answer of gigabytes.
 func TestElectLeadersAnswersNoMoreThanManyTimesTheRequest(t *testing.T) {
 	r := newRig(t, "")
-	for _, name := range []string{strings.Repeat("x", 10_000), strings.Repeat("x", topicNameBytesMax), "t"} {
+	for _, name := range []string{strings.Repeat("x", 10_000), strings.Repeat("x", metadata.TopicNameBytesMax), "t"} {
 		request := kmsg.NewPtrElectLeadersRequest()
 		request.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: name, Partitions: make([]int32, 100_000)}}
 		out := ask[*kmsg.ElectLeadersResponse](r, 2, request)

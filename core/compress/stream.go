@@ -27,8 +27,9 @@ const (
 	// use, and what RFC 8878 recommends that decoders support. A decoder allocates the window that
 	// a frame asks for, however short the frame is.
 	zstdWindowBytes = 8 << 20
-	// zstdWholeBytesMax bounds a frame with a larger window, which is decoded into memory whole.
-	zstdWholeBytesMax = 32 << 20
+	// wholeBytesMax bounds what is decoded into memory in one piece: a zstd payload with a larger window, and a block of
+	// snappy, which is as long as its writer likes.
+	wholeBytesMax = 32 << 20
 	// snappyKeptBytes is the largest block buffer that a pooled snappy decoder keeps.
 	snappyKeptBytes = 1 << 20
 )
@@ -286,31 +287,41 @@ func (d *zstdDecoder) first(bytesMax int) ([]byte, error) {
 	chunk, err := readChunk(d.reader, d.buffer[:chunkBytes], &d.src)
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		d.state = zstdEnd
-		return unzstdWhole(d.packed, min(bytesMax, zstdWholeBytesMax))
+		return unzstdWhole(d.packed, min(bytesMax, wholeBytesMax))
 	}
 	d.state = zstdStream
 	return chunk, err
 }
 
-// unzstdWhole decodes a payload whose window is too large for a stream.
+// unzstdWhole decodes a payload whose window is too large for a stream. The library takes no window above a limit of the
+// output, so the limit is the room that it is given: some at first, and more if that was too little.
 func unzstdWhole(src []byte, limit int) ([]byte, error) {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(zstdWindowMax), zstd.WithDecoderMaxMemory(uint64(max(limit, 1))))
+		zstd.WithDecoderMaxWindow(zstdWindowMax), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	out, err := d.DecodeAll(src, nil)
-	switch {
-	case errors.Is(err, zstd.ErrDecoderSizeExceeded) || len(out) > limit:
-		return nil, ErrTooLarge
-	case err != nil:
-		return nil, err
-	case len(out) == 0:
-		return nil, io.EOF
+	for room := min(limit, max(zstdWholeBytesMin, zstdWholeGrowth*len(src))); ; room = min(limit, zstdWholeGrowth*room) {
+		out, err := d.DecodeAll(src, make([]byte, 0, room))
+		switch {
+		case errors.Is(err, zstd.ErrDecoderSizeExceeded) && room < limit:
+			continue
+		case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+			return nil, ErrTooLarge
+		case err != nil:
+			return nil, err
+		case len(out) == 0:
+			return nil, io.EOF
+		}
+		return out, nil
 	}
-	return out, nil
 }
+
+const (
+	zstdWholeBytesMin = 1 << 20
+	zstdWholeGrowth   = 4
+)
 
 // zstdWindowMax is the largest window that libzstd's decoder takes unless it is told otherwise.
 const zstdWindowMax = 128 << 20
@@ -349,7 +360,7 @@ func (d *snappyDecoder) next(bytesMax int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n > bytesMax {
+		if n > min(bytesMax, wholeBytesMax) {
 			return nil, ErrTooLarge
 		}
 		if n > cap(d.block) {

@@ -95,7 +95,13 @@ func (d *Definition) fault(value string) error {
 	return err
 }
 
+// integerBytesMax bounds the text of a number: zeros before it are kept as they are given, in the metadata, with every topic.
+const integerBytesMax = 64
+
 func (d *Definition) checkInteger(value string) error {
+	if len(value) > integerBytesMax {
+		return fmt.Errorf("a number of %d characters", len(value))
+	}
 	n, err := parseInteger(value)
 	if err != nil || (d.Type == Int && (n > math.MaxInt32 || n < math.MinInt32)) || (d.Type == Short && (n > math.MaxInt16 || n < math.MinInt16)) {
 		return fmt.Errorf("not a number of type %s", d.Type)

@@ -9,8 +9,6 @@ import (
 	"weir/core/wire"
 )
 
-const topicNameBytesMax = 249
-
 // CreateTopics creates topics, each independently. validateOnly validates against the image as
 // it is, and draws no id.
 func (c *Controller) CreateTopics(topics []NewTopic, validateOnly bool, done func([]TopicResult)) {
@@ -125,8 +123,8 @@ func validateTopicName(name string) error {
 		return refuse(wire.InvalidTopic, "Topic name is invalid: '.' is not allowed")
 	case name == "..":
 		return refuse(wire.InvalidTopic, "Topic name is invalid: '..' is not allowed")
-	case len(name) > topicNameBytesMax:
-		return refuse(wire.InvalidTopic, "Topic name is invalid: the length of '%s' is longer than the max allowed length %d", name, topicNameBytesMax)
+	case len(name) > metadata.TopicNameBytesMax:
+		return refuse(wire.InvalidTopic, "Topic name is invalid: the length of '%s' is longer than the max allowed length %d", name, metadata.TopicNameBytesMax)
 	case !legal(name):
 		return refuse(wire.InvalidTopic, "Topic name is invalid: '%s' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name)
 	}

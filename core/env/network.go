@@ -116,6 +116,14 @@ type Codec interface {
 	Decode(frame []byte) (any, error)
 }
 
+// HeavyCodec is a Codec whose frames may take memory while they are decoded that nothing has reserved: a decompressor's
+// window. A world that decodes on many goroutines decodes few such frames at once.
+type HeavyCodec interface {
+	Codec
+	// Heavy reports whether a frame is one, by the first bytes that Admit gets.
+	Heavy(head []byte) bool
+}
+
 // Send writes one frame: the length prefix is the world's. It completes when
 // the bytes were handed to the kernel or the connection is gone; until then
 // whatever Encode returned stays lent.

@@ -698,7 +698,7 @@ func TestListGroups(t *testing.T) {
 	r := newRig(t)
 	r.stable(1)
 	list := func(states, types []string) (names []string) {
-		for _, g := range r.machine().List(nil, states, types) {
+		for _, g := range r.machine().List(nil, NewFilter(states), NewFilter(types)) {
 			names = append(names, g.Group+" "+g.ProtocolType+" "+g.GroupState+" "+g.GroupType)
 		}
 		return names

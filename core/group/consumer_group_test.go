@@ -76,7 +76,7 @@ func TestConsumerGroupLives(t *testing.T) {
 	require.Len(t, a.Assignment.Topics, 2)
 	require.Equal(t, Consumer, r.machine().groups["g"].members.kind())
 	require.Equal(t, "Stable", r.machine().DescribeConsumer("g").State)
-	require.Equal(t, "consumer", r.machine().List(nil, nil, []string{"consumer"})[0].GroupType)
+	require.Equal(t, "consumer", r.machine().List(nil, nil, NewFilter([]string{"consumer"}))[0].GroupType)
 	require.EqualValues(t, wire.GroupIDNotFound, r.machine().DescribeConsumer("h").ErrorCode)
 
 	// A group loaded is the group that was, and its sessions begin anew.

@@ -57,25 +57,33 @@ func (m *Machine) Describe(version int16, id string) kmsg.DescribeGroupsResponse
 }
 
 // List appends the groups that pass the filters, by id. Filters are compared without regard to case; none pass all.
-func (m *Machine) List(out []kmsg.ListGroupsResponseGroup, states, types []string) []kmsg.ListGroupsResponseGroup {
+func (m *Machine) List(out []kmsg.ListGroupsResponseGroup, states, types Filter) []kmsg.ListGroupsResponseGroup {
 	for _, g := range m.sorted() {
 		l := kmsg.NewListGroupsResponseGroup()
 		l.Group, l.GroupState, l.GroupType = g.id, phaseNames[phaseEmpty], string(Classic)
 		if g.members != nil {
 			l.ProtocolType, l.GroupState, l.GroupType = g.members.protocolType(), g.members.state(), string(g.members.kind())
 		}
-		if passes(states, l.GroupState) && passes(types, l.GroupType) {
+		if states.passes(l.GroupState) && types.passes(l.GroupType) {
 			out = append(out, l)
 		}
 	}
 	return out
 }
 
-func passes(filter []string, value string) bool {
-	for _, f := range filter {
-		if strings.EqualFold(f, value) {
-			return true
-		}
+// Filter holds the words that pass, in lower case; nil lets all pass. A request may have a million, and is for every group.
+type Filter map[string]bool
+
+// NewFilter is the filter of a request.
+func NewFilter(words []string) Filter {
+	if len(words) == 0 {
+		return nil
 	}
-	return len(filter) == 0
+	f := Filter{}
+	for _, word := range words {
+		f[strings.ToLower(word)] = true
+	}
+	return f
 }
+
+func (f Filter) passes(word string) bool { return f == nil || f[strings.ToLower(word)] }

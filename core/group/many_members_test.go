@@ -134,3 +134,16 @@ func TestManyConsumersAreRemovedInPart(t *testing.T) {
 	require.EqualValues(t, wire.UnknownMemberID, out.Members[0].ErrorCode)
 	require.Empty(t, r.machine().consumerOf("g").group.Members())
 }
+
+// BenchmarkListGroupsByManyStates is a request of a megabyte: each group looked through all of it, a minute for 10,000 groups.
+func BenchmarkListGroupsByManyStates(b *testing.B) {
+	words := make([]string, 1<<20)
+	for b.Loop() {
+		f := NewFilter(words)
+		for range 10_000 {
+			if f.passes("Stable") {
+				b.Fatal("no word names the state")
+			}
+		}
+	}
+}

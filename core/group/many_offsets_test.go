@@ -285,3 +285,38 @@ func TestCommitIsBoundedWhileItIsMade(t *testing.T) {
 	require.EqualValues(t, wire.UnknownServerError, codes[0])
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(many*len(q.Group)/10))
 }
+
+// TestTopicsAreFoundAgainWhateverTheirOrder: partitions of a topic that a request names twice come together, others stay apart.
+func TestTopicsAreFoundAgainWhateverTheirOrder(t *testing.T) {
+	r := newRig(t)
+	names := []string{"absent", "b", "absent", "", "b", "absent"}
+	commit := kmsg.NewPtrOffsetCommitRequest()
+	commit.Version, commit.Group = 8, "g"
+	remove := kmsg.NewPtrOffsetDeleteRequest()
+	remove.Group = "g"
+	for i, name := range names {
+		name, index := strings.Clone(name), int32(1000+i)
+		commit.Topics = append(commit.Topics, kmsg.OffsetCommitRequestTopic{Topic: name, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: index}, {Partition: index + 100}}})
+		remove.Topics = append(remove.Topics, kmsg.OffsetDeleteRequestTopic{Topic: name, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: index}, {Partition: index + 100}}})
+	}
+	want := "absent [1000 1100 1002 1102 1005 1105] b [1001 1101 1004 1104]  [1003 1103]"
+	var committed, removed []string
+	for _, topic := range NewCommit(r.machine().Image, commit).Response().(*kmsg.OffsetCommitResponse).Topics {
+		var indexes []int32
+		for _, p := range topic.Partitions {
+			indexes = append(indexes, p.Partition)
+		}
+		committed = append(committed, fmt.Sprint(topic.Topic, " ", indexes))
+	}
+	require.Equal(t, want, strings.Join(committed, " "))
+	out := remove.ResponseKind().(*kmsg.OffsetDeleteResponse)
+	r.machine().deleteOffsets(&Group{}, remove, out)
+	for _, topic := range out.Topics {
+		var indexes []int32
+		for _, p := range topic.Partitions {
+			indexes = append(indexes, p.Partition)
+		}
+		removed = append(removed, fmt.Sprint(topic.Topic, " ", indexes))
+	}
+	require.Equal(t, want, strings.Join(removed, " "))
+}

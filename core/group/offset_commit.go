@@ -39,6 +39,8 @@ type Commit struct {
 	topics       []commitTopic
 	results      []commitResult
 	places       map[Partition]int // of topics in results; Index is 0
+	last         Partition         // the topic placed last, at lastAt: looked up once, not for each partition
+	lastAt       int               // -1: none was placed
 	offsets      []commitPartition
 	byID         bool
 	out          *kmsg.OffsetCommitResponse
@@ -107,7 +109,7 @@ func NewTxnCommit(im Image, r *kmsg.TxnOffsetCommitRequest) *Commit {
 
 // resolve finds topics and partitions.
 func (c *Commit) resolve(im Image) {
-	c.places = map[Partition]int{}
+	c.places, c.lastAt = map[Partition]int{}, -1
 	var found []commitPartition
 	last := -1 // index of the topic in the request
 	for i := range c.topics {
@@ -126,6 +128,7 @@ func (c *Commit) resolve(im Image) {
 	for _, p := range found {
 		if !merged && p.topicAt != last { // Kafka merges topics that are there twice only beside errors
 			clear(c.places)
+			c.lastAt = -1
 		}
 		last = p.topicAt
 		id := metadata.TopicID{}
@@ -158,15 +161,23 @@ func (c *Commit) place(name string, id metadata.TopicID, index int32, code wire.
 	if c.byID {
 		key.Topic = ""
 	}
-	topicAt, ok := c.places[key]
+	if c.lastAt < 0 || key != c.last {
+		c.placeTopic(key, name, id)
+	}
+	t := &c.results[c.lastAt]
+	t.partitions, t.codes = append(t.partitions, index), append(t.codes, code)
+	return c.lastAt, len(t.codes) - 1
+}
+
+// placeTopic goes to a topic's place in the answer.
+func (c *Commit) placeTopic(key Partition, name string, id metadata.TopicID) {
+	at, ok := c.places[key]
 	if !ok {
-		topicAt = len(c.results)
-		c.places[key] = topicAt
+		at = len(c.results)
+		c.places[key] = at
 		c.results = append(c.results, commitResult{name: name, id: id})
 	}
-	t := &c.results[topicAt]
-	t.partitions, t.codes = append(t.partitions, index), append(t.codes, code)
-	return topicAt, len(t.codes) - 1
+	c.last, c.lastAt = key, at
 }
 
 // Empty reports whether no partition of the request exists: it is answered without a coordinator.

@@ -32,8 +32,12 @@ func (m *Machine) Fetch(id string, memberID *string, memberEpoch int32, topics [
 		out[i] = kmsg.NewOffsetFetchResponseGroupTopic()
 		out[i].Topic, out[i].TopicID = t.Name, t.ID
 		out[i].Partitions = make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(t.Partitions))
+		from := g
+		if len(t.Name) > metadata.TopicNameBytesMax {
+			from = nil // no topic has the name: it is not looked up for each partition
+		}
 		for j, index := range t.Partitions {
-			out[i].Partitions[j] = g.fetchOne(topicPartition{t.Name, index}, t.ID, requireStable)
+			out[i].Partitions[j] = from.fetchOne(topicPartition{t.Name, index}, t.ID, requireStable)
 		}
 	}
 	return out, wire.None

@@ -81,9 +81,21 @@ func (m *Machine) deleteOffsets(g *Group, r *kmsg.OffsetDeleteRequest, out *kmsg
 type offsetDeletions struct {
 	out    *kmsg.OffsetDeleteResponse
 	places map[string]int // of topics
+	last   string         // the topic of the last answer, at its place: looked up once, not for each partition
+	at     int
 }
 
 func (d *offsetDeletions) add(topic string, partition int32, code wire.Code) {
+	if topic != d.last || len(d.out.Topics) == 0 {
+		d.find(topic)
+	}
+	p := kmsg.NewOffsetDeleteResponseTopicPartition()
+	p.Partition, p.ErrorCode = partition, int16(code)
+	d.out.Topics[d.at].Partitions = append(d.out.Topics[d.at].Partitions, p)
+}
+
+// find goes to a topic's place.
+func (d *offsetDeletions) find(topic string) {
 	at, ok := d.places[topic]
 	if !ok {
 		at = len(d.out.Topics)
@@ -92,9 +104,7 @@ func (d *offsetDeletions) add(topic string, partition int32, code wire.Code) {
 		t.Topic = topic
 		d.out.Topics = append(d.out.Topics, t)
 	}
-	p := kmsg.NewOffsetDeleteResponseTopicPartition()
-	p.Partition, p.ErrorCode = partition, int16(code)
-	d.out.Topics[at].Partitions = append(d.out.Topics[at].Partitions, p)
+	d.last, d.at = topic, at
 }
 
 // DeleteGroup handles one group of DeleteGroups: it is deleted with its offsets, the group last. done runs once. What fails half-way is

@@ -8,9 +8,12 @@ import (
 	"strings"
 )
 
+// TopicNameBytesMax is the length of the longest name of a topic. No topic is looked up by a longer one: a client's string
+// may have 32 KiB, and a map reads all of it.
+const TopicNameBytesMax = 249
+
 // What bounds a record's demands, whoever proposed it.
 const (
-	topicNameBytesMax   = 249
 	partitionsMax       = 1_000_000 // of one topic
 	producerIDsCountMax = 1 << 20   // of one record
 	leaseCountMax       = 1 << 20   // of one record
@@ -117,7 +120,7 @@ func (im *Image) validateLeaders(leaders []Leader, already int) error {
 
 func (r *CreateTopic) apply(im *Image) error {
 	switch _, taken := im.byID[r.ID]; {
-	case r.Name == "" || len(r.Name) > topicNameBytesMax || r.ID == TopicID{} || !sortedConfigs(r.Configs):
+	case r.Name == "" || len(r.Name) > TopicNameBytesMax || r.ID == TopicID{} || !sortedConfigs(r.Configs):
 		return fmt.Errorf("%w: new topic %q of id %x", ErrMalformed, r.Name, r.ID)
 	case taken:
 		return fmt.Errorf("%w: by the id %x", ErrTopicExists, r.ID)

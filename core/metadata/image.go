@@ -216,6 +216,9 @@ func (im *Image) Topics() []*Topic { return im.topics }
 
 // Topic finds a topic by name.
 func (im *Image) Topic(name string) (*Topic, bool) {
+	if len(name) > TopicNameBytesMax {
+		return nil, false
+	}
 	t, ok := im.byName[name]
 	return t, ok
 }

@@ -352,6 +352,9 @@ func (m *Manager) drop(t *topic) {
 // ByName finds a partition. The code is UnknownTopicOrPartition if there is none,
 // NotLeaderOrFollower if this broker does not lead it.
 func (m *Manager) ByName(topic string, index int32) (*Partition, wire.Code) {
+	if len(topic) > metadata.TopicNameBytesMax {
+		return nil, wire.UnknownTopicOrPartition
+	}
 	t := m.byName[topic]
 	if t == nil {
 		return nil, wire.UnknownTopicOrPartition

@@ -62,7 +62,7 @@ func (c *Coordinator) List(q ListRequest, done func(List)) {
 	for _, name := range q.States {
 		if s, ok := ParseState(name); ok {
 			f.states[s] = true
-		} else if !slices.Contains(out.UnknownStates, name) && len(out.UnknownStates) < unknownStatesMax {
+		} else if len(out.UnknownStates) < unknownStatesMax && !slices.Contains(out.UnknownStates, name) {
 			out.UnknownStates = append(out.UnknownStates, name)
 		}
 	}

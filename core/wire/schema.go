@@ -148,11 +148,19 @@ func (w *walk) field(f *wireField) {
 	case arrayKind:
 		w.array(f)
 	case optionalKind:
-		if w.in.Int8() >= 0 {
-			w.element(f)
-		}
+		w.optional(f)
 	default:
 		w.in.Span(int(f.kind))
+	}
+}
+
+// optional walks over a struct that may be absent. Kafka takes any negative byte for that, kmsg -1 alone.
+func (w *walk) optional(f *wireField) {
+	switch there := w.in.Int8(); {
+	case there >= 0:
+		w.element(f)
+	case there != -1:
+		w.fail("a struct that is neither there nor not")
 	}
 }
 
@@ -252,13 +260,13 @@ func (w *walk) tags(known tags) {
 	for count := w.in.Uvarint(); count > 0 && w.ok(); count-- {
 		tag, size := w.in.Uvarint(), w.in.Uvarint()
 		value := w.in.Span(int(size))
-		if w.unknown++; w.unknown > UnknownTagsMax {
-			w.fail("too many tags")
-			return
-		}
 		f, ok := known[tag]
 		switch {
-		case !ok || !w.ok():
+		case !w.ok():
+		case !ok:
+			if w.unknown++; w.unknown > UnknownTagsMax {
+				w.fail("too many tags")
+			}
 		case !f.in(w.version):
 			w.fail("a tag that its version does not have")
 		default:

@@ -24,6 +24,8 @@
 // then reserves its whole size in the third: a peer that announces 100 MiB and sends 15
 // bytes holds 32 KiB. A reader may wait for the third pool while it holds an opening, never
 // the other way round, so there is no deadlock.
+// Frames that may take more memory while they are decoded ([env.HeavyCodec]) are decoded few at a time, for all connections;
+// others never wait for them.
 // The frames of one address hold at most three quarters of each pool; addresses that
 // wait take turns, and reservations of one address are granted in order. How far a
 // connection is read while its frames wait in the mailbox is bounded.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,6 +25,9 @@ var (
 	ErrStopped = errors.New("the network was stopped")
 	ErrSize    = errors.New("frame size is negative")
 )
+
+// heavyMin is how many frames of an env.HeavyCodec are decoded at once, or as many as there are processors.
+const heavyMin = 4
 
 // Options configure a Network. Only Deliver is required.
 type Options struct {
@@ -90,6 +94,7 @@ type Network struct {
 	group  sync.WaitGroup
 
 	writers writers
+	heavy   chan struct{} // an element for each frame of an env.HeavyCodec that is being decoded
 
 	connections atomic.Int64         // as many as conns has
 	open        map[env.ConnID]*conn // the loop's: opened and not closed
@@ -110,6 +115,7 @@ func New(o Options) *Network {
 		o: o, pools: newBudgets(o.BudgetBytes), start: time.Now(), quit: make(chan struct{}),
 		open: map[env.ConnID]*conn{}, conns: map[*conn]struct{}{}, sources: map[netip.Addr]*source{},
 	}
+	n.heavy = make(chan struct{}, max(heavyMin, runtime.GOMAXPROCS(0)))
 	n.counts.init(o.Metrics)
 	n.writers = writers{group: &n.group, quit: n.quit, work: make(chan *conn)}
 	n.tick.Store(1)

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+
+	"weir/core/env"
 )
 
 const (
@@ -123,20 +125,42 @@ func (c *conn) readFrame(size int) (*frame, error) {
 	if err := c.guard(func() error { return codec.Admit(size, body[:min(size, admitBytes)]) }); err != nil {
 		return nil, err
 	}
+	heavy, _ := codec.(env.HeavyCodec)
+	isHeavy := heavy != nil && heavy.Heavy(body[:min(size, admitBytes)])
 	c.frameSince.Store(0)
 	f, err := c.readWhole(size)
 	if err != nil {
 		return nil, err
 	}
-	err = c.guard(func() (err error) {
-		f.message, err = codec.Decode(f.Data)
-		return err
-	})
+	if isHeavy {
+		err = c.decodeHeavy(codec, f)
+	} else {
+		err = c.decode(codec, f)
+	}
 	if err != nil {
 		f.free()
 		return nil, err
 	}
 	return f, nil
+}
+
+func (c *conn) decode(codec env.Codec, f *frame) error {
+	return c.guard(func() (err error) {
+		f.message, err = codec.Decode(f.Data)
+		return err
+	})
+}
+
+// decodeHeavy decodes a frame once few others are being decoded that may take much memory. What it waits for is the
+// processor alone, for which it would wait anyway.
+func (c *conn) decodeHeavy(codec env.Codec, f *frame) error {
+	select {
+	case c.network.heavy <- struct{}{}:
+	case <-c.quit:
+		return errQuit
+	}
+	defer func() { <-c.network.heavy }()
+	return c.decode(codec, f)
 }
 
 // readWhole reserves and reads a frame's bytes. Room for a large frame is asked for

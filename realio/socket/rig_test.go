@@ -40,9 +40,11 @@ func newRig(t testing.TB, o Options) *rig {
 	return r
 }
 
-func (r *rig) listen(address string) *env.Listen {
+func (r *rig) listen(address string) *env.Listen { return r.listenWith(address, r) }
+
+func (r *rig) listenWith(address string, codec env.Codec) *env.Listen {
 	done := false
-	o := &env.Listen{Name: "TEST", Address: address, Handler: r, Codec: r, Done: func(*env.Listen) { done = true }}
+	o := &env.Listen{Name: "TEST", Address: address, Handler: r, Codec: codec, Done: func(*env.Listen) { done = true }}
 	r.net.Listen(o)
 	r.until("the listener", func() bool { return done })
 	return o
