@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"slices"
 	"cmp"
 	"testing"
 	"time"
@@ -154,6 +155,39 @@ func TestManagerFollowsTheTopicsThatChanged(t *testing.T) {
 	require.EqualValues(t, 14, p.Stream)
 	g.changed(t)
 	require.Len(t, g.m.Partitions(), 2)
+}
+
+// A topic is named once for each of its partitions when they may be opened. It is looked at once: it may have thousands.
+func TestATopicThatIsNamedManyTimesIsLookedAtOnce(t *testing.T) {
+	g := newManaged()
+	looks := 0
+	g.m.options.MayOpen = func(metadata.StreamID) bool { looks++; return false }
+	g.topic("a", 1, 11, 12, 13)
+	a := []metadata.TopicID{{1}, {1}, {1}}
+	require.NoError(t, g.m.TopicsChanged(a))
+	require.Equal(t, 3, looks)
+	require.NoError(t, g.m.TopicsChanged(a))
+	require.Equal(t, 6, looks)
+	g.changed(t)
+	require.Equal(t, 9, looks)
+}
+
+// The partitions of a topic that goes are taken out run by run, and those behind them are moved once for each.
+func TestADroppedTopicMovesTheOthersOnce(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11, 12, 13, 15, 16)
+	g.topic("b", 2, 14, 17, 18)
+	g.changed(t)
+	b := slices.Clone(g.m.byID[metadata.TopicID{2}].partitions)
+	runs := 0
+	for range g.m.runsOf(g.m.byID[metadata.TopicID{1}].partitions) {
+		runs++
+	}
+	require.Equal(t, 2, runs)
+	g.image.topics = g.image.topics[1:]
+	require.NoError(t, g.m.TopicsChanged([]metadata.TopicID{{1}}))
+	require.Equal(t, []metadata.StreamID{11, 12, 13, 15, 16}, g.engine.closed)
+	require.Equal(t, b, g.m.Partitions())
 }
 
 func TestATopicMadeAnewUnderItsNameIsAnotherTopic(t *testing.T) {
