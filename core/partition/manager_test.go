@@ -1,8 +1,8 @@
 package partition
 
 import (
-	"slices"
 	"cmp"
+	"slices"
 	"testing"
 	"time"
 
