@@ -187,6 +187,7 @@ func (m *Manager) TopicsChanged(ids []metadata.TopicID) error {
 		return nil
 	}
 	m.generation++
+	gone := false
 	for _, id := range ids {
 		t := m.byID[id]
 		if t != nil && t.generation == m.generation {
@@ -197,9 +198,12 @@ func (m *Manager) TopicsChanged(ids []metadata.TopicID) error {
 				return err
 			}
 		} else if t != nil {
-			m.topics = slices.DeleteFunc(m.topics, func(o *topic) bool { return o == t })
 			m.drop(t)
+			gone = true
 		}
+	}
+	if gone {
+		m.topics = slices.DeleteFunc(m.topics, func(t *topic) bool { return m.byID[t.id] != t })
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ type fakeEngine struct {
 	closed []metadata.StreamID
 	// batchMax is the largest batch; 0: a mebibyte.
 	batchMax int
+	onClose  func() // nil: nobody looks
 }
 
 func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log {
@@ -54,9 +55,14 @@ func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log
 	e.open[id] = l
 	return l
 }
-func (e *fakeEngine) Close(id metadata.StreamID) { e.closed = append(e.closed, id) }
-func (e *fakeEngine) OnSpace(func())             {}
-func (e *fakeEngine) AppendBytesMax() int        { return cmp.Or(e.batchMax, 1<<20) }
+func (e *fakeEngine) Close(id metadata.StreamID) {
+	e.closed = append(e.closed, id)
+	if e.onClose != nil {
+		e.onClose()
+	}
+}
+func (e *fakeEngine) OnSpace(func())      {}
+func (e *fakeEngine) AppendBytesMax() int { return cmp.Or(e.batchMax, 1<<20) }
 
 const (
 	me      = metadata.BrokerID(1)
@@ -188,6 +194,22 @@ func TestADroppedTopicMovesTheOthersOnce(t *testing.T) {
 	require.NoError(t, g.m.TopicsChanged([]metadata.TopicID{{1}}))
 	require.Equal(t, []metadata.StreamID{11, 12, 13, 15, 16}, g.engine.closed)
 	require.Equal(t, b, g.m.Partitions())
+}
+
+// One request may delete thousands of topics. The others are moved once for all of them.
+func TestDeletedTopicsAreTakenOutTogether(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	g.topic("b", 2, 12)
+	g.topic("c", 3, 13)
+	g.changed(t)
+	var left []int
+	g.engine.onClose = func() { left = append(left, len(g.m.topics)) }
+	g.image.topics = g.image.topics[1:2]
+	require.NoError(t, g.m.TopicsChanged([]metadata.TopicID{{1}, {3}, {1}, {2}}))
+	require.Equal(t, []int{3, 3}, left)
+	require.Len(t, g.m.topics, 1)
+	require.Equal(t, "b", g.m.topics[0].name)
 }
 
 func TestATopicMadeAnewUnderItsNameIsAnotherTopic(t *testing.T) {
