@@ -186,6 +186,26 @@ func (v *victim) createTopics() {
 	}
 }
 
+// TestRecordsThatAreAppliedTogetherAreToldOnce: each time its parts are told, they look at what they have.
+func TestRecordsThatAreAppliedTogetherAreToldOnce(t *testing.T) {
+	v := newVictim(t)
+	marks := v.w.brokers[0].machine.Node().(*node.Node).Telemetry()
+	told := marks.Mark("node: its parts were told of records")
+	before := told.Hits
+	r := kmsg.NewPtrCreateTopicsRequest()
+	r.Version, r.TimeoutMillis = 7, 10_000
+	for i := range 50 {
+		topic := kmsg.NewCreateTopicsRequestTopic()
+		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = fmt.Sprintf("together-%d", i), 1, 1
+		r.Topics = append(r.Topics, topic)
+	}
+	for _, topic := range v.ask(r).(*kmsg.CreateTopicsResponse).Topics {
+		require.Zero(t, topic.ErrorCode)
+	}
+	require.Positive(t, told.Hits-before)
+	require.Less(t, told.Hits-before, int64(10))
+}
+
 // until repeats a request while its coordinator comes to be.
 func (v *victim) until(r kmsg.Request, code func(kmsg.Response) int16) kmsg.Response {
 	v.t.Helper()

@@ -88,6 +88,7 @@ type Sweeper struct {
 	deleted  []metadata.ObjectID // of destroyed objects, not yet recorded
 	record   bool                // that they are is being proposed
 
+	found    task.Queue[foundObject] // ascending by index
 	listing  bool
 	listOpen bool   // a listing is not at its end
 	listFrom string // where it goes on
@@ -102,6 +103,12 @@ type Sweeper struct {
 // sweepMark says that the image was at an index at a time.
 type sweepMark struct {
 	at    env.Time
+	index uint64
+}
+
+// foundObject lies in the store under an id that was dead in the image of an index.
+type foundObject struct {
+	id    metadata.ObjectID
 	index uint64
 }
 
@@ -168,6 +175,7 @@ func (s *Sweeper) tick() {
 	s.expire()
 	s.gather()
 	s.recordDeletions()
+	s.queueFound()
 	s.list()
 	s.pump()
 	s.loop.Reset(&s.timer, s.options.Interval, s.tick)
@@ -315,7 +323,7 @@ func (s *Sweeper) recordDeletions() {
 // much to delete.
 func (s *Sweeper) list() {
 	due := s.listOpen || s.loop.Now() >= s.listAt
-	if s.listing || !due || s.stopped || s.pause.Pending() || s.queue.Len() >= sweepBatchMax {
+	if s.listing || !due || s.stopped || s.pause.Pending() || s.queue.Len()+s.found.Len() >= sweepBatchMax {
 		return
 	}
 	s.listing, s.listOpen = true, true
@@ -341,21 +349,33 @@ func (s *Sweeper) listed(op *env.ListObjects) {
 		s.counts.swept.Now()
 		s.listAt = s.loop.Now().Add(s.options.ListInterval)
 	}
+	s.queueFound()
 	s.pump()
 	if len(op.Objects) > 0 {
 		s.list()
 	}
 }
 
-// validateFound queues what lies under a dead id.
+// validateFound notes what lies under a dead id.
 func (s *Sweeper) validateFound(key string) {
 	id, err := strconv.ParseUint(strings.TrimPrefix(key, s.options.Prefix), 16, 64)
 	switch o := metadata.ObjectID(id); {
 	case err != nil || s.options.KeyOf(o) != key:
 		s.counts.odds.Hit() // not weir's: not weir's to delete
-	case s.image.Dead(o) && s.shipped() >= s.image.AppliedIndex(): // else a later listing finds it again
-		s.counts.late.Hit()
-		s.queue.Push(idRun{o, o + 1})
+	case s.image.Dead(o):
+		s.found.Push(foundObject{o, s.image.AppliedIndex()})
+	}
+}
+
+// queueFound queues what was found, once the image that says that it is dead is shipped (R19). A later listing
+// would not do instead: where records come all the time, the newest is hardly ever shipped when one looks.
+func (s *Sweeper) queueFound() {
+	shipped := s.shipped()
+	for s.found.Len() > 0 && s.found.Front().index <= shipped {
+		if id := s.found.Pop().id; s.image.Dead(id) {
+			s.counts.late.Hit()
+			s.queue.Push(idRun{id, id + 1})
+		}
 	}
 }
 

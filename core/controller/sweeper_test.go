@@ -19,10 +19,16 @@ const prefix = "cluster/data/"
 func keyOf(id metadata.ObjectID) string { return fmt.Sprintf("%s%016x", prefix, uint64(id)) }
 
 func (r *rig) sweeper() *controller.Sweeper {
-	s := controller.NewSweeper(controller.SweeperOptions{
+	return r.sweeperThat(func(*controller.SweeperOptions) {})
+}
+
+func (r *rig) sweeperThat(change func(*controller.SweeperOptions)) *controller.Sweeper {
+	o := controller.SweeperOptions{
 		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Store: r.store}, Telemetry: r.telemetry, Image: r.image, Proposer: r.log,
 		Broker: 1, Prefix: prefix, KeyOf: keyOf, InFlightMax: 4,
-	})
+	}
+	change(&o)
+	s := controller.NewSweeper(o)
 	s.Start()
 	return s
 }
@@ -194,6 +200,32 @@ func TestLatePutsAreFoundByListing(t *testing.T) {
 	}
 	if r.telemetry.Mark("sweeper: a listing found a key that names no object").Hits < 2 {
 		t.Error("keys that name no object were not counted")
+	}
+}
+
+// Where records come all the time, the newest is never shipped when a listing looks. What it finds is deleted once the image
+// that knew it to be dead is shipped.
+func TestLatePutsDieAlsoIfTheNewestRecordIsNeverShipped(t *testing.T) {
+	r := newRig(t)
+	first := r.lease(2)
+	shipped := uint64(0)
+	s := r.sweeperThat(func(o *controller.SweeperOptions) { o.Shipped = func() uint64 { return shipped } })
+	s.InUseFloor(first + 2)
+	r.pass(3 * time.Second)
+	r.wantKept()
+	r.store.objects[keyOf(first)] = true // late PUTs
+	r.store.objects[keyOf(first+1)] = true
+	listed := r.image.AppliedIndex()
+	shipped = listed - 1
+	r.pass(6 * time.Minute)
+	r.wantKept(first, first+1) // the record that expired them may be lost yet
+	for range 3 {
+		r.lease(1)
+		shipped = r.image.AppliedIndex() - 1
+		r.pass(6 * time.Minute)
+	}
+	if keys := r.store.keys(keyOf(first)[:len(keyOf(first))-1]); slices.Contains(keys, keyOf(first)) || slices.Contains(keys, keyOf(first+1)) {
+		t.Errorf("the store holds %v for ever", keys)
 	}
 }
 

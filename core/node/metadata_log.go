@@ -113,16 +113,19 @@ func (m *metadataLog) Propose(r metadata.Record, done func(metadata.Outcome, err
 			done(metadata.Outcome{}, err)
 			return
 		}
-		outcome, verdict, waits := m.outcome, m.verdict, m.waits
+		outcome, verdict := m.outcome, m.verdict
+		if m.waits { // so that of many that are applied together the parts are told once
+			m.node.quorum.AwaitShipped(index, func() {
+				m.tell()
+				done(outcome, verdict)
+			})
+			return
+		}
 		m.tell()
 		if _, commit := r.(*metadata.CommitObject); commit {
 			m.node.quorum.AwaitShipped(index, func() {}) // at once: log space waits for it
 		}
-		if !waits {
-			done(outcome, verdict)
-			return
-		}
-		m.node.quorum.AwaitShipped(index, func() { done(outcome, verdict) })
+		done(outcome, verdict)
 	})
 }
 
@@ -160,6 +163,7 @@ func (n *Node) imageChanged() {
 	if n.failed || n.broker == nil {
 		return
 	}
+	n.telemetry.Hit("node: its parts were told of records")
 	n.refreshSettings()
 	changes := n.metadata.image.TakeChanges()
 	n.unshipped.note(n.metadata.image.AppliedIndex(), &changes, n.metadata.Shipped())

@@ -282,3 +282,16 @@ func BenchmarkBuild(b *testing.B) {
 		Build(Header{}, parts, 512<<10)
 	}
 }
+
+// A header whose sizes only fit each other because their difference wraps around says nothing of where the footer is.
+func TestSizesInAHeaderDoNotWrap(t *testing.T) {
+	footer := int64(footerHeadBytes + partEntryBytes)
+	for _, at := range []int64{math.MaxInt64 - footer + 1, math.MaxInt64} {
+		h := Header{Footer: at, Bytes: at + footer, Parts: 1}
+		b := make([]byte, HeaderBytes)
+		h.encode(b)
+		if got, err := ParseHeader(b); !errors.Is(err, ErrDamaged) {
+			t.Errorf("a footer at %d of %d bytes is taken: %v", got.Footer, got.Bytes, err)
+		}
+	}
+}

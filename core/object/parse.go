@@ -32,7 +32,7 @@ func ParseHeader(b []byte) (Header, error) {
 		ID: order.Uint64(b[16:]), BrokerEpoch: int64(order.Uint64(b[24:])), Nonce: Nonce(b[32:48]),
 		Cluster: string(b[69 : 69+n]), Bytes: int64(order.Uint64(b[48:])), Footer: int64(order.Uint64(b[56:])), Parts: order.Uint32(b[64:]),
 	}
-	if h.Footer < HeaderBytes || h.Bytes-h.Footer != footerHeadBytes+partEntryBytes*int64(h.Parts) {
+	if h.Footer < HeaderBytes || h.Bytes < h.Footer || h.Bytes-h.Footer != footerHeadBytes+partEntryBytes*int64(h.Parts) {
 		return Header{}, damaged("a footer of %d parts at %d of %d bytes", h.Parts, h.Footer, h.Bytes)
 	}
 	return h, nil

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -185,15 +186,24 @@ func (m *Manager) TopicsChanged(ids []metadata.TopicID) error {
 	if m.stopped {
 		return nil
 	}
+	m.generation++
+	gone := false
 	for _, id := range ids {
+		t := m.byID[id]
+		if t != nil && t.generation == m.generation {
+			continue // one that has many partitions may come once for each of them
+		}
 		if image, ok := m.options.Image.TopicByID(id); ok {
 			if err := m.refresh(image); err != nil {
 				return err
 			}
-		} else if t := m.byID[id]; t != nil {
-			m.topics = slices.DeleteFunc(m.topics, func(o *topic) bool { return o == t })
+		} else if t != nil {
 			m.drop(t)
+			gone = true
 		}
+	}
+	if gone {
+		m.topics = slices.DeleteFunc(m.topics, func(t *topic) bool { return m.byID[t.id] != t })
 	}
 	return nil
 }
@@ -342,9 +352,29 @@ func (m *Manager) drop(t *topic) {
 	if m.byName[t.name] == t {
 		delete(m.byName, t.name)
 	}
-	for _, p := range t.partitions {
-		if p != nil {
-			m.closePartition(p, wire.UnknownTopicOrPartition)
+	open := slices.DeleteFunc(t.partitions, func(p *Partition) bool { return p == nil })
+	t.partitions = nil
+	for first, end := range m.runsOf(open) {
+		m.partitions = slices.Delete(m.partitions, first, end)
+	}
+	for _, p := range open {
+		m.closePartition(p, wire.UnknownTopicOrPartition)
+	}
+}
+
+// runsOf iterates over the runs in which some partitions, ascending by stream, lie among all, the last one first. They
+// may be taken out meanwhile.
+func (m *Manager) runsOf(some []*Partition) iter.Seq2[int, int] {
+	return func(yield func(first, end int) bool) {
+		for n := len(some); n > 0; {
+			first, _ := m.searchPartition(some[n-1].Stream)
+			end := first + 1
+			for n--; n > 0 && first > 0 && m.partitions[first-1] == some[n-1]; n-- {
+				first--
+			}
+			if !yield(first, end) {
+				return
+			}
 		}
 	}
 }

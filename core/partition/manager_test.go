@@ -2,6 +2,7 @@ package partition
 
 import (
 	"cmp"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ type fakeEngine struct {
 	closed []metadata.StreamID
 	// batchMax is the largest batch; 0: a mebibyte.
 	batchMax int
+	onClose  func() // nil: nobody looks
 }
 
 func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log {
@@ -53,9 +55,14 @@ func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log
 	e.open[id] = l
 	return l
 }
-func (e *fakeEngine) Close(id metadata.StreamID) { e.closed = append(e.closed, id) }
-func (e *fakeEngine) OnSpace(func())             {}
-func (e *fakeEngine) AppendBytesMax() int        { return cmp.Or(e.batchMax, 1<<20) }
+func (e *fakeEngine) Close(id metadata.StreamID) {
+	e.closed = append(e.closed, id)
+	if e.onClose != nil {
+		e.onClose()
+	}
+}
+func (e *fakeEngine) OnSpace(func())      {}
+func (e *fakeEngine) AppendBytesMax() int { return cmp.Or(e.batchMax, 1<<20) }
 
 const (
 	me      = metadata.BrokerID(1)
@@ -154,6 +161,55 @@ func TestManagerFollowsTheTopicsThatChanged(t *testing.T) {
 	require.EqualValues(t, 14, p.Stream)
 	g.changed(t)
 	require.Len(t, g.m.Partitions(), 2)
+}
+
+// A topic is named once for each of its partitions when they may be opened. It is looked at once: it may have thousands.
+func TestATopicThatIsNamedManyTimesIsLookedAtOnce(t *testing.T) {
+	g := newManaged()
+	looks := 0
+	g.m.options.MayOpen = func(metadata.StreamID) bool { looks++; return false }
+	g.topic("a", 1, 11, 12, 13)
+	a := []metadata.TopicID{{1}, {1}, {1}}
+	require.NoError(t, g.m.TopicsChanged(a))
+	require.Equal(t, 3, looks)
+	require.NoError(t, g.m.TopicsChanged(a))
+	require.Equal(t, 6, looks)
+	g.changed(t)
+	require.Equal(t, 9, looks)
+}
+
+// The partitions of a topic that goes are taken out run by run, and those behind them are moved once for each.
+func TestADroppedTopicMovesTheOthersOnce(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11, 12, 13, 15, 16)
+	g.topic("b", 2, 14, 17, 18)
+	g.changed(t)
+	b := slices.Clone(g.m.byID[metadata.TopicID{2}].partitions)
+	runs := 0
+	for range g.m.runsOf(g.m.byID[metadata.TopicID{1}].partitions) {
+		runs++
+	}
+	require.Equal(t, 2, runs)
+	g.image.topics = g.image.topics[1:]
+	require.NoError(t, g.m.TopicsChanged([]metadata.TopicID{{1}}))
+	require.Equal(t, []metadata.StreamID{11, 12, 13, 15, 16}, g.engine.closed)
+	require.Equal(t, b, g.m.Partitions())
+}
+
+// One request may delete thousands of topics. The others are moved once for all of them.
+func TestDeletedTopicsAreTakenOutTogether(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	g.topic("b", 2, 12)
+	g.topic("c", 3, 13)
+	g.changed(t)
+	var left []int
+	g.engine.onClose = func() { left = append(left, len(g.m.topics)) }
+	g.image.topics = g.image.topics[1:2]
+	require.NoError(t, g.m.TopicsChanged([]metadata.TopicID{{1}, {3}, {1}, {2}}))
+	require.Equal(t, []int{3, 3}, left)
+	require.Len(t, g.m.topics, 1)
+	require.Equal(t, "b", g.m.topics[0].name)
 }
 
 func TestATopicMadeAnewUnderItsNameIsAnotherTopic(t *testing.T) {

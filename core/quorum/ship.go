@@ -374,9 +374,18 @@ func (q *Quorum) tellShipped() {
 	if q.o.Shipped != nil {
 		q.o.Shipped(s.at.last)
 	}
-	for len(s.waiters) > 0 && s.waiters[0].index <= s.at.last && q.live() {
-		done := s.waiters[0].done
-		s.waiters = append(s.waiters[:0], s.waiters[1:]...)
+	n := 0
+	for n < len(s.waiters) && s.waiters[n].index <= s.at.last {
+		n++
+	}
+	told := s.waiters[:n]
+	s.waiters = s.waiters[n:] // once for all: after an outage of the store they are many
+	for i := range told {
+		if !q.live() {
+			return
+		}
+		done := told[i].done
+		told[i].done = nil
 		done()
 	}
 }

@@ -147,6 +147,36 @@ func TestTheBacklogIsBounded(t *testing.T) {
 	require.False(t, n.q.Backlogged())
 }
 
+// After an outage many wait for one shipment. Each is told once, in order, and those behind are not moved for it.
+func TestThoseWhoWaitAreNotMovedForEachThatIsTold(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(shipping)
+	require.True(t, n.shipped("a"))
+	n.write("b")
+	var told []int
+	var places []*shipWaiter
+	w.turn(func() {
+		for i := range 4 {
+			n.q.AwaitShipped(n.q.applied, func() {
+				told = append(told, i)
+				n.q.AwaitShipped(n.q.applied, func() { told = append(told, 10+i) })
+				waiters := n.q.ship.waiters
+				places = append(places, &waiters[len(waiters)-1])
+			})
+		}
+		n.q.AwaitShipped(n.q.applied+1, func() { told = append(told, 99) })
+	})
+	w.settle()
+	require.Equal(t, []int{0, 10, 1, 11, 2, 12, 3, 13}, told)
+	for _, place := range places {
+		require.Same(t, places[0], place, "whoever waits for more is moved")
+	}
+	n.write("c")
+	w.turn(func() { n.q.AwaitShipped(n.q.applied, func() {}) })
+	w.settle()
+	require.Equal(t, 99, told[len(told)-1])
+}
+
 // A PUT whose answer was lost is settled by reading, whether it arrived or not (R20).
 func TestALostShipmentIsSettled(t *testing.T) {
 	for _, ill := range []int{lostBefore, lostAfter} {

@@ -18,6 +18,7 @@ type appender struct {
 	dirty   []*Stream  // whose owner has yet to hear of the high watermark
 	flush   func()     // tells them
 	flushes bool       // flush is posted
+	settles bool       // settle is posted
 	unowed  bool       // something became durable of which nothing is owed
 }
 
@@ -77,6 +78,19 @@ func (a *appender) settle() {
 	a.trimmer.trim()
 	a.cache.evict(a.CacheBytes)
 	a.offerRoom()
+}
+
+// settleSoon settles once for all streams that let go of something in one event: it looks at every stream, and a
+// deleted topic may have many.
+func (a *appender) settleSoon() {
+	if a.settles {
+		return
+	}
+	a.settles = true
+	a.Loop.Post(func() {
+		a.settles = false
+		a.settle()
+	})
 }
 
 // offerRoom lets refused appends try again if the cache has room for them.

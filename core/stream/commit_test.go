@@ -116,3 +116,25 @@ func TestATailPieceHasFewCheckpoints(t *testing.T) {
 	require.Equal(t, []int{3, 3, 3, 3, 3, 3, 2}, c.proposed)
 	n.shutdown()
 }
+
+// Whoever refuses a tail's parts again and again is not given an object each moment.
+func TestATailThatIsRefusedWaitsLongerEachTime(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(w)
+	o := smallOptions
+	o.UploadInterval = time.Hour
+	n := boot(w, c, o, smallLog)
+	fillAll(n, 1, 1)
+	n.shutdown()
+	c.weather = func() string {
+		if c.refused < 10 {
+			return "refuse"
+		}
+		return ""
+	}
+	n = boot(w, c, o, smallLog)
+	began := w.now
+	w.until("the tail's commit", func() bool { return !c.EpochOwes(1) })
+	require.Greater(t, w.now.Sub(began), 2*retries.Max, "ten refusals")
+	n.shutdown()
+}

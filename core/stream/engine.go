@@ -104,7 +104,7 @@ func (e *Engine) Close(id metadata.StreamID) {
 	s.stored.Close()
 	s.owner = nil
 	if s.refresh() {
-		e.appends.settle()
+		e.appends.settleSoon()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type streamSet struct {
 	open    map[metadata.StreamID]*Stream
 	ordered []*Stream // all, ascending by id; one that was closed, and one that was opened since, may share an id
+	dead    int       // of them, those that wait to be taken out
 }
 
 func (t *streamSet) search(id metadata.StreamID) int {
@@ -21,42 +22,34 @@ func (t *streamSet) search(id metadata.StreamID) int {
 }
 
 func (t *streamSet) add(s *Stream) {
+	t.tidy()
 	t.open[s.id] = s
 	t.ordered = slices.Insert(t.ordered, t.search(s.id), s)
 }
 
-// remove takes a closed stream out.
-func (t *streamSet) remove(s *Stream) {
-	for at := t.search(s.id); at < len(t.ordered) && t.ordered[at].id == s.id; at++ {
-		if t.ordered[at] == s {
-			t.ordered = slices.Delete(t.ordered, at, at+1)
-			return
-		}
+// tidy takes the dead streams out once they are half of all: taking each out by itself would move all behind it,
+// and a deleted topic may have many.
+func (t *streamSet) tidy() {
+	if t.dead > 0 && t.dead*2 >= len(t.ordered) {
+		t.ordered = slices.DeleteFunc(t.ordered, func(s *Stream) bool { return s.dead })
+		t.dead = 0
 	}
 }
 
 // refresh refreshes all streams of an id, and reports whether anything of them was committed or let go.
 func (t *streamSet) refresh(id metadata.StreamID) (moved bool) {
-	for at := t.search(id); at < len(t.ordered) && t.ordered[at].id == id; {
-		s := t.ordered[at]
-		if s.refresh() {
+	for at := t.search(id); at < len(t.ordered) && t.ordered[at].id == id; at++ {
+		if s := t.ordered[at]; !s.dead && s.refresh() {
 			moved = true
-		}
-		if !s.dead {
-			at++ // else it is not there any more
 		}
 	}
 	return moved
 }
 
 func (t *streamSet) refreshAll() (moved bool) {
-	for at := 0; at < len(t.ordered); {
-		s := t.ordered[at]
-		if s.refresh() {
+	for _, s := range t.ordered {
+		if !s.dead && s.refresh() {
 			moved = true
-		}
-		if !s.dead {
-			at++
 		}
 	}
 	return moved
@@ -64,6 +57,7 @@ func (t *streamSet) refreshAll() (moved bool) {
 
 // firstUncommitted is the lowest position in the WAL, not above upTo, that holds anything uncommitted.
 func (t *streamSet) firstUncommitted(upTo wal.Position) wal.Position {
+	t.tidy()
 	for _, s := range t.ordered {
 		if at, ok := s.firstUncommitted(); ok {
 			upTo = min(upTo, at)
@@ -81,7 +75,7 @@ func (s *Stream) refresh() bool {
 		// Deleted. Its owner may still append until it closes the stream; nothing of that counts.
 		owed := s.pinnedFrom < s.end
 		s.disown()
-		if s.owner == nil {
+		if s.owner == nil && !s.dead {
 			s.drop()
 		}
 		return owed
@@ -134,5 +128,5 @@ func (s *Stream) drop() {
 	s.unpin(s.end)
 	s.entries.drop(s.entries.len())
 	s.entries.pool.dropTransactions(&s.transactions)
-	s.engine.streams.remove(s)
+	s.engine.streams.dead++
 }

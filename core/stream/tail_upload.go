@@ -288,8 +288,9 @@ func (u *tailUploader) store(p *tailPiece) {
 func (u *tailUploader) settled(w *upload) {
 	p := u.piece
 	u.metrics.tailUploaded.Now()
-	u.piece, u.upload, u.attempts = nil, nil, 0
+	u.piece, u.upload = nil, nil
 	w.release()
+	refused := false
 	for i := range p.parts {
 		t := p.parts[i].stream
 		t.refresh(u.Image)
@@ -299,12 +300,15 @@ func (u *tailUploader) settled(w *upload) {
 		case t.entries.at(0).base < p.parts[i].part.end():
 			u.metrics.partsRefused.Add(1)
 			t.state = nil
-			u.attempts = 1
+			refused = true
 		}
 	}
 	u.Telemetry.Hit("stream tail upload: committed")
-	if u.attempts > 0 {
+	if refused {
+		u.attempts++
 		u.Loop.Reset(&u.retry, u.health.backoff("tail upload retry", uint64(p.tail.epoch), u.attempts), u.logs.settle)
+	} else {
+		u.attempts = 0
 	}
 	u.logs.settle()
 }

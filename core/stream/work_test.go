@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -62,5 +63,46 @@ func TestTheUploadOfATailLooksAtEachStreamAFewTimes(t *testing.T) {
 	w.until("the tail's commit", func() bool { return !c.EpochOwes(1) })
 	require.Len(t, c.proposed, streams)
 	require.Less(t, c.lookups, 10*streams)
+	n.shutdown()
+}
+
+// countedShipping counts the trims of the log: each asks for the index of the image.
+type countedShipping struct{ trims int }
+
+func (s *countedShipping) AppliedIndex() uint64 { s.trims++; return 1 }
+func (s *countedShipping) Shipped() uint64      { return 1 }
+
+// What is done for a stream of a deleted topic must not look at all others, nor move them.
+func TestTheStreamsOfADeletedTopicGoTogether(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(w)
+	o, trims := smallOptions, &countedShipping{}
+	o.UploadInterval, o.Shipping = time.Hour, trims
+	n := boot(w, c, o, smallLog)
+	const streams = 20
+	fillAll(n, streams, 1)
+	order := slices.Clone(n.e.streams.ordered)
+	closeUpTo := func(last metadata.StreamID) {
+		var gone []metadata.StreamID
+		for _, id := range c.sorted() {
+			if id <= last {
+				gone = append(gone, id)
+				delete(c.streams, id)
+			}
+		}
+		w.turn(func() {
+			for _, id := range gone {
+				n.e.Close(id)
+			}
+		})
+	}
+	closeUpTo(8)
+	require.Equal(t, 1, trims.trims)
+	require.Equal(t, order, n.e.streams.ordered, "nobody was moved")
+	closeUpTo(15)
+	require.Equal(t, 2, trims.trims)
+	require.Equal(t, order[15:], n.e.streams.ordered)
+	w.turn(n.e.ImageChanged)
+	drainAll(n)
 	n.shutdown()
 }

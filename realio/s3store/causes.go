@@ -94,7 +94,7 @@ func diagnose(err error) diagnosis {
 		return diagnosis{env.CauseEnded, ""}
 	case errors.Is(err, errStalled):
 		return diagnosis{env.CauseStalled, adviseStalled}
-	case errors.Is(err, errLax), errors.Is(err, errNoTag):
+	case errors.Is(err, errLax), errors.Is(err, errNoTag), errors.Is(err, errNoListing):
 		return diagnosis{env.CauseRejected, ""}
 	case status == 0:
 		return diagnoseNetwork(err)

@@ -47,7 +47,8 @@
 //
 // A store that ignores the condition of a simple put too is detected by the first such put of a process,
 // which is sent twice: the second must be refused, or every put fails, and says why. Redirects are not
-// followed, and a 2xx without an ETag does not count as success: it may be a proxy's sign-in page.
+// followed, and a 2xx without an ETag, or without a listing where one was asked for, does not count as success: it may be a
+// proxy's sign-in page.
 //
 // Errors are env.StoreErrors with the store's own words, a cause and what to do. Credentials of the
 // environment are read again, from files too, after the store refused them.

@@ -19,6 +19,8 @@ var (
 		"use one that does")
 	// errNoTag: whatever answered, it does not speak S3.
 	errNoTag = errors.New("the answer is a success without an ETag: it is not an S3 store that answers; check weir.s3.endpoint and the proxies before it")
+	// errNoListing: nor does this.
+	errNoListing = errors.New("the answer is a success without a listing: it is not an S3 store that answers; check weir.s3.endpoint and the proxies before it")
 )
 
 func (s *Store) put(key string, pieces [][]byte) (env.Outcome, error) {

@@ -17,6 +17,9 @@ import (
 // readContinuationsMax bounds the requests of one get after its first.
 const readContinuationsMax = 16
 
+// emptyPagesMax bounds the empty pages of a listing that are passed over at a time.
+const emptyPagesMax = 100
+
 func (s *Store) get(o *env.GetObject) {
 	o.N, o.Size = 0, 0
 	var err error
@@ -75,6 +78,9 @@ func (s *Store) readRange(key string, offset int64, into []byte) (n int, whole i
 		return 0, 0, s.checked(t.cause(err))
 	}
 	defer func() { _ = output.Body.Close() }()
+	if aws.ToString(output.ETag) == "" {
+		return 0, 0, errNoTag
+	}
 	start, whole, err := parseRange(aws.ToString(output.ContentRange), aws.ToInt64(output.ContentLength))
 	if err == nil && start != offset {
 		err = fmt.Errorf("asked for %s, the store answered from %d", span, start)
@@ -121,6 +127,9 @@ func (s *Store) head(key string) (int64, env.Outcome, error) {
 	t := s.try(s.alive, kindHead)
 	defer t.end()
 	output, err := s.client.HeadObject(t, &s3.HeadObjectInput{Bucket: s.bucket, Key: s.key(key)})
+	if err == nil && aws.ToString(output.ETag) == "" {
+		err = errNoTag
+	}
 	if err != nil {
 		return 0, wasRead(err, notFound), s.checked(t.cause(err))
 	}
@@ -142,16 +151,10 @@ func (s *Store) remove(key string) (env.Outcome, error) {
 }
 
 func (s *Store) list(o *env.ListObjects) {
-	t := s.try(s.alive, kindList)
-	defer t.end()
-	input := &s3.ListObjectsV2Input{Bucket: s.bucket, Prefix: s.key(o.Prefix), MaxKeys: aws.Int32(int32(o.Limit))}
-	if o.StartAfter != "" {
-		input.StartAfter = s.key(o.StartAfter)
-	}
-	output, err := s.client.ListObjectsV2(t, input)
 	o.Objects, o.More, o.Outcome, o.Err = nil, false, env.OutcomeDone, nil
+	output, err := s.listSome(o)
 	if err != nil {
-		o.Outcome, o.Err = env.OutcomeFailed, s.failure("list", o.Prefix, s.checked(t.cause(err)))
+		o.Outcome, o.Err = env.OutcomeFailed, s.failure("list", o.Prefix, err)
 		return
 	}
 	for _, object := range output.Contents {
@@ -161,4 +164,30 @@ func (s *Store) list(o *env.ListObjects) {
 		}
 	}
 	o.More = aws.ToBool(output.IsTruncated)
+}
+
+// listSome returns the first page that has keys, or the last one. Others may be empty where keys were deleted.
+func (s *Store) listSome(o *env.ListObjects) (*s3.ListObjectsV2Output, error) {
+	input := &s3.ListObjectsV2Input{Bucket: s.bucket, Prefix: s.key(o.Prefix), MaxKeys: aws.Int32(int32(o.Limit))}
+	if o.StartAfter != "" {
+		input.StartAfter = s.key(o.StartAfter)
+	}
+	for range emptyPagesMax {
+		output, err := s.listPage(input)
+		if err != nil || len(output.Contents) > 0 || !aws.ToBool(output.IsTruncated) {
+			return output, err
+		}
+		input.ContinuationToken = output.NextContinuationToken
+	}
+	return nil, fmt.Errorf("the store listed %d empty pages, and says that more follow", emptyPagesMax)
+}
+
+func (s *Store) listPage(input *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
+	t := s.try(s.alive, kindList)
+	defer t.end()
+	output, err := s.client.ListObjectsV2(t, input)
+	if err == nil && output.Name == nil && output.KeyCount == nil && output.IsTruncated == nil {
+		err = errNoListing
+	}
+	return output, s.checked(t.cause(err))
 }

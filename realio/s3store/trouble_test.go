@@ -69,6 +69,60 @@ func TestASuccessWithoutATagIsNone(t *testing.T) {
 	require.ErrorIs(t, p.Err, errNoTag)
 }
 
+// A sign-in page is no listing either: an empty one would say that nothing was ever shipped. Nor is it an object.
+func TestASignInPageIsNoAnswerToARead(t *testing.T) {
+	for _, page := range []string{"welcome", "", "<html><body>please sign in</body></html>"} {
+		r := newRig(t)
+		portal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(page)) }))
+		r.weather.elsewhere = portal.URL
+		l := &env.ListObjects{Limit: 10}
+		r.List(l)
+		<-r.box
+		require.Equal(t, env.OutcomeFailed, l.Outcome, page)
+		require.Equal(t, env.CauseRejected, env.CauseOf(l.Err), "%v", l.Err)
+		require.Equal(t, env.OutcomeFailed, r.get("key", 0, 4).Outcome, page)
+		require.Equal(t, env.OutcomeFailed, r.get("key", 0, 0).Outcome, page)
+		portal.Close()
+	}
+}
+
+// A page of a listing may be empty although more follow: what lay there is deleted. It is no end, and whoever asks for what
+// comes after its last key could not go on from it.
+func TestEmptyPagesOfAListingArePassedOver(t *testing.T) {
+	r := newRig(t)
+	pages := func(r *http.Request) string {
+		switch r.URL.Query().Get("continuation-token") {
+		case "":
+			return "<KeyCount>0</KeyCount><IsTruncated>true</IsTruncated><NextContinuationToken>one</NextContinuationToken>"
+		case "one":
+			return "<KeyCount>0</KeyCount><IsTruncated>true</IsTruncated><NextContinuationToken>two</NextContinuationToken>"
+		}
+		return "<KeyCount>1</KeyCount><IsTruncated>false</IsTruncated><Contents><Key>in/here/b</Key><Size>3</Size></Contents>"
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("<ListBucketResult><Name>bucket</Name>" + pages(r) + "</ListBucketResult>"))
+	}))
+	defer server.Close()
+	r.weather.elsewhere = server.URL
+	list := func() *env.ListObjects {
+		l := &env.ListObjects{Limit: 10, StartAfter: "a"}
+		r.List(l)
+		<-r.box
+		return l
+	}
+	l := list()
+	require.Equal(t, env.OutcomeDone, l.Outcome, "%v", l.Err)
+	require.Equal(t, []env.ObjectInfo{{Key: "b", Size: 3}}, l.Objects)
+	require.False(t, l.More)
+
+	pages = func(*http.Request) string {
+		return "<KeyCount>0</KeyCount><IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken>"
+	}
+	l = list()
+	require.Equal(t, env.OutcomeFailed, l.Outcome, "pages without an end")
+	require.LessOrEqual(t, len(r.seen), emptyPagesMax+4)
+}
+
 func TestCausesAndAdvice(t *testing.T) {
 	for _, c := range []struct {
 		strike lightning
