@@ -79,9 +79,10 @@
 //
 // R7 (device kind). A group records up to where everything was durable when it
 // was written. Damage below the highest such mark is corruption and loud; above
-// it, it is a torn tail. Recovery syncs before it trusts what it read:
-// otherwise a killed process could serve, from the page cache, a tail that the
-// next power failure takes back.
+// it, it is a torn tail. Recovery writes what lies above it again, durably, before it
+// trusts it: otherwise a killed process could serve, from the page cache, a tail that the
+// next power failure takes back. A sync is not enough, since it may succeed after one
+// that failed, and says nothing of what that one was to make durable.
 //
 // R8 (shared device, not built yet). A recoverer makes a fence block durable
 // that owners read before the high watermark moves.

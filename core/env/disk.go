@@ -46,8 +46,8 @@ type DiskOpen struct {
 }
 
 // DiskRead reads len(Data) bytes at Offset. N falls short only at the end of
-// the file. What it returns may never have been durable: recovery syncs before
-// it trusts what it reads (R7).
+// the file. What it returns may never have been durable: recovery writes it again
+// before it trusts it, unless something durable vouches for it (R7).
 type DiskRead struct {
 	File   FileID
 	Offset int64

@@ -98,7 +98,8 @@
 //
 // A crash may leave a write in flight torn at any of the disk's blocks, and a rename or removal done
 // or not. A killed process may leave a group in the page cache that the next power failure would
-// take back: recovery syncs each file before it trusts what it reads (R7). A full disk holds
+// take back: recovery syncs each file before it reads it, and writes the newest group again before it trusts it (R7), since a sync
+// says nothing of what a failed one was to make durable. A full disk holds
 // proposals up, or a snapshot, or the start, until there is room (Options.Full may make some). Any other error of the disk ends the incarnation:
 // it is reported once, nothing is acknowledged after it, and nothing is tried again.
 //

@@ -89,7 +89,7 @@ func (f files) remove(name string) error {
 	return nil
 }
 
-// readAll reads the whole blocks of an open file, after a sync (R7), into a slab of the caller's.
+// readAll reads the whole blocks of an open file, after a sync, into a slab of the caller's.
 func (f files) readAll(file env.FileID, name string, size int64) (*env.Slab, []byte, error) {
 	if err := f.sync(file, name); err != nil {
 		return nil, nil, err

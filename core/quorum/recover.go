@@ -243,7 +243,7 @@ func (r *recovery) readSegment(ordinal uint64, final bool, upTo uint64) error {
 	if err := r.begin(name, h); err != nil {
 		return err
 	}
-	at, err := r.groups(name, h.nonce, data, final, upTo)
+	at, newest, err := r.groups(name, h.nonce, data, final, upTo)
 	if err != nil || !final && r.sequence == upTo {
 		return err
 	}
@@ -251,7 +251,19 @@ func (r *recovery) readSegment(ordinal uint64, final bool, upTo uint64) error {
 		return &CorruptError{File: name, Offset: int64(at), Reason: fmt.Sprintf("group %d cannot be read, yet later ones were written", r.sequence)}
 	}
 	r.torn = at < len(data) && !allZero(data[at:at+blockBytes])
-	return nil
+	return r.secure(file, name, newest, data[newest:at])
+}
+
+// secure writes the newest group again, and syncs: nothing vouches for it. Its write may have failed, and then the sync of an
+// earlier start; after that a sync succeeds and says nothing of those bytes, which the next power failure takes.
+func (r *recovery) secure(file env.FileID, name string, at int, group []byte) error {
+	if len(group) == 0 {
+		return nil // a segment appears whole
+	}
+	if err := r.write(file, name, int64(at), group, nil); err != nil {
+		return err
+	}
+	return r.sync(file, name)
 }
 
 // begin checks that a segment continues what was read.
@@ -271,23 +283,25 @@ func (r *recovery) begin(name string, h segmentHeader) error {
 	return nil
 }
 
-// groups takes whole groups in sequence and returns where the first one that is not one would lie.
-func (r *recovery) groups(name string, nonce uint64, data []byte, final bool, upTo uint64) (at int, err error) {
-	for at = blockBytes; at < len(data) && (final || r.sequence < upTo); {
+// groups takes whole groups in sequence and returns where the first one that is not one would lie, and where the newest
+// whole one does.
+func (r *recovery) groups(name string, nonce uint64, data []byte, final bool, upTo uint64) (at, newest int, err error) {
+	at, newest = blockBytes, blockBytes
+	for at < len(data) && (final || r.sequence < upTo) {
 		h, ok := decodeGroupHeader(data[at:], nonce)
 		if !ok || h.sequence != r.sequence || uint64(h.bytes) > uint64(len(data)-at) {
-			return at, nil
+			return at, newest, nil
 		}
 		body := data[at+groupHeaderBytes : at+int(h.bytes)]
 		if crc32.Checksum(body, castagnoli) != h.sum {
-			return at, nil
+			return at, newest, nil
 		}
 		if err := r.take(name, int64(at), h, body); err != nil {
-			return at, err
+			return at, newest, err
 		}
-		at += int(h.bytes)
+		at, newest = at+int(h.bytes), at
 	}
-	return at, nil
+	return at, newest, nil
 }
 
 func (r *recovery) take(name string, at int64, h groupHeader, body []byte) error {

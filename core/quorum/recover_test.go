@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"weir/core/env"
 
 	"pgregory.net/rapid"
@@ -423,16 +425,23 @@ func TestGoldenFilesOfVersion1(t *testing.T) {
 	if !bytes.Equal(packed, pack(w)) {
 		t.Error("the same proposals no longer give the same files: a new format needs a new version")
 	}
-	unpack(t, w, packed)
-	if _, ok := decodeFounding(w.disk.files[foundingName].data); !ok {
-		t.Error("the founding cannot be read")
+	first, err := os.ReadFile(filepath.Join("testdata", "v1-first.quorum")) // of a start that wrote nothing again
+	if err != nil {
+		t.Fatal(err)
 	}
-	n := w.start(nil)
-	n.has(want...)
-	if n.failure != nil {
-		t.Fatal(n.failure)
+	for _, packed := range [][]byte{packed, first} {
+		w := newWorld(t)
+		unpack(t, w, packed)
+		if _, ok := decodeFounding(w.disk.files[foundingName].data); !ok {
+			t.Error("the founding cannot be read")
+		}
+		n := w.start(nil)
+		n.has(want...)
+		if n.failure != nil {
+			t.Fatal(n.failure)
+		}
+		n.close()
 	}
-	n.close()
 }
 
 // FuzzRecover opens a directory with one file of which bytes were overwritten and the end was cut off,
@@ -533,4 +542,39 @@ func resum(data []byte, bodies bool) {
 			order.PutUint32(b[4:], sumWithout(b[:groupHeaderBytes], 4))
 		}
 	}
+}
+
+// A sync that succeeds after one that failed says nothing of what that one was to make durable. So a start writes the newest group
+// again, before anybody trusts it, and goes no further if that fails.
+func TestAStartMakesDurableWhatItTrusts(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(nil)
+	n.write("first")
+	w.turn(func() { n.propose("second") })
+	group := w.pending[0].event.(*env.DiskWrite)
+	newest := w.disk.handle(group.File)
+	at := group.Offset
+	w.kill(always) // the group is in the page cache
+	again := 0
+	w.disk.failing = func(e env.Event) error {
+		if write, ok := e.(*env.DiskWrite); ok && w.disk.handle(write.File) == newest && write.Offset == at {
+			require.Equal(t, newest.data[at:at+int64(len(write.Data))], write.Data)
+			again++
+		}
+		return nil
+	}
+	n = w.start(nil)
+	n.has("first", "second")
+	require.Equal(t, 1, again)
+
+	w.kill(always)
+	w.disk.failing = func(e env.Event) error {
+		if _, ok := e.(*env.DiskWrite); ok {
+			return env.ErrDiskIO
+		}
+		return nil
+	}
+	n = w.open(nil)
+	w.settle()
+	require.ErrorIs(t, n.err, env.ErrDiskIO)
 }

@@ -104,6 +104,38 @@ func allZero(b []byte) bool {
 	return true
 }
 
+// secure writes again, durably, what lies in [from, upTo): the same bytes at the same place. A write may have failed, and then the
+// sync of an earlier start; after that a sync succeeds and says nothing of those bytes, which the next power failure takes.
+// They have been read whole, so that a crash in between leaves what it could have left before.
+func (s *deviceSource) secure(from, upTo Position) error {
+	for from < upTo {
+		n := min(int64(upTo-from), toWrap(from, s.super.region), windowBytes)
+		if stored := min(n, s.available(from)); stored > 0 { // the end of a filler is not
+			data, err := s.bytes(from, int(stored))
+			if err == nil {
+				err = s.write(fileOffset(from, s.super.region), data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		from += Position(n)
+	}
+	return nil
+}
+
+func (s *deviceSource) write(offset int64, data []byte) error {
+	op := &env.DiskWrite{File: s.file, Offset: offset, Data: data, Durable: true}
+	s.proc.Await(func(wake func()) {
+		op.Done = func(*env.DiskWrite) { wake() }
+		s.disk.Write(op)
+	})
+	if op.Err != nil {
+		return fmt.Errorf("make %d bytes at %d of wal file %q durable before recovery: %w", len(data), offset, s.name, op.Err)
+	}
+	return nil
+}
+
 // fill reads data from the file, several pieces at once.
 func (s *deviceSource) fill(offset int64, data []byte) error {
 	var failure error

@@ -23,7 +23,7 @@
 // Recovery has the same seam. The scanner validates groups, marks and records, tells a torn tail from
 // damage, and visits entries and summaries. It reads from a source, which finds the groups and makes
 // sure that what it returns is durable; deviceSource has the superblocks, the arithmetic of the region
-// and the sync. A source needs nothing of the broker that wrote the log, so that one broker reads
+// and what is written again. A source needs nothing of the broker that wrote the log, so that one broker reads
 // another's log in the same way, from a shared disk or from the object store.
 //
 // The tests run over the device, and over slots in memory.
@@ -101,7 +101,7 @@
 // # Invariants
 //
 //   - One log belongs to one broker epoch (R5): it is created exclusively, every header names
-//     the epoch, and nothing is ever written to the log of another epoch.
+//     the epoch, and nothing is ever written to the log of another epoch but, by recovery, what it holds already.
 //   - Groups become durable, and appends are acknowledged, in the order in which they were appended,
 //     whatever order the medium completes the writes in.
 //   - Each group carries the mark up to which everything was durable when it was written (R7). With
@@ -118,8 +118,9 @@
 //
 // On a device:
 //
-//   - Recovery syncs the file before it trusts what it reads, because the page cache may show bytes that
-//     the next power failure would take back.
+//   - Recovery syncs the file before it reads, and writes again, durably, what no mark vouches for, because the
+//     page cache may show bytes that the next power failure would take back: a sync says nothing of those that a failed
+//     one was to make durable.
 //   - Space is overwritten only after a superblock that gives it up is durable (I5); an assertion checks each
 //     group against the durable superblock. The two superblocks alternate, so a torn one leaves the other, which
 //     never names space already overwritten.

@@ -47,7 +47,7 @@ type medium interface {
 // recovers it need not be the one that wrote it.
 type source interface {
 	// open prepares the source for reading, on a proc that may wait, and returns what is recorded
-	// beside the groups. From then on all that it returns is durable (R7). After an error it is closed.
+	// beside the groups. After an error it is closed.
 	open(p *task.Proc) (head, error)
 	// group reads the group that may start at a position: the trim point, or the end of the group read
 	// before. The header is zero if there is none of this log, and may name another position; data is
@@ -57,7 +57,10 @@ type source interface {
 	// beyond calls found for the headers of the groups that the writer may have had in flight together
 	// with the one missing at a position, until found returns false.
 	beyond(missing Position, found func(groupHeader) (more bool)) error
-	// scanned says that group and beyond are called no more, so that their memory can be freed.
+	// secure makes the groups in [from, upTo) durable (R7), which were read whole, and of which no mark says that they
+	// are. After an error they may be or not.
+	secure(from, upTo Position) error
+	// scanned says that group, beyond and secure are called no more, so that their memory can be freed.
 	scanned()
 	// read reads bytes, which lie within one group, into a slab of its own, of which done owns the one
 	// reference. What is not there reads as zeros.

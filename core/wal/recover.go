@@ -33,7 +33,7 @@ type Sealed struct {
 	idle    []func() // run when the last read ends after closing
 }
 
-// Recover opens the named log on the disk, syncs it before it trusts what it reads (R7), checks every group,
+// Recover opens the named log on the disk, checks every group, makes durable again what no mark vouches for, before anybody trusts it (R7),
 // and visits every entry from the trim point to the end in order, and between them every summary: the state
 // as of all entries before it. What was visited counts only if done gets no error, and is valid during the
 // visit only. A log whose creation never finished is empty. Errors: env.ErrNotExist;

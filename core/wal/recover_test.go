@@ -7,7 +7,10 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"weir/core/env"
 	"weir/core/record"
@@ -240,6 +243,30 @@ func TestRecoverySyncsBeforeItReads(t *testing.T) {
 	if r := w.recover("wal-7"); !errors.Is(r.err, env.ErrDiskIO) {
 		t.Fatalf("after a failed sync: %v", r.err)
 	}
+}
+
+// A sync that succeeds after one that failed says nothing of what that one was to make durable. So recovery writes again what no
+// mark vouches for, as it is, and trusts nothing if that fails.
+func TestRecoveryMakesDurableWhatItTrusts(t *testing.T) {
+	w, _ := filled(t, 3, 100)
+	before := slices.Clone(w.disk.files["wal-7"].data)
+	var again []byte
+	w.disk.failing = func(data []byte) error {
+		again = append(again, data...)
+		return nil
+	}
+	r := w.recover("wal-7")
+	require.NoError(t, r.err)
+	require.Equal(t, before, w.disk.files["wal-7"].data)
+	from := bytes.Index(before, again)
+	require.Positive(t, len(again))
+	require.Equal(t, fileOffset(r.sealed.End, small.SizeBytes), int64(from+len(again)), "up to the end")
+	last := r.entries[len(r.entries)-1]
+	require.GreaterOrEqual(t, fileOffset(last.At, small.SizeBytes), int64(from), "the newest group")
+
+	w, _ = filled(t, 3, 100)
+	w.disk.failing = func([]byte) error { return env.ErrDiskIO }
+	require.ErrorIs(t, w.recover("wal-7").err, env.ErrDiskIO)
 }
 
 func TestAnotherVersionIsNamed(t *testing.T) {

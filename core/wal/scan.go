@@ -13,6 +13,7 @@ type scanner struct {
 	visit   func(Entry)
 	summary func(Position, []byte)
 	sealed  *Sealed
+	vouched Position // the highest mark of the groups read: everything below it was durable
 }
 
 func (s *scanner) scan() error {
@@ -30,6 +31,9 @@ func (s *scanner) scan() error {
 	}
 	if mark > end {
 		return &CorruptError{File: s.name, At: end, Durable: mark, Reason: reason}
+	}
+	if err := s.source.secure(max(s.head.trim, s.head.durable, s.vouched), end); err != nil {
+		return err
 	}
 	s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, end
 	return nil
@@ -58,6 +62,7 @@ func (s *scanner) groups() (end Position, reason string, err error) {
 			return at, "a group fails its checksum", nil
 		}
 		s.visitRecords(h, data)
+		s.vouched = max(s.vouched, h.durable)
 		at, sequence = at+Position(h.bytes), h.sequence+1
 	}
 }

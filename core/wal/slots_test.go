@@ -186,6 +186,8 @@ func (s *slotSource) beyond(_ Position, found func(groupHeader) bool) error {
 	return nil
 }
 
+func (s *slotSource) secure(Position, Position) error { return nil }
+
 func (s *slotSource) scanned() {}
 
 func (s *slotSource) read(at Position, n int, done func(*env.Slab, int, error)) {
