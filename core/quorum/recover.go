@@ -251,16 +251,19 @@ func (r *recovery) readSegment(ordinal uint64, final bool, upTo uint64) error {
 		return &CorruptError{File: name, Offset: int64(at), Reason: fmt.Sprintf("group %d cannot be read, yet later ones were written", r.sequence)}
 	}
 	r.torn = at < len(data) && !allZero(data[at:at+blockBytes])
-	return r.secure(file, name, newest, data[newest:at])
+	return r.secure(file, name, slab, newest, at)
 }
 
 // secure writes the newest group again, and syncs: nothing vouches for it. Its write may have failed, and then the sync of an
 // earlier start; after that a sync succeeds and says nothing of those bytes, which the next power failure takes.
-func (r *recovery) secure(file env.FileID, name string, at int, group []byte) error {
-	if len(group) == 0 {
+func (r *recovery) secure(file env.FileID, name string, slab *env.Slab, from, upTo int) error {
+	if from == upTo {
 		return nil // a segment appears whole
 	}
-	if err := r.write(file, name, int64(at), group, nil); err != nil {
+	slab.Retain() // lent to the write, whatever becomes of this proc
+	err := r.write(file, name, int64(from), slab.Data[from:upTo], nil)
+	slab.Release()
+	if err != nil {
 		return err
 	}
 	return r.sync(file, name)
