@@ -83,8 +83,8 @@ func (k *Committer) Start() { k.connect() }
 // End has it end its transaction, and stop.
 func (k *Committer) End() { k.ending = true }
 
-// Idle reports whether it has no transaction open.
-func (k *Committer) Idle() bool { return k.standIn || k.ending && k.number == 0 && !k.busy }
+// Idle reports whether it has no transaction open, or was stopped: it may have been connecting then.
+func (k *Committer) Idle() bool { return k.standIn || k.stopped || k.ending && k.number == 0 && !k.busy }
 
 // Stop ends the client.
 func (k *Committer) Stop() { k.stop() }
