@@ -55,6 +55,7 @@ func (e *fakeEngine) Open(id metadata.StreamID, _ int32, owner stream.Owner) Log
 	e.open[id] = l
 	return l
 }
+
 func (e *fakeEngine) Close(id metadata.StreamID) {
 	e.closed = append(e.closed, id)
 	if e.onClose != nil {

@@ -84,7 +84,9 @@ func (k *Committer) Start() { k.connect() }
 func (k *Committer) End() { k.ending = true }
 
 // Idle reports whether it has no transaction open, or was stopped: it may have been connecting then.
-func (k *Committer) Idle() bool { return k.standIn || k.stopped || k.ending && k.number == 0 && !k.busy }
+func (k *Committer) Idle() bool {
+	return k.standIn || k.stopped || k.ending && k.number == 0 && !k.busy
+}
 
 // Stop ends the client.
 func (k *Committer) Stop() { k.stop() }
