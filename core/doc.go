@@ -105,7 +105,8 @@
 //
 // R18. A voter is (node, disk). An empty disk founds a cluster only by winning
 // the creation of the cluster's marker in the object store. Beside another's
-// marker it does not start: recover-cluster writes it anew from the store.
+// marker it does not start: recover-cluster writes it anew from the store. (core/quorum lets it
+// join as a new member where it has peers; no node has any yet.)
 //
 // R19. The committed records of the quorum's log are shipped to the object store as
 // objects with consecutive names, each created only if it is absent, and each naming
