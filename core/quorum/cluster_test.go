@@ -34,6 +34,7 @@ type cluster struct {
 	snapshots int64           // Options.SnapshotEntries
 	options   func(*Options)
 	lenient   bool // nodes may fail
+	confirmed int  // leaderships
 }
 
 // packet is encoded when it is delivered: until then it may share what the sender holds.
@@ -232,6 +233,24 @@ func (c *cluster) propose(n *clusterNode) {
 		})
 	})
 	c.live(n)
+	c.confirm(n)
+}
+
+// confirm: a node whose leadership is confirmed has applied whatever anybody had acknowledged when it was asked for.
+func (c *cluster) confirm(n *clusterNode) {
+	known, node := len(c.acked), n.node
+	n.w.turn(func() {
+		node.q.ConfirmLeadership(func(leads bool) {
+			if !leads || n.node != node {
+				return
+			}
+			c.confirmed++
+			for _, e := range c.acked[:known] {
+				require.True(c.t, slices.ContainsFunc(node.machine.entries, func(have []byte) bool { return string(have) == e }), "%s was acknowledged before", e)
+			}
+		})
+	})
+	c.live(n)
 }
 
 // change changes the members and waits until that is in force.
@@ -282,6 +301,7 @@ func (c *cluster) converge() {
 	}
 	c.until("the members are the nodes", c.tend)
 	c.propose(c.awaitLeader())
+	c.until("a confirmed leadership", func() bool { return c.confirmed > 0 })
 	c.until("all nodes are equal", func() bool {
 		for _, n := range c.nodes {
 			if n.node.machine == nil || len(n.node.machine.entries) != len(c.longest) || n.node.q == nil || len(n.open) > 0 {

@@ -56,6 +56,7 @@ func (q *Quorum) deposed() {
 	q.ship.upload, q.ship.next, q.ship.elapsed, q.election.fetching = nil, snapshotRef{}, false, nil
 	if q.leading {
 		q.leading = false
+		q.answerConfirmations(len(q.confirm.waiting), false)
 		q.tellLeadership()
 	}
 	q.await()

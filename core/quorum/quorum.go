@@ -158,6 +158,7 @@ type Quorum struct {
 	election election
 	change   *pendingChange
 	fetch    fetch
+	confirm  confirmations
 
 	proposals []proposal // proposed and not yet applied, in order
 	bytes     int        // of them
@@ -397,7 +398,9 @@ func (q *Quorum) refuse(data []byte) error {
 func (q *Quorum) flush() {
 	if q.err == nil {
 		q.o.Loop.Stop(&q.nudge)
+		q.askConfirmation()
 		q.pump()
+		q.answerConfirmed()
 		q.keepTime()
 		q.maintain()
 		q.writeGroup()
@@ -421,6 +424,7 @@ func (q *Quorum) pump() {
 				return
 			}
 		}
+		q.confirmed(ready.ReadStates)
 	}
 }
 
@@ -453,6 +457,7 @@ func (q *Quorum) fail(err error) {
 	q.err = err
 	q.proposals, q.change, q.log.queue, q.ship.waiters = nil, nil, nil, nil
 	q.leading = false
+	q.confirm.waiting = nil
 	q.stopTimers()
 	if q.log.stalled {
 		q.log.writing, q.log.stalled = false, false
