@@ -109,6 +109,8 @@ type Broker struct {
 	Transactions Transactions
 	// Topic holds the defaults of topics.
 	Topic Topic
+	// Cluster is how this node and the others of its cluster reach each other.
+	Cluster Cluster
 }
 
 // Transactions is the configuration of transaction coordinators. All times are at least a millisecond, but for AddRetryMax.
@@ -261,8 +263,11 @@ func (s *Settings) resolveBroker() Broker {
 			IDExpiration:   s.millis("transactional.id.expiration.ms"),
 			AddRetryMax:    s.millis("add.partitions.to.txn.retry.backoff.max.ms"),
 		},
-		Topic: s.Topic(nil),
+		Topic:   s.Topic(nil),
+		Cluster: s.cluster(),
 	}
+	b.Listeners = clientListeners(b.Listeners, b.Cluster.ListenerName)
+	b.AdvertisedListeners = clientListeners(b.AdvertisedListeners, b.Cluster.ListenerName)
 	if b.QueuedMaxRequestBytes < 0 {
 		b.QueuedMaxRequestBytes = defaultQueuedBytes
 	}
@@ -289,6 +294,12 @@ func (b *Broker) Validate() error {
 	if int64(b.SocketRequestMaxBytes) > b.WALBytes/4 || int64(b.SocketRequestMaxBytes) > b.CacheBytes {
 		return fmt.Errorf("socket.request.max.bytes (%d) is more than a quarter of weir.wal.size.bytes (%d), or than weir.cache.bytes (%d)",
 			b.SocketRequestMaxBytes, b.WALBytes, b.CacheBytes)
+	}
+	if len(b.Listeners) == 0 {
+		return fmt.Errorf("listeners: there is no listener for clients")
+	}
+	if err := b.Cluster.validate(); err != nil {
+		return err
 	}
 	for _, l := range b.AdvertisedListeners {
 		if l.Host == "" || l.Host == "0.0.0.0" || l.Host == "::" {
