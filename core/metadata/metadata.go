@@ -25,7 +25,12 @@ type Broker struct {
 	Incarnation [16]byte
 	Rack        string
 	Listeners   []Endpoint
-	Fenced      bool
+	// Peer is where other nodes reach it, host:port; empty: nowhere.
+	Peer string
+	// SharedWAL says that other brokers can read its WAL.
+	SharedWAL bool
+	// Fenced: its epoch has ended, and it has not registered anew.
+	Fenced bool
 }
 
 // Endpoint is where clients reach a broker.
@@ -46,6 +51,8 @@ type Topic struct {
 	Name       string
 	Partitions []Partition // by index
 	Configs    []Config    // set on the topic, sorted by key
+	// ReplicationFactor is what was asked for: as many brokers are shown as replicas. 0: one.
+	ReplicationFactor int16
 	// ConfigsIndex is the log index of the record that set Configs. A change names
 	// the one it was computed from, so that two at once do not undo each other.
 	ConfigsIndex uint64
@@ -173,7 +180,11 @@ const (
 
 // Recovery says who recovers the WAL of an ended broker epoch, and so commits for its
 // ranges (R1).
-type Recovery struct{ Ended, By BrokerEpoch }
+type Recovery struct {
+	Ended, By BrokerEpoch // By 0: nobody yet
+	Broker    BrokerID    // whose epoch has ended
+	Shared    bool        // others than it can read the WAL
+}
 
 // Lease is a run of prepared ids: leased to a broker epoch, and neither committed
 // nor expired.

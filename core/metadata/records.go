@@ -37,12 +37,17 @@ const (
 	typeDeleteObjects
 	typeSetFeatures
 	typeSetGroupConfigs
+	typeFenceBroker
+	typeAssignRecovery
+	typeSealRanges
 )
 
 // version is the newest version of a type, which this release writes. Each type has its
 // own: fields ask the coder which one they read.
 func (t recordType) version() uint8 {
 	switch t {
+	case typeRegisterBroker, typeCreateTopic:
+		return 2
 	default:
 		return 1
 	}
@@ -82,12 +87,22 @@ func (t recordType) empty() Record {
 		return &SetFeatures{}
 	case typeSetGroupConfigs:
 		return &SetGroupConfigs{}
+	case typeFenceBroker:
+		return &FenceBroker{}
+	case typeAssignRecovery:
+		return &AssignRecovery{}
+	case typeSealRanges:
+		return &SealRanges{}
 	}
 	return nil
 }
 
-func encode(dst []byte, t recordType, r Record) []byte {
-	c := coder{b: append(dst, byte(t), t.version()), version: t.version()}
+func encode(dst []byte, t recordType, r Record) []byte { return encodeAs(dst, t, t.version(), r) }
+
+// encodeAs encodes a record in a version that has room for it: the lowest, so that a cluster which does not need what a
+// newer one added writes nothing that older releases cannot read.
+func encodeAs(dst []byte, t recordType, version uint8, r Record) []byte {
+	c := coder{b: append(dst, byte(t), version), version: version}
 	r.fields(&c)
 	return c.b
 }
@@ -135,6 +150,9 @@ type RegisterBroker struct {
 	Incarnation [16]byte
 	Rack        string
 	Listeners   []Endpoint
+	Term        uint64 // of the controller that proposes it (R10, R11); 0: any
+	Peer        string // where other nodes reach it; empty: nowhere
+	SharedWAL   bool   // other brokers can read its WAL
 }
 
 // Leader is the leader of a new partition. The record is refused unless Epoch is the
@@ -151,6 +169,8 @@ type CreateTopic struct {
 	Name    string
 	Configs []Config // sorted by key
 	Leaders []Leader // by partition
+	// ReplicationFactor is kept to be shown; 0: one.
+	ReplicationFactor int16
 }
 
 // DeleteTopic deletes a topic with its streams. Their objects are destroyed with
@@ -236,6 +256,38 @@ type TakeOver struct {
 	Ends   []RangeEnd
 }
 
+// FenceBroker ends a broker epoch whose lease has certainly ended (R10). Refused in any other term than that of the
+// controller which proposed it, and unless the epoch is current. The WAL is to be recovered by whoever AssignRecovery names,
+// or by the broker's next epoch.
+type FenceBroker struct {
+	ID    BrokerID
+	Epoch BrokerEpoch
+	Term  uint64
+}
+
+// AssignRecovery names who recovers the WAL of an ended epoch that others can read, if nobody does who is alive. Refused in any
+// other term than its proposer's.
+type AssignRecovery struct {
+	Ended, By BrokerEpoch
+	Term      uint64
+}
+
+// SealRanges closes open ranges, and opens the next of each (leader epoch + 1) there for another leader, or the same (R3, R14,
+// R15). By is the ranges' own epoch as long as that is current, else its recoverer. An entry that does not fit is passed over;
+// Outcome.Accepted says which did.
+type SealRanges struct {
+	By    BrokerEpoch
+	Seals []Seal
+}
+
+// Seal closes one range.
+type Seal struct {
+	RangeEnd
+	Next Leader // of the range that it opens; its epoch must be current
+	// Checkpoint is the state exactly as of End (R4). Empty: the image has it already.
+	Checkpoint []byte
+}
+
 // ExpireObjects bars prepared ids of an epoch from being committed ever (R20).
 // Refused unless every id of [First, End) is prepared for Epoch; a committed id is
 // not. The proposer has made sure that the epoch has ended, or uses none of them.
@@ -255,10 +307,20 @@ func (r *FoundCluster) AppendTo(dst []byte) []byte { return encode(dst, typeFoun
 func (r *SetFeatures) AppendTo(dst []byte) []byte { return encode(dst, typeSetFeatures, r) }
 
 // AppendTo implements Record.
-func (r *RegisterBroker) AppendTo(dst []byte) []byte { return encode(dst, typeRegisterBroker, r) }
+func (r *RegisterBroker) AppendTo(dst []byte) []byte {
+	if r.Term == 0 && r.Peer == "" && !r.SharedWAL {
+		return encodeAs(dst, typeRegisterBroker, 1, r)
+	}
+	return encode(dst, typeRegisterBroker, r)
+}
 
 // AppendTo implements Record.
-func (r *CreateTopic) AppendTo(dst []byte) []byte { return encode(dst, typeCreateTopic, r) }
+func (r *CreateTopic) AppendTo(dst []byte) []byte {
+	if r.ReplicationFactor == 0 {
+		return encodeAs(dst, typeCreateTopic, 1, r)
+	}
+	return encode(dst, typeCreateTopic, r)
+}
 
 // AppendTo implements Record.
 func (r *DeleteTopic) AppendTo(dst []byte) []byte { return encode(dst, typeDeleteTopic, r) }
@@ -293,6 +355,15 @@ func (r *CommitObject) AppendTo(dst []byte) []byte { return encode(dst, typeComm
 func (r *TakeOver) AppendTo(dst []byte) []byte { return encode(dst, typeTakeOver, r) }
 
 // AppendTo implements Record.
+func (r *FenceBroker) AppendTo(dst []byte) []byte { return encode(dst, typeFenceBroker, r) }
+
+// AppendTo implements Record.
+func (r *AssignRecovery) AppendTo(dst []byte) []byte { return encode(dst, typeAssignRecovery, r) }
+
+// AppendTo implements Record.
+func (r *SealRanges) AppendTo(dst []byte) []byte { return encode(dst, typeSealRanges, r) }
+
+// AppendTo implements Record.
 func (r *ExpireObjects) AppendTo(dst []byte) []byte { return encode(dst, typeExpireObjects, r) }
 
 // AppendTo implements Record.
@@ -310,6 +381,11 @@ func (r *RegisterBroker) fields(c *coder) {
 	c.id(&r.Incarnation)
 	c.text(&r.Rack)
 	list(c, &r.Listeners, endpointBytesMin, fieldsOf)
+	if c.version >= 2 {
+		natural(c, &r.Term)
+		c.text(&r.Peer)
+		c.flag(&r.SharedWAL)
+	}
 }
 
 func (l *Leader) fields(c *coder) {
@@ -322,6 +398,9 @@ func (r *CreateTopic) fields(c *coder) {
 	c.text(&r.Name)
 	list(c, &r.Configs, configBytesMin, fieldsOf)
 	list(c, &r.Leaders, leaderBytesMin, fieldsOf)
+	if c.version >= 2 {
+		integer(c, &r.ReplicationFactor)
+	}
 }
 
 func (r *DeleteTopic) fields(c *coder) { c.id((*[16]byte)(&r.ID)) }
@@ -397,6 +476,29 @@ func (e *RangeEnd) fields(c *coder) {
 	natural(c, &e.Stream)
 	integer(c, &e.LeaderEpoch)
 	integer(c, &e.End)
+}
+
+func (r *FenceBroker) fields(c *coder) {
+	integer(c, &r.ID)
+	integer(c, &r.Epoch)
+	natural(c, &r.Term)
+}
+
+func (r *AssignRecovery) fields(c *coder) {
+	integer(c, &r.Ended)
+	integer(c, &r.By)
+	natural(c, &r.Term)
+}
+
+func (r *SealRanges) fields(c *coder) {
+	integer(c, &r.By)
+	list(c, &r.Seals, sealBytesMin, fieldsOf)
+}
+
+func (s *Seal) fields(c *coder) {
+	s.RangeEnd.fields(c)
+	s.Next.fields(c)
+	c.bytes(&s.Checkpoint)
 }
 
 func (r *ExpireObjects) fields(c *coder) {
