@@ -94,6 +94,8 @@ type Broker struct {
 	// weir.meta.path, a directory. Never empty. They belong together: the broker refuses
 	// to start with those of different clusters.
 	WALPath, MetaPath string
+	// WALShared is weir.wal.shared: other brokers of the cluster can read WALPath.
+	WALShared bool
 	// S3 is how the store is reached if ObjectStore is s3:.
 	S3 S3
 	// MetricsAddress is weir.metrics.address, host:port; empty: metrics are not served.

@@ -329,6 +329,18 @@ func (im *Image) EpochsOwing() (epochs []BrokerEpoch) {
 	return epochs
 }
 
+// EpochsOwingOf returns the epochs of a broker that EpochOwes names and whose WALs no other broker recovers, ascending.
+func (im *Image) EpochsOwingOf(id BrokerID) []BrokerEpoch {
+	return slices.DeleteFunc(im.EpochsOwing(), func(epoch BrokerEpoch) bool {
+		for _, r := range im.recoveries {
+			if r.Ended == epoch {
+				return r.Broker != id || im.Current(r.By) && im.brokerOf(r.By) != id
+			}
+		}
+		return im.brokerOf(epoch) != id
+	})
+}
+
 // OpenRanges returns the ranges of a broker epoch that are still open, ascending by
 // stream, End being -1. It looks at every stream.
 func (im *Image) OpenRanges(epoch BrokerEpoch) []RangeEnd {
@@ -338,9 +350,10 @@ func (im *Image) OpenRanges(epoch BrokerEpoch) []RangeEnd {
 	return im.open(func(r *Range) bool { return r.BrokerEpoch == epoch })
 }
 
-// OpenRangesToRecover returns the ranges that ended epochs left open whose WALs the given epoch recovers, in the same way.
+// OpenRangesToRecover returns the ranges that ended epochs of the same broker left open whose WALs the given epoch recovers, in
+// the same way.
 func (im *Image) OpenRangesToRecover(by BrokerEpoch) []RangeEnd {
-	return im.open(func(r *Range) bool { return im.Recoverer(r.BrokerEpoch) == by })
+	return im.open(func(r *Range) bool { return im.Recoverer(r.BrokerEpoch) == by && im.brokerOf(by) == r.Broker })
 }
 
 func (im *Image) open(wanted func(*Range) bool) (open []RangeEnd) {

@@ -510,3 +510,12 @@ func (r *ExpireObjects) fields(c *coder) {
 func (r *DeleteObjects) fields(c *coder) {
 	list(c, &r.Objects, 1, natural)
 }
+
+// OfController reports whether only the active controller proposes such a record, in its own term (R10).
+func OfController(r Record) bool {
+	switch r.(type) {
+	case *FenceBroker, *AssignRecovery, *RegisterBroker, *FoundCluster:
+		return true
+	}
+	return false
+}

@@ -33,7 +33,7 @@ func (n *Node) newRuntime(topic string, machine func(*coordinator.Shard) coordin
 			}
 			return nil
 		},
-		NewMachine: machine,
+		NewMachine: machine, Leased: n.leased,
 		Trim: func(index int32, logStart int64, done func(error)) {
 			p, code := n.partitions.ByName(topic, index)
 			if code != wire.None {

@@ -81,8 +81,14 @@ type Node struct {
 	gate         gate
 	metadata     metadataLog
 	unshipped    unshipped
+	peers        *peers         // nil: there are no other nodes
+	replica      *quorum.Quorum // takes messages of its peers while quorum is being opened
 	quorum       *quorum.Quorum
 	controller   *controller.Controller
+	sessions     *controller.Sessions // nil without peers
+	lease        lease
+	handovers    handovers
+	adoptions    adoptions
 	sweeper      *controller.Sweeper
 	engine       *stream.Engine
 	log          *wal.Log
@@ -122,6 +128,8 @@ func New(e env.Env, o Options) *Node {
 	n.lines = telemetry.NewLimiter(roomLineInterval)
 	n.env.Store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
 	n.gate.network = e.Network
+	n.handovers.node = n
+	n.adoptions.known = map[metadata.BrokerEpoch]bool{}
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
 	n.unshipped = unshipped{wait: !n.config.ShipAsync, streams: map[metadata.StreamID]uint64{}}
 	return n
@@ -176,7 +184,10 @@ func (n *Node) shutdown() {
 		n.ending()
 		return
 	}
-	n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) })
+	drain := func() { n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) }) }
+	if !n.leave(drain) {
+		drain()
+	}
 }
 
 // stop closes what start opened, in reverse.
@@ -184,10 +195,17 @@ func (n *Node) stop(p *task.Proc) {
 	n.transactionRuntime.Close()
 	n.groups.Close()
 	n.partitions.Close()
-	n.sweeper.Stop()
+	n.stopSweeper()
 	n.awaitReserves(p)
+	n.awaitUploads(p)
 	p.Await(n.engine.Shutdown)
+	if n.peers != nil {
+		p.Await(n.lease.leave)
+	}
 	p.Await(n.quorum.Close)
+	if n.peers != nil {
+		n.peers.close()
+	}
 	n.ending()
 }
 

@@ -336,6 +336,12 @@ func (q *Quorum) run() error {
 // ClusterID is the cluster's identity, from its marker: 22 characters of base64url.
 func (q *Quorum) ClusterID() string { return q.cluster.String() }
 
+// Cluster is [Quorum.ClusterID] as bytes; zeros before it is known.
+func (q *Quorum) Cluster() [16]byte { return q.cluster }
+
+// Applied is the index of the last entry that was applied.
+func (q *Quorum) Applied() uint64 { return q.applied }
+
 // Term is the term in which this node leads.
 func (q *Quorum) Term() uint64 { return q.term }
 
