@@ -283,6 +283,36 @@ func (im *Image) Objects(visit func(*Object)) {
 	}
 }
 
+// NextStream is the id that the next stream gets.
+func (im *Image) NextStream() StreamID { return im.nextStream }
+
+// Replicas appends the brokers that a partition is shown on: its leader, then others, of other racks as far as there are any,
+// up to the topic's replication factor. The object store keeps the copies: whoever is alive can lead. isr counts those in front that are
+// alive; a leader that is not comes last.
+func (im *Image) Replicas(dst []int32, t *Topic, p *Partition) (replicas []int32, isr int) {
+	first := len(dst)
+	dst = append(dst, int32(p.Leader))
+	leader, known := im.searchBroker(p.Leader)
+	factor := max(int(t.ReplicationFactor), 1)
+	for _, sameRack := range []bool{false, true} {
+		for i := 1; i <= len(im.brokers) && len(dst)-first < factor; i++ {
+			b := im.brokers[(leader+i)%len(im.brokers)]
+			if b.Fenced || b.ID == p.Leader || known && (b.Rack == im.brokers[leader].Rack) != sameRack {
+				continue
+			}
+			if !slices.Contains(dst[first:], int32(b.ID)) {
+				dst = append(dst, int32(b.ID))
+			}
+		}
+	}
+	isr = len(dst) - first
+	if !known || im.brokers[leader].Fenced {
+		dst = append(append(dst[:first:first], dst[first+1:]...), dst[first])
+		isr--
+	}
+	return dst, isr
+}
+
 // NextObject is the floor below which every object id has been leased.
 func (im *Image) NextObject() ObjectID { return im.nextObject }
 

@@ -23,7 +23,10 @@ const (
 	methodShip                             // u64 index that is to be shipped soon; to the leader
 	methodCatchUp                          // nothing; the leader answers with the index that is to be applied
 	methodRegister                         // a RegisterBroker record; to the leader
-	methodHeartbeat                        // see heartbeat.AppendTo; to the leader
+	methodHeartbeat                        // see lease.heartbeat; to the leader
+	methodMarker                           // WriteTxnMarkers with one partition; to its leader
+	methodAddPartitions                    // AddPartitionsToTxn with one transaction; to its coordinator
+	methodMove                             // see moveRequest; to the leader of the partitions
 )
 
 // Refusals by which callers branch.
@@ -131,6 +134,8 @@ func (w *peers) serve() {
 	w.calls.Handle(methodCatchUp, leading(w.confirmIndex))
 	w.calls.Handle(methodRegister, leading(n.registerFor))
 	w.calls.Handle(methodHeartbeat, leading(n.heartbeatOf))
+	w.calls.Handle(methodMarker, n.markerOf)
+	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.

@@ -426,7 +426,7 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
 		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions, Groups: n.groups, AwaitApplied: n.awaitApplied,
-		Transactions: n.transactions, Verifier: produceVerifier{n.transactions},
+		Transactions: n.transactions, Verifier: produceVerifier{n},
 	})
 	if n.unshipped.wait {
 		p.Await(func(wake func()) { n.metadata.awaitShipped(n.metadata.AppliedIndex(), wake) })
