@@ -161,8 +161,42 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}
+	b.Cluster = clusterConfig(c, host)
 	b.SocketRequestMaxBytes = int32(min(100<<20, b.WALBytes/4)) // what the log takes in one piece
 	return b
+}
+
+// peerPort is where the nodes of a cluster reach each other.
+const peerPort = 9093
+
+// clusterConfig lets the machines of a plan with sessions be one cluster.
+func clusterConfig(c *plan.Config, host string) config.Cluster {
+	if c.Session == 0 {
+		return config.Cluster{}
+	}
+	l := config.Listener{Name: "CONTROLLER", Host: host, Port: peerPort}
+	return config.Cluster{
+		ListenerName: l.Name, Listener: l, Advertised: l, Secret: "simulated", SessionTimeout: c.Session, HeartbeatInterval: c.Session / 6,
+		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000,
+	}
+}
+
+// votersMax is how many of a cluster's machines vote, the first ones.
+const votersMax = 3
+
+// setVoters tells every broker who votes.
+func (w *world) setVoters() {
+	if w.plan.Config.Session == 0 {
+		return
+	}
+	var voters []config.Voter
+	for _, b := range w.brokers[:min(len(w.brokers), votersMax)] {
+		voters = append(voters, config.Voter{Node: b.config.NodeID, Address: b.config.Cluster.Listener.Address()})
+	}
+	for _, b := range w.brokers {
+		b.config.Cluster.Voters = voters
+		_, b.config.Cluster.Votes = b.config.Cluster.Voter(b.config.NodeID)
+	}
 }
 
 // groupConfig has Kafka's defaults, but for few partitions.

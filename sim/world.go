@@ -73,6 +73,7 @@ func newWorld(seed uint64, p *plan.Plan, options Options) *world {
 	for _, spec := range p.Machines() {
 		w.addBroker(spec)
 	}
+	w.setVoters()
 	for i := range p.Workloads {
 		w.net.Place(int(p.Workloads[i].Client), p.Workloads[i].Zone)
 	}

@@ -84,6 +84,11 @@ type Config struct {
 	// ComeBack is how long producers are idle, once all have their answers, before they
 	// write again. 0: they do not.
 	ComeBack time.Duration
+
+	// Session is broker.session.timeout.ms of a cluster of several brokers; 0: each machine is alone.
+	Session time.Duration
+	// Election is controller.quorum.election.timeout.ms; an eighth of Session.
+	Election time.Duration
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -287,6 +292,7 @@ func (c *Config) fields() []field {
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
+		{"session", &c.Session}, {"election", &c.Election},
 		{"clean", &c.CleanBytes},
 		{"group-partitions", &c.GroupPartitions},
 		{"txn-partitions", &c.TxnPartitions},
