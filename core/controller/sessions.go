@@ -65,6 +65,7 @@ type session struct {
 	answered uint64   // Heartbeat.Answered of the last that counts
 	target   uint64   // an index that the next heartbeat's image must have to count
 	ending   bool     // nothing is granted any more
+	left     func()   // tells a broker that gave its lease up that its epoch has ended
 	timer    task.Timer
 	due      env.Time // of timer
 }
@@ -149,7 +150,7 @@ func (s *Sessions) review(k *session) {
 	case now < over:
 		s.expect(k, over)
 	default:
-		s.Telemetry.Warn("a broker does not renew its lease any more; its partitions go to others once the lease has ended",
+		s.Telemetry.Warn("a broker does not renew its lease any more. Its partitions go to others once the lease has ended, if others can read its write-ahead log; else they wait until it is back",
 			slog.Int64("broker", int64(k.id)), slog.Int64("epoch", int64(k.epoch)), slog.Duration("silent", now.Sub(k.heard)))
 		s.end(k, func() { s.fence(k) })
 	}
@@ -168,6 +169,9 @@ func (s *Sessions) fence(k *session) {
 			return
 		}
 		s.fenced.Add(1)
+		if k.left != nil {
+			k.left()
+		}
 		s.Telemetry.Info("fenced a broker", slog.Int64("broker", int64(k.id)), slog.Int64("epoch", int64(k.epoch)))
 	})
 	s.assign()
@@ -192,7 +196,7 @@ func (s *Sessions) propose(r metadata.Record, done func(error)) {
 	})
 }
 
-// Renew renews a broker's lease: granted runs if it is. ended runs if the epoch is not the broker's any more. Neither runs if
+// Renew renews a broker's lease: granted runs if it is, or once it is given up. ended runs if the epoch is not the broker's any more. Neither runs if
 // nothing can be said, and then the broker hears nothing (R9, R10).
 func (s *Sessions) Renew(h Heartbeat, granted, ended func()) {
 	b, ok := s.Image.Broker(h.Broker)
@@ -208,7 +212,9 @@ func (s *Sessions) Renew(h Heartbeat, granted, ended func()) {
 		return
 	}
 	if h.Leaves {
+		s.Telemetry.Hit("controller: a broker gave its lease up")
 		k.leaseEnd = s.Loop.Now()
+		k.left = granted
 		s.end(k, func() { s.fence(k) })
 		return
 	}

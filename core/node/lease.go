@@ -110,7 +110,19 @@ func (l *lease) leave(done func()) {
 	n := l.node
 	l.until = 0
 	n.loop.Stop(&l.timer)
-	n.peers.askLeader(methodHeartbeat, l.heartbeat(true), leaveTimeout, func([]byte, error) { done() })
+	deadline := n.loop.Now().Add(leaveTimeout)
+	var ask func()
+	ask = func() {
+		n.peers.askLeader(methodHeartbeat, l.heartbeat(true), leaveTimeout, func(_ []byte, err error) {
+			var refused *peer.Refusal
+			if errors.As(err, &refused) && refused.Code == refusedNotLeader && n.loop.Now() < deadline {
+				n.loop.After(startPoll, ask) // another is being elected
+				return
+			}
+			done()
+		})
+	}
+	ask()
 }
 
 // leaveTimeout bounds how long a shutdown waits for the controller.

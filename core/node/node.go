@@ -200,6 +200,7 @@ func (n *Node) stop(p *task.Proc) {
 	n.awaitUploads(p)
 	p.Await(n.engine.Shutdown)
 	if n.peers != nil {
+		p.Await(n.quorum.Resign)
 		p.Await(n.lease.leave)
 	}
 	p.Await(n.quorum.Close)

@@ -234,6 +234,10 @@ func (c *cluster) propose(n *clusterNode) {
 	})
 	c.live(n)
 	c.confirm(n)
+	if c.rng.IntN(40) == 0 {
+		n.w.turn(func() { n.node.q.Resign(func() {}) })
+		c.live(n)
+	}
 }
 
 // confirm: a node whose leadership is confirmed has applied whatever anybody had acknowledged when it was asked for.

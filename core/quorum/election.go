@@ -59,6 +59,9 @@ func (q *Quorum) deposed() {
 		q.answerConfirmations(len(q.confirm.waiting), false)
 		q.tellLeadership()
 	}
+	if q.resigned != nil {
+		q.resigned()
+	}
 	q.await()
 }
 
@@ -132,4 +135,37 @@ func (q *Quorum) campaign() {
 	if err := q.node.Campaign(); err != nil {
 		panic("quorum: raft does not campaign: " + err.Error())
 	}
+}
+
+// Resign gives the leadership to the voter that has most of the log, if there is one that answers. done runs once this member
+// does not lead, or after an election timeout.
+func (q *Quorum) Resign(done func()) {
+	heir := q.heir()
+	if !q.leads || heir == 0 || q.err != nil {
+		q.o.Loop.Post(done)
+		return
+	}
+	q.o.Telemetry.Hit("quorum: the leadership was handed on")
+	q.node.TransferLeader(heir)
+	q.wake()
+	q.resigned = func() {
+		q.resigned = nil
+		q.o.Loop.Post(done)
+	}
+	q.o.Loop.After(q.o.ElectionTimeout, func() {
+		if q.resigned != nil {
+			q.resigned()
+		}
+	})
+}
+
+// heir is the voter that would lead soonest; 0: there is none.
+func (q *Quorum) heir() (heir uint64) {
+	most := uint64(0)
+	for _, id := range q.store.members.voters {
+		if p, ok := q.node.Status().Progress[id]; ok && id != uint64(q.id) && p.RecentActive && p.Match > most {
+			heir, most = id, p.Match
+		}
+	}
+	return heir
 }

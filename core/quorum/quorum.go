@@ -159,6 +159,7 @@ type Quorum struct {
 	change   *pendingChange
 	fetch    fetch
 	confirm  confirmations
+	resigned func() // waits for the end of the leadership
 
 	proposals []proposal // proposed and not yet applied, in order
 	bytes     int        // of them
