@@ -204,7 +204,7 @@ func (n *Node) checkLogs(p *task.Proc) error {
 		return err
 	}
 	for _, owing := range n.metadata.image.EpochsOwing() {
-		if !slices.Contains(epochs, owing) {
+		if !slices.Contains(epochs, owing) && n.recovers(owing) {
 			n.telemetry.Hit("node: an owed log is missing")
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
 				logName(owing), n.config.WALPath)
@@ -227,6 +227,9 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 			return err
 		}
 	}
+	if n.config.WALShared {
+		return n.sweepFences(p)
+	}
 	return nil
 }
 
@@ -244,6 +247,9 @@ func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error)
 		epoch, err := strconv.ParseInt(strings.TrimPrefix(f.Name, logPrefix), 16, 64)
 		if err != nil {
 			continue // none of ours
+		}
+		if n.config.WALShared && !n.recovers(metadata.BrokerEpoch(epoch)) {
+			continue
 		}
 		if uint64(epoch) > n.metadata.image.AppliedIndex() || n.epoch != 0 && metadata.BrokerEpoch(epoch) >= n.epoch {
 			return nil, fmt.Errorf("file %s is of a later epoch than the metadata know: the metadata's disk is older than the log's, "+
@@ -266,6 +272,11 @@ func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch 
 }
 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
+	if n.config.WALShared {
+		if err := n.fenceLog(p, epoch); err != nil {
+			return err
+		}
+	}
 	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
 	p.Await(func(wake func()) {
 		n.engine.RecoverLog(logName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
@@ -288,6 +299,7 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
 		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		FloorBytes:        v.floor,
+		Shared:            n.config.WALShared,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
