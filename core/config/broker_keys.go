@@ -143,6 +143,7 @@ var brokerKeys = []Definition{
 	integer(Long, "weir.upload.bytes", 500_000_000, 1<<20, maxLong, "An upload starts when this many bytes of records wait for it. At most a third of weir.cache.bytes and of weir.wal.size.bytes."),
 	integer(Long, "weir.upload.interval.ms", 60_000, 100, maxInt, "An upload starts when a record has waited this long for it, in milliseconds. Until then the write-ahead log has the only copy."),
 	words(String, "weir.wal.path", nil, "The write-ahead log: a directory for its files, or a block device; unset: wal under weir.data.dir."),
+	boolean("weir.wal.shared", "false", "Whether weir.wal.path is a directory that other brokers reach too, on a regional volume or NFS, so that they can take over what it holds. Each then costs a small read for each group of writes. All brokers of the directory need the same value."),
 	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, 1<<46, "The size of the write-ahead log, in bytes: how much is accepted while the object store does not answer."),
 }
 

@@ -94,7 +94,7 @@ type Broker struct {
 	// weir.meta.path, a directory. Never empty. They belong together: the broker refuses
 	// to start with those of different clusters.
 	WALPath, MetaPath string
-	// WALShared is weir.wal.shared: other brokers of the cluster can read WALPath.
+	// WALShared is weir.wal.shared: other brokers use WALPath, a directory, too.
 	WALShared bool
 	// S3 is how the store is reached if ObjectStore is s3:.
 	S3 S3
@@ -243,6 +243,7 @@ func (s *Settings) resolveBroker() Broker {
 		DataDir:                  dir,
 		WALPath:                  under("weir.wal.path", "wal"),
 		MetaPath:                 under("weir.meta.path", "meta"),
+		WALShared:                s.boolean("weir.wal.shared"),
 		ObjectStore:              s.text("weir.object.store"),
 		S3:                       s.resolveS3(),
 		MetricsAddress:           s.text("weir.metrics.address"),

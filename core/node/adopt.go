@@ -71,9 +71,6 @@ func (n *Node) adoptLog(p *task.Proc, r metadata.Recovery) error {
 	return nil
 }
 
-// fenceLog keeps the log's owner from acknowledging anything more, if it is alive after all (R8).
-func (n *Node) fenceLog(*task.Proc, metadata.BrokerEpoch) error { return nil }
-
 // sealRecovered closes the ranges of a recovered log at their ends, and opens the next of each for a broker that is alive.
 func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd) error {
 	seals := make([]metadata.Seal, 0, len(ends))

@@ -276,7 +276,7 @@ func (n *Node) checkLogs(p *task.Proc) error {
 		return err
 	}
 	for _, owing := range n.metadata.image.EpochsOwingOf(metadata.BrokerID(n.config.NodeID)) {
-		if !slices.Contains(epochs, owing) {
+		if !slices.Contains(epochs, owing) && n.recovers(owing) {
 			n.telemetry.Hit("node: an owed log is missing")
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
 				logName(owing), n.config.WALPath)
@@ -291,9 +291,6 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 	if err != nil {
 		return err
 	}
-	if n.config.WALShared { // the other files are of other brokers, or nobody's any more
-		epochs = slices.DeleteFunc(epochs, func(epoch metadata.BrokerEpoch) bool { return !n.recoversOwn(epoch) })
-	}
 	if len(epochs) > 1 {
 		n.telemetry.Hit("node: several logs recovered at one start")
 	}
@@ -302,14 +299,10 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 			return err
 		}
 	}
+	if n.config.WALShared {
+		return n.sweepFences(p)
+	}
 	return nil
-}
-
-// recoversOwn reports whether an epoch was this broker's, and this epoch recovers its log.
-func (n *Node) recoversOwn(epoch metadata.BrokerEpoch) bool {
-	return slices.ContainsFunc(n.metadata.image.Recoveries(), func(r metadata.Recovery) bool {
-		return r.Ended == epoch && r.By == n.epoch && r.Broker == metadata.BrokerID(n.config.NodeID)
-	})
 }
 
 // findLogs returns the epochs of the logs on the device, ascending.
@@ -327,8 +320,7 @@ func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error)
 		if err != nil {
 			continue // none of ours
 		}
-		if n.config.WALShared {
-			epochs = append(epochs, metadata.BrokerEpoch(epoch))
+		if n.config.WALShared && !n.recovers(metadata.BrokerEpoch(epoch)) {
 			continue
 		}
 		if uint64(epoch) > n.metadata.image.AppliedIndex() || n.epoch != 0 && metadata.BrokerEpoch(epoch) >= n.epoch {
@@ -353,6 +345,11 @@ func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch 
 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
 	n.adoptions.known[epoch] = true
+	if n.config.WALShared {
+		if err := n.fenceLog(p, epoch); err != nil {
+			return err
+		}
+	}
 	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
 	p.Await(func(wake func()) {
 		n.engine.RecoverLog(logName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
@@ -375,6 +372,7 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
 		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		FloorBytes:        v.floor,
+		Shared:            n.config.WALShared,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
 	}
