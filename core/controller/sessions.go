@@ -254,7 +254,7 @@ func (s *Sessions) assign() {
 	if !s.leads {
 		return
 	}
-	alive := s.Alive()
+	alive := slices.DeleteFunc(s.Alive(), func(b *metadata.Broker) bool { return !b.SharedWAL })
 	for _, r := range s.Image.Recoveries() {
 		if s.Image.Current(r.By) {
 			delete(s.assigning, r.Ended)
