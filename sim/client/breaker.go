@@ -158,7 +158,7 @@ func (b *Breaker) passing(code int16) bool {
 		return true
 	case wire.NetworkException, wire.NotCoordinator:
 		return b.routes != nil
-	case wire.UnknownTopicOrPartition, wire.UnknownTopicID: // an image that lags behind
+	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.InvalidReplicaAssignment: // an image that lags behind, a broker that is away
 		return b.routes != nil && !b.ending
 	}
 	return false

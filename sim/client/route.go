@@ -168,9 +168,21 @@ func (s *session) route(limit time.Duration, r kmsg.Request, done func(kmsg.Resp
 	case *kmsg.OffsetForLeaderEpochRequest:
 		t := &r.Topics[0]
 		s.requestAt(s.leaderOf(t.Topic, t.Partitions[0].Partition), limit, r, done)
+	case *kmsg.IncrementalAlterConfigsRequest:
+		s.askNode(brokerNamed(r), limit, r, done)
 	default:
 		s.main.send(limit, r, done)
 	}
+}
+
+// brokerNamed is the broker whose own configuration a request changes: only that one can.
+func brokerNamed(r *kmsg.IncrementalAlterConfigsRequest) int32 {
+	for i := range r.Resources {
+		if id, err := strconv.ParseInt(r.Resources[i].ResourceName, 10, 32); err == nil && r.Resources[i].ResourceType == kmsg.ConfigResourceTypeBroker {
+			return int32(id)
+		}
+	}
+	return anyBroker
 }
 
 // requestAt sends a request about partitions to a broker. If the connection to that one breaks, each is
@@ -426,7 +438,7 @@ func coordinatorOf(request kmsg.Request) (coordinatorKey, bool) {
 // may say that it is none.
 func (s *session) toCoordinator(key coordinatorKey, limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
 	if node, known := s.routes.coordinators[key]; known {
-		s.askCoordinator(node, limit, r, done)
+		s.askNode(node, limit, r, done)
 		return
 	}
 	f := kmsg.NewPtrFindCoordinatorRequest()
@@ -446,12 +458,12 @@ func (s *session) toCoordinator(key coordinatorKey, limit time.Duration, r kmsg.
 				node = found
 			}
 		}
-		s.askCoordinator(node, limit, r, done)
+		s.askNode(node, limit, r, done)
 	})
 }
 
-// askCoordinator sends a request to a coordinator. If the connection breaks, the client begins anew.
-func (s *session) askCoordinator(node int32, limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
+// askNode sends a request to a coordinator, or to another broker that alone can answer. If the connection breaks, the client begins anew.
+func (s *session) askNode(node int32, limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
 	s.lineTo(node).send(limit, r, func(response kmsg.Response, err error) {
 		if err != nil && s.up {
 			s.drop()

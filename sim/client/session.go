@@ -247,6 +247,9 @@ func (s *session) learned(topics []*Topic, m *kmsg.MetadataResponse) bool {
 	all := true
 	s.learnBrokers(m.Brokers)
 	for _, t := range topics {
+		if s.routes != nil && t.Deleting {
+			continue // its name may be another topic's by now
+		}
 		known := false
 		for i := range m.Topics {
 			got := &m.Topics[i]
