@@ -74,6 +74,7 @@ func newWorld(seed uint64, p *plan.Plan, options Options) *world {
 		w.addBroker(spec)
 	}
 	w.setVoters()
+	w.cluster.Several = p.Config.Session > 0 && len(w.brokers) > 1
 	for i := range p.Workloads {
 		w.net.Place(int(p.Workloads[i].Client), p.Workloads[i].Zone)
 	}
