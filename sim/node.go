@@ -177,7 +177,7 @@ func clusterConfig(c *plan.Config, host string) config.Cluster {
 	l := config.Listener{Name: "CONTROLLER", Host: host, Port: peerPort}
 	return config.Cluster{
 		ListenerName: l.Name, Listener: l, Advertised: l, Secret: "simulated", SessionTimeout: c.Session, HeartbeatInterval: c.Session / 6,
-		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000,
+		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000, BalanceInterval: 2 * c.Session, ImbalancePercent: 10,
 	}
 }
 

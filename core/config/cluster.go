@@ -28,6 +28,10 @@ type Cluster struct {
 	HeartbeatInterval time.Duration
 	// DriftMaxPPM is weir.clock.drift.max.ppm: by how much two clocks may differ in their rates.
 	DriftMaxPPM int64
+	// BalanceInterval is leader.imbalance.check.interval.seconds; zero: auto.leader.rebalance.enable is false.
+	BalanceInterval time.Duration
+	// ImbalancePercent is leader.imbalance.per.broker.percentage.
+	ImbalancePercent int
 	// Secret is weir.cluster.secret.
 	Secret string
 }
@@ -86,6 +90,10 @@ func (s *Settings) cluster() Cluster {
 		DriftMaxPPM: s.integer("weir.clock.drift.max.ppm"), Secret: s.text("weir.cluster.secret"),
 	}
 	c.HeartbeatInterval = min(s.millis("broker.heartbeat.interval.ms"), c.SessionTimeout/4)
+	if s.boolean("auto.leader.rebalance.enable") {
+		c.BalanceInterval = time.Duration(s.integer("leader.imbalance.check.interval.seconds")) * time.Second
+	}
+	c.ImbalancePercent = int(s.integer("leader.imbalance.per.broker.percentage"))
 	c.Voters, _ = parseVoters(s.text("controller.quorum.voters")) // validated
 	node := int32(s.integer("node.id"))
 	own, named := c.Voter(node)

@@ -26,7 +26,7 @@ const (
 	methodHeartbeat                        // see lease.heartbeat; to the leader
 	methodMarker                           // WriteTxnMarkers with one partition; to its leader
 	methodAddPartitions                    // AddPartitionsToTxn with one transaction; to its coordinator
-	methodMove                             // see moveRequest; to the leader of the partitions
+	methodMove                             // see moveFor; to the leader of the partitions
 )
 
 // Refusals by which callers branch.
@@ -136,6 +136,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodHeartbeat, leading(n.heartbeatOf))
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
+	w.calls.Handle(methodMove, n.moveFor)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.

@@ -109,6 +109,10 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 		n.sessions = controller.NewSessions(controller.SessionsOptions{
 			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Config: &n.config.Cluster, Confirm: n.quorum.ConfirmLeadership,
 		})
+		n.balancer = controller.NewBalancer(controller.BalancerOptions{
+			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: n.sessions.Alive, Move: n.Move,
+			Interval: n.config.Cluster.BalanceInterval, ImbalancePercent: n.config.Cluster.ImbalancePercent,
+		})
 		n.leadershipChanged()
 	}
 	return nil
@@ -134,8 +138,10 @@ func (n *Node) leadershipChanged() {
 	case n.quorum.Leads():
 		n.peers.tend()
 		n.sessions.Lead(n.quorum.Term())
+		n.balancer.Start()
 		n.startSweeper()
 	default:
+		n.balancer.Stop()
 		n.sessions.Resign()
 		n.stopSweeper()
 	}

@@ -414,6 +414,14 @@ func (t *topic) partition(index int32) (*Partition, wire.Code) {
 	return nil, wire.NotLeaderOrFollower
 }
 
+// Find finds an open partition by its stream, or returns nil.
+func (m *Manager) Find(id metadata.StreamID) *Partition {
+	if at, ok := m.searchPartition(id); ok {
+		return m.partitions[at]
+	}
+	return nil
+}
+
 // Partitions returns all open partitions, ascending by stream. The slice is
 // lent until the next event.
 func (m *Manager) Partitions() []*Partition { return m.partitions }
