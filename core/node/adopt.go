@@ -113,4 +113,3 @@ func (n *Node) sealPiece(p *task.Proc, piece []metadata.Seal) (left []metadata.S
 		return !ok || image.Newest().LeaderEpoch != s.LeaderEpoch
 	}), err
 }
-

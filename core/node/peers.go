@@ -18,15 +18,15 @@ const kindQuorum = peer.KindOther
 
 // Methods of the calls between nodes.
 const (
-	methodJoin      peer.Method = iota + 1 // u64 member, then the address of the node; to the quorum's leader
-	methodPropose                          // an entry of the quorum's log; to its leader
-	methodShip                             // u64 index that is to be shipped soon; to the leader
-	methodCatchUp                          // nothing; the leader answers with the index that is to be applied
-	methodRegister                         // a RegisterBroker record; to the leader
-	methodHeartbeat                        // see lease.heartbeat; to the leader
-	methodMarker                           // WriteTxnMarkers with one partition; to its leader
-	methodAddPartitions                    // AddPartitionsToTxn with one transaction; to its coordinator
-	methodMove                             // see moveFor; to the leader of the partitions
+	methodJoin          peer.Method = iota + 1 // u64 member, then the address of the node; to the quorum's leader
+	methodPropose                              // an entry of the quorum's log; to its leader
+	methodShip                                 // u64 index that is to be shipped soon; to the leader
+	methodCatchUp                              // nothing; the leader answers with the index that is to be applied
+	methodRegister                             // a RegisterBroker record; to the leader
+	methodHeartbeat                            // see lease.heartbeat; to the leader
+	methodMarker                               // WriteTxnMarkers with one partition; to its leader
+	methodAddPartitions                        // AddPartitionsToTxn with one transaction; to its coordinator
+	methodMove                                 // see moveFor; to the leader of the partitions
 )
 
 // Refusals by which callers branch.

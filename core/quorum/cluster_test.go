@@ -234,10 +234,6 @@ func (c *cluster) propose(n *clusterNode) {
 	})
 	c.live(n)
 	c.confirm(n)
-	if c.rng.IntN(40) == 0 {
-		n.w.turn(func() { n.node.q.Resign(func() {}) })
-		c.live(n)
-	}
 }
 
 // confirm: a node whose leadership is confirmed has applied whatever anybody had acknowledged when it was asked for.
@@ -533,6 +529,10 @@ func (c *cluster) storm(steps int) {
 			c.pass()
 		case k < 96 && n.up && n.node.q != nil && n.node.failure == nil:
 			c.propose(n)
+			if c.rng.IntN(40) == 0 {
+				n.w.turn(func() { n.node.q.Resign(func() {}) })
+				c.live(n)
+			}
 		case k == 96 && n.up && down() < len(c.nodes)/2+c.rng.IntN(2):
 			c.stop(n.index, keep)
 		case k == 97 && !n.up:
