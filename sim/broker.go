@@ -20,6 +20,7 @@ import (
 type broker struct {
 	*world
 	zone    int64
+	drift   int64 // of its clock where no fault says otherwise, parts per million
 	machine *machine.Machine
 	wal     *disk.Disk
 	meta    *disk.Disk
@@ -45,7 +46,8 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 		block = 4096
 	}
 	b := &broker{world: w, zone: spec.Zone, wanted: true, machine: machine.New(w.queue, id)}
-	b.machine.Clock().DriftPPM = c.DriftPPM
+	b.drift = c.DriftPPM + spec.DriftPPM
+	b.machine.Clock().DriftPPM = b.drift
 	b.machine.Slow = c.ComputeSlow
 	if c.TurnCost > 0 {
 		b.machine.TurnCost = c.TurnCost

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -71,6 +72,34 @@ func (w *world) audit() {
 	w.await(SweepLimit, "the death of every object that nothing refers to", func() bool { return w.orphan(n.Image()) == "" })
 	if key := w.orphan(n.Image()); key != "" {
 		w.violate(checker.Violation{Invariant: "I8", Text: fmt.Sprintf("object %s is in nobody's image and lives on", key)})
+	}
+}
+
+// compareImages: the brokers' images are the same once they have the same records (I10).
+func (w *world) compareImages() {
+	var first *metadata.Image
+	same := func() bool {
+		first = nil
+		for _, b := range w.brokers {
+			n, ok := b.machine.Node().(*node.Node)
+			switch {
+			case !ok || !b.wanted:
+			case first == nil:
+				first = n.Image()
+			case n.Image().AppliedIndex() != first.AppliedIndex():
+				return false
+			}
+		}
+		return true
+	}
+	if w.violated() || !w.await(convergeLimit, "the brokers' images to have the same records", same) || first == nil {
+		return
+	}
+	want := first.AppendSnapshot(nil)
+	for _, b := range w.brokers {
+		if n, ok := b.machine.Node().(*node.Node); ok && b.wanted && !bytes.Equal(n.Image().AppendSnapshot(nil), want) {
+			w.violate(checker.Violation{Invariant: "I10", Text: fmt.Sprintf("the image of machine %d differs from the first one's at index %d", b.machine.ID, first.AppliedIndex())})
+		}
 	}
 }
 

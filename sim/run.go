@@ -406,6 +406,7 @@ func (w *world) settle([]*client.Topic) {
 	}
 	w.run(store.LateMax, never)
 	w.await(SweepLimit, "late requests to the object store", w.store.Settled)
+	w.compareImages()
 	w.audit()
 	if !w.violated() {
 		w.stop()

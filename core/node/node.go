@@ -194,6 +194,9 @@ func (n *Node) shutdown() {
 // stop closes what start opened, in reverse.
 func (n *Node) stop(p *task.Proc) {
 	n.transactionRuntime.Close()
+	if n.peers != nil {
+		n.peers.calls.GiveUp(methodAddPartitions) // a Produce whose client has gone may hold its frame for the answer
+	}
 	n.groups.Close()
 	n.partitions.Close()
 	n.stopSweeper()

@@ -58,9 +58,10 @@ type Calls struct {
 }
 
 type call struct {
-	to    int32
-	timer task.Timer
-	done  func([]byte, error)
+	to     int32
+	method Method
+	timer  task.Timer
+	done   func([]byte, error)
 }
 
 // NewCalls returns calls that travel by send, [Mesh.Send] say. Hand it what arrives: [Calls.Received].
@@ -79,7 +80,7 @@ func (c *Calls) Call(to int32, m Method, body []byte, timeout time.Duration, don
 	}
 	c.last++
 	id := c.last
-	p := &call{to: to, done: done}
+	p := &call{to: to, method: m, done: done}
 	c.pending[id] = p
 	if to == c.node {
 		c.loop.Post(func() { c.answer(to, m, body, func(b []byte, r *Refusal) { c.loop.Post(func() { c.end(id, b, r) }) }) })
@@ -145,6 +146,17 @@ func (c *Calls) answer(from int32, m Method, body []byte, reply func([]byte, *Re
 		return
 	}
 	h(from, body, reply)
+}
+
+// GiveUp ends the calls of a method that are not answered, with ErrNoAnswer, before it returns. Who asked may hold what must be given back.
+func (c *Calls) GiveUp(m Method) {
+	for _, id := range slices.Sorted(maps.Keys(c.pending)) {
+		if p := c.pending[id]; p != nil && p.method == m {
+			delete(c.pending, id)
+			c.loop.Stop(&p.timer)
+			p.done(nil, ErrNoAnswer)
+		}
+	}
 }
 
 // Close forgets every call; nothing is answered any more.

@@ -122,6 +122,22 @@ func TestCallWithoutAnAnswerEnds(t *testing.T) {
 	require.Equal(t, outcome{err: ErrNoAnswer, n: 1}, refused, "at once: there is no way")
 }
 
+func TestGivingUpEndsTheCallsOfAMethod(t *testing.T) {
+	c := newCallers(t)
+	var given, kept outcome
+	c.turn(func() {
+		c.calls[0].Call(1, 3, nil, time.Second, given.done)
+		c.calls[0].Call(1, 4, nil, time.Second, kept.done)
+		c.calls[0].GiveUp(3)
+	})
+	require.ErrorIs(t, given.err, ErrNoAnswer)
+	require.Equal(t, [2]int{1, 0}, [2]int{given.n, kept.n})
+	c.calls[1].Handle(3, func(_ int32, _ []byte, reply func([]byte, *Refusal)) { reply(nil, nil) })
+	c.calls[1].Handle(4, func(_ int32, _ []byte, reply func([]byte, *Refusal)) { reply(nil, nil) })
+	c.deliver()
+	require.Equal(t, [2]int{1, 1}, [2]int{given.n, kept.n}, "an answer that comes later finds nobody")
+}
+
 func TestAnswerOfAnotherNodeDoesNotCount(t *testing.T) {
 	c := newCallers(t)
 	var o outcome

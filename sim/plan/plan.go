@@ -95,6 +95,8 @@ type Config struct {
 type Broker struct {
 	NodeID int64 // node.id; 0: the machine's number
 	Zone   int64 // availability zone, 1 and up
+	// DriftPPM is by how much its clock runs faster than that of the plan says, parts per million.
+	DriftPPM int64
 }
 
 // Machines are the plan's brokers: at least one.
@@ -197,7 +199,7 @@ type Workload struct {
 }
 
 // Fault is one fault and its time. It strikes the machine Node, or the machines of Zone,
-// or all if both are 0; a fault of the object store strikes all.
+// or all if both are 0. The rates of links to the object store are everybody's alone.
 //
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
@@ -212,6 +214,12 @@ type Workload struct {
 //	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
 //	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
 //
+// Those of a cluster strike the links between the machines that they name and all others:
+//
+//	peer-cut, peer-cut-in, peer-cut-out, peer-slow (Rate thousandths), peer-reset
+//	isolate              cut off from other machines, from clients and from the object store
+//	clock-drift          the clock runs Rate parts per million fast
+//
 // The faults below restore, clone or lose disks. They run one at a time: one that is due during another is
 // skipped. Each begins with a power failure, and ends with what an operator would do.
 //
@@ -222,7 +230,7 @@ type Workload struct {
 //	clone        a second machine starts from a copy of both disks; after For the one with the newer log goes on
 //	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store
 type Fault struct {
-	Kind   string        // one of FaultKinds
+	Kind   string        // one of FaultKinds or ClusterFaultKinds
 	At     time.Duration // when it strikes, after the start of the workloads
 	For    time.Duration // how long it lasts, or how long the machine is down
 	Client int64         // whose connections; -1: all
@@ -248,6 +256,9 @@ var FaultKinds = []string{
 	"meta-old", "disks-old", "clone", "meta-lost",
 	"crash-super", "kill-super", "wal-shear",
 }
+
+// ClusterFaultKinds are the kinds of faults that only a cluster of several machines has.
+var ClusterFaultKinds = []string{"peer-cut", "peer-cut-in", "peer-cut-out", "peer-slow", "peer-reset", "isolate", "clock-drift"}
 
 // field is one field of a line: its name and where it lies.
 type field struct {
@@ -307,7 +318,9 @@ func (c *Config) fields() []field {
 	}
 }
 
-func (b *Broker) fields() []field { return []field{{"id", &b.NodeID}, {"zone", &b.Zone}} }
+func (b *Broker) fields() []field {
+	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}}
+}
 
 func (t *Topic) fields() []field {
 	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}, {"untimed", &t.Untimed}}
@@ -449,8 +462,8 @@ func (p *Plan) parseLine(words []string) error {
 		p.Workloads = append(p.Workloads, Workload{Kind: words[1]})
 		return parseFields(words[2:], p.Workloads[len(p.Workloads)-1].fields())
 	case "fault":
-		if len(words) < 2 || !contains(FaultKinds, words[1]) {
-			return fmt.Errorf("fault wants a kind, one of %s", strings.Join(FaultKinds, " "))
+		if len(words) < 2 || !contains(FaultKinds, words[1]) && !contains(ClusterFaultKinds, words[1]) {
+			return fmt.Errorf("fault wants a kind, one of %s %s", strings.Join(FaultKinds, " "), strings.Join(ClusterFaultKinds, " "))
 		}
 		p.Faults = append(p.Faults, Fault{Kind: words[1]})
 		return parseFields(words[2:], p.Faults[len(p.Faults)-1].fields())

@@ -66,6 +66,7 @@ const joinBytes = 32 << 10
 
 // Store is a bucket. It outlives every node.
 type Store struct {
+	// Faults are those of everybody's requests; see also [Store.Of].
 	Faults Faults
 	// OnPut, if set, runs when a PUT has taken effect and nobody knows of it yet.
 	OnPut func(key string)
@@ -84,6 +85,35 @@ type Store struct {
 	history  map[string]uint64 // checksum of each body that a key ever had
 	free     []*request
 	links    []*link // in the order in which they were first used
+	machines map[uint64]*Faults
+}
+
+// Of are the faults of one machine's requests, beside those of everybody's: of two the worse counts. The rates of
+// links are everybody's alone.
+func (s *Store) Of(machine uint64) *Faults {
+	if s.machines[machine] == nil {
+		s.machines[machine] = &Faults{}
+	}
+	return s.machines[machine]
+}
+
+// Heal ends all faults.
+func (s *Store) Heal() {
+	s.SetLinks(0, 0)
+	s.Faults = Faults{}
+	clear(s.machines)
+}
+
+// faults are those of a view's requests.
+func (v *view) faults() *Faults {
+	f, own := v.store.Faults, v.store.machines[v.box.Machine]
+	if own == nil {
+		return &v.store.Faults
+	}
+	f.Refuse, f.LostBefore, f.LostAfter, f.Late = max(f.Refuse, own.Refuse), max(f.LostBefore, own.LostBefore), max(f.LostAfter, own.LostAfter), max(f.Late, own.Late)
+	f.Short, f.Corrupt, f.DenyPut, f.DenyGet = max(f.Short, own.Short), max(f.Corrupt, own.Corrupt), max(f.DenyPut, own.DenyPut), max(f.DenyGet, own.DenyGet)
+	f.Join, f.SlowPerMille = max(f.Join, own.Join), max(f.SlowPerMille, own.SlowPerMille)
+	return &f
 }
 
 // Object is one stored object.
@@ -94,7 +124,7 @@ type Object struct {
 
 // New returns an empty bucket.
 func New(queue *event.Queue) *Store {
-	return &Store{queue: queue, bodies: map[string]Object{}, history: map[string]uint64{}, draws: queue.Stream("store", 0)}
+	return &Store{queue: queue, bodies: map[string]Object{}, history: map[string]uint64{}, machines: map[uint64]*Faults{}, draws: queue.Stream("store", 0)}
 }
 
 // Keys lists the keys in order. The slice is the store's.
@@ -198,10 +228,10 @@ func (v *view) Put(p *env.PutObject) {
 		size += len(piece)
 	}
 	r := v.submit(p, true)
-	if r.fate == fateDone && size >= joinBytes && v.store.strikes(v.store.Faults.Join) {
+	if r.fate == fateDone && size >= joinBytes && v.store.strikes(v.faults().Join) {
 		r.fate = fateJoin
 	}
-	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyPut) {
+	if r.fate == fateDone && v.store.strikes(v.faults().DenyPut) {
 		r.fate = fateDeny
 	}
 	if r.fate == fateDone && v.store.putInFlight(p.Key, r) && v.store.draws.PerMille(500) {
@@ -214,7 +244,7 @@ func (v *view) Get(g *env.GetObject) {
 	checkKey(g.Key)
 	v.store.Gets++
 	r := v.submit(g, false)
-	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyGet) {
+	if r.fate == fateDone && v.store.strikes(v.faults().DenyGet) {
 		r.fate = fateDeny
 	}
 	v.carry(r, &latency.StoreGet, len(g.Into))
@@ -259,7 +289,7 @@ func (v *view) submit(e env.Event, changes bool) *request {
 	} else {
 		r = &request{}
 	}
-	*r = request{view: v, event: e, fate: s.drawFate(changes), draw: s.draws.Uint64()}
+	*r = request{view: v, event: e, fate: s.drawFate(v.faults(), changes), draw: s.draws.Uint64()}
 	if v.abandoned {
 		r.fate = fateEnded
 	}
@@ -267,8 +297,8 @@ func (v *view) submit(e env.Event, changes bool) *request {
 	return r
 }
 
-func (s *Store) drawFate(changes bool) fate {
-	u, f := s.draws.Below(1000), &s.Faults
+func (s *Store) drawFate(f *Faults, changes bool) fate {
+	u := s.draws.Below(1000)
 	odds := [...]struct {
 		n       int64
 		fate    fate
@@ -304,7 +334,7 @@ func (s *Store) putInFlight(key string, but *request) bool {
 
 func (v *view) schedule(r *request, row *latency.Profile, bytes int) {
 	s := v.store
-	total := row.Scaled(&s.draws, s.Faults.SlowPerMille) + 10*time.Duration(bytes) // about 100 MB/s
+	total := row.Scaled(&s.draws, v.faults().SlowPerMille) + 10*time.Duration(bytes) // about 100 MB/s
 	effect := total/2 + time.Duration(s.draws.Below(int64(total/2)))
 	_, put := r.event.(*env.PutObject)
 	_, del := r.event.(*env.DeleteObject)
