@@ -166,7 +166,7 @@ func (b *broker) set(f *plan.Fault, on bool) {
 	device, what, _ := strings.Cut(f.Kind, "-")
 	switch device {
 	case "wal":
-		setDisk(&b.wal.Faults, what, rate, f, on)
+		setDisk(b.walFaults(), what, rate, f, on)
 	case "meta":
 		setDisk(&b.meta.Faults, what, rate, f, on)
 	case "peer":
@@ -306,7 +306,7 @@ func (w *world) heal() {
 	w.net.HealPeers()
 	for _, b := range w.brokers {
 		b.wal.OnWrite, b.meta.OnWrite = nil, nil
-		b.wal.Faults, b.meta.Faults = disk.Faults{}, disk.Faults{}
+		*b.walFaults(), b.meta.Faults = disk.Faults{}, disk.Faults{}
 		for client := range clientsMax {
 			*w.net.Link(client, b.machine.ID) = healthy
 		}
@@ -324,8 +324,14 @@ func (w *world) heal() {
 
 func (w *world) injected() int {
 	n := w.faultCount + w.store.Injected + w.net.Injected
+	if w.sharedWAL != nil {
+		n += w.sharedWAL.Injected
+	}
 	for _, b := range w.brokers {
-		n += b.wal.Injected + b.meta.Injected
+		n += b.meta.Injected
+		if b.port == nil {
+			n += b.wal.Injected
+		}
 	}
 	return n
 }

@@ -190,7 +190,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}
-	b.Cluster = clusterConfig(c, host)
+	b.Cluster, b.WALShared = clusterConfig(c, host), c.SharedWAL != 0
 	b.SocketRequestMaxBytes = int32(min(100<<20, b.WALBytes/4)) // what the log takes in one piece
 	return b
 }

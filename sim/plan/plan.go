@@ -87,6 +87,8 @@ type Config struct {
 
 	// Session is broker.session.timeout.ms of a cluster of several brokers; 0: each machine is alone.
 	Session time.Duration
+	// SharedWAL, if not 0, puts the logs of all machines on one device that all of them reach.
+	SharedWAL int64
 	// Election is controller.quorum.election.timeout.ms; an eighth of Session.
 	Election time.Duration
 }
@@ -303,7 +305,7 @@ func (c *Config) fields() []field {
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
-		{"session", &c.Session}, {"election", &c.Election},
+		{"session", &c.Session}, {"election", &c.Election}, {"shared-wal", &c.SharedWAL},
 		{"clean", &c.CleanBytes},
 		{"group-partitions", &c.GroupPartitions},
 		{"txn-partitions", &c.TxnPartitions},
