@@ -34,6 +34,7 @@ type Config struct {
 	Duration        time.Duration // of the phase with faults
 	WALBytes        int64         // size of the WAL; 16 MiB
 	WALDiskBytes    int64         // of the disk that the logs are on; 0: no bound
+	WALShared       int64         // not 0: the logs are such as other brokers may take over
 	VolumeBytes     int64         // of the volume that logs and metadata share; 0: each has its own
 	CacheBytes      int64         // log cache; 16 MiB
 	BlockCacheBytes int64         // block cache; 8 MiB
@@ -255,6 +256,7 @@ func (c *Config) fields() []field {
 		{"duration", &c.Duration},
 		{"wal", &c.WALBytes},
 		{"wal-disk", &c.WALDiskBytes},
+		{"wal-shared", &c.WALShared},
 		{"volume", &c.VolumeBytes},
 		{"cache", &c.CacheBytes},
 		{"block-cache", &c.BlockCacheBytes},
