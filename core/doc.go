@@ -84,8 +84,13 @@
 // next power failure takes back. A sync is not enough, since it may succeed after one
 // that failed, and says nothing of what that one was to make durable.
 //
-// R8 (shared device, not built yet). A recoverer makes a fence block durable
-// that owners read before the high watermark moves.
+// R8 (shared device: core/wal, Config.Shared and Fence). A recoverer makes a fence
+// block durable that owners never write, and then reads the log. The owner reads that block
+// after the write of each group, before it is durable for anyone, and of each superblock,
+// before what that gives up is overwritten. The story: A is suspended with its clock, R waits
+// out the lease and reads, A resumes, writes, "the lease holds", and acknowledges. With R8 safety
+// rests on no clock. Two recoveries may end differently, by what the owner had in flight and
+// never acknowledged: the first end that is recorded as a seal counts (R3, R4).
 //
 // The WAL is trimmed only below what is committed in the applied image (I5): the
 // lowest position that holds anything uncommitted of any living stream, never

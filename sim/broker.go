@@ -55,7 +55,7 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 	}
 	b.machine.Log.Echo = w.options.Echo
 	b.wal, b.meta = w.newDisks(id, block)
-	if c.SharedWAL != 0 {
+	if c.WALShared != 0 && c.Session > 0 {
 		if w.sharedWAL == nil {
 			w.sharedWAL = disk.New(w.queue, 0, "wal", disk.Options{BlockBytes: block, Volume: disk.NewVolume(0, c.WALDiskBytes)})
 		}

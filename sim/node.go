@@ -168,6 +168,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		AdvertisedListeners: []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
 	}
 	b.ShipAsync = c.ShipAsync != 0
+	b.WALShared = c.WALShared != 0
 	b.Groups = config.Groups{
 		InitialRebalanceDelay: c.RebalanceDelay, MinSessionTimeout: time.Millisecond, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, OffsetMetadataMaxBytes: 4096,
 		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: time.Hour,
@@ -190,7 +191,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}
-	b.Cluster, b.WALShared = clusterConfig(c, host), c.SharedWAL != 0
+	b.Cluster = clusterConfig(c, host)
 	b.SocketRequestMaxBytes = int32(min(100<<20, b.WALBytes/4)) // what the log takes in one piece
 	return b
 }

@@ -26,10 +26,7 @@ type takeover struct {
 }
 
 // foundLog is what one recovery has found: the offsets [first, end).
-type foundLog struct {
-	first, end int
-	trimmed    wal.Position
-}
+type foundLog struct{ first, end int }
 
 func (n *takeover) Abandon()             { n.loop.Abandon() }
 func (n *takeover) Shutdown(done func()) { done() }
@@ -59,94 +56,111 @@ func (n *takeover) fenced(err error) {
 			return
 		}
 		if sealed != nil {
-			log.trimmed = sealed.Trimmed
 			sealed.Close()
 		}
 		*n.found = append(*n.found, log)
 	})
 }
 
+// sharedWorld is an owner of a shared log, and those who take it over.
+type sharedWorld struct {
+	t     *testing.T
+	queue *event.Queue
+	draws event.Stream
+	disk  *disk.Disk
+	found []foundLog
+}
+
+func newSharedWorld(t *testing.T, seed uint64) *sharedWorld {
+	q := event.NewQueue(seed)
+	w := &sharedWorld{t: t, queue: q, draws: q.Stream("shared wal story", 0)}
+	w.disk = disk.New(q, 1, "wal", disk.Options{BlockBytes: [...]int{512, 4096}[w.draws.Below(2)]})
+	return w
+}
+
+// attach boots a machine with the disk at a port.
+func (w *sharedWorld) attach(m *machine.Machine, p *disk.Port) (*task.Loop, env.Env) {
+	box := m.Boot()
+	return task.NewLoop(m.Clock()), env.Env{
+		Clock: m.Clock(), WAL: p.Attach(box), Rand: m.Rand(), Compute: m.Computer(),
+		Memory: &machine.Memory{}, Log: m.Log, Metrics: &machine.Metrics{},
+	}
+}
+
+func (w *sharedWorld) run(least, most time.Duration) {
+	w.queue.RunUntil(w.queue.Now().Add(w.draws.Duration(least, most)), func() bool { return w.t.Failed() })
+}
+
+// recover starts a recoverer, on the way to which some may have died.
+func (w *sharedWorld) recover(id uint64) {
+	m, p := machine.New(w.queue, id), w.disk.Port(id)
+	p.Faults.SlowPerMille = [...]int64{100, 1000, 10_000}[w.draws.Below(3)]
+	for w.draws.PerMille(300) {
+		w.takeOver(m, p, &[]foundLog{})
+		w.run(0, 5*time.Millisecond)
+		m.Crash()
+		p.Crash(w.draws.PerMille(500))
+	}
+	w.takeOver(m, p, &w.found)
+}
+
+func (w *sharedWorld) takeOver(m *machine.Machine, p *disk.Port, found *[]foundLog) {
+	r := &takeover{t: w.t, by: m.ID, found: found}
+	r.loop, r.env = w.attach(m, p)
+	m.Start(r)
+}
+
+// tell tells the story once, and returns its owner at the end.
+func (w *sharedWorld) tell() *walNode {
+	a, port := machine.New(w.queue, 1), w.disk.Port(1)
+	owner := &walNode{t: w.t, model: &walModel{}, draws: &w.draws, shared: true}
+	owner.loop, owner.env = w.attach(a, port)
+	a.Start(owner)
+	if w.draws.PerMille(200) {
+		w.run(0, time.Millisecond) // it still makes its log
+	} else {
+		w.run(0, 100*time.Millisecond)
+	}
+	switch w.draws.Below(3) {
+	case 0:
+		a.Pause()
+	case 1:
+		port.Cut = true
+	}
+	w.recover(2)
+	w.run(0, 10*time.Millisecond)
+	if w.draws.PerMille(500) {
+		w.recover(3)
+	}
+	w.run(0, 20*time.Millisecond)
+	port.Cut = false
+	if a.Paused() {
+		a.Resume()
+	}
+	w.run(2*time.Second, 3*time.Second)
+	return owner
+}
+
 // TestATakenOverWALThroughPauses is R8's story: an owner is paused, or cut off from the disk, at any moment and for any time;
 // others, who may crash meanwhile, fence its log and read it; then it goes on. What it acknowledges by the end every recovery
 // has found, and it ends.
 func TestATakenOverWALThroughPauses(t *testing.T) {
-	acked, fenced, recoveries := 0, 0, 0
+	acked, recoveries := 0, 0
 	for seed := uint64(1); seed <= 100 && !t.Failed(); seed++ {
-		q := event.NewQueue(seed)
-		draws := q.Stream("shared wal story", 0)
-		d := disk.New(q, 1, "wal", disk.Options{BlockBytes: [...]int{512, 4096}[draws.Below(2)]})
-		attach := func(m *machine.Machine, p *disk.Port) (*task.Loop, env.Env) {
-			box := m.Boot()
-			return task.NewLoop(m.Clock()), env.Env{
-				Clock: m.Clock(), WAL: p.Attach(box), Rand: m.Rand(), Compute: m.Computer(),
-				Memory: &machine.Memory{}, Log: m.Log, Metrics: &machine.Metrics{},
-			}
-		}
-		run := func(least, most time.Duration) {
-			q.RunUntil(q.Now().Add(draws.Duration(least, most)), func() bool { return t.Failed() })
-		}
-
-		a, port := machine.New(q, 1), d.Port(1)
-		owner := &walNode{t: t, model: &walModel{}, draws: &draws, shared: true}
-		owner.loop, owner.env = attach(a, port)
-		a.Start(owner)
-		if draws.PerMille(800) {
-			run(0, 100*time.Millisecond)
-		} else {
-			run(0, time.Millisecond) // it makes its log
-		}
-
-		var found []foundLog
-		recover := func(id uint64) *takeover {
-			m, p := machine.New(q, id), d.Port(id)
-			p.Faults.SlowPerMille = [...]int64{100, 1000, 10_000}[draws.Below(3)]
-			for draws.PerMille(300) { // one that dies on the way
-				r := &takeover{t: t, by: id, found: &[]foundLog{}}
-				r.loop, r.env = attach(m, p)
-				m.Start(r)
-				run(0, 5*time.Millisecond)
-				m.Crash()
-				p.Crash(draws.PerMille(500))
-			}
-			r := &takeover{t: t, by: id, found: &found}
-			r.loop, r.env = attach(m, p)
-			m.Start(r)
-			return r
-		}
-		switch draws.Below(3) {
-		case 0:
-			a.Pause()
-		case 1:
-			port.Cut = true
-		}
-		recover(2)
-		run(0, 10*time.Millisecond)
-		if draws.PerMille(500) {
-			recover(3)
-		}
-		run(0, 20*time.Millisecond)
-		port.Cut = false
-		if a.Paused() {
-			a.Resume()
-		}
-		run(2*time.Second, 3*time.Second)
-
-		require.NotEmpty(t, found, "seed %d", seed)
+		w := newSharedWorld(t, seed)
+		owner := w.tell()
 		m := owner.model
-		for _, log := range found {
+		require.NotEmpty(t, w.found, "seed %d", seed)
+		for _, log := range w.found {
 			if m.acked > m.trimmed && (log.end < m.acked || log.first > m.trimmed) {
 				t.Errorf("seed %d: found [%d, %d), acknowledged [%d, %d)", seed, log.first, log.end, m.trimmed, m.acked)
 			}
 		}
-		var f *wal.FencedError
-		if errors.As(owner.failed, &f) {
-			fenced++
-		} else if owner.failed != nil || owner.log != nil {
-			t.Errorf("seed %d: the owner ended with %v", seed, owner.failed)
-		}
+		var fenced *wal.FencedError
+		require.ErrorAs(t, owner.failed, &fenced, "seed %d", seed)
 		acked += m.acked
-		recoveries += len(found)
+		recoveries += len(w.found)
 	}
-	t.Logf("%d recoveries, %d owners fenced, %d batches acknowledged", recoveries, fenced, acked)
-	require.Greater(t, fenced, 75)
+	require.Greater(t, acked, 1000)
+	require.Greater(t, recoveries, 100)
 }

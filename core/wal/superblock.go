@@ -150,8 +150,8 @@ func (s *superblocks) step() {
 	s.device.log.env.WAL.Write(&s.op)
 }
 
-// written frees the space that the durable superblock gives up. A recoverer may read a shared log with the superblock before:
-// nothing that this one keeps is overwritten before it is known that recoverers will read the new one.
+// written frees the space that the durable superblock gives up.
+// In a shared log it first makes sure that no recoverer reads by the superblock before, which keeps that space.
 func (s *superblocks) written(op *env.DiskWrite) {
 	l := s.device.log
 	s.writing = false

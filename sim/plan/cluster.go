@@ -36,6 +36,9 @@ func (s *swarm) machines(p *Plan) {
 	d := s.rand.Stream("plan machines", 0)
 	p.Config.Session = d.Duration(time.Second, 4*time.Second)
 	p.Config.Election = pick(&d, 0, p.Config.Session/4)
+	if p.Config.WALShared = min(d.Below(3), 1); p.Config.WALShared != 0 {
+		p.Config.VolumeBytes = 0 // one volume for all logs
+	}
 	first := d.Below(zones)
 	for i := range d.Between(3, 5) {
 		b := Broker{Zone: 1 + (first+i)%zones}

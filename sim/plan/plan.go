@@ -34,6 +34,7 @@ type Config struct {
 	Duration        time.Duration // of the phase with faults
 	WALBytes        int64         // size of the WAL; 16 MiB
 	WALDiskBytes    int64         // of the disk that the logs are on; 0: no bound
+	WALShared       int64         // not 0: the logs are such as other brokers may take over
 	VolumeBytes     int64         // of the volume that logs and metadata share; 0: each has its own
 	CacheBytes      int64         // log cache; 16 MiB
 	BlockCacheBytes int64         // block cache; 8 MiB
@@ -87,8 +88,6 @@ type Config struct {
 
 	// Session is broker.session.timeout.ms of a cluster of several brokers; 0: each machine is alone.
 	Session time.Duration
-	// SharedWAL, if not 0, puts the logs of all machines on one device that all of them reach.
-	SharedWAL int64
 	// Election is controller.quorum.election.timeout.ms; an eighth of Session.
 	Election time.Duration
 }
@@ -273,6 +272,7 @@ func (c *Config) fields() []field {
 		{"duration", &c.Duration},
 		{"wal", &c.WALBytes},
 		{"wal-disk", &c.WALDiskBytes},
+		{"wal-shared", &c.WALShared},
 		{"volume", &c.VolumeBytes},
 		{"cache", &c.CacheBytes},
 		{"block-cache", &c.BlockCacheBytes},
@@ -305,7 +305,7 @@ func (c *Config) fields() []field {
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
-		{"session", &c.Session}, {"election", &c.Election}, {"shared-wal", &c.SharedWAL},
+		{"session", &c.Session}, {"election", &c.Election},
 		{"clean", &c.CleanBytes},
 		{"group-partitions", &c.GroupPartitions},
 		{"txn-partitions", &c.TxnPartitions},
