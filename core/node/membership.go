@@ -13,12 +13,19 @@ import (
 // tendInterval is how often the leader looks whether a learner can become a voter.
 const tendInterval = time.Second
 
+// joinLine is after how many election timeouts operators hear that a node is not added.
+const joinLine = 30
+
 // join asks to be added to the quorum for as long as this node's disk is no member of it.
 func (w *peers) join() {
 	n := w.node
 	n.loop.Reset(&w.joining, n.config.Cluster.ElectionTimeout, w.join)
 	if n.replica == nil || !n.replica.AwaitsAdmission() {
 		return
+	}
+	if w.waits++; w.waits%joinLine == 0 {
+		n.telemetry.Warn("this node waits to be added to the metadata's quorum, and nobody does: a majority of the voters must run, and controller.quorum.voters must name their addresses",
+			slog.String("member", n.replica.Member().String()))
 	}
 	body := append(binary.LittleEndian.AppendUint64(nil, uint64(n.replica.Member())), w.address...)
 	for _, v := range n.config.Cluster.Voters {

@@ -49,6 +49,7 @@ type peers struct {
 	calls   *peer.Calls
 	address string // of this node, as the others know it
 	joining task.Timer
+	waits   int // how often it has asked to be added
 }
 
 // openPeers lets the other nodes in.

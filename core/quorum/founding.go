@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -115,6 +116,9 @@ func (q *Quorum) join(f files, plan founding, cluster clusterID) error {
 
 // winMarker creates the marker, or finds that it did so before. It returns the marker of another's cluster that this node may join.
 func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
+	if q.o.JoinsOnly {
+		return q.awaitMarker(p)
+	}
 	body := (&marker{cluster: plan.cluster, nonce: plan.nonce}).encode()
 	b := backOff{q: q, proc: p, what: "create the cluster's marker in the object store"}
 	for {
@@ -148,6 +152,18 @@ func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
 }
 
 // readMarker reads the marker, for as long as it takes. Errors are about what it holds.
+// awaitMarker waits until another node has founded the cluster.
+func (q *Quorum) awaitMarker(p *task.Proc) (*marker, error) {
+	b := backOff{q: q, proc: p, what: "find the cluster's marker in the object store: a voter founds the cluster"}
+	for {
+		m, found, err := q.readMarker(p)
+		if found || err != nil {
+			return &m, err
+		}
+		b.wait(errors.New("there is none yet"))
+	}
+}
+
 func (q *Quorum) readMarker(p *task.Proc) (m marker, found bool, err error) {
 	b := backOff{q: q, proc: p, what: "read the cluster's marker in the object store"}
 	for q.err == nil {

@@ -37,7 +37,7 @@ func (s *swarm) machines(p *Plan) {
 	p.Config.Session = d.Duration(time.Second, 4*time.Second)
 	p.Config.Election = pick(&d, 0, p.Config.Session/4)
 	if p.Config.WALShared = min(d.Below(3), 1); p.Config.WALShared != 0 {
-		p.Config.VolumeBytes = 0 // one volume for all logs
+		p.Config.VolumeBytes, p.Config.WALDiskBytes = 0, 5*p.Config.WALDiskBytes // one volume for all logs
 	}
 	first := d.Below(zones)
 	for i := range d.Between(3, 5) {
