@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"time"
 
 	"weir/core/wire"
@@ -95,13 +96,16 @@ func (k *Consumer) End() {
 
 // Served reports whether each partition with anything to read was read since End: no
 // partition may be starved or left out.
-func (k *Consumer) Served() bool {
+func (k *Consumer) Served() bool { return k.Unserved() == "" }
+
+// Unserved names a partition that has something to read and was not read since End; empty: there is none.
+func (k *Consumer) Unserved() string {
 	for _, p := range k.parts {
 		if p.offset < p.target && p.offset <= p.ended {
-			return false
+			return fmt.Sprintf("%s, of which client %d reads from offset %d on at broker %d", p.History.Name, k.client, p.offset, k.leader(p.Partition))
 		}
 	}
-	return true
+	return ""
 }
 
 // Stop ends the client.
