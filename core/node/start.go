@@ -126,9 +126,8 @@ func (n *Node) quorumOptions() quorum.Options {
 		Full:           n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
 	}
 	if n.peers != nil {
-		_, named := n.config.Cluster.Voter(n.config.NodeID)
-		o.JoinsOnly = len(n.config.Cluster.Voters) > 0 && !named
 		o.Peers, o.ElectionTimeout, o.LeadershipChanged = n.peers, n.config.Cluster.ElectionTimeout, n.leadershipChanged
+		o.Joins = !n.config.Cluster.Votes
 	}
 	return o
 }

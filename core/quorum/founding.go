@@ -116,7 +116,7 @@ func (q *Quorum) join(f files, plan founding, cluster clusterID) error {
 
 // winMarker creates the marker, or finds that it did so before. It returns the marker of another's cluster that this node may join.
 func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
-	if q.o.JoinsOnly {
+	if q.o.Joins {
 		return q.awaitMarker(p)
 	}
 	body := (&marker{cluster: plan.cluster, nonce: plan.nonce}).encode()
@@ -151,19 +151,22 @@ func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
 	}
 }
 
-// readMarker reads the marker, for as long as it takes. Errors are about what it holds.
-// awaitMarker waits until another node has founded the cluster.
+// awaitMarker waits for the marker of a cluster that another node founds.
 func (q *Quorum) awaitMarker(p *task.Proc) (*marker, error) {
-	b := backOff{q: q, proc: p, what: "find the cluster's marker in the object store: a voter founds the cluster"}
-	for {
+	b := backOff{q: q, proc: p, what: "find a cluster in the object store to join, which one of the quorum's voters founds"}
+	for q.err == nil {
 		m, found, err := q.readMarker(p)
 		if found || err != nil {
 			return &m, err
 		}
-		b.wait(errors.New("there is none yet"))
+		b.wait(errNotFounded)
 	}
+	return nil, q.err
 }
 
+var errNotFounded = errors.New("there is no cluster yet")
+
+// readMarker reads the marker, for as long as it takes. Errors are about what it holds.
 func (q *Quorum) readMarker(p *task.Proc) (m marker, found bool, err error) {
 	b := backOff{q: q, proc: p, what: "read the cluster's marker in the object store"}
 	for q.err == nil {

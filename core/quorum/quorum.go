@@ -64,9 +64,10 @@ type Options struct {
 	// Peers a node with an empty disk beside another's marker becomes a member that waits to be
 	// added ([Quorum.ChangeMembers]), and does not found a cluster. Nil: there is one member.
 	Peers Peers
-	// JoinsOnly keeps a node with an empty disk from founding a cluster: it waits until there is one. The others must know
-	// where to find a founder.
-	JoinsOnly bool
+	// Joins says that this node must not found a cluster: on an empty disk it waits until another
+	// has. Only with Peers. A cluster founded by a node that is no voter would be one that the others
+	// cannot find, since they ask the voters to let them in.
+	Joins bool
 	// ElectionTimeout is how long the leader may be silent before the others elect another, and
 	// how long it leads on without hearing a majority; at most twice as long passes until an
 	// election. Zero: 1 s (controller.quorum.election.timeout.ms). Shorter than a round trip

@@ -159,7 +159,7 @@ func (b *Breaker) passing(code int16) bool {
 	case wire.NetworkException, wire.NotCoordinator:
 		return b.routes != nil
 	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.InvalidReplicaAssignment: // an image that lags behind, a broker that is away
-		return b.routes != nil && !b.ending
+		return b.routes != nil
 	}
 	return false
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"weir/core/wire"
@@ -47,7 +48,7 @@ type Consumer struct {
 	options  ConsumerOptions
 	parts    []*consumerPart
 	sessions map[int32]*fetchSession // by broker
-	turns    int
+	last     int32                   // broker that it fetched from
 	batches  []checker.Batch
 	ending   bool
 }
@@ -153,8 +154,10 @@ func (k *Consumer) turn() int32 {
 	if len(nodes) == 0 {
 		return anyBroker
 	}
-	k.turns++
-	return nodes[k.turns%len(nodes)]
+	slices.Sort(nodes)
+	next, _ := slices.BinarySearch(nodes, k.last+1)
+	k.last = nodes[next%len(nodes)]
+	return k.last
 }
 
 // sessionWith is the fetch session with a broker.
