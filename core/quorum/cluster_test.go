@@ -487,6 +487,29 @@ func TestAVoterOfAnOlderDiskStops(t *testing.T) {
 }
 
 // A cluster keeps what was acknowledged over messages that are lost, repeated and late, crashes and cuts.
+// R9: a leader that was suspended, and resumes, does not take itself for the leader: others may have elected another meanwhile.
+func TestASuspendedLeaderIsNotConfirmed(t *testing.T) {
+	c := newCluster(t, 5, 3)
+	c.found()
+	old := c.awaitLeader()
+	old.up = false // nothing of it runs
+	c.until("another leader", func() bool { l := c.leader(); return l != nil && l != old })
+	c.propose(c.leader())
+	c.until("an acknowledgement", func() bool { return len(c.acked) > 0 })
+	old.up = true
+	for i := range c.nodes {
+		c.cut[[2]int{i, old.index}] = true
+	}
+	require.True(t, old.node.q.Leads(), "it does not know yet")
+	answered, confirmed := false, false
+	old.w.turn(func() {
+		old.node.q.ConfirmLeadership(func(leads bool) { answered, confirmed = true, leads })
+	})
+	require.False(t, confirmed)
+	c.until("the end of its leadership", func() bool { return answered })
+	require.False(t, confirmed)
+}
+
 func TestRandomClusters(t *testing.T) {
 	for seed := range uint64(*clusters) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
