@@ -100,7 +100,7 @@ func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
 
 func TestReplicasAreShown(t *testing.T) {
 	r := newRig(t)
-	for _, b := range []metadata.Broker{{ID: 2, Rack: "a"}, {ID: 3, Rack: "b"}, {ID: 4, Rack: "a"}} {
+	for _, b := range []metadata.Broker{{ID: 2, Rack: "a", Listeners: listeners}, {ID: 3, Rack: "b", Listeners: listeners}, {ID: 4, Rack: "a", Listeners: listeners}} {
 		r.c.RegisterBroker(b, func(metadata.BrokerEpoch, error) {})
 	}
 	wantError(t, r.create(controller.NewTopic{Name: "t", Partitions: 1, ReplicationFactor: 5}, false).Err, 38, "only 4 broker(s) are registered")
@@ -117,8 +117,9 @@ func TestReplicasAreShown(t *testing.T) {
 
 func TestPartitionsAreSpread(t *testing.T) {
 	r := newRig(t)
-	r.c.RegisterBroker(metadata.Broker{ID: 2}, func(metadata.BrokerEpoch, error) {})
-	r.c.RegisterBroker(metadata.Broker{ID: 3}, func(metadata.BrokerEpoch, error) {})
+	r.c.RegisterBroker(metadata.Broker{ID: 4}, func(metadata.BrokerEpoch, error) {}) // which starts: it has no WAL yet
+	r.c.RegisterBroker(ready(2), func(metadata.BrokerEpoch, error) {})
+	r.c.RegisterBroker(ready(3), func(metadata.BrokerEpoch, error) {})
 	led := map[metadata.BrokerID]int{}
 	for _, p := range r.create(controller.NewTopic{Name: "t", Partitions: 9, ReplicationFactor: 1}, false).Topic.Partitions {
 		led[p.Leader]++

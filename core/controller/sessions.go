@@ -275,10 +275,10 @@ func (s *Sessions) assign() {
 	}
 }
 
-// Alive are the brokers that are registered and not about to be fenced, by id.
+// Alive are the brokers that may lead and are not about to be fenced, by id.
 func (s *Sessions) Alive() []*metadata.Broker {
 	return slices.DeleteFunc(slices.Clone(s.Image.Brokers()), func(b *metadata.Broker) bool {
 		k := s.brokers[b.ID]
-		return b.Fenced || k == nil || k.ending
+		return !b.Ready() || k == nil || k.ending
 	})
 }

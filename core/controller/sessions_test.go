@@ -47,7 +47,7 @@ func newSessionRig(t *testing.T) *sessionRig {
 // incarnate registers an incarnation of a broker, and reports whether it was at once.
 func (r *sessionRig) incarnate(id metadata.BrokerID, incarnation byte) bool {
 	done := false
-	r.s.Register(&metadata.RegisterBroker{ID: id, Incarnation: [16]byte{incarnation, byte(id)}, SharedWAL: true}, func(err error) {
+	r.s.Register(&metadata.RegisterBroker{ID: id, Incarnation: [16]byte{incarnation, byte(id)}, Listeners: listeners, SharedWAL: true}, func(err error) {
 		r.must(err)
 		done = true
 	})
@@ -195,7 +195,7 @@ func TestRegistrationWaitsForTheOlderLease(t *testing.T) {
 	require.True(t, granted)
 	leased := r.now.Add(r.config.Lease())
 	registered := env.Time(0)
-	r.s.Register(&metadata.RegisterBroker{ID: 2, Incarnation: [16]byte{9}, SharedWAL: true}, func(err error) {
+	r.s.Register(&metadata.RegisterBroker{ID: 2, Incarnation: [16]byte{9}, Listeners: listeners, SharedWAL: true}, func(err error) {
 		r.must(err)
 		registered = r.now
 	})

@@ -212,7 +212,7 @@ func (c *Controller) validateFactor(factor int) error {
 
 // alive are the brokers that may lead, by id.
 func (c *Controller) alive() []*metadata.Broker {
-	return slices.DeleteFunc(slices.Clone(c.image.Brokers()), func(b *metadata.Broker) bool { return b.Fenced })
+	return slices.DeleteFunc(slices.Clone(c.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() })
 }
 
 // placed spreads count new partitions over the brokers, by turns.
@@ -235,7 +235,7 @@ func (c *Controller) validateAssignment(assignment [][]int32, factor int) ([]met
 			return nil, err
 		}
 		b, _ := c.image.Broker(metadata.BrokerID(replicas[0]))
-		if b.Fenced {
+		if !b.Ready() {
 			return nil, refuse(wire.InvalidReplicaAssignment, "All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", i)
 		}
 		leaders[i] = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}

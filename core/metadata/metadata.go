@@ -33,6 +33,10 @@ type Broker struct {
 	Fenced bool
 }
 
+// Ready reports whether ranges may be opened for the broker: its epoch lives and has said where clients reach it. It does
+// so only once its WAL exists; an epoch with a range and without a WAL would have lost what was acknowledged.
+func (b *Broker) Ready() bool { return !b.Fenced && len(b.Listeners) > 0 }
+
 // Endpoint is where clients reach a broker.
 type Endpoint struct {
 	Listener, Host string

@@ -38,7 +38,7 @@ type readyHandover struct {
 // handOver gives a partition to another broker; to this one, if that is not alive any more. It reports whether it began.
 func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 	b, ok := n.metadata.image.Broker(to)
-	if !ok || b.Fenced || p.Closed() != wire.None {
+	if !ok || !b.Ready() || p.Closed() != wire.None {
 		return false
 	}
 	h := &n.handovers
@@ -162,9 +162,9 @@ func (n *Node) leave(done func()) bool {
 // leaveLimit bounds how long a shutdown waits for others to take the partitions.
 const leaveLimit = 10 * time.Second
 
-// aliveBut are the registered brokers that are not fenced, but for one.
+// aliveBut are the brokers that may lead, but for one.
 func (n *Node) aliveBut(epoch metadata.BrokerEpoch) []*metadata.Broker {
-	return slices.DeleteFunc(slices.Clone(n.metadata.image.Brokers()), func(b *metadata.Broker) bool { return b.Fenced || b.Epoch == epoch })
+	return slices.DeleteFunc(slices.Clone(n.metadata.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() || b.Epoch == epoch })
 }
 
 // awaitUploads waits, within a bound, until nothing that was handed over is in this broker's log alone: its new leaders' readers

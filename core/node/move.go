@@ -25,7 +25,7 @@ func (n *Node) Move(stream metadata.StreamID, to metadata.BrokerID, done func(er
 	case !ok || s.Newest().Broker == to:
 		n.loop.Post(func() { done(nil) })
 		return
-	case !known || b.Fenced:
+	case !known || !b.Ready():
 		n.loop.Post(func() { done(errNoSuchBroker) })
 		return
 	case !n.metadata.image.Current(s.Newest().BrokerEpoch) || n.peers == nil:

@@ -41,8 +41,10 @@ func (n *Node) writeRemoteMarker(leader int32, p txn.Partition, m txn.Marker, do
 	r.Markers = append(r.Markers, marker)
 	n.peers.calls.Call(leader, methodMarker, r.AppendTo(nil), callTimeout, func(body []byte, err error) {
 		codes, err := decodeCodes(body, 1, err)
-		if err != nil {
-			done(wire.NotLeaderOrFollower) // it is written again
+		if err != nil || codes[0] == wire.UnknownTopicOrPartition {
+			// It is written again. Whether the partition is gone, only this broker's own image tells: the other may be starting, or
+			// lag behind, and the transaction would stay open there for ever.
+			done(wire.NotLeaderOrFollower)
 			return
 		}
 		done(codes[0])
@@ -109,6 +111,10 @@ func (n *Node) addPartitionsOf(_ int32, body []byte, reply func([]byte, *peer.Re
 	one := &r.Transactions[0]
 	var partitions []txn.Partition
 	for i := range one.Topics {
+		if _, known := n.metadata.image.Topic(one.Topics[i].Topic); !known { // else its marker would find it gone
+			reply(nil, &peer.Refusal{Code: refusedBusy, Text: "this node's image does not have the topic " + one.Topics[i].Topic})
+			return
+		}
 		for _, index := range one.Topics[i].Partitions {
 			partitions = append(partitions, txn.Partition{Topic: one.Topics[i].Topic, Index: index})
 		}

@@ -172,9 +172,19 @@ func (l *line) Received(c *network.Conn, frame []byte) {
 	}
 	s.Operations++
 	if s.Echo != nil {
-		s.Echo(fmt.Sprintf("%v client %d: %T v%d after %v", s.Queue.Now(), s.client, p.response, p.response.GetVersion(), s.Queue.Now().Sub(p.at)))
+		s.Echo(fmt.Sprintf("%v client %d: %T v%d of node %d after %v%s", s.Queue.Now(), s.client, p.response, p.response.GetVersion(), l.node, s.Queue.Now().Sub(p.at), errorsOf(p.response)))
 	}
 	p.done(nil)
+}
+
+// errorsOf names the error codes of an answer.
+func errorsOf(response kmsg.Response) (text string) {
+	for _, code := range codesOf(response) {
+		if code != 0 {
+			text += " " + checker.CodeName(code)
+		}
+	}
+	return text
 }
 
 type unsafeReader interface{ UnsafeReadFrom([]byte) error }

@@ -503,6 +503,11 @@ func codesOf(response kmsg.Response) (codes []int16) {
 		add(v.ErrorCode)
 	case *kmsg.DescribeClusterResponse:
 		add(v.ErrorCode)
+	case *kmsg.FindCoordinatorResponse:
+		add(v.ErrorCode)
+		for i := range v.Coordinators {
+			add(v.Coordinators[i].ErrorCode)
+		}
 	case *kmsg.ApiVersionsResponse:
 		add(v.ErrorCode)
 	default:
