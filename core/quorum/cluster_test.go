@@ -571,3 +571,29 @@ func (c *cluster) storm(steps int) {
 		}
 	}
 }
+
+// A learner that was made a voter by an entry that it lacks votes all the same: nobody could lead without it.
+func TestALearnerThatLacksItsPromotionVotes(t *testing.T) {
+	c := newCluster(t, 4, 2)
+	c.start(0)
+	first := c.awaitLeader()
+	c.start(1)
+	other := c.nodes[1]
+	c.change(AddLearner, func() MemberID { return other.node.replica.Member() })
+	c.until("the learner follows", func() bool { return other.node.q != nil && other.node.q.Leader() == first.node.replica.Member() })
+	id := other.node.replica.Member()
+	c.cut[[2]int{0, 1}] = true
+	first.w.now = c.now
+	first.w.turn(func() { first.node.q.ChangeMembers(PromoteVoter, id, func(error) {}) })
+	c.live(first)
+	c.until("the promotion", func() bool {
+		voters, _ := first.node.q.Members()
+		return slices.Contains(voters, id)
+	})
+	voters, _ := other.node.q.Members()
+	require.NotContains(t, voters, id, "it does not know")
+	c.until("the leader hears no majority", func() bool { return c.leader() == nil })
+	clear(c.cut)
+	c.propose(c.awaitLeader())
+	c.until("an entry", func() bool { return len(c.acked) > 0 })
+}

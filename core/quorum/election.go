@@ -121,7 +121,11 @@ func (q *Quorum) await() {
 // campaign asks the others for their votes. They give them only if they have not heard the leader either.
 func (q *Quorum) campaign() {
 	q.await()
-	if q.leads || q.err != nil || q.closing != nil || !q.store.members.votes(q.id) {
+	if q.leads || q.err != nil || q.closing != nil {
+		return
+	}
+	if !q.store.members.votes(q.id) {
+		q.forgetLeader() // it may be a voter by an entry that it lacks, and then nobody leads without its vote
 		return
 	}
 	q.o.Telemetry.Hit("quorum: an election began")
@@ -129,11 +133,16 @@ func (q *Quorum) campaign() {
 	q.lines.Warn(q.o.Telemetry, "election", q.o.Loop.Now(),
 		"this node hears no leader of the metadata's quorum and asks for votes; a majority of the voters must run and reach each other",
 		slog.String("members", fmt.Sprint(q.store.members.ids())))
-	if err := q.node.ForgetLeader(); err != nil {
-		panic("quorum: raft does not forget its leader: " + err.Error())
-	}
+	q.forgetLeader()
 	if err := q.node.Campaign(); err != nil {
 		panic("quorum: raft does not campaign: " + err.Error())
+	}
+}
+
+// forgetLeader lets this member vote for another: with CheckQuorum it refuses that while it follows a leader.
+func (q *Quorum) forgetLeader() {
+	if err := q.node.ForgetLeader(); err != nil {
+		panic("quorum: raft does not forget its leader: " + err.Error())
 	}
 }
 
