@@ -41,7 +41,10 @@ func (b *Broker) alterPartitionReassignments(x exchange, r *kmsg.AlterPartitionA
 	x.releaseFrame()
 	out := r.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
 	out.AllowReplicationFactorChange = r.AllowReplicationFactorChange
-	if r.TimeoutMillis <= 0 {
+	switch {
+	case len(r.Topics) == 0:
+		out.ErrorMessage = kmsg.StringPtr("") // not null, as in Kafka
+	case r.TimeoutMillis <= 0:
 		out.ErrorCode = wire.RequestTimedOut // as in Kafka: the time is over before the work begins
 	}
 	a := &reassigning{wait: b.newWait(x, func() { x.replyMessage(out) })}
