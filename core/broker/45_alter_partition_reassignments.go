@@ -123,7 +123,7 @@ func (b *Broker) nextLeader(topic *metadata.Topic, q *kmsg.AlterPartitionAssignm
 	}
 	i := slices.IndexFunc(q.Replicas, func(id int32) bool {
 		n, _ := b.image.Broker(metadata.BrokerID(id))
-		return !n.Fenced
+		return n.Ready()
 	})
 	if i < 0 {
 		return 0, &controller.Error{Code: wire.InvalidReplicaAssignment, Message: "All brokers of the assignment are fenced: none could lead."}
