@@ -152,6 +152,13 @@ func incrementalAlterConfigs() []suite.Case {
 		suite.Case{Name: "an unknown key", Run: func(c *suite.C) {
 			c.Code(changeTopic(c, newTopic(c, "t", 1).name, "nonsense", kmsg.IncrementalAlterConfigOpSet, "1"), kerr.InvalidConfig)
 		}},
+		suite.Case{Name: "another broker", Run: func(c *suite.C) {
+			for _, name := range []string{"999", "one"} {
+				r := changeRequest(name, "max.connections", kmsg.IncrementalAlterConfigOpSet, "1000")
+				r.Resources[0].ResourceType = kmsg.ConfigResourceTypeBroker
+				c.Code(suite.Call(c, r).Resources[0].ErrorCode, kerr.InvalidRequest)
+			}
+		}},
 		suite.Case{Name: "unknown topic", Run: func(c *suite.C) {
 			c.Code(changeTopic(c, c.Name("none"), "retention.ms", kmsg.IncrementalAlterConfigOpSet, "1"), kerr.UnknownTopicOrPartition)
 		}},

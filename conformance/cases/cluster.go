@@ -11,7 +11,7 @@ import (
 
 // cluster are the APIs that show the cluster and its brokers.
 func cluster() []suite.Case {
-	return slices.Concat(describeCluster(), describeLogDirs(), describeQuorum(), describeTopicPartitions(), electLeaders(),
+	return slices.Concat(describeCluster(), describeLogDirs(), describeQuorum(), describeTopicPartitions(), electLeaders(), unregisterBroker(),
 		offsetForLeaderEpoch(), describeQuotas(), describeScram())
 }
 
@@ -25,6 +25,16 @@ func describeCluster() []suite.Case {
 			c.True("there is a cluster id", r.ClusterID != "")
 			c.Equal("ClusterAuthorizedOperations", r.ClusterAuthorizedOperations, -1<<31)
 		}},
+		suite.Case{Name: "fenced brokers, of which there are none", Versions: from(2), Run: func(c *suite.C) {
+			r := kmsg.NewPtrDescribeClusterRequest()
+			r.IncludeFencedBrokers = true
+			answer := suite.Call(c, r)
+			c.Equal("Brokers", len(answer.Brokers), 1)
+			c.Equal("IsFenced", answer.Brokers[0].IsFenced, false)
+		}},
+		suite.Case{Name: "the controller is one of the brokers", Run: func(c *suite.C) {
+			c.Equal("ControllerID", suite.Call(c, kmsg.NewPtrDescribeClusterRequest()).ControllerID, c.Broker.NodeID)
+		}},
 		suite.Case{Name: "controllers", Versions: from(1), Run: func(c *suite.C) {
 			r := kmsg.NewPtrDescribeClusterRequest()
 			r.EndpointType = 2
@@ -35,6 +45,20 @@ func describeCluster() []suite.Case {
 			r.EndpointType = 9
 			c.Code(suite.Call(c, r).ErrorCode, kerr.UnsupportedEndpointType)
 		}},
+	)
+}
+
+func unregisterBroker() []suite.Case {
+	unknown := func(id int32) func(c *suite.C) {
+		return func(c *suite.C) {
+			r := kmsg.NewPtrUnregisterBrokerRequest()
+			r.BrokerID = id
+			c.Code(suite.Call(c, r).ErrorCode, kerr.BrokerIDNotRegistered)
+		}
+	}
+	return suite.OfAPI(64,
+		suite.Case{Name: "a broker that never was", Run: unknown(99_999)},
+		suite.Case{Name: "a negative id", Run: unknown(-1)},
 	)
 }
 
@@ -84,6 +108,15 @@ func describeQuorum() []suite.Case {
 			c.Equal("CurrentVoters", len(p.CurrentVoters), 1)
 			c.Equal("LeaderID", p.LeaderID, p.CurrentVoters[0].ReplicaID)
 			c.True("there is a high watermark", p.HighWatermark > 0)
+			c.True("there is a leader epoch", p.LeaderEpoch > 0)
+			c.Equal("Observers", len(p.Observers), 0)
+			c.Equal("LogEndOffset", p.CurrentVoters[0].LogEndOffset, p.HighWatermark)
+		}},
+		suite.Case{Name: "the voter's endpoint", Versions: from(2), Run: func(c *suite.C) {
+			r := ask(c, "__cluster_metadata")
+			c.Equal("Nodes", len(r.Nodes), 1)
+			c.Equal("NodeID", r.Nodes[0].NodeID, r.Topics[0].Partitions[0].LeaderID)
+			c.True("it is reached somewhere", len(r.Nodes[0].Listeners) > 0 && r.Nodes[0].Listeners[0].Port > 0)
 		}},
 		suite.Case{Name: "another topic", Run: func(c *suite.C) {
 			c.Code(ask(c, c.Name("none")).Topics[0].Partitions[0].ErrorCode, kerr.UnknownTopicOrPartition)

@@ -20,6 +20,8 @@ var (
 const (
 	consumerGroups = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 	transactions   = "org.apache.kafka.tools.TransactionsCommand"
+
+	reassignPartitions = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
 )
 
 // Kafka's own tools end well and print what they should.
@@ -28,6 +30,8 @@ func TestKafkaTools(t *testing.T) {
 		t.Skip("no -kafka-libs given")
 	}
 	address := startWeir(t, weirbin.Options{Path: weirProgram(t), Dir: t.TempDir(), Config: map[string]string{"node.id": "1", "group.initial.rebalance.delay.ms": "0"}}).Address
+	moves := filepath.Join(t.TempDir(), "moves.json")
+	require.NoError(t, os.WriteFile(moves, []byte(`{"version":1,"partitions":[{"topic":"tools","partition":0,"replicas":[1]}]}`), 0o600))
 	for _, c := range []struct {
 		name, class string
 		args        []string
@@ -39,6 +43,9 @@ func TestKafkaTools(t *testing.T) {
 		{"features", "org.apache.kafka.tools.FeatureCommand", []string{"describe"}, "Feature: weir.metadata"},
 		{"leader-election", "org.apache.kafka.tools.LeaderElectionCommand", []string{"--election-type", "preferred", "--topic", "tools", "--partition", "0"}, "Valid replica already elected for partitions tools-0"},
 		{"leader-election of all", "org.apache.kafka.tools.LeaderElectionCommand", []string{"--election-type", "preferred", "--all-topic-partitions"}, ""},
+		{"reassign-partitions", reassignPartitions, []string{"--execute", "--reassignment-json-file", moves}, "Successfully started partition reassignments for tools-0"},
+		{"reassign-partitions verify", reassignPartitions, []string{"--verify", "--reassignment-json-file", moves}, "Reassignment of partition tools-0 is completed."},
+		{"reassign-partitions list", reassignPartitions, []string{"--list"}, "No partition reassignments found."},
 		{"log-dirs", "org.apache.kafka.tools.LogDirsCommand", []string{"--describe"}, `"partition":"tools-1"`},
 		{"configs of users", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "users"}, ""},
 		{"configs of clients", "org.apache.kafka.tools.ConfigCommand", []string{"--describe", "--entity-type", "clients"}, ""},

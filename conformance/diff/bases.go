@@ -124,6 +124,20 @@ func topicBases() []base {
 			r.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: topic, Partitions: []int32{0}}}
 			return r
 		}},
+		{key: 45, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
+			r := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+			r.TimeoutMillis = 5000
+			r.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{
+				Topic: topic, Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{{Replicas: []int32{1}}},
+			}}
+			return r
+		}},
+		{key: 46, parts: 1, build: func(_ *endpoint, _ int16, topic string) kmsg.Request {
+			r := kmsg.NewPtrListPartitionReassignmentsRequest()
+			r.TimeoutMillis = 5000
+			r.Topics = []kmsg.ListPartitionReassignmentsRequestTopic{{Topic: topic, Partitions: []int32{0}}}
+			return r
+		}},
 	}
 }
 
@@ -177,6 +191,12 @@ func clusterBases() []base {
 		{key: 55, build: func(*endpoint, int16, string) kmsg.Request {
 			r := kmsg.NewPtrDescribeQuorumRequest()
 			r.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+			return r
+		}},
+		// Not 64 and 80: a broker of Kafka unregisters itself and ends, and its controller ends by a voter's endpoint without a name.
+		{key: 81, build: func(*endpoint, int16, string) kmsg.Request {
+			r := kmsg.NewPtrRemoveRaftVoterRequest()
+			r.VoterID, r.VoterDirectoryID = 2, [16]byte{1}
 			return r
 		}},
 		{key: 60, build: func(*endpoint, int16, string) kmsg.Request {

@@ -109,7 +109,7 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 		if r.name == "" {
 			return b.settings.DescribeDefaults(), nil
 		}
-		if _, err := b.brokerOf(r.name); err != nil {
+		if _, err := b.brokerOf(r.name, "Broker", " or empty string"); err != nil {
 			return nil, err
 		}
 		return b.settings.DescribeBroker(), nil
@@ -128,15 +128,16 @@ func (b *Broker) entriesOf(r resource) ([]config.Entry, error) {
 	return nil, unsupportedResource(r.kind)
 }
 
-// brokerOf checks that a broker resource names this broker.
-func (b *Broker) brokerOf(name string) (int32, error) {
+// brokerOf checks that a broker resource names this broker: clients send such a request to the broker that it names. Kafka's words
+// differ between describing and altering.
+func (b *Broker) brokerOf(name, kind, orElse string) (int32, error) {
 	id, err := strconv.ParseInt(name, 10, 32)
 	if err != nil {
-		return 0, &controller.Error{Code: wire.InvalidRequest, Message: "Broker id must be an integer, but it is: " + name}
+		return 0, &controller.Error{Code: wire.InvalidRequest, Message: kind + " id must be an integer, but it is: " + name}
 	}
 	if int32(id) != b.config.NodeID {
 		return 0, &controller.Error{Code: wire.InvalidRequest, Message: "Unexpected broker id, expected " +
-			strconv.Itoa(int(b.config.NodeID)) + " or empty string, but received " + name}
+			strconv.Itoa(int(b.config.NodeID)) + orElse + ", but received " + name}
 	}
 	return int32(id), nil
 }

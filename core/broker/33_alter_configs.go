@@ -157,7 +157,7 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 	b := a.broker
 	id := allBrokers
 	if p.name != "" {
-		own, err := b.brokerOf(p.name)
+		own, err := b.brokerOf(p.name, "Node", "")
 		if err != nil {
 			done(err)
 			return

@@ -78,6 +78,10 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.ElectLeadersRequest]
 	case 44:
 		return decodeMessage[kmsg.IncrementalAlterConfigsRequest]
+	case 45:
+		return decodeMessage[kmsg.AlterPartitionAssignmentsRequest]
+	case 46:
+		return decodeMessage[kmsg.ListPartitionReassignmentsRequest]
 	case 47:
 		return decodeMessage[kmsg.OffsetDeleteRequest]
 	case 48:
@@ -92,6 +96,8 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.DescribeClusterRequest]
 	case 61:
 		return decodeMessage[kmsg.DescribeProducersRequest]
+	case 64:
+		return decodeMessage[kmsg.UnregisterBrokerRequest]
 	case 65:
 		return decodeMessage[kmsg.DescribeTransactionsRequest]
 	case 66:
@@ -104,6 +110,10 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.ListConfigResourcesRequest]
 	case 75:
 		return decodeMessage[kmsg.DescribeTopicPartitionsRequest]
+	case 80:
+		return decodeMessage[kmsg.AddRaftVoterRequest]
+	case 81:
+		return decodeMessage[kmsg.RemoveRaftVoterRequest]
 	}
 	panic("broker: an API is in the table that has no decoder")
 }
@@ -183,6 +193,16 @@ func (b *Broker) handle(x exchange, body any) {
 		b.listConfigResources(x, r)
 	case *kmsg.DescribeQuorumRequest:
 		b.describeQuorum(x, r)
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		b.alterPartitionReassignments(x, r)
+	case *kmsg.ListPartitionReassignmentsRequest:
+		b.listPartitionReassignments(x, r)
+	case *kmsg.UnregisterBrokerRequest:
+		b.unregisterBroker(x, r)
+	case *kmsg.AddRaftVoterRequest:
+		b.addRaftVoter(x, r)
+	case *kmsg.RemoveRaftVoterRequest:
+		b.removeRaftVoter(x, r)
 	case *kmsg.UpdateFeaturesRequest:
 		b.updateFeatures(x, r)
 	case *kmsg.DescribeClusterRequest:

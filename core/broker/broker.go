@@ -34,12 +34,6 @@ type Image interface {
 	Replicas(dst []int32, t *metadata.Topic, p *metadata.Partition) (replicas []int32, isr int)
 }
 
-// Quorum is what the broker needs of the replicated log of the metadata: a *quorum.Quorum.
-type Quorum interface {
-	// Term is that of the leader, this node; raft's terms start at 1.
-	Term() uint64
-}
-
 // Controller is what the broker needs of the cluster's controller: a
 // *controller.Controller. Each done is called once, on the loop, after what was
 // asked has been applied to the image, unless the node ends.
@@ -75,8 +69,8 @@ type Options struct {
 	Settings *config.Settings
 	// Image answers requests about metadata.
 	Image Image
-	// Quorum tells the term of the metadata log.
-	Quorum Quorum
+	// Cluster asks the other nodes.
+	Cluster Cluster
 	// Controller makes changes of the metadata.
 	Controller Controller
 	// Partitions are those that this broker leads.
@@ -101,7 +95,7 @@ type Broker struct {
 	settings   *config.Settings
 	disk       env.Disk // that of the write-ahead log
 	image      Image
-	quorum     Quorum
+	cluster    Cluster
 	clock      env.Clock
 	controller Controller
 	partitions *partition.Manager
@@ -123,7 +117,7 @@ type Broker struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
-		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, quorum: o.Quorum, clock: o.Env.Clock, controller: o.Controller, partitions: o.Partitions,
+		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, cluster: o.Cluster, clock: o.Env.Clock, controller: o.Controller, partitions: o.Partitions,
 		groups: o.Groups, transactions: o.Transactions, creating: map[string]bool{},
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}

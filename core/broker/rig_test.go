@@ -202,6 +202,7 @@ type rig struct {
 	*dataRig
 	net           *fakeNetwork
 	controller    *fakeController
+	cluster       *fakeCluster
 	broker        *Broker
 	codec         *Codec
 	brokers       []*metadata.Broker
@@ -216,7 +217,6 @@ type rig struct {
 
 func (r *rig) Brokers() []*metadata.Broker { return r.brokers }
 func (r *rig) ClusterID() string           { return "the-cluster" }
-func (r *rig) Term() uint64                { return 7 }
 func (r *rig) Features() []metadata.Feature {
 	return append(r.features, metadata.Feature{Name: controller.MetadataFeature, Level: 1})
 }
@@ -271,6 +271,7 @@ func newRig(t *testing.T, file string) *rig {
 	r := &rig{dataRig: newDataRig(t), brokerConfigs: map[metadata.BrokerID][]metadata.Config{}, groupConfigs: map[string][]metadata.Config{}, features: []metadata.Feature{{Name: controller.GroupFeature, Level: 1}}}
 	r.net = &fakeNetwork{rig: r, muted: map[env.ConnID]bool{}, released: map[*env.Frame]int{}}
 	r.controller = &fakeController{rig: r, refuse: map[string]error{}}
+	r.cluster = newFakeCluster(r)
 	for i, rack := range []string{"z1", "z2", ""} {
 		id := metadata.BrokerID(i + 1)
 		r.brokers = append(r.brokers, &metadata.Broker{
@@ -280,7 +281,7 @@ func newRig(t *testing.T, file string) *rig {
 	}
 	r.broker = New(Options{
 		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Compute: computer{r}, Network: r.net, WAL: fakeDisk{rig: r}}, Telemetry: telemetry.New(nil, nil),
-		Config: settings.Broker(), Settings: settings, Image: r, Quorum: r, Controller: r.controller, Partitions: r.plane.partitions,
+		Config: settings.Broker(), Settings: settings, Image: r, Cluster: r.cluster, Controller: r.controller, Partitions: r.plane.partitions,
 	})
 	r.codec = r.broker.Codec()
 	return r

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"weir/core/metadata"
+	"weir/core/quorum"
 	"weir/core/wire"
 
 	"github.com/stretchr/testify/require"
@@ -102,16 +103,19 @@ func TestListConfigResources(t *testing.T) {
 	require.EqualValues(t, wire.UnsupportedVersion, ask[*kmsg.ListConfigResourcesResponse](r, 1, request).ErrorCode)
 }
 
-func TestDescribeQuorum(t *testing.T) {
+func TestDescribeQuorumOfANodeThatIsAlone(t *testing.T) {
 	r := newRig(t, "")
+	r.cluster.state = quorum.State{Leader: member(1), Term: 7, Applied: 9, Voters: []quorum.MemberState{{ID: member(1), End: 9}}}
 	request := kmsg.NewPtrDescribeQuorumRequest()
 	request.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: clusterMetadataTopic, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
 	for version := int16(0); version <= 2; version++ {
-		p := ask[*kmsg.DescribeQuorumResponse](r, version, request).Topics[0].Partitions[0]
+		out := ask[*kmsg.DescribeQuorumResponse](r, version, request)
+		p := out.Topics[0].Partitions[0]
+		require.Equal(t, version >= 2, len(out.Nodes) == 1 && out.Nodes[0].Listeners[0].Name == "CLIENTS")
 		require.Zero(t, p.ErrorCode)
 		require.EqualValues(t, 1, p.LeaderID)
 		require.EqualValues(t, 7, p.LeaderEpoch)
-		require.EqualValues(t, r.AppliedIndex()+1, p.HighWatermark)
+		require.EqualValues(t, 10, p.HighWatermark)
 		require.Len(t, p.CurrentVoters, 1)
 		require.Equal(t, p.HighWatermark, p.CurrentVoters[0].LogEndOffset)
 	}

@@ -1,10 +1,12 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"weir/core/metadata"
+	"weir/core/wire"
 )
 
 // FoundCluster proposes the first record of a new cluster: its id and feature
@@ -25,6 +27,35 @@ func (c *Controller) RegisterBroker(b metadata.Broker, done func(metadata.Broker
 	}
 	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners}
 	c.proposeFor(r, func(o metadata.Outcome, err error) { done(metadata.BrokerEpoch(o.First), err) })
+}
+
+// UnregisterBroker removes a broker that is gone for good. Kafka removes one that is alive, too, which then serves nobody; here it is
+// refused, and so it is while partitions or acknowledged records wait for the broker.
+func (c *Controller) UnregisterBroker(id metadata.BrokerID, done func(error)) {
+	if err := c.mayUnregister(id); err != nil {
+		c.settle(err, done)
+		return
+	}
+	c.propose(&metadata.UnregisterBroker{ID: id}, func(err error) {
+		if errors.Is(err, metadata.ErrUnknownBroker) || errors.Is(err, metadata.ErrBrokerInUse) {
+			err = c.mayUnregister(id)
+		}
+		done(kafka(err))
+	})
+}
+
+func (c *Controller) mayUnregister(id metadata.BrokerID) error {
+	b, known := c.image.Broker(id)
+	switch {
+	case !known:
+		return refuse(wire.BrokerIDNotRegistered, "Broker ID %d is not currently registered", id)
+	case !b.Fenced:
+		return refuse(wire.InvalidRequest, "Broker %d is alive: end its process first, and wait until it is fenced.", id)
+	case c.image.BrokerOwes(id):
+		return refuse(wire.InvalidRequest, "Broker %d leads partitions, or its write-ahead log holds records that are nowhere else: "+
+			"start it once more, or wait until other brokers have recovered its log.", id)
+	}
+	return nil
 }
 
 // TakeOver closes each open range of this broker's ended epochs at its end, and

@@ -200,10 +200,10 @@ func (s *Sessions) propose(r metadata.Record, done func(error)) {
 // nothing can be said, and then the broker hears nothing (R9, R10).
 func (s *Sessions) Renew(h Heartbeat, granted, ended func()) {
 	b, ok := s.Image.Broker(h.Broker)
-	if !s.leads || !ok || b.Epoch < h.Epoch {
+	if !s.leads || !ok && uint64(h.Epoch) > s.Image.AppliedIndex() || ok && b.Epoch < h.Epoch {
 		return // the image may be old, or the broker's word a stranger's
 	}
-	if b.Epoch > h.Epoch || b.Fenced {
+	if !ok || b.Epoch > h.Epoch || b.Fenced { // not there any more: it was unregistered
 		ended()
 		return
 	}

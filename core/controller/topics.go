@@ -244,21 +244,41 @@ func (c *Controller) validateAssignment(assignment [][]int32, factor int) ([]met
 }
 
 func (c *Controller) validateReplicas(replicas []int32, factor int) error {
-	if len(replicas) == 0 {
-		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
-	}
-	for i, id := range replicas {
-		if slices.Contains(replicas[:i], id) {
-			return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
-		}
-		if _, ok := c.image.Broker(metadata.BrokerID(id)); !ok {
-			return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
-		}
+	if err := ValidateReplicas(c.image, replicas); err != nil {
+		return err
 	}
 	if len(replicas) != factor {
 		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(replicas), factor)
 	}
 	return nil
+}
+
+// Brokers finds registered brokers: a *metadata.Image.
+type Brokers interface {
+	Broker(id metadata.BrokerID) (*metadata.Broker, bool)
+}
+
+// ValidateReplicas refuses an assignment of a partition that is empty, or names a broker twice or one that is not registered. It
+// looks at them by id, as Kafka does.
+func ValidateReplicas(brokers Brokers, replicas []int32) error {
+	if len(replicas) == 0 {
+		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
+	}
+	sorted := slices.Sorted(slices.Values(replicas))
+	for i, id := range sorted {
+		if _, ok := brokers.Broker(metadata.BrokerID(id)); !ok {
+			return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
+		}
+		if i > 0 && id == sorted[i-1] {
+			return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes the broker %d more than once.", id)
+		}
+	}
+	return nil
+}
+
+// FactorChanged refuses a reassignment that must not change how many replicas a partition has.
+func FactorChanged(from, to int) error {
+	return refuse(wire.InvalidReplicationFactor, "The replication factor is changed from %d to %d", from, to)
 }
 
 // wouldBe is the topic that a record would make, without ids.

@@ -128,6 +128,18 @@ func (r *FenceBroker) apply(im *Image) error {
 	return nil
 }
 
+func (r *UnregisterBroker) apply(im *Image) error {
+	i, known := im.searchBroker(r.ID)
+	switch {
+	case !known:
+		return fmt.Errorf("%w: %d", ErrUnknownBroker, r.ID)
+	case !im.brokers[i].Fenced || im.BrokerOwes(r.ID):
+		return fmt.Errorf("%w: broker %d", ErrBrokerInUse, r.ID)
+	}
+	im.brokers = slices.Delete(im.brokers, i, i+1)
+	return nil
+}
+
 func (r *AssignRecovery) apply(im *Image) error {
 	if err := im.ofTerm(r.Term); err != nil {
 		return err

@@ -27,6 +27,8 @@ var (
 	ErrNotPrepared   = errors.New("the object id is not prepared for that epoch")
 	ErrReferred      = errors.New("the object is still referred to")
 	ErrMalformed     = errors.New("the record makes no sense")
+	ErrUnknownBroker = errors.New("the broker is not registered")
+	ErrBrokerInUse   = errors.New("the broker is alive, or its write-ahead log is still needed")
 	ErrTerm          = errors.New("the record is of a controller that was deposed")
 )
 
@@ -348,6 +350,14 @@ func (im *Image) Destroyed(visit func(*Object) bool) { im.destroyed.Scan(visit) 
 // EpochOwes says that some range of a broker epoch is open, or not wholly
 // committed: its WAL must be kept (R3).
 func (im *Image) EpochOwes(epoch BrokerEpoch) bool { return im.owed[epoch] > 0 }
+
+// BrokerOwes says that some epoch of a broker owes something: it leads partitions, or its WALs hold what is not committed.
+func (im *Image) BrokerOwes(id BrokerID) bool {
+	if b, ok := im.Broker(id); ok && im.owed[b.Epoch] > 0 {
+		return true
+	}
+	return slices.ContainsFunc(im.recoveries, func(r Recovery) bool { return r.Broker == id && im.owed[r.Ended] > 0 })
+}
 
 // EpochsOwing returns the epochs that EpochOwes names, ascending.
 func (im *Image) EpochsOwing() (epochs []BrokerEpoch) {

@@ -31,7 +31,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: own, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 21).Draw(t, "kind") {
+	switch rapid.IntRange(0, 22).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{
 			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
@@ -82,6 +82,8 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 			r.Ended = rapid.SampledFrom(all).Draw(t, "recovery").Ended
 		}
 		return r
+	case 19:
+		return &metadata.UnregisterBroker{ID: metadata.BrokerID(small("broker", 3))}
 	case 17, 18:
 		return drawSeals(t, im, own, epoch)
 	}
@@ -309,6 +311,9 @@ func everyRecord() []metadata.Record {
 		&metadata.SealRanges{By: 13, Seals: []metadata.Seal{
 			{RangeEnd: metadata.RangeEnd{Stream: 5, End: 4}, Next: metadata.Leader{Broker: 1, Epoch: 13}, Checkpoint: checkpoint},
 		}},
+		&metadata.RegisterBroker{ID: 3, Incarnation: [16]byte{4}},
+		&metadata.FenceBroker{ID: 3, Epoch: 25, Term: 1},
+		&metadata.UnregisterBroker{ID: 3},
 	}
 }
 

@@ -40,6 +40,7 @@ const (
 	typeFenceBroker
 	typeAssignRecovery
 	typeSealRanges
+	typeUnregisterBroker
 )
 
 // version is the newest version of a type, which this release writes. Each type has its
@@ -93,6 +94,8 @@ func (t recordType) empty() Record {
 		return &AssignRecovery{}
 	case typeSealRanges:
 		return &SealRanges{}
+	case typeUnregisterBroker:
+		return &UnregisterBroker{}
 	}
 	return nil
 }
@@ -265,6 +268,10 @@ type FenceBroker struct {
 	Term  uint64
 }
 
+// UnregisterBroker removes a broker for good: it is shown nowhere any more. Refused unless the broker is fenced and owes nothing, so
+// that neither a partition nor anything that was acknowledged still waits for it. One that comes back registers as a new one.
+type UnregisterBroker struct{ ID BrokerID }
+
 // AssignRecovery names who recovers the WAL of an ended epoch that others can read, if nobody does who is alive. Refused in any
 // other term than its proposer's.
 type AssignRecovery struct {
@@ -356,6 +363,9 @@ func (r *TakeOver) AppendTo(dst []byte) []byte { return encode(dst, typeTakeOver
 
 // AppendTo implements Record.
 func (r *FenceBroker) AppendTo(dst []byte) []byte { return encode(dst, typeFenceBroker, r) }
+
+// AppendTo implements Record.
+func (r *UnregisterBroker) AppendTo(dst []byte) []byte { return encode(dst, typeUnregisterBroker, r) }
 
 // AppendTo implements Record.
 func (r *AssignRecovery) AppendTo(dst []byte) []byte { return encode(dst, typeAssignRecovery, r) }
@@ -483,6 +493,8 @@ func (r *FenceBroker) fields(c *coder) {
 	integer(c, &r.Epoch)
 	natural(c, &r.Term)
 }
+
+func (r *UnregisterBroker) fields(c *coder) { integer(c, &r.ID) }
 
 func (r *AssignRecovery) fields(c *coder) {
 	integer(c, &r.Ended)

@@ -118,6 +118,8 @@ func (w *world) parse(f []string) metadata.Record {
 			r.Seals = append(r.Seals, w.seal(text))
 		}
 		return r
+	case "unregister":
+		return &metadata.UnregisterBroker{ID: metadata.BrokerID(w.number(f[1]))}
 	case "create":
 		return &metadata.CreateTopic{ID: topicID(f[1]), Name: f[1], Leaders: w.leaders(w.number(f[2]))}
 	case "grow":

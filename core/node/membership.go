@@ -16,14 +16,15 @@ const tendInterval = time.Second
 // joinLine is after how many election timeouts operators hear that a node is not added.
 const joinLine = 30
 
-// join asks to be added to the quorum for as long as this node's disk is no member of it.
+// join asks to be added to the quorum for as long as this node's disk is no member of it. One that hears no leader asks too: it may have been
+// removed while it was down, and then nobody tells it so. To whoever is a member the answer is that it is one.
 func (w *peers) join() {
 	n := w.node
 	n.loop.Reset(&w.joining, n.config.Cluster.ElectionTimeout, w.join)
-	if n.replica == nil || !n.replica.AwaitsAdmission() {
+	if n.replica == nil || n.replica.Member() == 0 || !n.replica.AwaitsAdmission() && n.replica.Leader() != 0 {
 		return
 	}
-	if w.waits++; w.waits%joinLine == 0 {
+	if w.waits++; w.waits%joinLine == 0 && n.replica.AwaitsAdmission() {
 		n.telemetry.Warn("this node waits to be added to the metadata's quorum, and nobody does: a majority of the voters must run, and controller.quorum.voters must name their addresses",
 			slog.String("member", n.replica.Member().String()))
 	}

@@ -88,6 +88,7 @@ type Node struct {
 	sessions     *controller.Sessions // nil without peers
 	lease        lease
 	handovers    handovers
+	moves        moves                // that clients asked for
 	balancer     *controller.Balancer // nil without peers
 	adoptions    adoptions
 	sweeper      *controller.Sweeper

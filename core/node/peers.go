@@ -18,15 +18,17 @@ const kindQuorum = peer.KindOther
 
 // Methods of the calls between nodes.
 const (
-	methodJoin          peer.Method = iota + 1 // u64 member, then the address of the node; to the quorum's leader
-	methodPropose                              // an entry of the quorum's log; to its leader
-	methodShip                                 // u64 index that is to be shipped soon; to the leader
-	methodCatchUp                              // nothing; the leader answers with the index that is to be applied
-	methodRegister                             // a RegisterBroker record; to the leader
-	methodHeartbeat                            // see lease.heartbeat; to the leader
-	methodMarker                               // WriteTxnMarkers with one partition; to its leader
-	methodAddPartitions                        // AddPartitionsToTxn with one transaction; to its coordinator
-	methodMove                                 // see moveFor; to the leader of the partitions
+	methodJoin           peer.Method = iota + 1 // u64 member, then the address of the node; to the quorum's leader
+	methodPropose                               // an entry of the quorum's log; to its leader
+	methodShip                                  // u64 index that is to be shipped soon; to the leader
+	methodCatchUp                               // nothing; the leader answers with the index that is to be applied
+	methodRegister                              // a RegisterBroker record; to the leader
+	methodHeartbeat                             // see lease.heartbeat; to the leader
+	methodMarker                                // WriteTxnMarkers with one partition; to its leader
+	methodAddPartitions                         // AddPartitionsToTxn with one transaction; to its coordinator
+	methodMove                                  // see moveFor; to the leader of the partitions
+	methodDescribeQuorum                        // nothing; the leader answers with a quorum.State
+	methodChangeMember                          // see changeMemberFor; to the leader
 )
 
 // Refusals by which callers branch.
@@ -135,6 +137,8 @@ func (w *peers) serve() {
 	w.calls.Handle(methodCatchUp, leading(w.confirmIndex))
 	w.calls.Handle(methodRegister, leading(n.registerFor))
 	w.calls.Handle(methodHeartbeat, leading(n.heartbeatOf))
+	w.calls.Handle(methodDescribeQuorum, leading(n.describeQuorumFor))
+	w.calls.Handle(methodChangeMember, leading(n.changeMemberFor))
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)

@@ -231,7 +231,11 @@ func (n *Node) announce(p *task.Proc) (err error) {
 		b.Listeners = append(b.Listeners, metadata.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
 	}
 	if n.peers != nil {
-		n.epoch, err = n.registerAtLeader(p, b)
+		epoch, err := n.registerAtLeader(p, b)
+		if err == nil && n.epoch != 0 && epoch != n.epoch {
+			return ErrFenced // it was unregistered meanwhile: the log is of the older epoch
+		}
+		n.epoch = epoch
 		return err
 	}
 	p.Await(func(wake func()) {
@@ -430,7 +434,7 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	n.buildCoordinators()
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
-		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions, Groups: n.groups, AwaitApplied: n.awaitApplied,
+		Image: n.metadata.image, Cluster: clusterOf{n}, Controller: n.controller, Partitions: n.partitions, Groups: n.groups, AwaitApplied: n.awaitApplied,
 		Transactions: n.transactions, Verifier: produceVerifier{n},
 	})
 	if n.unshipped.wait {

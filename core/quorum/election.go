@@ -32,7 +32,7 @@ func (q *Quorum) roleChanged(s *raft.SoftState) {
 	q.leads, q.leader = s.RaftState == raft.StateLeader, s.Lead
 	switch {
 	case q.leads && !led:
-		q.term = q.node.BasicStatus().GetTerm()
+		q.term, q.contacts = q.node.BasicStatus().GetTerm(), map[uint64]contact{}
 		q.o.Loop.Stop(&q.election.timeout)
 		if q.store.members.others(q.id) {
 			q.ship.synced = false // others shipped meanwhile
@@ -53,6 +53,7 @@ func (q *Quorum) deposed() {
 	q.metrics.leader.Set(0)
 	q.o.Loop.Stop(&q.election.tick)
 	q.o.Loop.Stop(&q.ship.timer)
+	q.contacts = nil
 	q.ship.upload, q.ship.next, q.ship.elapsed, q.election.fetching = nil, snapshotRef{}, false, nil
 	if q.leading {
 		q.leading = false

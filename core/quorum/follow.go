@@ -32,6 +32,7 @@ func (q *Quorum) Receive(m *Message) {
 	case m.raft.GetType() == raftpb.MsgAppResp && m.raft.GetIndex() > q.appended:
 		q.o.Telemetry.Hit("quorum: a member acknowledged what was never sent")
 	default:
+		q.noteContact(m.raft)
 		q.stepRaft(m.raft)
 	}
 }

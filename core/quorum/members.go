@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,6 +22,15 @@ func memberID(node int32, disk uint32) MemberID { return MemberID(disk)<<32 | Me
 
 // Node is the member's node.id.
 func (id MemberID) Node() int32 { return int32(uint32(id) - 1) }
+
+// Directory is the member's number as the id of a directory in Kafka (KIP-853): a UUID of version 8 that names node and disk.
+func (id MemberID) Directory() (uuid [16]byte) {
+	uuid[0] = 'w' // no '-' in front of the text, which tools would take for an option
+	binary.BigEndian.PutUint32(uuid[2:], uint32(id.Node()))
+	uuid[6], uuid[8] = 0x80, 0x80
+	binary.BigEndian.PutUint32(uuid[12:], uint32(id>>32))
+	return uuid
+}
 
 func (id MemberID) valid() bool { return int32(uint32(id)) > 0 }
 

@@ -161,6 +161,7 @@ type Quorum struct {
 	appended uint64 // index of the newest entry that raft appended
 	election election
 	change   *pendingChange
+	contacts map[uint64]contact // of a leader; lookups only
 	fetch    fetch
 	confirm  confirmations
 	resigned func() // waits for the end of the leadership

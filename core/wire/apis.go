@@ -62,6 +62,8 @@ var APIs = [...]API{
 	{Key: 42, Min: 0, Max: 3, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &deleteGroupsSchema},
 	{Key: 43, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &electLeadersSchema},
 	{Key: 44, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &incrementalAlterConfigsSchema},
+	{Key: 45, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &alterPartitionReassignmentsSchema},
+	{Key: 46, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listPartitionReassignmentsSchema},
 	{Key: 47, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &offsetDeleteSchema},
 	{Key: 48, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClientQuotasSchema},
 	{Key: 50, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeUserSCRAMCredentialsSchema},
@@ -69,12 +71,15 @@ var APIs = [...]API{
 	{Key: 57, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &updateFeaturesSchema},
 	{Key: 60, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeClusterSchema},
 	{Key: 61, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeProducersSchema},
+	{Key: 64, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &unregisterBrokerSchema},
 	{Key: 65, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTransactionsSchema},
 	{Key: 66, Min: 0, Max: 2, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listTransactionsSchema},
 	{Key: 68, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupHeartbeatSchema},
 	{Key: 69, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &consumerGroupDescribeSchema},
 	{Key: 74, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &listConfigResourcesSchema},
 	{Key: 75, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &describeTopicPartitionsSchema},
+	{Key: 80, Min: 0, Max: 1, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &addRaftVoterSchema},
+	{Key: 81, Min: 0, Max: 0, AdvertisedMin: 0, BytesMax: requestBytesMax, Schema: &removeRaftVoterSchema},
 }
 
 // FindAPI finds a key in the table, or returns nil.

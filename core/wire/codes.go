@@ -69,6 +69,7 @@ const (
 	FencedInstanceID                   = 82
 	EligibleLeadersNotAvailable        = 83
 	ElectionNotNeeded                  = 84
+	NoReassignmentInProgress           = 85
 	GroupSubscribedToTopic             = 86
 	InvalidRecord                      = 87
 	UnstableOffsetCommit               = 88
@@ -78,7 +79,9 @@ const (
 	InvalidUpdateVersion               = 95
 	FeatureUpdateFailed                = 96
 	UnknownTopicID                     = 100
+	BrokerIDNotRegistered              = 102
 	InconsistentTopicID                = 103
+	InconsistentClusterID              = 104
 	TransactionalIDNotFound            = 105
 	FetchSessionTopicIDError           = 106
 	FencedMemberEpoch                  = 110
@@ -88,6 +91,8 @@ const (
 	MismatchedEndpointType             = 114
 	UnsupportedEndpointType            = 115
 	TransactionAbortable               = 120
+	DuplicateVoter                     = 126
+	VoterNotFound                      = 127
 	InvalidRegularExpression           = 128
 	RebootstrapRequired                = 129
 )

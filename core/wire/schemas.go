@@ -131,6 +131,20 @@ var (
 		structs(wireInt8, wireString, structs(wireString, wireInt8, wireNullable)), wireBool,
 	}}
 
+	alterPartitionReassignmentsSchema = Schema{flexible: 0, fields: []wireField{
+		wireInt32, wireBool.from(1), structs(wireString, structs(wireInt32, list(wireInt32))),
+	}}
+
+	listPartitionReassignmentsSchema = Schema{flexible: 0, fields: []wireField{wireInt32, structs(wireString, list(wireInt32))}}
+
+	unregisterBrokerSchema = Schema{flexible: 0, fields: []wireField{wireInt32}}
+
+	addRaftVoterSchema = Schema{flexible: 0, fields: []wireField{
+		wireNullable, wireInt32, wireInt32, wireUUID, structs(wireString, wireString, wireInt16), wireBool.from(1),
+	}}
+
+	removeRaftVoterSchema = Schema{flexible: 0, fields: []wireField{wireNullable, wireInt32, wireUUID}}
+
 	describeClientQuotasSchema = Schema{flexible: 1, fields: []wireField{
 		structs(wireString, wireInt8, wireNullable), wireBool,
 	}}
