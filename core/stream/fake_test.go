@@ -338,12 +338,12 @@ func (s *store) Get(o *env.GetObject) {
 			return
 		}
 		o.Size = int64(len(data))
-		if o.Offset < o.Size {
-			o.N = copy(o.Into, data[o.Offset:])
+		for o.Offset+int64(o.N) < o.Size && len(o.Room(o.N)) > 0 {
+			o.N += copy(o.Room(o.N), data[o.Offset+int64(o.N):])
 		}
 		switch weather {
 		case "damaged":
-			o.Into[o.N/2] ^= 0x40
+			o.Room(o.N / 2)[0] ^= 0x40
 		case "short":
 			o.N /= 2
 		}

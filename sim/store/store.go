@@ -217,7 +217,7 @@ func (v *view) Get(g *env.GetObject) {
 	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyGet) {
 		r.fate = fateDeny
 	}
-	v.carry(r, &latency.StoreGet, len(g.Into))
+	v.carry(r, &latency.StoreGet, g.Asked())
 }
 
 // strikes draws whether a fault of one kind of operation strikes.
@@ -437,7 +437,7 @@ func (r *request) read(s *Store, g *env.GetObject) {
 	}
 	g.Outcome, g.Err, g.Size = env.OutcomeDone, nil, int64(len(object.Body))
 	if g.Offset < g.Size {
-		g.N = copy(g.Into, object.Body[g.Offset:])
+		g.N = scatter(g, object.Body[g.Offset:])
 	}
 	if g.N > 0 && r.fate == fateShort {
 		s.Injected++
@@ -447,8 +447,16 @@ func (r *request) read(s *Store, g *env.GetObject) {
 	if g.N > 0 && r.fate == fateCorrupt {
 		s.Injected++
 		s.queue.Hit("store: a read carried flipped bits")
-		g.Into[r.draw%uint64(g.N)] ^= byte(1 << (r.draw >> 32 % 8))
+		g.Room(int(r.draw % uint64(g.N)))[0] ^= byte(1 << (r.draw >> 32 % 8))
 	}
+}
+
+// scatter copies a body into the pieces of memory of a read.
+func scatter(g *env.GetObject, body []byte) (n int) {
+	for room := g.Room(0); len(room) > 0 && n < len(body); room = g.Room(n) {
+		n += copy(room, body[n:])
+	}
+	return n
 }
 
 func (r *request) list(s *Store, l *env.ListObjects) {
@@ -526,12 +534,25 @@ func (s *Store) deliver(r *request, e env.Event) {
 	r.view.box.Deliver(e)
 }
 
+// sumOf is the sum of what a read brought.
+func sumOf(g *env.GetObject) uint64 {
+	room := g.Room(0)
+	room = room[:min(len(room), g.N)]
+	sum := event.Sum(room)
+	for n := len(room); n < g.N; n += len(room) {
+		room = g.Room(n)
+		room = room[:min(len(room), g.N-n)]
+		sum = sum*31 + event.Sum(room)
+	}
+	return sum
+}
+
 func resultOf(e env.Event) uint64 {
 	switch e := e.(type) {
 	case *env.PutObject:
 		return uint64(e.Outcome)
 	case *env.GetObject:
-		return uint64(e.Outcome) | event.Sum(e.Into[:e.N])<<8
+		return uint64(e.Outcome) | sumOf(e)<<8
 	case *env.ListObjects:
 		return uint64(e.Outcome) | uint64(len(e.Objects))<<8
 	}
