@@ -39,8 +39,11 @@ store: a read ended early
 store: the answer of a DELETE was lost
 stream append refused: cache full
 stream append refused: wal full
+stream read: a hedge was faster
 stream read: ahead
 stream read: damaged bytes
+stream read: hedged
+stream read: several blocks with one GET
 stream recover: log removed
 stream recover: state agrees
 stream recover: summary agrees

@@ -3,10 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weir/core/env"
 	"weir/core/metadata"
@@ -26,8 +31,8 @@ import (
 
 const (
 	archiveCluster    = "bench"
-	archiveBytes      = 768 << 20
-	archiveObjects    = 4
+	archiveBytes      = 2 << 30
+	archiveObjects    = 8
 	archiveBlockBytes = 512 << 10
 	archiveBatchBytes = 64 << 10
 	archiveFetchBytes = 1 << 20 // Kafka's default for a partition
@@ -40,17 +45,20 @@ const (
 )
 
 // BenchmarkCatchUp reads what is in the store from the first to the last offset of each partition, through stream.Reader
-// as a broker does, and beside that as a plain program does: range GETs of 8 MiB, 16 at once. "file" is a directory in
-// the page cache. "distant" answers like S3: its first byte comes after 30 ms, and a connection has a rate of its own.
+// as a broker does, and beside that as a plain program does: range GETs of 8 MiB, 16 at once, whose bytes are not looked
+// at. "disk" is a directory that is not in the page cache, "memory" one that is. "distant" answers like S3: its first
+// byte comes after 30 ms, and a connection has a rate of its own.
 func BenchmarkCatchUp(b *testing.B) {
-	for _, distant := range []bool{false, true} {
-		for _, partitions := range []int{1, 12} {
-			name := map[bool]string{false: "file", true: "distant"}[distant]
-			b.Run(fmt.Sprintf("%s/partitions=%d", name, partitions), func(b *testing.B) {
-				a := writeArchive(b, partitions, distant)
+	for _, partitions := range []int{1, 12} {
+		a := writeArchive(b, partitions)
+		for _, place := range []string{"disk", "memory", "distant"} {
+			b.Run(fmt.Sprintf("%s/partitions=%d", place, partitions), func(b *testing.B) {
+				a.distant = place == "distant"
 				var plain, weir time.Duration
 				for b.Loop() {
+					a.settle(b, place == "disk")
 					plain += a.readPlainly(b)
+					a.settle(b, place == "disk")
 					weir += a.readAsBroker(b)
 				}
 				megabytes := float64(a.bytes) / 1e6 * float64(b.N)
@@ -69,6 +77,7 @@ type archive struct {
 	sizes   map[string]int64 // of objects, by key
 	bytes   int64            // of records
 	streams map[metadata.StreamID]*metadata.Stream
+	arena   *memory.Arena
 }
 
 // Stream implements stream.Streams.
@@ -78,8 +87,10 @@ func (a *archive) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 }
 
 // writeArchive fills a directory with objects, each of which has a part of every partition.
-func writeArchive(b *testing.B, partitions int, distant bool) *archive {
-	a := &archive{dir: b.TempDir(), distant: distant, sizes: map[string]int64{}, streams: map[metadata.StreamID]*metadata.Stream{}}
+func writeArchive(b *testing.B, partitions int) *archive {
+	a := &archive{
+		dir: b.TempDir(), sizes: map[string]int64{}, streams: map[metadata.StreamID]*metadata.Stream{}, arena: memory.NewArena(1 << 30),
+	}
 	for i := range partitions {
 		id := metadata.StreamID(i + 1)
 		a.streams[id] = &metadata.Stream{ID: id}
@@ -129,6 +140,25 @@ func (a *archive) writeObject(b *testing.B, store env.ObjectStore, id metadata.O
 		b.Fatal(put.Err)
 	}
 	a.sizes[key] = built.Header.Bytes
+}
+
+// settle takes the objects out of the page cache, or all of them into it.
+func (a *archive) settle(b *testing.B, cold bool) {
+	for key := range a.sizes {
+		cluster, name, _ := strings.Cut(key, "/data/")
+		f, err := os.Open(filepath.Join(a.dir, cluster+"+", "data+", name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if cold {
+			err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+		} else {
+			_, err = io.Copy(io.Discard, struct{ io.Reader }{f})
+		}
+		if err != nil || f.Close() != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // open opens the store, which delivers to deliver.
@@ -200,7 +230,7 @@ func (a *archive) readAsBroker(b *testing.B) time.Duration {
 	pool := compute.New(box.DeliverInTurn, runtime.GOMAXPROCS(0))
 	store := a.open(b, box.DeliverInTurn)
 	m := metrics.New()
-	e := env.Env{Clock: box.Clock(), Store: store, Rand: random.New(), Compute: pool, Memory: memory.New(memory.NewArena(256 << 20)), Metrics: m}
+	e := env.Env{Clock: box.Clock(), Store: store, Rand: random.New(), Compute: pool, Memory: memory.New(a.arena), Metrics: m}
 	begin := time.Now()
 	left, read, stopped := len(a.streams), make(chan struct{}), make(chan struct{})
 	var reader *stream.Reader

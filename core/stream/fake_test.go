@@ -264,10 +264,18 @@ func (s *store) push(e env.Event, apply func()) {
 		s.world.t.Fatal("an operation of the store is begun after the others were abandoned")
 	}
 	if s.hangs {
-		s.hung = append(s.hung, operation{event: e})
+		s.hung = append(s.hung, operation{e, apply})
 		return
 	}
 	s.world.push(e, apply)
+}
+
+// release lets what hangs go on.
+func (s *store) release() {
+	for _, op := range s.hung {
+		s.world.push(op.event, op.apply)
+	}
+	s.hung = nil
 }
 
 // Abandon implements env.Abandoner.
