@@ -43,7 +43,7 @@
 //   - recoveredLogs (recover.go, tail.go) is the WALs of ended incarnations: it reads from them, and removes those
 //     that are not owed. Its tailUploader (tail_upload.go) makes uploads of them.
 //   - [Reader] (reader.go) reads committed objects: two caches (blocks.go, indexes.go) over one fetcher
-//     (fetch.go, hedge.go), and what it knows of sequential readers (readahead.go). It knows none of the other parts.
+//     (fetch.go, hedge.go, brake.go), and what it knows of sequential readers (readahead.go). It knows none of the other parts.
 //
 // # What may be read without owning
 //
@@ -68,6 +68,9 @@
 // A GET that takes longer than 95 in 100 of its size did of late, and than twice their median, is asked for a second
 // time if somebody waits for it. The answer that is whole first counts, and the other is dropped. That is done for one
 // GET in twenty at most, and never while the store fails.
+//
+// Reads give way to acknowledgements, if it is for them that appends are slow (brake.go): a store on the log's own disk, or
+// too few processors. Nothing is held back while nothing is appended, nor where appends are as quick as without reads.
 //
 // The cache resists scans by telling reading on from reading again: only a block of which something was read twice is
 // protected. On a trace of scans beside readers that return it keeps what a cache by last use loses

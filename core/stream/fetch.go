@@ -43,6 +43,8 @@ type fetcher struct {
 	health     *storeHealth
 	metrics    *readMetrics
 	hedging    hedging
+	brake      brake
+	released   task.Timer // the brake lets the next GET go
 
 	queue    []*get
 	active   int    // attempts in flight
@@ -101,7 +103,7 @@ func (g *get) bytes() (n int64) {
 
 // hasRoom reports whether so many bytes may be read ahead now, without holding up those who wait.
 func (f *fetcher) hasRoom(bytes int64) bool {
-	return len(f.queue) == 0 && f.active < max(1, f.GetsInFlightMax*3/4) && f.fits(bytes, f.GetBytesInFlightMax/4*3)
+	return len(f.queue) == 0 && f.brake.wait(bytes) == 0 && f.active < max(1, f.GetsInFlightMax*3/4) && f.fits(bytes, f.GetBytesInFlightMax/4*3)
 }
 
 func (f *fetcher) fits(bytes, limit int64) bool { return f.bytes == 0 || f.bytes+bytes <= limit }
@@ -118,6 +120,10 @@ func (f *fetcher) submit(g *get) {
 func (f *fetcher) pump() {
 	for len(f.queue) > 0 && f.active < f.GetsInFlightMax && f.fits(f.queue[0].bytes(), f.GetBytesInFlightMax) {
 		g := f.queue[0]
+		if wait := f.brake.wait(g.bytes()); wait > 0 {
+			f.Loop.Reset(&f.released, wait, f.pump)
+			return
+		}
 		f.queue[0] = nil
 		f.queue = f.queue[1:]
 		f.start(g)
@@ -143,6 +149,7 @@ func (f *fetcher) start(g *get) {
 	g.open++
 	f.active++
 	f.bytes += g.bytes()
+	f.brake.started(g.bytes())
 	f.begin()
 	f.metrics.gets.Add(1)
 	f.Env.Store.Get(op)
@@ -156,6 +163,7 @@ func (f *fetcher) arrived(a *attempt, op *env.GetObject) {
 	g.open--
 	f.active--
 	f.health.answered(op.Outcome)
+	f.brake.ended()
 	took := f.Loop.Now().Sub(a.began)
 	f.metrics.getLatency.Observe(int64(took))
 	if op.Outcome == env.OutcomeDone {
@@ -353,6 +361,7 @@ func (f *fetcher) hedge(g *get) {
 func (f *fetcher) cancel() {
 	waiting, checks := append(f.queue, f.resting...), f.checks
 	f.queue, f.resting, f.checks = nil, nil, nil
+	f.Loop.Stop(&f.released)
 	for _, c := range checks {
 		f.answer(c, ErrStopped)
 	}

@@ -32,7 +32,7 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 type readMetrics struct {
 	gets, getBytes, hedges, blockHits, blockMisses, readAhead, aheadWasted, lost env.Counter
 	getLatency                                                                   env.Histogram
-	blockBytes                                                                   env.Gauge
+	blockBytes, brake                                                            env.Gauge
 }
 
 func newReadMetrics(t *telemetry.Registry) readMetrics {
@@ -46,6 +46,7 @@ func newReadMetrics(t *telemetry.Registry) readMetrics {
 		aheadWasted: t.Counter("weir_block_read_ahead_wasted_total", "blocks read ahead of demand that nobody read in time"),
 		lost:        t.Counter("weir_store_lost_reads_total", "reads of committed records whose object is gone from the store or damaged in it"),
 		getLatency:  t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),
+		brake:       t.Gauge("weir_store_get_limit_bytes_per_second", "what reads of the store are held to, so that acknowledgements are not slower for them; 0: nothing"),
 		blockBytes:  t.Gauge("weir_block_cache_bytes", "blocks of the store in memory"),
 	}
 }

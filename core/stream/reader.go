@@ -65,10 +65,14 @@ func newReader(o ReaderOptions, health *storeHealth) *Reader {
 	r := &Reader{options: o, health: health, again: waits{loop: o.Loop}, lines: telemetry.NewLimiter(lostLineInterval)}
 	r.metrics = newReadMetrics(o.Telemetry)
 	r.gets = fetcher{ReaderOptions: &r.options, health: health, metrics: &r.metrics}
+	r.gets.brake = brake{clock: o.Env.Clock, metric: r.metrics.brake}
 	r.blocks = newBlockCache(o.BlockCacheBytes, &r.gets)
 	r.indexes = newIndexCache(&r.gets)
 	return r
 }
+
+// appended tells the reader how long an append took to be durable: it gives way if that is too long.
+func (r *Reader) appended(took time.Duration) { r.gets.brake.appended(took) }
 
 // Shutdown starts no GET any more, answers waiting reads with ErrStopped, gives all memory back but what receivers
 // of [Fetched] hold, and calls done. It waits for the GETs in flight: let the store abandon them before
