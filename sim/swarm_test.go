@@ -28,6 +28,7 @@ node: several logs recovered at one start
 partition: a duplicate was recognised
 partition: a duplicate waited for its original
 partition: retention raised a log start
+quorum: entries waited for a snapshot
 quorum: no room to maintain
 quorum: snapshot
 store: a DELETE came after it was given up
