@@ -352,12 +352,12 @@ func TestACommitOfManyPartsIsCut(t *testing.T) {
 	r.c.LeaseObjects(r.epoch, 1, func(metadata.ObjectID, error) {})
 	parts := make([]controller.CommitPart, 2500)
 	for i := range parts {
-		parts[i] = controller.CommitPart{Stream: topic.Partitions[i].Stream, Part: metadata.Part{End: 10, Bytes: 100}}
+		parts[i] = controller.CommitPart{Stream: topic.Partitions[i].Stream, Checkpoint: []byte{1}, Part: metadata.Part{End: 10, Bytes: 100}}
 	}
 	r.log.records = 0
 	r.c.Commit(1, r.epoch, 1, parts, func(accepted []bool, err error) {
 		r.must(err)
-		require.NotContains(t, accepted, false)
+		require.False(t, slices.Contains(accepted, false))
 	})
 	require.Equal(t, 3, r.log.records)
 }
