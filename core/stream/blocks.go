@@ -31,13 +31,13 @@ type block struct {
 	slab    *env.Slab // nil while it is on its way
 	batches []blockBatch
 	end     int64 // offset
-	served  int64 // offsets below were served already
-	again   bool  // something of it was served twice
+	begun   int   // the batch at which the first read of it began; -1: there was none
+	returns int8  // how often a read began there again, up to returnsMax
 	waiters []func(*block, error)
 	piece   *piece // that brings it, or brought it
 	unread  bool   // read ahead, and nobody has asked for it yet
 	landed  env.Time
-	list    *list.List // that it is in; nil: the cache does not keep it
+	queue   *blockQueue // that it is in; nil: the cache does not keep it
 	place   *list.Element
 }
 
@@ -55,42 +55,97 @@ func (b *block) endOf(i int) int64 {
 
 // take adds batches from offset on; it returns where it stopped, and whether the block ended there.
 func (b *block) take(g *gather, offset int64, maxBytes int) (next int64, more bool) {
-	b.again = b.again || offset < b.served
-	for i := b.search(offset); i < len(b.batches); i++ {
+	start := b.search(offset)
+	switch {
+	case b.begun < 0:
+		b.begun = start
+	case b.begun == start:
+		b.returns = min(b.returns+1, returnsMax)
+	}
+	for i := start; i < len(b.batches); i++ {
 		n := &b.batches[i]
 		if !g.fits(int(n.bytes), maxBytes) {
 			return n.base, false
 		}
 		g.add(b.slab.Data[n.place:n.place+n.bytes:n.place+n.bytes], b.slab)
-		b.served = max(b.served, b.endOf(i))
 	}
 	return b.end, true
 }
 
-// blockCache keeps blocks of the store. New ones are on trial, in the order of their last use; one
-// that is read again, not merely read on, is protected. What a scan brings in goes out by itself,
-// since a scan reads every offset once; so it cannot push out what is read again and again.
+// blockCache keeps blocks of the store, by S3-FIFO ("FIFO queues are all you need for cache eviction", Yang et al., SOSP
+// 2023) with two changes. New blocks are on trial in a quarter of the memory, in the order in which they came; one to which
+// readers returned meanwhile, or that comes again soon after it left, goes on to the main queue, where it stays for
+// as long as readers return to it. So a scan goes through the trial and pushes nothing else out.
+//
+// The changes: a reader returns to a block if it begins where an earlier one began, so that reading on through a block
+// in many small pieces counts nothing; and it takes two returns to leave the trial well, so that a group that
+// follows another, and reads each block a second and last time, does not fill the main queue.
 //
 // What is read ahead is apart until somebody reads it, and takes five eighths of the cache at most, what is on its way
-// counted too. Only then may what is protected have to give way, down to three eighths.
+// counted too.
 type blockCache struct {
-	blocks    map[blockKey]*block
-	trial     list.List // front: used last
-	protected list.List
-	ahead     list.List // read ahead, in memory, not read yet; front: came last
-	bytes     int64     // of slabs, without those on their way
-	safe      int64     // of protected ones
-	unread    int64     // of blocks read ahead and not read yet, those on their way too
-	limit     int64
-	gets      *fetcher
-	metrics   *readMetrics
+	blocks  map[blockKey]*block
+	trial   blockQueue
+	main    blockQueue
+	ahead   blockQueue // read ahead, in memory, not read yet
+	gone    ghosts
+	bytes   int64 // of slabs, without those on their way
+	unread  int64 // of blocks read ahead and not read yet, those on their way too
+	limit   int64
+	gets    *fetcher
+	metrics *readMetrics
+}
+
+const (
+	returnsMax     = 3
+	returnsOfTrial = 2
+)
+
+// blockQueue is blocks in the order in which they came.
+type blockQueue struct {
+	list.List // front: the newest
+	bytes     int64
+}
+
+func (q *blockQueue) oldest() *block { return q.Back().Value.(*block) }
+
+// ghosts are blocks that left the trial of late.
+type ghosts struct {
+	all   map[blockKey]*list.Element
+	order list.List // of ghost; front: the newest
+	bytes int64
+}
+
+type ghost struct {
+	key   blockKey
+	bytes int64
+}
+
+// add notes a block that left; together they would take so much memory at most.
+func (g *ghosts) add(b *block, limit int64) {
+	g.all[b.key] = g.order.PushFront(ghost{b.key, b.bytes})
+	g.bytes += b.bytes
+	for g.bytes > limit {
+		g.take(g.order.Back().Value.(ghost).key)
+	}
+}
+
+// take reports whether a block is among them, and forgets it.
+func (g *ghosts) take(key blockKey) bool {
+	e := g.all[key]
+	if e == nil {
+		return false
+	}
+	g.bytes -= g.order.Remove(e).(ghost).bytes
+	delete(g.all, key)
+	return true
 }
 
 // unreadAgeMax is how long a block that was read ahead waits for its reader.
 const unreadAgeMax = 10 * time.Second
 
 func newBlockCache(limit int64, gets *fetcher) blockCache {
-	return blockCache{blocks: make(map[blockKey]*block), limit: limit, gets: gets, metrics: gets.metrics}
+	return blockCache{blocks: make(map[blockKey]*block), gone: ghosts{all: make(map[blockKey]*list.Element)}, limit: limit, gets: gets, metrics: gets.metrics}
 }
 
 // with calls f with the first of some blocks of an object, now or when it came; f retains what it keeps. If it has to be
@@ -110,8 +165,8 @@ func (c *blockCache) with(id metadata.ObjectID, blocks []object.Block, reach int
 		c.gets.want(b.piece)
 	default:
 		c.metrics.blockHits.Add(1)
+		c.isRead(b)
 		f(b, nil)
-		c.touch(b)
 	}
 }
 
@@ -143,7 +198,7 @@ func (c *blockCache) aheadRoom() int64 {
 		b := e.Value.(*block)
 		c.metrics.aheadWasted.Add(1)
 		c.isRead(b)
-		c.trial.MoveToBack(b.place)
+		b.queue.MoveToBack(b.place)
 	}
 	return max(c.limit/8*5-c.unread, 0) / 2
 }
@@ -176,7 +231,7 @@ func (c *blockCache) load(id metadata.ObjectID, run []object.Block, want urgency
 	var first *block
 	for i := range run {
 		k := run[i]
-		b := &block{key: blockKey{id, k.Position}, bytes: int64(k.Bytes), end: k.End, served: k.First, unread: !want.demanded}
+		b := &block{key: blockKey{id, k.Position}, bytes: int64(k.Bytes), end: k.End, begun: -1, unread: !want.demanded}
 		if first == nil {
 			first = b
 		}
@@ -237,42 +292,47 @@ func (c *blockCache) loaded(b *block, slab *env.Slab, err error) {
 	}
 }
 
-// add puts a block that came on trial, or among those read ahead. One that would take a large part of the cache is not
-// kept.
+// add puts a block that came into its queue. One that would take a large part of the cache is not kept.
 func (c *blockCache) add(b *block, slab *env.Slab) bool {
-	if int64(len(slab.Data)) > c.limit/4 {
+	bytes := int64(len(slab.Data))
+	if bytes > c.limit/4 {
 		return false
 	}
 	if b.unread {
-		c.unread += int64(len(slab.Data)) - b.bytes
+		c.unread += bytes - b.bytes
 	}
-	b.slab, b.bytes, b.landed = slab, int64(len(slab.Data)), c.gets.Loop.Now()
-	c.bytes += b.bytes
-	c.enlist(b, &c.trial)
+	b.slab, b.bytes, b.landed = slab, bytes, c.gets.Loop.Now()
+	c.bytes += bytes
 	if b.unread {
-		c.enlist(b, &c.ahead)
+		c.enqueue(b, &c.ahead)
+	} else {
+		c.enter(b)
 	}
 	return true
 }
 
-// enlist moves a block to the front of a list.
-func (c *blockCache) enlist(b *block, to *list.List) {
-	c.unlist(b)
-	b.list, b.place = to, to.PushFront(b)
-	if to == &c.protected {
-		c.safe += b.bytes
+// enter puts a block that somebody reads on trial, or back into the main queue.
+func (c *blockCache) enter(b *block) {
+	if c.gone.take(b.key) {
+		c.enqueue(b, &c.main)
+	} else {
+		c.enqueue(b, &c.trial)
 	}
 }
 
-func (c *blockCache) unlist(b *block) {
-	if b.list == nil {
-		return
+// enqueue makes a block the newest of a queue.
+func (c *blockCache) enqueue(b *block, to *blockQueue) {
+	c.dequeue(b)
+	b.queue, b.place = to, to.PushFront(b)
+	to.bytes += b.bytes
+}
+
+func (c *blockCache) dequeue(b *block) {
+	if b.queue != nil {
+		b.queue.Remove(b.place)
+		b.queue.bytes -= b.bytes
+		b.queue, b.place = nil, nil
 	}
-	b.list.Remove(b.place)
-	if b.list == &c.protected {
-		c.safe -= b.bytes
-	}
-	b.list, b.place = nil, nil
 }
 
 // isRead notes that somebody asked for a block.
@@ -282,8 +342,8 @@ func (c *blockCache) isRead(b *block) {
 	}
 	b.unread = false
 	c.unread -= b.bytes
-	if b.list != nil {
-		c.enlist(b, &c.trial)
+	if b.queue != nil {
+		c.enter(b)
 	}
 }
 
@@ -296,48 +356,48 @@ func (c *blockCache) peek(id metadata.ObjectID, position int64) *block {
 	return b
 }
 
-// touch notes a use; called after it.
-func (c *blockCache) touch(b *block) {
-	c.isRead(b)
-	switch {
-	case b.list == nil:
-	case b.list == &c.trial && b.again:
-		c.protect(b)
-	default:
-		b.list.MoveToFront(b.place)
-	}
-}
-
-// protect moves a block that is read again among the protected, which take four fifths at most.
-func (c *blockCache) protect(b *block) {
-	c.enlist(b, &c.protected)
-	for c.safe > c.limit/5*4 {
-		last := c.protected.Back().Value.(*block)
-		last.again = false
-		c.enlist(last, &c.trial)
-	}
-}
-
 func (c *blockCache) evict() {
 	for c.bytes > c.limit {
-		from := &c.trial
-		if from.Len() == 0 {
-			from = &c.protected
+		switch {
+		case c.trial.Len() > 0 && (c.main.Len() == 0 || c.trial.bytes > (c.trial.bytes+c.main.bytes)/4):
+			c.judge(c.trial.oldest())
+		case c.main.Len() > 0:
+			c.pass(c.main.oldest())
+		default:
+			c.remove(c.ahead.oldest())
 		}
-		if from.Len() == 0 {
-			from = &c.ahead
-		}
-		c.remove(from.Back().Value.(*block))
 	}
 	c.metrics.blockBytes.Set(c.bytes)
+}
+
+// judge ends a block's trial.
+func (c *blockCache) judge(b *block) {
+	if b.returns >= returnsOfTrial {
+		b.returns = 0
+		c.enqueue(b, &c.main)
+		return
+	}
+	c.gone.add(b, c.limit)
+	c.remove(b)
+}
+
+// pass lets a block of the main queue go, or go round once more for a return to it.
+func (c *blockCache) pass(b *block) {
+	if b.returns == 0 {
+		c.remove(b)
+		return
+	}
+	b.returns--
+	c.enqueue(b, &c.main)
 }
 
 func (c *blockCache) remove(b *block) {
 	if b.unread {
 		c.metrics.aheadWasted.Add(1)
+		b.unread = false
+		c.unread -= b.bytes
 	}
-	c.isRead(b)
-	c.unlist(b)
+	c.dequeue(b)
 	delete(c.blocks, b.key)
 	c.bytes -= b.bytes
 	b.slab.Release()
@@ -346,9 +406,9 @@ func (c *blockCache) remove(b *block) {
 
 // release empties the cache.
 func (c *blockCache) release() {
-	for _, l := range []*list.List{&c.trial, &c.protected, &c.ahead} {
-		for l.Len() > 0 {
-			c.remove(l.Back().Value.(*block))
+	for _, q := range []*blockQueue{&c.trial, &c.main, &c.ahead} {
+		for q.Len() > 0 {
+			c.remove(q.oldest())
 		}
 	}
 }

@@ -72,9 +72,9 @@
 // Reads give way to acknowledgements, if it is for them that appends are slow (brake.go): a store on the log's own disk, or
 // too few processors. Nothing is held back while nothing is appended, nor where appends are as quick as without reads.
 //
-// The cache resists scans by telling reading on from reading again: only a block of which something was read twice is
-// protected. On a trace of scans beside readers that return it keeps what a cache by last use loses
-// (TestAScanDoesNotPushOutWhatIsReadAgain). Libraries with such policies start goroutines or take locks, and count
+// The cache of blocks is S3-FIFO with two changes, which are described at blockCache. On traces of scans, of groups that follow
+// each other and of blocks that readers return to, it has 29 to 62 of 100 blocks where a cache by last use has 22 to 56 and plain
+// S3-FIFO 24 to 51 (TestTheBlockCacheOnTraces). Libraries with such policies start goroutines or take locks, and count
 // entries where slabs are to be counted.
 //
 // # Memory
