@@ -99,3 +99,34 @@ func TestTheBrakeKnowsHowAppendsAreWithoutReads(t *testing.T) {
 		require.Zero(t, r.rate)
 	}
 }
+
+// Indexes pass blocks that are held back.
+func TestASmallGetPassesWhatTheBrakeHoldsBack(t *testing.T) {
+	a := newArchiveOf(t, ReaderOptions{BlockCacheBytes: 1 << 20})
+	a.add(1)
+	a.commit(10, 1)
+	gets, f := 0, &a.reader.gets
+	ask := func(bytes int) {
+		g := &get{urgency: demanded(a.w.now.Add(time.Minute)), object: 1}
+		g.pieces = []*piece{{
+			get: g, bytes: bytes, check: func([]byte) error { return nil }, done: func(slab *env.Slab, _ error) {
+				if gets++; slab != nil {
+					slab.Release()
+				}
+			},
+		}}
+		f.submit(g)
+	}
+	a.w.turn(func() {
+		f.brake.acked = a.w.now
+		f.brake.hold(brakeRateMin)
+		f.brake.started(brakeRateMin / 2)
+		ask(100 << 10)
+		ask(1 << 10)
+	})
+	a.settle()
+	require.Equal(t, 1, gets)
+	require.Len(t, f.queue, 1)
+	a.shutdown()
+	require.Equal(t, 2, gets)
+}

@@ -118,14 +118,17 @@ func (f *fetcher) submit(g *get) {
 }
 
 func (f *fetcher) pump() {
-	for len(f.queue) > 0 && f.active < f.GetsInFlightMax && f.fits(f.queue[0].bytes(), f.GetBytesInFlightMax) {
-		g := f.queue[0]
-		if wait := f.brake.wait(g.bytes()); wait > 0 {
-			f.Loop.Reset(&f.released, wait, f.pump)
+	for len(f.queue) > 0 && f.active < f.GetsInFlightMax {
+		i := slices.IndexFunc(f.queue, func(g *get) bool { return f.brake.wait(g.bytes()) == 0 }) // small ones pass what is held back
+		if i < 0 {
+			f.Loop.Reset(&f.released, f.brake.wait(f.queue[0].bytes()), f.pump)
 			return
 		}
-		f.queue[0] = nil
-		f.queue = f.queue[1:]
+		g := f.queue[i]
+		if !f.fits(g.bytes(), f.GetBytesInFlightMax) {
+			return
+		}
+		f.queue = slices.Delete(f.queue, i, i+1)
 		f.start(g)
 		if wait, ok := f.hedging.delay(g.bytes()); ok {
 			f.Loop.Reset(&g.timer, wait, func() { f.isLate(g) })
