@@ -28,6 +28,7 @@ node: several logs recovered at one start
 partition: a duplicate was recognised
 partition: a duplicate waited for its original
 partition: retention raised a log start
+quorum: entries waited for a snapshot
 quorum: no room to maintain
 quorum: snapshot
 store: a DELETE came after it was given up
@@ -39,8 +40,11 @@ store: a read ended early
 store: the answer of a DELETE was lost
 stream append refused: cache full
 stream append refused: wal full
+stream read: a hedge was faster
 stream read: ahead
 stream read: damaged bytes
+stream read: hedged
+stream read: several blocks with one GET
 stream recover: log removed
 stream recover: state agrees
 stream recover: summary agrees

@@ -40,7 +40,7 @@ type realWorld struct {
 
 // openWorld opens every resource that the configuration names.
 func openWorld(c *config.Broker, logger *logging.Logger, m *metrics.Metrics) (*realWorld, error) {
-	w := &realWorld{mailbox: mailbox.New(mailbox.Options{}), metrics: m, log: logger}
+	w := &realWorld{mailbox: mailbox.New(mailbox.Options{Metrics: m}), metrics: m, log: logger}
 	arena := memory.NewArena(idleMemoryBytes)
 	pool := compute.New(w.mailbox.DeliverInTurn, runtime.GOMAXPROCS(0))
 	w.opened(quietly(pool.Stop))

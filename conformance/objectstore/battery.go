@@ -132,8 +132,11 @@ func (s *store) mustPutAll(keys []string, body func(key string) []byte) {
 	}
 }
 
-func (s *store) get(key string, offset int64, size int) *env.GetObject {
-	g := &env.GetObject{Key: key, Offset: offset, Into: make([]byte, size)}
+// get reads a range into pieces of memory, which are one.
+func (s *store) get(key string, offset int64, size int) (*env.GetObject, []byte) {
+	whole := make([]byte, size)
+	first, second := size/3, size/2
+	g := &env.GetObject{Key: key, Offset: offset, Into: whole[:first], Then: [][]byte{whole[first:second], whole[second:]}}
 	for range triesMax {
 		left := 1
 		g.Done = func(*env.GetObject) { left-- }
@@ -142,27 +145,27 @@ func (s *store) get(key string, offset int64, size int) *env.GetObject {
 			break
 		}
 	}
-	return g
+	return g, whole
 }
 
 // expect reads a range of an object of which the whole is known.
 func (s *store) expect(key string, whole []byte, offset int64, size int) {
 	want := whole[min(offset, int64(len(whole))):]
 	want = want[:min(size, len(want))]
-	g := s.get(key, offset, size)
+	g, got := s.get(key, offset, size)
 	if g.Outcome != env.OutcomeDone {
 		failf("get %d bytes at %d of %s: outcome %d, %w", size, offset, short(key), g.Outcome, g.Err)
 	}
 	if g.Size != int64(len(whole)) {
 		failf("get %d bytes at %d of %s: the object has %d bytes, not %d", size, offset, short(key), g.Size, len(whole))
 	}
-	if !bytes.Equal(g.Into[:g.N], want) {
+	if !bytes.Equal(got[:g.N], want) {
 		failf("get %d bytes at %d of %s: %d bytes, which differ from the %d expected", size, offset, short(key), g.N, len(want))
 	}
 }
 
 func (s *store) expectAbsent(key string) {
-	if g := s.get(key, 0, 10); g.Outcome != env.OutcomeRefused || g.N != 0 || g.Err == nil {
+	if g, _ := s.get(key, 0, 10); g.Outcome != env.OutcomeRefused || g.N != 0 || g.Err == nil {
 		failf("get %s, which is absent: outcome %d, %d bytes, %w", short(key), g.Outcome, g.N, g.Err)
 	}
 }

@@ -169,8 +169,13 @@ func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch
 	}, func(err error) { done(accepted, err) })
 }
 
-// commitPartBytes is about what a part takes in a record besides its checkpoint.
-const commitPartBytes = 48
+const (
+	// commitPartBytes is about what a part takes in a record besides its checkpoint.
+	commitPartBytes = 48
+	// commitPartsMax bounds the parts of a record, which is applied in one turn of the loop: a thousand take about one
+	// millisecond.
+	commitPartsMax = 1000
+)
 
 // chunks cuts a commit into what fits one record each. A commit of nothing is one
 // chunk, for the verdict on its id.
@@ -179,7 +184,7 @@ func (c *Controller) chunks(parts []CommitPart) [][]CommitPart {
 	first, size := 0, 0
 	for i := range parts {
 		bytes := commitPartBytes + len(parts[i].Checkpoint)
-		if size += bytes; size > c.options.RecordBytesMax && i > first {
+		if size += bytes; i > first && (size > c.options.RecordBytesMax || i-first == commitPartsMax) {
 			chunks = append(chunks, parts[first:i])
 			first, size = i, bytes
 		}

@@ -360,6 +360,23 @@ func TestLargeCommitIsCutAndAnsweredInWhole(t *testing.T) {
 	})
 }
 
+// A record is applied in one turn of the loop, which many parts would hold however small they are.
+func TestACommitOfManyPartsIsCut(t *testing.T) {
+	r := newRigOf(t, 1<<20)
+	topic := r.topic("t", 2500)
+	r.c.LeaseObjects(r.epoch, 1, func(metadata.ObjectID, error) {})
+	parts := make([]controller.CommitPart, 2500)
+	for i := range parts {
+		parts[i] = controller.CommitPart{Stream: topic.Partitions[i].Stream, Checkpoint: []byte{1}, Part: metadata.Part{End: 10, Bytes: 100}}
+	}
+	r.log.records = 0
+	r.c.Commit(1, r.epoch, 1, parts, func(accepted []bool, err error) {
+		r.must(err)
+		require.False(t, slices.Contains(accepted, false))
+	})
+	require.Equal(t, 3, r.log.records)
+}
+
 func TestALargeChangeWaitsInTheLogOneRecordAtATime(t *testing.T) {
 	r := newRig(t)
 	topic := r.topic("t", 100)

@@ -101,14 +101,17 @@ func (l *fakeLog) run() {
 	}
 }
 
-func newRig(t reporter) *rig {
+func newRig(t reporter) *rig { return newRigOf(t, 1000) }
+
+// newRigOf is a rig whose records have at most so many bytes.
+func newRigOf(t reporter, recordBytesMax int) *rig {
 	r := &rig{t: t, telemetry: telemetry.New(nil, nil), image: metadata.NewImage(), settings: &config.Settings{}}
 	r.loop = task.NewLoop(r)
 	r.log = &fakeLog{image: r.image}
 	r.store = &fakeStore{rig: r, objects: map[string]bool{}}
 	r.c = controller.New(controller.Options{
 		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Store: r.store}, Telemetry: r.telemetry, Image: r.image, Proposer: r.log,
-		Broker: 1, Config: r.settings.Broker(), Settings: r.settings, RecordBytesMax: 1000,
+		Broker: 1, Config: r.settings.Broker(), Settings: r.settings, RecordBytesMax: recordBytesMax,
 	})
 	r.c.FoundCluster("MkU3OEVBNTcwNTJENDM2Qg", r.must)
 	r.register()

@@ -130,20 +130,47 @@ type PutObject struct {
 	Done    func(*PutObject)
 }
 
-// GetObject reads len(Into) bytes at Offset. A range that reaches past the end
-// of the object fills what there is; N says how much. The bytes are what the
-// network gave: the core checks its own checksums. With Outcome Done, Size is
-// the whole object's size.
+// GetObject reads as many bytes at Offset as Into and Then have room for, into Into
+// first and then into the pieces of Then, in order; all are lent until completion. A
+// range that reaches past the end of the object fills what there is; N says how much.
+// The bytes are what the network gave: the core checks its own checksums. With Outcome
+// Done, Size is the whole object's size.
 type GetObject struct {
 	Key    string
 	Offset int64
 	Into   []byte
+	Then   [][]byte
 
 	N       int
 	Size    int64
 	Outcome Outcome // Refused: no such object
 	Err     error
 	Done    func(*GetObject)
+}
+
+// Asked is how many bytes the operation reads at most.
+func (o *GetObject) Asked() int {
+	n := len(o.Into)
+	for _, piece := range o.Then {
+		n += len(piece)
+	}
+	return n
+}
+
+// Room is what follows the first n bytes in the piece of memory that holds the next one; empty once all pieces
+// are full. It is for implementations of ObjectStore.
+func (o *GetObject) Room(n int) []byte {
+	if n < len(o.Into) {
+		return o.Into[n:]
+	}
+	n -= len(o.Into)
+	for _, piece := range o.Then {
+		if n < len(piece) {
+			return piece[n:]
+		}
+		n -= len(piece)
+	}
+	return nil
 }
 
 // DeleteObject deletes a key. Deleting what is absent is Done.

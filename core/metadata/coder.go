@@ -3,7 +3,8 @@ package metadata
 import "encoding/binary"
 
 // coder walks the fields of a value in one order for both directions: it appends
-// them, or takes them off. After a failure everything it takes off is zero.
+// them, or takes them off. After a failure everything it takes off is zero. What is
+// encoded is not written to: others may read it meanwhile.
 type coder struct {
 	b        []byte // what was appended, or what is left
 	decoding bool
@@ -53,6 +54,9 @@ func (c *coder) flag(v *bool) {
 		x = 1
 	}
 	natural(c, &x)
+	if !c.decoding {
+		return
+	}
 	if x > 1 {
 		c.fail()
 	}
@@ -157,7 +161,9 @@ func (p *Part) fields(c *coder) {
 	length := p.End - p.Start
 	integer(c, &p.Start)
 	integer(c, &length)
-	p.End = p.Start + length
+	if c.decoding {
+		p.End = p.Start + length
+	}
 	integer(c, &p.LeaderEpoch)
 	integer(c, &p.MaxTimestamp)
 	integer(c, &p.Bytes)

@@ -11,12 +11,30 @@ import (
 // committed: the group of the next change will say so, so that a start misses one of them at most, and the
 // majorities before and after one change overlap.
 func (q *Quorum) applyAll(m *raftpb.Message) {
+	if q.holds > 0 {
+		q.o.Telemetry.Hit("quorum: entries waited for a snapshot")
+		q.held = append(q.held, m)
+		return
+	}
 	for _, e := range m.GetEntries() {
 		if q.apply(e); q.err != nil {
 			return
 		}
 	}
 	q.respond(m)
+}
+
+// release ends a hold of what is committed, and applies what came meanwhile.
+func (q *Quorum) release() {
+	q.holds--
+	for q.holds == 0 && q.err == nil && len(q.held) > 0 {
+		m := q.held[0]
+		q.held = q.held[1:]
+		q.applyAll(m)
+	}
+	if q.err == nil {
+		q.wake()
+	}
 }
 
 // respond hands out what waited for a storage message.

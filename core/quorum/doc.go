@@ -35,6 +35,12 @@
 // of a later term says that the rest of them will not come (ErrNotLeader); where a snapshot took the place of the
 // entries, nobody can tell (ErrUnknown).
 //
+// # Snapshots
+//
+// The machine's state is encoded off the loop, since a large one takes long. Nothing is applied meanwhile, so that it is the
+// state as of one entry; messages, elections, writes to the log and reads of the state go on, and what is committed
+// meanwhile is applied after it.
+//
 // # Files
 //
 // All integers are little-endian. Everything starts at a multiple of 4096. A file appears under its

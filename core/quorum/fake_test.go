@@ -67,6 +67,11 @@ func (w *world) Uint64(p string, e, c uint64) uint64 {
 	return (uint64(len(p))+w.draws+e*31+c*17+1)*0x9e3779b97f4a7c15 ^ e
 }
 
+// Submit implements env.Computer. The work is done as late as can be.
+func (w *world) Submit(c *env.Compute) {
+	w.pending = append(w.pending, pending{event: c, crash: func(func() bool) {}, apply: c.Work})
+}
+
 type nothing struct{}
 
 func (nothing) Add(int64)     {}
@@ -74,7 +79,7 @@ func (nothing) Set(int64)     {}
 func (nothing) Observe(int64) {}
 
 func (w *world) env() env.Env {
-	return env.Env{Clock: w, Meta: w.disk, Store: w.store, Rand: w, Memory: w.memory, Log: w, Metrics: w}
+	return env.Env{Clock: w, Meta: w.disk, Store: w.store, Rand: w, Compute: w, Memory: w.memory, Log: w, Metrics: w}
 }
 
 type event func()

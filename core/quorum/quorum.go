@@ -35,7 +35,8 @@ type StateMachine interface {
 	// follows an entry that cannot be applied must not be applied either.
 	Apply(index, term uint64, data []byte) error
 	// AppendSnapshot appends the whole state, as of the last entry applied, in a deterministic
-	// encoding. At most 4 GiB.
+	// encoding. At most 4 GiB. It runs off the loop too, where it must change nothing: nothing is applied meanwhile, and
+	// the loop goes on reading the state.
 	AppendSnapshot(dst []byte) []byte
 	// Restore replaces the state by a snapshot whose last entry is index. The snapshot is lent for
 	// the call only. An error ends the start, and is for people.
@@ -158,7 +159,9 @@ type Quorum struct {
 	term     uint64 // in which it leads, or led last
 	leader   uint64 // 0: unknown
 	applied  uint64
-	appended uint64 // index of the newest entry that raft appended
+	holds    int               // states that are being encoded: nothing is applied meanwhile
+	held     []*raftpb.Message // what was to be applied since
+	appended uint64            // index of the newest entry that raft appended
 	election election
 	change   *pendingChange
 	contacts map[uint64]contact // of a leader; lookups only

@@ -297,6 +297,75 @@ func TestASnapshotDoesNotHoldProposalsUp(t *testing.T) {
 	w.start(nil).has("a", "b", "0", "1", "2")
 }
 
+// encoding is the place among what is in flight of the machine's state being encoded; -1: it is not.
+func (w *world) encoding() int {
+	return slices.IndexFunc(w.pending, func(p pending) bool {
+		_, ok := p.event.(*env.Compute)
+		return ok
+	})
+}
+
+// completeOthers completes everything but the encoding of the state.
+func (w *world) completeOthers() {
+	for i := 0; i < len(w.pending); {
+		if i == w.encoding() {
+			i++
+			continue
+		}
+		w.complete(i)
+		i = 0
+	}
+}
+
+// The state is encoded off the loop. What is committed meanwhile is durable, is applied after it, and is not in the snapshot.
+func TestNothingIsAppliedWhileTheStateIsEncoded(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		w := newWorld(t)
+		n := w.start(func(o *Options) { o.SnapshotEntries = 2 })
+		w.turn(func() { n.propose("a"); n.propose("b") })
+		for w.encoding() < 0 {
+			w.complete(0)
+		}
+		applied := len(n.machine.entries)
+		w.turn(func() { n.propose("c"); n.propose("d") })
+		w.completeOthers()
+		require.Len(t, n.machine.entries, applied)
+		require.Len(t, n.acked, applied)
+		if closes {
+			w.turn(func() { n.q.Close(func() {}) })
+			w.completeOthers()
+		}
+		w.settle()
+		require.Equal(t, []string{"a", "b", "c", "d"}, n.acked)
+		w.crash(never)
+		n = w.start(nil)
+		n.has("a", "b", "c", "d")
+		n.close()
+	}
+}
+
+// A crash, or a failure, while the state is encoded loses nothing that was committed.
+func TestTheNodeEndsWhileTheStateIsEncoded(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		w := newWorld(t)
+		n := w.start(func(o *Options) { o.SnapshotEntries = 2 })
+		w.turn(func() { n.propose("a"); n.propose("b") })
+		for w.encoding() < 0 {
+			w.complete(0)
+		}
+		w.turn(func() { n.propose("c") })
+		w.completeOthers()
+		if fails {
+			w.turn(func() { n.q.fail(errors.New("the disk broke")) })
+			w.settle()
+		}
+		w.kill(never)
+		n = w.start(nil)
+		n.has("a", "b", "c")
+		n.close()
+	}
+}
+
 func TestEachStartBeginsASegmentYetTheyDoNotPileUp(t *testing.T) {
 	w := newWorld(t)
 	for range 60 {

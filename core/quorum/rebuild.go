@@ -152,7 +152,10 @@ func (q *Quorum) begin(f files, r *remote, seal position, term uint64) error {
 	if m, ok := q.o.Machine.(Incarnations); ok {
 		m.BeginIncarnation(at.incarnation, at.last)
 	}
-	ref, err := q.putSnapshot(r, &shippable{index: at.last, term: term, members: members{voters: []uint64{uint64(q.id)}}, data: q.o.Machine.AppendSnapshot(nil), first: at.sequence})
+	data := q.o.Machine.AppendSnapshot(nil)
+	ref, err := q.putSnapshot(r, &shippable{
+		index: at.last, term: term, members: members{voters: []uint64{uint64(q.id)}}, data: data, sum: checksum(data), first: at.sequence,
+	})
 	if err != nil {
 		return err
 	}

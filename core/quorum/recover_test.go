@@ -429,7 +429,11 @@ func TestGoldenFilesOfVersion1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, packed := range [][]byte{packed, first} {
+	second, err := os.ReadFile(filepath.Join("testdata", "v1-second.quorum")) // of a program that encoded snapshots on the loop
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, packed := range [][]byte{packed, first, second} {
 		w := newWorld(t)
 		unpack(t, w, packed)
 		if _, ok := decodeFounding(w.disk.files[foundingName].data); !ok {

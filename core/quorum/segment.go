@@ -132,7 +132,7 @@ func (q *Quorum) writeGroup() {
 		return
 	}
 	if m := l.queue[0]; m.GetSnapshot() != nil {
-		if !q.snapshots.active {
+		if !q.snapshots.active && q.holds == 0 {
 			l.queue = l.queue[1:]
 			q.install(m)
 		}

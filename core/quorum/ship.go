@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"time"
 
@@ -77,6 +76,7 @@ type shippable struct {
 	index, term uint64
 	members     members
 	data        []byte
+	sum         uint32 // of data
 	first       uint64
 }
 
@@ -427,7 +427,7 @@ func (q *Quorum) shipSnapshot(p *task.Proc) {
 func (q *Quorum) putSnapshot(r *remote, s *shippable) (snapshotRef, error) {
 	h := snapshotHeader{
 		cluster: q.cluster, node: q.o.Node, member: q.id, index: s.index, term: s.term, members: s.members,
-		bytes: uint64(len(s.data)), sum: crc32.Checksum(s.data, castagnoli),
+		bytes: uint64(len(s.data)), sum: s.sum,
 	}
 	first := max(s.first, q.ship.at.ref.first) // those before are removed
 	ref := snapshotRef{index: s.index, first: first, sum: h.sum, nonce: q.nonce("snapshot nonce", s.index)}

@@ -23,7 +23,8 @@ func (q *Quorum) prepareShipping(at position, term uint64) {
 	s.at, s.marked, s.durable = at, at.sequence, at.sequence
 	if q.o.Shipping != ShipNever && at.sequence == 0 {
 		s.at.last = q.store.index
-		s.genesis = &shippable{index: q.store.index, term: term, members: q.store.members, data: q.o.Machine.AppendSnapshot(nil), first: 1}
+		data := q.o.Machine.AppendSnapshot(nil)
+		s.genesis = &shippable{index: q.store.index, term: term, members: q.store.members, data: data, sum: checksum(data), first: 1}
 	}
 }
 
@@ -203,13 +204,11 @@ func (q *Quorum) prepareOffer(r *remote) error {
 		return nil
 	}
 	if s.at.ref.index < q.store.index {
-		term, err := q.store.Term(q.applied)
-		if err != nil {
-			panic(fmt.Sprintf("quorum: the term of applied entry %d is unknown: %v", q.applied, err))
+		upload := q.capture(r.proc)
+		if q.err == nil {
+			s.upload = &upload
+			q.AwaitShipped(upload.index, func() {})
 		}
-		upload := q.capture(term)
-		s.upload = &upload
-		q.AwaitShipped(q.applied, func() {})
 		return nil
 	}
 	if s.head.ref == s.at.ref {

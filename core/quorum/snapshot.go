@@ -3,7 +3,6 @@ package quorum
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"time"
 
@@ -66,7 +65,7 @@ func (q *Quorum) maintain() {
 			q.maintained(err, &l.retry, fullRetryAfter)
 		}
 		if due && err == nil && q.live() {
-			q.captureSnapshot()
+			q.captureSnapshot(p)
 		}
 		if err == nil && q.live() && q.snapshotReady() {
 			q.maintained(q.takeSnapshot(f), &s.noRoom, roomRetryAfter)
@@ -77,25 +76,38 @@ func (q *Quorum) maintain() {
 }
 
 // captureSnapshot encodes the machine's state as of the last entry applied.
-func (q *Quorum) captureSnapshot() {
+func (q *Quorum) captureSnapshot(p *task.Proc) {
+	bytes := q.snapshots.bytes
+	captured := q.capture(p)
+	if q.err != nil {
+		return
+	}
+	q.snapshots.pending = &pendingSnapshot{shippable: captured, bytes: bytes}
+	if q.o.Shipping != ShipNever {
+		q.AwaitShipped(captured.index, func() {})
+	}
+}
+
+// capture is the machine's state as of the last entry applied. A large one takes long to encode, so that is done off the
+// loop, and what is committed meanwhile is applied after it. Messages, writes and reads go on.
+func (q *Quorum) capture(p *task.Proc) shippable {
 	term, err := q.store.Term(q.applied)
 	if err != nil {
 		panic(fmt.Sprintf("quorum: the term of applied entry %d is unknown: %v", q.applied, err))
 	}
-	q.snapshots.pending = &pendingSnapshot{
-		shippable: q.capture(term),
-		bytes:     q.snapshots.bytes,
-	}
-	if q.o.Shipping != ShipNever {
-		q.AwaitShipped(q.applied, func() {})
-	}
-}
-
-// capture is the machine's state as of the last entry applied.
-func (q *Quorum) capture(term uint64) shippable {
-	return shippable{
-		index: q.applied, term: term, members: q.store.members, data: q.o.Machine.AppendSnapshot(nil), first: q.ship.at.sequence + 1,
-	}
+	s := shippable{index: q.applied, term: term, members: q.store.members, first: q.ship.at.sequence + 1}
+	q.holds++
+	p.Await(func(wake func()) {
+		q.o.Env.Compute.Submit(&env.Compute{
+			Work: func() {
+				s.data = q.o.Machine.AppendSnapshot(nil)
+				s.sum = checksum(s.data)
+			},
+			Done: func(*env.Compute) { wake() },
+		})
+	})
+	q.release()
+	return s
 }
 
 // maintained handles the end of a step of maintenance. Without room nothing was lost: the log goes on
@@ -125,7 +137,7 @@ func (q *Quorum) takeSnapshot(f files) error {
 		cluster: q.cluster, node: q.o.Node, member: q.id, index: p.index, term: p.term, members: p.members,
 		segment: segmentFor(q.log.marks, p.index), shipped: q.ship.at,
 	}
-	if err := publishSnapshot(f, &h, p.data); err != nil {
+	if err := publishSummed(f, &h, p.data, p.sum); err != nil {
 		if errors.Is(err, env.ErrDiskFull) {
 			return errors.Join(err, f.remove(snapshotName(p.index)+temporary))
 		}
@@ -171,10 +183,15 @@ func (q *Quorum) giveUp(f files, snapshot, segment uint64) error {
 
 // publishSnapshot writes a snapshot of the data, whole or not at all.
 func publishSnapshot(f files, h *snapshotHeader, data []byte) error {
+	return publishSummed(f, h, data, checksum(data))
+}
+
+// publishSummed is publishSnapshot of data whose sum is known.
+func publishSummed(f files, h *snapshotHeader, data []byte, sum uint32) error {
 	if len(data) > snapshotBytesMax {
 		return fmt.Errorf("the metadata of %d bytes are larger than a snapshot may be", len(data))
 	}
-	h.bytes, h.sum = uint64(len(data)), crc32.Checksum(data, castagnoli)
+	h.bytes, h.sum = uint64(len(data)), sum
 	return f.publish(snapshotName(h.index), h.encode, data)
 }
 

@@ -1,6 +1,9 @@
 package stream
 
 import (
+	"time"
+
+	"weir/core/env"
 	"weir/core/record"
 	"weir/core/telemetry"
 	"weir/core/wal"
@@ -20,6 +23,8 @@ type appender struct {
 	flushes bool       // flush is posted
 	settles bool       // settle is posted
 	unowed  bool       // something became durable of which nothing is owed
+	timed   bool       // an append is under way whose time is taken
+	took    func(time.Duration)
 }
 
 // pending is one append on its way to the device. The structs are recycled.
@@ -27,6 +32,8 @@ type pending struct {
 	wal.Append
 	stream  *Stream
 	release func()
+	timed   bool
+	began   env.Time // if timed
 }
 
 // Append gives the batch the next offsets. False: the WAL or the cache is full;
@@ -46,6 +53,9 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 		a.recycle(p)
 		a.refuse("stream append refused: wal full")
 		return 0, false
+	}
+	if !a.timed {
+		a.timed, p.timed, p.began = true, true, a.Loop.Now()
 	}
 	base := s.end
 	s.end += int64(b.Offsets)
@@ -124,6 +134,10 @@ func (a *appender) recycle(p *pending) {
 // Durable implements wal.Owner.
 func (p *pending) Durable(a *wal.Append) {
 	s, release := p.stream, p.release
+	if p.timed {
+		s.engine.appends.timed = false
+		s.engine.appends.took(s.engine.base.Loop.Now().Sub(p.began))
+	}
 	s.durable(a.BaseOffset, int64(a.Offsets), int64(len(a.Payload)))
 	s.engine.appends.recycle(p)
 	if release != nil {

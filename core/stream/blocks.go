@@ -3,6 +3,7 @@ package stream
 import (
 	"container/list"
 	"sort"
+	"time"
 
 	"weir/core/env"
 	"weir/core/metadata"
@@ -25,15 +26,19 @@ type blockBatch struct {
 
 // block is one block in memory, or on its way.
 type block struct {
-	key       blockKey
-	slab      *env.Slab // nil while it is on its way
-	batches   []blockBatch
-	end       int64 // offset
-	served    int64 // offsets below were served already
-	again     bool  // something of it was served twice
-	waiters   []func(*block, error)
-	place     *list.Element
-	protected bool
+	key     blockKey
+	bytes   int64     // that it takes of the cache
+	slab    *env.Slab // nil while it is on its way
+	batches []blockBatch
+	end     int64 // offset
+	begun   int   // the batch at which the first read of it began; -1: there was none
+	returns int8  // how often a read began there again, up to returnsMax
+	waiters []func(*block, error)
+	piece   *piece // that brings it, or brought it
+	unread  bool   // read ahead, and nobody has asked for it yet
+	landed  env.Time
+	queue   *blockQueue // that it is in; nil: the cache does not keep it
+	place   *list.Element
 }
 
 // search returns the batch that holds the offset; len if none does.
@@ -50,80 +55,207 @@ func (b *block) endOf(i int) int64 {
 
 // take adds batches from offset on; it returns where it stopped, and whether the block ended there.
 func (b *block) take(g *gather, offset int64, maxBytes int) (next int64, more bool) {
-	b.again = b.again || offset < b.served
-	for i := b.search(offset); i < len(b.batches); i++ {
+	start := b.search(offset)
+	switch {
+	case b.begun < 0:
+		b.begun = start
+	case b.begun == start:
+		b.returns = min(b.returns+1, returnsMax)
+	}
+	for i := start; i < len(b.batches); i++ {
 		n := &b.batches[i]
 		if !g.fits(int(n.bytes), maxBytes) {
 			return n.base, false
 		}
 		g.add(b.slab.Data[n.place:n.place+n.bytes:n.place+n.bytes], b.slab)
-		b.served = max(b.served, b.endOf(i))
 	}
 	return b.end, true
 }
 
-// blockCache keeps blocks of the store. New ones are on trial, in the order of their last use; one
-// that is read again, not merely read on, is protected. What a scan brings in goes out by itself,
-// since a scan reads every offset once; so it cannot push out what is read again and again.
+// blockCache keeps blocks of the store, by S3-FIFO ("FIFO queues are all you need for cache eviction", Yang et al., SOSP
+// 2023) with two changes. New blocks are on trial in a quarter of the memory, in the order in which they came; one to which
+// readers returned meanwhile, or that comes again soon after it left, goes on to the main queue, where it stays for
+// as long as readers return to it. So a scan goes through the trial and pushes nothing else out.
+//
+// The changes: a reader returns to a block if it begins where an earlier one began, so that reading on through a block
+// in many small pieces counts nothing; and it takes two returns to leave the trial well, so that a group that
+// follows another, and reads each block a second and last time, does not fill the main queue.
+//
+// What is read ahead is apart until somebody reads it, and takes five eighths of the cache at most, what is on its way
+// counted too.
 type blockCache struct {
-	blocks    map[blockKey]*block
-	trial     list.List // front: used last
-	protected list.List
-	bytes     int64 // of slabs, without those on their way
-	safe      int64 // of protected ones
-	limit     int64
-	gets      *fetcher
-	metrics   *readMetrics
+	blocks  map[blockKey]*block
+	trial   blockQueue
+	main    blockQueue
+	ahead   blockQueue // read ahead, in memory, not read yet
+	gone    ghosts
+	bytes   int64 // of slabs, without those on their way
+	unread  int64 // of blocks read ahead and not read yet, those on their way too
+	limit   int64
+	gets    *fetcher
+	metrics *readMetrics
 }
+
+const (
+	returnsMax     = 3
+	returnsOfTrial = 2
+)
+
+// blockQueue is blocks in the order in which they came.
+type blockQueue struct {
+	list.List // front: the newest
+	bytes     int64
+}
+
+func (q *blockQueue) oldest() *block { return q.Back().Value.(*block) }
+
+// ghosts are blocks that left the trial of late.
+type ghosts struct {
+	all   map[blockKey]*list.Element
+	order list.List // of ghost; front: the newest
+	bytes int64
+}
+
+type ghost struct {
+	key   blockKey
+	bytes int64
+}
+
+// add notes a block that left; together they would take so much memory at most.
+func (g *ghosts) add(b *block, limit int64) {
+	g.all[b.key] = g.order.PushFront(ghost{b.key, b.bytes})
+	g.bytes += b.bytes
+	for g.bytes > limit {
+		g.take(g.order.Back().Value.(ghost).key)
+	}
+}
+
+// take reports whether a block is among them, and forgets it.
+func (g *ghosts) take(key blockKey) bool {
+	e := g.all[key]
+	if e == nil {
+		return false
+	}
+	g.bytes -= g.order.Remove(e).(ghost).bytes
+	delete(g.all, key)
+	return true
+}
+
+// unreadAgeMax is how long a block that was read ahead waits for its reader.
+const unreadAgeMax = 10 * time.Second
 
 func newBlockCache(limit int64, gets *fetcher) blockCache {
-	return blockCache{blocks: make(map[blockKey]*block), limit: limit, gets: gets, metrics: gets.metrics}
+	return blockCache{blocks: make(map[blockKey]*block), gone: ghosts{all: make(map[blockKey]*list.Element)}, limit: limit, gets: gets, metrics: gets.metrics}
 }
 
-// with calls f with a block, now or when it came; f retains what it keeps. A nil f reads ahead:
-// only if nobody who waits is held up.
-func (c *blockCache) with(id metadata.ObjectID, k *object.Block, want urgency, f func(*block, error)) {
-	key := blockKey{id, k.Position}
-	b := c.blocks[key]
+// with calls f with the first of some blocks of an object, now or when it came; f retains what it keeps. If it has to be
+// read, those that follow come with it, as far as they have to be read too and all together have at most reach bytes.
+func (c *blockCache) with(id metadata.ObjectID, blocks []object.Block, reach int64, deadline env.Time, f func(*block, error)) {
+	b := c.blocks[blockKey{id, blocks[0].Position}]
 	switch {
 	case b == nil:
-		if f == nil && c.gets.busy() {
-			return
-		}
-		c.load(key, k, want, f)
-	case f == nil:
-	case b.slab == nil:
+		c.metrics.blockMisses.Add(1)
+		run := c.missing(id, blocks, reach)
+		b = c.load(id, run, demanded(deadline))
 		b.waiters = append(b.waiters, f)
+		c.gets.submit(b.piece.get)
+	case b.slab == nil:
+		c.isRead(b)
+		b.waiters = append(b.waiters, f)
+		c.gets.want(b.piece)
 	default:
 		c.metrics.blockHits.Add(1)
+		c.isRead(b)
 		f(b, nil)
-		c.touch(b)
 	}
 }
 
-func (c *blockCache) load(key blockKey, k *object.Block, want urgency, f func(*block, error)) {
-	b := &block{key: key, end: k.End, served: k.First}
-	if f != nil {
-		b.waiters = append(b.waiters, f)
-		c.metrics.blockMisses.Add(1)
-	} else {
-		c.metrics.readAhead.Add(1)
-		c.gets.Telemetry.Hit("stream read: ahead")
+// readAhead asks for blocks of an object that nobody waits for yet, adjacent ones with one GET, up to about so many bytes
+// and as far as there is room. It returns how many blocks from the first on are in memory or on their way, and their bytes.
+func (c *blockCache) readAhead(id metadata.ObjectID, blocks []object.Block, most int64, deadline env.Time) (passed int, bytes int64) {
+	for passed < len(blocks) && bytes < most {
+		if k := &blocks[passed]; c.blocks[blockKey{id, k.Position}] != nil {
+			passed++
+			bytes += int64(k.Bytes)
+			continue
+		}
+		run := c.missing(id, blocks[passed:], min(most-bytes, c.limit/16))
+		if n := bytesOf(run); n > c.aheadRoom() || !c.gets.hasRoom(n) {
+			break
+		}
+		b := c.load(id, run, ahead(deadline))
+		c.gets.submit(b.piece.get)
+		passed += len(run)
+		bytes += bytesOf(run)
 	}
-	c.blocks[key] = b
-	expected := *k
-	var batches []blockBatch
-	c.gets.submit(&get{
-		urgency: want, object: key.object, offset: k.Position, bytes: int(k.Bytes),
-		check: func(data []byte) (err error) {
-			batches, err = openBlock(&expected, data)
-			return err
-		},
-		done: func(slab *env.Slab, err error) {
-			b.batches = batches
-			c.loaded(b, slab, err)
-		},
-	})
+	return passed, bytes
+}
+
+// aheadRoom is how much may be read ahead at a time: half of what is left for it, so that a reader that comes later finds some.
+func (c *blockCache) aheadRoom() int64 {
+	now := c.gets.Loop.Now()
+	for e := c.ahead.Back(); e != nil && now.Sub(e.Value.(*block).landed) > unreadAgeMax; e = c.ahead.Back() {
+		b := e.Value.(*block)
+		c.metrics.aheadWasted.Add(1)
+		c.isRead(b)
+		b.queue.MoveToBack(b.place)
+	}
+	return max(c.limit/8*5-c.unread, 0) / 2
+}
+
+func bytesOf(blocks []object.Block) (n int64) {
+	for i := range blocks {
+		n += int64(blocks[i].Bytes)
+	}
+	return n
+}
+
+// missing returns the first of the blocks, which is not there, and those after it that are not either, of at most so many
+// bytes together.
+func (c *blockCache) missing(id metadata.ObjectID, blocks []object.Block, most int64) []object.Block {
+	most = min(most, getBytesMax)
+	n, bytes := 1, int64(blocks[0].Bytes)
+	for n < len(blocks) && bytes+int64(blocks[n].Bytes) <= most && c.blocks[blockKey{id, blocks[n].Position}] == nil {
+		bytes += int64(blocks[n].Bytes)
+		n++
+	}
+	return blocks[:n]
+}
+
+// load makes adjacent blocks ones that are on their way, and returns the first, whose get is to be submitted.
+func (c *blockCache) load(id metadata.ObjectID, run []object.Block, want urgency) *block {
+	g := &get{urgency: want, object: id, offset: run[0].Position}
+	if len(run) > 1 {
+		c.gets.Telemetry.Hit("stream read: several blocks with one GET")
+	}
+	var first *block
+	for i := range run {
+		k := run[i]
+		b := &block{key: blockKey{id, k.Position}, bytes: int64(k.Bytes), end: k.End, begun: -1, unread: !want.demanded}
+		if first == nil {
+			first = b
+		}
+		if b.unread {
+			c.unread += b.bytes
+			c.metrics.readAhead.Add(1)
+			c.gets.Telemetry.Hit("stream read: ahead")
+		}
+		c.blocks[b.key] = b
+		var batches []blockBatch
+		b.piece = &piece{
+			get: g, bytes: int(k.Bytes),
+			check: func(data []byte) (err error) {
+				batches, err = openBlock(&k, data)
+				return err
+			},
+			done: func(slab *env.Slab, err error) {
+				b.batches = batches
+				c.loaded(b, slab, err)
+			},
+		}
+		g.pieces = append(g.pieces, b.piece)
+	}
+	return first
 }
 
 // openBlock checks a block and lists its batches.
@@ -141,6 +273,7 @@ func (c *blockCache) loaded(b *block, slab *env.Slab, err error) {
 	b.waiters = nil
 	kept := err == nil && c.add(b, slab)
 	if !kept {
+		c.isRead(b)
 		delete(c.blocks, b.key)
 		b.slab = slab
 	}
@@ -159,79 +292,123 @@ func (c *blockCache) loaded(b *block, slab *env.Slab, err error) {
 	}
 }
 
-// add puts a block that came on trial. One that would take a large part of the cache is not kept.
+// add puts a block that came into its queue. One that would take a large part of the cache is not kept.
 func (c *blockCache) add(b *block, slab *env.Slab) bool {
-	if int64(len(slab.Data)) > c.limit/4 {
+	bytes := int64(len(slab.Data))
+	if bytes > c.limit/4 {
 		return false
 	}
-	b.slab = slab
-	b.place = c.trial.PushFront(b)
-	c.bytes += int64(len(slab.Data))
+	if b.unread {
+		c.unread += bytes - b.bytes
+	}
+	b.slab, b.bytes, b.landed = slab, bytes, c.gets.Loop.Now()
+	c.bytes += bytes
+	if b.unread {
+		c.enqueue(b, &c.ahead)
+	} else {
+		c.enter(b)
+	}
 	return true
 }
 
-// peek returns a block that is in memory.
+// enter puts a block that somebody reads on trial, or back into the main queue.
+func (c *blockCache) enter(b *block) {
+	if c.gone.take(b.key) {
+		c.enqueue(b, &c.main)
+	} else {
+		c.enqueue(b, &c.trial)
+	}
+}
+
+// enqueue makes a block the newest of a queue.
+func (c *blockCache) enqueue(b *block, to *blockQueue) {
+	c.dequeue(b)
+	b.queue, b.place = to, to.PushFront(b)
+	to.bytes += b.bytes
+}
+
+func (c *blockCache) dequeue(b *block) {
+	if b.queue != nil {
+		b.queue.Remove(b.place)
+		b.queue.bytes -= b.bytes
+		b.queue, b.place = nil, nil
+	}
+}
+
+// isRead notes that somebody asked for a block.
+func (c *blockCache) isRead(b *block) {
+	if !b.unread {
+		return
+	}
+	b.unread = false
+	c.unread -= b.bytes
+	if b.queue != nil {
+		c.enter(b)
+	}
+}
+
+// peek returns a block that is in memory, or came and is being checked: in a moment it is.
 func (c *blockCache) peek(id metadata.ObjectID, position int64) *block {
 	b := c.blocks[blockKey{id, position}]
-	if b == nil || b.slab == nil || b.place == nil {
+	if b == nil || b.slab == nil && !b.piece.coming() {
 		return nil
 	}
 	return b
 }
 
-// touch notes a use; called after it.
-func (c *blockCache) touch(b *block) {
-	switch {
-	case b.place == nil:
-	case b.protected:
-		c.protected.MoveToFront(b.place)
-	case b.again:
-		c.protect(b)
-	default:
-		c.trial.MoveToFront(b.place)
-	}
-}
-
-// protect moves a block that is read again among the protected, which take four fifths at most.
-func (c *blockCache) protect(b *block) {
-	c.trial.Remove(b.place)
-	b.place, b.protected = c.protected.PushFront(b), true
-	c.safe += int64(len(b.slab.Data))
-	for c.safe > c.limit/5*4 {
-		last := c.protected.Remove(c.protected.Back()).(*block)
-		last.protected, last.again = false, false
-		last.place = c.trial.PushFront(last)
-		c.safe -= int64(len(last.slab.Data))
-	}
-}
-
 func (c *blockCache) evict() {
 	for c.bytes > c.limit {
-		from := &c.trial
-		if from.Len() == 0 {
-			from = &c.protected
+		switch {
+		case c.trial.Len() > 0 && (c.main.Len() == 0 || c.trial.bytes > (c.trial.bytes+c.main.bytes)/4):
+			c.judge(c.trial.oldest())
+		case c.main.Len() > 0:
+			c.pass(c.main.oldest())
+		default:
+			c.remove(c.ahead.oldest())
 		}
-		c.remove(from, from.Back())
 	}
 	c.metrics.blockBytes.Set(c.bytes)
 }
 
-func (c *blockCache) remove(from *list.List, at *list.Element) {
-	b := from.Remove(at).(*block)
-	delete(c.blocks, b.key)
-	c.bytes -= int64(len(b.slab.Data))
-	if b.protected {
-		c.safe -= int64(len(b.slab.Data))
+// judge ends a block's trial.
+func (c *blockCache) judge(b *block) {
+	if b.returns >= returnsOfTrial {
+		b.returns = 0
+		c.enqueue(b, &c.main)
+		return
 	}
+	c.gone.add(b, c.limit)
+	c.remove(b)
+}
+
+// pass lets a block of the main queue go, or go round once more for a return to it.
+func (c *blockCache) pass(b *block) {
+	if b.returns == 0 {
+		c.remove(b)
+		return
+	}
+	b.returns--
+	c.enqueue(b, &c.main)
+}
+
+func (c *blockCache) remove(b *block) {
+	if b.unread {
+		c.metrics.aheadWasted.Add(1)
+		b.unread = false
+		c.unread -= b.bytes
+	}
+	c.dequeue(b)
+	delete(c.blocks, b.key)
+	c.bytes -= b.bytes
 	b.slab.Release()
-	b.slab, b.place = nil, nil
+	b.slab = nil
 }
 
 // release empties the cache.
 func (c *blockCache) release() {
-	for _, l := range []*list.List{&c.trial, &c.protected} {
-		for l.Len() > 0 {
-			c.remove(l, l.Back())
+	for _, q := range []*blockQueue{&c.trial, &c.main, &c.ahead} {
+		for q.Len() > 0 {
+			c.remove(q.oldest())
 		}
 	}
 }

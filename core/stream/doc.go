@@ -43,7 +43,7 @@
 //   - recoveredLogs (recover.go, tail.go) is the WALs of ended incarnations: it reads from them, and removes those
 //     that are not owed. Its tailUploader (tail_upload.go) makes uploads of them.
 //   - [Reader] (reader.go) reads committed objects: two caches (blocks.go, indexes.go) over one fetcher
-//     (fetch.go). It knows none of the other parts.
+//     (fetch.go, hedge.go, brake.go), and what it knows of sequential readers (readahead.go). It knows none of the other parts.
 //
 // # What may be read without owning
 //
@@ -53,14 +53,38 @@
 // deleted or trimmed meanwhile. What is not committed is in its leader's WAL: only the leader reads that, and
 // after it whoever recovers the WAL.
 //
+// # Reading what is in the store
+//
+// A block is what is kept, a GET brings adjacent ones of an object, each into a slab of its own: as many as the read
+// asked for, up to 1 MiB, and what is read ahead in ranges of up to 8 MiB. Each block is held against its own sum, and
+// read again by itself if that is wrong. Whoever asks for a block that is on its way waits for it with the others, so
+// consumers at one position cost one read, and so do those that follow within what the block cache holds.
+//
+// A reader that goes on where a read of it ended is read ahead of, by four times what it has read in sequence, for as
+// long as it reads on and there is room: all that is read ahead and not read yet, on its way or in memory, has five
+// eighths of the block cache, of which one step takes half of what is left at most. It waits for no place among
+// the GETs in flight that somebody who waits could take. What its reader leaves is given up after some seconds.
+//
+// A GET that takes longer than 95 in 100 of its size did of late, and than twice their median, is asked for a second
+// time if somebody waits for it. The answer that is whole first counts, and the other is dropped. That is done for one
+// GET in twenty at most, and never while the store fails.
+//
+// Reads give way to acknowledgements, if it is for them that appends are slow (brake.go): a store on the log's own disk, or
+// too few processors. Nothing is held back while nothing is appended, nor where appends are as quick as without reads.
+//
+// The cache of blocks is S3-FIFO with two changes, which are described at blockCache. On traces of scans, of groups that follow
+// each other and of blocks that readers return to, it has 29 to 62 of 100 blocks where a cache by last use has 22 to 56 and plain
+// S3-FIFO 24 to 51 (TestTheBlockCacheOnTraces). Libraries with such policies start goroutines or take locks, and count
+// entries where slabs are to be counted.
+//
 // # Memory
 //
 // The log cache holds at most CacheBytes, beyond one slab. What is noted of each batch counts too, with
 // what its upload will take and what the garbage collector leaves room for: for the smallest batches that
 // is more than their bytes. So do the notes of batches in recovered tails. What is not committed is pinned
 // there, so a store that is down for long fills it; then Append refuses, as it does when the WAL is full. The
-// block cache holds at most BlockCacheBytes; blocks on their way from the store come on top, a bounded
-// number of them, and so do blocks that a receiver of [Fetched] still holds. A recovered tail is
+// block cache holds at most BlockCacheBytes; blocks on their way from the store come on top, as much again at
+// most (ReaderOptions.GetBytesInFlightMax), and so do blocks that a receiver of [Fetched] still holds. A recovered tail is
 // uploaded in pieces of bounded size. Recovery keeps a note of each batch for that, and nothing else: the
 // state of producers is replayed, and held against the log's summaries, while the log is read.
 //

@@ -52,6 +52,7 @@ func NewEngine(o Options) *Engine {
 		Loop: o.Loop, Env: o.Env, Telemetry: o.Telemetry, Image: o.Image, Cluster: o.Cluster,
 		BlockCacheBytes: o.BlockCacheBytes, GetsInFlightMax: o.GetsInFlightMax, ReadBudget: o.ReadBudget,
 	}, health)
+	e.appends.took = e.reader.appended
 	o.Loop.OnTurnEnd(e.uploads.turnEnd)
 	return e
 }

@@ -264,10 +264,18 @@ func (s *store) push(e env.Event, apply func()) {
 		s.world.t.Fatal("an operation of the store is begun after the others were abandoned")
 	}
 	if s.hangs {
-		s.hung = append(s.hung, operation{event: e})
+		s.hung = append(s.hung, operation{e, apply})
 		return
 	}
 	s.world.push(e, apply)
+}
+
+// release lets what hangs go on.
+func (s *store) release() {
+	for _, op := range s.hung {
+		s.world.push(op.event, op.apply)
+	}
+	s.hung = nil
 }
 
 // Abandon implements env.Abandoner.
@@ -338,12 +346,12 @@ func (s *store) Get(o *env.GetObject) {
 			return
 		}
 		o.Size = int64(len(data))
-		if o.Offset < o.Size {
-			o.N = copy(o.Into, data[o.Offset:])
+		for o.Offset+int64(o.N) < o.Size && len(o.Room(o.N)) > 0 {
+			o.N += copy(o.Room(o.N), data[o.Offset+int64(o.N):])
 		}
 		switch weather {
 		case "damaged":
-			o.Into[o.N/2] ^= 0x40
+			o.Room(o.N / 2)[0] ^= 0x40
 		case "short":
 			o.N /= 2
 		}

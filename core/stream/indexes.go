@@ -19,6 +19,7 @@ type heldIndex struct {
 	object.Index
 	key     indexKey
 	waiters []func(*heldIndex, error)
+	piece   *piece        // that brings it, or brought it
 	place   *list.Element // nil while it is on its way
 }
 
@@ -40,28 +41,53 @@ func newIndexCache(gets *fetcher) indexCache {
 }
 
 // with calls f with a part's index, now or when it came.
-func (c *indexCache) with(id metadata.StreamID, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
+func (c *indexCache) with(id metadata.StreamID, p *metadata.Part, deadline env.Time, f func(*heldIndex, error)) {
 	key := indexKey{p.Object, id}
 	x := c.indexes[key]
 	switch {
 	case x == nil:
-		if want.demanded || !c.gets.busy() {
-			c.load(key, p, want, f)
-		}
+		x = c.load(key, p, demanded(deadline))
+		x.waiters = append(x.waiters, f)
+		c.gets.submit(x.piece.get)
 	case x.place == nil:
 		x.waiters = append(x.waiters, f)
+		c.gets.want(x.piece)
 	default:
 		c.used.MoveToFront(x.place)
 		f(x, nil)
 	}
 }
 
-func (c *indexCache) load(key indexKey, p *metadata.Part, want urgency, f func(*heldIndex, error)) {
-	x := &heldIndex{key: key, waiters: []func(*heldIndex, error){f}}
+// ahead returns a part's index if it is in memory. Else it asks for it, if there is room, and calls f in the end.
+func (c *indexCache) ahead(id metadata.StreamID, p *metadata.Part, deadline env.Time, f func(error)) (x *heldIndex, asked bool) {
+	key := indexKey{p.Object, id}
+	x = c.indexes[key]
+	if x != nil && x.place != nil {
+		c.used.MoveToFront(x.place)
+		return x, true
+	}
+	if x == nil && !c.gets.hasRoom(int64(p.IndexBytes)) {
+		return nil, false
+	}
+	submitted := x != nil
+	if x == nil {
+		x = c.load(key, p, ahead(deadline))
+	}
+	x.waiters = append(x.waiters, func(_ *heldIndex, err error) { f(err) })
+	if !submitted {
+		c.gets.submit(x.piece.get)
+	}
+	return nil, true
+}
+
+// load makes an index one that is on its way; its get is to be submitted.
+func (c *indexCache) load(key indexKey, p *metadata.Part, want urgency) *heldIndex {
+	x := &heldIndex{key: key}
 	c.indexes[key] = x
 	expected := *p
-	c.gets.submit(&get{
-		urgency: want, object: p.Object, offset: p.IndexOffset, bytes: int(p.IndexBytes),
+	g := &get{urgency: want, object: p.Object, offset: p.IndexOffset}
+	x.piece = &piece{
+		get: g, bytes: int(p.IndexBytes),
 		check: func(data []byte) error { return x.parse(data, &expected) },
 		done: func(slab *env.Slab, err error) {
 			if slab != nil {
@@ -69,7 +95,9 @@ func (c *indexCache) load(key indexKey, p *metadata.Part, want urgency, f func(*
 			}
 			c.loaded(x, err)
 		},
-	})
+	}
+	g.pieces = []*piece{x.piece}
+	return x
 }
 
 // parse reads an index and holds it against the part's row in the image.

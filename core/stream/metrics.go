@@ -30,20 +30,23 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 }
 
 type readMetrics struct {
-	gets, getBytes, blockHits, blockMisses, readAhead, lost env.Counter
-	getLatency                                              env.Histogram
-	blockBytes                                              env.Gauge
+	gets, getBytes, hedges, blockHits, blockMisses, readAhead, aheadWasted, lost env.Counter
+	getLatency                                                                   env.Histogram
+	blockBytes, brake                                                            env.Gauge
 }
 
 func newReadMetrics(t *telemetry.Registry) readMetrics {
 	return readMetrics{
 		gets:        t.Counter("weir_store_gets_total", "reads of the store"),
 		getBytes:    t.Counter("weir_store_get_bytes_total", "bytes read from the store"),
+		hedges:      t.Counter("weir_store_get_hedges_total", "reads of the store that were asked for a second time because the first took longer than most; weir_store_gets_total counts them too"),
 		blockHits:   t.Counter("weir_block_cache_hits_total", "blocks found in the block cache"),
 		blockMisses: t.Counter("weir_block_cache_misses_total", "blocks that had to be read from the store"),
 		readAhead:   t.Counter("weir_block_read_ahead_total", "blocks read ahead of demand"),
+		aheadWasted: t.Counter("weir_block_read_ahead_wasted_total", "blocks read ahead of demand that nobody read in time"),
 		lost:        t.Counter("weir_store_lost_reads_total", "reads of committed records whose object is gone from the store or damaged in it"),
 		getLatency:  t.Histogram("weir_store_get_nanoseconds", "time from submitting a GET to its completion"),
+		brake:       t.Gauge("weir_store_get_limit_bytes_per_second", "what reads of the store are held to, so that acknowledgements are not slower for them; 0: nothing"),
 		blockBytes:  t.Gauge("weir_block_cache_bytes", "blocks of the store in memory"),
 	}
 }

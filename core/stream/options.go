@@ -40,7 +40,8 @@ type Options struct {
 	// uploaded. Zero: 512 MiB. Appends wait while it is full; smaller makes them wait sooner
 	// while the store is slow.
 	CacheBytes int64
-	// BlockCacheBytes is memory for blocks read back from the store. Zero: 256 MiB.
+	// BlockCacheBytes is memory for blocks read back from the store. Zero: 256 MiB. Up to as much again is in
+	// flight. Smaller reads less far ahead, so that a distant store is read more slowly.
 	BlockCacheBytes int64
 	// UploadBytes is how many uncommitted bytes start an upload, each batch counted with
 	// batchOverhead. Zero: 500 MB. Maximum: a third of CacheBytes and of the WAL. Lower

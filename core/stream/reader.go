@@ -33,6 +33,9 @@ type ReaderOptions struct {
 	BlockCacheBytes int64
 	GetsInFlightMax int
 	ReadBudget      time.Duration
+	// GetBytesInFlightMax bounds what the GETs in flight take of memory beside the block cache; one GET is always
+	// allowed. Zero: as much as BlockCacheBytes.
+	GetBytesInFlightMax int64
 }
 
 // Reader reads committed records of any stream that the image knows from the object store, whoever leads the
@@ -58,13 +61,18 @@ func newReader(o ReaderOptions, health *storeHealth) *Reader {
 	o.BlockCacheBytes = orDefault(o.BlockCacheBytes, 256<<20)
 	o.GetsInFlightMax = orDefault(o.GetsInFlightMax, 32)
 	o.ReadBudget = orDefault(o.ReadBudget, 20*time.Second)
+	o.GetBytesInFlightMax = orDefault(o.GetBytesInFlightMax, o.BlockCacheBytes)
 	r := &Reader{options: o, health: health, again: waits{loop: o.Loop}, lines: telemetry.NewLimiter(lostLineInterval)}
 	r.metrics = newReadMetrics(o.Telemetry)
 	r.gets = fetcher{ReaderOptions: &r.options, health: health, metrics: &r.metrics}
+	r.gets.brake = brake{clock: o.Env.Clock, metric: r.metrics.brake}
 	r.blocks = newBlockCache(o.BlockCacheBytes, &r.gets)
 	r.indexes = newIndexCache(&r.gets)
 	return r
 }
+
+// appended tells the reader how long an append took to be durable: it gives way if that is too long.
+func (r *Reader) appended(took time.Duration) { r.gets.brake.appended(took) }
 
 // Shutdown starts no GET any more, answers waiting reads with ErrStopped, gives all memory back but what receivers
 // of [Fetched] hold, and calls done. It waits for the GETs in flight: let the store abandon them before
@@ -136,14 +144,20 @@ func (l *CommittedLog) deadline() env.Time {
 // storeRead is one read of what only the store has.
 type storeRead struct {
 	log      *CommittedLog
-	offset   int64
+	offset   int64 // that is asked for
+	next     int64 // offset after what was gathered
 	maxBytes int
 	deadline env.Time
 	done     func(Fetched)
 	resolved int // how often the part was looked up
+	gather   gather
 }
 
-const resolvesMax = 4
+const (
+	resolvesMax = 4
+	// reachMax bounds what a read that follows no other brings in beyond its first block.
+	reachMax = 1 << 20
+)
 
 // step finds the part that holds the offset, its index and its block. A part that was replaced
 // meanwhile is looked up again.
@@ -155,7 +169,7 @@ func (r *storeRead) step() {
 		return
 	}
 	r.resolved++
-	l.reader.indexes.with(l.id, &part, demanded(r.deadline), func(index *heldIndex, err error) {
+	l.reader.indexes.with(l.id, &part, r.deadline, func(index *heldIndex, err error) {
 		if err != nil {
 			r.failed(&part, part.Start, part.End, err)
 			return
@@ -165,14 +179,26 @@ func (r *storeRead) step() {
 			r.done(Fetched{Err: fmt.Errorf("the index of object %d has no offset %d of stream %d", part.Object, r.offset, l.id)})
 			return
 		}
-		k := &index.Blocks[i]
-		l.reader.blocks.with(part.Object, k, demanded(r.deadline), func(b *block, err error) {
-			if err != nil {
-				r.failed(&part, k.First, k.End, err)
-				return
-			}
-			r.deliver(&part, index, i, b)
-		})
+		r.next = r.offset
+		if c := l.cursors.at(r.offset); c != nil && !l.reader.gets.stopping {
+			l.readAhead(c)
+		}
+		r.readBlock(&part, index, i)
+	})
+}
+
+// readBlock gathers from the block at an index of the part, and those after it.
+func (r *storeRead) readBlock(part *metadata.Part, index *heldIndex, i int) {
+	reach := int64(min(r.maxBytes-r.gather.Bytes, reachMax))
+	r.log.reader.blocks.with(part.Object, index.Blocks[i:], reach, r.deadline, func(b *block, err error) {
+		switch k := &index.Blocks[i]; {
+		case err == nil:
+			r.take(part, index, i, b)
+		case len(r.gather.Batches) > 0:
+			r.deliver()
+		default:
+			r.failed(part, k.First, k.End, err)
+		}
 	})
 }
 
@@ -191,23 +217,21 @@ func (r *storeRead) failed(part *metadata.Part, first, end int64, err error) {
 	r.done(Fetched{Err: r.log.lost(part, first, end, err)})
 }
 
-// deliver takes batches from the block, and from those after it that happen to be in memory.
-func (r *storeRead) deliver(part *metadata.Part, index *heldIndex, i int, b *block) {
-	blocks := &r.log.reader.blocks
-	var g gather
-	next, more := b.take(&g, r.offset, r.maxBytes)
-	for more && i+1 < len(index.Blocks) {
-		if b = blocks.peek(part.Object, index.Blocks[i+1].Position); b == nil {
-			break
-		}
-		i++
-		next, more = b.take(&g, next, r.maxBytes)
-		blocks.touch(b)
+// take takes batches from the block, and goes on with the next one if that is in memory, or all but.
+func (r *storeRead) take(part *metadata.Part, index *heldIndex, i int, b *block) {
+	next, more := b.take(&r.gather, r.next, r.maxBytes)
+	r.next = next
+	if i++; more && r.gather.Bytes < r.maxBytes && i < len(index.Blocks) &&
+		r.log.reader.blocks.peek(part.Object, index.Blocks[i].Position) != nil {
+		r.readBlock(part, index, i)
+		return
 	}
-	if window := r.log.cursors.follow(r.offset, next); window > 0 {
-		r.log.readAhead(part, index, i+1, window)
-	}
-	r.done(g.Fetched)
+	r.deliver()
+}
+
+func (r *storeRead) deliver() {
+	r.log.cursors.follow(r.offset, r.next, int64(r.gather.Bytes))
+	r.done(r.gather.Fetched)
 }
 
 func (l *CommittedLog) image() (*metadata.Stream, error) {

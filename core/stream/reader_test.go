@@ -24,11 +24,14 @@ type name string
 func (n name) String() string { return string(n) }
 
 func newArchive(t *testing.T, getsInFlightMax int) *archive {
+	return newArchiveOf(t, ReaderOptions{BlockCacheBytes: 64 << 10, GetsInFlightMax: getsInFlightMax})
+}
+
+func newArchiveOf(t *testing.T, o ReaderOptions) *archive {
 	w := newWorld(t)
 	a := &archive{cluster: newCluster(w), logs: map[metadata.StreamID]*CommittedLog{}}
-	a.reader = NewReader(ReaderOptions{
-		Loop: w.loop, Env: w.env(), Telemetry: w.marks, Image: a, Cluster: "cluster", BlockCacheBytes: 64 << 10, GetsInFlightMax: getsInFlightMax,
-	})
+	o.Loop, o.Env, o.Telemetry, o.Image, o.Cluster = w.loop, w.env(), w.marks, a, "cluster"
+	a.reader = NewReader(o)
 	return a
 }
 
@@ -107,9 +110,13 @@ func (a *archive) compact(id metadata.StreamID) {
 
 // begin begins a read; the answer is held against what was written.
 func (a *archive) begin(id metadata.StreamID, offset int64) *answer {
-	got := &answer{next: offset}
+	return a.beginWith(id, offset, 3000)
+}
+
+func (a *archive) beginWith(id metadata.StreamID, offset int64, bytes int) *answer {
+	got := &answer{stream: id, next: offset}
 	a.w.turn(func() {
-		a.logs[id].Read(offset, 3000, func(f Fetched) {
+		a.logs[id].Read(offset, bytes, func(f Fetched) {
 			h := a.histories[id]
 			for _, data := range f.Batches {
 				i := h.at(got.next)
@@ -124,9 +131,10 @@ func (a *archive) begin(id metadata.StreamID, offset int64) *answer {
 }
 
 type answer struct {
-	next  int64 // offset after what came
-	err   error
-	ended bool
+	stream metadata.StreamID
+	next   int64 // offset after what came
+	err    error
+	ended  bool
 }
 
 func (a *archive) read(id metadata.StreamID, offset int64) (next int64, err error) {

@@ -200,7 +200,7 @@ func (l *CommittedLog) findTimestamp(part metadata.Part, from, ts int64, deadlin
 
 // withIndex calls f with a part's index, or failed.
 func (l *CommittedLog) withIndex(part *metadata.Part, deadline env.Time, failed func(error), f func(*heldIndex)) {
-	l.reader.indexes.with(l.id, part, demanded(deadline), func(index *heldIndex, err error) {
+	l.reader.indexes.with(l.id, part, deadline, func(index *heldIndex, err error) {
 		if err != nil {
 			failed(l.lost(part, part.Start, part.End, err))
 			return
@@ -211,7 +211,7 @@ func (l *CommittedLog) withIndex(part *metadata.Part, deadline env.Time, failed 
 
 // withBlock calls f with a block of a part, or failed.
 func (l *CommittedLog) withBlock(part *metadata.Part, k *object.Block, deadline env.Time, failed func(error), f func(*block)) {
-	l.reader.blocks.with(part.Object, k, demanded(deadline), func(b *block, err error) {
+	l.reader.blocks.with(part.Object, []object.Block{*k}, 0, deadline, func(b *block, err error) {
 		if err != nil {
 			failed(l.lost(part, k.First, k.End, err))
 			return

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/core/env"
 )
 
 // neighbour writes like a write-ahead log on the same device, and keeps its latencies.
@@ -100,5 +102,58 @@ func BenchmarkPut(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkGet reads objects that are not in the page cache, in ranges of 8 MiB, beside a log that makes small durable
+// writes on the same device, with so many reads at once.
+func BenchmarkGet(b *testing.B) {
+	const objects, bytes, span = 16, 128 << 20, 8 << 20
+	dir := b.TempDir()
+	w := newWriter(true)
+	body := slices.Repeat([][]byte{make([]byte, 1<<20)}, bytes>>20)
+	for i := range objects {
+		if err := w.write(filepath.Join(dir, fmt.Sprint(i)), body, new(atomic.Bool)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, readers := range []int{0, 1, 2, 4, 16} {
+		b.Run(fmt.Sprintf("readers=%d", readers), func(b *testing.B) {
+			b.SetBytes(objects * bytes)
+			for b.Loop() {
+				b.StopTimer()
+				for i := range objects {
+					fd, _ := open(filepath.Join(dir, fmt.Sprint(i)), unix.O_RDONLY)
+					_ = unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)
+					_ = unix.Close(fd)
+				}
+				n := startNeighbour(b)
+				b.StartTimer()
+				ranges := make(chan int, objects*bytes/span)
+				for i := range objects * bytes / span {
+					ranges <- i
+				}
+				close(ranges)
+				var all sync.WaitGroup
+				for range readers {
+					all.Go(func() {
+						get := &env.GetObject{Into: make([]byte, span)}
+						for i := range ranges {
+							get.Offset = int64(i*span) % bytes
+							if _, _, err := read(filepath.Join(dir, fmt.Sprint(i*span/bytes)), get); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				if readers == 0 {
+					<-time.After(time.Second)
+				}
+				all.Wait()
+				b.StopTimer()
+				n.report(b)
+				b.StartTimer()
+			}
+		})
 	}
 }

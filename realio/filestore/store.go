@@ -196,7 +196,7 @@ func (s *Store) get(o *env.GetObject) {
 	o.N, o.Size = 0, 0
 	dir, name, err := s.locate(o.Key)
 	if err == nil {
-		o.N, o.Size, err = read(filepath.Join(dir, name), o.Into, o.Offset)
+		o.N, o.Size, err = read(filepath.Join(dir, name), o)
 	}
 	o.Outcome, o.Err = env.OutcomeDone, nil
 	if err == nil {
@@ -212,7 +212,7 @@ func (s *Store) get(o *env.GetObject) {
 	}
 }
 
-func read(name string, into []byte, offset int64) (int, int64, error) {
+func read(name string, o *env.GetObject) (int, int64, error) {
 	fd, err := open(name, unix.O_RDONLY)
 	if err != nil {
 		return 0, 0, err
@@ -223,8 +223,8 @@ func read(name string, into []byte, offset int64) (int, int64, error) {
 		return 0, 0, err
 	}
 	n := 0
-	for n < len(into) {
-		more, err := unix.Pread(fd, into[n:], offset+int64(n))
+	for room := o.Room(0); len(room) > 0; room = o.Room(n) {
+		more, err := unix.Pread(fd, room, o.Offset+int64(n))
 		if err == unix.EINTR {
 			continue
 		}

@@ -18,5 +18,6 @@
 // Invariants: turns never overlap, and each sees what the one before it left; an event
 // is handed over once, in the order of delivery; a driver's goroutine runs at most one
 // turn for each event that it delivers; after Stop only the running turn is finished.
+// With metrics, each turn is timed: it is what everything else in the node waits for.
 // The package may import core/env and realio/clock only.
 package mailbox

@@ -37,6 +37,8 @@ type Options struct {
 	// Nil: both are written to standard error, and the process ends with ExitCode. The
 	// loop's state is lost then; what was acknowledged is in the WAL.
 	Panicked func(value any, stack []byte)
+	// Metrics gets how long turns take: whatever waits for the loop waits for the turn that is running. Nil: none.
+	Metrics env.Metrics
 }
 
 // Mailbox is the event queue of one node's loop. The goroutine that runs a turn, the
@@ -50,6 +52,7 @@ type Mailbox struct {
 	// Of whoever has the loop.
 	node  Node
 	spare []env.Event
+	turns *turnTimes
 
 	mu      sync.Mutex
 	events  []env.Event
@@ -68,7 +71,11 @@ func New(o Options) *Mailbox {
 	if o.Panicked == nil {
 		o.Panicked = exit
 	}
-	return &Mailbox{clock: o.Clock, panicked: o.Panicked, wake: make(chan struct{}, 1)}
+	m := &Mailbox{clock: o.Clock, panicked: o.Panicked, wake: make(chan struct{}, 1)}
+	if o.Metrics != nil {
+		m.turns = newTurnTimes(o.Metrics)
+	}
+	return m
 }
 
 // Clock is the clock that the node must use.
@@ -166,7 +173,13 @@ func (m *Mailbox) turn(events []env.Event, due bool) {
 	if due {
 		m.clock.Woken()
 	}
-	m.node.Turn(events)
+	if m.turns == nil {
+		m.node.Turn(events)
+	} else {
+		began := m.clock.Now()
+		m.node.Turn(events)
+		m.turns.took(began, m.clock.Now())
+	}
 	clear(events)
 }
 

@@ -23,7 +23,7 @@ const emptyPagesMax = 100
 func (s *Store) get(o *env.GetObject) {
 	o.N, o.Size = 0, 0
 	var err error
-	if len(o.Into) == 0 {
+	if o.Asked() == 0 {
 		o.Size, o.Outcome, err = s.head(o.Key)
 	} else if o.N, o.Size, err = s.read(o); beyondTheEnd(err) {
 		o.Size, o.Outcome, err = s.head(o.Key)
@@ -48,8 +48,8 @@ func (s *Store) read(o *env.GetObject) (n int, whole int64, err error) {
 	for requests := 0; requests <= readContinuationsMax; requests++ {
 		var more int
 		var size int64
-		err = s.transfer(s.downlink, int64(len(o.Into)-n), func() (e error) {
-			more, size, e = s.readRange(o.Key, o.Offset+int64(n), o.Into[n:])
+		err = s.transfer(s.downlink, int64(o.Asked()-n), func() (e error) {
+			more, size, e = s.readRange(o, n)
 			return e
 		})
 		n += more
@@ -67,13 +67,14 @@ func (s *Store) read(o *env.GetObject) (n int, whole int64, err error) {
 	return 0, 0, err
 }
 
-// readRange reads len(into) bytes from offset, less at the object's end, and learns the object's size
+// readRange reads what the range has beyond its first bytes, less at the object's end, and learns the object's size
 // from the answer. After an error, n bytes came nevertheless.
-func (s *Store) readRange(key string, offset int64, into []byte) (n int, whole int64, err error) {
+func (s *Store) readRange(o *env.GetObject, from int) (n int, whole int64, err error) {
 	t := s.try(s.alive, kindGet)
 	defer t.end()
-	span := fmt.Sprintf("bytes=%d-%d", offset, offset+int64(len(into))-1)
-	output, err := s.client.GetObject(t, &s3.GetObjectInput{Bucket: s.bucket, Key: s.key(key), Range: &span})
+	offset, end := o.Offset+int64(from), o.Offset+int64(o.Asked())
+	span := fmt.Sprintf("bytes=%d-%d", offset, end-1)
+	output, err := s.client.GetObject(t, &s3.GetObjectInput{Bucket: s.bucket, Key: s.key(o.Key), Range: &span})
 	if err != nil {
 		return 0, 0, s.checked(t.cause(err))
 	}
@@ -88,13 +89,23 @@ func (s *Store) readRange(key string, offset int64, into []byte) (n int, whole i
 	if err != nil {
 		return 0, 0, err
 	}
-	want := min(int64(len(into)), max(whole-offset, 0))
-	n, err = io.ReadFull(io.TeeReader(output.Body, movement{&t.moved}), into[:want])
+	want := int(max(min(end, whole)-offset, 0))
+	n, err = fill(o, from, want, io.TeeReader(output.Body, movement{&t.moved}))
 	s.counts.received.Add(int64(n))
 	if err != nil {
 		return n, whole, fmt.Errorf("after %d of %d bytes: %w", n, want, t.cause(err))
 	}
 	return n, whole, nil
+}
+
+// fill reads want bytes of a body into the operation's memory, behind its first bytes.
+func fill(o *env.GetObject, from, want int, body io.Reader) (n int, err error) {
+	for n < want && err == nil {
+		room, more := o.Room(from+n), 0
+		more, err = io.ReadFull(body, room[:min(len(room), want-n)])
+		n += more
+	}
+	return n, err
 }
 
 // movement counts the bytes of a body that came.

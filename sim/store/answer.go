@@ -65,7 +65,7 @@ func resultOf(e env.Event) uint64 {
 	case *env.PutObject:
 		return uint64(e.Outcome)
 	case *env.GetObject:
-		return uint64(e.Outcome) | event.Sum(e.Into[:e.N])<<8
+		return uint64(e.Outcome) | sumOf(e)<<8
 	case *env.ListObjects:
 		return uint64(e.Outcome) | uint64(len(e.Objects))<<8
 	}

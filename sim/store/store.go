@@ -247,7 +247,7 @@ func (v *view) Get(g *env.GetObject) {
 	if r.fate == fateDone && v.store.strikes(v.faults().DenyGet) {
 		r.fate = fateDeny
 	}
-	v.carry(r, &latency.StoreGet, len(g.Into))
+	v.carry(r, &latency.StoreGet, g.Asked())
 }
 
 // strikes draws whether a fault of one kind of operation strikes.
@@ -452,32 +452,6 @@ func (s *Store) markPut(r *request, exists bool) {
 		s.queue.Hit("store: a PUT found its key taken")
 	case r.fate == fateLostAfter:
 		s.queue.Hit("store: a PUT took effect and its answer was lost")
-	}
-}
-
-func (r *request) read(s *Store, g *env.GetObject) {
-	if r.dead {
-		return
-	}
-	object, ok := s.bodies[g.Key]
-	g.N, g.Size = 0, 0
-	if !ok {
-		g.Outcome, g.Err = env.OutcomeRefused, fmt.Errorf("%w: get %s: no such object", errStore, g.Key)
-		return
-	}
-	g.Outcome, g.Err, g.Size = env.OutcomeDone, nil, int64(len(object.Body))
-	if g.Offset < g.Size {
-		g.N = copy(g.Into, object.Body[g.Offset:])
-	}
-	if g.N > 0 && r.fate == fateShort {
-		s.Injected++
-		s.queue.Hit("store: a read ended early")
-		g.N = int(r.draw % uint64(g.N))
-	}
-	if g.N > 0 && r.fate == fateCorrupt {
-		s.Injected++
-		s.queue.Hit("store: a read carried flipped bits")
-		g.Into[r.draw%uint64(g.N)] ^= byte(1 << (r.draw >> 32 % 8))
 	}
 }
 

@@ -1,0 +1,132 @@
+package stream
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"weir/core/env"
+)
+
+// road is a brake on a clock, with appends that follow each other.
+type road struct {
+	brake
+	now env.Time
+}
+
+func newRoad() *road {
+	r := &road{now: 1}
+	r.brake = brake{clock: r, metric: nothing{}}
+	return r
+}
+
+func (r *road) Now() env.Time        { return r.now }
+func (*road) WallMillis() int64      { return 0 }
+func (*road) WakeAt(env.Time)        {}
+func (r *road) pass(d time.Duration) { r.now = r.now.Add(d) }
+
+// drive lets time pass with appends of so long, one after another, and GETs as large and as many as the brake allows, up
+// to most bytes a second.
+func (r *road) drive(d, took time.Duration, most int64) {
+	const get = 1 << 20
+	read, from := int64(0), r.now
+	for r.now.Sub(from) < d {
+		r.pass(took)
+		r.appended(took)
+		for due := most * int64(r.now.Sub(from)) / int64(time.Second); read+get <= due && r.wait(get) == 0; read += get {
+			r.started(get)
+			r.ended()
+		}
+		if r.rate > 0 { // what it was held back from is not made up for
+			from, d, read = r.now, d-r.now.Sub(from), 0
+		}
+	}
+}
+
+const gigabyte = 1 << 30
+
+func TestTheBrakeHoldsNothingBackWithoutNeed(t *testing.T) {
+	r := newRoad()
+	r.drive(10*time.Second, 2*time.Millisecond, 0)
+	require.Equal(t, 4*time.Millisecond, r.limit)
+	r.drive(10*time.Second, 3*time.Millisecond, gigabyte)
+	require.Zero(t, r.rate, "appends are about as quick as before")
+}
+
+func TestTheBrakeHoldsReadsBackWhileAppendsAreSlow(t *testing.T) {
+	r := newRoad()
+	r.drive(10*time.Second, 2*time.Millisecond, 0)
+	r.drive(2*time.Second, 20*time.Millisecond, gigabyte)
+	require.NotZero(t, r.rate)
+	require.Less(t, r.rate, int64(gigabyte/2))
+	r.drive(time.Minute, 20*time.Millisecond, gigabyte)
+	require.GreaterOrEqual(t, r.rate, int64(gigabyte/10), "never for good")
+
+	held := r.rate
+	r.drive(10*time.Second, 2*time.Millisecond, gigabyte)
+	require.Greater(t, r.rate, 2*held, "more again, once they are not slow")
+	r.drive(time.Minute, 2*time.Millisecond, gigabyte)
+	require.Zero(t, r.rate)
+}
+
+func TestTheBrakeLetsGoWithoutAppends(t *testing.T) {
+	r := newRoad()
+	r.drive(10*time.Second, 2*time.Millisecond, 0)
+	r.drive(5*time.Second, 20*time.Millisecond, gigabyte)
+	r.started(1 << 30)
+	require.NotZero(t, r.wait(1<<20))
+	require.Zero(t, r.wait(brakeFreeMax), "indexes wait for nothing")
+	r.pass(2 * brakeQuiet)
+	require.Zero(t, r.wait(1<<20))
+	require.Zero(t, r.rate)
+}
+
+// Appends that were always slow are not slow for the reads.
+func TestTheBrakeKnowsHowAppendsAreWithoutReads(t *testing.T) {
+	r := newRoad()
+	for i := range 300 {
+		r.drive(100*time.Millisecond, 2*time.Millisecond, 0)
+		if i%2 == 0 {
+			r.drive(30*time.Millisecond, 30*time.Millisecond, 0)
+		}
+	}
+	for i := range 300 {
+		r.drive(100*time.Millisecond, 2*time.Millisecond, gigabyte)
+		if i%2 == 0 {
+			r.drive(30*time.Millisecond, 30*time.Millisecond, gigabyte)
+		}
+		require.Zero(t, r.rate)
+	}
+}
+
+// Indexes pass blocks that are held back.
+func TestASmallGetPassesWhatTheBrakeHoldsBack(t *testing.T) {
+	a := newArchiveOf(t, ReaderOptions{BlockCacheBytes: 1 << 20})
+	a.add(1)
+	a.commit(10, 1)
+	gets, f := 0, &a.reader.gets
+	ask := func(bytes int) {
+		g := &get{urgency: demanded(a.w.now.Add(time.Minute)), object: 1}
+		g.pieces = []*piece{{
+			get: g, bytes: bytes, check: func([]byte) error { return nil }, done: func(slab *env.Slab, _ error) {
+				if gets++; slab != nil {
+					slab.Release()
+				}
+			},
+		}}
+		f.submit(g)
+	}
+	a.w.turn(func() {
+		f.brake.acked = a.w.now
+		f.brake.hold(brakeRateMin)
+		f.brake.started(brakeRateMin / 2)
+		ask(100 << 10)
+		ask(1 << 10)
+	})
+	a.settle()
+	require.Equal(t, 1, gets)
+	require.Len(t, f.queue, 1)
+	a.shutdown()
+	require.Equal(t, 2, gets)
+}
