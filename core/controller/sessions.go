@@ -23,6 +23,8 @@ type Heartbeat struct {
 	Answered uint64
 	// Applied is the index that the broker's image has.
 	Applied uint64
+	// Floor is the lowest object id that the epoch may still commit; 0: it has leased none.
+	Floor metadata.ObjectID
 	// Leaves says that the broker has stopped serving for good: its lease is over.
 	Leaves bool
 }

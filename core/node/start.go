@@ -155,12 +155,12 @@ func (n *Node) startSweeper() {
 	n.stopSweeper()
 	cluster := n.quorum.ClusterID()
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
-		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
 		Shipped: n.metadata.Shipped,
 		Grace:   n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
 	})
-	n.sweeper.InUseFloor(n.engine.ObjectFloor())
+	n.sweeper.InUseFloor(n.epoch, n.engine.ObjectFloor())
 	n.sweeper.Start()
 }
 
