@@ -100,7 +100,7 @@ func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
 
 func TestReplicationIsRefusedWhateverTheBrokers(t *testing.T) {
 	r := newRig(t)
-	r.c.RegisterBroker(metadata.Broker{ID: 2}, func(metadata.BrokerEpoch, error) {})
+	r.c.RegisterBroker(metadata.Broker{ID: 2}, false, func(metadata.BrokerEpoch, error) {})
 	wantError(t, r.create(controller.NewTopic{Name: "t", Partitions: 1, ReplicationFactor: 2}, false).Err, 38, "The object store keeps the copies")
 	n := controller.NewTopic{Name: "t", Partitions: -1, ReplicationFactor: -1, Assignment: [][]int32{{1}, {1, 2}}}
 	wantError(t, r.create(n, false).Err, 39, "not consistent with previous partitions, which have 1 replica(s)")
@@ -321,7 +321,7 @@ func TestLargeCommitIsCutAndAnsweredInWhole(t *testing.T) {
 	parts[40].Part.Start = 3
 	parts[0].Checkpoint = make([]byte, 5000) // more than a record takes, and nothing to cut
 	r.log.bytesMax, r.log.records = 0, 0
-	r.c.Commit(1, r.epoch, 12345, parts, func(accepted []bool, err error) {
+	r.c.Commit(1, r.epoch, 12345, 0, parts, func(accepted []bool, err error) {
 		r.must(err)
 		for i, ok := range accepted {
 			if ok != (i != 40) {
@@ -333,12 +333,12 @@ func TestLargeCommitIsCutAndAnsweredInWhole(t *testing.T) {
 	if o == nil || o.Parts != 99 || o.Bytes != 12345 || r.log.records < 10 || r.log.bytesMax > 6000 {
 		t.Errorf("object %+v in %d records of at most %d bytes", o, r.log.records, r.log.bytesMax)
 	}
-	r.c.Commit(7, r.epoch, 1, parts[:1], func(accepted []bool, err error) {
+	r.c.Commit(7, r.epoch, 1, 0, parts[:1], func(accepted []bool, err error) {
 		if !errors.Is(err, metadata.ErrNotPrepared) || accepted[0] {
 			t.Errorf("commit of an id that was never leased: %v %v", accepted, err)
 		}
 	})
-	r.c.Commit(7, r.epoch, 1, nil, func(_ []bool, err error) {
+	r.c.Commit(7, r.epoch, 1, 0, nil, func(_ []bool, err error) {
 		if !errors.Is(err, metadata.ErrNotPrepared) {
 			t.Errorf("commit of nothing: %v", err)
 		}
@@ -358,7 +358,7 @@ func TestALargeChangeWaitsInTheLogOneRecordAtATime(t *testing.T) {
 	}
 	r.log.deferred, r.log.waiting, r.log.records = true, 0, 0
 	commit := func(f func(accepted []bool, err error)) {
-		r.c.Commit(1, r.epoch, 1, parts, f)
+		r.c.Commit(1, r.epoch, 1, 0, parts, f)
 		r.log.run()
 	}
 	commit(func(_ []bool, err error) { r.must(err) })
@@ -391,7 +391,7 @@ func TestACommitEndsWithItsFirstError(t *testing.T) {
 	}
 	r.log.deferred, r.log.records = true, 0
 	answers := 0
-	r.c.Commit(1, r.epoch, 1, parts, func(accepted []bool, err error) {
+	r.c.Commit(1, r.epoch, 1, 0, parts, func(accepted []bool, err error) {
 		answers++
 		require.Error(t, err)
 		require.Equal(t, []bool{true, false, false}, accepted)
@@ -461,7 +461,7 @@ func TestNothingDecidedIsToBeAskedAgain(t *testing.T) {
 			t.Errorf("trim failed with %v", err)
 		}
 	})
-	r.c.RegisterBroker(metadata.Broker{ID: 1}, func(_ metadata.BrokerEpoch, err error) {
+	r.c.RegisterBroker(metadata.Broker{ID: 1}, false, func(_ metadata.BrokerEpoch, err error) {
 		if !errors.Is(err, r.log.broken) {
 			t.Errorf("registration failed with %v", err)
 		}

@@ -124,7 +124,7 @@ func (r *rig) must(err error) {
 
 // register starts a new incarnation of the broker.
 func (r *rig) register() {
-	r.c.RegisterBroker(metadata.Broker{ID: 1, Rack: "z"}, func(epoch metadata.BrokerEpoch, err error) {
+	r.c.RegisterBroker(metadata.Broker{ID: 1, Rack: "z"}, false, func(epoch metadata.BrokerEpoch, err error) {
 		r.must(err)
 		r.epoch = epoch
 	})

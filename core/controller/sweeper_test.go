@@ -52,7 +52,7 @@ func (r *rig) commit(object metadata.ObjectID, stream metadata.StreamID) {
 	n := s.Newest()
 	part := controller.CommitPart{Stream: stream, LeaderEpoch: n.LeaderEpoch, Checkpoint: []byte("state")}
 	part.Part.Start, part.Part.End = n.Committed, n.Committed+10
-	r.c.Commit(object, r.epoch, 10, []controller.CommitPart{part}, func(accepted []bool, err error) {
+	r.c.Commit(object, r.epoch, 10, 0, []controller.CommitPart{part}, func(accepted []bool, err error) {
 		r.must(err)
 		if !accepted[0] {
 			r.t.Fatalf("commit of object %d was refused", object)
@@ -126,7 +126,7 @@ func TestOrphansOfAnEndedEpochGo(t *testing.T) {
 	if len(r.image.Leases()) != 0 {
 		t.Errorf("prepared are %v", r.image.Leases())
 	}
-	r.c.Commit(first, old, 1, nil, func(_ []bool, err error) {
+	r.c.Commit(first, old, 1, 0, nil, func(_ []bool, err error) {
 		if err == nil {
 			t.Error("an expired id was committed")
 		}
@@ -174,7 +174,7 @@ func TestACommitThatComesFirstWins(t *testing.T) {
 // commit0 proposes a commit of [0, 10).
 func (r *rig) commit0(object metadata.ObjectID, stream metadata.StreamID) {
 	part := controller.CommitPart{Stream: stream, Part: metadata.Part{End: 10}, Checkpoint: []byte("state")}
-	r.c.Commit(object, r.epoch, 10, []controller.CommitPart{part}, func(_ []bool, err error) { r.must(err) })
+	r.c.Commit(object, r.epoch, 10, 0, []controller.CommitPart{part}, func(_ []bool, err error) { r.must(err) })
 }
 
 func TestLatePutsAreFoundByListing(t *testing.T) {

@@ -79,6 +79,9 @@ func (r *RegisterBroker) apply(im *Image) error {
 	} else {
 		im.brokers = slices.Insert(im.brokers, i, b)
 	}
+	if r.ObjectWAL {
+		im.objectWALs = append(im.objectWALs, ObjectWAL{Epoch: b.Epoch})
+	}
 	return nil
 }
 
@@ -93,6 +96,7 @@ func (im *Image) endEpoch(ended, by BrokerEpoch) {
 	at, _ := slices.BinarySearchFunc(im.recoveries, ended, func(r Recovery, ended BrokerEpoch) int { return cmp.Compare(r.Ended, ended) })
 	im.recoveries = slices.Insert(im.recoveries, at, Recovery{ended, by})
 	im.recoveries = slices.DeleteFunc(im.recoveries, func(r Recovery) bool { return im.owed[r.Ended] == 0 })
+	im.objectWALs = slices.DeleteFunc(im.objectWALs, func(w ObjectWAL) bool { return im.owed[w.Epoch] == 0 && (w.Epoch == ended || !im.Current(w.Epoch)) })
 }
 
 // currentEpoch refuses an epoch that is not its broker's.

@@ -32,7 +32,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	leaders := slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: epoch}}, int(small("partitions", 3)))
 	switch rapid.IntRange(0, 17).Draw(t, "kind") {
 	case 0:
-		return &metadata.RegisterBroker{ID: metadata.BrokerID(small("broker", 1)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z"}
+		return &metadata.RegisterBroker{ID: metadata.BrokerID(small("broker", 1)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z", ObjectWAL: small("object", 1) > 0}
 	case 1, 2:
 		return &metadata.CreateTopic{ID: topicID(name), Name: name, Leaders: leaders, Configs: []metadata.Config{{Key: "k", Value: "v"}}}
 	case 3:
@@ -84,7 +84,7 @@ func drawTakeOver(t *rapid.T, im *metadata.Image, epoch metadata.BrokerEpoch) me
 }
 
 func drawCommit(t *rapid.T, im *metadata.Image, object metadata.ObjectID, epoch metadata.BrokerEpoch) metadata.Record {
-	r := &metadata.CommitObject{Object: object, Epoch: epoch, Bytes: 9}
+	r := &metadata.CommitObject{Object: object, Epoch: epoch, Bytes: 9, WALSlot: rapid.Uint64Range(0, 9).Draw(t, "slot")}
 	for id := metadata.StreamID(1); id <= 12; id++ {
 		s, ok := im.Stream(id)
 		if !rapid.Bool().Draw(t, "in commit") {
@@ -224,6 +224,11 @@ func wantDerivedEqual(t *rapid.T, a, b *metadata.Image) {
 		if a.EpochOwes(epoch) != b.EpochOwes(epoch) || a.EpochOwes(epoch) != owes(a, epoch) {
 			t.Fatalf("epoch %d owes: %v and %v, by its ranges %v", epoch, a.EpochOwes(epoch), b.EpochOwes(epoch), owes(a, epoch))
 		}
+		for slot := range uint64(10) {
+			if lowest, object := a.ObjectWAL(epoch); a.SlotDead(epoch, slot) && (a.EpochOwes(epoch) || a.Current(epoch)) && object && slot >= lowest {
+				t.Fatalf("slot %d of epoch %d is dead, the lowest one is %d", slot, epoch, lowest)
+			}
+		}
 	}
 }
 
@@ -272,6 +277,18 @@ func everyRecord() []metadata.Record {
 	}
 }
 
+// objectWALRecords follow everyRecord: they have what is new in version 2 of their types.
+func objectWALRecords() []metadata.Record {
+	return []metadata.Record{
+		&metadata.RegisterBroker{ID: 1, Incarnation: [16]byte{3}, ObjectWAL: true},
+		&metadata.TakeOver{Broker: 1, Epoch: 20, Ends: []metadata.RangeEnd{{Stream: 1, LeaderEpoch: 1, End: 20}}},
+		&metadata.LeaseObjects{Epoch: 20, Count: 1},
+		&metadata.CommitObject{Object: 11, Epoch: 20, Bytes: 10, WALSlot: 300, Parts: []metadata.CommitPart{
+			{Stream: 1, LeaderEpoch: 2, Part: metadata.Part{Start: 20, End: 21}, Checkpoint: []byte("state as of 21")},
+		}},
+	}
+}
+
 // Golden files of released versions stay readable, and the bytes of this version
 // do not change by accident.
 func TestGolden(t *testing.T) {
@@ -285,8 +302,17 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	wantGolden(t, "testdata/records.v1", log)
-	wantGolden(t, "testdata/snapshot.v3", im.AppendSnapshot(nil))
-	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2"} { // of releases before
+	log = nil
+	for i, r := range objectWALRecords() {
+		encoded := r.AppendTo(nil)
+		log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
+		if err := im.Apply(uint64(len(everyRecord())+i+1), r); err != nil {
+			t.Fatalf("record %d: %v", i+1, err)
+		}
+	}
+	wantGolden(t, "testdata/records.v2", log)
+	wantGolden(t, "testdata/snapshot.v4", im.AppendSnapshot(nil))
+	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
 		if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {

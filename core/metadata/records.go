@@ -39,10 +39,12 @@ const (
 	typeSetGroupConfigs
 )
 
-// version is the newest version of a type, which this release writes. Each type has its
-// own: fields ask the coder which one they read.
+// version is the newest version of a type. Each type has its own: fields ask the coder which one they read or write.
+// This release writes that version, but for records that implement versioned.
 func (t recordType) version() uint8 {
 	switch t {
+	case typeRegisterBroker, typeCommitObject: // 2: object WAL
+		return 2
 	default:
 		return 1
 	}
@@ -86,8 +88,30 @@ func (t recordType) empty() Record {
 	return nil
 }
 
+// versioned is a record of a type with several versions: it is written in the oldest that can hold it, so that a release
+// that does not know a feature reads the log of a cluster that does not use it.
+type versioned interface{ needs() (version uint8) }
+
+func (r *RegisterBroker) needs() uint8 {
+	if r.ObjectWAL {
+		return 2
+	}
+	return 1
+}
+
+func (r *CommitObject) needs() uint8 {
+	if r.WALSlot > 0 {
+		return 2
+	}
+	return 1
+}
+
 func encode(dst []byte, t recordType, r Record) []byte {
-	c := coder{b: append(dst, byte(t), t.version()), version: t.version()}
+	version := t.version()
+	if v, ok := r.(versioned); ok {
+		version = v.needs()
+	}
+	c := coder{b: append(dst, byte(t), version), version: version}
 	r.fields(&c)
 	return c.b
 }
@@ -135,6 +159,8 @@ type RegisterBroker struct {
 	Incarnation [16]byte
 	Rack        string
 	Listeners   []Endpoint
+	// ObjectWAL says that the epoch's WAL is of the object kind.
+	ObjectWAL bool
 }
 
 // Leader is the leader of a new partition. The record is refused unless Epoch is the
@@ -214,7 +240,11 @@ type CommitObject struct {
 	Object ObjectID
 	Epoch  BrokerEpoch
 	Bytes  int64
-	Parts  []CommitPart
+	// WALSlot is the lowest slot of the epoch's own object WAL that held anything uncommitted of a living stream,
+	// by commits that were applied before this one was proposed, never by its own parts (R6). One that is
+	// not above the one before it changes nothing: a device's WAL, and a recoverer's commit, have zero.
+	WALSlot uint64
+	Parts   []CommitPart
 }
 
 // CommitPart is one stream's part of an upload. The object and leader epoch within
@@ -310,6 +340,9 @@ func (r *RegisterBroker) fields(c *coder) {
 	c.id(&r.Incarnation)
 	c.text(&r.Rack)
 	list(c, &r.Listeners, endpointBytesMin, fieldsOf)
+	if c.version >= 2 {
+		c.flag(&r.ObjectWAL)
+	}
 }
 
 func (l *Leader) fields(c *coder) {
@@ -370,6 +403,9 @@ func (r *CommitObject) fields(c *coder) {
 	natural(c, &r.Object)
 	integer(c, &r.Epoch)
 	integer(c, &r.Bytes)
+	if c.version >= 2 {
+		natural(c, &r.WALSlot)
+	}
 	list(c, &r.Parts, commitPartBytesMin, fieldsOf)
 }
 

@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 
-	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/record"
 	"weir/core/wal"
@@ -53,11 +52,13 @@ type recovered struct {
 
 // recover is [Engine.RecoverLog].
 func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
+	at := wal.Stored{Name: name, Epoch: int64(epoch)}
+	at.First, at.Object = l.Image.ObjectWAL(epoch)
 	if !l.Image.EpochOwes(epoch) {
 		l.Telemetry.Hit("stream recover: nothing owed")
-		t := &tail{epoch: epoch, sealed: wal.Unread(l.Env, name)}
+		t := &tail{epoch: epoch, sealed: wal.Unread(l.Loop, l.Env, at)}
 		if l.freed(t) {
-			l.removeUnowed(name, func() { done(nil, nil) })
+			l.removeUnowed(t, func() { done(nil, nil) })
 			return
 		}
 		l.Telemetry.Hit("stream recover: nothing owed by what is not shipped")
@@ -66,7 +67,7 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 		return
 	}
 	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
-	wal.Recover(l.Loop, l.Env, name, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
+	wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
 		if err != nil && sealed != nil {
 			sealed.Close()
@@ -76,14 +77,14 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 }
 
 // removeUnowed removes a log that nothing is owed of. One that stays behind does no harm.
-func (l *recoveredLogs) removeUnowed(name string, done func()) {
-	l.Env.WAL.Remove(&env.DiskRemove{Name: name, Done: func(op *env.DiskRemove) {
-		if op.Err != nil {
+func (l *recoveredLogs) removeUnowed(t *tail, done func()) {
+	t.sealed.Remove(func(err error) {
+		if err != nil {
 			l.Telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
-				slog.String("file", name), slog.String("error", op.Err.Error()))
+				slog.String("file", t.sealed.Name), slog.String("error", err.Error()))
 		}
 		done()
-	}})
+	})
 }
 
 func (r *recovery) corrupt(format string, args ...any) error {

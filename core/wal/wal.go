@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"time"
 
 	"weir/core/env"
 )
@@ -21,14 +22,14 @@ type Config struct {
 	// SlabBytes is the size of a slab, the memory that groups are laid into one after
 	// another. The log cache frees whole slabs. Zero: 8 MiB.
 	SlabBytes int
-	// GroupBytesMax is the size from which a group takes no further record. Zero: 2 MiB.
+	// GroupBytesMax is the size from which a group takes no further record. Zero: 2 MiB; 8 MiB of the object kind.
 	// Maximum: SlabBytes and 1/8 of SizeBytes. A record that is larger is a group alone.
 	GroupBytesMax int
 	// AppendBytesMax is the largest payload of one Append. Zero: 128 MiB. Maximum: 1/4 of
 	// SizeBytes, and 256 MiB. Recovery reads that far past the end, so more makes it longer.
 	AppendBytesMax int
 	// WritesInFlightMax bounds the groups at the device. Groups that are written and wait
-	// for an earlier one do not count. Zero: 4. Maximum: 64.
+	// for an earlier one do not count. Zero: 4. Maximum: 64. Of the object kind they count, and zero is 8.
 	WritesInFlightMax int
 	// SummaryEveryBytes is how many bytes of log follow a summary before the next one.
 	// Zero: 32 MiB. Maximum: 1/4 of SizeBytes. More makes recovery read more, less makes
@@ -40,6 +41,11 @@ type Config struct {
 	// FloorBytes is the free space of the volume that growth leaves to others, such as
 	// the metadata. Zero: growth may take all of it.
 	FloorBytes int64
+
+	// LingerMin and LingerMax are of the object kind: how long a group gathers. The first append after LingerMax
+	// without a group waits LingerMin; after that groups follow one another LingerMax apart, or as soon as
+	// one is full. Zero: 10 ms and 250 ms. More makes fewer requests, less makes appends wait less.
+	LingerMin, LingerMax time.Duration
 }
 
 // CreateBytes is the room on the device that Create needs. The log grows behind it.
@@ -52,7 +58,7 @@ const (
 	inFlightMaxHard    = 64
 )
 
-func orDefault[T int | int64](v, otherwise T) T {
+func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
 	}
@@ -72,6 +78,8 @@ func (c Config) resolve() (Config, error) {
 	c.AppendBytesMax = min(orDefault(c.AppendBytesMax, 128<<20), int(min(c.SizeBytes/4, appendBytesMaxHard)))
 	c.WritesInFlightMax = min(orDefault(c.WritesInFlightMax, 4), inFlightMaxHard)
 	c.SummaryEveryBytes = min(orDefault(c.SummaryEveryBytes, 32<<20), c.SizeBytes/4)
+	c.LingerMax = orDefault(c.LingerMax, 250*time.Millisecond)
+	c.LingerMin = min(orDefault(c.LingerMin, 10*time.Millisecond), c.LingerMax)
 	c.GrowBytes = max(orDefault(c.GrowBytes, 64<<20)/blockBytes*blockBytes, blockBytes)
 	return c, nil
 }
