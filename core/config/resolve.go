@@ -64,6 +64,13 @@ type Broker struct {
 	// WALBytes is weir.wal.size.bytes, 64 MiB and up. It bounds what is accepted while
 	// the object store does not answer; disk use exceeds it (core/node, reserve.go).
 	WALBytes int64
+	// WALObject says that weir.wal.kind is object: the log of a start's epoch is in the object store.
+	WALObject bool
+	// WALObjectBytes is weir.wal.object.bytes, 64 KiB to 64 MiB; WALCreates is weir.wal.object.creates.in.flight, 1 to 64;
+	// WALLingerMin and WALLingerMax are weir.wal.object.linger.min.ms and max. See wal.Config.
+	WALObjectBytes             int64
+	WALCreates                 int
+	WALLingerMin, WALLingerMax time.Duration
 	// CacheBytes is weir.cache.bytes, memory for recent records, 32 MiB and up. Less
 	// than WALBytes leaves a part of the WAL unused: what is not uploaded yet stays in
 	// memory.
@@ -230,6 +237,11 @@ func (s *Settings) resolveBroker() Broker {
 		ProducerIDExpiration:     s.millis("producer.id.expiration.ms"),
 		RetentionCheckInterval:   s.millis("log.retention.check.interval.ms"),
 		WALBytes:                 s.integer("weir.wal.size.bytes"),
+		WALObject:                s.text("weir.wal.kind") == "object",
+		WALObjectBytes:           s.integer("weir.wal.object.bytes"),
+		WALCreates:               int(s.integer("weir.wal.object.creates.in.flight")),
+		WALLingerMin:             s.millis("weir.wal.object.linger.min.ms"),
+		WALLingerMax:             s.millis("weir.wal.object.linger.max.ms"),
 		CacheBytes:               s.integer("weir.cache.bytes"),
 		BlockCacheBytes:          s.integer("weir.block.cache.bytes"),
 		CoordinatorBytes:         s.integer("weir.coordinator.memory.bytes"),
@@ -289,6 +301,9 @@ func (b *Broker) Validate() error {
 	if int64(b.SocketRequestMaxBytes) > b.WALBytes/4 || int64(b.SocketRequestMaxBytes) > b.CacheBytes {
 		return fmt.Errorf("socket.request.max.bytes (%d) is more than a quarter of weir.wal.size.bytes (%d), or than weir.cache.bytes (%d)",
 			b.SocketRequestMaxBytes, b.WALBytes, b.CacheBytes)
+	}
+	if b.WALLingerMin > b.WALLingerMax {
+		return fmt.Errorf("weir.wal.object.linger.min.ms (%v) is more than weir.wal.object.linger.max.ms (%v)", b.WALLingerMin, b.WALLingerMax)
 	}
 	for _, l := range b.AdvertisedListeners {
 		if l.Host == "" || l.Host == "0.0.0.0" || l.Host == "::" {

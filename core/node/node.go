@@ -84,6 +84,7 @@ type Node struct {
 	quorum       *quorum.Quorum
 	controller   *controller.Controller
 	sweeper      *controller.Sweeper
+	slotSweeper  *controller.SlotSweeper // nil: no log is in the object store
 	engine       *stream.Engine
 	log          *wal.Log
 	partitions   *partition.Manager
@@ -185,6 +186,9 @@ func (n *Node) stop(p *task.Proc) {
 	n.groups.Close()
 	n.partitions.Close()
 	n.sweeper.Stop()
+	if n.slotSweeper != nil {
+		n.slotSweeper.Stop()
+	}
 	n.awaitReserves(p)
 	p.Await(n.engine.Shutdown)
 	p.Await(n.quorum.Close)

@@ -156,7 +156,7 @@ func (n *Node) announce(p *task.Proc) (err error) {
 		b.Listeners = append(b.Listeners, metadata.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
 	}
 	p.Await(func(wake func()) {
-		n.controller.RegisterBroker(b, func(epoch metadata.BrokerEpoch, registerErr error) {
+		n.controller.RegisterBroker(b, n.config.WALObject, func(epoch metadata.BrokerEpoch, registerErr error) {
 			n.epoch, err = epoch, registerErr
 			wake()
 		})
@@ -204,6 +204,9 @@ func (n *Node) checkLogs(p *task.Proc) error {
 		return err
 	}
 	for _, owing := range n.metadata.image.EpochsOwing() {
+		if _, object := n.metadata.image.ObjectWAL(owing); object {
+			continue
+		}
 		if !slices.Contains(epochs, owing) {
 			n.telemetry.Hit("node: an owed log is missing")
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
@@ -219,6 +222,7 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 	if err != nil {
 		return err
 	}
+	epochs = n.withObjectLogs(epochs)
 	if len(epochs) > 1 {
 		n.telemetry.Hit("node: several logs recovered at one start")
 	}
@@ -228,6 +232,26 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 		}
 	}
 	return nil
+}
+
+// withObjectLogs adds the ended epochs whose logs are in the object store: the image names those that are owed. The
+// kind may have changed from one start to the next.
+func (n *Node) withObjectLogs(epochs []metadata.BrokerEpoch) []metadata.BrokerEpoch {
+	for _, w := range n.metadata.image.ObjectWALs() {
+		if w.Epoch != n.epoch && n.metadata.image.EpochOwes(w.Epoch) {
+			epochs = append(epochs, w.Epoch)
+		}
+	}
+	slices.Sort(epochs)
+	return epochs
+}
+
+// storedName is the name of an epoch's log, of either kind.
+func (n *Node) storedName(epoch metadata.BrokerEpoch) string {
+	if _, object := n.metadata.image.ObjectWAL(epoch); object {
+		return wal.ObjectName(n.quorum.ClusterID(), int64(epoch))
+	}
+	return logName(epoch)
 }
 
 // findLogs returns the epochs of the logs on the device, ascending.
@@ -268,7 +292,7 @@ func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
 	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
 	p.Await(func(wake func()) {
-		n.engine.RecoverLog(logName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
+		n.engine.RecoverLog(n.storedName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
 			n.ends, err = append(n.ends, ends...), recoverErr
 			wake()
 		})
@@ -282,18 +306,26 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 
 func (n *Node) createLog(p *task.Proc) (err error) {
 	v := n.measureVolume(p)
-	n.checkSize(v)
+	if !n.config.WALObject {
+		n.checkSize(v)
+	}
 	c := wal.Config{
 		SizeBytes:         n.config.WALBytes,
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
 		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		FloorBytes:        v.floor,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
-		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
+		SlabBytes: int(min(max(8<<20, n.config.WALObjectBytes), max(n.config.CacheBytes/16, 64<<10))),
+	}
+	create := wal.Create
+	if n.config.WALObject {
+		create = wal.CreateObject
+		c.GroupBytesMax, c.WritesInFlightMax = int(n.config.WALObjectBytes), n.config.WALCreates
+		c.LingerMin, c.LingerMax = n.config.WALLingerMin, n.config.WALLingerMax
 	}
 	for {
 		p.Await(func(wake func()) {
-			wal.Create(n.loop, n.env, c, logName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
+			create(n.loop, n.env, c, n.storedName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
 				n.log, err = l, createErr
 				wake()
 			})
@@ -357,5 +389,24 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	})
 	n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	n.sweeper.Start()
+	n.sweepSlots()
 	return nil
+}
+
+// sweepSlots begins to sweep object logs, if there is any.
+func (n *Node) sweepSlots() {
+	if len(n.metadata.image.ObjectWALs()) == 0 {
+		return
+	}
+	cluster := n.quorum.ClusterID()
+	n.slotSweeper = controller.NewSlotSweeper(controller.SlotSweeperOptions{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Shipped: n.metadata.Shipped,
+		Prefix: wal.ObjectPrefix(cluster), SealBytes: wal.SealBytes,
+		Parse: func(key string) (metadata.BrokerEpoch, uint64, bool) {
+			epoch, slot, ok := wal.ParseSlotKey(cluster, key)
+			return metadata.BrokerEpoch(epoch), slot, ok
+		},
+		ListInterval: n.options.Tuning.SweepListInterval, ListPage: n.options.Tuning.SweepListPage,
+	})
+	n.slotSweeper.Start()
 }

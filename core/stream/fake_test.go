@@ -274,12 +274,14 @@ func (s *store) push(e env.Event, apply func()) {
 	s.world.push(e, apply)
 }
 
-// endsLog fails what logs of the object kind still begin: a group that gathered, deletions.
+// endsLog fails what logs of the object kind still begin: a group that gathered, its settling, deletions.
 func (s *store) endsLog(e env.Event) bool {
 	key := ""
 	var fail func()
 	switch o := e.(type) {
 	case *env.PutObject:
+		key, fail = o.Key, func() { o.Outcome, o.Err = env.OutcomeFailed, errEnded }
+	case *env.GetObject:
 		key, fail = o.Key, func() { o.Outcome, o.Err = env.OutcomeFailed, errEnded }
 	case *env.DeleteObject:
 		key, fail = o.Key, func() { o.Outcome, o.Err = env.OutcomeFailed, errEnded }

@@ -13,8 +13,9 @@ import (
 // storeRetries is the pace at which operations of the store are tried again.
 var storeRetries = task.BackOff{First: 20 * time.Millisecond, Max: time.Second}
 
-// damagedReadsMax is how often an object is read again that makes no sense: a read may be damaged on its way.
-const damagedReadsMax = 8
+// damagedReadsMax is how often an object is read again that makes no sense, for about half a minute: whatever
+// damages reads on their way may last for a while.
+const damagedReadsMax = 40
 
 // slotStore is where the slots of one log are.
 type slotStore struct {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"slices"
 
@@ -54,13 +53,14 @@ func newSlots(l *Log) *slots {
 func (s *slots) room(Position) int64 { return math.MaxInt64 }
 
 // reserve bounds what is not committed yet, and besides what is not in the store yet: there is no use in more than
-// the creates in flight, and as much again that gathers.
+// the creates in flight, and as much again that gathers. The append itself does not count there, so that small ones
+// cannot keep a large one out.
 func (s *slots) reserve(end Position, spare int64) bool {
 	l := s.log
 	if int64(end-l.marks.trim)+spare > l.Size() {
 		return false
 	}
-	return l.End() == l.marks.durable || int64(end-l.marks.durable) <= 2*int64(l.config.WritesInFlightMax)*int64(l.config.GroupBytesMax)
+	return int64(l.End()-l.marks.durable) < 2*int64(l.config.WritesInFlightMax)*int64(l.config.GroupBytesMax)
 }
 
 // due lets a group gather for LingerMin, and for as long as it is not LingerMax after the one before it: so the
@@ -279,7 +279,7 @@ func (s *slots) create(done func(error)) {
 			done(fmt.Errorf("create wal %q: %w", s.log.name, err))
 			return
 		}
-		s.probe(done)
+		s.probe(c.body, 0, done)
 	}
 	c.start()
 }
@@ -291,21 +291,20 @@ func headSlot(id identity) []byte {
 	return head
 }
 
-// probe creates the first slot once more, as another writer would.
-func (s *slots) probe(done func(error)) {
-	id := s.log.id
-	id.nonce++
-	c := &creation{store: &s.store, body: [][]byte{headSlot(id)}}
-	c.done = func(err error) {
+// probe creates the first slot once more, with the same bytes: a store that has conditional create refuses that.
+func (s *slots) probe(body [][]byte, failures int, done func(error)) {
+	var pause task.Timer
+	s.log.env.Store.Put(&env.PutObject{Key: s.store.key(0), Body: body, Done: func(op *env.PutObject) {
 		switch {
-		case err == nil:
-			s.log.env.Log.Log(slog.LevelError, "the object store has no conditional create", slog.String("object", s.store.key(0)))
-			err = fmt.Errorf("the object store took object %q twice: it has no conditional create (If-None-Match), without which two brokers could "+
-				"overwrite each other's log; use a store that has it, or weir.wal.kind=device", s.store.key(0))
-		case errors.Is(err, errTaken) && c.found.identity == s.log.id:
-			err = nil
+		case op.Outcome == env.OutcomeRefused:
+			done(nil)
+		case op.Outcome == env.OutcomeDone:
+			done(fmt.Errorf("the object store took object %q twice: it has no conditional create (If-None-Match: *), without which two brokers could "+
+				"overwrite each other's log; use a store that has it, or weir.wal.kind=device", op.Key))
+		case ended(op.Err):
+			done(errGivenUp)
+		default:
+			s.store.later(&pause, "wal probe back-off", 0, failures, func() { s.probe(body, failures+1, done) })
 		}
-		done(err)
-	}
-	c.start()
+	}})
 }

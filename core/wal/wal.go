@@ -44,7 +44,7 @@ type Config struct {
 
 	// LingerMin and LingerMax are of the object kind: how long a group gathers. The first append after LingerMax
 	// without a group waits LingerMin; after that groups follow one another LingerMax apart, or as soon as
-	// one is full. Zero: 10 ms and 250 ms. More makes fewer requests, less makes appends wait less.
+	// one is full. Zero: none, and 250 ms. More makes fewer requests, less makes appends wait less.
 	LingerMin, LingerMax time.Duration
 }
 
@@ -79,7 +79,7 @@ func (c Config) resolve() (Config, error) {
 	c.WritesInFlightMax = min(orDefault(c.WritesInFlightMax, 4), inFlightMaxHard)
 	c.SummaryEveryBytes = min(orDefault(c.SummaryEveryBytes, 32<<20), c.SizeBytes/4)
 	c.LingerMax = orDefault(c.LingerMax, 250*time.Millisecond)
-	c.LingerMin = min(orDefault(c.LingerMin, 10*time.Millisecond), c.LingerMax)
+	c.LingerMin = min(c.LingerMin, c.LingerMax)
 	c.GrowBytes = max(orDefault(c.GrowBytes, 64<<20)/blockBytes*blockBytes, blockBytes)
 	return c, nil
 }
