@@ -1,5 +1,7 @@
 package wal
 
+import "errors"
+
 // thresholdMin is the fewest bytes that overlap a write in flight.
 const thresholdMin = 4096
 
@@ -76,7 +78,7 @@ func (c *groupCommit) written(g *group) {
 	l := c.log
 	c.writing--
 	if l.err != nil {
-		g.slab.Release()
+		c.giveBack(g)
 		return
 	}
 	g.written = true
@@ -107,11 +109,24 @@ func (c *groupCommit) acknowledge(g *group) {
 func (c *groupCommit) drop() {
 	for _, g := range c.inFlight {
 		if g.written {
-			g.slab.Release()
+			c.giveBack(g)
 		}
 	}
 	for _, g := range c.sealed {
-		g.slab.Release()
+		c.giveBack(g)
 	}
 	c.sealed, c.inFlight = nil, nil
+}
+
+// giveBack gives up a group that the medium has no more, and returns what was lent for it if the log was given up.
+func (c *groupCommit) giveBack(g *group) {
+	g.slab.Release()
+	if !errors.Is(c.log.err, errGivenUp) {
+		return
+	}
+	for _, a := range g.appends {
+		if o, ok := a.Owner.(Returner); ok {
+			o.Returned(a)
+		}
+	}
 }

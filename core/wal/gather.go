@@ -119,9 +119,9 @@ func (s *gatherer) sealAs(bytes uint32) {
 
 // drop gives up what gathers, and the slab.
 func (s *gatherer) drop() {
-	if s.open != nil {
-		s.open.slab.Release()
+	if g := s.open; g != nil {
 		s.open = nil
+		s.log.commit.giveBack(g)
 	}
 	s.releaseSlab()
 }

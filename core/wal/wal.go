@@ -103,6 +103,10 @@ type Owner interface {
 	Durable(a *Append)
 }
 
+// Returner is an Owner that gets its append back if the log is given up because the process ends: the append is not
+// durable, may be found by recovery or not, and nothing of it is lent any more.
+type Returner interface{ Returned(a *Append) }
+
 // Append is one batch to log. The caller owns the struct again at Durable, and
 // changes nothing of it before.
 type Append struct {
