@@ -177,6 +177,7 @@ func wantError(t *testing.T, err error, code int16, text string) {
 type fakeStore struct {
 	rig      *rig
 	objects  map[string]bool
+	sizes    map[string]int64
 	deleted  []string
 	fail     func(key string) env.Outcome // nil: all is well
 	inFlight int
@@ -232,7 +233,7 @@ func (s *fakeStore) List(op *env.ListObjects) {
 			keys = keys[:limit]
 		}
 		for _, key := range keys {
-			op.Objects = append(op.Objects, env.ObjectInfo{Key: key})
+			op.Objects = append(op.Objects, env.ObjectInfo{Key: key, Size: s.sizes[key]})
 		}
 		op.Deliver()
 	})

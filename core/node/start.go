@@ -239,6 +239,7 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 func (n *Node) withObjectLogs(epochs []metadata.BrokerEpoch) []metadata.BrokerEpoch {
 	for _, w := range n.metadata.image.ObjectWALs() {
 		if w.Epoch != n.epoch && n.metadata.image.EpochOwes(w.Epoch) {
+			n.telemetry.Hit("node: an object log is recovered")
 			epochs = append(epochs, w.Epoch)
 		}
 	}

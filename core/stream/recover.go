@@ -35,6 +35,7 @@ type Replayer interface {
 type recovery struct {
 	logs   *recoveredLogs
 	name   string
+	object bool // the log is of the object kind
 	into   Replayer
 	tail   *tail
 	ranges map[rangeKey]*recovered
@@ -66,7 +67,7 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 		done(nil, nil)
 		return
 	}
-	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
+	r := &recovery{logs: l, name: name, object: at.Object, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
 	wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
 		if err != nil && sealed != nil {
@@ -187,7 +188,12 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 		return nil, r.corrupt("it is the log of broker epoch %d, not %d", sealed.BrokerEpoch, r.tail.epoch)
 	}
 	r.tail.sealed = sealed
-	if sealed.Torn {
+	switch {
+	case sealed.Raced:
+		r.logs.Telemetry.Hit("stream recover: a create came before the seal")
+	case sealed.Torn && r.object:
+		r.logs.Telemetry.Hit("stream recover: slots behind the end of an object log")
+	case sealed.Torn:
 		r.logs.Telemetry.Hit("stream recover: torn tail")
 	}
 	if err := r.join(); err != nil {

@@ -25,6 +25,7 @@ type Sealed struct {
 	Trimmed     Position // where the first entry may lie
 	End         Position
 	Torn        bool // a group that was being written is lost, or one behind it is not
+	Raced       bool // a late create of the log's writer was faster than the seal, and counts
 
 	source  source
 	head    head

@@ -39,6 +39,7 @@ func (s *scanner) scan() error {
 		if more, err = s.source.secure(max(s.head.trim, s.head.durable, s.vouched), s.at); err != nil {
 			return err
 		}
+		s.sealed.Raced = s.sealed.Raced || more
 	}
 	s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, s.at
 	return nil

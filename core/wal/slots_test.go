@@ -126,6 +126,28 @@ func TestSlotsAreAcknowledgedInOrder(t *testing.T) {
 	require.Equal(t, 3, j.durable)
 }
 
+// Recovery looks so far behind a free slot as its writer may have been ahead of it, whatever was created there.
+func TestSlotsAreNotCreatedFarAheadOfWhatIsDurable(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	for range 6 {
+		w.turn(func() { j.append(7500) })
+		w.pass(300 * time.Millisecond)
+		for i := b.find("compute"); i >= 0; i = b.find("compute") {
+			b.finish(i)
+		}
+		for slot := uint64(2); slot < 8; slot++ {
+			if i := b.find("put " + slotName(slot)); i >= 0 {
+				b.finish(i)
+			}
+		}
+	}
+	require.NotContains(t, b.objects, slotName(1))
+	require.Contains(t, b.objects, slotName(3))
+	require.NotContains(t, b.objects, slotName(4))
+}
+
 // The answer of a create is lost: the next try is refused, and the slot has this log's own body.
 func TestALostAnswerIsSettledByTheSlot(t *testing.T) {
 	for name, landed := range map[string]bool{"landed": true, "did not": false} {
