@@ -41,8 +41,10 @@ type slotPlace struct {
 type slotRead struct {
 	source   *slotSource
 	slot     uint64
+	headOnly bool // only its header is wanted
 	get      env.GetObject
 	slab     *env.Slab
+	wanted   int // bytes that the slab is for
 	size     int // of the object; 0: none
 	have     int // bytes of it
 	header   groupHeader
@@ -106,24 +108,24 @@ func (s *slotSource) missing() error {
 // next is the slot after those that were visited.
 func (s *slotSource) next() (*slotRead, error) {
 	if len(s.window) == 0 {
-		s.window = s.readSlots(s.first+uint64(len(s.places)), slotsAhead)
+		s.window = s.readSlots(s.first+uint64(len(s.places)), slotsAhead, false)
 	}
 	r := s.window[0]
 	return r, r.err
 }
 
-// readSlots reads slots from one on, all at a time.
-func (s *slotSource) readSlots(from uint64, n int) []*slotRead {
+// readSlots reads slots from one on, all at a time, or only their headers.
+func (s *slotSource) readSlots(from uint64, n int, headOnly bool) []*slotRead {
 	reads := make([]*slotRead, n)
 	s.proc.Await(func(wake func()) {
 		left := n
 		for i := range reads {
-			reads[i] = &slotRead{source: s, slot: from + uint64(i), done: func() {
+			reads[i] = &slotRead{source: s, slot: from + uint64(i), headOnly: headOnly, done: func() {
 				if left--; left == 0 {
 					wake()
 				}
 			}}
-			reads[i].start(slotGuessBytes)
+			reads[i].start()
 		}
 	})
 	return reads
@@ -176,7 +178,7 @@ func (s *slotSource) later() (later []groupHeader, err error) {
 	if missing, err := s.next(); err != nil || missing.size > 0 {
 		return nil, err
 	}
-	for _, r := range s.readSlots(s.first+uint64(len(s.places))+1, inFlightMaxHard) {
+	for _, r := range s.readSlots(s.first+uint64(len(s.places))+1, inFlightMaxHard, true) {
 		if r.err == nil && r.isGroup() && (s.id == identity{} || r.header.identity == s.id) {
 			later = append(later, r.header)
 		}
@@ -293,15 +295,19 @@ func (r *slotRead) isGroup() bool { return r.size > 0 && r.header.flags&flagSeal
 func (r *slotRead) isSeal() bool { return r.size > 0 && r.header.flags&flagSeal != 0 }
 
 // start reads the first bytes of the slot.
-func (r *slotRead) start(bytes int) {
-	r.slab, r.have, r.size = r.source.store.env.Memory.Alloc(bytes), 0, 0
-	r.fetch(bytes)
+func (r *slotRead) start() {
+	r.wanted = slotGuessBytes
+	if r.headOnly {
+		r.wanted = groupHeaderBytes
+	}
+	r.slab = r.source.store.env.Memory.Alloc(r.wanted)
+	r.fetch()
 }
 
-// fetch reads on, up to a size.
-func (r *slotRead) fetch(upTo int) {
+// fetch reads on.
+func (r *slotRead) fetch() {
 	store := &r.source.store
-	r.get = env.GetObject{Key: store.key(r.slot), Offset: int64(r.have), Into: r.slab.Data[r.have:upTo], Done: r.fetched}
+	r.get = env.GetObject{Key: store.key(r.slot), Offset: int64(r.have), Into: r.slab.Data[r.have:r.wanted], Done: r.fetched}
 	store.env.Store.Get(&r.get)
 }
 
@@ -321,10 +327,13 @@ func (r *slotRead) fetched(op *env.GetObject) {
 	r.have += op.N
 	size := int(min(op.Size, slotBytesMax))
 	switch {
-	case r.have < size && op.N == len(op.Into):
+	case r.headOnly && r.have == groupHeaderBytes && r.belongs(size):
+		r.size = size
+		r.done()
+	case r.have < size && op.N == len(op.Into) && !r.headOnly:
 		r.grow(size)
-		r.fetch(size)
-	case r.have == size && r.makesSense(size):
+		r.fetch()
+	case r.have == size && r.belongs(size) && r.whole(size):
 		r.size = size
 		r.done()
 	default:
@@ -337,18 +346,19 @@ func (r *slotRead) grow(size int) {
 	slab := r.source.store.env.Memory.Alloc(size)
 	copy(slab.Data, r.slab.Data[:r.have])
 	r.slab.Release()
-	r.slab = slab
+	r.slab, r.wanted = slab, size
 }
 
-// makesSense checks the object's checksums, and that it belongs where it is.
-func (r *slotRead) makesSense(size int) bool {
-	data := r.slab.Data[:size]
-	h, ok := decodeHeader(data)
-	if !ok || h.version != FormatVersion || !h.sane() || h.epoch != r.source.epoch || h.sequence != r.slot || int(h.bytes) != size {
-		return false
-	}
+// belongs takes the header, and checks that the object belongs where it is.
+func (r *slotRead) belongs(size int) bool {
+	h, ok := decodeHeader(r.slab.Data[:min(r.have, size)])
 	r.header = h
-	return h.flags&flagSeal != 0 || h.holds(data)
+	return ok && h.version == FormatVersion && h.sane() && h.epoch == r.source.epoch && h.sequence == r.slot && int(h.bytes) == size
+}
+
+// whole checks the sums of all that the object has.
+func (r *slotRead) whole(size int) bool {
+	return r.header.flags&flagSeal != 0 || r.header.holds(r.slab.Data[:size])
 }
 
 // damage reads the slot again: what came may have been damaged on its way.
@@ -372,7 +382,7 @@ func (r *slotRead) again() {
 	r.failures++
 	r.source.store.later(&r.timer, "wal slot read back-off", r.slot, r.failures, func() {
 		r.have = 0
-		r.fetch(len(r.slab.Data))
+		r.fetch()
 	})
 }
 
