@@ -134,13 +134,17 @@ type Summarizer interface{ AppendSummary(dst []byte) []byte }
 // CorruptError says that bytes which were acknowledged as durable cannot be
 // read back. Nothing was changed; going on would lose acknowledged records.
 type CorruptError struct {
-	File    string
+	File    string   // or the name of an object log, or the key of an object of it
 	At      Position // of the damage
-	Durable Position // everything below it was acknowledged
+	Durable Position // everything below it was acknowledged; the highest there is: nothing is known of that
 	Reason  string
 }
 
 func (e *CorruptError) Error() string {
+	if e.Durable == noPosition {
+		return fmt.Sprintf("wal file %q is damaged: %s; recover the device, or restore the file or object, and start again. There is no way yet to give its records up",
+			e.File, e.Reason)
+	}
 	return fmt.Sprintf("wal file %q is damaged at position %d: %s, yet everything below position %d was durable; "+
 		"recover the device or restore the file, and start again. There is no way yet to give these records up",
 		e.File, e.At, e.Reason, e.Durable)

@@ -220,7 +220,8 @@ type Workload struct {
 //	disks-old    both disks are copied; Amount later the copies take their place, and after For the newer disks
 //	             theirs, unless the copies went on
 //	clone        a second machine starts from a copy of both disks; after For the one with the newer log goes on
-//	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store
+//	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store; so is the other disk if the
+//	             WAL is always in the store
 type Fault struct {
 	Kind   string        // one of FaultKinds
 	At     time.Duration // when it strikes, after the start of the workloads
