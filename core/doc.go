@@ -83,7 +83,7 @@
 // A commit carries the lowest slot that holds anything uncommitted of a living stream
 // (metadata.CommitObject.WALSlot), computed from commits that are applied and shipped, never from its own
 // parts; a recoverer's commit carries none. Slots below the one that the image names are deleted once that is
-// shipped. Recovery begins with the slot that the image names, by an image that includes the end of
+// shipped: those that the last commit before a pause covers stay until the next one names it. Recovery begins with the slot that the image names, by an image that includes the end of
 // the epoch, never with what a listing finds. It seals the first free slot by creating it; if a late create was faster, that
 // counts, and the next slot is tried. Before it seals, it looks whether a slot behind says that the free one was
 // durable: then something was lost, which is loud. Seals are never deleted while the cluster lives.
