@@ -237,11 +237,6 @@ func (s *Settings) resolveBroker() Broker {
 		ProducerIDExpiration:     s.millis("producer.id.expiration.ms"),
 		RetentionCheckInterval:   s.millis("log.retention.check.interval.ms"),
 		WALBytes:                 s.integer("weir.wal.size.bytes"),
-		WALObject:                s.text("weir.wal.kind") == "object",
-		WALObjectBytes:           s.integer("weir.wal.object.bytes"),
-		WALCreates:               int(s.integer("weir.wal.object.creates.in.flight")),
-		WALLingerMin:             s.millis("weir.wal.object.linger.min.ms"),
-		WALLingerMax:             s.millis("weir.wal.object.linger.max.ms"),
 		CacheBytes:               s.integer("weir.cache.bytes"),
 		BlockCacheBytes:          s.integer("weir.block.cache.bytes"),
 		CoordinatorBytes:         s.integer("weir.coordinator.memory.bytes"),
@@ -282,7 +277,15 @@ func (s *Settings) resolveBroker() Broker {
 		b.ObjectStore = "file:" + strings.TrimRight(dir, "/") + "/objects"
 	}
 	b.UploadBytes = min(s.integer("weir.upload.bytes"), b.CacheBytes/3, b.WALBytes/3)
+	s.resolveObjectWAL(&b)
 	return b
+}
+
+func (s *Settings) resolveObjectWAL(b *Broker) {
+	b.WALObject = s.text("weir.wal.kind") == "object"
+	b.WALObjectBytes = s.integer("weir.wal.object.bytes")
+	b.WALCreates = int(s.integer("weir.wal.object.creates.in.flight"))
+	b.WALLingerMin, b.WALLingerMax = s.millis("weir.wal.object.linger.min.ms"), s.millis("weir.wal.object.linger.max.ms")
 }
 
 func (s *Settings) resolveS3() S3 {

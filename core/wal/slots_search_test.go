@@ -76,7 +76,8 @@ func searchOnce(t *testing.T, s *schedule) {
 	}
 	require.NoError(t, got.err)
 	w.turn(func() { j.append(7500) })
-	for j.failure == nil {
+	for n := 0; j.failure == nil; n++ {
+		require.Less(t, n, 100, "the writer is never fenced")
 		for len(b.pending) > 0 {
 			b.finish(0)
 		}
