@@ -25,6 +25,10 @@ run: ## build the broker and start it on 127.0.0.1:9092 with its data in ./data
 	$(GO) build -o bin/weir ./cmd/weir
 	./bin/weir server
 
+.PHONY: cluster
+cluster: build ## build the broker and start a cluster of BROKERS=3 in three racks on 127.0.0.1:19091 and up, its data in ./data/cluster
+	sh cmd/weir/deploy/cluster.sh
+
 .PHONY: test
 test: java-classes ## run all tests (at most 10 minutes on two cores) and count them
 	$(GO) run ./internal/testsum -timeout 9m ./...

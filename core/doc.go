@@ -99,18 +99,62 @@
 // next power failure takes back. A sync is not enough, since it may succeed after one
 // that failed, and says nothing of what that one was to make durable.
 //
-// R8 (shared device, not built yet). A recoverer makes a fence block durable
-// that owners read before the high watermark moves.
+// R8 (shared device: core/wal, Config.Shared and Fence). A recoverer makes a fence
+// block durable that owners never write, and then reads the log. The owner reads that block
+// after the write of each group, before it is durable for anyone, and of each superblock,
+// before what that gives up is overwritten. The story: A is suspended with its clock, R waits
+// out the lease and reads, A resumes, writes, "the lease holds", and acknowledges. With R8 safety
+// rests on no clock. Two recoveries may end differently, by what the owner had in flight and
+// never acknowledged: the first end that is recorded as a seal counts (R3, R4).
 //
 // The WAL is trimmed only below what is committed in the applied image (I5): the
 // lowest position that holds anything uncommitted of any living stream, never
 // computed from the parts of a commit that has yet to apply. Space of a device is written again
 // only once a superblock that gives it up is durable there.
 //
-// # Leases, failover and moves (R9-R16)
+// # Leases and fencing
 //
-// They come with the second broker. Epochs, fences and seals keep data safe;
-// leases only spare time.
+// Epochs, fences and seals keep data safe; leases only keep readers from being served by a broker whose partitions are led
+// elsewhere. The broker's side is core/node (lease.go), the active controller's core/controller (sessions.go).
+//
+// R9. A heartbeat extends the lease only if the controller's leadership was confirmed by a majority after the heartbeat
+// arrived (quorum.ConfirmLeadership), and its image has everything that was committed by then. The lease runs from the sending, on the
+// broker's clock, for the session timeout less the drift bound; the broker reads its clock again at every acknowledgement and
+// every answer. A new controller takes it that every broker got a lease at the moment of its election. A controller that was itself
+// held up for long blames nobody for the heartbeats that it did not take.
+//
+// R10. To fence, the controller stops answering that epoch, waits until every lease that it granted has certainly ended on its own
+// clock (the session timeout and the drift bound from when the heartbeat came), then proposes the fence. Records of a controller name
+// its term; the image drops them in any other. They are never forwarded: only the leader proposes them.
+//
+// R11. Registering a node whose older epoch may still hold a lease waits likewise. A registration carries a nonce of the process, so
+// that it can be asked for again, and a node id that is started twice is seen.
+//
+// R12. A device fence or a seal never spares the wait. A partition leaves a living broker only by that broker's own seal.
+//
+// R13. A heartbeat names the last answer received and the applied index. A broker that gets no answers, or whose image
+// stands still, for a session timeout is fenced like a silent one: it could neither be leased nor replaced.
+//
+// # Failover and moves
+//
+// R14. A fence (metadata.FenceBroker) ends the epoch, and names its WAL as one to be recovered. Where others can read the WAL
+// (a shared device, or the object kind), the controller names a recoverer, and another if that dies (AssignRecovery); else the broker's next epoch recovers
+// it, and the partitions wait for that. The recoverer fences the log (R8), reads it, and gives every open range its seal, a new
+// leader among those alive, and the state of its producers as of the seal, in one record for many (SealRanges): so a new leader
+// opens from the image alone, whatever the log holds. What the log holds of the ranges is uploaded in the background by the recoverer; until then, readers of it
+// wait, and everybody else is served. Two recoveries of one log may find different ends, by what its owner had in flight and never acknowledged: the first seal
+// that applies counts, and whoever reads the log after it cuts there.
+//
+// R15. A planned move (node.Move, a shutdown, the balancer) is a seal of the leader's own. New appends wait in the partition; once all that was
+// appended before is durable and acknowledged, the partition serves no reads either, and the leader proposes the seal at its end, with the
+// state of producers there and the next leader. It proposes the same seal again until the image says what became of it; if the next leader is gone, it seals
+// for itself, under a new leader epoch. Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
+// it.
+//
+// R16 (giving up a lost WAL, not built yet). The next range starts above the most records that the WAL could hold.
+//
+// A proposal of a node that does not lead the quorum travels to the leader with the name of its origin, which is in the log
+// beside the record (metadata.Origin): the node completes its proposal when it applies it. It is sent again only if it certainly is not in the log.
 //
 // # Quorum
 //

@@ -20,8 +20,10 @@ import (
 type broker struct {
 	*world
 	zone    int64
+	drift   int64 // of its clock where no fault says otherwise, parts per million
 	machine *machine.Machine
 	wal     *disk.Disk
+	port    *disk.Port // to wal, if that is shared
 	meta    *disk.Disk
 	memory  *machine.Memory
 	metrics machine.Metrics
@@ -45,13 +47,20 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 		block = 4096
 	}
 	b := &broker{world: w, zone: spec.Zone, wanted: true, machine: machine.New(w.queue, id)}
-	b.machine.Clock().DriftPPM = c.DriftPPM
+	b.drift = c.DriftPPM + spec.DriftPPM
+	b.machine.Clock().DriftPPM = b.drift
 	b.machine.Slow = c.ComputeSlow
 	if c.TurnCost > 0 {
 		b.machine.TurnCost = c.TurnCost
 	}
 	b.machine.Log.Echo = w.options.Echo
 	b.wal, b.meta = w.newDisks(id, block)
+	if c.WALShared != 0 && c.Session > 0 {
+		if w.sharedWAL == nil {
+			w.sharedWAL = disk.New(w.queue, 0, "wal", disk.Options{BlockBytes: block, Volume: disk.NewVolume(0, c.WALDiskBytes)})
+		}
+		b.wal, b.port = w.sharedWAL, w.sharedWAL.Port(id)
+	}
 	b.wal.OnPrepared = b.checkReuse
 	b.config = brokerConfig(c, hostname(id), int32(id))
 	if spec.NodeID != 0 {
@@ -85,6 +94,29 @@ func hostname(id uint64) string {
 	return fmt.Sprintf("broker-%d", id)
 }
 
+func (b *broker) attachWAL(box *machine.Box) env.Disk {
+	if b.port != nil {
+		return b.port.Attach(box)
+	}
+	return b.wal.Attach(box)
+}
+
+func (b *broker) crashWAL(power bool) {
+	if b.port != nil {
+		b.port.Crash(power)
+		return
+	}
+	b.wal.Crash(power)
+}
+
+// walFaults are those of the machine's way to its log.
+func (b *broker) walFaults() *disk.Faults {
+	if b.port != nil {
+		return &b.port.Faults
+	}
+	return &b.wal.Faults
+}
+
 // boot starts the machine's next incarnation.
 func (b *broker) boot() {
 	b.ready = false
@@ -93,7 +125,7 @@ func (b *broker) boot() {
 	b.config.WALObject = kind == 1 || kind == 2 && b.machine.Incarnation()%2 == 1
 	b.memory = &machine.Memory{}
 	e := env.Env{
-		Clock: b.machine.Clock(), WAL: b.wal.Attach(box), Meta: b.meta.Attach(box),
+		Clock: b.machine.Clock(), WAL: b.attachWAL(box), Meta: b.meta.Attach(box),
 		Network: b.net.Host(b.machine.ID).Attach(box), Store: b.store.Attach(box), Rand: b.machine.Rand(),
 		Compute: b.machine.Computer(), Memory: b.memory, Log: b.machine.Log, Metrics: &b.metrics,
 	}
@@ -142,7 +174,7 @@ func (b *broker) failed(err error) {
 func (b *broker) crash(power bool) {
 	if !b.machine.Running() {
 		if power {
-			b.wal.Crash(true)
+			b.crashWAL(true)
 			b.meta.Crash(true)
 		}
 		return
@@ -151,7 +183,7 @@ func (b *broker) crash(power bool) {
 	box := b.machine.Box()
 	b.takeMarks()
 	b.machine.Crash()
-	b.wal.Crash(power)
+	b.crashWAL(power)
 	b.meta.Crash(power)
 	b.store.Crash(box)
 	b.net.Host(b.machine.ID).Crash(power && b.draws.PerMille(500))

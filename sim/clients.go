@@ -238,13 +238,16 @@ func operatorsIdle(operators []*client.Operator) bool {
 	return !slices.ContainsFunc(operators, func(o *client.Operator) bool { return !o.Idle() })
 }
 
-func (c *clients) served() bool {
+func (c *clients) served() bool { return c.unserved() == "" }
+
+// unserved names a partition that a reader waits for; empty: there is none.
+func (c *clients) unserved() string {
 	for _, k := range c.consumers {
-		if !k.Served() {
-			return false
+		if u := k.Unserved(); u != "" {
+			return u
 		}
 	}
-	return true
+	return ""
 }
 
 // stopReaders leaves producers, which may come back, and operators, which check what is

@@ -1,12 +1,14 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"weir/core/wal"
 	"weir/sim/disk"
 	"weir/sim/event"
+	"weir/sim/network"
 	"weir/sim/plan"
 	"weir/sim/store"
 )
@@ -56,7 +58,7 @@ func (w *world) strike(f *plan.Fault) {
 	w.faultCount++
 	w.queue.Note(event.KindFault, uint64(f.Node), event.SumString(f.Kind), uint64(f.Rate), uint64(f.Amount))
 	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
-		setStore(w.store, what, f.Rate)
+		w.setStore(f, what, f.Rate)
 		return
 	}
 	for _, b := range w.targets(f) {
@@ -98,9 +100,26 @@ func (b *broker) strike(f *plan.Fault) {
 		b.machine.Clock().StepWall(f.Amount.Milliseconds())
 	case "reset":
 		b.net.Reset(int(f.Client), b.machine.ID)
+	case "peer-reset":
+		for _, o := range b.others(f) {
+			b.net.ResetPeers(b.machine.ID, o.machine.ID)
+		}
+	case "clock-drift":
+		b.machine.Clock().SetDrift(f.Rate)
 	default:
 		b.set(f, true)
 	}
+}
+
+// others are the brokers that a fault does not strike, of a fault between those that it strikes and others.
+func (b *broker) others(f *plan.Fault) (others []*broker) {
+	struck := b.targets(f)
+	for _, o := range b.brokers {
+		if !slices.Contains(struck, o) {
+			others = append(others, o)
+		}
+	}
+	return others
 }
 
 // crashFor ends the incarnation, and starts the next one after the fault's time.
@@ -118,7 +137,7 @@ func (w *world) mend(f *plan.Fault) {
 		return
 	}
 	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
-		setStore(w.store, what, 0)
+		w.setStore(f, what, 0)
 		return
 	}
 	for _, b := range w.targets(f) {
@@ -128,9 +147,11 @@ func (w *world) mend(f *plan.Fault) {
 
 func (b *broker) mend(f *plan.Fault) {
 	switch f.Kind {
-	case "clock-step", "reset":
+	case "clock-step", "reset", "peer-reset":
 	case "pause":
 		b.machine.Resume()
+	case "clock-drift":
+		b.machine.Clock().SetDrift(b.drift)
 	default:
 		b.set(f, false)
 	}
@@ -145,9 +166,13 @@ func (b *broker) set(f *plan.Fault, on bool) {
 	device, what, _ := strings.Cut(f.Kind, "-")
 	switch device {
 	case "wal":
-		setDisk(&b.wal.Faults, what, rate, f, on)
+		setDisk(b.walFaults(), what, rate, f, on)
 	case "meta":
 		setDisk(&b.meta.Faults, what, rate, f, on)
+	case "peer":
+		b.setPeers(f, on, rate)
+	case "isolate":
+		b.isolate(f, on)
 	default:
 		b.setLinks(f, on, rate)
 	}
@@ -172,13 +197,24 @@ func setDisk(d *disk.Faults, what string, rate int64, f *plan.Fault, on bool) {
 	}
 }
 
-func setStore(of *store.Store, what string, rate int64) {
-	s := &of.Faults
+// setStore sets a fault of the object store: of the machines that it strikes, or of everybody.
+func (w *world) setStore(f *plan.Fault, what string, rate int64) {
+	switch {
+	case what == "uplink":
+		w.store.SetLinks(rate, w.store.Faults.Downlink)
+	case what == "downlink":
+		w.store.SetLinks(w.store.Faults.Uplink, rate)
+	case f.Node == 0 && f.Zone == 0:
+		setStore(&w.store.Faults, what, rate)
+	default:
+		for _, b := range w.targets(f) {
+			setStore(w.store.Of(b.machine.ID), what, rate)
+		}
+	}
+}
+
+func setStore(s *store.Faults, what string, rate int64) {
 	switch what {
-	case "uplink":
-		of.SetLinks(rate, s.Downlink)
-	case "downlink":
-		of.SetLinks(s.Uplink, rate)
 	case "refuse":
 		s.Refuse = rate
 	case "lost-before":
@@ -200,6 +236,41 @@ func setStore(of *store.Store, what string, rate int64) {
 	case "join":
 		s.Join = rate
 	}
+}
+
+// setPeers sets the links between a broker and those that the fault does not strike, whoever dials.
+func (b *broker) setPeers(f *plan.Fault, on bool, rate int64) {
+	for _, o := range b.others(f) {
+		dialed, accepted := b.net.PeerLink(b.machine.ID, o.machine.ID), b.net.PeerLink(o.machine.ID, b.machine.ID)
+		switch f.Kind {
+		case "peer-cut":
+			*dialed = network.Link{CutToBroker: on, CutToClient: on, SlowPerMille: dialed.SlowPerMille}
+			*accepted = network.Link{CutToBroker: on, CutToClient: on, SlowPerMille: accepted.SlowPerMille}
+		case "peer-cut-in":
+			dialed.CutToClient, accepted.CutToBroker = on, on
+		case "peer-cut-out":
+			dialed.CutToBroker, accepted.CutToClient = on, on
+		case "peer-slow":
+			dialed.SlowPerMille, accepted.SlowPerMille = rate, rate
+		}
+	}
+	if !on {
+		b.net.Healed()
+	}
+}
+
+// isolate cuts a broker off from clients, from brokers that the fault does not strike, and from the object store.
+func (b *broker) isolate(f *plan.Fault, on bool) {
+	cut := *f
+	cut.Kind, cut.Client = "cut", -1
+	b.setLinks(&cut, on, 0)
+	cut.Kind = "peer-cut"
+	b.setPeers(&cut, on, 0)
+	refused := int64(0)
+	if on {
+		refused = 1000
+	}
+	b.store.Of(b.machine.ID).Refuse = refused
 }
 
 func (b *broker) setLinks(f *plan.Fault, on bool, rate int64) {
@@ -231,11 +302,11 @@ func (w *world) heal() {
 	w.healed = true
 	w.store.OnPut = nil
 	w.queue.Note(event.KindFault, 0, 0, 0, 0)
-	w.store.SetLinks(0, 0)
-	w.store.Faults = store.Faults{}
+	w.store.Heal()
+	w.net.HealPeers()
 	for _, b := range w.brokers {
 		b.wal.OnWrite, b.meta.OnWrite = nil, nil
-		b.wal.Faults, b.meta.Faults = disk.Faults{}, disk.Faults{}
+		*b.walFaults(), b.meta.Faults = disk.Faults{}, disk.Faults{}
 		for client := range clientsMax {
 			*w.net.Link(client, b.machine.ID) = healthy
 		}
@@ -244,6 +315,7 @@ func (w *world) heal() {
 	w.endCopy()
 	for _, b := range w.brokers {
 		b.machine.Resume()
+		b.machine.Clock().SetDrift(b.drift)
 		if b.wanted && !b.machine.Running() {
 			b.boot()
 		}
@@ -252,8 +324,14 @@ func (w *world) heal() {
 
 func (w *world) injected() int {
 	n := w.faultCount + w.store.Injected + w.net.Injected
+	if w.sharedWAL != nil {
+		n += w.sharedWAL.Injected
+	}
 	for _, b := range w.brokers {
-		n += b.wal.Injected + b.meta.Injected
+		n += b.meta.Injected
+		if b.port == nil {
+			n += b.wal.Injected
+		}
 	}
 	return n
 }

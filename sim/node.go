@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -72,6 +73,34 @@ func (w *world) audit() {
 	w.await(SweepLimit, "the death of every object that nothing refers to", func() bool { return w.orphan(n.Image()) == "" })
 	if key := w.orphan(n.Image()); key != "" {
 		w.violate(checker.Violation{Invariant: "I8", Text: fmt.Sprintf("object %s is in nobody's image and lives on", key)})
+	}
+}
+
+// compareImages: the brokers' images are the same once they have the same records (I10).
+func (w *world) compareImages() {
+	var first *metadata.Image
+	same := func() bool {
+		first = nil
+		for _, b := range w.brokers {
+			n, ok := b.machine.Node().(*node.Node)
+			switch {
+			case !ok || !b.wanted:
+			case first == nil:
+				first = n.Image()
+			case n.Image().AppliedIndex() != first.AppliedIndex():
+				return false
+			}
+		}
+		return true
+	}
+	if w.violated() || !w.await(convergeLimit, "the brokers' images to have the same records", same) || first == nil {
+		return
+	}
+	want := first.AppendSnapshot(nil)
+	for _, b := range w.brokers {
+		if n, ok := b.machine.Node().(*node.Node); ok && b.wanted && !bytes.Equal(n.Image().AppendSnapshot(nil), want) {
+			w.violate(checker.Violation{Invariant: "I10", Text: fmt.Sprintf("the image of machine %d differs from the first one's at index %d", b.machine.ID, first.AppliedIndex())})
+		}
 	}
 }
 
@@ -148,6 +177,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	b.ShipAsync = c.ShipAsync != 0
 	b.WALObjectBytes, b.WALCreates = or(c.WALObjectBytes, 256<<10), int(or(c.WALCreates, 4))
 	b.WALLingerMin, b.WALLingerMax = c.WALLingerMin, time.Duration(or(int64(c.WALLingerMax), int64(20*time.Millisecond)))
+	b.WALShared = c.WALShared != 0
 	b.Groups = config.Groups{
 		InitialRebalanceDelay: c.RebalanceDelay, MinSessionTimeout: time.Millisecond, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, OffsetMetadataMaxBytes: 4096,
 		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: time.Hour,
@@ -170,8 +200,42 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	if b.UploadInterval == 0 {
 		b.UploadInterval = 2 * time.Second
 	}
+	b.Cluster = clusterConfig(c, host)
 	b.SocketRequestMaxBytes = int32(min(100<<20, b.WALBytes/4)) // what the log takes in one piece
 	return b
+}
+
+// peerPort is where the nodes of a cluster reach each other.
+const peerPort = 9093
+
+// clusterConfig lets the machines of a plan with sessions be one cluster.
+func clusterConfig(c *plan.Config, host string) config.Cluster {
+	if c.Session == 0 {
+		return config.Cluster{}
+	}
+	l := config.Listener{Name: "CONTROLLER", Host: host, Port: peerPort}
+	return config.Cluster{
+		ListenerName: l.Name, Listener: l, Advertised: l, Secret: "simulated", SessionTimeout: c.Session, HeartbeatInterval: c.Session / 6,
+		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000, BalanceInterval: 2 * c.Session, ImbalancePercent: 10,
+	}
+}
+
+// votersMax is how many of a cluster's machines vote, the first ones.
+const votersMax = 3
+
+// setVoters tells every broker who votes.
+func (w *world) setVoters() {
+	if w.plan.Config.Session == 0 {
+		return
+	}
+	var voters []config.Voter
+	for _, b := range w.brokers[:min(len(w.brokers), votersMax)] {
+		voters = append(voters, config.Voter{Node: b.config.NodeID, Address: b.config.Cluster.Listener.Address()})
+	}
+	for _, b := range w.brokers {
+		b.config.Cluster.Voters = voters
+		_, b.config.Cluster.Votes = b.config.Cluster.Voter(b.config.NodeID)
+	}
 }
 
 // groupConfig has Kafka's defaults, but for few partitions.

@@ -127,7 +127,8 @@ func (w *world) story() {
 	if !w.await(convergeLimit, "the answers that producers wait for", c.idle) {
 		return
 	}
-	if !w.await(convergeLimit, "readers to be served from each partition", c.served) {
+	if !w.run(convergeLimit, c.served) {
+		w.late(convergeLimit, "readers to be served from "+c.unserved())
 		return
 	}
 	if !w.settleGroups(c.members) {
@@ -150,12 +151,37 @@ func (w *world) await(limit time.Duration, what string, done func() bool) bool {
 	if w.run(limit, done) || w.violated() {
 		return !w.violated()
 	}
+	w.late(limit, what)
+	return false
+}
+
+// late notes that the cluster did not come back to work in time.
+func (w *world) late(limit time.Duration, what string) {
+	if w.violated() {
+		return
+	}
 	text := fmt.Sprintf("%v after the faults healed, still waiting for %s", limit, what)
 	if err := w.lastError(); err != nil {
 		text += fmt.Sprintf("; the node last failed with: %v", err)
 	}
-	w.violate(checker.Violation{Invariant: "I11", Text: text})
-	return false
+	w.violate(checker.Violation{Invariant: "I11", Text: text + w.owed()})
+}
+
+// owed names the ranges that ended long ago and are not in the object store yet.
+func (w *world) owed() (text string) {
+	n := w.imageHolder()
+	if n == nil {
+		return ""
+	}
+	for _, t := range n.Image().Topics() {
+		for i := range t.Partitions {
+			s, _ := n.Image().Stream(t.Partitions[i].Stream)
+			if s.CommittedEnd() < s.Newest().Start {
+				text += fmt.Sprintf("; %s-%d owes %+v", t.Name, i, s.Ranges)
+			}
+		}
+	}
+	return text
 }
 
 func (w *world) createTopics() []*client.Topic {
@@ -406,6 +432,7 @@ func (w *world) settle([]*client.Topic) {
 	}
 	w.run(store.LateMax, never)
 	w.await(SweepLimit, "late requests to the object store", w.store.Settled)
+	w.compareImages()
 	w.audit()
 	if !w.violated() {
 		w.stop()

@@ -26,7 +26,8 @@ type walNode struct {
 	draws  *event.Stream
 	log    *wal.Log
 	begun  bool
-	failed bool
+	failed error
+	shared bool // the log is
 }
 
 // walModel is what the test knows: it outlives every incarnation.
@@ -75,7 +76,7 @@ func (n *walNode) begin() {
 		}
 		if err != nil {
 			n.t.Errorf("recovery: %v", err)
-			n.failed = true
+			n.failed = err
 			return
 		}
 		n.check(found)
@@ -130,8 +131,9 @@ func (n *walNode) create() {
 	config := wal.Config{
 		SizeBytes: 256 << 10, SlabBytes: 64 << 10, GroupBytesMax: 16 << 10, AppendBytesMax: 32 << 10,
 		WritesInFlightMax: int(n.draws.Between(1, 4)), SummaryEveryBytes: 64 << 10, GrowBytes: n.draws.Between(16, 256) << 10,
+		Shared: n.shared,
 	}
-	wal.Create(n.loop, n.env, config, walName(m.epoch), m.epoch, n, func(error) { n.failed = true }, func(l *wal.Log, err error) {
+	wal.Create(n.loop, n.env, config, walName(m.epoch), m.epoch, n, func(err error) { n.failed = err }, func(l *wal.Log, err error) {
 		if err != nil {
 			n.t.Errorf("create: %v", err)
 			return

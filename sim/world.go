@@ -11,6 +11,7 @@ import (
 	"weir/core/node"
 	"weir/sim/checker"
 	"weir/sim/client"
+	"weir/sim/disk"
 	"weir/sim/event"
 	"weir/sim/machine"
 	"weir/sim/network"
@@ -42,6 +43,7 @@ type world struct {
 	queue      *event.Queue
 	brokers    []*broker // in order of their machines, numbered from 1
 	store      *store.Store
+	sharedWAL  *disk.Disk // nil: each machine has its own
 	net        *network.Network
 	cluster    *client.Cluster
 	operated   []*client.Topic // those of operators
@@ -73,6 +75,8 @@ func newWorld(seed uint64, p *plan.Plan, options Options) *world {
 	for _, spec := range p.Machines() {
 		w.addBroker(spec)
 	}
+	w.setVoters()
+	w.cluster.Several = p.Config.Session > 0 && len(w.brokers) > 1
 	for i := range p.Workloads {
 		w.net.Place(int(p.Workloads[i].Client), p.Workloads[i].Zone)
 	}

@@ -46,6 +46,7 @@ func fuzzCommand(args []string) int {
 	f := &fuzzer{marks: map[string]int64{}}
 	set.StringVar(&f.plans.file, "plan", "", "file with a plan for all seeds, instead of each seed's own")
 	set.BoolVar(&f.plans.reference, "reference", false, "use the reference plan for all seeds")
+	set.BoolVar(&f.plans.cluster, "cluster", false, "draw plans of clusters of several brokers")
 	first := set.Uint64("first-seed", 1, "the first seed")
 	seeds := set.Uint64("seeds", 0, "how many seeds; 0 is no bound")
 	duration := set.Duration("duration", 0, "for how long; 0 is no bound")
@@ -137,10 +138,14 @@ func (f *fuzzer) work() {
 			return
 		}
 		start := time.Now()
-		r := sim.Run(seed, f.plan, sim.Options{})
+		p := f.plan
+		if p == nil {
+			p = f.plans.draw(seed)
+		}
+		r := sim.Run(seed, p, sim.Options{})
 		wall := time.Since(start)
 		if f.twice && r.OK() {
-			again := sim.Run(seed, f.plan, sim.Options{NoLinear: true})
+			again := sim.Run(seed, p, sim.Options{NoLinear: true})
 			if again.Hash != r.Hash || again.Events != r.Events {
 				r.Violations = append(r.Violations, checker.Violation{
 					Invariant: "determinism",

@@ -22,12 +22,22 @@ type planFlags struct {
 	seed      uint64
 	file      string
 	reference bool
+	cluster   bool
 }
 
 func (f *planFlags) register(set *flag.FlagSet) {
 	set.Uint64Var(&f.seed, "seed", 1, "the seed")
 	set.StringVar(&f.file, "plan", "", "file with a plan, instead of the one that the seed draws")
 	set.BoolVar(&f.reference, "reference", false, "use the reference plan: 200 requests a second, no faults")
+	set.BoolVar(&f.cluster, "cluster", false, "draw the plan of a cluster of several brokers")
+}
+
+// draw is the plan that a seed draws.
+func (f *planFlags) draw(seed uint64) *plan.Plan {
+	if f.cluster {
+		return plan.ClusterSwarm(seed)
+	}
+	return plan.Swarm(seed)
 }
 
 // load returns the plan; nil is the seed's own.
@@ -50,6 +60,9 @@ func (f *planFlags) replay(seed uint64) string {
 	line := fmt.Sprintf("weir-sim run -seed %d", seed)
 	if f.reference {
 		line += " -reference"
+	}
+	if f.cluster {
+		line += " -cluster"
 	}
 	if f.file != "" {
 		line += " -plan " + f.file
@@ -91,6 +104,9 @@ func runCommand(args []string) int {
 		return complain(err)
 	}
 	defer stop()
+	if p == nil {
+		p = plans.draw(plans.seed)
+	}
 	start, cpu := time.Now(), cpuTime()
 	r := sim.Run(plans.seed, p, options)
 	wall, used := time.Since(start), cpuTime()-cpu
@@ -177,7 +193,7 @@ func planCommand(args []string) int {
 		return complain(err)
 	}
 	if p == nil {
-		p = plan.Swarm(plans.seed)
+		p = plans.draw(plans.seed)
 	}
 	fmt.Print(p)
 	return 0
@@ -197,7 +213,7 @@ func shrinkCommand(args []string) int {
 		return complain(err)
 	}
 	if p == nil {
-		p = plan.Swarm(plans.seed)
+		p = plans.draw(plans.seed)
 	}
 	s := shrinker{seed: plans.seed, deadline: time.Now().Add(*limit)}
 	first := sim.Run(s.seed, p, sim.Options{NoLinear: true})

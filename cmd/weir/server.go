@@ -73,6 +73,17 @@ func serve(settings *config.Settings, log *logging.Logger, m *metrics.Metrics, o
 		log.Log(slog.LevelWarn, "unknown configuration key, ignored", slog.String("key", key))
 	}
 	spareProcessors()
+	for {
+		err := incarnate(settings, log, m, out)
+		if !errors.Is(err, node.ErrFenced) {
+			return err
+		}
+		log.Log(slog.LevelWarn, "starting anew: the other brokers took this one for dead")
+	}
+}
+
+// incarnate runs one incarnation of the broker.
+func incarnate(settings *config.Settings, log *logging.Logger, m *metrics.Metrics, out io.Writer) error {
 	c := settings.Broker()
 	world, err := openWorld(c, log, m)
 	if err != nil {

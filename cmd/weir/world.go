@@ -65,19 +65,19 @@ func (w *realWorld) opened(closer func() error) { w.closers = append(w.closers, 
 
 // openDisks opens the log's device and that of the metadata.
 func (w *realWorld) openDisks(c *config.Broker, logger env.Logger) error {
-	open := func(path string) (env.Disk, error) {
-		d, err := disk.Open(disk.Options{Path: path, Deliver: w.mailbox.DeliverInTurn, Log: logger})
+	open := func(path string, shared bool) (env.Disk, error) {
+		d, err := disk.Open(disk.Options{Path: path, Shared: shared, Deliver: w.mailbox.DeliverInTurn, Log: logger})
 		if err != nil {
 			return nil, err
 		}
 		w.opened(d.Shutdown)
 		return d, nil
 	}
-	wal, err := open(c.WALPath)
+	wal, err := open(c.WALPath, c.WALShared)
 	if err != nil {
 		return err
 	}
-	meta, err := open(c.MetaPath)
+	meta, err := open(c.MetaPath, false)
 	if err != nil {
 		return err
 	}

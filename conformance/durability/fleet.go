@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ type fleet struct {
 
 func connect(address string, options ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(address), kgo.ClientID("weir-durability"), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.SeedBrokers(strings.Split(address, ",")...), kgo.ClientID("weir-durability"), kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }), kgo.RequestRetries(1_000_000),
 	}, options...)...)
 }
@@ -171,6 +172,18 @@ func (f *fleet) finish(ctx context.Context) error {
 		}
 	}
 	return errors.Join(append(failures, f.reader)...)
+}
+
+// silence is the longest time so far that a partition went without an acknowledgement, and which one did.
+func (f *fleet) silence() (partition int32, longest time.Duration) {
+	f.ledger.mutex.Lock()
+	defer f.ledger.mutex.Unlock()
+	for p := range f.o.Partitions {
+		if s := f.ledger.silences[p]; s > longest {
+			partition, longest = p, s
+		}
+	}
+	return partition, longest
 }
 
 func (f *fleet) close() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -25,11 +26,13 @@ type ledger struct {
 	acked    int64
 	refused  int64
 	failures []error
-	changed  chan struct{} // closed and replaced at each acknowledgement
+	lastAck  map[int32]time.Time
+	silences map[int32]time.Duration // longest time between two acknowledgements of a partition
+	changed  chan struct{}           // closed and replaced at each acknowledgement
 }
 
 func newLedger() *ledger {
-	return &ledger{offsets: map[account][]int64{}, changed: make(chan struct{})}
+	return &ledger{offsets: map[account][]int64{}, lastAck: map[int32]time.Time{}, silences: map[int32]time.Duration{}, changed: make(chan struct{})}
 }
 
 // sends takes the next sequence of an account.
@@ -60,6 +63,11 @@ func (l *ledger) answered(id identity, offset int64, err error) {
 	}
 	*at = offset
 	l.acked++
+	now := time.Now()
+	if last, ok := l.lastAck[id.partition]; ok {
+		l.silences[id.partition] = max(l.silences[id.partition], now.Sub(last))
+	}
+	l.lastAck[id.partition] = now
 	close(l.changed)
 	l.changed = make(chan struct{})
 }

@@ -242,6 +242,9 @@ func (f *fetching) look(t *fetchTarget) {
 		return
 	}
 	p := t.partition
+	if t.code = p.Serves(); t.code != wire.None {
+		return
+	}
 	if f.follower {
 		t.code = wire.NotLeaderOrFollower
 		return
@@ -576,6 +579,9 @@ func (a *fetchAnswer) addPart(name string, id metadata.TopicID, p fetchPartAnswe
 }
 
 func (f *fetching) partAnswer(t *fetchTarget) fetchPartAnswer {
+	if t.code == wire.None && !t.diverging.known {
+		t.code = t.partition.Serves()
+	}
 	p := fetchPartAnswer{index: t.index, code: t.code, highWatermark: -1, lastStable: -1, logStart: -1, diverging: t.diverging, absent: t.absent()}
 	if t.code != wire.None {
 		t.read.Release()

@@ -133,6 +133,9 @@ func (l *listing) find(topic string, q *askedPartition, out *kmsg.ListOffsetsRes
 		return
 	}
 	p, code := l.plane.partitions.ByName(topic, q.index)
+	if code == wire.None {
+		code = p.Serves()
+	}
 	if code == wire.None && l.response.Version >= 4 {
 		code = p.CheckEpoch(q.epoch)
 	}
@@ -196,7 +199,7 @@ type lookup struct {
 var noRecord = foundRecord{offset: offsetNotKnown, timestamp: -1, epoch: -1}
 
 func (k *lookup) search(from int64) {
-	if code := k.partition.Closed(); code != wire.None {
+	if code := k.partition.Serves(); code != wire.None {
 		k.end(code)
 		return
 	}

@@ -225,21 +225,27 @@ func (d *describing) add(t *metadata.Topic) {
 		out.AuthorizedOperations = topicOperations
 	}
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
-	replicas := make([]int32, len(t.Partitions)) // one slice for all
+	replicas := make([]int32, 0, len(t.Partitions)*max(int(t.ReplicationFactor), 1)) // one slice for all
 	for i := range t.Partitions {
 		p, q := &t.Partitions[i], &out.Partitions[i]
 		q.Default()
-		replicas[i] = int32(p.Leader)
 		s := d.broker.stateOf(p, d.exchange.listener())
 		q.Partition, q.LeaderEpoch, q.Leader, q.ErrorCode = p.Index, p.LeaderEpoch, s.leader, s.code
-		q.Replicas = replicas[i : i+1 : i+1]
-		if s.leader >= 0 {
-			q.ISR = q.Replicas
-		} else {
-			q.OfflineReplicas = q.Replicas
-		}
+		first, isr := len(replicas), 0
+		replicas, isr = d.broker.image.Replicas(replicas, t, p)
+		q.Replicas, q.ISR, q.OfflineReplicas = shownReplicas(replicas[first:], isr, s)
 	}
 	d.response.Topics = append(d.response.Topics, out)
+}
+
+// shownReplicas are a partition's replicas, those in sync, and those that cannot be reached: all, where clients cannot
+// reach the leader.
+func shownReplicas(replicas []int32, isr int, s leadership) (all, inSync, offline []int32) {
+	all = slices.Clip(replicas)
+	if s.leader < 0 && s.code != wire.LeaderNotAvailable {
+		isr = 0
+	}
+	return all, slices.Clip(all[:isr]), slices.Clip(all[isr:])
 }
 
 // leadership is what clients are told of a partition's leader.

@@ -106,13 +106,9 @@ func (b *Broker) describedTopic(t *metadata.Topic, first, end int, listener stri
 		s := b.stateOf(p, listener)
 		q := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 		q.Partition, q.LeaderID, q.LeaderEpoch, q.ErrorCode = p.Index, s.leader, p.LeaderEpoch, s.code
-		q.Replicas = []int32{int32(p.Leader)}
+		replicas, isr := b.image.Replicas(nil, t, p)
+		q.Replicas, q.ISR, q.OfflineReplicas = shownReplicas(replicas, isr, s)
 		q.EligibleLeaderReplicas, q.LastKnownELR = []int32{}, []int32{}
-		if s.leader >= 0 {
-			q.ISR = q.Replicas
-		} else {
-			q.OfflineReplicas = q.Replicas
-		}
 		out.Partitions = append(out.Partitions, q)
 	}
 	return out

@@ -31,6 +31,7 @@ type Image interface {
 	ClusterID() string
 	Features() []metadata.Feature
 	AppliedIndex() uint64
+	Replicas(dst []int32, t *metadata.Topic, p *metadata.Partition) (replicas []int32, isr int)
 }
 
 // Quorum is what the broker needs of the replicated log of the metadata: a *quorum.Quorum.

@@ -221,6 +221,12 @@ func (r *rig) Features() []metadata.Feature {
 	return append(r.features, metadata.Feature{Name: controller.MetadataFeature, Level: 1})
 }
 func (r *rig) AppliedIndex() uint64 { return 9 }
+func (r *rig) Replicas(dst []int32, t *metadata.Topic, p *metadata.Partition) ([]int32, int) {
+	if b, ok := r.Broker(p.Leader); !ok || b.Fenced {
+		return append(dst, int32(p.Leader)), 0
+	}
+	return append(dst, int32(p.Leader)), 1
+}
 func (r *rig) BrokerConfigs(id metadata.BrokerID) []metadata.Config {
 	return r.brokerConfigs[id]
 }

@@ -32,14 +32,20 @@ var brokerKeys = []Definition{
 	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. 0: it does not; the client asks again."),
 	words(List, "advertised.listeners", nil, "Where clients reach the broker, as NAME://host:port,...; unset: as in listeners.").checked(checkListeners),
 	boolean("auto.create.topics.enable", "true", "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
+	boolean("auto.leader.rebalance.enable", "true", "Whether the active controller moves leaders of partitions so that all brokers lead about as many."),
 	integer(Int, "background.threads", 10, 1, maxInt, unusedThreads).dynamic(),
+	integer(Int, "broker.heartbeat.interval.ms", 2000, 1, maxInt, "How often a broker renews its lease at the active controller, in milliseconds; at most a quarter of broker.session.timeout.ms is used."),
 	words(String, "broker.rack", nil, "The availability zone of this broker."),
+	integer(Int, "broker.session.timeout.ms", 9000, 100, maxInt, "How long a broker may go without renewing its lease before others take over its partitions, in milliseconds. A broker that cannot renew it stops serving a little earlier. Lower fails over faster, and more often without need."),
 	integer(Int, "compression.gzip.level", -1, -1, 9, unusedRecompress).checked(gzipLevel).dynamic(),
 	integer(Int, "compression.lz4.level", 9, 1, 17, unusedRecompress).dynamic(),
 	words(String, "compression.type", text("producer"), "The default of the topic key compression.type.", codecs...).dynamic(),
 	integer(Int, "compression.zstd.level", 3, -131072, 22, unusedRecompress).dynamic(),
 	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds. 0: never."),
 	integer(Long, "connections.max.reauth.ms", 0, 0, maxLong, "How long an authentication lasts, in milliseconds. Without effect: there is no authentication yet."),
+	words(List, "controller.listener.names", nil, "The listener for the other nodes of the cluster, which listeners names too; clients are not served there. Unset: this node is a cluster of its own.").checked(oneElement),
+	integer(Int, "controller.quorum.election.timeout.ms", 1000, 10, maxInt, "How long the leader of the metadata's quorum may be silent before the voters elect another, in milliseconds."),
+	words(List, "controller.quorum.voters", nil, "The nodes that vote in the metadata's quorum, as node.id@host:port,... with the addresses of their listeners for other nodes: one, three or five. The same on all nodes; nodes that are not named follow.").checked(checkVoters),
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor of topics created without one. Only 1 is served: with more, such topics are refused. Records are kept by the write-ahead log and the object store, not by replicas."),
 	boolean("delete.topic.enable", "true", "Whether topics may be deleted."),
 	integer(Int, "fetch.max.bytes", 55<<20, 1024, maxInt, "The maximum number of bytes of records in one fetch response. A first batch that is larger is still returned."),
@@ -60,6 +66,8 @@ var brokerKeys = []Definition{
 	integer(Int, "group.max.session.timeout.ms", 1_800_000, 1, maxInt, "The maximum session timeout that a member of the classic protocol may ask for, in milliseconds."),
 	integer(Int, "group.max.size", maxInt, 1, maxInt, "The maximum number of members of a group of the classic protocol."),
 	integer(Int, "group.min.session.timeout.ms", 6000, 1, maxInt, "The minimum session timeout that a member of the classic protocol may ask for, in milliseconds."),
+	integer(Long, "leader.imbalance.check.interval.seconds", 300, 1, 1<<31, "How often the active controller looks whether leaders are to be moved, in seconds."),
+	integer(Int, "leader.imbalance.per.broker.percentage", 10, 0, 100, "By how many percent a broker may lead more partitions than its share before any are moved."),
 	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
 	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
@@ -106,6 +114,7 @@ var brokerKeys = []Definition{
 	integer(Long, "offsets.retention.check.interval.ms", 600_000, 1, maxLong, "How often offsets are looked for that have expired, and groups that are empty, in milliseconds."),
 	integer(Int, "offsets.retention.minutes", 10_080, 1, maxInt, "How long committed offsets are kept, in minutes: since the last member left the group, or since the commit if the group has no members of its own or none of them reads the topic."),
 	integer(Int, "offsets.topic.num.partitions", 50, 1, maxInt, "The number of partitions of __consumer_offsets when it is created. It cannot be changed later."),
+	words(List, "process.roles", text("broker,controller"), "What this node is. Every node is a broker; one without controller never votes, whatever controller.quorum.voters says.", "broker", "controller").checked(checkRoles),
 	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds. A retry that comes later is appended a second time.").dynamic(),
 	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The maximum number of bytes of requests in memory; sockets are not read while it is reached. The same number bounds the responses that clients have not read yet. -1: the default."),
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
@@ -117,6 +126,8 @@ var brokerKeys = []Definition{
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
+	integer(Int, "weir.clock.drift.max.ppm", 10_000, 0, 500_000, "How much faster or slower the monotonic clocks of two nodes may run, in parts per million. Leases are shortened by it, and the wait for their end is lengthened. If clocks differ by more, a reader may see old records; no acknowledged record is lost."),
+	secret("weir.cluster.secret", "What the nodes of a cluster prove to each other that they know. The same on all nodes. Without it a node accepts others on a loopback address only."),
 	integer(Long, "weir.coordinator.memory.bytes", defaultCoordinatorBytes, 1<<20, maxLong, "Memory for groups with their members and committed offsets, and for transactional ids, in bytes, as estimated: some 300 for the offset of a partition, 3,000 for a member, 500 for a transactional id, and names and metadata. At the bound new members, offsets of more partitions, more partitions in a transaction and new transactional ids are refused, and clients try again; what is there goes on, and transactions end. Lower refuses earlier; higher lets clients take more memory, and makes loading after a restart longer."),
 	words(String, "weir.data.dir", text("data"), "The directory for everything that has no path of its own."),
 	words(String, "weir.meta.path", nil, "The directory of the cluster metadata's log and snapshots; unset: meta under weir.data.dir."),
@@ -141,6 +152,7 @@ var brokerKeys = []Definition{
 	integer(Int, "weir.wal.object.linger.max.ms", 250, 1, 60_000, "The time between two writes of an object log that are not full, in milliseconds. Higher costs fewer requests, lower acknowledges sooner."),
 	integer(Int, "weir.wal.object.linger.min.ms", 10, 0, 60_000, "How long an object log that has written nothing for weir.wal.object.linger.max.ms waits for more records, in milliseconds. At most weir.wal.object.linger.max.ms."),
 	words(String, "weir.wal.path", nil, "The write-ahead log: a directory for its files, or a block device; unset: wal under weir.data.dir."),
+	boolean("weir.wal.shared", "false", "Whether weir.wal.path is a directory that other brokers reach too, on a regional volume or NFS, so that they can take over what it holds. Each then costs a small read for each group of writes. All brokers of the directory need the same value."),
 	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, 1<<46, "The size of the write-ahead log, in bytes: how much is accepted while the object store does not answer, and of an object log how much may wait for its upload."),
 }
 
@@ -186,8 +198,8 @@ func checkProtocols(value string) error {
 }
 
 func oneElement(value string) error {
-	if len(SplitList(value)) != 1 {
-		return fmt.Errorf("one directory is needed, not %d: the log is not spread over disks", len(SplitList(value)))
+	if n := len(SplitList(value)); n != 1 {
+		return fmt.Errorf("one is needed, not %d", n)
 	}
 	return nil
 }

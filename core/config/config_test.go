@@ -149,11 +149,11 @@ log.retention.hours=168
 log.segment.bytes=1073741824
 log.retention.check.interval.ms=300000
 `, nil)
-	if b := s.Broker(); len(b.Listeners) != 2 || b.DataDir != "/tmp/kraft-combined-logs" {
+	if b := s.Broker(); len(b.Listeners) != 1 || b.Cluster.Listener.Port != 9093 || b.Cluster.Several() || b.DataDir != "/tmp/kraft-combined-logs" {
 		t.Errorf("resolved to %+v", *b)
 	}
 	want := []string{
-		"process.roles", "controller.quorum.bootstrap.servers", "inter.broker.listener.name", "controller.listener.names",
+		"controller.quorum.bootstrap.servers", "inter.broker.listener.name",
 		"offsets.topic.replication.factor",
 	}
 	if !slices.Equal(s.Unknown(), want) {
@@ -431,5 +431,31 @@ func TestConsumerGroupIsWithinBounds(t *testing.T) {
 	g := s.ConsumerGroup(overrides)
 	if g.SessionTimeout != 50*time.Second || g.AssignmentInterval != 0 || g.HeartbeatInterval != 5*time.Second || g.Assignors[0] != "uniform" || !g.Upgrade || !g.Downgrade {
 		t.Errorf("resolved to %+v", g)
+	}
+}
+
+func TestCluster(t *testing.T) {
+	file := "node.id=2\nprocess.roles=broker,controller\nlisteners=PLAINTEXT://:9092,CONTROLLER://127.0.0.1:9093\ncontroller.listener.names=CONTROLLER\n" +
+		"controller.quorum.voters=3@c:9093,1@a:9093,2@b:9094\nbroker.session.timeout.ms=2000\n"
+	c := load(t, file, nil).Broker().Cluster
+	require.True(t, c.Several())
+	require.True(t, c.Votes)
+	require.Equal(t, []config.Voter{{Node: 1, Address: "a:9093"}, {Node: 2, Address: "b:9094"}, {Node: 3, Address: "c:9093"}}, c.Voters)
+	require.Equal(t, "b:9094", c.Advertised.Address(), "as the others know it")
+	require.Equal(t, 500*time.Millisecond, c.HeartbeatInterval, "a quarter of the session")
+	require.Less(t, c.Lease(), 1981*time.Millisecond)
+	require.Greater(t, c.Term(), 2019*time.Millisecond)
+
+	c = load(t, file+"node.id=7\n", nil).Broker().Cluster
+	require.False(t, c.Votes)
+	for _, bad := range []string{
+		"controller.quorum.voters=1@a:9093", // without a listener
+		"controller.quorum.voters=1@a", "controller.quorum.voters=1@a:1,1@b:1", "controller.quorum.voters=1@a:1,2@a:1,3@a:1,4@a:1,5@a:1,6@a:1",
+		"process.roles=controller", "controller.listener.names=A,B", "controller.listener.names=OTHER",
+		file + "listeners=PLAINTEXT://:9092,CONTROLLER://:9093", // reached from everywhere, without a secret
+		"listeners=CONTROLLER://127.0.0.1:9093\ncontroller.listener.names=CONTROLLER",
+	} {
+		_, err := config.Load([]byte(bad), nil, nil)
+		require.Error(t, err, bad)
 	}
 }

@@ -229,6 +229,9 @@ func unsetInteger(t Type, key string, minimum, maximum int64, doc string) Defini
 	return Definition{Key: key, Type: t, Min: minimum, Max: maximum, Doc: doc}
 }
 
+// secret is a key whose value is never shown.
+func secret(key, doc string) Definition { return Definition{Key: key, Type: Password, Doc: doc} }
+
 func words(t Type, key string, value *string, doc string, oneOf ...string) Definition {
 	return Definition{Key: key, Type: t, Default: value, OneOf: oneOf, Doc: doc}
 }

@@ -101,6 +101,8 @@ type Broker struct {
 	// weir.meta.path, a directory. Never empty. They belong together: the broker refuses
 	// to start with those of different clusters.
 	WALPath, MetaPath string
+	// WALShared is weir.wal.shared: other brokers use WALPath, a directory, too.
+	WALShared bool
 	// S3 is how the store is reached if ObjectStore is s3:.
 	S3 S3
 	// MetricsAddress is weir.metrics.address, host:port; empty: metrics are not served.
@@ -116,6 +118,8 @@ type Broker struct {
 	Transactions Transactions
 	// Topic holds the defaults of topics.
 	Topic Topic
+	// Cluster is how this node and the others of its cluster reach each other.
+	Cluster Cluster
 }
 
 // Transactions is the configuration of transaction coordinators. All times are at least a millisecond, but for AddRetryMax.
@@ -218,48 +222,40 @@ func (s *Settings) resolveBroker() Broker {
 		return strings.TrimRight(dir, "/") + "/" + name
 	}
 	b := Broker{
-		NodeID:                   int32(s.integer("node.id")),
-		Rack:                     s.text("broker.rack"),
-		Listeners:                s.listeners("listeners"),
-		AdvertisedListeners:      s.listeners("advertised.listeners"),
-		NumPartitions:            int32(s.integer("num.partitions")),
-		DefaultReplicationFactor: int16(min(s.integer("default.replication.factor"), math.MaxInt16)),
-		AutoCreateTopics:         s.boolean("auto.create.topics.enable"),
-		DeleteTopics:             s.boolean("delete.topic.enable"),
-		MessageMaxBytes:          int32(s.integer("message.max.bytes")),
-		MaxConnections:           int(s.integer("max.connections")),
-		MaxConnectionsPerIP:      int(s.integer("max.connections.per.ip")),
-		ConnectionsMaxIdle:       s.millis("connections.max.idle.ms"),
-		QueuedMaxRequestBytes:    s.integer("queued.max.request.bytes"),
-		SocketRequestMaxBytes:    int32(s.integer("socket.request.max.bytes")),
-		FetchMaxBytes:            int32(s.integer("fetch.max.bytes")),
-		FetchSessionSlots:        int(s.integer("max.incremental.fetch.session.cache.slots")),
-		ProducerIDExpiration:     s.millis("producer.id.expiration.ms"),
-		RetentionCheckInterval:   s.millis("log.retention.check.interval.ms"),
-		WALBytes:                 s.integer("weir.wal.size.bytes"),
-		CacheBytes:               s.integer("weir.cache.bytes"),
-		BlockCacheBytes:          s.integer("weir.block.cache.bytes"),
-		CoordinatorBytes:         s.integer("weir.coordinator.memory.bytes"),
-		UploadInterval:           s.millis("weir.upload.interval.ms"),
-		ShipAsync:                s.text("weir.metadata.shipping") == "async",
-		ShipInterval:             s.millis("weir.metadata.shipping.interval.ms"),
-		DataDir:                  dir,
-		WALPath:                  under("weir.wal.path", "wal"),
-		MetaPath:                 under("weir.meta.path", "meta"),
-		ObjectStore:              s.text("weir.object.store"),
-		S3:                       s.resolveS3(),
-		MetricsAddress:           s.text("weir.metrics.address"),
-		ConsumerGroup:            s.ConsumerGroup(nil),
-		Groups: Groups{
-			InitialRebalanceDelay:         s.millis("group.initial.rebalance.delay.ms"),
-			MinSessionTimeout:             s.millis("group.min.session.timeout.ms"),
-			MaxSessionTimeout:             s.millis("group.max.session.timeout.ms"),
-			MaxSize:                       int32(s.integer("group.max.size")),
-			OffsetMetadataMaxBytes:        int(s.integer("offset.metadata.max.bytes")),
-			OffsetsRetention:              time.Duration(s.integer("offsets.retention.minutes")) * time.Minute,
-			OffsetsRetentionCheckInterval: s.millis("offsets.retention.check.interval.ms"),
-			OffsetsTopicPartitions:        int32(s.integer("offsets.topic.num.partitions")),
-		},
+		NodeID:                     int32(s.integer("node.id")),
+		Rack:                       s.text("broker.rack"),
+		Listeners:                  s.listeners("listeners"),
+		AdvertisedListeners:        s.listeners("advertised.listeners"),
+		NumPartitions:              int32(s.integer("num.partitions")),
+		DefaultReplicationFactor:   int16(min(s.integer("default.replication.factor"), math.MaxInt16)),
+		AutoCreateTopics:           s.boolean("auto.create.topics.enable"),
+		DeleteTopics:               s.boolean("delete.topic.enable"),
+		MessageMaxBytes:            int32(s.integer("message.max.bytes")),
+		MaxConnections:             int(s.integer("max.connections")),
+		MaxConnectionsPerIP:        int(s.integer("max.connections.per.ip")),
+		ConnectionsMaxIdle:         s.millis("connections.max.idle.ms"),
+		QueuedMaxRequestBytes:      s.integer("queued.max.request.bytes"),
+		SocketRequestMaxBytes:      int32(s.integer("socket.request.max.bytes")),
+		FetchMaxBytes:              int32(s.integer("fetch.max.bytes")),
+		FetchSessionSlots:          int(s.integer("max.incremental.fetch.session.cache.slots")),
+		ProducerIDExpiration:       s.millis("producer.id.expiration.ms"),
+		RetentionCheckInterval:     s.millis("log.retention.check.interval.ms"),
+		WALBytes:                   s.integer("weir.wal.size.bytes"),
+		CacheBytes:                 s.integer("weir.cache.bytes"),
+		BlockCacheBytes:            s.integer("weir.block.cache.bytes"),
+		CoordinatorBytes:           s.integer("weir.coordinator.memory.bytes"),
+		UploadInterval:             s.millis("weir.upload.interval.ms"),
+		ShipAsync:                  s.text("weir.metadata.shipping") == "async",
+		ShipInterval:               s.millis("weir.metadata.shipping.interval.ms"),
+		DataDir:                    dir,
+		WALPath:                    under("weir.wal.path", "wal"),
+		MetaPath:                   under("weir.meta.path", "meta"),
+		WALShared:                  s.boolean("weir.wal.shared"),
+		ObjectStore:                s.text("weir.object.store"),
+		S3:                         s.resolveS3(),
+		MetricsAddress:             s.text("weir.metrics.address"),
+		ConsumerGroup:              s.ConsumerGroup(nil),
+		Groups:                     s.groups(),
 		TransactionTopicPartitions: int32(s.integer("transaction.state.log.num.partitions")),
 		Transactions: Transactions{
 			TimeoutMax:     s.millis("transaction.max.timeout.ms"),
@@ -268,8 +264,11 @@ func (s *Settings) resolveBroker() Broker {
 			IDExpiration:   s.millis("transactional.id.expiration.ms"),
 			AddRetryMax:    s.millis("add.partitions.to.txn.retry.backoff.max.ms"),
 		},
-		Topic: s.Topic(nil),
+		Topic:   s.Topic(nil),
+		Cluster: s.cluster(),
 	}
+	b.Listeners = clientListeners(b.Listeners, b.Cluster.ListenerName)
+	b.AdvertisedListeners = clientListeners(b.AdvertisedListeners, b.Cluster.ListenerName)
 	if b.QueuedMaxRequestBytes < 0 {
 		b.QueuedMaxRequestBytes = defaultQueuedBytes
 	}
@@ -286,6 +285,19 @@ func (s *Settings) resolveObjectWAL(b *Broker) {
 	b.WALObjectBytes = s.integer("weir.wal.object.bytes")
 	b.WALCreates = int(s.integer("weir.wal.object.creates.in.flight"))
 	b.WALLingerMin, b.WALLingerMax = s.millis("weir.wal.object.linger.min.ms"), s.millis("weir.wal.object.linger.max.ms")
+}
+
+func (s *Settings) groups() Groups {
+	return Groups{
+		InitialRebalanceDelay:         s.millis("group.initial.rebalance.delay.ms"),
+		MinSessionTimeout:             s.millis("group.min.session.timeout.ms"),
+		MaxSessionTimeout:             s.millis("group.max.session.timeout.ms"),
+		MaxSize:                       int32(s.integer("group.max.size")),
+		OffsetMetadataMaxBytes:        int(s.integer("offset.metadata.max.bytes")),
+		OffsetsRetention:              time.Duration(s.integer("offsets.retention.minutes")) * time.Minute,
+		OffsetsRetentionCheckInterval: s.millis("offsets.retention.check.interval.ms"),
+		OffsetsTopicPartitions:        int32(s.integer("offsets.topic.num.partitions")),
+	}
 }
 
 func (s *Settings) resolveS3() S3 {
@@ -307,6 +319,12 @@ func (b *Broker) Validate() error {
 	}
 	if b.WALLingerMin > b.WALLingerMax {
 		return fmt.Errorf("weir.wal.object.linger.min.ms (%v) is more than weir.wal.object.linger.max.ms (%v)", b.WALLingerMin, b.WALLingerMax)
+	}
+	if len(b.Listeners) == 0 {
+		return fmt.Errorf("listeners: there is no listener for clients")
+	}
+	if err := b.Cluster.validate(); err != nil {
+		return err
 	}
 	for _, l := range b.AdvertisedListeners {
 		if l.Host == "" || l.Host == "0.0.0.0" || l.Host == "::" {

@@ -72,8 +72,11 @@ func (c *Controller) endsToClose(epoch metadata.BrokerEpoch, ends []metadata.Ran
 	for _, e := range ends {
 		known[name{e.Stream, e.LeaderEpoch}] = e.End
 	}
+	if !c.image.Current(epoch) {
+		return nil, fmt.Errorf("%w: epoch %d takes over", metadata.ErrEpochEnded, epoch)
+	}
 	var todo []metadata.RangeEnd
-	for _, r := range c.image.OpenRangesBefore(c.options.Broker, epoch) {
+	for _, r := range c.image.OpenRangesToRecover(epoch) {
 		end, ok := known[name{r.Stream, r.LeaderEpoch}]
 		if !ok || end < 0 {
 			return nil, fmt.Errorf("stream %d, leader epoch %d is open in a WAL that was not read; bring the WAL file back, or the records in it are lost", r.Stream, r.LeaderEpoch)

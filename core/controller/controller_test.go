@@ -98,18 +98,33 @@ func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
 	}
 }
 
-func TestReplicationIsRefusedWhateverTheBrokers(t *testing.T) {
+func TestReplicasAreShown(t *testing.T) {
 	r := newRig(t)
-	r.c.RegisterBroker(metadata.Broker{ID: 2}, false, func(metadata.BrokerEpoch, error) {})
-	wantError(t, r.create(controller.NewTopic{Name: "t", Partitions: 1, ReplicationFactor: 2}, false).Err, 38, "The object store keeps the copies")
+	for _, b := range []metadata.Broker{{ID: 2, Rack: "a", Listeners: listeners}, {ID: 3, Rack: "b", Listeners: listeners}, {ID: 4, Rack: "a", Listeners: listeners}} {
+		r.c.RegisterBroker(b, false, func(metadata.BrokerEpoch, error) {})
+	}
+	wantError(t, r.create(controller.NewTopic{Name: "t", Partitions: 1, ReplicationFactor: 5}, false).Err, 38, "only 4 broker(s) are registered")
 	n := controller.NewTopic{Name: "t", Partitions: -1, ReplicationFactor: -1, Assignment: [][]int32{{1}, {1, 2}}}
 	wantError(t, r.create(n, false).Err, 39, "not consistent with previous partitions, which have 1 replica(s)")
-	n.Assignment = [][]int32{{2, 1}}
-	wantError(t, r.create(n, false).Err, 39, "the object store keeps the copies")
-	n.Assignment = [][]int32{{2}, {1}}
-	if made := r.create(n, false); made.Err != nil || made.Topic.Partitions[0].Leader != 2 || made.Topic.Partitions[1].Leader != 1 {
-		t.Errorf("made %+v", made)
+	n.Assignment = [][]int32{{2, 1}, {4, 3}}
+	made := r.create(n, false)
+	require.NoError(t, made.Err)
+	require.Equal(t, metadata.BrokerID(2), made.Topic.Partitions[0].Leader)
+	replicas, isr := r.image.Replicas(nil, made.Topic, &made.Topic.Partitions[0])
+	require.Equal(t, []int32{2, 3}, replicas, "another rack comes first")
+	require.Equal(t, 2, isr)
+}
+
+func TestPartitionsAreSpread(t *testing.T) {
+	r := newRig(t)
+	r.c.RegisterBroker(metadata.Broker{ID: 4}, false, func(metadata.BrokerEpoch, error) {}) // which starts: it has no WAL yet
+	r.c.RegisterBroker(ready(2), false, func(metadata.BrokerEpoch, error) {})
+	r.c.RegisterBroker(ready(3), false, func(metadata.BrokerEpoch, error) {})
+	led := map[metadata.BrokerID]int{}
+	for _, p := range r.create(controller.NewTopic{Name: "t", Partitions: 9, ReplicationFactor: 1}, false).Topic.Partitions {
+		led[p.Leader]++
 	}
+	require.Equal(t, map[metadata.BrokerID]int{1: 3, 2: 3, 3: 3}, led)
 }
 
 func TestTopicsOfOneRequestAreJudgedEachForItself(t *testing.T) {

@@ -124,7 +124,7 @@ func (r *rig) must(err error) {
 
 // register starts a new incarnation of the broker.
 func (r *rig) register() {
-	r.c.RegisterBroker(metadata.Broker{ID: 1, Rack: "z"}, false, func(epoch metadata.BrokerEpoch, err error) {
+	r.c.RegisterBroker(metadata.Broker{ID: 1, Rack: "z", Listeners: listeners}, false, func(epoch metadata.BrokerEpoch, err error) {
 		r.must(err)
 		r.epoch = epoch
 	})
@@ -247,4 +247,11 @@ func (s *fakeStore) keys(prefix string) (keys []string) {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// listeners are those of a broker that is ready.
+var listeners = []metadata.Endpoint{{Listener: "PLAINTEXT", Host: "broker", Port: 9092}}
+
+func ready(id metadata.BrokerID) metadata.Broker {
+	return metadata.Broker{ID: id, Listeners: listeners}
 }

@@ -38,7 +38,7 @@ func slotRig(t *testing.T, shipped func() uint64) *rig {
 }
 
 func (r *rig) registerWithObjects() {
-	r.c.RegisterBroker(metadata.Broker{ID: 1}, true, func(epoch metadata.BrokerEpoch, err error) {
+	r.c.RegisterBroker(metadata.Broker{ID: 1, Listeners: listeners}, true, func(epoch metadata.BrokerEpoch, err error) {
 		r.must(err)
 		r.epoch = epoch
 	})

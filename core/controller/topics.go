@@ -103,7 +103,22 @@ func (c *Controller) validateNew(n *NewTopic) (*metadata.CreateTopic, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metadata.CreateTopic{Name: n.Name, Configs: overrides(configs), Leaders: leaders}, nil
+	return &metadata.CreateTopic{Name: n.Name, Configs: overrides(configs), Leaders: leaders, ReplicationFactor: c.keptFactor(n)}, nil
+}
+
+// keptFactor is the replication factor of a new topic that was validated; 0: one.
+func (c *Controller) keptFactor(n *NewTopic) int16 {
+	factor := n.ReplicationFactor
+	switch {
+	case len(n.Assignment) > 0:
+		factor = int16(len(n.Assignment[0]))
+	case factor == -1:
+		factor = c.options.Config.DefaultReplicationFactor
+	}
+	if factor == 1 {
+		return 0
+	}
+	return factor
 }
 
 func overrides(in []config.Override) []metadata.Config {
@@ -179,27 +194,36 @@ func (c *Controller) validatePlacement(n *NewTopic) ([]metadata.Leader, error) {
 	if err := c.validateFactor(factor); err != nil {
 		return nil, err
 	}
-	return c.ledHere(int(count)), nil
+	return c.placed(int(count)), nil
 }
 
-// validateFactor accepts a replication factor of 1 only: the object store keeps the
-// copies, and a larger number would promise replicas that do not exist.
+// validateFactor accepts no larger replication factor than there are brokers. The object store keeps the copies: the factor is
+// kept to be shown.
 func (c *Controller) validateFactor(factor int) error {
-	brokers := len(c.image.Brokers())
+	brokers := len(c.alive())
 	switch {
-	case c.epoch() == 0:
+	case brokers == 0:
 		return refuse(wire.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): All brokers are currently fenced.", factor)
 	case factor > brokers:
 		return refuse(wire.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target replication factor of %d cannot be reached because only %d broker(s) are registered.", factor, factor, brokers)
-	case factor > 1:
-		return refuse(wire.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The object store keeps the copies; use a replication factor of 1, or -1.", factor)
 	}
 	return nil
 }
 
-// ledHere makes this broker the leader of count partitions.
-func (c *Controller) ledHere(count int) []metadata.Leader {
-	return slices.Repeat([]metadata.Leader{{Broker: c.options.Broker, Epoch: c.epoch()}}, count)
+// alive are the brokers that may lead, by id.
+func (c *Controller) alive() []*metadata.Broker {
+	return slices.DeleteFunc(slices.Clone(c.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() })
+}
+
+// placed spreads count new partitions over the brokers, by turns.
+func (c *Controller) placed(count int) []metadata.Leader {
+	brokers, first := c.alive(), int(uint64(c.image.NextStream()))
+	leaders := make([]metadata.Leader, count)
+	for i := range leaders {
+		b := brokers[(first+i)%len(brokers)]
+		leaders[i] = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
+	}
+	return leaders
 }
 
 // validateAssignment validates a manual assignment, each partition's replicas being of
@@ -211,7 +235,7 @@ func (c *Controller) validateAssignment(assignment [][]int32, factor int) ([]met
 			return nil, err
 		}
 		b, _ := c.image.Broker(metadata.BrokerID(replicas[0]))
-		if b.Fenced {
+		if !b.Ready() {
 			return nil, refuse(wire.InvalidReplicaAssignment, "All brokers specified in the manual partition assignment for partition %d are fenced or in controlled shutdown.", i)
 		}
 		leaders[i] = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
@@ -234,15 +258,12 @@ func (c *Controller) validateReplicas(replicas []int32, factor int) error {
 	if len(replicas) != factor {
 		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s), but this is not consistent with previous partitions, which have %d replica(s).", len(replicas), factor)
 	}
-	if factor > 1 {
-		return refuse(wire.InvalidReplicaAssignment, "The manual partition assignment includes a partition with %d replica(s): the object store keeps the copies; name one broker for each partition.", factor)
-	}
 	return nil
 }
 
 // wouldBe is the topic that a record would make, without ids.
 func wouldBe(r *metadata.CreateTopic) *metadata.Topic {
-	t := &metadata.Topic{Name: r.Name, Configs: r.Configs, Partitions: make([]metadata.Partition, len(r.Leaders))}
+	t := &metadata.Topic{Name: r.Name, Configs: r.Configs, ReplicationFactor: r.ReplicationFactor, Partitions: make([]metadata.Partition, len(r.Leaders))}
 	for i := range t.Partitions {
 		t.Partitions[i] = metadata.Partition{Index: int32(i), Leader: r.Leaders[i].Broker}
 	}
@@ -302,7 +323,7 @@ func (c *Controller) validateGrowth(topic string, count int32, assignment [][]in
 	if err := c.validateFactor(1); err != nil {
 		return nil, err
 	}
-	r := &metadata.AddPartitions{ID: t.ID, From: have, Leaders: c.ledHere(int(count - have))}
+	r := &metadata.AddPartitions{ID: t.ID, From: have, Leaders: c.placed(int(count - have))}
 	if len(assignment) > 0 {
 		var err error
 		if r.Leaders, err = c.validateAssignment(assignment, 1); err != nil {

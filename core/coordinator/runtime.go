@@ -27,6 +27,8 @@ type Options struct {
 	Broker metadata.BrokerID
 	// Partition returns an open partition of the topic that this broker leads; nil: there is none.
 	Partition func(index int32) Log
+	// Leased reports whether this broker may answer for its partitions now (R9). Nil: always.
+	Leased func() bool
 	// NewMachine makes the empty state of a shard. Before Serve it must not use the shard, but for Hold.
 	NewMachine func(*Shard) Machine
 	// Trim raises the log start of a partition of the topic, and calls done once.
@@ -145,7 +147,7 @@ func (r *Runtime) Find(key string) (*Shard, wire.Code) {
 		return nil, wire.NotCoordinator
 	}
 	index := PartitionOf(key, len(topic.Partitions))
-	if topic.Partitions[index].Leader != r.options.Broker {
+	if topic.Partitions[index].Leader != r.options.Broker || r.options.Leased != nil && !r.options.Leased() {
 		return nil, wire.NotCoordinator
 	}
 	if int(index) >= len(r.shards) || r.shards[index] == nil {

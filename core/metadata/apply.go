@@ -65,38 +65,90 @@ func (r *RegisterBroker) apply(im *Image) error {
 	if r.ID < 0 {
 		return fmt.Errorf("%w: broker id %d", ErrMalformed, r.ID)
 	}
+	if err := im.ofTerm(r.Term); err != nil {
+		return err
+	}
 	i, known := im.searchBroker(r.ID)
-	if known && im.brokers[i].Incarnation == r.Incarnation {
-		im.brokers[i].Rack, im.brokers[i].Listeners = r.Rack, slices.Clone(r.Listeners)
-		im.outcome.First = int64(im.brokers[i].Epoch)
-		return nil
+	b := &Broker{
+		ID: r.ID, Epoch: BrokerEpoch(im.index), Incarnation: r.Incarnation, Rack: r.Rack, Listeners: slices.Clone(r.Listeners),
+		Peer: r.Peer, SharedWAL: r.SharedWAL,
 	}
-	b := &Broker{ID: r.ID, Epoch: BrokerEpoch(im.index), Incarnation: r.Incarnation, Rack: r.Rack, Listeners: slices.Clone(r.Listeners)}
-	im.outcome.First = int64(b.Epoch)
-	if known {
-		im.endEpoch(im.brokers[i].Epoch, b.Epoch)
-		im.brokers[i] = b
-	} else {
+	switch {
+	case !known:
 		im.brokers = slices.Insert(im.brokers, i, b)
+	case im.brokers[i].Incarnation != r.Incarnation:
+		old := im.brokers[i]
+		im.brokers[i] = b
+		if !old.Fenced {
+			im.endEpoch(old, b.Epoch)
+		}
+		im.adopt(b)
+	case im.brokers[i].Fenced:
+		return fmt.Errorf("%w: epoch %d of broker %d is fenced, and this incarnation had it", ErrEpochEnded, im.brokers[i].Epoch, r.ID)
+	default:
+		b.Epoch = im.brokers[i].Epoch
+		im.brokers[i] = b
 	}
-	if r.ObjectWAL {
+	im.outcome.First = int64(b.Epoch)
+	if r.ObjectWAL && b.Epoch == BrokerEpoch(im.index) {
 		im.objectWALs = append(im.objectWALs, ObjectWAL{Epoch: b.Epoch})
 	}
 	return nil
 }
 
-// endEpoch hands what an epoch owes, and what it was to recover, to the epoch that
-// recovers its WAL: the next one of the same broker, as long as nobody else can read it.
-func (im *Image) endEpoch(ended, by BrokerEpoch) {
+// endEpoch notes that the WAL of an ended epoch is to be recovered, by another epoch, which takes over what that was to
+// recover, too; 0: by whom is decided later.
+func (im *Image) endEpoch(b *Broker, by BrokerEpoch) {
 	for i := range im.recoveries {
-		if im.recoveries[i].By == ended {
+		if im.recoveries[i].By == b.Epoch {
 			im.recoveries[i].By = by
 		}
 	}
-	at, _ := slices.BinarySearchFunc(im.recoveries, ended, func(r Recovery, ended BrokerEpoch) int { return cmp.Compare(r.Ended, ended) })
-	im.recoveries = slices.Insert(im.recoveries, at, Recovery{ended, by})
+	at, _ := slices.BinarySearchFunc(im.recoveries, b.Epoch, func(r Recovery, ended BrokerEpoch) int { return cmp.Compare(r.Ended, ended) })
+	im.recoveries = slices.Insert(im.recoveries, at, Recovery{Ended: b.Epoch, By: by, Broker: b.ID, Shared: b.SharedWAL})
 	im.recoveries = slices.DeleteFunc(im.recoveries, func(r Recovery) bool { return im.owed[r.Ended] == 0 })
-	im.objectWALs = slices.DeleteFunc(im.objectWALs, func(w ObjectWAL) bool { return im.owed[w.Epoch] == 0 && (w.Epoch == ended || !im.Current(w.Epoch)) })
+	im.objectWALs = slices.DeleteFunc(im.objectWALs, func(w ObjectWAL) bool { return im.owed[w.Epoch] == 0 && (w.Epoch == b.Epoch || !im.Current(w.Epoch)) })
+}
+
+// adopt gives a new epoch what nobody recovers of its broker's own WALs.
+func (im *Image) adopt(b *Broker) {
+	for i := range im.recoveries {
+		if r := &im.recoveries[i]; r.Broker == b.ID && !im.Current(r.By) {
+			r.By = b.Epoch
+		}
+	}
+}
+
+func (r *FenceBroker) apply(im *Image) error {
+	if err := im.ofTerm(r.Term); err != nil {
+		return err
+	}
+	if err := im.currentEpoch(r.ID, r.Epoch); err != nil {
+		return err
+	}
+	i, _ := im.searchBroker(r.ID)
+	im.brokers[i].Fenced = true
+	im.endEpoch(im.brokers[i], 0)
+	return nil
+}
+
+func (r *AssignRecovery) apply(im *Image) error {
+	if err := im.ofTerm(r.Term); err != nil {
+		return err
+	}
+	if !im.Current(r.By) {
+		return fmt.Errorf("%w: epoch %d is to recover the WAL of %d", ErrEpochEnded, r.By, r.Ended)
+	}
+	for i := range im.recoveries {
+		if a := &im.recoveries[i]; a.Ended == r.Ended {
+			if im.Current(a.By) || !a.Shared {
+				return fmt.Errorf("%w: the WAL of epoch %d, which epoch %d recovers", ErrStale, r.Ended, a.By)
+			}
+			a.By = r.By
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: nothing is owed by epoch %d", ErrStale, r.Ended)
 }
 
 // currentEpoch refuses an epoch that is not its broker's.
@@ -138,7 +190,7 @@ func (r *CreateTopic) apply(im *Image) error {
 	if err := im.validateLeaders(r.Leaders, 0); err != nil {
 		return err
 	}
-	t := &Topic{ID: r.ID, Name: r.Name, Configs: slices.Clone(r.Configs), ConfigsIndex: im.index}
+	t := &Topic{ID: r.ID, Name: r.Name, Configs: slices.Clone(r.Configs), ConfigsIndex: im.index, ReplicationFactor: r.ReplicationFactor}
 	im.addPartitions(t, r.Leaders)
 	i, _ := im.searchTopic(t.Name)
 	im.topics = slices.Insert(im.topics, i, t)

@@ -133,6 +133,7 @@ const (
 	featureBytesMin    = 2
 	partBytesMin       = 8
 	rangeBytesMin      = 6
+	sealBytesMin       = rangeEndBytesMin + leaderBytesMin + 1
 )
 
 func (f *Feature) fields(c *coder) {

@@ -243,7 +243,7 @@ func (r *TakeOver) apply(im *Image) error {
 	}
 	for _, e := range r.Ends {
 		if s, ok := im.streams[e.Stream]; ok {
-			im.takeOver(s, r.Epoch, e.End)
+			im.takeOver(s, Leader{s.Newest().Broker, r.Epoch}, e.End)
 		}
 	}
 	return nil
@@ -252,7 +252,7 @@ func (r *TakeOver) apply(im *Image) error {
 // validateEnd refuses an end that does not fit the stream's newest range.
 func (im *Image) validateEnd(s *Stream, r *TakeOver, e RangeEnd) error {
 	n := s.Newest()
-	if n.LeaderEpoch != e.LeaderEpoch || !n.Open() || n.Broker != r.Broker || n.BrokerEpoch == r.Epoch {
+	if n.LeaderEpoch != e.LeaderEpoch || !n.Open() || n.Broker != r.Broker || im.Recoverer(n.BrokerEpoch) != r.Epoch {
 		return fmt.Errorf("%w: stream %d, leader epoch %d; the newest is %d of broker %d at epoch %d, end %d",
 			ErrRange, s.ID, e.LeaderEpoch, n.LeaderEpoch, n.Broker, n.BrokerEpoch, n.End)
 	}
@@ -264,12 +264,12 @@ func (im *Image) validateEnd(s *Stream, r *TakeOver, e RangeEnd) error {
 }
 
 // takeOver closes the newest range and opens the next.
-func (im *Image) takeOver(s *Stream, epoch BrokerEpoch, end int64) {
+func (im *Image) takeOver(s *Stream, leader Leader, end int64) {
 	n := s.Newest()
 	im.owe(n, -1)
 	n.End = end
 	im.owe(n, 1)
-	next := Range{LeaderEpoch: max(n.LeaderEpoch+1, im.leaderEpochFloor), Broker: n.Broker, BrokerEpoch: epoch, Start: end, Committed: end, End: -1}
+	next := Range{LeaderEpoch: max(n.LeaderEpoch+1, im.leaderEpochFloor), Broker: leader.Broker, BrokerEpoch: leader.Epoch, Start: end, Committed: end, End: -1}
 	if n.Start == n.End {
 		*n = next
 	} else {
@@ -281,4 +281,35 @@ func (im *Image) takeOver(s *Stream, epoch BrokerEpoch, end int64) {
 	p.Leader, p.LeaderEpoch = next.Broker, next.LeaderEpoch
 	im.topicChanged(s.Topic)
 	im.changed(s.ID)
+}
+
+func (r *SealRanges) apply(im *Image) error {
+	if !im.Current(r.By) {
+		return fmt.Errorf("%w: epoch %d seals ranges", ErrEpochEnded, r.By)
+	}
+	accepted := make([]bool, len(r.Seals))
+	for i := range r.Seals {
+		seal := &r.Seals[i]
+		s, ok := im.streams[seal.Stream]
+		if !ok || !im.validSeal(s, r.By, seal) {
+			continue
+		}
+		if seal.End > s.CheckpointEnd {
+			s.Checkpoint, s.CheckpointEnd = bytes.Clone(seal.Checkpoint), seal.End
+		}
+		im.takeOver(s, seal.Next, seal.End)
+		accepted[i] = true
+	}
+	im.outcome.Accepted = accepted
+	return nil
+}
+
+// validSeal reports whether a seal fits the stream's newest range, and comes from whoever may close it: a broker that is
+// alive gives its partitions away itself (R12).
+func (im *Image) validSeal(s *Stream, by BrokerEpoch, seal *Seal) bool {
+	n := s.Newest()
+	may := n.BrokerEpoch == by || !im.Current(n.BrokerEpoch) && im.Recoverer(n.BrokerEpoch) == by
+	stated := seal.End == s.CheckpointEnd || len(seal.Checkpoint) > 0
+	return may && stated && n.Open() && n.LeaderEpoch == seal.LeaderEpoch && n.LeaderEpoch < math.MaxInt32 &&
+		seal.End >= n.Committed && seal.End >= s.LogStart && seal.End >= s.CheckpointEnd && im.currentEpoch(seal.Next.Broker, seal.Next.Epoch) == nil
 }

@@ -3,6 +3,7 @@ package metadata
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ var (
 	ErrNotPrepared   = errors.New("the object id is not prepared for that epoch")
 	ErrReferred      = errors.New("the object is still referred to")
 	ErrMalformed     = errors.New("the record makes no sense")
+	ErrTerm          = errors.New("the record is of a controller that was deposed")
 )
 
 // Image is the state that the quorum's log yields when applied in order. It is
@@ -34,6 +36,7 @@ var (
 // a map access and allocate nothing.
 type Image struct {
 	index   uint64
+	term    uint64 // of the record applied last
 	outcome Outcome
 	changes Changes
 
@@ -120,6 +123,18 @@ func (im *Image) Apply(index uint64, r Record) error {
 	return r.apply(im)
 }
 
+// BeginTerm says in which term of the quorum the next records were proposed: those of a controller count in their own only
+// (R10).
+func (im *Image) BeginTerm(term uint64) { im.term = term }
+
+// ofTerm refuses a record of another term. Term 0 is of no controller.
+func (im *Image) ofTerm(term uint64) error {
+	if term != 0 && term != im.term {
+		return fmt.Errorf("%w: of term %d, in term %d", ErrTerm, term, im.term)
+	}
+	return nil
+}
+
 // Outcome is what the record applied last was granted.
 func (im *Image) Outcome() Outcome { return im.outcome }
 
@@ -161,19 +176,22 @@ func (im *Image) searchBroker(id BrokerID) (int, bool) {
 func (im *Image) Current(epoch BrokerEpoch) bool {
 	for _, b := range im.brokers {
 		if b.Epoch == epoch {
-			return true
+			return !b.Fenced
 		}
 	}
 	return false
 }
 
-// epochOf is a broker's current epoch; 0 if it is not registered.
+// epochOf is a broker's current epoch; 0 if it is not registered, or fenced.
 func (im *Image) epochOf(id BrokerID) BrokerEpoch {
-	if b, ok := im.Broker(id); ok {
+	if b, ok := im.Broker(id); ok && !b.Fenced {
 		return b.Epoch
 	}
 	return 0
 }
+
+// Recoveries are the WALs that are to be recovered, ascending by their epoch.
+func (im *Image) Recoveries() []Recovery { return im.recoveries }
 
 // BrokerConfigs returns what is set for a broker, or for AllBrokers, by key.
 func (im *Image) BrokerConfigs(id BrokerID) []Config {
@@ -266,6 +284,36 @@ func (im *Image) Objects(visit func(*Object)) {
 	}
 }
 
+// NextStream is the id that the next stream gets.
+func (im *Image) NextStream() StreamID { return im.nextStream }
+
+// Replicas appends the brokers that a partition is shown on: its leader, then others, of other racks as far as there are any,
+// up to the topic's replication factor. The object store keeps the copies: whoever is alive can lead. isr counts those in front that are
+// alive; a leader that is not comes last.
+func (im *Image) Replicas(dst []int32, t *Topic, p *Partition) (replicas []int32, isr int) {
+	first := len(dst)
+	dst = append(dst, int32(p.Leader))
+	leader, known := im.searchBroker(p.Leader)
+	factor := max(int(t.ReplicationFactor), 1)
+	for _, sameRack := range []bool{false, true} {
+		for i := 1; i <= len(im.brokers) && len(dst)-first < factor; i++ {
+			b := im.brokers[(leader+i)%len(im.brokers)]
+			if b.Fenced || b.ID == p.Leader || known && (b.Rack == im.brokers[leader].Rack) != sameRack {
+				continue
+			}
+			if !slices.Contains(dst[first:], int32(b.ID)) {
+				dst = append(dst, int32(b.ID))
+			}
+		}
+	}
+	isr = len(dst) - first
+	if !known || im.brokers[leader].Fenced {
+		dst = append(append(dst[:first:first], dst[first+1:]...), dst[first])
+		isr--
+	}
+	return dst, isr
+}
+
 // NextObject is the floor below which every object id has been leased.
 func (im *Image) NextObject() ObjectID { return im.nextObject }
 
@@ -312,6 +360,18 @@ func (im *Image) EpochsOwing() (epochs []BrokerEpoch) {
 	return epochs
 }
 
+// EpochsOwingOf returns the epochs of a broker that EpochOwes names and whose WALs no other broker recovers, ascending.
+func (im *Image) EpochsOwingOf(id BrokerID) []BrokerEpoch {
+	return slices.DeleteFunc(im.EpochsOwing(), func(epoch BrokerEpoch) bool {
+		for _, r := range im.recoveries {
+			if r.Ended == epoch {
+				return r.Broker != id || im.Current(r.By) && im.brokerOf(r.By) != id
+			}
+		}
+		return im.brokerOf(epoch) != id
+	})
+}
+
 // OpenRanges returns the ranges of a broker epoch that are still open, ascending by
 // stream, End being -1. It looks at every stream.
 func (im *Image) OpenRanges(epoch BrokerEpoch) []RangeEnd {
@@ -321,10 +381,10 @@ func (im *Image) OpenRanges(epoch BrokerEpoch) []RangeEnd {
 	return im.open(func(r *Range) bool { return r.BrokerEpoch == epoch })
 }
 
-// OpenRangesBefore returns the ranges that a broker's other epochs than the given
-// one left open, in the same way.
-func (im *Image) OpenRangesBefore(id BrokerID, epoch BrokerEpoch) []RangeEnd {
-	return im.open(func(r *Range) bool { return r.Broker == id && r.BrokerEpoch != epoch })
+// OpenRangesToRecover returns the ranges that ended epochs of the same broker left open whose WALs the given epoch recovers, in
+// the same way.
+func (im *Image) OpenRangesToRecover(by BrokerEpoch) []RangeEnd {
+	return im.open(func(r *Range) bool { return im.Recoverer(r.BrokerEpoch) == by && im.brokerOf(by) == r.Broker })
 }
 
 func (im *Image) open(wanted func(*Range) bool) (open []RangeEnd) {

@@ -23,16 +23,20 @@ var update = flag.Bool("update", false, "write the golden files")
 func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	small := func(label string, most int64) int64 { return rapid.Int64Range(0, most).Draw(t, label) }
 	epoch := metadata.BrokerEpoch(small("epoch", int64(im.AppliedIndex())))
-	if b, ok := im.Broker(1); ok && rapid.IntRange(0, 9).Draw(t, "own epoch") > 0 {
+	own := metadata.BrokerID(1 + small("own", 2))
+	if b, ok := im.Broker(own); ok && rapid.IntRange(0, 9).Draw(t, "own epoch") > 0 {
 		epoch = b.Epoch
 	}
 	name := rapid.SampledFrom([]string{"a", "b.c", "b_c", "d"}).Draw(t, "topic")
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
-	leaders := slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 17).Draw(t, "kind") {
+	leaders := slices.Repeat([]metadata.Leader{{Broker: own, Epoch: epoch}}, int(small("partitions", 3)))
+	switch rapid.IntRange(0, 21).Draw(t, "kind") {
 	case 0:
-		return &metadata.RegisterBroker{ID: metadata.BrokerID(small("broker", 1)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z", ObjectWAL: small("object", 1) > 0}
+		return &metadata.RegisterBroker{
+			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
+			Term: uint64(small("term", 2)), Peer: "p:1", SharedWAL: small("shared", 2) > 0, ObjectWAL: small("object", 1) > 0,
+		}
 	case 1, 2:
 		return &metadata.CreateTopic{ID: topicID(name), Name: name, Leaders: leaders, Configs: []metadata.Config{{Key: "k", Value: "v"}}}
 	case 3:
@@ -49,13 +53,13 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		_, base := im.BrokerConfigsAt(metadata.AllBrokers)
 		return &metadata.SetBrokerConfigs{ID: metadata.AllBrokers, Base: base + uint64(small("base", 1)), Configs: []metadata.Config{{Key: "k", Value: "v"}}}
 	case 7:
-		return &metadata.AllocateProducerIDs{Broker: 1, Epoch: epoch, Count: small("count", 5)}
+		return &metadata.AllocateProducerIDs{Broker: own, Epoch: epoch, Count: small("count", 5)}
 	case 8, 9:
 		return &metadata.LeaseObjects{Epoch: epoch, Count: int32(small("count", 4))}
 	case 10:
 		return &metadata.TrimStream{Stream: stream, LogStart: small("log start", 40)}
 	case 11:
-		return drawTakeOver(t, im, epoch)
+		return drawTakeOver(t, im, own, epoch)
 	case 12:
 		return &metadata.ExpireObjects{Epoch: epoch, First: object, End: object + metadata.ObjectID(small("count", 2))}
 	case 13:
@@ -70,15 +74,42 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 			r.Configs = nil
 		}
 		return r
+	case 15:
+		return &metadata.FenceBroker{ID: own, Epoch: epoch, Term: uint64(small("term", 2))}
+	case 16:
+		r := &metadata.AssignRecovery{By: epoch, Term: uint64(small("term", 2))}
+		if all := im.Recoveries(); len(all) > 0 {
+			r.Ended = rapid.SampledFrom(all).Draw(t, "recovery").Ended
+		}
+		return r
+	case 17, 18:
+		return drawSeals(t, im, own, epoch)
 	}
 	return drawCommit(t, im, object, epoch)
 }
 
-func drawTakeOver(t *rapid.T, im *metadata.Image, epoch metadata.BrokerEpoch) metadata.Record {
-	r := &metadata.TakeOver{Broker: 1, Epoch: epoch, Ends: im.OpenRangesBefore(1, epoch)}
+func drawTakeOver(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
+	r := &metadata.TakeOver{Broker: own, Epoch: epoch, Ends: im.OpenRangesToRecover(epoch)}
 	for i := range r.Ends {
 		s, _ := im.Stream(r.Ends[i].Stream)
 		r.Ends[i].End = max(s.Newest().Committed, s.LogStart) + rapid.Int64Range(-1, 9).Draw(t, "tail")
+	}
+	return r
+}
+
+func drawSeals(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
+	r := &metadata.SealRanges{By: epoch}
+	for _, e := range append(im.OpenRangesToRecover(epoch), im.OpenRanges(epoch)...) {
+		s, _ := im.Stream(e.Stream)
+		e.End = max(s.Newest().Committed, s.LogStart) + rapid.Int64Range(-1, 9).Draw(t, "tail")
+		seal := metadata.Seal{RangeEnd: e, Next: metadata.Leader{Broker: own, Epoch: epoch}}
+		if b, ok := im.Broker(metadata.BrokerID(rapid.IntRange(0, 3).Draw(t, "next"))); ok {
+			seal.Next = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
+		}
+		if rapid.IntRange(0, 3).Draw(t, "checkpoint") > 0 {
+			seal.Checkpoint = fmt.Append(nil, e.End)
+		}
+		r.Seals = append(r.Seals, seal)
 	}
 	return r
 }
@@ -121,6 +152,7 @@ func TestEqualLogsGiveEqualImages(t *testing.T) {
 			floor := highs(live)
 			topics, streams := show(live)
 			live.TakeChanges()
+			live.BeginTerm(1)
 			err := live.Apply(index, r)
 			wantChanges(t, live, topics, streams)
 			after := live.AppendSnapshot(nil)
@@ -141,6 +173,7 @@ func TestEqualLogsGiveEqualImages(t *testing.T) {
 				if !bytes.Equal(again.AppendTo(nil), encoded) {
 					t.Fatal("a record has two encodings")
 				}
+				im.BeginTerm(1)
 				if got := im.Apply(index, again); fmt.Sprint(got) != fmt.Sprint(err) || !slices.Equal(im.Outcome().Accepted, live.Outcome().Accepted) {
 					t.Fatalf("verdicts differ: %v and %v", got, err)
 				}
@@ -274,17 +307,25 @@ func everyRecord() []metadata.Record {
 		&metadata.DeleteObjects{Objects: []metadata.ObjectID{2}},
 		&metadata.SetFeatures{Features: []metadata.Feature{{Name: "group.version", Level: 1}, {Name: "transaction.version", Level: 2}}},
 		&metadata.SetGroupConfigs{Group: "billing", Configs: []metadata.Config{{Key: "consumer.session.timeout.ms", Value: "50000"}}},
+		&metadata.RegisterBroker{ID: 2, Incarnation: [16]byte{3}, Rack: "zone-b", Term: 1, Peer: "b:9093", SharedWAL: true},
+		&metadata.CreateTopic{ID: topicID("spread"), Name: "spread", Leaders: []metadata.Leader{{Broker: 2, Epoch: 20}}, ReplicationFactor: 3},
+		&metadata.FenceBroker{ID: 2, Epoch: 20, Term: 1},
+		&metadata.AssignRecovery{Ended: 20, By: 13, Term: 1},
+		&metadata.SealRanges{By: 13, Seals: []metadata.Seal{
+			{RangeEnd: metadata.RangeEnd{Stream: 5, End: 4}, Next: metadata.Leader{Broker: 1, Epoch: 13}, Checkpoint: checkpoint},
+		}},
 	}
 }
 
-// objectWALRecords follow everyRecord: they have what is new in version 2 of their types.
-func objectWALRecords() []metadata.Record {
+// objectWALRecords follow everyRecord, whose image im is: they have what is new for object WALs.
+func objectWALRecords(im *metadata.Image) []metadata.Record {
+	epoch := metadata.BrokerEpoch(im.AppliedIndex() + 1)
 	return []metadata.Record{
-		&metadata.RegisterBroker{ID: 1, Incarnation: [16]byte{3}, ObjectWAL: true},
-		&metadata.TakeOver{Broker: 1, Epoch: 20, Ends: []metadata.RangeEnd{{Stream: 1, LeaderEpoch: 1, End: 20}}},
-		&metadata.LeaseObjects{Epoch: 20, Count: 1},
-		&metadata.CommitObject{Object: 11, Epoch: 20, Bytes: 10, WALSlot: 300, Parts: []metadata.CommitPart{
-			{Stream: 1, LeaderEpoch: 2, Part: metadata.Part{Start: 20, End: 21}, Checkpoint: []byte("state as of 21")},
+		&metadata.RegisterBroker{ID: 9, Incarnation: [16]byte{9}, ObjectWAL: true},
+		&metadata.CreateTopic{ID: topicID("objects"), Name: "objects", Leaders: []metadata.Leader{{Broker: 9, Epoch: epoch}}},
+		&metadata.LeaseObjects{Epoch: epoch, Count: 1},
+		&metadata.CommitObject{Object: im.NextObject(), Epoch: epoch, Bytes: 10, WALSlot: 300, Parts: []metadata.CommitPart{
+			{Stream: 5, Part: metadata.Part{End: 1}, Checkpoint: []byte("state as of 1")},
 		}},
 	}
 }
@@ -294,6 +335,7 @@ func objectWALRecords() []metadata.Record {
 func TestGolden(t *testing.T) {
 	im := metadata.NewImage()
 	var log []byte
+	im.BeginTerm(1)
 	for i, r := range everyRecord() {
 		encoded := r.AppendTo(nil)
 		log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
@@ -303,16 +345,16 @@ func TestGolden(t *testing.T) {
 	}
 	wantGolden(t, "testdata/records.v1", log)
 	log = nil
-	for i, r := range objectWALRecords() {
+	for i, r := range objectWALRecords(im) {
 		encoded := r.AppendTo(nil)
 		log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
-		if err := im.Apply(uint64(len(everyRecord())+i+1), r); err != nil {
-			t.Fatalf("record %d: %v", i+1, err)
+		if err := im.Apply(im.AppliedIndex()+1, r); err != nil {
+			t.Fatalf("object record %d: %v", i+1, err)
 		}
 	}
 	wantGolden(t, "testdata/records.v2", log)
-	wantGolden(t, "testdata/snapshot.v4", im.AppendSnapshot(nil))
-	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3"} { // of releases before
+	wantGolden(t, "testdata/snapshot.v5", im.AppendSnapshot(nil))
+	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3", "testdata/snapshot.v4"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
 		if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {
@@ -336,6 +378,7 @@ func wantGolden(t *testing.T, path string, got []byte) {
 
 func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	im := metadata.NewImage()
+	im.BeginTerm(1)
 	for i, r := range everyRecord() {
 		if err := im.Apply(uint64(i+1), r); err != nil {
 			t.Fatal(err)

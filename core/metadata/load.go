@@ -8,7 +8,7 @@ import (
 )
 
 // image makes an image of a snapshot's contents and proves what Apply relies on.
-func (s *contents) image(index uint64) (*Image, error) {
+func (s *contents) image(index uint64, version uint8) (*Image, error) {
 	if err := s.validateOrder(); err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *contents) image(index uint64) (*Image, error) {
 			return nil, err
 		}
 	}
-	im.deriveRecoveries()
+	im.deriveRecoveries(version)
 	for _, o := range s.objects {
 		if (o.Parts == 0) != (o.DestroyedAt > 0) || o.DestroyedAt > index {
 			return nil, fmt.Errorf("object %d has %d parts and was destroyed at index %d", o.ID, o.Parts, o.DestroyedAt)
@@ -39,9 +39,15 @@ func (s *contents) image(index uint64) (*Image, error) {
 }
 
 // deriveRecoveries names, in a snapshot from before they were kept, the current epoch of
-// each broker for its ended ones.
-func (im *Image) deriveRecoveries() {
+// each broker for its ended ones; and in one from before brokers recovered each other's, the broker.
+func (im *Image) deriveRecoveries(version uint8) {
+	if version >= 4 {
+		return
+	}
 	if len(im.recoveries) > 0 {
+		for i := range im.recoveries {
+			im.recoveries[i].Broker = im.brokerOf(im.recoveries[i].By)
+		}
 		return
 	}
 	named := map[BrokerEpoch]bool{}
@@ -49,11 +55,21 @@ func (im *Image) deriveRecoveries() {
 		for _, r := range im.streams[id].Ranges {
 			if by := im.epochOf(r.Broker); r.owes() && by != r.BrokerEpoch && by != 0 && !named[r.BrokerEpoch] {
 				named[r.BrokerEpoch] = true
-				im.recoveries = append(im.recoveries, Recovery{r.BrokerEpoch, by})
+				im.recoveries = append(im.recoveries, Recovery{Ended: r.BrokerEpoch, By: by, Broker: r.Broker})
 			}
 		}
 	}
 	slices.SortStableFunc(im.recoveries, func(a, b Recovery) int { return cmp.Compare(a.Ended, b.Ended) })
+}
+
+// brokerOf is the broker that is at an epoch; 0 if there is none.
+func (im *Image) brokerOf(epoch BrokerEpoch) BrokerID {
+	for _, b := range im.brokers {
+		if b.Epoch == epoch {
+			return b.ID
+		}
+	}
+	return 0
 }
 
 // validateOrder refuses lists that are not in the order in which images keep them.

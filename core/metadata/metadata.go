@@ -25,8 +25,17 @@ type Broker struct {
 	Incarnation [16]byte
 	Rack        string
 	Listeners   []Endpoint
-	Fenced      bool
+	// Peer is where other nodes reach it, host:port; empty: nowhere.
+	Peer string
+	// SharedWAL says that other brokers can read its WAL.
+	SharedWAL bool
+	// Fenced: its epoch has ended, and it has not registered anew.
+	Fenced bool
 }
+
+// Ready reports whether ranges may be opened for the broker: its epoch lives and has said where clients reach it. It does
+// so only once its WAL exists; an epoch with a range and without a WAL would have lost what was acknowledged.
+func (b *Broker) Ready() bool { return !b.Fenced && len(b.Listeners) > 0 }
 
 // Endpoint is where clients reach a broker.
 type Endpoint struct {
@@ -46,6 +55,8 @@ type Topic struct {
 	Name       string
 	Partitions []Partition // by index
 	Configs    []Config    // set on the topic, sorted by key
+	// ReplicationFactor is what was asked for: as many brokers are shown as replicas. 0: one.
+	ReplicationFactor int16
 	// ConfigsIndex is the log index of the record that set Configs. A change names
 	// the one it was computed from, so that two at once do not undo each other.
 	ConfigsIndex uint64
@@ -173,7 +184,11 @@ const (
 
 // Recovery says who recovers the WAL of an ended broker epoch, and so commits for its
 // ranges (R1).
-type Recovery struct{ Ended, By BrokerEpoch }
+type Recovery struct {
+	Ended, By BrokerEpoch // By 0: nobody yet
+	Broker    BrokerID    // whose epoch has ended
+	Shared    bool        // others than it can read the WAL
+}
 
 // Lease is a run of prepared ids: leased to a broker epoch, and neither committed
 // nor expired.

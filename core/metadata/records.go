@@ -37,13 +37,18 @@ const (
 	typeDeleteObjects
 	typeSetFeatures
 	typeSetGroupConfigs
+	typeFenceBroker
+	typeAssignRecovery
+	typeSealRanges
 )
 
 // version is the newest version of a type. Each type has its own: fields ask the coder which one they read or write.
 // This release writes that version, but for records that implement versioned.
 func (t recordType) version() uint8 {
 	switch t {
-	case typeRegisterBroker, typeCommitObject: // 2: object WAL
+	case typeRegisterBroker: // 3: object WAL
+		return 3
+	case typeCreateTopic, typeCommitObject:
 		return 2
 	default:
 		return 1
@@ -84,33 +89,21 @@ func (t recordType) empty() Record {
 		return &SetFeatures{}
 	case typeSetGroupConfigs:
 		return &SetGroupConfigs{}
+	case typeFenceBroker:
+		return &FenceBroker{}
+	case typeAssignRecovery:
+		return &AssignRecovery{}
+	case typeSealRanges:
+		return &SealRanges{}
 	}
 	return nil
 }
 
-// versioned is a record of a type with several versions: it is written in the oldest that can hold it, so that a release
-// that does not know a feature reads the log of a cluster that does not use it.
-type versioned interface{ needs() (version uint8) }
+func encode(dst []byte, t recordType, r Record) []byte { return encodeAs(dst, t, t.version(), r) }
 
-func (r *RegisterBroker) needs() uint8 {
-	if r.ObjectWAL {
-		return 2
-	}
-	return 1
-}
-
-func (r *CommitObject) needs() uint8 {
-	if r.WALSlot > 0 {
-		return 2
-	}
-	return 1
-}
-
-func encode(dst []byte, t recordType, r Record) []byte {
-	version := t.version()
-	if v, ok := r.(versioned); ok {
-		version = v.needs()
-	}
+// encodeAs encodes a record in a version that has room for it: the lowest, so that a cluster which does not need what a
+// newer one added writes nothing that older releases cannot read.
+func encodeAs(dst []byte, t recordType, version uint8, r Record) []byte {
 	c := coder{b: append(dst, byte(t), version), version: version}
 	r.fields(&c)
 	return c.b
@@ -159,6 +152,9 @@ type RegisterBroker struct {
 	Incarnation [16]byte
 	Rack        string
 	Listeners   []Endpoint
+	Term        uint64 // of the controller that proposes it (R10, R11); 0: any
+	Peer        string // where other nodes reach it; empty: nowhere
+	SharedWAL   bool   // other brokers can read its WAL
 	// ObjectWAL says that the epoch's WAL is of the object kind.
 	ObjectWAL bool
 }
@@ -177,6 +173,8 @@ type CreateTopic struct {
 	Name    string
 	Configs []Config // sorted by key
 	Leaders []Leader // by partition
+	// ReplicationFactor is kept to be shown; 0: one.
+	ReplicationFactor int16
 }
 
 // DeleteTopic deletes a topic with its streams. Their objects are destroyed with
@@ -266,6 +264,38 @@ type TakeOver struct {
 	Ends   []RangeEnd
 }
 
+// FenceBroker ends a broker epoch whose lease has certainly ended (R10). Refused in any other term than that of the
+// controller which proposed it, and unless the epoch is current. The WAL is to be recovered by whoever AssignRecovery names,
+// or by the broker's next epoch.
+type FenceBroker struct {
+	ID    BrokerID
+	Epoch BrokerEpoch
+	Term  uint64
+}
+
+// AssignRecovery names who recovers the WAL of an ended epoch that others can read, if nobody does who is alive. Refused in any
+// other term than its proposer's.
+type AssignRecovery struct {
+	Ended, By BrokerEpoch
+	Term      uint64
+}
+
+// SealRanges closes open ranges, and opens the next of each (leader epoch + 1) there for another leader, or the same (R3, R14,
+// R15). By is the ranges' own epoch as long as that is current, else its recoverer. An entry that does not fit is passed over;
+// Outcome.Accepted says which did.
+type SealRanges struct {
+	By    BrokerEpoch
+	Seals []Seal
+}
+
+// Seal closes one range.
+type Seal struct {
+	RangeEnd
+	Next Leader // of the range that it opens; its epoch must be current
+	// Checkpoint is the state exactly as of End (R4). Empty: the image has it already.
+	Checkpoint []byte
+}
+
 // ExpireObjects bars prepared ids of an epoch from being committed ever (R20).
 // Refused unless every id of [First, End) is prepared for Epoch; a committed id is
 // not. The proposer has made sure that the epoch has ended, or uses none of them.
@@ -285,10 +315,23 @@ func (r *FoundCluster) AppendTo(dst []byte) []byte { return encode(dst, typeFoun
 func (r *SetFeatures) AppendTo(dst []byte) []byte { return encode(dst, typeSetFeatures, r) }
 
 // AppendTo implements Record.
-func (r *RegisterBroker) AppendTo(dst []byte) []byte { return encode(dst, typeRegisterBroker, r) }
+func (r *RegisterBroker) AppendTo(dst []byte) []byte {
+	switch {
+	case r.ObjectWAL:
+		return encodeAs(dst, typeRegisterBroker, 3, r)
+	case r.Term > 0 || r.Peer != "" || r.SharedWAL:
+		return encodeAs(dst, typeRegisterBroker, 2, r)
+	}
+	return encodeAs(dst, typeRegisterBroker, 1, r)
+}
 
 // AppendTo implements Record.
-func (r *CreateTopic) AppendTo(dst []byte) []byte { return encode(dst, typeCreateTopic, r) }
+func (r *CreateTopic) AppendTo(dst []byte) []byte {
+	if r.ReplicationFactor == 0 {
+		return encodeAs(dst, typeCreateTopic, 1, r)
+	}
+	return encode(dst, typeCreateTopic, r)
+}
 
 // AppendTo implements Record.
 func (r *DeleteTopic) AppendTo(dst []byte) []byte { return encode(dst, typeDeleteTopic, r) }
@@ -317,10 +360,24 @@ func (r *TrimStream) AppendTo(dst []byte) []byte { return encode(dst, typeTrimSt
 func (r *LeaseObjects) AppendTo(dst []byte) []byte { return encode(dst, typeLeaseObjects, r) }
 
 // AppendTo implements Record.
-func (r *CommitObject) AppendTo(dst []byte) []byte { return encode(dst, typeCommitObject, r) }
+func (r *CommitObject) AppendTo(dst []byte) []byte {
+	if r.WALSlot == 0 {
+		return encodeAs(dst, typeCommitObject, 1, r)
+	}
+	return encode(dst, typeCommitObject, r)
+}
 
 // AppendTo implements Record.
 func (r *TakeOver) AppendTo(dst []byte) []byte { return encode(dst, typeTakeOver, r) }
+
+// AppendTo implements Record.
+func (r *FenceBroker) AppendTo(dst []byte) []byte { return encode(dst, typeFenceBroker, r) }
+
+// AppendTo implements Record.
+func (r *AssignRecovery) AppendTo(dst []byte) []byte { return encode(dst, typeAssignRecovery, r) }
+
+// AppendTo implements Record.
+func (r *SealRanges) AppendTo(dst []byte) []byte { return encode(dst, typeSealRanges, r) }
 
 // AppendTo implements Record.
 func (r *ExpireObjects) AppendTo(dst []byte) []byte { return encode(dst, typeExpireObjects, r) }
@@ -341,6 +398,11 @@ func (r *RegisterBroker) fields(c *coder) {
 	c.text(&r.Rack)
 	list(c, &r.Listeners, endpointBytesMin, fieldsOf)
 	if c.version >= 2 {
+		natural(c, &r.Term)
+		c.text(&r.Peer)
+		c.flag(&r.SharedWAL)
+	}
+	if c.version >= 3 {
 		c.flag(&r.ObjectWAL)
 	}
 }
@@ -355,6 +417,9 @@ func (r *CreateTopic) fields(c *coder) {
 	c.text(&r.Name)
 	list(c, &r.Configs, configBytesMin, fieldsOf)
 	list(c, &r.Leaders, leaderBytesMin, fieldsOf)
+	if c.version >= 2 {
+		integer(c, &r.ReplicationFactor)
+	}
 }
 
 func (r *DeleteTopic) fields(c *coder) { c.id((*[16]byte)(&r.ID)) }
@@ -435,6 +500,29 @@ func (e *RangeEnd) fields(c *coder) {
 	integer(c, &e.End)
 }
 
+func (r *FenceBroker) fields(c *coder) {
+	integer(c, &r.ID)
+	integer(c, &r.Epoch)
+	natural(c, &r.Term)
+}
+
+func (r *AssignRecovery) fields(c *coder) {
+	integer(c, &r.Ended)
+	integer(c, &r.By)
+	natural(c, &r.Term)
+}
+
+func (r *SealRanges) fields(c *coder) {
+	integer(c, &r.By)
+	list(c, &r.Seals, sealBytesMin, fieldsOf)
+}
+
+func (s *Seal) fields(c *coder) {
+	s.RangeEnd.fields(c)
+	s.Next.fields(c)
+	c.bytes(&s.Checkpoint)
+}
+
 func (r *ExpireObjects) fields(c *coder) {
 	integer(c, &r.Epoch)
 	natural(c, &r.First)
@@ -443,4 +531,13 @@ func (r *ExpireObjects) fields(c *coder) {
 
 func (r *DeleteObjects) fields(c *coder) {
 	list(c, &r.Objects, 1, natural)
+}
+
+// OfController reports whether only the active controller proposes such a record, in its own term (R10).
+func OfController(r Record) bool {
+	switch r.(type) {
+	case *FenceBroker, *AssignRecovery, *RegisterBroker, *FoundCluster:
+		return true
+	}
+	return false
 }

@@ -11,7 +11,7 @@ import (
 
 const (
 	snapshotMagic   = "weirMETA"
-	snapshotVersion = 4 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: object WALs
+	snapshotVersion = 5 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers; 5: object WALs
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesMin        = 21
@@ -61,7 +61,7 @@ func LoadSnapshot(index uint64, data []byte) (*Image, error) {
 	if c.failed || len(c.b) > 0 {
 		return nil, fmt.Errorf("%w: it ends short, or has %d bytes too many", ErrSnapshot, len(c.b))
 	}
-	im, err := contents.image(index)
+	im, err := contents.image(index, c.version)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
@@ -138,7 +138,7 @@ func (s *contents) fields(c *coder) {
 	if c.version >= 3 {
 		list(c, &s.groupConfigs, groupConfigsBytesMin, fieldsOf)
 	}
-	if c.version >= 4 {
+	if c.version >= 5 {
 		list(c, &s.objectWALs, objectWALBytesMin, fieldsOf)
 	}
 }
@@ -151,6 +151,10 @@ func (w *ObjectWAL) fields(c *coder) {
 func (r *Recovery) fields(c *coder) {
 	integer(c, &r.Ended)
 	integer(c, &r.By)
+	if c.version >= 4 {
+		integer(c, &r.Broker)
+		c.flag(&r.Shared)
+	}
 }
 
 // pointed walks what a pointer points to, made new when decoding.
@@ -171,6 +175,10 @@ func (b *Broker) fields(c *coder) {
 	c.text(&b.Rack)
 	list(c, &b.Listeners, endpointBytesMin, fieldsOf)
 	c.flag(&b.Fenced)
+	if c.version >= 4 {
+		c.text(&b.Peer)
+		c.flag(&b.SharedWAL)
+	}
 }
 
 func (g *groupConfigs) fields(c *coder) {
@@ -189,6 +197,9 @@ func (t *Topic) fields(c *coder) {
 	c.id((*[16]byte)(&t.ID))
 	c.text(&t.Name)
 	natural(c, &t.ConfigsIndex)
+	if c.version >= 4 {
+		integer(c, &t.ReplicationFactor)
+	}
 	list(c, &t.Configs, configBytesMin, fieldsOf)
 	list(c, &t.Partitions, partitionBytesMin, fieldsOf)
 	if c.decoding {

@@ -18,9 +18,11 @@ import (
 //	commit OBJECT EPOCH PART...        PART is STREAM/LEADEREPOCH[START,END), followed by ! if it has no checkpoint
 //	takeover EPOCH STREAM/LEADEREPOCH=END...
 //	trim STREAM LOGSTART
+//	fence BROKER EPOCH                 assign ENDED BY
+//	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint
 //
 // Each answers with the record's index and the verdict. Partitions are led by
-// broker 1 at its current epoch.
+// broker 1 at its current epoch. Broker 2 and above have logs that others can read.
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
 		w := &world{t: t, im: metadata.NewImage()}
@@ -85,6 +87,16 @@ func granted(r metadata.Record, o metadata.Outcome) string {
 			words = append(words, fmt.Sprintf("%d/%d %s", p.Stream, p.LeaderEpoch, word))
 		}
 		return strings.Join(words, ", ")
+	case *metadata.SealRanges:
+		var words []string
+		for i := range r.Seals {
+			word := "refused"
+			if o.Accepted[i] {
+				word = "sealed"
+			}
+			words = append(words, fmt.Sprintf("%d/%d %s", r.Seals[i].Stream, r.Seals[i].LeaderEpoch, word))
+		}
+		return strings.Join(words, ", ")
 	}
 	return "ok"
 }
@@ -94,7 +106,18 @@ func (w *world) parse(f []string) metadata.Record {
 	case "found":
 		return &metadata.FoundCluster{ClusterID: f[1], Features: []metadata.Feature{{Name: "f", Level: 1}}}
 	case "register":
-		return &metadata.RegisterBroker{ID: metadata.BrokerID(w.number(f[1])), Incarnation: [16]byte{f[2][0]}}
+		id := metadata.BrokerID(w.number(f[1]))
+		return &metadata.RegisterBroker{ID: id, Incarnation: [16]byte{f[2][0]}, SharedWAL: id > 1}
+	case "fence":
+		return &metadata.FenceBroker{ID: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2]))}
+	case "assign":
+		return &metadata.AssignRecovery{Ended: metadata.BrokerEpoch(w.number(f[1])), By: metadata.BrokerEpoch(w.number(f[2]))}
+	case "seal":
+		r := &metadata.SealRanges{By: metadata.BrokerEpoch(w.number(f[1]))}
+		for _, text := range f[2:] {
+			r.Seals = append(r.Seals, w.seal(text))
+		}
+		return r
 	case "create":
 		return &metadata.CreateTopic{ID: topicID(f[1]), Name: f[1], Leaders: w.leaders(w.number(f[2]))}
 	case "grow":
@@ -130,6 +153,18 @@ func (w *world) parse(f []string) metadata.Record {
 	}
 	w.t.Fatalf("unknown record %v", f)
 	return nil
+}
+
+func (w *world) seal(text string) (s metadata.Seal) {
+	bare, without := strings.CutSuffix(text, "!")
+	w.scan(bare, "%d/%d=%d>%d", &s.Stream, &s.LeaderEpoch, &s.End, &s.Next.Broker)
+	if b, ok := w.im.Broker(s.Next.Broker); ok {
+		s.Next.Epoch = b.Epoch
+	}
+	if !without {
+		s.Checkpoint = fmt.Appendf(nil, "as of %d", s.End)
+	}
+	return s
 }
 
 func (w *world) part(text string) (p metadata.CommitPart) {
@@ -182,7 +217,16 @@ func (w *world) reload() {
 func (w *world) show() string {
 	var out strings.Builder
 	for _, b := range w.im.Brokers() {
-		fmt.Fprintf(&out, "broker %d epoch %d\n", b.ID, b.Epoch)
+		fenced := ""
+		if b.Fenced {
+			fenced = " fenced"
+		}
+		fmt.Fprintf(&out, "broker %d epoch %d%s\n", b.ID, b.Epoch, fenced)
+	}
+	for _, r := range w.im.Recoveries() {
+		if r.Broker > 1 {
+			fmt.Fprintf(&out, "the log of epoch %d of broker %d is recovered by epoch %d\n", r.Ended, r.Broker, r.By)
+		}
 	}
 	for _, t := range w.im.Topics() {
 		for _, p := range t.Partitions {

@@ -19,7 +19,7 @@ func (n *Node) buildCoordinators() {
 	n.transactions, n.transactionRuntime = n.newTransactions()
 	n.groupOptions = &group.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Image: n.metadata.image, GroupConfig: n.groupConfig,
-		Verifier: offsetsVerifier{n.transactions}, FirstGeneration: n.options.Tuning.FirstGeneration,
+		Verifier: offsetsVerifier{n}, FirstGeneration: n.options.Tuning.FirstGeneration,
 	}
 	n.groups = n.newRuntime(offsetsTopic, func(s *coordinator.Shard) coordinator.Machine { return group.New(n.groupOptions, s) })
 }
@@ -33,7 +33,7 @@ func (n *Node) newRuntime(topic string, machine func(*coordinator.Shard) coordin
 			}
 			return nil
 		},
-		NewMachine: machine,
+		NewMachine: machine, Leased: n.leased,
 		Trim: func(index int32, logStart int64, done func(error)) {
 			p, code := n.partitions.ByName(topic, index)
 			if code != wire.None {

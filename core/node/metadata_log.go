@@ -17,21 +17,33 @@ type metadataLog struct {
 	verdict error            // on it
 	waits   bool             // it counts only once it is shipped
 	stale   bool             // records were applied that the parts have not been told of
+	forward forwarder
 }
 
 // Apply implements quorum.StateMachine. A record that cannot be decoded ends the
 // node: whatever wrote it knows more than this program, which must not guess.
-func (m *metadataLog) Apply(index, _ uint64, data []byte) error {
-	r, err := metadata.DecodeRecord(data)
+func (m *metadataLog) Apply(index, term uint64, data []byte) error {
+	origin, forwarded, data, err := metadata.SplitOrigin(data)
+	var r metadata.Record
+	if err == nil {
+		r, err = metadata.DecodeRecord(data)
+	}
 	if err != nil {
 		return fmt.Errorf("metadata record: %w; start the version that wrote it", err)
 	}
+	m.image.BeginTerm(term)
 	m.verdict = m.image.Apply(index, r)
 	m.outcome = m.image.Outcome()
 	m.waits = m.verdict == nil && m.awaited(index, r) || m.verdict != nil && !m.node.config.ShipAsync
 	if !m.stale {
 		m.stale = true
 		m.node.loop.Post(m.tell)
+	}
+	if forwarded {
+		if q := m.node.quorum; m.waits && q != nil && q.Leads() {
+			m.node.loop.Post(func() { q.AwaitShipped(index, func() {}) }) // its proposer waits for that
+		}
+		m.forward.applied(origin, index)
 	}
 	return nil
 }
@@ -54,6 +66,7 @@ func (m *metadataLog) Restore(index uint64, snapshot []byte) error {
 	if err := m.image.Restore(index, snapshot); err != nil {
 		return err
 	}
+	m.forward.skipped()
 	if !m.stale {
 		m.stale = true
 		m.node.loop.Post(m.tell)
@@ -107,26 +120,46 @@ func (m *metadataLog) Propose(r metadata.Record, done func(metadata.Outcome, err
 		m.node.loop.Post(func() { done(metadata.Outcome{}, errBacklogged) })
 		return
 	}
+	if m.follows() {
+		m.forward.propose(r, done)
+		return
+	}
 	m.node.quorum.Propose(r.AppendTo(nil), func(index uint64, err error) {
 		if err != nil {
 			m.tell()
 			done(metadata.Outcome{}, err)
 			return
 		}
-		outcome, verdict := m.outcome, m.verdict
-		if m.waits { // so that of many that are applied together the parts are told once
-			m.node.quorum.AwaitShipped(index, func() {
-				m.tell()
-				done(outcome, verdict)
-			})
-			return
-		}
-		m.tell()
-		if _, commit := r.(*metadata.CommitObject); commit {
-			m.node.quorum.AwaitShipped(index, func() {}) // at once: log space waits for it
-		}
-		done(outcome, verdict)
+		m.complete(r, index, done)
 	})
+}
+
+// follows reports whether another node leads the quorum, or is to.
+func (m *metadataLog) follows() bool { return m.node.peers != nil && !m.node.quorum.Leads() }
+
+// complete answers the proposer of the record that was applied last.
+func (m *metadataLog) complete(r metadata.Record, index uint64, done func(metadata.Outcome, error)) {
+	outcome, verdict := m.outcome, m.verdict
+	if m.waits { // so that of many that are applied together the parts are told once
+		m.awaitShipped(index, func() {
+			m.tell()
+			done(outcome, verdict)
+		})
+		return
+	}
+	m.tell()
+	if _, commit := r.(*metadata.CommitObject); commit {
+		m.awaitShipped(index, func() {}) // at once: log space waits for it
+	}
+	done(outcome, verdict)
+}
+
+// awaitShipped calls done once the log up to an index is in the object store, and sees that it soon is.
+func (m *metadataLog) awaitShipped(index uint64, done func()) {
+	if m.follows() && index > m.node.quorum.Shipped() {
+		m.forward.ship(index)
+	}
+	m.node.quorum.AwaitShipped(index, done)
 }
 
 // Settle implements controller.Proposer.
@@ -137,7 +170,7 @@ func (m *metadataLog) Settle(done func(error)) {
 	case m.backlogged():
 		m.node.loop.Post(func() { done(errBacklogged) })
 	default:
-		m.node.quorum.AwaitShipped(m.image.AppliedIndex(), func() { done(nil) })
+		m.awaitShipped(m.image.AppliedIndex(), func() { done(nil) })
 	}
 }
 
@@ -160,6 +193,12 @@ func (m *metadataLog) Shipped() uint64 {
 // costs the same however many partitions there are. Before the start is over there
 // are none that could do anything about it.
 func (n *Node) imageChanged() {
+	if n.peers != nil {
+		n.peers.imageChanged()
+	}
+	if n.sessions != nil {
+		n.sessions.ImageChanged()
+	}
 	if n.failed || n.broker == nil {
 		return
 	}
@@ -181,6 +220,7 @@ func (n *Node) imageChanged() {
 		n.groupOptions.TopicsChanged()
 		n.refreshCoordinators(&changes)
 	}
+	n.adopt()
 	if n.sweeper != nil {
 		n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	}

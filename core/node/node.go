@@ -81,8 +81,15 @@ type Node struct {
 	gate         gate
 	metadata     metadataLog
 	unshipped    unshipped
+	peers        *peers         // nil: there are no other nodes
+	replica      *quorum.Quorum // takes messages of its peers while quorum is being opened
 	quorum       *quorum.Quorum
 	controller   *controller.Controller
+	sessions     *controller.Sessions // nil without peers
+	lease        lease
+	handovers    handovers
+	balancer     *controller.Balancer // nil without peers
+	adoptions    adoptions
 	sweeper      *controller.Sweeper
 	slotSweeper  *controller.SlotSweeper // nil: no log is in the object store
 	engine       *stream.Engine
@@ -123,6 +130,8 @@ func New(e env.Env, o Options) *Node {
 	n.lines = telemetry.NewLimiter(roomLineInterval)
 	n.env.Store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
 	n.gate.network = e.Network
+	n.handovers.node = n
+	n.adoptions.known = map[metadata.BrokerEpoch]bool{}
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
 	n.unshipped = unshipped{wait: !n.config.ShipAsync, streams: map[metadata.StreamID]uint64{}}
 	return n
@@ -177,21 +186,35 @@ func (n *Node) shutdown() {
 		n.ending()
 		return
 	}
-	n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) })
+	drain := func() { n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) }) }
+	if !n.leave(drain) {
+		drain()
+	}
 }
 
 // stop closes what start opened, in reverse.
 func (n *Node) stop(p *task.Proc) {
 	n.transactionRuntime.Close()
+	if n.peers != nil {
+		n.peers.calls.GiveUp(methodAddPartitions) // a Produce whose client has gone may hold its frame for the answer
+	}
 	n.groups.Close()
 	n.partitions.Close()
-	n.sweeper.Stop()
 	if n.slotSweeper != nil {
 		n.slotSweeper.Stop()
 	}
+	n.stopSweeper()
 	n.awaitReserves(p)
+	n.awaitUploads(p)
 	p.Await(n.engine.Shutdown)
+	if n.peers != nil {
+		p.Await(n.quorum.Resign)
+		p.Await(n.lease.leave)
+	}
 	p.Await(n.quorum.Close)
+	if n.peers != nil {
+		n.peers.close()
+	}
 	n.ending()
 }
 

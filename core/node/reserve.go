@@ -98,9 +98,17 @@ func (n *Node) makeRoom(p *task.Proc, full error) error {
 	return nil
 }
 
+// reservePrefix is what the names of this node's reserves begin with. In a shared directory each node has its own.
+func (n *Node) reservePrefix() string {
+	if n.config.WALShared {
+		return fmt.Sprintf("%s%d-", reservePrefix, n.config.NodeID)
+	}
+	return reservePrefix
+}
+
 // giveUpReserve removes the last reserve; false: there is none.
 func (n *Node) giveUpReserve(p *task.Proc) (given bool, err error) {
-	list := &env.DiskList{Prefix: reservePrefix}
+	list := &env.DiskList{Prefix: n.reservePrefix()}
 	p.Await(func(wake func()) {
 		list.Done = func(*env.DiskList) { wake() }
 		n.env.WAL.List(list)
@@ -200,7 +208,7 @@ func (n *Node) awaitReserves(p *task.Proc) {
 func (n *Node) keepReserves(p *task.Proc) (kept bool, err error) {
 	kept = true
 	for i := 0; i < reserves && kept && err == nil; i++ {
-		kept, err = n.keepReserve(p, fmt.Sprintf("%s%d", reservePrefix, i))
+		kept, err = n.keepReserve(p, fmt.Sprintf("%s%d", n.reservePrefix(), i))
 	}
 	return kept, err
 }

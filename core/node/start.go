@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,8 +30,10 @@ func (n *Node) start(p *task.Proc) {
 		name string
 		run  func(*task.Proc) error
 	}{
+		{"listen for other nodes", n.openPeers},
 		{"open the quorum's log", n.openQuorum},
 		{"found the cluster", n.foundCluster},
+		{"catch up with the cluster", n.catchUp},
 		{"look for write-ahead logs", n.checkLogs},
 		{"register the broker", n.register},
 		{"recover the write-ahead log", n.recoverLogs},
@@ -50,6 +53,7 @@ func (n *Node) start(p *task.Proc) {
 		}
 	}
 	n.step, n.started = "", true
+	n.adopt()
 	n.telemetry.Info("ready", slog.Int64("epoch", int64(n.epoch)), slog.String("cluster", n.metadata.image.ClusterID()))
 	n.options.Ready(n.listeners)
 }
@@ -83,13 +87,9 @@ func (n *Node) codec() env.Codec {
 }
 
 func (n *Node) openQuorum(p *task.Proc) (err error) {
+	o := n.quorumOptions()
 	p.Await(func(wake func()) {
-		quorum.Open(quorum.Options{
-			Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
-			Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries, QueueBytes: n.options.Tuning.QueueBytes,
-			BacklogEntries: n.options.Tuning.BacklogEntries,
-			Full:           n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
-		}, func(q *quorum.Quorum, openErr error) {
+		n.replica = quorum.Open(o, func(q *quorum.Quorum, openErr error) {
 			n.quorum, err = q, openErr
 			wake()
 		})
@@ -97,12 +97,78 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	if err != nil {
 		return err
 	}
+	if n.peers != nil {
+		n.peers.mesh.SetCluster(n.quorum.Cluster())
+	}
 	n.controller = controller.New(controller.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Broker: metadata.BrokerID(n.config.NodeID), Config: n.config, Settings: n.options.Settings,
 		RecordBytesMax: n.options.Tuning.RecordBytesMax, ProducerIDBlock: n.options.Tuning.ProducerIDBlock,
 	})
+	if n.peers != nil {
+		n.sessions = controller.NewSessions(controller.SessionsOptions{
+			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Config: &n.config.Cluster, Confirm: n.quorum.ConfirmLeadership,
+		})
+		n.balancer = controller.NewBalancer(controller.BalancerOptions{
+			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: n.sessions.Alive, Move: n.Move,
+			Interval: n.config.Cluster.BalanceInterval, ImbalancePercent: n.config.Cluster.ImbalancePercent,
+		})
+		n.leadershipChanged()
+	}
 	return nil
+}
+
+func (n *Node) quorumOptions() quorum.Options {
+	o := quorum.Options{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID,
+		Machine: &n.metadata, Failed: n.failure("the quorum's log"), SnapshotEntries: n.options.Tuning.SnapshotEntries, QueueBytes: n.options.Tuning.QueueBytes,
+		BacklogEntries: n.options.Tuning.BacklogEntries,
+		Full:           n.metadataFull, Shipping: n.shipping(), ShipInterval: n.config.ShipInterval, Shipped: n.shippedTo,
+	}
+	if n.peers != nil {
+		o.Peers, o.ElectionTimeout, o.LeadershipChanged = n.peers, n.config.Cluster.ElectionTimeout, n.leadershipChanged
+		o.Joins = !n.config.Cluster.Votes
+	}
+	return o
+}
+
+// leadershipChanged begins what only the leader of the quorum does, or ends it.
+func (n *Node) leadershipChanged() {
+	switch {
+	case n.peers == nil || n.quorum == nil || n.sessions == nil:
+	case n.quorum.Leads():
+		n.peers.tend()
+		n.sessions.Lead(n.quorum.Term())
+		n.balancer.Start()
+		n.startSweeper()
+	default:
+		n.balancer.Stop()
+		n.sessions.Resign()
+		n.stopSweeper()
+	}
+}
+
+func (n *Node) startSweeper() {
+	if n.engine == nil || n.broker == nil || n.peers != nil && !n.quorum.Leads() {
+		return
+	}
+	n.stopSweeper()
+	cluster := n.quorum.ClusterID()
+	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
+		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
+		Shipped: n.metadata.Shipped,
+		Grace:   n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
+	})
+	n.sweeper.InUseFloor(n.engine.ObjectFloor())
+	n.sweeper.Start()
+}
+
+func (n *Node) stopSweeper() {
+	if n.sweeper != nil {
+		n.sweeper.Stop()
+		n.sweeper = nil
+	}
 }
 
 func (n *Node) shipping() quorum.Shipping {
@@ -114,6 +180,9 @@ func (n *Node) shipping() quorum.Shipping {
 
 func (n *Node) foundCluster(p *task.Proc) (err error) {
 	id := n.quorum.ClusterID()
+	for n.metadata.follows() && n.metadata.image.ClusterID() == "" && !n.failed {
+		p.Sleep(startPoll) // whoever leads founds it
+	}
 	if known := n.metadata.image.ClusterID(); known == id {
 		return controller.ValidateFeatures(n.metadata.image.Features())
 	} else if known != "" {
@@ -130,14 +199,20 @@ func (n *Node) foundCluster(p *task.Proc) (err error) {
 
 // register begins the broker epoch. Where the broker listens is told once it does.
 func (n *Node) register(p *task.Proc) error {
-	for i := range n.incarnation {
-		n.incarnation[i] = byte(n.env.Rand.Uint64("broker incarnation", 0, uint64(i)))
-	}
 	if err := n.announce(p); err != nil {
 		return err
 	}
+	n.keepLease()
 	n.buildStorage()
 	return nil
+}
+
+// drawIncarnation draws what tells this process from every other of the node.
+func (n *Node) drawIncarnation() {
+	for i := range n.incarnation {
+		n.incarnation[i] = byte(n.env.Rand.Uint64("broker incarnation", 0, uint64(i)))
+	}
+	n.metadata.forward = forwarder{log: &n.metadata, nonce: binary.LittleEndian.Uint64(n.incarnation[:]), pending: map[uint64]*forwarded{}}
 }
 
 // advertise tells the cluster where clients reach this broker, and lets them in.
@@ -154,6 +229,10 @@ func (n *Node) announce(p *task.Proc) (err error) {
 	b := metadata.Broker{ID: metadata.BrokerID(n.config.NodeID), Incarnation: n.incarnation, Rack: n.config.Rack}
 	for _, l := range n.listeners {
 		b.Listeners = append(b.Listeners, metadata.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
+	}
+	if n.peers != nil {
+		n.epoch, err = n.registerAtLeader(p, b)
+		return err
 	}
 	p.Await(func(wake func()) {
 		n.controller.RegisterBroker(b, n.config.WALObject, func(epoch metadata.BrokerEpoch, registerErr error) {
@@ -178,7 +257,7 @@ func (n *Node) buildStorage() {
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
 		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch,
-		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream, MayOpen: n.unshipped.mayOpen,
+		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream, MayOpen: n.unshipped.mayOpen, Leased: n.leased,
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
@@ -203,11 +282,11 @@ func (n *Node) checkLogs(p *task.Proc) error {
 	if err != nil {
 		return err
 	}
-	for _, owing := range n.metadata.image.EpochsOwing() {
+	for _, owing := range n.metadata.image.EpochsOwingOf(metadata.BrokerID(n.config.NodeID)) {
 		if _, object := n.metadata.image.ObjectWAL(owing); object {
 			continue
 		}
-		if !slices.Contains(epochs, owing) {
+		if !slices.Contains(epochs, owing) && n.recovers(owing) {
 			n.telemetry.Hit("node: an owed log is missing")
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
 				logName(owing), n.config.WALPath)
@@ -230,6 +309,9 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 		if err := n.recoverLog(p, epoch); err != nil {
 			return err
 		}
+	}
+	if n.config.WALShared {
+		return n.sweepFences(p)
 	}
 	return nil
 }
@@ -270,6 +352,9 @@ func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error)
 		if err != nil {
 			continue // none of ours
 		}
+		if n.config.WALShared && !n.recovers(metadata.BrokerEpoch(epoch)) {
+			continue
+		}
 		if uint64(epoch) > n.metadata.image.AppliedIndex() || n.epoch != 0 && metadata.BrokerEpoch(epoch) >= n.epoch {
 			return nil, fmt.Errorf("file %s is of a later epoch than the metadata know: the metadata's disk is older than the log's, "+
 				"and so is what the object store has of it; start with the newer metadata disk", f.Name)
@@ -291,6 +376,12 @@ func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch 
 }
 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
+	n.adoptions.known[epoch] = true
+	if n.config.WALShared {
+		if err := n.fenceLog(p, epoch); err != nil {
+			return err
+		}
+	}
 	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
 	p.Await(func(wake func()) {
 		n.engine.RecoverLog(n.storedName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
@@ -315,6 +406,7 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
 		SummaryEveryBytes: n.options.Tuning.SummaryEveryBytes,
 		FloorBytes:        v.floor,
+		Shared:            n.config.WALShared,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
 		SlabBytes: int(min(max(8<<20, n.config.WALObjectBytes), max(n.config.CacheBytes/16, 64<<10))),
 	}
@@ -372,24 +464,16 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
 		Image: n.metadata.image, Quorum: n.quorum, Controller: n.controller, Partitions: n.partitions, Groups: n.groups, AwaitApplied: n.awaitApplied,
-		Transactions: n.transactions, Verifier: produceVerifier{n.transactions},
+		Transactions: n.transactions, Verifier: produceVerifier{n},
 	})
 	if n.unshipped.wait {
-		p.Await(func(wake func()) { n.quorum.AwaitShipped(n.metadata.AppliedIndex(), wake) })
+		p.Await(func(wake func()) { n.metadata.awaitShipped(n.metadata.AppliedIndex(), wake) })
 	}
 	n.imageChanged()
 	if n.failed {
 		return nil
 	}
-	cluster := n.quorum.ClusterID()
-	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
-		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
-		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
-		Shipped: n.metadata.Shipped,
-		Grace:   n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
-	})
-	n.sweeper.InUseFloor(n.engine.ObjectFloor())
-	n.sweeper.Start()
+	n.startSweeper()
 	n.sweepSlots()
 	return nil
 }

@@ -35,19 +35,28 @@ func (n *Node) transactionEpoch(index int32) int32 {
 	return t.Partitions[index].LeaderEpoch
 }
 
-// markerWriter writes markers to partitions that this broker leads: all, as long as there is one broker.
+// markerWriter writes markers to partitions, whoever leads them.
 type markerWriter struct{ node *Node }
 
 // WriteMarker implements txn.MarkerWriter.
 func (w markerWriter) WriteMarker(p txn.Partition, m txn.Marker, done func(wire.Code)) {
-	w.node.broker.EndTransaction(p.Topic, p.Index, partition.EndTransaction{
+	if leader, other := w.node.leaderOf(p.Topic, p.Index); other {
+		w.node.writeRemoteMarker(leader, p, m, done)
+		return
+	}
+	w.node.appendMarker(p, m, done)
+}
+
+// appendMarker appends a marker to a partition that this broker leads.
+func (n *Node) appendMarker(p txn.Partition, m txn.Marker, done func(wire.Code)) {
+	n.broker.EndTransaction(p.Topic, p.Index, partition.EndTransaction{
 		ProducerID: m.Producer.ID, ProducerEpoch: m.Producer.Epoch, TransactionVersion: int8(m.Version),
 		Marker: record.Marker{Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch},
 	}, done)
 }
 
 // produceVerifier is the transaction coordinator for Produce.
-type produceVerifier struct{ transactions *txn.Coordinator }
+type produceVerifier struct{ node *Node }
 
 // AddPartitions implements broker.TransactionVerifier.
 func (v produceVerifier) AddPartitions(id string, producerID int64, epoch int16, names []partition.Name, verifyOnly bool, done func([]wire.Code)) {
@@ -55,11 +64,11 @@ func (v produceVerifier) AddPartitions(id string, producerID int64, epoch int16,
 	for i, p := range names {
 		partitions[i] = txn.Partition{Topic: p.Topic, Index: p.Index}
 	}
-	v.transactions.AddPartitions(id, producerID, epoch, partitions, verifyOnly, done)
+	v.node.addPartitions(id, producerID, epoch, partitions, verifyOnly, done)
 }
 
 // offsetsVerifier is the transaction coordinator for TxnOffsetCommit.
-type offsetsVerifier struct{ transactions *txn.Coordinator }
+type offsetsVerifier struct{ node *Node }
 
 // AddPartitions implements group.Verifier.
 func (v offsetsVerifier) AddPartitions(id string, producerID int64, epoch int16, names []group.Partition, verifyOnly bool, done func(wire.Code)) {
@@ -67,7 +76,7 @@ func (v offsetsVerifier) AddPartitions(id string, producerID int64, epoch int16,
 	for i, p := range names {
 		partitions[i] = txn.Partition{Topic: p.Topic, Index: p.Index}
 	}
-	v.transactions.AddPartitions(id, producerID, epoch, partitions, verifyOnly, func(codes []wire.Code) {
+	v.node.addPartitions(id, producerID, epoch, partitions, verifyOnly, func(codes []wire.Code) {
 		for _, code := range codes {
 			if code != wire.None {
 				done(code)

@@ -63,6 +63,8 @@ type Options struct {
 	// record that opened it may still be lost with the metadata disk. Call ImageChanged
 	// when that changes. Nil: always.
 	MayOpen func(id metadata.StreamID) bool
+	// Leased reports whether this broker may acknowledge and serve now (R9). Nil: always.
+	Leased func() bool
 	// TopicConfig resolves a topic's overrides to its effective configuration.
 	TopicConfig func(overrides []metadata.Config) config.Topic
 	// ProducerIDExpiration is how long an idle producer is remembered. Zero: for ever.
@@ -113,6 +115,7 @@ type Manager struct {
 
 // topic is a topic of the image as the data plane sees it.
 type topic struct {
+	manager    *Manager
 	id         metadata.TopicID
 	name       string
 	overrides  []metadata.Config
@@ -240,7 +243,7 @@ func (m *Manager) refresh(image *metadata.Topic) error {
 }
 
 func (m *Manager) addTopic(image *metadata.Topic) *topic {
-	t := &topic{id: image.ID, name: image.Name, overrides: slices.Clone(image.Configs)}
+	t := &topic{manager: m, id: image.ID, name: image.Name, overrides: slices.Clone(image.Configs)}
 	t.config = m.options.TopicConfig(t.overrides)
 	m.byID[t.id], m.byName[t.name] = t, t
 	m.topics = append(m.topics, t)
@@ -405,10 +408,18 @@ func (t *topic) partition(index int32) (*Partition, wire.Code) {
 	if index < 0 || int(index) >= len(t.partitions) {
 		return nil, wire.UnknownTopicOrPartition
 	}
-	if p := t.partitions[index]; p != nil {
+	if p := t.partitions[index]; p != nil && t.manager.leased() {
 		return p, wire.None
 	}
 	return nil, wire.NotLeaderOrFollower
+}
+
+// Find finds an open partition by its stream, or returns nil.
+func (m *Manager) Find(id metadata.StreamID) *Partition {
+	if at, ok := m.searchPartition(id); ok {
+		return m.partitions[at]
+	}
+	return nil
 }
 
 // Partitions returns all open partitions, ascending by stream. The slice is

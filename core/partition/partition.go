@@ -38,6 +38,7 @@ type Partition struct {
 	state   *State
 	epochs  epochCache
 
+	handover     *Handover           // nil: none is under way
 	queue        task.Queue[*Append] // waiting for room in the stream
 	acks         task.Queue[*Append] // appended, not durable
 	duplicates   []*Append           // repeat a batch in acks
@@ -185,7 +186,7 @@ func (p *Partition) Append(a *Append) {
 		return
 	}
 	p.queue.Push(a)
-	if p.queue.Len() == 1 {
+	if p.queue.Len() == 1 && p.handover == nil {
 		p.pump()
 	}
 }
@@ -304,6 +305,10 @@ func (p *Partition) repeat(a *Append, original sequenceRange) {
 }
 
 func (p *Partition) acknowledge(a *Append) {
+	if !p.manager.leased() {
+		a.fail(wire.NotLeaderOrFollower, "the broker's lease ended before the batch was durable; it may be in the log or not")
+		return
+	}
 	a.Code, a.LogStart = wire.None, p.LogStart()
 	a.Done(a)
 }
@@ -321,7 +326,7 @@ func (a *Append) fail(code wire.Code, detail string) {
 
 // retry tries the queue in order; false means that the stream has no room.
 func (p *Partition) retry() bool {
-	for p.queue.Len() > 0 {
+	for p.queue.Len() > 0 && p.handover == nil {
 		a := *p.queue.Front()
 		if !p.try(a) {
 			return false
@@ -352,6 +357,7 @@ func (p *Partition) Durable(highWatermark int64) {
 	if len(p.duplicates) > 0 {
 		p.acknowledgeDuplicates(highWatermark)
 	}
+	p.stepHandover()
 	p.wake()
 }
 

@@ -34,6 +34,7 @@ type cluster struct {
 	snapshots int64           // Options.SnapshotEntries
 	options   func(*Options)
 	lenient   bool // nodes may fail
+	confirmed int  // leaderships
 }
 
 // packet is encoded when it is delivered: until then it may share what the sender holds.
@@ -232,6 +233,24 @@ func (c *cluster) propose(n *clusterNode) {
 		})
 	})
 	c.live(n)
+	c.confirm(n)
+}
+
+// confirm: a node whose leadership is confirmed has applied whatever anybody had acknowledged when it was asked for.
+func (c *cluster) confirm(n *clusterNode) {
+	known, node := len(c.acked), n.node
+	n.w.turn(func() {
+		node.q.ConfirmLeadership(func(leads bool) {
+			if !leads || n.node != node {
+				return
+			}
+			c.confirmed++
+			for _, e := range c.acked[:known] {
+				require.True(c.t, slices.ContainsFunc(node.machine.entries, func(have []byte) bool { return string(have) == e }), "%s was acknowledged before", e)
+			}
+		})
+	})
+	c.live(n)
 }
 
 // change changes the members and waits until that is in force.
@@ -282,6 +301,7 @@ func (c *cluster) converge() {
 	}
 	c.until("the members are the nodes", c.tend)
 	c.propose(c.awaitLeader())
+	c.until("a confirmed leadership", func() bool { return c.confirmed > 0 })
 	c.until("all nodes are equal", func() bool {
 		for _, n := range c.nodes {
 			if n.node.machine == nil || len(n.node.machine.entries) != len(c.longest) || n.node.q == nil || len(n.open) > 0 {
@@ -467,6 +487,29 @@ func TestAVoterOfAnOlderDiskStops(t *testing.T) {
 }
 
 // A cluster keeps what was acknowledged over messages that are lost, repeated and late, crashes and cuts.
+// R9: a leader that was suspended, and resumes, does not take itself for the leader: others may have elected another meanwhile.
+func TestASuspendedLeaderIsNotConfirmed(t *testing.T) {
+	c := newCluster(t, 5, 3)
+	c.found()
+	old := c.awaitLeader()
+	old.up = false // nothing of it runs
+	c.until("another leader", func() bool { l := c.leader(); return l != nil && l != old })
+	c.propose(c.leader())
+	c.until("an acknowledgement", func() bool { return len(c.acked) > 0 })
+	old.up = true
+	for i := range c.nodes {
+		c.cut[[2]int{i, old.index}] = true
+	}
+	require.True(t, old.node.q.Leads(), "it does not know yet")
+	answered, confirmed := false, false
+	old.w.turn(func() {
+		old.node.q.ConfirmLeadership(func(leads bool) { answered, confirmed = true, leads })
+	})
+	require.False(t, confirmed)
+	c.until("the end of its leadership", func() bool { return answered })
+	require.False(t, confirmed)
+}
+
 func TestRandomClusters(t *testing.T) {
 	for seed := range uint64(*clusters) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -509,6 +552,10 @@ func (c *cluster) storm(steps int) {
 			c.pass()
 		case k < 96 && n.up && n.node.q != nil && n.node.failure == nil:
 			c.propose(n)
+			if c.rng.IntN(40) == 0 {
+				n.w.turn(func() { n.node.q.Resign(func() {}) })
+				c.live(n)
+			}
 		case k == 96 && n.up && down() < len(c.nodes)/2+c.rng.IntN(2):
 			c.stop(n.index, keep)
 		case k == 97 && !n.up:
@@ -523,4 +570,30 @@ func (c *cluster) storm(steps int) {
 			c.tend()
 		}
 	}
+}
+
+// A learner that was made a voter by an entry that it lacks votes all the same: nobody could lead without it.
+func TestALearnerThatLacksItsPromotionVotes(t *testing.T) {
+	c := newCluster(t, 4, 2)
+	c.start(0)
+	first := c.awaitLeader()
+	c.start(1)
+	other := c.nodes[1]
+	c.change(AddLearner, func() MemberID { return other.node.replica.Member() })
+	c.until("the learner follows", func() bool { return other.node.q != nil && other.node.q.Leader() == first.node.replica.Member() })
+	id := other.node.replica.Member()
+	c.cut[[2]int{0, 1}] = true
+	first.w.now = c.now
+	first.w.turn(func() { first.node.q.ChangeMembers(PromoteVoter, id, func(error) {}) })
+	c.live(first)
+	c.until("the promotion", func() bool {
+		voters, _ := first.node.q.Members()
+		return slices.Contains(voters, id)
+	})
+	voters, _ := other.node.q.Members()
+	require.NotContains(t, voters, id, "it does not know")
+	c.until("the leader hears no majority", func() bool { return c.leader() == nil })
+	clear(c.cut)
+	c.propose(c.awaitLeader())
+	c.until("an entry", func() bool { return len(c.acked) > 0 })
 }

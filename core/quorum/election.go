@@ -56,7 +56,11 @@ func (q *Quorum) deposed() {
 	q.ship.upload, q.ship.next, q.ship.elapsed, q.election.fetching = nil, snapshotRef{}, false, nil
 	if q.leading {
 		q.leading = false
+		q.answerConfirmations(len(q.confirm.waiting), false)
 		q.tellLeadership()
+	}
+	if q.resigned != nil {
+		q.resigned()
 	}
 	q.await()
 }
@@ -117,7 +121,11 @@ func (q *Quorum) await() {
 // campaign asks the others for their votes. They give them only if they have not heard the leader either.
 func (q *Quorum) campaign() {
 	q.await()
-	if q.leads || q.err != nil || q.closing != nil || !q.store.members.votes(q.id) {
+	if q.leads || q.err != nil || q.closing != nil {
+		return
+	}
+	if !q.store.members.votes(q.id) {
+		q.forgetLeader() // it may be a voter by an entry that it lacks, and then nobody leads without its vote
 		return
 	}
 	q.o.Telemetry.Hit("quorum: an election began")
@@ -125,10 +133,48 @@ func (q *Quorum) campaign() {
 	q.lines.Warn(q.o.Telemetry, "election", q.o.Loop.Now(),
 		"this node hears no leader of the metadata's quorum and asks for votes; a majority of the voters must run and reach each other",
 		slog.String("members", fmt.Sprint(q.store.members.ids())))
-	if err := q.node.ForgetLeader(); err != nil {
-		panic("quorum: raft does not forget its leader: " + err.Error())
-	}
+	q.forgetLeader()
 	if err := q.node.Campaign(); err != nil {
 		panic("quorum: raft does not campaign: " + err.Error())
 	}
+}
+
+// forgetLeader lets this member vote for another: with CheckQuorum it refuses that while it follows a leader.
+func (q *Quorum) forgetLeader() {
+	if err := q.node.ForgetLeader(); err != nil {
+		panic("quorum: raft does not forget its leader: " + err.Error())
+	}
+}
+
+// Resign gives the leadership to the voter that has most of the log, if there is one that answers. done runs once this member
+// does not lead, or after an election timeout.
+func (q *Quorum) Resign(done func()) {
+	heir := q.heir()
+	if !q.leads || heir == 0 || q.err != nil {
+		q.o.Loop.Post(done)
+		return
+	}
+	q.o.Telemetry.Hit("quorum: the leadership was handed on")
+	q.node.TransferLeader(heir)
+	q.wake()
+	q.resigned = func() {
+		q.resigned = nil
+		q.o.Loop.Post(done)
+	}
+	q.o.Loop.After(q.o.ElectionTimeout, func() {
+		if q.resigned != nil {
+			q.resigned()
+		}
+	})
+}
+
+// heir is the voter that would lead soonest; 0: there is none.
+func (q *Quorum) heir() (heir uint64) {
+	most := uint64(0)
+	for _, id := range q.store.members.voters {
+		if p, ok := q.node.Status().Progress[id]; ok && id != uint64(q.id) && p.RecentActive && p.Match > most {
+			heir, most = id, p.Match
+		}
+	}
+	return heir
 }

@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -115,6 +116,9 @@ func (q *Quorum) join(f files, plan founding, cluster clusterID) error {
 
 // winMarker creates the marker, or finds that it did so before. It returns the marker of another's cluster that this node may join.
 func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
+	if q.o.Joins {
+		return q.awaitMarker(p)
+	}
 	body := (&marker{cluster: plan.cluster, nonce: plan.nonce}).encode()
 	b := backOff{q: q, proc: p, what: "create the cluster's marker in the object store"}
 	for {
@@ -146,6 +150,21 @@ func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
 		b.wait(put.Err)
 	}
 }
+
+// awaitMarker waits for the marker of a cluster that another node founds.
+func (q *Quorum) awaitMarker(p *task.Proc) (*marker, error) {
+	b := backOff{q: q, proc: p, what: "find a cluster in the object store to join, which one of the quorum's voters founds"}
+	for q.err == nil {
+		m, found, err := q.readMarker(p)
+		if found || err != nil {
+			return &m, err
+		}
+		b.wait(errNotFounded)
+	}
+	return nil, q.err
+}
+
+var errNotFounded = errors.New("there is no cluster yet")
 
 // readMarker reads the marker, for as long as it takes. Errors are about what it holds.
 func (q *Quorum) readMarker(p *task.Proc) (m marker, found bool, err error) {

@@ -216,3 +216,33 @@ func TestTheDiskBelongsToItsNode(t *testing.T) {
 		t.Fatalf("got %v", n.err)
 	}
 }
+
+func TestANodeThatMayOnlyJoinWaitsForACluster(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.disk, &disk{w: w, files: map[string]*file{}, block: 512}
+	joins := func(o *Options) { o.Node, o.Joins, o.Peers = 2, true, silence{} }
+	w.disk = second
+	b := w.open(joins)
+	for range 20 {
+		w.settle()
+		w.advance()
+	}
+	if b.done || w.store.puts > 0 {
+		t.Fatalf("done: %v, with %d PUTs, while there is no cluster", b.done, w.store.puts)
+	}
+	w.draws, w.disk = 99, first
+	a := w.open(func(o *Options) { o.Node = 1 })
+	for range 1000 {
+		w.settle()
+		if a.done && b.replica != nil && b.replica.AwaitsAdmission() {
+			return
+		}
+		w.advance()
+	}
+	t.Fatalf("the first is open: %v; the other waits to be let in: %v", a.done, b.replica != nil && b.replica.AwaitsAdmission())
+}
+
+// silence is peers that nobody hears.
+type silence struct{}
+
+func (silence) Send(*Message) {}

@@ -210,6 +210,11 @@ func decodeChange(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
 	return change, nil
 }
 
+// AwaitsAdmission reports whether this member runs and, as far as it knows, is to be added to the others yet.
+func (q *Quorum) AwaitsAdmission() bool {
+	return q.node != nil && q.err == nil && !slices.Contains(q.store.members.ids(), q.id)
+}
+
 // Leader is the member that leads as far as this one knows; 0 if it knows none.
 func (q *Quorum) Leader() MemberID { return MemberID(q.leader) }
 

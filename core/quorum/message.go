@@ -43,6 +43,14 @@ type Message struct {
 	shipped *position // instead of raft
 }
 
+// Bytes is about how long the encoded message is.
+func (m *Message) Bytes() int {
+	if m.shipped != nil {
+		return messageHeadBytes + markBytes
+	}
+	return messageHeadBytes + proto.Size(m.raft)
+}
+
 // Peers carries messages to the other members. It may lose, repeat, delay and reorder them.
 type Peers interface {
 	// Send takes a message for m.To, and never blocks. It drops it if there is no way to that member.

@@ -64,6 +64,10 @@ type Options struct {
 	// Peers a node with an empty disk beside another's marker becomes a member that waits to be
 	// added ([Quorum.ChangeMembers]), and does not found a cluster. Nil: there is one member.
 	Peers Peers
+	// Joins says that this node must not found a cluster: on an empty disk it waits until another
+	// has. Only with Peers. A cluster founded by a node that is no voter would be one that the others
+	// cannot find, since they ask the voters to let them in.
+	Joins bool
 	// ElectionTimeout is how long the leader may be silent before the others elect another, and
 	// how long it leads on without hearing a majority; at most twice as long passes until an
 	// election. Zero: 1 s (controller.quorum.election.timeout.ms). Shorter than a round trip
@@ -158,6 +162,8 @@ type Quorum struct {
 	election election
 	change   *pendingChange
 	fetch    fetch
+	confirm  confirmations
+	resigned func() // waits for the end of the leadership
 
 	proposals []proposal // proposed and not yet applied, in order
 	bytes     int        // of them
@@ -335,6 +341,12 @@ func (q *Quorum) run() error {
 // ClusterID is the cluster's identity, from its marker: 22 characters of base64url.
 func (q *Quorum) ClusterID() string { return q.cluster.String() }
 
+// Cluster is [Quorum.ClusterID] as bytes; zeros before it is known.
+func (q *Quorum) Cluster() [16]byte { return q.cluster }
+
+// Applied is the index of the last entry that was applied.
+func (q *Quorum) Applied() uint64 { return q.applied }
+
 // Term is the term in which this node leads.
 func (q *Quorum) Term() uint64 { return q.term }
 
@@ -397,7 +409,9 @@ func (q *Quorum) refuse(data []byte) error {
 func (q *Quorum) flush() {
 	if q.err == nil {
 		q.o.Loop.Stop(&q.nudge)
+		q.askConfirmation()
 		q.pump()
+		q.answerConfirmed()
 		q.keepTime()
 		q.maintain()
 		q.writeGroup()
@@ -421,6 +435,7 @@ func (q *Quorum) pump() {
 				return
 			}
 		}
+		q.confirmed(ready.ReadStates)
 	}
 }
 
@@ -453,6 +468,7 @@ func (q *Quorum) fail(err error) {
 	q.err = err
 	q.proposals, q.change, q.log.queue, q.ship.waiters = nil, nil, nil, nil
 	q.leading = false
+	q.confirm.waiting = nil
 	q.stopTimers()
 	if q.log.stalled {
 		q.log.writing, q.log.stalled = false, false

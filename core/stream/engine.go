@@ -100,9 +100,13 @@ func (e *Engine) Close(id metadata.StreamID) {
 		return
 	}
 	delete(e.streams.open, id)
-	e.uploads.forget(s)
 	s.stored.Close()
 	s.owner = nil
+	if s.handedOver() {
+		e.uploads.hurry(s)
+	} else {
+		e.uploads.forget(s)
+	}
 	if s.refresh() {
 		e.appends.settleSoon()
 	}

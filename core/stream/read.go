@@ -1,11 +1,20 @@
 package stream
 
-import "weir/core/env"
+import (
+	"errors"
+	"time"
+
+	"weir/core/env"
+)
 
 // Read reads from offset, which lies in [LogStart, HighWatermark), up to the high
 // watermark: at least one batch, then as many as fit in maxBytes; it may return
 // fewer where the source changes. done may run before Read returns (log cache hit).
 func (s *Stream) Read(offset int64, maxBytes int, done func(Fetched)) {
+	s.readBy(s.stored.deadline(), offset, maxBytes, done)
+}
+
+func (s *Stream) readBy(deadline env.Time, offset int64, maxBytes int, done func(Fetched)) {
 	e := s.engine
 	switch {
 	case e.base.stopping:
@@ -21,6 +30,10 @@ func (s *Stream) Read(offset int64, maxBytes int, done func(Fetched)) {
 	default:
 		if t, ok := e.recovered.at(s.id, offset); ok {
 			e.recovered.read(t, s, offset, maxBytes, done)
+			return
+		}
+		if owed, ok := s.owedElsewhere(); ok && offset >= owed && offset < s.start {
+			s.awaitOwed(deadline, func() { s.readBy(deadline, offset, maxBytes, done) }, done)
 			return
 		}
 		s.stored.read(offset, maxBytes, done)
@@ -65,3 +78,38 @@ func (g *gather) add(data []byte, slab *env.Slab) {
 
 // fits reports whether one more batch of that size may come.
 func (g *gather) fits(bytes, most int) bool { return len(g.Batches) == 0 || g.Bytes+bytes <= most }
+
+// owedPoll is how often a read looks whether what another broker owes was committed.
+const owedPoll = 20 * time.Millisecond
+
+var errOwed = errors.New("the records are in the write-ahead log of another broker, or of a dead one, and are not uploaded yet")
+
+// owedElsewhere returns the first offset that only another broker's WAL holds, or a dead one's that another recovers: what
+// lies from there up to the start of this range can be read once it is committed (R14, R15).
+func (s *Stream) owedElsewhere() (from int64, ok bool) {
+	image, known := s.engine.base.Image.Stream(s.id)
+	if !known {
+		return 0, false
+	}
+	from = max(image.CommittedEnd(), image.LogStart)
+	if from >= s.start {
+		return 0, false
+	}
+	_, here := s.engine.recovered.at(s.id, from)
+	return from, !here
+}
+
+// awaitOwed tries a read again in a while.
+func (s *Stream) awaitOwed(deadline env.Time, again func(), done func(Fetched)) {
+	e := s.engine
+	e.base.Telemetry.Hit("stream read: waits for what another broker owes")
+	switch {
+	case e.base.stopping:
+		done(Fetched{Err: ErrStopped})
+		return
+	case e.base.Loop.Now() >= deadline:
+		done(Fetched{Err: errOwed})
+		return
+	}
+	e.recovered.again.later(owedPoll, again)
+}

@@ -199,7 +199,8 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 	if err := r.join(); err != nil {
 		return nil, err
 	}
-	r.logs.tails = append(r.logs.tails, r.tail)
+	at, _ := slices.BinarySearchFunc(r.logs.tails, r.tail.epoch, func(t *tail, epoch metadata.BrokerEpoch) int { return cmp.Compare(t.epoch, epoch) })
+	r.logs.tails = slices.Insert(r.logs.tails, at, r.tail)
 	return r.ends(), nil
 }
 

@@ -12,6 +12,14 @@ import (
 // ReadStable reads like Read, up to an end that is at most the last stable offset, and names the aborted transactions of
 // what it read in [Fetched.Aborted].
 func (s *Stream) ReadStable(offset, end int64, maxBytes int, done func(Fetched)) {
+	s.readStableBy(s.stored.deadline(), offset, end, maxBytes, done)
+}
+
+func (s *Stream) readStableBy(deadline env.Time, offset, end int64, maxBytes int, done func(Fetched)) {
+	if _, owed := s.owedElsewhere(); owed && offset < s.start && s.owner != nil {
+		s.awaitOwed(deadline, func() { s.readStableBy(deadline, offset, end, maxBytes, done) }, done)
+		return
+	}
 	if s.transactions.Len() == 0 && end >= s.highWatermark && s.inCache(offset) {
 		s.Read(offset, maxBytes, done)
 		return

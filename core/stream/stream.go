@@ -134,11 +134,22 @@ type Stream struct {
 	lastSlab     *cacheSlab
 	told         bool // in appender.dirty
 	listed       bool // in uploader.toCut
+	handed       bool // closed, sealed at its end with a checkpoint there: what is left is uploaded still (R15)
 	gone         bool // the image does not have it any more: nothing of it is owed
 	dead         bool // nothing of it is kept: gone, or wholly committed after Close
 
 	partBytes int64 // of the committed parts above logStart, if they are counted
 	counted   bool
+}
+
+// handedOver reports whether the image has sealed the range exactly where this stream ends, and knows the state as of there.
+func (s *Stream) handedOver() bool {
+	image, ok := s.engine.base.Image.Stream(s.id)
+	if !ok {
+		return false
+	}
+	r, ok := rangeOf(image, s.leaderEpoch)
+	return ok && r.BrokerEpoch == s.engine.base.Epoch && r.End == s.end && s.end == s.highWatermark && image.CheckpointEnd >= s.end
 }
 
 // LogStart is the first offset that may be read.

@@ -11,6 +11,14 @@ import (
 // largest timestamp. The batch's records at or above the offset, or the log start, may all be
 // older: the caller then goes on from the batch's end.
 func (s *Stream) FindTimestamp(from, ts int64, done func(Fetched)) {
+	s.findTimestampBy(s.stored.deadline(), from, ts, done)
+}
+
+func (s *Stream) findTimestampBy(deadline env.Time, from, ts int64, done func(Fetched)) {
+	if _, owed := s.owedElsewhere(); owed && from < s.start && s.owner != nil {
+		s.awaitOwed(deadline, func() { s.findTimestampBy(deadline, from, ts, done) }, done)
+		return
+	}
 	from = max(from, s.logStart)
 	if from >= s.highWatermark {
 		done(Fetched{})

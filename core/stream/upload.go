@@ -57,9 +57,15 @@ func (u *uploader) recut(s *Stream, from int64) {
 	u.forget(s)
 	s.cut = from
 	first, end := s.entries.search(from), s.entries.search(s.highWatermark)
-	if first < end && s.owner != nil && !s.gone {
+	if first < end && (s.owner != nil || s.handed) && !s.gone {
 		u.add(s, int64(end-first), s.entries.bytes(first, end))
 	}
+}
+
+// hurry uploads soon what a stream that was handed over still owes: its new leader's readers wait for it.
+func (u *uploader) hurry(s *Stream) {
+	s.handed = true
+	u.due = u.due || s.uncut > 0
 }
 
 // turnEnd looks, after the events of a turn, whether it is time to upload.
@@ -112,7 +118,7 @@ func (u *uploader) cutAll() {
 	for ; done < u.round && bytes < u.CheckpointBytes; done++ {
 		s := u.toCut[done]
 		s.listed = false
-		if s.uncut == 0 || s.gone || s.owner == nil {
+		if s.uncut == 0 || s.gone || s.owner == nil && !s.handed {
 			continue
 		}
 		to := set
@@ -276,7 +282,10 @@ func (w *upload) full() bool {
 // cut takes everything of a stream up to its high watermark. It returns the size of the checkpoint.
 func (w *upload) cut(s *Stream) (checkpointBytes int) {
 	first, end := s.entries.search(s.cut), s.entries.search(s.highWatermark)
-	p := uploadPart{stream: s, bytes: s.uncut, checkpoint: s.owner.Checkpoint(nil)}
+	p := uploadPart{stream: s, bytes: s.uncut}
+	if s.owner != nil {
+		p.checkpoint = s.owner.Checkpoint(nil)
+	}
 	p.Stream, p.LeaderEpoch = uint64(s.id), s.leaderEpoch
 	p.Batches = make([]object.Batch, 0, end-first)
 	for i := first; i < end; i++ {

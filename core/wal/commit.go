@@ -14,6 +14,7 @@ type groupCommit struct {
 	writing   int      // of them, those that the medium still has
 	bytes     int64    // in flight
 	threshold int64    // see mayOverlap
+	confirmed uint64   // tickets up to this one are
 }
 
 func (c *groupCommit) empty() bool { return len(c.sealed)+len(c.inFlight) == 0 }
@@ -73,7 +74,7 @@ func (c *groupCommit) learn(g *group) {
 	c.threshold = min(max(c.threshold, thresholdMin), int64(c.log.config.GroupBytesMax))
 }
 
-// written takes a completed write; groups become durable from the front.
+// written takes a completed write.
 func (c *groupCommit) written(g *group) {
 	l := c.log
 	c.writing--
@@ -87,7 +88,13 @@ func (c *groupCommit) written(g *group) {
 	l.metrics.groupBytes.Observe(int64(g.header.bytes))
 	l.metrics.bytes.Add(int64(g.header.bytes))
 	l.metrics.groups.Add(1)
-	for l.err == nil && len(c.inFlight) > 0 && c.inFlight[0].written {
+	c.settle()
+}
+
+// settle makes groups durable, from the front.
+func (c *groupCommit) settle() {
+	l := c.log
+	for l.err == nil && len(c.inFlight) > 0 && c.inFlight[0].written && c.inFlight[0].ticket <= c.confirmed {
 		c.acknowledge(c.inFlight[0])
 	}
 	l.metrics.used.Set(l.Used())

@@ -14,6 +14,7 @@ type device struct {
 	region int64 // size of the circular region from the next superblock on
 	supers superblocks
 	growth growth
+	watch  *watch // nil: the log is not shared
 	idle   []*deviceWrite
 }
 
@@ -28,11 +29,59 @@ func newDevice(l *Log) *device {
 	d := &device{log: l, region: l.config.SizeBytes}
 	d.supers = superblocks{device: d, last: superblock{identity: l.id, region: d.region, ahead: l.config.aheadBytes(), marks: l.marks}}
 	d.growth = growth{device: d}
+	if l.config.Shared {
+		d.watch = &watch{device: d}
+		d.supers.last.flags = superShared
+	}
 	return d
 }
 
-// create makes the file, which must not exist.
+// create makes the file, which must not exist. The fence file comes first, so that the owner of a log that exists has its
+// fence file open: a recoverer may remove both then. One that finds no log leaves the fence where the owner will find it.
 func (d *device) create(done func(error)) {
+	if d.watch == nil {
+		d.createLog(done)
+		return
+	}
+	d.openFence(func(file env.FileID, err error) {
+		if err != nil {
+			done(fmt.Errorf("make the fence file of wal file %q: %w", d.log.name, err))
+			return
+		}
+		d.createLog(func(err error) {
+			if err != nil {
+				d.log.env.WAL.Close(file)
+				done(err)
+				return
+			}
+			d.watch.begin(file)
+			done(nil)
+		})
+	})
+}
+
+// openFence opens the fence file, which a recoverer or an earlier attempt may have made, and sees that it has a second block.
+func (d *device) openFence(done func(env.FileID, error)) {
+	disk := d.log.env.WAL
+	disk.Open(&env.DiskOpen{Name: FenceName(d.log.name), Create: true, Direct: true, Done: func(open *env.DiskOpen) {
+		if open.Err != nil {
+			done(0, open.Err)
+			return
+		}
+		slab := d.log.env.Memory.Alloc(blockBytes)
+		data := slab.Data[:blockBytes]
+		clear(data)
+		disk.Write(&env.DiskWrite{File: open.File, Offset: fenceSecondBlock, Data: data, Durable: true, Done: func(op *env.DiskWrite) {
+			slab.Release()
+			if op.Err != nil {
+				disk.Close(open.File)
+			}
+			done(open.File, op.Err)
+		}})
+	}})
+}
+
+func (d *device) createLog(done func(error)) {
 	name := d.log.name
 	d.log.env.WAL.Open(&env.DiskOpen{Name: name, Create: true, Exclusive: true, Direct: true, Done: func(op *env.DiskOpen) {
 		if op.Err != nil {
@@ -111,7 +160,16 @@ func (w *deviceWrite) done(op *env.DiskWrite) {
 	}
 	w.group, w.op.Data, w.op.Prepare = nil, nil, nil
 	d.idle = append(d.idle, w)
+	if d.watch != nil && err == nil && d.log.err == nil {
+		g.ticket = d.watch.ask()
+	}
 	d.log.written(g, err)
+}
+
+// confirmed says that the log was not fenced when these tickets were given.
+func (d *device) confirmed(upTo uint64) {
+	d.supers.confirmed(upTo)
+	d.log.confirmed(upTo)
 }
 
 // checkReuse asserts that a group leaves alone what the superblock keeps that is durable on the device (I5).
@@ -124,7 +182,7 @@ func (d *device) checkReuse(g *group) {
 func (d *device) step() (settled bool) {
 	d.supers.step()
 	d.growth.step()
-	return d.supers.settled() && !d.growth.writing
+	return d.supers.settled() && !d.growth.writing && (d.watch == nil || d.watch.reading == 0)
 }
 
 // lowestSlot and recorded do nothing: the superblock says where recovery begins.
@@ -135,9 +193,15 @@ func (d *device) recorded(uint64) {}
 func (d *device) abandon() {
 	d.growth.abandon()
 	d.supers.abandon()
+	if d.watch != nil {
+		d.watch.abandon()
+	}
 }
 
 func (d *device) close() {
 	d.abandon()
 	d.log.env.WAL.Close(d.file)
+	if d.watch != nil {
+		d.log.env.WAL.Close(d.watch.file)
+	}
 }

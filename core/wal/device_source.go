@@ -47,10 +47,23 @@ func (s *deviceSource) open(p *task.Proc) (head, error) {
 	if err == nil {
 		blank, err = s.readSuperblock()
 	}
+	if err == nil && s.super.shared() {
+		err = s.checkFence()
+	}
 	if err != nil {
 		s.close()
 	}
 	return head{identity: s.super.identity, marks: s.super.marks, blank: blank}, err
+}
+
+// checkFence holds the caller to fencing a shared log before recovering it: its owner may still write.
+func (s *deviceSource) checkFence() error {
+	f := &fileProc{disk: s.disk, memory: s.memory, proc: s.proc}
+	_, whole, err := f.fence(FenceName(s.name))
+	if err == nil && !whole {
+		err = fmt.Errorf("wal file %q is shared, and was not fenced", s.name)
+	}
+	return err
 }
 
 func (s *deviceSource) sync() error {
@@ -275,10 +288,22 @@ func (s *deviceSource) read(at Position, bytes int, done func(slab *env.Slab, of
 
 func (s *deviceSource) close() { s.disk.Close(s.file) }
 
+// remove removes the log, and then its fence: while there is the log, its owner may write to it. What a crash in
+// between leaves is SweepFences's, and so is the fence of a log that was not read.
 func (s *deviceSource) remove(done func(error)) {
-	s.disk.Remove(&env.DiskRemove{Name: s.name, Done: func(op *env.DiskRemove) {
+	s.removeFile(s.name, func(err error) {
+		if err != nil || !s.super.shared() {
+			done(err)
+			return
+		}
+		s.removeFile(FenceName(s.name), done)
+	})
+}
+
+func (s *deviceSource) removeFile(name string, done func(error)) {
+	s.disk.Remove(&env.DiskRemove{Name: name, Done: func(op *env.DiskRemove) {
 		if op.Err != nil {
-			done(fmt.Errorf("remove wal file %q: %w", s.name, op.Err))
+			done(fmt.Errorf("remove wal file %q: %w", name, op.Err))
 			return
 		}
 		done(nil)

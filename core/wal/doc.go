@@ -109,7 +109,31 @@
 //	16 i64 broker epoch             64 u64 durable: everything below it was durable
 //	24 u64 nonce of this log        72 u64 position of the newest durable summary
 //	32 u64 sequence                        record, all ones if there is none
-//	                                80 u64 zero
+//	                                80 u64 flags: 1 = shared
+//
+// # A shared device
+//
+// Several brokers may reach the disk (Config.Shared), and recover each other's logs there without knowing whether the owner is
+// dead (R8). Beside the log "wal-7" lies the file "fence-wal-7" then. Its first block is zero until a recoverer writes a fence into
+// it, durably, and then reads the log. The owner never writes that block, and reads it after the write of each group, before the
+// group is durable for anyone, and of each superblock, before it overwrites what that gives up. If that read began before
+// the fence was durable, the recoverer reads the log after the group was written, and finds it. Else the owner sees the
+// fence, and its incarnation is over. No clock enters. The story that it prevents: A is suspended, R waits out its lease and reads
+// its log, A resumes, writes, finds its lease valid by a clock that stood still, and acknowledges.
+//
+// Fence block (the rest of it is zero; any byte that is not zero ends the owner):
+//
+//	 0 u64 magic "weirFnc1"         16 u64 nonce of the recoverer
+//	 8 u32 version                  24 u64 flags: 1 = the log had begun when it was fenced
+//	12 u32 CRC32C of bytes 0..39,   32 u64 zero
+//	       this field as zero
+//
+// The owner opens the fence file before it makes the log, and keeps it open. So one that exists beside no log is met by an owner
+// that has yet to begin, and stays; if a log had begun, the file's owner has it open, and the two are removed, the log first.
+//
+// The disk must show a read that begins after a write completed what was written, on whatever machine either
+// runs. Direct files on a local file system, a cluster file system or NFS do; a file system that caches
+// direct reads does not.
 //
 // # Invariants
 //
@@ -122,6 +146,7 @@
 //     mark is a torn tail and ends the log, one below it is damage to acknowledged data and is
 //     reported as [CorruptError].
 //   - Space counts as free only once the medium has recorded the trim point durably (I5).
+//   - Nothing is acknowledged in a shared log after a recoverer made its fence durable but what was written before, and is found (R8).
 //   - An error of the medium ends the log: it is reported once, nothing is acknowledged after it, and
 //     nothing is tried again.
 //   - What a new leader must know without reading payloads is repeated in summary records (R4), every

@@ -19,6 +19,7 @@ type world struct {
 	disk   *disk
 	memory *memory
 	stores map[string]*keptSlots // of logs in slots; nil: logs are on the disk
+	shared bool                  // logs are fenced before they are recovered
 }
 
 func newWorld(t testing.TB) *world {
@@ -33,17 +34,33 @@ func newSlotWorld(t testing.TB) *world {
 	return w
 }
 
+func newSharedWorld(t testing.TB) *world {
+	w := newWorld(t)
+	w.shared = true
+	return w
+}
+
+// neighbour is another machine that reaches the same disk.
+func (w *world) neighbour() *world {
+	n := newSharedWorld(w.t)
+	n.disk.files = w.disk.files
+	return n
+}
+
 // another is a fresh world with the same medium.
 func (w *world) another() *world {
 	if w.stores != nil {
 		return newSlotWorld(w.t)
 	}
-	return newWorld(w.t)
+	n := newWorld(w.t)
+	n.shared = w.shared
+	return n
 }
 
 // onEachMedium runs a test of what every medium must keep.
 func onEachMedium(t *testing.T, test func(*testing.T, *world)) {
 	t.Run("device", func(t *testing.T) { test(t, newWorld(t)) })
+	t.Run("shared", func(t *testing.T) { test(t, newSharedWorld(t)) })
 	t.Run("slots", func(t *testing.T) { test(t, newSlotWorld(t)) })
 }
 
@@ -131,7 +148,7 @@ type disk struct {
 	block   int
 	failing func(data []byte) error
 	limit   int64 // of a file's size, 0 for none
-	closed  int
+	closed  int   // logs
 
 	syncs, readsUnsynced int
 	syncErr              error
@@ -143,7 +160,10 @@ type pendingOp struct {
 	apply func()
 }
 
-type file struct{ data []byte }
+type file struct {
+	data  []byte
+	fence bool
+}
 
 func (f *file) writeAt(offset int64, b []byte) {
 	if need := int(offset) + len(b); need > len(f.data) {
@@ -169,7 +189,7 @@ func (d *disk) Open(o *env.DiskOpen) {
 			o.Err = env.ErrExist
 			return
 		case f == nil:
-			f = &file{}
+			f = &file{fence: strings.HasPrefix(o.Name, fencePrefix)}
 			d.files[o.Name] = f
 		}
 		d.open = append(d.open, f)
@@ -240,8 +260,22 @@ func (d *disk) Space(o *env.DiskSpace) {
 
 func (d *disk) Rename(o *env.DiskRename) { panic("not used") }
 func (d *disk) Remove(o *env.DiskRemove) { d.push(o, nil, func() { delete(d.files, o.Name) }) }
-func (d *disk) List(o *env.DiskList)     { panic("not used") }
-func (d *disk) Close(env.FileID)         { d.closed++ }
+func (d *disk) List(o *env.DiskList) {
+	d.push(o, nil, func() {
+		for name, f := range d.files {
+			if strings.HasPrefix(name, o.Prefix) {
+				o.Files = append(o.Files, env.FileInfo{Name: name, Size: int64(len(f.data))})
+			}
+		}
+		slices.SortFunc(o.Files, func(a, b env.FileInfo) int { return strings.Compare(a.Name, b.Name) })
+	})
+}
+
+func (d *disk) Close(id env.FileID) {
+	if !d.open[id].fence {
+		d.closed++
+	}
+}
 
 // memory fills fresh slabs with garbage and freed ones with other garbage, so that a byte relied on
 // without being written, or a slab released early, shows in checksums.
@@ -287,6 +321,17 @@ func (j *journal) Durable(a *Append) {
 	}
 }
 
+// fence fences a log and waits for it.
+func (w *world) fence(name string, by uint64) (err error) {
+	done := false
+	w.turn(func() { Fence(w.loop, w.env(), name, by, func(e error) { err, done = e, true }) })
+	w.settle()
+	if !done {
+		w.t.Fatal("fencing never ended")
+	}
+	return err
+}
+
 // create makes a log and waits for it, and for its first growth.
 func (w *world) create(name string, config Config, summary Summarizer) *journal {
 	j := &journal{w: w}
@@ -307,6 +352,7 @@ func (w *world) create(name string, config Config, summary Summarizer) *journal 
 			w.createSlots(config, name, summary, failed, created)
 			return
 		}
+		config.Shared = w.shared
 		Create(w.loop, w.env(), config, name, 7, summary, failed, created)
 	})
 	for j.log == nil {
@@ -380,6 +426,12 @@ func (w *world) recover(name string) recovered {
 	}
 	summary := func(at Position, state []byte) { r.summary, r.summaryAt = slices.Clone(state), at }
 	ended := func(s *Sealed, err error) { r.sealed, r.err, done = s, err, true }
+	if w.shared {
+		if r.err = w.fence(name, 1); r.err != nil {
+			return r
+		}
+		w.disk.closed = 0
+	}
 	w.turn(func() {
 		if w.stores != nil {
 			recoverFrom(w.loop, &memorySource{world: w, name: name}, name, visit, summary, ended)

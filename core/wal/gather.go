@@ -141,6 +141,6 @@ func (s *gatherer) newGroup() *group {
 func (s *gatherer) recycle(g *group) {
 	clear(g.appends)
 	g.appends = g.appends[:0]
-	g.slab, g.data, g.written = nil, nil, false
+	g.slab, g.data, g.written, g.ticket = nil, nil, false, 0
 	s.idle = append(s.idle, g)
 }

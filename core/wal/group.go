@@ -23,6 +23,7 @@ type group struct {
 	arrived int64 // gatherer.arrived when it was submitted
 	began   env.Time
 	written bool
+	ticket  uint64 // that the medium must confirm before the group is durable; 0: none
 
 	scratch [16]byte // lent to lay
 }

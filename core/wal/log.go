@@ -172,6 +172,12 @@ func (l *Log) written(g *group, err error) {
 	l.endFailed()
 }
 
+// confirmed is called by the medium when groups with tickets up to this one are durable, once they are written.
+func (l *Log) confirmed(ticket uint64) {
+	l.commit.confirmed = ticket
+	l.commit.settle()
+}
+
 // spaceCame is called by the medium when space may have come free.
 func (l *Log) spaceCame() {
 	if l.refused && l.onSpace != nil {

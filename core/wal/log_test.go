@@ -185,6 +185,7 @@ func testCompletionsOutOfOrderAcknowledgeInOrder(t *testing.T, w *world) {
 		t.Fatal("acknowledged above a hole")
 	}
 	w.complete(0)
+	w.settle()
 	if j.durable != 3 {
 		t.Fatalf("%d durable, want 3", j.durable)
 	}

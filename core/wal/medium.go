@@ -22,7 +22,7 @@ type marks struct {
 // medium is where a Log writes its groups. It belongs to one Log, and runs on its loop.
 //
 // It reads the log's marks and its state (End, refused, held, closing, drained). It calls the log's
-// written once for each group, in any order; spaceCame when reserve may now allow what it refused;
+// written once for each group, in any order; confirmed, if it gave a group a ticket before that; spaceCame when reserve may now allow what it refused;
 // resized when its capacity changed; fail on an error that ends the log, which is also how a writer
 // learns that it was fenced. It makes none of these calls inside its own methods, but for resized in step. Groups
 // that the world gives up since the process ends are written with errGivenUp.

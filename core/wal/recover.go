@@ -58,6 +58,9 @@ func (at Stored) source(loop *task.Loop, e env.Env) source {
 // visit only. A log whose creation never finished is empty. Errors: env.ErrNotExist;
 // *CorruptError if something below the highest durable mark cannot be read; *VersionError; an error
 // of the device. After an error nothing is open and nothing was changed.
+//
+// A shared log must have been fenced first, by Fence, and is refused else. The directory may hold other logs, and their owners
+// may write to them meanwhile.
 func Recover(loop *task.Loop, e env.Env, at Stored, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
 	recoverFrom(loop, at.source(loop, e), at.Name, visit, summary, done)
 }

@@ -11,6 +11,8 @@ const (
 	superBytes = 88
 	superMagic = 0x314c415772696577 // "weirWAL1", read as little-endian
 
+	superShared = 1 // flag: the owner reads a fence (R8)
+
 	superEveryParts = 16 // the trim point is saved once it moved by this part of the region
 )
 
@@ -21,8 +23,11 @@ type superblock struct {
 	sequence uint64
 	region   int64
 	ahead    int64
+	flags    uint64
 	marks
 }
+
+func (s *superblock) shared() bool { return s.flags&superShared != 0 }
 
 // offset is where the superblock belongs in the file.
 func (s *superblock) offset() int64 { return int64(s.sequence%2) * blockBytes }
@@ -40,6 +45,7 @@ func (s *superblock) encode(block []byte) {
 	order.PutUint64(block[56:], uint64(s.trim))
 	order.PutUint64(block[64:], uint64(s.durable))
 	order.PutUint64(block[72:], uint64(s.summary))
+	order.PutUint64(block[80:], s.flags)
 	order.PutUint32(block[12:], sumWithout(block[:superBytes], 12))
 }
 
@@ -55,6 +61,7 @@ func decodeSuperblock(block []byte) (s superblock, ok bool) {
 		sequence: order.Uint64(block[32:]),
 		region:   int64(order.Uint64(block[40:])),
 		ahead:    int64(order.Uint64(block[48:])),
+		flags:    order.Uint64(block[80:]),
 		marks: marks{
 			trim:    Position(order.Uint64(block[56:])),
 			durable: Position(order.Uint64(block[64:])),
@@ -97,6 +104,7 @@ type superblocks struct {
 	slab    *env.Slab  // one block
 	op      env.DiskWrite
 	writing bool
+	ticket  uint64 // of the watch, between the write and its effect; 0: none
 }
 
 // begin takes over after the first superblock became durable.
@@ -114,7 +122,7 @@ func (s *superblocks) abandon() {
 
 // settled reports whether the superblock on the device is up to date.
 func (s *superblocks) settled() bool {
-	return !s.writing && s.saved.marks == s.device.log.marks && s.saved.region == s.device.region
+	return !s.writing && s.ticket == 0 && s.saved.marks == s.device.log.marks && s.saved.region == s.device.region
 }
 
 // due says whether a superblock is worth its write: the trim point moved far, somebody waits
@@ -131,7 +139,7 @@ func (s *superblocks) due() bool {
 }
 
 func (s *superblocks) step() {
-	if s.writing || !s.due() {
+	if s.writing || s.ticket != 0 || !s.due() {
 		return
 	}
 	s.last.sequence++
@@ -143,6 +151,7 @@ func (s *superblocks) step() {
 }
 
 // written frees the space that the durable superblock gives up.
+// In a shared log it first makes sure that no recoverer reads by the superblock before, which keeps that space.
 func (s *superblocks) written(op *env.DiskWrite) {
 	l := s.device.log
 	s.writing = false
@@ -153,9 +162,25 @@ func (s *superblocks) written(op *env.DiskWrite) {
 		s.abandon()
 		return
 	}
+	if w := s.device.watch; w != nil {
+		s.ticket = w.ask()
+		return
+	}
+	s.takeEffect()
+}
+
+// confirmed takes the tickets that the watch has cleared.
+func (s *superblocks) confirmed(upTo uint64) {
+	if s.ticket != 0 && s.ticket <= upTo {
+		s.ticket = 0
+		s.takeEffect()
+	}
+}
+
+func (s *superblocks) takeEffect() {
 	before := s.saved
 	s.saved = s.last
 	if before.trim < s.saved.trim || before.region != s.saved.region {
-		l.spaceCame()
+		s.device.log.spaceCame()
 	}
 }

@@ -41,6 +41,10 @@ type Config struct {
 	// FloorBytes is the free space of the volume that growth leaves to others, such as
 	// the metadata. Zero: growth may take all of it.
 	FloorBytes int64
+	// Shared says that other brokers reach the disk, and recover the log by Fence and Recover when they take this
+	// broker for dead, which it may not be. A fence file lies beside the log then, and each group costs
+	// a read of 4096 bytes after its write and before it is durable.
+	Shared bool
 
 	// LingerMin and LingerMax are of the object kind: how long a group gathers. The first append after LingerMax
 	// without a group waits LingerMin; after that groups follow one another LingerMax apart, or as soon as

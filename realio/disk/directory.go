@@ -27,40 +27,57 @@ type directory struct {
 	abilities
 }
 
-func openDirectory(root string) (*directory, error) {
+func openDirectory(root string, shared bool) (*directory, error) {
 	d := &directory{root: filepath.Clean(root)}
 	if err := d.makeDirectory(d.root); err != nil {
 		return nil, fmt.Errorf("make disk directory: %w", err)
 	}
-	if err := d.takeLock(); err != nil {
+	if err := d.takeLock(shared); err != nil {
 		return nil, err
 	}
 	var err error
-	if d.abilities, err = probe(filepath.Join(d.root, probeName)); err != nil {
+	if d.abilities, err = probe(filepath.Join(d.root, probeName)); err == nil && shared {
+		err = d.needDirect()
+	}
+	if err != nil {
 		_ = d.close()
 		return nil, fmt.Errorf("open disk directory %q: %w", root, err)
 	}
 	return d, nil
 }
 
-// takeLock keeps other processes out for as long as this one lives.
-func (d *directory) takeLock() error {
+// needDirect refuses a page cache, in which one machine would not see what another wrote. A full file system was not tried;
+// opening a file shows what it can.
+func (d *directory) needDirect() error {
+	if !d.direct && !errors.Is(d.whyNot, unix.ENOSPC) {
+		return fmt.Errorf("a shared directory needs direct I/O: %w", d.whyNot)
+	}
+	d.direct = true
+	return nil
+}
+
+// takeLock keeps other processes out for as long as this one lives, but for those that share the directory as this one does.
+func (d *directory) takeLock(shared bool) error {
 	name := filepath.Join(d.root, lockName)
 	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("open disk lock: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
+	if err := unix.Flock(int(lock.Fd()), how|unix.LOCK_NB); err != nil {
 		owner, _ := os.ReadFile(name)
 		_ = lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("disk directory %q is in use by process %s: end it, or give this one a directory of its own",
-				d.root, strings.TrimSpace(string(owner)))
+			return fmt.Errorf("disk directory %q is in use by %s: end it, or give this one a directory of its own",
+				d.root, user(strings.TrimSpace(string(owner))))
 		}
 		return fmt.Errorf("lock %q: %w", name, err)
 	}
 	err = lock.Truncate(0)
-	if err == nil {
+	if err == nil && !shared {
 		_, err = fmt.Fprintf(lock, "%d\n", os.Getpid())
 	}
 	if err != nil {
@@ -69,6 +86,14 @@ func (d *directory) takeLock() error {
 	}
 	d.lock = lock
 	return nil
+}
+
+// user names who holds the lock.
+func user(process string) string {
+	if process == "" {
+		return "processes that share it"
+	}
+	return "process " + process
 }
 
 func (d *directory) close() error { return d.lock.Close() }

@@ -24,6 +24,9 @@ type Options struct {
 	// Path is a directory, created if it is absent, or a block device, used whole. A device
 	// that holds anything but weir's table or zeros is refused, untouched. Required.
 	Path string
+	// Shared lets other processes use the directory, on this machine or another, if they open it shared too. It
+	// needs direct I/O, so that each reads what the others wrote. A block device cannot be shared.
+	Shared bool
 	// Deliver puts a completed operation into the node's mailbox. It is called from many goroutines
 	// and may run a turn of the loop. Required.
 	Deliver func(env.Event)
@@ -68,17 +71,20 @@ type Disk struct {
 var _ env.Disk = (*Disk)(nil)
 
 // Open locks the directory or device, tests with real writes whether it supports direct and durable
-// writes, and logs the result. Nobody else may use it until Shutdown.
+// writes, and logs the result. Nobody else may use it until Shutdown, unless it is shared.
 func Open(o Options) (*Disk, error) {
 	var stat unix.Stat_t
 	err := unix.Stat(o.Path, &stat)
 	if err == nil && stat.Mode&unix.S_IFMT == unix.S_IFBLK {
+		if o.Shared {
+			return nil, fmt.Errorf("device %q cannot be shared: make a cluster file system on it, or use a directory on a shared volume", o.Path)
+		}
 		return openDevice(o)
 	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("open disk %q: %w", o.Path, err)
 	}
-	d, err := openDirectory(o.Path)
+	d, err := openDirectory(o.Path, o.Shared)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func TestContractWithoutDirectIO(t *testing.T) {
 	envtest.TestDisk(t, func(t testing.TB) envtest.Harness {
 		dir := t.TempDir()
 		return world(t, func(deliver func(env.Event)) *Disk {
-			s, err := openDirectory(dir)
+			s, err := openDirectory(dir, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +112,7 @@ func TestOneProcessADirectory(t *testing.T) {
 
 func TestNamesStayInside(t *testing.T) {
 	dir := t.TempDir()
-	s, err := openDirectory(filepath.Join(dir, "in"))
+	s, err := openDirectory(filepath.Join(dir, "in"), false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 // Package disk is env.Disk on the operating system: a directory of files, or a whole block device.
 //
-// It owns a directory or device for as long as it is open: a lock keeps other processes out. Calls
+// It owns a directory or device for as long as it is open: a lock keeps other processes out. Processes that open a
+// directory as shared use it together, each with files of its own (see the last section). Calls
 // of the kernel run on a bounded number of goroutines; a completed operation is handed to the
 // node's mailbox. It may call core/env and realio/workers, and decides nothing.
 //
@@ -23,8 +24,16 @@
 // table.go for the format): up to 64 files, in chunks of 1 MiB or a 4096th of the device, with
 // everything that env.Disk has. It suits write-ahead logs, several of which live until they are
 // drained; give it at least twice the size of one log. It is not a file system: all I/O on it must be
-// aligned as for Direct files, each growth of a file costs a table write, and a disk shared between
-// machines needs fencing, which is not implemented. A device that holds anything else is refused, untouched.
+// aligned as for Direct files, each growth of a file costs a table write, and a device cannot be
+// shared between machines: each would have a table of its own. A device that holds anything else is refused, untouched.
+//
+// # Shared directories
+//
+// Several processes, on one machine or on several, use a directory that they opened as Shared: on a volume with a cluster file
+// system, or on NFS. It must offer direct I/O, which is how one reads what another wrote. On NFS mount it hard, and with
+// lookupcache=positive, so that a file which another machine made is found at once. Direct writes and reads there go to
+// the server; they are as durable as it says (export sync, the default). What keeps processes from
+// harming each other's files is the core's (R5, R8): there is no lock but the one against a process that opened the directory for itself.
 //
 // # Invariants
 //

@@ -75,16 +75,17 @@ type writer struct {
 
 const regionBytes = 64 << 20
 
-func newWriter(b *testing.B, path string, group, depth int) *writer {
+func newWriter(b *testing.B, path string, group, depth int, shared bool) *writer {
 	w := &writer{node: newNode(b, path), group: int64(group)}
 	e := env.Env{Clock: w.box.Clock(), WAL: w.disk, Rand: w, Memory: newMemory(), Metrics: w}
-	config := wal.Config{SizeBytes: regionBytes, GroupBytesMax: group, WritesInFlightMax: depth, GrowBytes: regionBytes}
+	config := wal.Config{SizeBytes: regionBytes, GroupBytesMax: group, WritesInFlightMax: depth, GrowBytes: regionBytes, Shared: shared}
 	w.do(func(done func()) {
 		wal.Create(w.loop, e, config, "wal", 1, nil, func(err error) { b.Error(err) }, func(l *wal.Log, err error) {
 			if err != nil {
 				b.Error(err)
 			}
 			w.log = l
+			l.OnSpace(w.refill)
 			done()
 		})
 	})
@@ -202,7 +203,7 @@ func BenchmarkLog(b *testing.B) {
 		for _, depth := range []int{1, 4} {
 			b.Run(fmt.Sprintf("group=%dKiB/depth=%d", group>>10, depth), func(b *testing.B) {
 				dir := b.TempDir()
-				w := newWriter(b, filepath.Join(dir, "log"), group, depth)
+				w := newWriter(b, filepath.Join(dir, "log"), group, depth, false)
 				p := newPlain(b, filepath.Join(dir, "plain"), group, depth)
 				piece := int64(group * 64)
 				w.grow()
@@ -229,6 +230,42 @@ func BenchmarkLog(b *testing.B) {
 				w.finish(b)
 			})
 		}
+	}
+}
+
+// BenchmarkSharedLog compares a shared log, which reads its fence after each group, with one that does not, in turns: the time
+// of a group alone, and that of each of many.
+func BenchmarkSharedLog(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU() + SpareProcessors))
+	for _, group := range []int{4 << 10, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("group=%dKiB", group>>10), func(b *testing.B) {
+			dir := b.TempDir()
+			logs := [2]*writer{
+				newWriter(b, filepath.Join(dir, "private"), group, 4, false),
+				newWriter(b, filepath.Join(dir, "shared"), group, 4, true),
+			}
+			for _, w := range logs {
+				w.grow()
+			}
+			const many = 32
+			var alone, each [2][]time.Duration
+			b.ResetTimer()
+			for i := range b.N {
+				for k := range logs {
+					at := (i + k) % 2
+					alone[at] = append(alone[at], logs[at].write(int64(group)))
+					each[at] = append(each[at], logs[at].write(int64(group)*many)/many)
+				}
+			}
+			b.StopTimer()
+			for at, name := range []string{"private", "shared"} {
+				slices.Sort(alone[at])
+				slices.Sort(each[at])
+				b.ReportMetric(float64(alone[at][b.N/2].Nanoseconds())/1e3, name+"-alone-us")
+				b.ReportMetric(float64(each[at][b.N/2].Nanoseconds())/1e3, name+"-each-us")
+				logs[at].finish(b)
+			}
+		})
 	}
 }
 

@@ -93,7 +93,7 @@ type Trimmer struct {
 func NewTrimmer(c *Cluster, client int, options TrimmerOptions) *Trimmer {
 	t := &Trimmer{options: options}
 	t.init(c, client, t)
-	t.lag = options.Lag
+	t.lag, t.topics = options.Lag, options.Topics
 	for _, topic := range options.Topics {
 		t.parts = append(t.parts, topic.Partitions...)
 	}

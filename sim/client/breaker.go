@@ -125,7 +125,7 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 		b.after(time.Millisecond, b.pause)
 		return
 	}
-	b.sendVersion(r, func(response kmsg.Response, err error) {
+	b.dispatch(requestTimeout, r, func(response kmsg.Response, err error) {
 		if err != nil {
 			return
 		}
@@ -156,6 +156,10 @@ func (b *Breaker) passing(code int16) bool {
 	switch code {
 	case wire.NotLeaderOrFollower, wire.LeaderNotAvailable, wire.RequestTimedOut, wire.KafkaStorageError, wire.CoordinatorNotAvailable, wire.CoordinatorLoadInProgress, wire.NotController:
 		return true
+	case wire.NetworkException, wire.NotCoordinator:
+		return b.routes != nil
+	case wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.InvalidReplicaAssignment: // an image that lags behind, a broker that is away
+		return b.routes != nil
 	}
 	return false
 }

@@ -19,6 +19,9 @@ type Cluster struct {
 	// Echo, if set, gets a line for each answer.
 	Echo func(string)
 
+	// Several says that the machines are one cluster of several brokers: clients follow leaders and coordinators.
+	Several bool
+
 	Topics     []*Topic
 	Partitions []*Partition
 	// Transactions and Groups are the histories of what is not of one partition. Groups are in the order in

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"weir/core/wire"
@@ -43,18 +45,22 @@ type ConsumerOptions struct {
 // Consumer reads.
 type Consumer struct {
 	session
-	options   ConsumerOptions
-	parts     []*consumerPart
-	sessionID int32
-	epoch     int32
-	batches   []checker.Batch
-	ending    bool
+	options  ConsumerOptions
+	parts    []*consumerPart
+	sessions map[int32]*fetchSession // by broker
+	last     int32                   // broker that it fetched from
+	batches  []checker.Batch
+	ending   bool
 }
+
+// fetchSession is a fetch session (KIP-227) with one broker.
+type fetchSession struct{ id, epoch int32 }
 
 type consumerPart struct {
 	*Partition
 	offset    int64
 	lost      bool  // out of range: ask where the log starts
+	node      int32 // whose fetch session may hold it
 	inside    bool  // the fetch session holds it
 	told      int64 // the offset that the session knows
 	epoch     int32 // of the batch before offset, or -1
@@ -67,12 +73,12 @@ type consumerPart struct {
 
 // NewConsumer makes a consumer; Start starts it.
 func NewConsumer(c *Cluster, client int, options ConsumerOptions) *Consumer {
-	k := &Consumer{options: options}
+	k := &Consumer{options: options, sessions: map[int32]*fetchSession{}}
 	k.init(c, client, k)
 	k.lag, k.committed = options.Lag, options.Committed
 	for _, t := range options.Topics {
 		for _, p := range t.Partitions {
-			k.parts = append(k.parts, &consumerPart{Partition: p, epoch: -1})
+			k.parts = append(k.parts, &consumerPart{Partition: p, epoch: -1, node: anyBroker})
 		}
 	}
 	return k
@@ -91,13 +97,16 @@ func (k *Consumer) End() {
 
 // Served reports whether each partition with anything to read was read since End: no
 // partition may be starved or left out.
-func (k *Consumer) Served() bool {
+func (k *Consumer) Served() bool { return k.Unserved() == "" }
+
+// Unserved names a partition that has something to read and was not read since End; empty: there is none.
+func (k *Consumer) Unserved() string {
 	for _, p := range k.parts {
 		if p.offset < p.target && p.offset <= p.ended {
-			return false
+			return fmt.Sprintf("%s, of which client %d reads from offset %d on at broker %d", p.History.Name, k.client, p.offset, k.leader(p.Partition))
 		}
 	}
-	return true
+	return ""
 }
 
 // Stop ends the client.
@@ -114,12 +123,49 @@ func (k *Consumer) sessionUp() {
 	})
 }
 
-// forget drops the fetch session.
+// forget drops the fetch sessions.
 func (k *Consumer) forget() {
-	k.sessionID, k.epoch = 0, 0
 	for _, p := range k.parts {
-		p.inside, p.forgotten = false, false
+		k.forgetAt(p.node)
 	}
+}
+
+// forgetAt drops the fetch session with a broker.
+func (k *Consumer) forgetAt(node int32) {
+	delete(k.sessions, node)
+	for _, p := range k.parts {
+		if p.node == node {
+			p.inside, p.forgotten = false, false
+		}
+	}
+}
+
+// turn is the broker to fetch from: of each that leads some of the partitions in turn.
+func (k *Consumer) turn() int32 {
+	var nodes []int32
+	for _, p := range k.parts {
+		leader := k.leader(p.Partition)
+		if leader != p.node {
+			k.forgetAt(p.node) // it is not for that broker's session any more
+			p.node = leader
+		}
+		nodes = appendNew(nodes, leader)
+	}
+	if len(nodes) == 0 {
+		return anyBroker
+	}
+	slices.Sort(nodes)
+	next, _ := slices.BinarySearch(nodes, k.last+1)
+	k.last = nodes[next%len(nodes)]
+	return k.last
+}
+
+// sessionWith is the fetch session with a broker.
+func (k *Consumer) sessionWith(node int32) *fetchSession {
+	if k.sessions[node] == nil {
+		k.sessions[node] = &fetchSession{}
+	}
+	return k.sessions[node]
 }
 
 // step does the next thing: asks for offsets, or fetches.
@@ -263,20 +309,25 @@ func (s *session) listOffset(p *Partition, timestamp int64, done func(offset, fo
 }
 
 func (k *Consumer) fetch() {
+	node := k.turn()
+	session := k.sessionWith(node)
 	r := kmsg.NewPtrFetchRequest()
 	r.MaxWaitMillis, r.MinBytes, r.MaxBytes = int32(k.options.MaxWait.Milliseconds()), k.options.MinBytes, k.options.MaxBytes
-	r.SessionID, r.SessionEpoch, r.IsolationLevel = k.sessionID, k.epoch, k.isolation()
+	r.SessionID, r.SessionEpoch, r.IsolationLevel = session.id, session.epoch, k.isolation()
 	if !k.options.Sessions {
 		r.SessionID, r.SessionEpoch = 0, -1
 	}
-	incremental := k.options.Sessions && k.epoch > 0
+	incremental := k.options.Sessions && session.epoch > 0
 	if !incremental && len(k.parts) > 0 {
 		k.parts = append(k.parts[1:], k.parts[0]) // as clients do, so that none starves behind a byte limit
 	}
 	if incremental && !k.ending && k.draws.PerMille(k.options.Forget) {
-		k.forgetOne(r)
+		k.forgetOne(r, node)
 	}
 	for _, p := range k.parts {
+		if p.node != node {
+			continue
+		}
 		if p.resting > 0 {
 			p.resting--
 			continue
@@ -288,20 +339,23 @@ func (k *Consumer) fetch() {
 		k.addFetch(r, p)
 	}
 	call := k.Stamp()
+	if !k.choose(r) {
+		return
+	}
 	// What each partition was asked from: rewinds change it only between fetches.
-	k.request(r, func(response kmsg.Response, err error) {
+	k.requestAt(node, requestTimeout, r, func(response kmsg.Response, err error) {
 		if err != nil {
 			return
 		}
-		k.fetched(response.(*kmsg.FetchResponse), call)
+		k.fetched(response.(*kmsg.FetchResponse), call, node)
 	})
 }
 
 // forgetOne has the session drop a partition: it must not be served until it is asked
 // for again.
-func (k *Consumer) forgetOne(r *kmsg.FetchRequest) {
+func (k *Consumer) forgetOne(r *kmsg.FetchRequest, node int32) {
 	p := k.parts[k.draws.Below(int64(len(k.parts)))]
-	if !p.inside {
+	if !p.inside || p.node != node {
 		return
 	}
 	p.inside, p.forgotten, p.resting = false, true, int(k.draws.Between(1, 6))
@@ -334,24 +388,24 @@ func addFetch(r *kmsg.FetchRequest, p *Partition, offset int64, bytes int32) *km
 	return &parts[len(parts)-1]
 }
 
-func (k *Consumer) fetched(v *kmsg.FetchResponse, call int64) {
+func (k *Consumer) fetched(v *kmsg.FetchResponse, call int64, node int32) {
 	switch v.ErrorCode {
 	case 0:
 	case wire.FetchSessionIDNotFound, wire.InvalidFetchSessionEpoch:
-		k.forget()
+		k.forgetAt(node)
 		k.next()
 		return
 	default:
-		k.forget()
+		k.forgetAt(node)
 		k.after(50*time.Millisecond, k.step)
 		return
 	}
 	if k.options.Sessions {
-		if k.epoch == 0 && v.SessionID == 0 {
-			k.forget() // the broker gave no session: the next fetch is whole again
+		if session := k.sessionWith(node); session.epoch == 0 && v.SessionID == 0 {
+			k.forgetAt(node) // the broker gave no session: the next fetch is whole again
 		} else {
-			k.sessionID = v.SessionID
-			k.epoch++
+			session.id = v.SessionID
+			session.epoch++
 		}
 	}
 	back, trouble := k.Stamp(), false
@@ -390,7 +444,7 @@ func (k *Consumer) take(t *kmsg.FetchResponseTopic, got *kmsg.FetchResponseTopic
 		k.fail("protocol", "client %d was given %s, which its fetch session was told to forget", k.client, p.History.Name)
 		return true
 	}
-	end, ok := k.session.record(p.Partition, got, p.told0(k), call, back, 0, &k.batches)
+	end, ok := k.record(p.Partition, got, p.told0(k), call, back, 0, &k.batches)
 	if got.DivergingEpoch.EndOffset >= 0 {
 		k.fail("epoch", "%s: client %d, which had read epoch %d up to %d, was told that it ends at %d", p.History.Name, k.client, p.epoch, p.offset, got.DivergingEpoch.EndOffset)
 	}

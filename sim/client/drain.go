@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"time"
 
 	"weir/core/wire"
@@ -40,6 +41,9 @@ func NewDrainer(c *Cluster, client int, partitions []*Partition, bytes int32, co
 	d.init(c, client, d)
 	d.committed = committed
 	for _, p := range partitions {
+		if !slices.Contains(d.topics, p.Topic) {
+			d.topics = append(d.topics, p.Topic)
+		}
 		d.parts = append(d.parts, &drainPart{Partition: p, call: c.Stamp(), number: int32(len(p.History.Drains) + 1)})
 	}
 	return d

@@ -67,7 +67,7 @@ func (g *ghost) sessionUp() {
 	}
 	for _, r := range g.queue {
 		g.Queue.Hit(fmt.Sprintf("client: a late %s", kmsg.NameForKey(r.Key())))
-		g.sendVersion(r, func(kmsg.Response, error) {})
+		g.dispatch(requestTimeout, r, func(kmsg.Response, error) {})
 	}
 	g.queue = nil
 }

@@ -20,6 +20,7 @@ type Poller struct {
 	minBytes         int32
 	from, besideFrom int64
 	sessionID, epoch int32 // of its fetch session
+	node             int32 // with whom
 	waiting          bool
 	done             bool
 	at               event.Time
@@ -29,7 +30,7 @@ type Poller struct {
 // NewPoller makes a poller; Start starts it. Its fetch waits for minBytes. With another partition beside, which must have no data
 // to come, it has a fetch session (KIP-227) of both, the one that it waits for last; nil: none.
 func NewPoller(c *Cluster, client int, part, beside *Partition, minBytes int32) *Poller {
-	p := &Poller{part: part, beside: beside, minBytes: minBytes}
+	p := &Poller{part: part, beside: beside, minBytes: minBytes, node: anyBroker}
 	p.init(c, client, p)
 	return p
 }
@@ -92,6 +93,7 @@ func (p *Poller) end(part *Partition, to *int64, done func()) {
 }
 
 func (p *Poller) poll() {
+	p.follow()
 	r := kmsg.NewPtrFetchRequest()
 	r.MaxWaitMillis, r.MinBytes, r.MaxBytes = int32(pollWait.Milliseconds()), p.minBytes, 1<<20
 	switch {
@@ -106,11 +108,25 @@ func (p *Poller) poll() {
 		r.SessionID, r.SessionEpoch = p.sessionID, p.epoch
 	}
 	call := p.Stamp()
-	p.request(r, func(response kmsg.Response, err error) {
+	if !p.choose(r) {
+		return
+	}
+	p.requestAt(p.node, requestTimeout, r, func(response kmsg.Response, err error) {
 		if err == nil {
 			p.answered(response.(*kmsg.FetchResponse), call)
 		}
 	})
+}
+
+// follow takes note of who leads the partitions: a fetch session is with one broker.
+func (p *Poller) follow() {
+	leader := p.leader(p.part)
+	if leader != p.node {
+		p.sessionID, p.epoch, p.node = 0, 0, leader
+	}
+	if p.beside != nil && p.leader(p.beside) != leader {
+		p.beside = nil
+	}
 }
 
 func (p *Poller) answered(v *kmsg.FetchResponse, call int64) {

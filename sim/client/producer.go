@@ -73,6 +73,7 @@ type producerPart struct {
 	ordinal  int32 // of the next batch
 	acked    bool  // a batch of it was acknowledged
 	flying   int
+	carrier  uint64 // connection on which the session's batches travel, without answers
 }
 
 // batch is one batch until it is acknowledged or given up.
@@ -326,11 +327,11 @@ type sentBatch struct {
 	batch *batch
 }
 
-// gather takes the next batch of each partition that may send one.
+// gather takes the next batch of each partition that may send one, of one leader.
 func (p *Producer) gather() (*kmsg.ProduceRequest, []sentBatch) {
 	var sent []sentBatch
 	for _, part := range p.parts {
-		if b := part.ready(); b != nil {
+		if b := part.ready(); b != nil && (len(sent) == 0 || p.leader(part.Partition) == p.leader(sent[0].part.Partition)) {
 			sent = append(sent, sentBatch{part, b})
 		}
 	}
@@ -396,6 +397,7 @@ func (p *Producer) prepare(part *producerPart, b *batch) {
 	if !b.ever {
 		a := b.spec.append(p.client, p.Stamp())
 		if p.silent() {
+			p.follow(part)
 			a.Session, a.Sequence = part.session, part.ordinal
 			part.ordinal++
 		}
@@ -410,6 +412,14 @@ func (p *Producer) prepare(part *producerPart, b *batch) {
 	}
 	b.sent, b.ever = true, true
 	part.flying++
+}
+
+// follow begins a new session where batches without answers travel on another connection than those before.
+func (p *Producer) follow(part *producerPart) {
+	if carrier := p.carrier(part.Partition); carrier != part.carrier {
+		p.sessions++
+		part.carrier, part.session, part.ordinal = carrier, p.sessions, 0
+	}
 }
 
 func (p *Producer) send(r *kmsg.ProduceRequest, sent []sentBatch) {

@@ -74,6 +74,15 @@ func newTopic(change func(t *kmsg.CreateTopicsRequestTopic)) func(*Breaker) kmsg
 	}
 }
 
+// replicated asks for two replicas more than there are brokers.
+func replicated(b *Breaker) kmsg.Request {
+	brokers := 1
+	if b.Several {
+		brokers = len(b.addresses)
+	}
+	return newTopic(func(t *kmsg.CreateTopicsRequestTopic) { t.ReplicationFactor = int16(brokers) + 2 })(b)
+}
+
 func configOf(key string, value *string) kmsg.CreateTopicsRequestTopicConfig {
 	c := kmsg.NewCreateTopicsRequestTopicConfig()
 	c.Name, c.Value = key, value
@@ -340,7 +349,7 @@ var refusals = []refusal{
 	{"create: no partitions", 0, newTopic(func(t *kmsg.CreateTopicsRequestTopic) { t.NumPartitions = 0 }), []int16{wire.InvalidPartitions}},
 	{"create: too many partitions", 0, newTopic(func(t *kmsg.CreateTopicsRequestTopic) { t.NumPartitions = 20_000 }), []int16{wire.PolicyViolation}},
 	{"create: no replicas", 0, newTopic(func(t *kmsg.CreateTopicsRequestTopic) { t.ReplicationFactor = 0 }), []int16{wire.InvalidReplicationFactor}},
-	{"create: three replicas", 0, newTopic(func(t *kmsg.CreateTopicsRequestTopic) { t.ReplicationFactor = 3 }), []int16{wire.InvalidReplicationFactor}},
+	{"create: more replicas than brokers", 0, replicated, []int16{wire.InvalidReplicationFactor}},
 	{"create: an assignment and a number", 0, newTopic(func(t *kmsg.CreateTopicsRequestTopic) { t.ReplicaAssignment = assigned([]int32{1}) }), []int16{wire.InvalidRequest}},
 	{"create: an unknown broker", 0, newTopic(manual([]int32{99})), []int16{wire.InvalidReplicaAssignment}},
 	{"create: a broker twice", 0, newTopic(manual([]int32{1, 1})), []int16{wire.InvalidReplicaAssignment}},
@@ -494,6 +503,11 @@ func codesOf(response kmsg.Response) (codes []int16) {
 		add(v.ErrorCode)
 	case *kmsg.DescribeClusterResponse:
 		add(v.ErrorCode)
+	case *kmsg.FindCoordinatorResponse:
+		add(v.ErrorCode)
+		for i := range v.Coordinators {
+			add(v.Coordinators[i].ErrorCode)
+		}
 	case *kmsg.ApiVersionsResponse:
 		add(v.ErrorCode)
 	default:

@@ -1,16 +1,13 @@
 package client
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"weir/sim/checker"
 	"weir/sim/event"
-	"weir/sim/network"
 )
 
 var errLost = errors.New("answer lost")
@@ -21,25 +18,26 @@ const (
 	backoffMax     = 400 * time.Millisecond
 )
 
-// session is a client's connection: kept up, in step, with answers in the order
-// of requests.
+// session is a client's connections: kept up, each in step, with answers in the order
+// of requests. Where one broker serves all, it is one connection. In a cluster of several
+// that one is for what any broker answers; each request for a partition or a coordinator
+// travels on a connection to the broker that is known to have it (see route).
 type session struct {
 	*Cluster
 	client   int
 	owner    sessionOwner
-	conn     *network.Conn
+	main     line
+	lines    []*line  // to brokers, in the order of their dials
+	routes   *routes  // nil: one broker serves all
+	topics   []*Topic // whose leaders it wants to know
 	up       bool
 	stopped  bool
 	draws    event.Stream
 	versions [80]versionRange
 	lag      int64 // how far below the newest version this client may be, in thousandths of the range
-	pending  []pending
-	next     int32 // correlation
 	format   *kmsg.RequestFormatter
-	buffer   []byte
 	serial   uint64
 	dials    uint64
-	checking bool
 	backoff  time.Duration
 	losses   int                  // how often an answer was lost
 	epochs   map[*Partition]int32 // leader epochs, as last learned
@@ -47,6 +45,9 @@ type session struct {
 	floors   map[int16]int16      // oldest ones; nil: all
 	// committed makes it read committed records only.
 	committed bool
+	// refreshing: the metadata are being asked for again. asked counts how often.
+	refreshing bool
+	asked      int
 }
 
 type versionRange struct{ min, max int16 }
@@ -54,14 +55,6 @@ type versionRange struct{ min, max int16 }
 type sessionOwner interface {
 	// sessionUp is called when requests may be sent; all earlier ones have ended.
 	sessionUp()
-}
-
-type pending struct {
-	correlation int32
-	response    kmsg.Response
-	deadline    event.Time // when the client gives the connection up
-	at          event.Time
-	done        func(error)
 }
 
 func (s *session) init(c *Cluster, client int, owner sessionOwner) {
@@ -72,6 +65,10 @@ func (s *session) init(c *Cluster, client int, owner sessionOwner) {
 func (s *session) initAs(c *Cluster, client int, purpose string, owner sessionOwner) {
 	s.Cluster, s.client, s.owner = c, client, owner
 	s.draws = c.Queue.Stream(purpose, uint64(client))
+	s.main = line{session: s, node: anyBroker}
+	if c.Several {
+		s.routes = newRoutes()
+	}
 	s.format = kmsg.NewRequestFormatter(kmsg.FormatterClientID(fmt.Sprintf("client-%d", client)))
 	s.backoff = backoffMin
 	s.epochs = map[*Partition]int32{}
@@ -83,20 +80,14 @@ func (s *session) whole() bool { return s.versions[keyOffsetForLeaderEpoch].max 
 
 const keyOffsetForLeaderEpoch = 23
 
-// connect makes a connection, unless there is one.
+// connect makes the first connection, unless there is one.
 func (s *session) connect() {
-	if s.conn != nil || s.stopped {
+	if s.main.conn != nil || s.stopped {
 		return
 	}
 	s.serial++
-	s.conn = s.Net.Dial(s.client, s.bootstrap(s.client, s.dials), s)
+	s.main.dial(s.bootstrap(s.client, s.dials))
 	s.dials++
-	s.conn.Tag = s.serial
-	s.after(requestTimeout, func() {
-		if !s.up {
-			s.drop()
-		}
-	})
 }
 
 // after calls f unless the connection has changed by then.
@@ -109,31 +100,10 @@ func (s *session) after(d time.Duration, f func()) {
 	})
 }
 
-// Connected implements network.Client.
-func (s *session) Connected(c *network.Conn) {
-	if c != s.conn {
-		return
-	}
-	r := kmsg.NewPtrApiVersionsRequest()
-	r.Version = 3
-	r.ClientSoftwareName, r.ClientSoftwareVersion = "weir-sim", "1"
-	s.sendVersion(r, func(response kmsg.Response, err error) {
-		if err != nil {
-			return
-		}
-		v := response.(*kmsg.ApiVersionsResponse)
-		if v.ErrorCode != 0 {
-			s.fail("protocol", "client %d: ApiVersions was answered %s", s.client, checker.CodeName(v.ErrorCode))
-			return
-		}
-		for _, k := range v.ApiKeys {
-			if k.ApiKey >= 0 && int(k.ApiKey) < len(s.versions) {
-				s.versions[k.ApiKey] = versionRange{k.MinVersion, k.MaxVersion}
-			}
-		}
-		s.up, s.backoff = true, backoffMin
-		s.owner.sessionUp()
-	})
+// connected: requests may be sent.
+func (s *session) connected() {
+	s.up, s.backoff = true, backoffMin
+	s.owner.sessionUp()
 }
 
 // floor is the oldest version of a key that these clients speak.
@@ -158,7 +128,7 @@ func (s *session) request(r kmsg.Request, done func(kmsg.Response, error)) {
 	if !s.choose(r) {
 		return
 	}
-	s.sendVersion(r, done)
+	s.dispatch(requestTimeout, r, done)
 }
 
 // requestWithin is request for what the broker may hold back longer than others.
@@ -166,7 +136,7 @@ func (s *session) requestWithin(limit time.Duration, r kmsg.Request, done func(k
 	if !s.choose(r) {
 		return
 	}
-	s.sendWithin(limit, r, done)
+	s.dispatch(limit, r, done)
 }
 
 // isolation is the level of what it reads.
@@ -200,105 +170,38 @@ func (s *session) choose(r kmsg.Request) bool {
 // post sends a request that has no answer.
 func (s *session) post(r kmsg.Request) {
 	if s.choose(r) {
-		s.next++
-		s.buffer = s.format.AppendRequest(s.buffer[:0], r, s.next)
-		s.conn.Send(s.buffer[4:])
+		s.carrierOf(r).post(r)
 	}
 }
 
-func (s *session) sendVersion(r kmsg.Request, done func(kmsg.Response, error)) {
-	s.sendWithin(requestTimeout, r, done)
-}
-
-func (s *session) sendWithin(limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
-	s.next++
-	response := r.ResponseKind()
-	response.SetVersion(r.GetVersion())
-	now := s.Queue.Now()
-	s.pending = append(s.pending, pending{s.next, response, now.Add(limit), now, func(err error) { done(response, err) }})
-	s.buffer = s.format.AppendRequest(s.buffer[:0], r, s.next)
-	s.conn.Send(s.buffer[4:])
-	s.watch()
-}
-
-// watch gives the connection up when the oldest request has waited too long.
-func (s *session) watch() {
-	if s.checking || len(s.pending) == 0 {
+// dispatch sends a request whose version is set.
+func (s *session) dispatch(limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
+	if s.routes == nil {
+		s.main.send(limit, r, done)
 		return
 	}
-	s.checking = true
-	s.after(s.pending[0].deadline.Sub(s.Queue.Now()), func() {
-		s.checking = false
-		if len(s.pending) > 0 && s.pending[0].deadline <= s.Queue.Now() {
-			s.drop()
-			return
-		}
-		s.watch()
-	})
+	s.route(limit, r, done)
 }
 
-// Received implements network.Client.
-func (s *session) Received(c *network.Conn, frame []byte) {
-	if c != s.conn {
-		return
-	}
-	if len(frame) < 4 || len(s.pending) == 0 {
-		s.fail("protocol", "client %d: unexpected frame of %d bytes", s.client, len(frame))
-		return
-	}
-	p := s.pending[0]
-	if got := int32(binary.BigEndian.Uint32(frame)); got != p.correlation {
-		s.fail("protocol", "client %d: answer %d to request %d (key %d)", s.client, got, p.correlation, p.response.Key())
-		return
-	}
-	copy(s.pending, s.pending[1:])
-	s.pending[len(s.pending)-1] = pending{}
-	s.pending = s.pending[:len(s.pending)-1]
-	body := frame[4:]
-	if p.response.IsFlexible() && p.response.Key() != 18 {
-		if len(body) < 1 || body[0] != 0 {
-			s.fail("protocol", "client %d: header tags in answer to key %d", s.client, p.response.Key())
-			return
-		}
-		body = body[1:]
-	}
-	if err := p.response.(unsafeReader).UnsafeReadFrom(body); err != nil {
-		s.fail("protocol", "client %d: answer to key %d version %d: %v", s.client, p.response.Key(), p.response.GetVersion(), err)
-		return
-	}
-	s.Operations++
-	if s.Echo != nil {
-		s.Echo(fmt.Sprintf("%v client %d: %T v%d after %v", s.Queue.Now(), s.client, p.response, p.response.GetVersion(), s.Queue.Now().Sub(p.at)))
-	}
-	p.done(nil)
-}
-
-type unsafeReader interface{ UnsafeReadFrom([]byte) error }
-
-// Closed implements network.Client.
-func (s *session) Closed(c *network.Conn, _ error) {
-	if c == s.conn {
-		s.conn = nil
-		s.lost()
-	}
-}
-
-// drop closes the connection from this end.
+// drop closes the connections from this end.
 func (s *session) drop() {
-	if s.conn != nil {
-		conn := s.conn
-		s.conn = nil
-		conn.Close()
+	if s.main.conn != nil {
+		s.main.close()
 		s.lost()
 	}
 }
 
 // lost ends every open request without an answer, and connects again.
 func (s *session) lost() {
-	s.up, s.checking = false, false
+	s.up, s.refreshing = false, false
 	s.serial++
-	open := s.pending
-	s.pending = nil
+	open := s.main.end()
+	for _, l := range s.lines {
+		l.close()
+		open = append(open, l.end()...)
+	}
+	s.lines = nil
+	s.forgetCoordinators()
 	if len(open) > 0 {
 		s.losses++
 	}
@@ -312,22 +215,16 @@ func (s *session) lost() {
 // stop ends the client.
 func (s *session) stop() {
 	s.stopped = true
-	if s.conn != nil {
-		s.conn.Close()
-		s.conn = nil
+	s.main.close()
+	for _, l := range s.lines {
+		l.close()
 	}
 }
 
 // learn asks for the ids of topics, and checks that they never change.
 func (s *session) learn(topics []*Topic, done func(known bool)) {
-	r := kmsg.NewPtrMetadataRequest()
-	r.AllowAutoTopicCreation = false
-	for _, t := range topics {
-		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = kmsg.StringPtr(t.Name)
-		r.Topics = append(r.Topics, topic)
-	}
-	s.request(r, func(response kmsg.Response, err error) {
+	s.topics = topics
+	s.request(metadataOf(topics), func(response kmsg.Response, err error) {
 		if err != nil {
 			return // the next sessionUp asks again
 		}
@@ -335,13 +232,28 @@ func (s *session) learn(topics []*Topic, done func(known bool)) {
 	})
 }
 
+func metadataOf(topics []*Topic) *kmsg.MetadataRequest {
+	r := kmsg.NewPtrMetadataRequest()
+	r.AllowAutoTopicCreation = false
+	for _, t := range topics {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(t.Name)
+		r.Topics = append(r.Topics, topic)
+	}
+	return r
+}
+
 func (s *session) learned(topics []*Topic, m *kmsg.MetadataResponse) bool {
 	all := true
+	s.learnBrokers(m.Brokers)
 	for _, t := range topics {
+		if s.routes != nil && t.Deleting {
+			continue // its name may be another topic's by now
+		}
 		known := false
 		for i := range m.Topics {
 			got := &m.Topics[i]
-			if got.Topic != nil && *got.Topic == t.Name && got.ErrorCode == 0 {
+			if got.Topic != nil && *got.Topic == t.Name && got.ErrorCode == 0 && !s.outdated(t, got.TopicID) {
 				known = true
 				s.checkTopic(t, got, m.Version)
 			}
@@ -362,7 +274,7 @@ func (s *session) checkTopic(t *Topic, got *kmsg.MetadataResponseTopic, version 
 	s.checkCount(t, len(got.Partitions))
 	for i := range got.Partitions {
 		if p := &got.Partitions[i]; version >= 7 && int(p.Partition) < len(t.Partitions) && p.Partition >= 0 {
-			s.epochs[t.Partitions[p.Partition]] = p.LeaderEpoch
+			s.learnLeader(t.Partitions[p.Partition], p)
 		}
 	}
 }
@@ -372,6 +284,9 @@ func (s *session) checkCount(t *Topic, partitions int) {
 	if t.undone && partitions >= t.acked && partitions < len(t.Partitions) {
 		t.Partitions = t.Partitions[:partitions] // nothing was written to those
 	}
+	if s.routes != nil && partitions < len(t.Partitions) {
+		return // another broker's image may lag behind
+	}
 	if partitions < len(t.Partitions) || partitions > t.asked {
 		s.fail("I10", "client %d: topic %s has %d partitions; %d were acknowledged, and %d asked for", s.client, t.Name, partitions, len(t.Partitions), t.asked)
 		return
@@ -380,7 +295,9 @@ func (s *session) checkCount(t *Topic, partitions int) {
 }
 
 // findCoordinator asks for the coordinator of a key; it makes the internal topic.
+// Who asks was told that it moved, and so may the others have.
 func (s *session) findCoordinator(key string, kind int8, done func()) {
+	s.forgetCoordinators()
 	r := kmsg.NewPtrFindCoordinatorRequest()
 	r.CoordinatorKey, r.CoordinatorType, r.CoordinatorKeys = key, kind, []string{key}
 	s.request(r, func(response kmsg.Response, err error) {
@@ -396,6 +313,7 @@ func (s *session) findCoordinator(key string, kind int8, done func()) {
 			}
 			code = v.Coordinators[0].ErrorCode
 		}
+		s.learnCoordinator(coordinatorKey{key, kind}, v)
 		if code != 0 {
 			s.after(50*time.Millisecond, func() { s.findCoordinator(key, kind, done) })
 			return

@@ -96,6 +96,7 @@ func NewTransactor(c *Cluster, client int, options TransactorOptions) *Transacto
 	t.lag = options.Lag
 	t.floors = map[int16]int16{keyFindCoordinator: 1} // version 0 cannot ask for the coordinator of transactions
 	t.ghost = newGhost(c, client)
+	t.ghost.routes = t.routes
 	if options.First {
 		t.ceilings = map[int16]int16{keyProduce: 11, keyEndTxn: 4, keyTxnOffsetCommit: 4, keyAddPartitions: 3} // later ones are for brokers
 	}

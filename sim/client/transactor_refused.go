@@ -51,7 +51,7 @@ func (t *Transactor) passing(what string, code int16) {
 		})
 		return
 	case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.NotLeaderOrFollower, wire.LeaderNotAvailable,
-		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, notEnoughReplicas, -1:
+		wire.RequestTimedOut, wire.KafkaStorageError, wire.OperationNotAttempted, wire.UnstableOffsetCommit, notEnoughReplicas, wire.NetworkException, -1:
 	default:
 		t.fail("protocol", "client %d, producer %d epoch %d: %s was answered %s", t.client, t.id, t.epoch, what, checker.CodeName(code))
 		return

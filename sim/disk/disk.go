@@ -18,6 +18,12 @@
 //   - Full: a write that grows a file fails, and changes nothing: while the fault lasts, or when
 //     the volume has no room. Two disks may share a volume.
 //   - Slow: each latency is drawn from the table, scaled, and may stall.
+//   - Shared: several machines may have a disk attached, each through a port of its own ([Disk.Port]). Files opened Direct have no
+//     cache on a machine: a write that completed is seen by all at once. Of one in flight a reader on
+//     another machine sees each block old or new, and what it has seen new stays new unless the writer's crash or a power
+//     failure takes it back. A machine's crash ends and tears its own operations, and takes back of its own writes only,
+//     and only what nobody wrote over since. A port may be slower than the device, fail, or be cut off: then its operations
+//     wait, those in flight too, and take effect when the cut ends, however late that is.
 //   - Never: damage to durable data. With a single copy the broker could only fail;
 //     [Disk.Corrupt] damages data for scenarios that expect that failure.
 //
@@ -27,6 +33,7 @@ package disk
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +92,22 @@ type Faults struct {
 	StallPPM      int64 // operations that take Stall longer
 }
 
+// Port is a disk as one machine is attached to it.
+type Port struct {
+	// Faults come on top of those of the device: rates and stalls add up, slowness multiplies. Full and ShearPerMille are the device's alone.
+	Faults Faults
+	// Cut keeps operations from the device, and completions from the machine, until it is over.
+	Cut bool
+
+	disk    *Disk
+	machine uint64
+	draws   event.Stream
+	crashes event.Stream
+}
+
+// cutPoll is how often an operation of a port that is cut looks whether the cut is over.
+const cutPoll = 10 * time.Millisecond
+
 // Disk is one device and its files, which outlive their node's incarnations.
 type Disk struct {
 	Faults Faults
@@ -98,13 +121,11 @@ type Disk struct {
 
 	queue    *event.Queue
 	options  Options
-	machine  uint64
 	name     string
+	home     *Port   // of the machine that the disk belongs to
 	files    []*file // by name
 	inflight []*operation
 	free     []*operation
-	draws    event.Stream
-	crashes  event.Stream
 	serial   uint64
 }
 
@@ -122,6 +143,7 @@ type block struct{ versions []version }
 // version is a block's content before a write, and that write's completion.
 type version struct {
 	before []byte
+	by     *Port
 	serial uint64 // of the completion of the write that replaced before
 	doomed bool   // a failed sync covered it: no sync makes it durable any more
 }
@@ -131,15 +153,25 @@ func New(queue *event.Queue, machineID uint64, name string, options Options) *Di
 	if options.Volume == nil {
 		options.Volume = NewVolume(machineID<<32|event.SumString(name)>>32, 0)
 	}
-	return &Disk{
-		queue: queue, options: options, machine: machineID, name: name,
-		draws:   queue.Stream("disk "+name, machineID),
-		crashes: queue.Stream("disk crash "+name, machineID),
+	d := &Disk{queue: queue, options: options, name: name}
+	d.home = d.Port(machineID)
+	return d
+}
+
+// Port attaches a machine. The disk has a port for the machine of New already.
+func (d *Disk) Port(machineID uint64) *Port {
+	return &Port{
+		disk: d, machine: machineID,
+		draws:   d.queue.Stream("disk "+d.name, machineID),
+		crashes: d.queue.Stream("disk crash "+d.name, machineID),
 	}
 }
 
-// Attach returns the disk as one incarnation sees it.
-func (d *Disk) Attach(box *machine.Box) env.Disk { return &view{disk: d, box: box} }
+// Attach returns the disk as one incarnation on the machine that it belongs to sees it.
+func (d *Disk) Attach(box *machine.Box) env.Disk { return d.home.Attach(box) }
+
+// Attach returns the disk as one incarnation on the port's machine sees it.
+func (p *Port) Attach(box *machine.Box) env.Disk { return &view{disk: p.disk, port: p, box: box} }
 
 func (d *Disk) find(name string) (int, bool) {
 	return slices.BinarySearchFunc(d.files, name, func(f *file, n string) int { return strings.Compare(f.name, n) })
@@ -267,7 +299,8 @@ func (d *Disk) full(grow int64) bool {
 
 // write applies bytes to the cache. Blocks [first, last] of it that keep is
 // false for stay as they were.
-func (f *file) write(d *Disk, offset int64, data []byte, durable bool, keep func(block int64) bool) {
+func (f *file) write(p *Port, offset int64, data []byte, durable bool, keep func(block int64) bool) {
+	d := p.disk
 	size := int64(d.options.BlockBytes)
 	end := offset + int64(len(data))
 	if end > int64(len(f.data)) {
@@ -281,7 +314,7 @@ func (f *file) write(d *Disk, offset int64, data []byte, durable bool, keep func
 		if durable {
 			delete(f.pending, b)
 		} else {
-			f.remember(d, b)
+			f.remember(p, b)
 		}
 		copy(f.data[from:to], data[from-offset:to-offset])
 	}
@@ -308,13 +341,13 @@ func (f *file) truncate(d *Disk, size int64) {
 }
 
 // remember keeps a block's content as one that may come back at a crash.
-func (f *file) remember(d *Disk, b int64) {
+func (f *file) remember(p *Port, b int64) {
 	pending := f.pending[b]
 	if pending == nil {
 		pending = &block{}
 		f.pending[b] = pending
 	}
-	pending.versions = append(pending.versions, version{before: f.block(d, b), serial: d.serial})
+	pending.versions = append(pending.versions, version{before: f.block(p.disk, b), by: p, serial: p.disk.serial})
 }
 
 func (f *file) block(d *Disk, b int64) []byte {
@@ -353,7 +386,7 @@ func (f *file) doom(serial uint64) {
 	}
 }
 
-// Crash ends all operations of the incarnation. With power it also loses what
+// Crash ends all operations, of every machine. With power it also loses what
 // was volatile.
 func (d *Disk) Crash(power bool) {
 	for _, o := range d.inflight {
@@ -368,41 +401,90 @@ func (d *Disk) Crash(power bool) {
 	}
 }
 
+// Crash ends the operations of the port's machine. With power it also loses what that wrote and was volatile.
+func (p *Port) Crash(power bool) {
+	d := p.disk
+	for _, o := range slices.Clone(d.inflight) {
+		if o.view.port == p {
+			o.crash(d, power)
+			d.drop(o)
+		}
+	}
+	if !power {
+		return
+	}
+	for _, f := range d.files {
+		f.loseOf(p)
+	}
+}
+
+// loseOf settles what one machine wrote last of each block and was not durable. Nobody else's bytes go with it.
+func (f *file) loseOf(p *Port) {
+	size := int64(p.disk.options.BlockBytes)
+	for _, b := range f.pendingBlocks() {
+		versions := f.pending[b].versions
+		own := len(versions)
+		for own > 0 && versions[own-1].by == p {
+			own--
+		}
+		if own == len(versions) || p.crashes.PerMille(500) {
+			continue
+		}
+		p.disk.Injected++
+		p.disk.queue.Hit("disk: the crash of a machine took a block back from a shared disk")
+		survivor := own + int(p.crashes.Below(int64(len(versions)-own)))
+		copy(f.data[min(b*size, int64(len(f.data))):], versions[survivor].before)
+		if f.pending[b].versions = versions[:survivor]; survivor == 0 {
+			delete(f.pending, b)
+		}
+	}
+}
+
+// pendingBlocks are the blocks with versions that are not durable, ascending.
+func (f *file) pendingBlocks() []int64 {
+	return slices.Sorted(maps.Keys(f.pending))
+}
+
 // lose settles every block that was not durable.
 func (f *file) lose(d *Disk) {
-	blocks := make([]int64, 0, len(f.pending))
-	for b := range f.pending {
-		blocks = append(blocks, b)
-	}
-	slices.Sort(blocks)
+	blocks := f.pendingBlocks()
 	size := int64(d.options.BlockBytes)
 	// A crash often takes all or nothing; in between lie the torn ones.
-	odds := [...]int64{0, 100, 500, 900, 1000}[d.crashes.Below(5)]
+	odds := [...]int64{0, 100, 500, 900, 1000}[d.home.crashes.Below(5)]
 	for _, b := range blocks {
 		versions := f.pending[b].versions
-		if d.crashes.PerMille(odds) {
+		if d.home.crashes.PerMille(odds) {
 			continue
 		}
 		d.Injected++
 		d.queue.Hit("disk: a power failure took a block back")
-		survivor := versions[d.crashes.Below(int64(len(versions)))].before
+		survivor := versions[d.home.crashes.Below(int64(len(versions)))].before
 		copy(f.data[min(b*size, int64(len(f.data))):], survivor)
 	}
 	f.pending = map[int64]*block{}
 	if int64(len(f.data)) > f.durable {
-		if d.crashes.PerMille(500) {
+		if d.home.crashes.PerMille(500) {
 			f.truncate(d, f.durable)
 		}
 		f.durable = int64(len(f.data))
 	}
 }
 
-func (d *Disk) delay(row *latency.Profile, bytes int) time.Duration {
-	t := row.Scaled(&d.draws, d.Faults.SlowPerMille)
+// perMille is a scale whose zero is once.
+func perMille(scale int64) int64 {
+	if scale == 0 {
+		return 1000
+	}
+	return scale
+}
+
+func (p *Port) delay(row *latency.Profile, bytes int) time.Duration {
+	d := p.disk
+	t := row.Scaled(&p.draws, perMille(d.Faults.SlowPerMille)*perMille(p.Faults.SlowPerMille)/1000)
 	t += time.Duration(bytes) // about 1 GB/s
-	if d.draws.PPM(d.Faults.StallPPM) {
+	if p.draws.PPM(d.Faults.StallPPM + p.Faults.StallPPM) {
 		d.Injected++
-		t += d.Faults.Stall
+		t += d.Faults.Stall + p.Faults.Stall
 	}
 	return t
 }

@@ -17,6 +17,7 @@ import (
 type rig struct {
 	queue   *event.Queue
 	disk    *Disk
+	port    *Port // nil: the disk is the machine's own
 	box     *machine.Box
 	mailbox []env.Event
 }
@@ -29,13 +30,20 @@ func newRig(seed uint64) *rig {
 
 func (r *rig) boot() env.Disk {
 	r.box = machine.NewBox(0, 1, func(e env.Event) { r.mailbox = append(r.mailbox, e) })
+	if r.port != nil {
+		return r.port.Attach(r.box)
+	}
 	return r.disk.Attach(r.box)
 }
 
 func (r *rig) crash(power bool) env.Disk {
 	r.box.Kill()
 	r.mailbox = nil
-	r.disk.Crash(power)
+	if r.port != nil {
+		r.port.Crash(power)
+	} else {
+		r.disk.Crash(power)
+	}
 	return r.boot()
 }
 

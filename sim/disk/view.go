@@ -14,6 +14,7 @@ import (
 // view is a disk as one incarnation has it open.
 type view struct {
 	disk *Disk
+	port *Port
 	box  *machine.Box
 	open []*handle
 }
@@ -80,7 +81,7 @@ func (v *view) handle(id env.FileID) *handle {
 
 func (v *view) Open(e *env.DiskOpen) {
 	checkName(e.Name)
-	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opOpen, e), 1)
+	v.disk.queue.After(v.port.delay(&latency.DiskMeta, 0), v.submit(opOpen, e), 1)
 }
 
 func (v *view) Read(e *env.DiskRead) {
@@ -89,7 +90,7 @@ func (v *view) Read(e *env.DiskRead) {
 	v.checkOverlap(h, e.Offset, int64(len(e.Data)), false)
 	o := v.submit(opRead, e)
 	o.handle, o.offset, o.length = h, e.Offset, int64(len(e.Data))
-	v.disk.queue.After(v.disk.delay(&latency.DiskRead, len(e.Data)), o, 1)
+	v.disk.queue.After(v.port.delay(&latency.DiskRead, len(e.Data)), o, 1)
 }
 
 func (v *view) Write(e *env.DiskWrite) {
@@ -98,7 +99,7 @@ func (v *view) Write(e *env.DiskWrite) {
 	v.checkOverlap(h, e.Offset, int64(len(e.Data)), true)
 	o := v.submit(opWrite, e)
 	o.handle, o.offset, o.length = h, e.Offset, int64(len(e.Data))
-	total := v.disk.delay(&latency.DiskWrite, len(e.Data))
+	total := v.port.delay(&latency.DiskWrite, len(e.Data))
 	if !e.Durable {
 		total /= 4
 	}
@@ -121,24 +122,24 @@ func (v *view) Sync(e *env.DiskSync) {
 	o := v.submit(opSync, e)
 	o.handle = v.handle(e.File)
 	o.size = int64(len(o.handle.file.data))
-	v.disk.queue.After(v.disk.delay(&latency.DiskSync, 0), o, 1)
+	v.disk.queue.After(v.port.delay(&latency.DiskSync, 0), o, 1)
 }
 
 func (v *view) Rename(e *env.DiskRename) {
 	checkName(e.To)
-	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opRename, e), 1)
+	v.disk.queue.After(v.port.delay(&latency.DiskMeta, 0), v.submit(opRename, e), 1)
 }
 
 func (v *view) Remove(e *env.DiskRemove) {
-	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opRemove, e), 1)
+	v.disk.queue.After(v.port.delay(&latency.DiskMeta, 0), v.submit(opRemove, e), 1)
 }
 
 func (v *view) List(e *env.DiskList) {
-	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opList, e), 1)
+	v.disk.queue.After(v.port.delay(&latency.DiskMeta, 0), v.submit(opList, e), 1)
 }
 
 func (v *view) Space(e *env.DiskSpace) {
-	v.disk.queue.After(v.disk.delay(&latency.DiskMeta, 0), v.submit(opSpace, e), 1)
+	v.disk.queue.After(v.port.delay(&latency.DiskMeta, 0), v.submit(opSpace, e), 1)
 }
 
 func (v *view) Close(id env.FileID) {
@@ -162,10 +163,10 @@ func (v *view) checkDirect(h *handle, offset int64, data []byte) {
 }
 
 // checkOverlap holds the core to "never overlaps a write with another operation
-// on the same bytes".
+// on the same bytes". What another machine does is not its to know.
 func (v *view) checkOverlap(h *handle, offset, length int64, write bool) {
 	for _, o := range v.disk.inflight {
-		overlaps := o.handle != nil && o.handle.file == h.file && offset < o.offset+o.length && o.offset < offset+length
+		overlaps := o.view.port == v.port && o.handle != nil && o.handle.file == h.file && offset < o.offset+o.length && o.offset < offset+length
 		if overlaps && (write && (o.verb == opRead || o.verb == opWrite) || o.verb == opWrite) {
 			panic(fmt.Sprintf("sim: overlapping I/O on %s: [%d, +%d) and [%d, +%d)", h.file.name, o.offset, o.length, offset, length))
 		}
@@ -189,6 +190,10 @@ func (o *operation) Fire(last uint64) {
 		o.recycle(last)
 		return
 	}
+	if o.view.port.Cut && last == 1 {
+		o.disk.queue.After(cutPoll, o, last)
+		return
+	}
 	if last == 0 {
 		o.started = true
 		e := o.event.(*env.DiskWrite)
@@ -203,7 +208,7 @@ func (o *operation) Fire(last uint64) {
 	d.drop(o)
 	d.serial++
 	sum, err := o.complete(d)
-	d.queue.Note(event.KindDisk, d.machine, uint64(o.verb), uint64(o.offset)^uint64(o.length)<<40, sum^errorCode(err))
+	d.queue.Note(event.KindDisk, o.view.port.machine, uint64(o.verb), uint64(o.offset)^uint64(o.length)<<40, sum^errorCode(err))
 	o.view.box.Deliver(o.event)
 	o.recycle(last)
 }
@@ -297,11 +302,12 @@ func (o *operation) completeOpen(d *Disk, e *env.DiskOpen) {
 
 func (o *operation) completeRead(d *Disk, e *env.DiskRead) {
 	e.N, e.Err = 0, nil
-	if d.draws.PPM(d.Faults.ReadPPM) {
+	if p := o.view.port; p.draws.PPM(d.Faults.ReadPPM + p.Faults.ReadPPM) {
 		d.Injected++
 		e.Err = fmt.Errorf("read %s at %d: %w", o.handle.file.name, e.Offset, env.ErrDiskIO)
 		return
 	}
+	o.meet(d)
 	if e.Offset < int64(len(o.handle.file.data)) {
 		e.N = copy(e.Data, o.handle.file.data[e.Offset:])
 	}
@@ -315,18 +321,18 @@ func (o *operation) completeWrite(d *Disk, e *env.DiskWrite) error {
 		d.queue.Hit("disk: full: " + d.name)
 		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskFull)
 	}
-	if d.draws.PPM(d.Faults.WritePPM) {
+	if p := o.view.port; p.draws.PPM(d.Faults.WritePPM + p.Faults.WritePPM) {
 		d.Injected++
 		o.tear(d, e)
 		return fmt.Errorf("write %s at %d: %w", f.name, e.Offset, env.ErrDiskIO)
 	}
-	f.write(d, e.Offset, e.Data, e.Durable, nil)
+	f.write(o.view.port, e.Offset, e.Data, e.Durable, nil)
 	return nil
 }
 
 func (o *operation) completeSync(d *Disk) error {
 	f := o.handle.file
-	if d.draws.PPM(d.Faults.SyncPPM) {
+	if p := o.view.port; p.draws.PPM(d.Faults.SyncPPM + p.Faults.SyncPPM) {
 		d.Injected++
 		f.doom(o.serial)
 		return fmt.Errorf("sync %s: %w", f.name, env.ErrDiskIO)
@@ -337,33 +343,50 @@ func (o *operation) completeSync(d *Disk) error {
 
 // tear applies some of a write's blocks, none of them durable.
 func (o *operation) tear(d *Disk, e *env.DiskWrite) {
-	odds := d.crashes.Between(0, 4) * 250
-	o.handle.file.write(d, e.Offset, e.Data, false, func(int64) bool { return d.crashes.PerMille(odds) })
+	crashes := &o.view.port.crashes
+	odds := crashes.Between(0, 4) * 250
+	o.handle.file.write(o.view.port, e.Offset, e.Data, false, func(int64) bool { return crashes.PerMille(odds) })
+}
+
+// meet lets blocks of other machines' writes in flight, of what is read, reach the device before those complete.
+func (o *operation) meet(d *Disk) {
+	for _, w := range d.inflight {
+		write, ok := w.event.(*env.DiskWrite)
+		if !ok || w.view.port == o.view.port || w.handle.file != o.handle.file || !w.started || w.view.port.Cut {
+			continue
+		}
+		if end := w.offset + w.length; w.offset < o.offset+o.length && o.offset < end && end <= int64(len(w.handle.file.data)) {
+			d.queue.Hit("disk: a read met another machine's write")
+			w.tear(d, write)
+		}
+	}
 }
 
 // shear leaves the first bytes of one of a write's blocks new, and the rest of it old. The first bytes are
 // where structures have their headers.
 func (o *operation) shear(d *Disk, e *env.DiskWrite) {
+	crashes := &o.view.port.crashes
 	size := int64(d.options.BlockBytes)
-	at := d.crashes.Below((int64(len(e.Data))+size-1)/size) * size
-	bytes := d.crashes.Between(1, size-1)
-	if d.crashes.PerMille(500) {
-		bytes = d.crashes.Between(1, 127)
+	at := crashes.Below((int64(len(e.Data))+size-1)/size) * size
+	bytes := crashes.Between(1, size-1)
+	if crashes.PerMille(500) {
+		bytes = crashes.Between(1, 127)
 	}
 	d.Injected++
 	d.queue.Hit("disk: a power failure sheared a block of " + d.name)
-	o.handle.file.write(d, e.Offset+at, e.Data[at:min(at+bytes, int64(len(e.Data)))], false, nil)
+	o.handle.file.write(o.view.port, e.Offset+at, e.Data[at:min(at+bytes, int64(len(e.Data)))], false, nil)
 }
 
 // crash settles an operation that was in flight when its node died.
 func (o *operation) crash(d *Disk, power bool) {
+	crashes := &o.view.port.crashes
 	o.ended = true
-	happened := d.crashes.PerMille(500)
+	happened := crashes.PerMille(500)
 	switch e := o.event.(type) {
 	case *env.DiskWrite:
 		if grow := e.Offset + int64(len(e.Data)) - int64(len(o.handle.file.data)); o.started && !d.full(grow) {
 			d.queue.Hit("disk: a crash tore a write of " + d.name)
-			if power && d.crashes.PerMille(d.Faults.ShearPerMille) {
+			if power && crashes.PerMille(d.Faults.ShearPerMille) {
 				o.shear(d, e)
 			} else {
 				o.tear(d, e)

@@ -61,6 +61,7 @@ func (m *Machine) Boot() *Box {
 	m.clock.base = env.Time(draws.Below(int64(1000 * time.Hour)))
 	m.clock.epoch = m.queue.Now()
 	m.clock.wakeSerial++
+	m.clock.wakeAt = 0
 	m.box = NewBox(m.ID, m.incarnation, m.take)
 	return m.box
 }
@@ -158,6 +159,7 @@ type Clock struct {
 	wallBase   int64
 	wallStep   int64
 	wakeSerial uint64
+	wakeAt     env.Time // of the last wake asked for
 }
 
 // Clock is the machine's clock, an env.Clock.
@@ -165,6 +167,18 @@ func (m *Machine) Clock() *Clock { return &m.clock }
 
 // StepWall moves the wall clock.
 func (c *Clock) StepWall(millis int64) { c.wallStep += millis }
+
+// SetDrift changes by how much the clock runs fast, from now on.
+func (c *Clock) SetDrift(ppm int64) {
+	if ppm == c.DriftPPM {
+		return
+	}
+	now := c.machine.queue.Now()
+	c.base, c.epoch, c.DriftPPM = c.base+env.Time(c.local(now)), now, ppm
+	if c.wakeAt > 0 {
+		c.WakeAt(c.wakeAt)
+	}
+}
 
 // Now implements env.Clock.
 func (c *Clock) Now() env.Time { return c.base + env.Time(c.local(c.machine.queue.Now())) }
@@ -177,6 +191,7 @@ func (c *Clock) WallMillis() int64 {
 // WakeAt implements env.Clock.
 func (c *Clock) WakeAt(t env.Time) {
 	c.wakeSerial++
+	c.wakeAt = t
 	c.machine.queue.At(c.world(t), (*wake)(c), c.wakeSerial)
 }
 

@@ -54,7 +54,7 @@ func (h *Host) Attach(box *machine.Box) env.Network {
 	return h.server
 }
 
-// Frames counts frames not yet released by the present incarnation.
+// Frames counts frames that the present incarnation has received and not yet released.
 func (h *Host) Frames() int { return h.server.frames }
 
 // Open counts connections that the present incarnation has open.

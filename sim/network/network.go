@@ -105,6 +105,13 @@ func (n *Network) PeerLink(dialer, acceptor uint64) *Link {
 	return n.peers[key]
 }
 
+// HealPeers ends the faults of all paths between broker machines.
+func (n *Network) HealPeers() {
+	for _, l := range n.peers {
+		*l = Link{}
+	}
+}
+
 // Host returns a broker machine's place in the network, made at first use.
 func (n *Network) Host(machineID uint64) *Host {
 	for _, h := range n.hosts {
@@ -164,6 +171,19 @@ func (n *Network) Healed() {
 			if c.accepted != nil {
 				c.accepted.pumpSends()
 			}
+		}
+	}
+}
+
+// ResetPeers breaks the connections between two broker machines, whoever dialed.
+func (n *Network) ResetPeers(a, b uint64) {
+	for _, c := range append([]*Conn(nil), n.conns...) {
+		if c.dialer == nil || c.host == nil || !c.connected {
+			continue
+		}
+		if from, to := c.dialer.server.host.machine, c.host.machine; from == a && to == b || from == b && to == a {
+			n.Injected++
+			c.reset()
 		}
 	}
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Duration        time.Duration // of the phase with faults
 	WALBytes        int64         // size of the WAL; 16 MiB
 	WALDiskBytes    int64         // of the disk that the logs are on; 0: no bound
+	WALShared       int64         // not 0: the logs are such as other brokers may take over
 	VolumeBytes     int64         // of the volume that logs and metadata share; 0: each has its own
 	CacheBytes      int64         // log cache; 16 MiB
 	BlockCacheBytes int64         // block cache; 8 MiB
@@ -89,12 +90,19 @@ type Config struct {
 	// ComeBack is how long producers are idle, once all have their answers, before they
 	// write again. 0: they do not.
 	ComeBack time.Duration
+
+	// Session is broker.session.timeout.ms of a cluster of several brokers; 0: each machine is alone.
+	Session time.Duration
+	// Election is controller.quorum.election.timeout.ms; an eighth of Session.
+	Election time.Duration
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
 type Broker struct {
 	NodeID int64 // node.id; 0: the machine's number
 	Zone   int64 // availability zone, 1 and up
+	// DriftPPM is by how much its clock runs faster than that of the plan says, parts per million.
+	DriftPPM int64
 }
 
 // Machines are the plan's brokers: at least one.
@@ -197,7 +205,7 @@ type Workload struct {
 }
 
 // Fault is one fault and its time. It strikes the machine Node, or the machines of Zone,
-// or all if both are 0; a fault of the object store strikes all.
+// or all if both are 0. The rates of links to the object store are everybody's alone.
 //
 //	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
 //	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
@@ -212,6 +220,12 @@ type Workload struct {
 //	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
 //	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
 //
+// Those of a cluster strike the links between the machines that they name and all others:
+//
+//	peer-cut, peer-cut-in, peer-cut-out, peer-slow (Rate thousandths), peer-reset
+//	isolate              cut off from other machines, from clients and from the object store
+//	clock-drift          the clock runs Rate parts per million fast
+//
 // The faults below restore, clone or lose disks. They run one at a time: one that is due during another is
 // skipped. Each begins with a power failure, and ends with what an operator would do.
 //
@@ -223,7 +237,7 @@ type Workload struct {
 //	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store; so is the other disk if the
 //	             WAL is always in the store
 type Fault struct {
-	Kind   string        // one of FaultKinds
+	Kind   string        // one of FaultKinds or ClusterFaultKinds
 	At     time.Duration // when it strikes, after the start of the workloads
 	For    time.Duration // how long it lasts, or how long the machine is down
 	Client int64         // whose connections; -1: all
@@ -250,6 +264,9 @@ var FaultKinds = []string{
 	"crash-super", "kill-super", "wal-shear",
 }
 
+// ClusterFaultKinds are the kinds of faults that only a cluster of several machines has.
+var ClusterFaultKinds = []string{"peer-cut", "peer-cut-in", "peer-cut-out", "peer-slow", "peer-reset", "isolate", "clock-drift"}
+
 // field is one field of a line: its name and where it lies.
 type field struct {
 	name string
@@ -261,6 +278,7 @@ func (c *Config) fields() []field {
 		{"duration", &c.Duration},
 		{"wal", &c.WALBytes},
 		{"wal-disk", &c.WALDiskBytes},
+		{"wal-shared", &c.WALShared},
 		{"volume", &c.VolumeBytes},
 		{"cache", &c.CacheBytes},
 		{"block-cache", &c.BlockCacheBytes},
@@ -298,6 +316,7 @@ func (c *Config) fields() []field {
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
+		{"session", &c.Session}, {"election", &c.Election},
 		{"clean", &c.CleanBytes},
 		{"group-partitions", &c.GroupPartitions},
 		{"txn-partitions", &c.TxnPartitions},
@@ -312,7 +331,9 @@ func (c *Config) fields() []field {
 	}
 }
 
-func (b *Broker) fields() []field { return []field{{"id", &b.NodeID}, {"zone", &b.Zone}} }
+func (b *Broker) fields() []field {
+	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}}
+}
 
 func (t *Topic) fields() []field {
 	return []field{{"name", &t.Name}, {"partitions", &t.Partitions}, {"retention", &t.Retention}, {"retention-bytes", &t.RetentionBytes}, {"untimed", &t.Untimed}}
@@ -454,8 +475,8 @@ func (p *Plan) parseLine(words []string) error {
 		p.Workloads = append(p.Workloads, Workload{Kind: words[1]})
 		return parseFields(words[2:], p.Workloads[len(p.Workloads)-1].fields())
 	case "fault":
-		if len(words) < 2 || !contains(FaultKinds, words[1]) {
-			return fmt.Errorf("fault wants a kind, one of %s", strings.Join(FaultKinds, " "))
+		if len(words) < 2 || !contains(FaultKinds, words[1]) && !contains(ClusterFaultKinds, words[1]) {
+			return fmt.Errorf("fault wants a kind, one of %s %s", strings.Join(FaultKinds, " "), strings.Join(ClusterFaultKinds, " "))
 		}
 		p.Faults = append(p.Faults, Fault{Kind: words[1]})
 		return parseFields(words[2:], p.Faults[len(p.Faults)-1].fields())

@@ -4,14 +4,53 @@ import "testing"
 
 func TestTextFormIsWhole(t *testing.T) {
 	for seed := uint64(0); seed < 300; seed++ {
-		p := Swarm(seed)
-		q, err := Parse(p.String())
-		if err != nil {
-			t.Fatal(err)
+		for _, p := range []*Plan{Swarm(seed), ClusterSwarm(seed)} {
+			q, err := Parse(p.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if q.String() != p.String() {
+				t.Fatalf("seed %d: parsed\n%s\nfrom\n%s", seed, q, p)
+			}
 		}
-		if q.String() != p.String() {
-			t.Fatalf("seed %d: parsed\n%s\nfrom\n%s", seed, q, p)
+	}
+}
+
+func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
+	faults, sizes := map[string]int{}, map[int]int{}
+	calm := 0
+	for seed := uint64(0); seed < 600; seed++ {
+		p := ClusterSwarm(seed)
+		sizes[len(p.Brokers)]++
+		if len(p.Faults) == 0 {
+			calm++
 		}
+		zones := map[int64]bool{}
+		for i := range p.Brokers {
+			b := &p.Brokers[i]
+			zones[b.Zone] = true
+			if drift := p.Config.DriftPPM + b.DriftPPM; drift < -driftMax || drift > driftMax {
+				t.Errorf("seed %d: a clock that drifts by %d ppm", seed, drift)
+			}
+		}
+		if len(zones) != 3 || p.Config.Session == 0 {
+			t.Errorf("seed %d: %d zones, sessions of %v", seed, len(zones), p.Config.Session)
+		}
+		for i := range p.Faults {
+			f := &p.Faults[i]
+			faults[f.Kind]++
+			if betweenMachines(f.Kind) && f.Node == 0 && f.Zone == 0 {
+				t.Errorf("seed %d: %s strikes all, so that there is nobody on the other side", seed, f.Kind)
+			}
+		}
+	}
+	for _, kind := range append(append([]string(nil), ClusterFaultKinds...), FaultKinds...) {
+		if drawn := faults[kind] > 0; drawn == needsWait(kind) {
+			t.Errorf("drew %s %d times", kind, faults[kind])
+		}
+	}
+	if len(sizes) != 3 || calm < 30 || calm > 90 {
+		t.Errorf("drew clusters of %v brokers, %d calm ones", sizes, calm)
 	}
 }
 

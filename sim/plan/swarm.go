@@ -89,6 +89,8 @@ func (s *swarm) tuning(c *Config) {
 			c.TailBytes = max(c.TailBytes, c.WALBytes/128)
 		}
 	}
+	shared := s.rand.Stream("plan shared wal", 0)
+	c.WALShared = pick[int64](&shared, 0, 0, 0, 1)
 	ship := s.rand.Stream("plan shipping", 0)
 	c.ShipAsync = pick[int64](&ship, 0, 0, 0, 1)
 	s.objectLog(c)

@@ -66,6 +66,7 @@ const joinBytes = 32 << 10
 
 // Store is a bucket. It outlives every node.
 type Store struct {
+	// Faults are those of everybody's requests; see also [Store.Of].
 	Faults Faults
 	// OnPut, if set, runs when a PUT has taken effect and nobody knows of it yet.
 	OnPut func(key string)
@@ -84,6 +85,35 @@ type Store struct {
 	history  map[string]uint64 // checksum of each body that a key ever had
 	free     []*request
 	links    []*link // in the order in which they were first used
+	machines map[uint64]*Faults
+}
+
+// Of are the faults of one machine's requests, beside those of everybody's: of two the worse counts. The rates of
+// links are everybody's alone.
+func (s *Store) Of(machine uint64) *Faults {
+	if s.machines[machine] == nil {
+		s.machines[machine] = &Faults{}
+	}
+	return s.machines[machine]
+}
+
+// Heal ends all faults.
+func (s *Store) Heal() {
+	s.SetLinks(0, 0)
+	s.Faults = Faults{}
+	clear(s.machines)
+}
+
+// faults are those of a view's requests.
+func (v *view) faults() *Faults {
+	f, own := v.store.Faults, v.store.machines[v.box.Machine]
+	if own == nil {
+		return &v.store.Faults
+	}
+	f.Refuse, f.LostBefore, f.LostAfter, f.Late = max(f.Refuse, own.Refuse), max(f.LostBefore, own.LostBefore), max(f.LostAfter, own.LostAfter), max(f.Late, own.Late)
+	f.Short, f.Corrupt, f.DenyPut, f.DenyGet = max(f.Short, own.Short), max(f.Corrupt, own.Corrupt), max(f.DenyPut, own.DenyPut), max(f.DenyGet, own.DenyGet)
+	f.Join, f.SlowPerMille = max(f.Join, own.Join), max(f.SlowPerMille, own.SlowPerMille)
+	return &f
 }
 
 // Object is one stored object.
@@ -94,7 +124,7 @@ type Object struct {
 
 // New returns an empty bucket.
 func New(queue *event.Queue) *Store {
-	return &Store{queue: queue, bodies: map[string]Object{}, history: map[string]uint64{}, draws: queue.Stream("store", 0)}
+	return &Store{queue: queue, bodies: map[string]Object{}, history: map[string]uint64{}, machines: map[uint64]*Faults{}, draws: queue.Stream("store", 0)}
 }
 
 // Keys lists the keys in order. The slice is the store's.
@@ -198,10 +228,10 @@ func (v *view) Put(p *env.PutObject) {
 		size += len(piece)
 	}
 	r := v.submit(p, true)
-	if r.fate == fateDone && size >= joinBytes && v.store.strikes(v.store.Faults.Join) {
+	if r.fate == fateDone && size >= joinBytes && v.store.strikes(v.faults().Join) {
 		r.fate = fateJoin
 	}
-	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyPut) {
+	if r.fate == fateDone && v.store.strikes(v.faults().DenyPut) {
 		r.fate = fateDeny
 	}
 	if r.fate == fateDone && v.store.putInFlight(p.Key, r) && v.store.draws.PerMille(500) {
@@ -214,7 +244,7 @@ func (v *view) Get(g *env.GetObject) {
 	checkKey(g.Key)
 	v.store.Gets++
 	r := v.submit(g, false)
-	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyGet) {
+	if r.fate == fateDone && v.store.strikes(v.faults().DenyGet) {
 		r.fate = fateDeny
 	}
 	v.carry(r, &latency.StoreGet, len(g.Into))
@@ -259,7 +289,7 @@ func (v *view) submit(e env.Event, changes bool) *request {
 	} else {
 		r = &request{}
 	}
-	*r = request{view: v, event: e, fate: s.drawFate(changes), draw: s.draws.Uint64()}
+	*r = request{view: v, event: e, fate: s.drawFate(v.faults(), changes), draw: s.draws.Uint64()}
 	if v.abandoned {
 		r.fate = fateEnded
 	}
@@ -267,8 +297,8 @@ func (v *view) submit(e env.Event, changes bool) *request {
 	return r
 }
 
-func (s *Store) drawFate(changes bool) fate {
-	u, f := s.draws.Below(1000), &s.Faults
+func (s *Store) drawFate(f *Faults, changes bool) fate {
+	u := s.draws.Below(1000)
 	odds := [...]struct {
 		n       int64
 		fate    fate
@@ -304,7 +334,7 @@ func (s *Store) putInFlight(key string, but *request) bool {
 
 func (v *view) schedule(r *request, row *latency.Profile, bytes int) {
 	s := v.store
-	total := row.Scaled(&s.draws, s.Faults.SlowPerMille) + 10*time.Duration(bytes) // about 100 MB/s
+	total := row.Scaled(&s.draws, v.faults().SlowPerMille) + 10*time.Duration(bytes) // about 100 MB/s
 	effect := total/2 + time.Duration(s.draws.Below(int64(total/2)))
 	_, put := r.event.(*env.PutObject)
 	_, del := r.event.(*env.DeleteObject)
@@ -472,95 +502,6 @@ func (r *request) list(s *Store, l *env.ListObjects) {
 		}
 		l.Objects = append(l.Objects, env.ObjectInfo{Key: s.keys[i], Size: int64(len(s.bodies[s.keys[i]].Body))})
 	}
-}
-
-// answer gives the node the result, or the lack of one.
-func (r *request) answer(s *Store) {
-	lost := r.fate.lost()
-	if lost || r.fate == fateRefuse || r.fate == fateDeny {
-		s.Injected++
-	}
-	switch e := r.event.(type) {
-	case *env.PutObject:
-		e.Outcome, e.Err = verdict(r.fate, e.Outcome, "put "+e.Key)
-		r.view.keep(e, r)
-		if lost && !r.done {
-			r.detach(e)
-		}
-	case *env.DeleteObject:
-		e.Outcome, e.Err = verdict(r.fate, env.OutcomeDone, "delete "+e.Key)
-		if lost {
-			s.queue.Hit("store: the answer of a DELETE was lost")
-		}
-		if lost && !r.done {
-			r.event = &env.DeleteObject{Key: e.Key}
-		}
-		s.deliver(r, e)
-		return
-	case *env.GetObject:
-		if r.fate.failed() || r.fate == fateTimedOut {
-			e.N = 0
-			e.Outcome, e.Err = verdict(r.fate, env.OutcomeFailed, "get "+e.Key)
-		}
-	case *env.ListObjects:
-		if r.fate.failed() || r.fate == fateTimedOut {
-			e.Objects = nil
-			e.Outcome, e.Err = verdict(r.fate, env.OutcomeFailed, "list")
-		}
-	}
-	if p, ok := r.event.(*env.PutObject); ok && p.Done == nil {
-		return // detached: delivered already
-	}
-	s.deliver(r, r.event)
-}
-
-// detach gives a lent PUT back, with a copy of its body left to arrive later.
-func (r *request) detach(e *env.PutObject) {
-	copied := &env.PutObject{Key: e.Key, Body: [][]byte{slices.Concat(e.Body...)}}
-	r.view.store.deliver(r, e)
-	r.event = copied
-}
-
-func (s *Store) deliver(r *request, e env.Event) {
-	s.queue.Note(event.KindStore, r.view.box.Machine, 3, uint64(r.fate), resultOf(e))
-	r.view.box.Deliver(e)
-}
-
-func resultOf(e env.Event) uint64 {
-	switch e := e.(type) {
-	case *env.PutObject:
-		return uint64(e.Outcome)
-	case *env.GetObject:
-		return uint64(e.Outcome) | event.Sum(e.Into[:e.N])<<8
-	case *env.ListObjects:
-		return uint64(e.Outcome) | uint64(len(e.Objects))<<8
-	}
-	return 0
-}
-
-// verdict is how an operation ends by its fate, or by what the store made of it.
-func verdict(f fate, done env.Outcome, what string) (env.Outcome, error) {
-	fail := func(outcome env.Outcome, cause env.StoreCause, words string) (env.Outcome, error) {
-		return outcome, &env.StoreError{Cause: cause, Err: fmt.Errorf("%w: %s: %s", errStore, what, words)}
-	}
-	switch f {
-	case fateRefuse:
-		return fail(env.OutcomeFailed, env.CauseThrottled, "503 slow down")
-	case fateTimedOut:
-		return fail(env.OutcomeFailed, env.CauseStalled, "nothing moved")
-	case fateDeny:
-		return fail(env.OutcomeFailed, env.CauseDenied, "403 access denied")
-	case fateEnded:
-		return fail(env.OutcomeFailed, env.CauseEnded, "the process ends")
-	case fateJoin:
-		return fail(env.OutcomeUnknown, env.CauseBroken, "500 internal error")
-	case fateLostBefore, fateLostAfter, fateLate:
-		return fail(env.OutcomeUnknown, env.CauseUnreachable, "answer lost")
-	}
-	if done == env.OutcomeRefused {
-		return done, fmt.Errorf("%w: %s: key exists", errStore, what)
-	}
-	return done, nil
 }
 
 // Crash settles the requests of an incarnation that died: each may still arrive, if its body has.

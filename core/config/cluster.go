@@ -1,0 +1,166 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Cluster is how the nodes of a cluster reach each other.
+type Cluster struct {
+	// ListenerName is controller.listener.names, the listener for other nodes; empty: this node is alone.
+	ListenerName string
+	// Listener is where this node listens for the others, Advertised where they reach it. They have no name if
+	// ListenerName is empty.
+	Listener, Advertised Listener
+	// Voters is controller.quorum.voters, ascending by node.
+	Voters []Voter
+	// Votes says that this node is to vote: it is among the voters, or there are none, and process.roles allows it.
+	Votes bool
+	// ElectionTimeout is controller.quorum.election.timeout.ms.
+	ElectionTimeout time.Duration
+	// SessionTimeout is broker.session.timeout.ms. Too short takes partitions from brokers that are well; too long leaves
+	// those of a dead one without a leader.
+	SessionTimeout time.Duration
+	// HeartbeatInterval is broker.heartbeat.interval.ms, at most a quarter of SessionTimeout.
+	HeartbeatInterval time.Duration
+	// DriftMaxPPM is weir.clock.drift.max.ppm: by how much two clocks may differ in their rates.
+	DriftMaxPPM int64
+	// BalanceInterval is leader.imbalance.check.interval.seconds; zero: auto.leader.rebalance.enable is false.
+	BalanceInterval time.Duration
+	// ImbalancePercent is leader.imbalance.per.broker.percentage.
+	ImbalancePercent int
+	// Secret is weir.cluster.secret.
+	Secret string
+}
+
+// Voter is an element of controller.quorum.voters.
+type Voter struct {
+	Node    int32
+	Address string // host:port
+}
+
+// Several reports whether there may be other nodes.
+func (c *Cluster) Several() bool { return c.ListenerName != "" && (c.Secret != "" || c.loopback()) }
+
+// Voter finds a voter by its node.
+func (c *Cluster) Voter(node int32) (Voter, bool) {
+	i, ok := slices.BinarySearchFunc(c.Voters, node, func(v Voter, node int32) int { return int(v.Node) - int(node) })
+	if !ok {
+		return Voter{}, false
+	}
+	return c.Voters[i], true
+}
+
+// Lease is how long a lease lasts on the clock of the broker that has it, from when it asked; Term how long one may last at
+// most on the clock of the controller that gave it, from when it was asked.
+func (c *Cluster) Lease() time.Duration { return c.SessionTimeout - c.drift() }
+
+// Term is the other bound of [Cluster.Lease].
+func (c *Cluster) Term() time.Duration { return c.SessionTimeout + c.drift() }
+
+func (c *Cluster) drift() time.Duration {
+	return c.SessionTimeout/1_000_000*time.Duration(c.DriftMaxPPM) + 1
+}
+
+func (c *Cluster) loopback() bool {
+	h := c.Listener.Host
+	return h == "localhost" || strings.HasPrefix(h, "127.") || h == "::1"
+}
+
+func (c *Cluster) validate() error {
+	switch {
+	case c.ListenerName == "" && len(c.Voters) > 0:
+		return fmt.Errorf("controller.quorum.voters is set, and controller.listener.names is not: name the listener for other nodes")
+	case c.ListenerName == "":
+		return nil
+	case c.Listener.Name == "":
+		return fmt.Errorf("controller.listener.names: there is no listener %s", c.ListenerName)
+	case len(c.Voters) > 1 && !c.Several():
+		return fmt.Errorf("weir.cluster.secret is needed where other nodes are reached beyond this machine, or whoever reaches %s is one of them", c.Listener)
+	}
+	return nil
+}
+
+func (s *Settings) cluster() Cluster {
+	c := Cluster{
+		ElectionTimeout: s.millis("controller.quorum.election.timeout.ms"), SessionTimeout: s.millis("broker.session.timeout.ms"),
+		DriftMaxPPM: s.integer("weir.clock.drift.max.ppm"), Secret: s.text("weir.cluster.secret"),
+	}
+	c.HeartbeatInterval = min(s.millis("broker.heartbeat.interval.ms"), c.SessionTimeout/4)
+	if s.boolean("auto.leader.rebalance.enable") {
+		c.BalanceInterval = time.Duration(s.integer("leader.imbalance.check.interval.seconds")) * time.Second
+	}
+	c.ImbalancePercent = int(s.integer("leader.imbalance.per.broker.percentage"))
+	c.Voters, _ = parseVoters(s.text("controller.quorum.voters")) // validated
+	node := int32(s.integer("node.id"))
+	own, named := c.Voter(node)
+	c.Votes = (named || len(c.Voters) == 0) && slices.Contains(SplitList(s.text("process.roles")), "controller")
+	if names := SplitList(s.text("controller.listener.names")); len(names) == 1 {
+		c.ListenerName = strings.ToUpper(names[0])
+	}
+	c.Listener = listenerNamed(s.listeners("listeners"), c.ListenerName)
+	c.Advertised = listenerNamed(s.listeners("advertised.listeners"), c.ListenerName)
+	if c.Advertised.Name == "" && named {
+		if at, err := ParseListeners(c.ListenerName + "://" + own.Address); err == nil {
+			c.Advertised = at[0]
+		}
+	}
+	if c.Advertised.Name == "" {
+		c.Advertised = c.Listener
+	}
+	return c
+}
+
+// listenerNamed is the listener of a name; one without a name if there is none.
+func listenerNamed(all []Listener, name string) Listener {
+	for _, l := range all {
+		if l.Name == name && name != "" {
+			return l
+		}
+	}
+	return Listener{}
+}
+
+// clientListeners leaves out the listener of a name.
+func clientListeners(all []Listener, name string) []Listener {
+	return slices.DeleteFunc(all, func(l Listener) bool { return l.Name == name })
+}
+
+const votersMax = 5
+
+func checkVoters(value string) error {
+	_, err := parseVoters(value)
+	return err
+}
+
+func parseVoters(value string) ([]Voter, error) {
+	var voters []Voter
+	for _, one := range SplitList(value) {
+		id, address, ok := strings.Cut(one, "@")
+		node, err := strconv.ParseInt(id, 10, 32)
+		if !ok || err != nil || node < 0 || checkAddress(address) != nil {
+			return nil, fmt.Errorf("%q is not node.id@host:port", one)
+		}
+		voters = append(voters, Voter{int32(node), address})
+	}
+	slices.SortStableFunc(voters, func(a, b Voter) int { return int(a.Node) - int(b.Node) })
+	for i := range voters {
+		if i > 0 && voters[i].Node == voters[i-1].Node {
+			return nil, fmt.Errorf("node %d is named twice", voters[i].Node)
+		}
+	}
+	if len(voters) > votersMax {
+		return nil, fmt.Errorf("there are %d voters, and at most %d are useful", len(voters), votersMax)
+	}
+	return voters, nil
+}
+
+func checkRoles(value string) error {
+	if !slices.Contains(SplitList(value), "broker") {
+		return fmt.Errorf("every node is a broker: broker, or broker,controller")
+	}
+	return nil
+}

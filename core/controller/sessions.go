@@ -1,0 +1,284 @@
+package controller
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"weir/core/config"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/task"
+	"weir/core/telemetry"
+)
+
+// Heartbeat is what a broker tells the active controller, and asks it to renew its lease.
+type Heartbeat struct {
+	Broker metadata.BrokerID
+	Epoch  metadata.BrokerEpoch
+	// Number counts the heartbeats of the epoch, from 1.
+	Number uint64
+	// Answered is the number of the newest heartbeat whose answer the broker has received; 0: none.
+	Answered uint64
+	// Applied is the index that the broker's image has.
+	Applied uint64
+	// Leaves says that the broker has stopped serving for good: its lease is over.
+	Leaves bool
+}
+
+// SessionsOptions are what Sessions need. All are required.
+type SessionsOptions struct {
+	Loop      *task.Loop
+	Telemetry *telemetry.Registry
+	Image     *metadata.Image
+	Proposer  Proposer
+	Config    *config.Cluster
+	// Confirm calls done with whether this node led the quorum after the call, and then everything that was committed by
+	// then is applied.
+	Confirm func(done func(leads bool))
+}
+
+// Sessions is what the active controller knows of who is alive, and what it decides from that (R9 to R13): it renews leases,
+// fences brokers whose lease has certainly ended, registers new epochs, and names who recovers a WAL. It knows nothing that a
+// new controller would have to be told: that begins with one full lease for everybody.
+//
+// Safety does not rest on it alone: a WAL is fenced or sealed before anybody reads it to take over. What rests on leases is that
+// no reader is served by a broker whose partitions are led elsewhere.
+type Sessions struct {
+	SessionsOptions
+	leads     bool
+	term      uint64
+	brokers   map[metadata.BrokerID]*session
+	assigning map[metadata.BrokerEpoch]bool
+	fenced    env.Counter
+	alive     env.Gauge
+	granted   *telemetry.Mark
+}
+
+// session is one broker epoch's.
+type session struct {
+	id       metadata.BrokerID
+	epoch    metadata.BrokerEpoch
+	heard    env.Time // when the last heartbeat came that counts
+	leaseEnd env.Time // by when every lease that was granted has certainly ended, on this node's clock
+	answered uint64   // Heartbeat.Answered of the last that counts
+	target   uint64   // an index that the next heartbeat's image must have to count
+	ending   bool     // nothing is granted any more
+	left     func()   // tells a broker that gave its lease up that its epoch has ended
+	timer    task.Timer
+	due      env.Time // of timer
+}
+
+// NewSessions returns sessions of a node that does not lead.
+func NewSessions(o SessionsOptions) *Sessions {
+	return &Sessions{
+		SessionsOptions: o, brokers: map[metadata.BrokerID]*session{}, assigning: map[metadata.BrokerEpoch]bool{},
+		fenced:  o.Telemetry.Counter("weir_controller_brokers_fenced_total", "broker epochs that this controller ended since their lease was not renewed"),
+		alive:   o.Telemetry.Gauge("weir_controller_brokers_alive", "brokers that hold a lease, as the active controller knows; 0 on other nodes"),
+		granted: o.Telemetry.Mark("controller: a lease was renewed"),
+	}
+}
+
+// Lead begins with the leadership of a term: whatever leases the controllers before have granted end within one lease from now.
+func (s *Sessions) Lead(term uint64) {
+	s.Resign()
+	s.leads, s.term = true, term
+	s.ImageChanged()
+}
+
+// Resign ends the leadership.
+func (s *Sessions) Resign() {
+	s.leads = false
+	for _, id := range slices.Sorted(maps.Keys(s.brokers)) {
+		s.Loop.Stop(&s.brokers[id].timer)
+	}
+	clear(s.brokers)
+	clear(s.assigning)
+	s.alive.Set(0)
+}
+
+// ImageChanged follows the image: who is registered, and whose WAL is to be recovered.
+func (s *Sessions) ImageChanged() {
+	if !s.leads {
+		return
+	}
+	alive := int64(0)
+	for _, b := range s.Image.Brokers() {
+		known := s.brokers[b.ID]
+		if known != nil && (known.epoch != b.Epoch || b.Fenced) {
+			s.Loop.Stop(&known.timer)
+			delete(s.brokers, b.ID)
+			known = nil
+		}
+		if b.Fenced {
+			continue
+		}
+		alive++
+		if known == nil {
+			s.begin(b)
+		}
+	}
+	s.alive.Set(alive)
+	s.assign()
+}
+
+// begin gives a broker one full session.
+func (s *Sessions) begin(b *metadata.Broker) {
+	now := s.Loop.Now()
+	known := &session{id: b.ID, epoch: b.Epoch, heard: now, leaseEnd: now.Add(s.Config.Term())}
+	s.brokers[b.ID] = known
+	s.expect(known, now.Add(s.Config.SessionTimeout))
+}
+
+// expect looks after a session at a time.
+func (s *Sessions) expect(k *session, at env.Time) {
+	k.due = at
+	s.Loop.Reset(&k.timer, at.Sub(s.Loop.Now()), func() { s.review(k) })
+}
+
+// review ends a session that is over. A controller that was itself held up for long blames nobody for that.
+func (s *Sessions) review(k *session) {
+	now := s.Loop.Now()
+	over := k.heard.Add(s.Config.SessionTimeout)
+	switch {
+	case k.ending:
+		s.fence(k)
+	case now.Sub(k.due) > s.Config.SessionTimeout/4:
+		k.heard = now
+		s.expect(k, now.Add(s.Config.SessionTimeout))
+	case now < over:
+		s.expect(k, over)
+	default:
+		s.Telemetry.Warn("a broker does not renew its lease any more. Its partitions go to others once the lease has ended, if others can read its write-ahead log; else they wait until it is back",
+			slog.Int64("broker", int64(k.id)), slog.Int64("epoch", int64(k.epoch)), slog.Duration("silent", now.Sub(k.heard)))
+		s.end(k, func() { s.fence(k) })
+	}
+}
+
+// end grants nothing more, and calls then once every lease of the session has certainly ended (R10).
+func (s *Sessions) end(k *session, then func()) {
+	k.ending = true
+	s.Loop.Reset(&k.timer, max(0, k.leaseEnd.Sub(s.Loop.Now())), then)
+}
+
+func (s *Sessions) fence(k *session) {
+	s.propose(&metadata.FenceBroker{ID: k.id, Epoch: k.epoch, Term: s.term}, func(err error) {
+		if err != nil {
+			s.retry(k, err)
+			return
+		}
+		s.fenced.Add(1)
+		if k.left != nil {
+			k.left()
+		}
+		s.Telemetry.Info("fenced a broker", slog.Int64("broker", int64(k.id)), slog.Int64("epoch", int64(k.epoch)))
+	})
+	s.assign()
+}
+
+// retry fences once more, after a while, if it still is to be done.
+func (s *Sessions) retry(k *session, err error) {
+	if s.brokers[k.id] != k {
+		return
+	}
+	s.Telemetry.Warn("a broker could not be fenced; it is tried again", slog.Int64("broker", int64(k.id)), slog.String("error", err.Error()))
+	s.expect(k, s.Loop.Now().Add(s.Config.SessionTimeout/8+time.Millisecond))
+}
+
+// propose proposes a record of this controller, in its term. done hears nothing once it is deposed.
+func (s *Sessions) propose(r metadata.Record, done func(error)) {
+	term := s.term
+	s.Proposer.Propose(r, func(_ metadata.Outcome, err error) {
+		if s.leads && s.term == term {
+			done(err)
+		}
+	})
+}
+
+// Renew renews a broker's lease: granted runs if it is, or once it is given up. ended runs if the epoch is not the broker's any more. Neither runs if
+// nothing can be said, and then the broker hears nothing (R9, R10).
+func (s *Sessions) Renew(h Heartbeat, granted, ended func()) {
+	b, ok := s.Image.Broker(h.Broker)
+	if !s.leads || !ok || b.Epoch < h.Epoch {
+		return // the image may be old, or the broker's word a stranger's
+	}
+	if b.Epoch > h.Epoch || b.Fenced {
+		ended()
+		return
+	}
+	k := s.brokers[h.Broker]
+	if k == nil || k.ending {
+		return
+	}
+	if h.Leaves {
+		s.Telemetry.Hit("controller: a broker gave its lease up")
+		k.leaseEnd = s.Loop.Now()
+		k.left = granted
+		s.end(k, func() { s.fence(k) })
+		return
+	}
+	now, applied := s.Loop.Now(), s.Image.AppliedIndex()
+	if (h.Answered > k.answered || k.answered == 0) && h.Applied >= k.target { // R13
+		k.heard, k.answered, k.target = now, h.Answered, applied
+	}
+	s.Confirm(func(leads bool) {
+		if !leads || !s.leads || s.brokers[h.Broker] != k || k.ending {
+			return
+		}
+		k.leaseEnd = max(k.leaseEnd, now.Add(s.Config.Term()))
+		s.granted.Hit()
+		granted()
+	})
+}
+
+// Register proposes a new epoch of a broker, once no lease of its older one can be left (R11). done hears the verdict.
+func (s *Sessions) Register(r *metadata.RegisterBroker, done func(error)) {
+	r.Term = s.term
+	k := s.brokers[r.ID]
+	if b, ok := s.Image.Broker(r.ID); k == nil || !ok || b.Incarnation == r.Incarnation {
+		s.propose(r, done)
+		return
+	}
+	if k.ending && k.leaseEnd <= s.Loop.Now() {
+		s.propose(r, done)
+		return
+	}
+	s.end(k, func() { s.propose(r, done) })
+}
+
+const assignRetry = 100 * time.Millisecond
+
+// assign names a recoverer for each WAL that others can read and nobody alive recovers: by turns.
+func (s *Sessions) assign() {
+	if !s.leads {
+		return
+	}
+	alive := slices.DeleteFunc(s.Alive(), func(b *metadata.Broker) bool { return !b.SharedWAL })
+	for _, r := range s.Image.Recoveries() {
+		if s.Image.Current(r.By) {
+			delete(s.assigning, r.Ended)
+			continue
+		}
+		if !r.Shared || s.assigning[r.Ended] || len(alive) == 0 {
+			continue
+		}
+		by := alive[int(uint64(r.Ended)%uint64(len(alive)))]
+		s.assigning[r.Ended] = true
+		s.Telemetry.Info("a broker recovers the log of an ended epoch", slog.Int64("epoch", int64(r.Ended)), slog.Int64("of", int64(r.Broker)), slog.Int64("by", int64(by.ID)))
+		s.propose(&metadata.AssignRecovery{Ended: r.Ended, By: by.Epoch, Term: s.term}, func(err error) {
+			delete(s.assigning, r.Ended)
+			if err != nil {
+				s.Loop.After(assignRetry, s.assign)
+			}
+		})
+	}
+}
+
+// Alive are the brokers that may lead and are not about to be fenced, by id.
+func (s *Sessions) Alive() []*metadata.Broker {
+	return slices.DeleteFunc(slices.Clone(s.Image.Brokers()), func(b *metadata.Broker) bool {
+		k := s.brokers[b.ID]
+		return !b.Ready() || k == nil || k.ending
+	})
+}

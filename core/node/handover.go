@@ -1,0 +1,179 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"weir/core/metadata"
+	"weir/core/partition"
+	"weir/core/quorum"
+	"weir/core/task"
+	"weir/core/wire"
+)
+
+// handoverTimeout is how long a partition may wait for what it appended before a handover of it is given up.
+const handoverTimeout = 5 * time.Second
+
+// sealRetry is how soon a seal whose outcome is not known is proposed again.
+const sealRetry = 50 * time.Millisecond
+
+// sealBatchMax bounds the ranges that one record seals.
+const sealBatchMax = 256
+
+// handovers are the partitions that this broker gives away (R15). Several that become ready in one turn are sealed by one record.
+type handovers struct {
+	node  *Node
+	ready []readyHandover
+	open  int // begun, and not decided
+	idle  func()
+}
+
+type readyHandover struct {
+	*partition.Handover
+	next metadata.Leader
+}
+
+// handOver gives a partition to another broker; to this one, if that is not alive any more. It reports whether it began.
+func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
+	b, ok := n.metadata.image.Broker(to)
+	if !ok || !b.Ready() || p.Closed() != wire.None {
+		return false
+	}
+	h := &n.handovers
+	next := metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
+	h.open++
+	decided := false
+	p.HandOver(func(r *partition.Handover) {
+		decided = true
+		h.ready = append(h.ready, readyHandover{r, next})
+		if len(h.ready) == 1 {
+			n.loop.Post(h.seal)
+		}
+	})
+	n.loop.After(handoverTimeout, func() {
+		if !decided {
+			p.Resume()
+			h.decided(1)
+		}
+	})
+	return true
+}
+
+// seal proposes the record that closes what is ready, in pieces.
+func (h *handovers) seal() {
+	ready := h.ready
+	h.ready = nil
+	for piece := range slices.Chunk(ready, sealBatchMax) {
+		h.propose(piece)
+	}
+}
+
+// propose repeats a seal until the image says what became of it: a partition that has asked for its seal serves nothing before.
+func (h *handovers) propose(piece []readyHandover) {
+	n := h.node
+	piece = slices.DeleteFunc(piece, func(r readyHandover) bool {
+		if r.Partition.Closed() == wire.None {
+			return false
+		}
+		h.decided(1)
+		return true
+	})
+	if len(piece) == 0 || n.failed {
+		return
+	}
+	r := &metadata.SealRanges{By: n.epoch}
+	for _, p := range piece {
+		r.Seals = append(r.Seals, metadata.Seal{
+			RangeEnd: metadata.RangeEnd{Stream: p.Partition.Stream, LeaderEpoch: p.Partition.LeaderEpoch(), End: p.End}, Next: p.next, Checkpoint: p.Checkpoint,
+		})
+	}
+	n.metadata.Propose(r, func(o metadata.Outcome, err error) {
+		if err == nil {
+			h.taken(piece, o.Accepted)
+			return
+		}
+		if errors.Is(err, metadata.ErrEpochEnded) || errors.Is(err, quorum.ErrClosed) {
+			return // the incarnation ends
+		}
+		n.telemetry.Hit("node: a seal is proposed again")
+		n.loop.After(sealRetry, func() { h.propose(piece) })
+	})
+}
+
+// taken gives what was refused to this broker itself, under a new leader epoch: whoever was to have it is gone.
+func (h *handovers) taken(piece []readyHandover, accepted []bool) {
+	n := h.node
+	var again []readyHandover
+	for i, p := range piece {
+		switch {
+		case accepted[i]:
+			n.telemetry.Hit("node: a partition was handed over")
+			h.decided(1)
+		case p.Partition.Closed() != wire.None:
+			h.decided(1)
+		default:
+			p.next = metadata.Leader{Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch}
+			again = append(again, p)
+		}
+	}
+	if len(again) > 0 {
+		n.loop.After(sealRetry, func() { h.propose(again) })
+	}
+}
+
+func (h *handovers) decided(count int) {
+	if h.open -= count; h.open == 0 && h.idle != nil {
+		idle := h.idle
+		h.idle = nil
+		h.node.loop.Post(idle)
+	}
+}
+
+// leave gives everything that this broker leads to the others, before a shutdown: it reports whether there is anybody.
+func (n *Node) leave(done func()) bool {
+	others := n.aliveBut(n.epoch)
+	open := slices.Clone(n.partitions.Partitions())
+	if n.peers == nil || len(others) == 0 || len(open) == 0 {
+		return false
+	}
+	n.telemetry.Info("giving the partitions to other brokers before the shutdown", slog.Int("partitions", len(open)))
+	for i, p := range open {
+		n.handOver(p, others[i%len(others)].ID)
+	}
+	h := &n.handovers
+	waiting := true
+	once := func() {
+		if waiting {
+			waiting = false
+			h.idle = nil
+			done()
+		}
+	}
+	h.idle = once
+	n.loop.After(leaveLimit, once)
+	if h.open == 0 {
+		n.loop.Post(once)
+	}
+	return true
+}
+
+// leaveLimit bounds how long a shutdown waits for others to take the partitions.
+const leaveLimit = 10 * time.Second
+
+// aliveBut are the brokers that may lead, but for one.
+func (n *Node) aliveBut(epoch metadata.BrokerEpoch) []*metadata.Broker {
+	return slices.DeleteFunc(slices.Clone(n.metadata.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() || b.Epoch == epoch })
+}
+
+// awaitUploads waits, within a bound, until nothing that was handed over is in this broker's log alone: its new leaders' readers
+// would wait for the next start.
+func (n *Node) awaitUploads(p *task.Proc) {
+	if n.peers == nil || len(n.metadata.image.OpenRanges(n.epoch)) > 0 {
+		return // what nobody took waits for the next start in any case
+	}
+	for began := n.loop.Now(); n.metadata.image.EpochOwes(n.epoch) && n.loop.Now().Sub(began) < leaveLimit; {
+		p.Sleep(startPoll)
+	}
+}

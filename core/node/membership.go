@@ -1,0 +1,85 @@
+package node
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"slices"
+	"time"
+
+	"weir/core/peer"
+	"weir/core/quorum"
+)
+
+// tendInterval is how often the leader looks whether a learner can become a voter.
+const tendInterval = time.Second
+
+// joinLine is after how many election timeouts operators hear that a node is not added.
+const joinLine = 30
+
+// join asks to be added to the quorum for as long as this node's disk is no member of it.
+func (w *peers) join() {
+	n := w.node
+	n.loop.Reset(&w.joining, n.config.Cluster.ElectionTimeout, w.join)
+	if n.replica == nil || !n.replica.AwaitsAdmission() {
+		return
+	}
+	if w.waits++; w.waits%joinLine == 0 {
+		n.telemetry.Warn("this node waits to be added to the metadata's quorum, and nobody does: a majority of the voters must run, and controller.quorum.voters must name their addresses",
+			slog.String("member", n.replica.Member().String()))
+	}
+	body := append(binary.LittleEndian.AppendUint64(nil, uint64(n.replica.Member())), w.address...)
+	for _, v := range n.config.Cluster.Voters {
+		if v.Node != n.config.NodeID {
+			w.calls.Call(v.Node, methodJoin, body, n.config.Cluster.ElectionTimeout, func([]byte, error) {})
+		}
+	}
+}
+
+// admit adds the disk of another node to the quorum (R18). An older disk of that node is removed: its entries are gone with it.
+func (w *peers) admit(from int32, body []byte, reply func([]byte, *peer.Refusal)) {
+	if len(body) < 8 {
+		reply(nil, &peer.Refusal{Code: refusedBusy, Text: "malformed"})
+		return
+	}
+	id, address := quorum.MemberID(binary.LittleEndian.Uint64(body)), string(body[8:])
+	if id.Node() != from {
+		reply(nil, &peer.Refusal{Code: refusedBusy, Text: "a node may only add itself"})
+		return
+	}
+	w.mesh.SetAddress(from, address)
+	q := w.node.quorum
+	voters, learners := q.Members()
+	change, member := quorum.AddLearner, id
+	for _, other := range append(voters, learners...) {
+		if other.Node() == from && other != id {
+			change, member = quorum.RemoveMember, other
+		}
+	}
+	q.ChangeMembers(change, member, func(err error) {
+		if err != nil {
+			reply(nil, &peer.Refusal{Code: refusedBusy, Text: err.Error()})
+			return
+		}
+		w.node.telemetry.Info("the members of the metadata's quorum changed", slog.String("member", member.String()), slog.Bool("removed", change == quorum.RemoveMember))
+		reply(nil, nil)
+	})
+}
+
+// tend makes learners voters that are to be.
+func (w *peers) tend() {
+	n := w.node
+	if n.failed || n.shutting || !n.quorum.Leads() {
+		return
+	}
+	n.loop.After(tendInterval, w.tend)
+	_, learners := n.quorum.Members()
+	i := slices.IndexFunc(learners, func(id quorum.MemberID) bool { _, votes := n.config.Cluster.Voter(id.Node()); return votes })
+	if i < 0 {
+		return
+	}
+	n.quorum.ChangeMembers(quorum.PromoteVoter, learners[i], func(err error) {
+		if err == nil {
+			n.telemetry.Info("a member of the metadata's quorum votes from now on", slog.String("member", learners[i].String()))
+		}
+	})
+}
