@@ -77,9 +77,9 @@ type Sweeper struct {
 	stopped bool
 
 	floors   map[metadata.BrokerEpoch]metadata.ObjectID // that brokers declared; lookups only
-	marks    task.Queue[sweepMark] // ascending
-	newest   uint64                // the newest index that was marked
-	ripe     uint64                // what was destroyed up to this index is over its grace
+	marks    task.Queue[sweepMark]                      // ascending
+	newest   uint64                                     // the newest index that was marked
+	ripe     uint64                                     // what was destroyed up to this index is over its grace
 	expiring bool
 
 	queue    task.Queue[idRun]          // to delete

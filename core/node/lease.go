@@ -173,7 +173,7 @@ func (n *Node) registerFor(from int32, b []byte, reply func([]byte, *peer.Refusa
 // registerAtLeader registers this incarnation, or says anew where it listens, and waits until the image has it. It asks again until
 // then: the leader may change meanwhile.
 func (n *Node) registerAtLeader(p *task.Proc, b metadata.Broker) (metadata.BrokerEpoch, error) {
-	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners, Peer: n.peers.address, SharedWAL: n.config.WALShared}
+	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners, Peer: n.peers.address, SharedWAL: n.config.WALShared, ObjectWAL: n.config.WALObject}
 	body := r.AppendTo(nil)
 	for !n.failed {
 		asked := false

@@ -257,6 +257,7 @@ type upload struct {
 	*base
 	ids      *idLease
 	serial   uint64
+	tail     bool // of a recovered log
 	phase    phase
 	parts    []uploadPart
 	bytes    int64
