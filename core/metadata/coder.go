@@ -133,6 +133,10 @@ const (
 	featureBytesMin    = 2
 	partBytesMin       = 8
 	rangeBytesMin      = 6
+
+	newObjectBytesMin   = 2
+	replacementBytesMin = 3
+	sourceBytesMin      = 3
 )
 
 func (f *Feature) fields(c *coder) {
@@ -162,6 +166,12 @@ func (p *Part) fields(c *coder) {
 	integer(c, &p.Bytes)
 	integer(c, &p.IndexOffset)
 	integer(c, &p.IndexBytes)
+}
+
+// partWithObject walks a part with its object.
+func partWithObject(c *coder, p *Part) {
+	natural(c, &p.Object)
+	p.fields(c)
 }
 
 func (r *Range) fields(c *coder) {
