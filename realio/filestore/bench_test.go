@@ -88,7 +88,7 @@ func BenchmarkPut(b *testing.B) {
 				b.ResetTimer()
 				for i := range b.N {
 					file := filepath.Join(dir, fmt.Sprint(i))
-					if err := w.write(file, body, new(atomic.Bool)); err != nil {
+					if err := w.write(file, sliced(body), new(atomic.Bool)); err != nil {
 						b.Fatal(err)
 					}
 					_ = unlink(file)

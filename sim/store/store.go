@@ -210,6 +210,29 @@ func (v *view) Put(p *env.PutObject) {
 	v.carry(r, &latency.StorePut, size)
 }
 
+func (v *view) Compose(c *env.ComposeObject) {
+	checkKey(c.Key)
+	v.store.Puts++
+	sent := 0
+	for i := range c.Pieces {
+		if c.Pieces[i].Key != "" {
+			checkKey(c.Pieces[i].Key)
+		}
+		sent += len(c.Pieces[i].Data)
+	}
+	r := v.submit(c, true)
+	if r.fate == fateDone && v.store.strikes(v.store.Faults.Join) {
+		r.fate = fateJoin
+	}
+	if r.fate == fateDone && v.store.strikes(v.store.Faults.DenyPut) {
+		r.fate = fateDeny
+	}
+	if r.fate == fateDone && v.store.putInFlight(c.Key, r) && v.store.draws.PerMille(500) {
+		r.fate = fateRefuse // 409: a conflicting request is in progress
+	}
+	v.schedule(r, &latency.StorePut, sent)
+}
+
 func (v *view) Get(g *env.GetObject) {
 	checkKey(g.Key)
 	v.store.Gets++
@@ -295,18 +318,29 @@ func (s *Store) drawFate(changes bool) fate {
 
 func (s *Store) putInFlight(key string, but *request) bool {
 	for _, r := range s.inflight {
-		if p, ok := r.event.(*env.PutObject); ok && r != but && p.Key == key && !r.done {
+		if r != but && !r.done && creates(r.event) == key {
 			return true
 		}
 	}
 	return false
 }
 
+// creates is the key of the object that an operation creates, or empty.
+func creates(e env.Event) string {
+	switch e := e.(type) {
+	case *env.PutObject:
+		return e.Key
+	case *env.ComposeObject:
+		return e.Key
+	}
+	return ""
+}
+
 func (v *view) schedule(r *request, row *latency.Profile, bytes int) {
 	s := v.store
 	total := row.Scaled(&s.draws, s.Faults.SlowPerMille) + 10*time.Duration(bytes) // about 100 MB/s
 	effect := total/2 + time.Duration(s.draws.Below(int64(total/2)))
-	_, put := r.event.(*env.PutObject)
+	put := creates(r.event) != ""
 	_, del := r.event.(*env.DeleteObject)
 	if (put || del) && total > tryTimeout && (r.fate == fateDone || r.fate == fateLate) {
 		// The world stops waiting: the effect comes, or came, on its own.
@@ -378,23 +412,16 @@ var errStore = errors.New("simulated object store")
 func (r *request) effect(s *Store) {
 	switch e := r.event.(type) {
 	case *env.PutObject:
-		_, exists := s.bodies[e.Key]
+		outcome := s.create(r, e.Key, slices.Concat(e.Body...), true)
 		if !r.dead && r.fate != fateLate {
-			e.Outcome = env.OutcomeDone
-			if exists {
-				e.Outcome = env.OutcomeRefused
-			}
+			e.Outcome = outcome
 		}
-		s.markPut(r, exists)
-		if !exists {
-			body := slices.Concat(e.Body...)
-			s.Stored += int64(len(body))
-			s.insert(e.Key, body)
-			if s.OnPut != nil {
-				s.OnPut(e.Key)
-			}
+	case *env.ComposeObject:
+		body, whole := s.compose(e.Pieces)
+		outcome := s.create(r, e.Key, body, whole)
+		if !r.dead && r.fate != fateLate {
+			e.Outcome = outcome
 		}
-		s.queue.Note(event.KindStore, r.view.box.Machine, 1, event.SumString(e.Key), uint64(r.fate))
 	case *env.DeleteObject:
 		if r.dead || r.fate == fateLate {
 			s.queue.Hit("store: a DELETE came after it was given up")
@@ -406,6 +433,46 @@ func (r *request) effect(s *Store) {
 	case *env.ListObjects:
 		r.list(s, e)
 	}
+}
+
+// create takes the effect of a request that creates an object; it is not whole if what it is made of is gone.
+func (s *Store) create(r *request, key string, body []byte, whole bool) env.Outcome {
+	_, exists := s.bodies[key]
+	s.markPut(r, exists)
+	s.queue.Note(event.KindStore, r.view.box.Machine, 1, event.SumString(key), uint64(r.fate))
+	switch {
+	case exists:
+		return env.OutcomeRefused
+	case !whole:
+		s.queue.Hit("store: an object was to be composed of one that is gone")
+		return env.OutcomeRefused
+	}
+	s.Stored += int64(len(body))
+	s.insert(key, body)
+	if s.OnPut != nil {
+		s.OnPut(key)
+	}
+	return env.OutcomeDone
+}
+
+// compose puts pieces together; false: an object of them is not there.
+func (s *Store) compose(pieces []env.Piece) (body []byte, whole bool) {
+	for i := range pieces {
+		p := &pieces[i]
+		if p.Key == "" {
+			body = append(body, p.Data...)
+			continue
+		}
+		object, there := s.bodies[p.Key]
+		if !there {
+			return nil, false
+		}
+		if p.Offset < 0 || p.Bytes <= 0 || p.Offset+p.Bytes > int64(len(object.Body)) {
+			panic(fmt.Sprintf("sim: a run of %d bytes at %d of object %s, which has %d", p.Bytes, p.Offset, p.Key, len(object.Body)))
+		}
+		body = append(body, object.Body[p.Offset:p.Offset+p.Bytes]...)
+	}
+	return body, true
 }
 
 // markPut counts the PUTs that make stories.
@@ -487,6 +554,14 @@ func (r *request) answer(s *Store) {
 		if lost && !r.done {
 			r.detach(e)
 		}
+	case *env.ComposeObject:
+		e.Outcome, e.Err = verdict(r.fate, e.Outcome, "compose "+e.Key)
+		if lost && !r.done {
+			copied := copyOf(e)
+			s.deliver(r, e)
+			r.event = copied
+			return
+		}
 	case *env.DeleteObject:
 		e.Outcome, e.Err = verdict(r.fate, env.OutcomeDone, "delete "+e.Key)
 		if lost {
@@ -521,6 +596,15 @@ func (r *request) detach(e *env.PutObject) {
 	r.event = copied
 }
 
+// copyOf is an operation that may arrive after what it was lent is given back.
+func copyOf(c *env.ComposeObject) *env.ComposeObject {
+	copied := &env.ComposeObject{Key: c.Key, Pieces: slices.Clone(c.Pieces)}
+	for i := range copied.Pieces {
+		copied.Pieces[i].Data = slices.Clone(copied.Pieces[i].Data)
+	}
+	return copied
+}
+
 func (s *Store) deliver(r *request, e env.Event) {
 	s.queue.Note(event.KindStore, r.view.box.Machine, 3, uint64(r.fate), resultOf(e))
 	r.view.box.Deliver(e)
@@ -529,6 +613,8 @@ func (s *Store) deliver(r *request, e env.Event) {
 func resultOf(e env.Event) uint64 {
 	switch e := e.(type) {
 	case *env.PutObject:
+		return uint64(e.Outcome)
+	case *env.ComposeObject:
 		return uint64(e.Outcome)
 	case *env.GetObject:
 		return uint64(e.Outcome) | event.Sum(e.Into[:e.N])<<8
@@ -584,6 +670,9 @@ func (s *Store) Crash(box *machine.Box) {
 		}
 		if p, ok := r.event.(*env.PutObject); ok && p.Done != nil {
 			r.event = &env.PutObject{Key: p.Key, Body: [][]byte{slices.Concat(p.Body...)}}
+		}
+		if c, ok := r.event.(*env.ComposeObject); ok && c.Done != nil {
+			r.event = copyOf(c)
 		}
 	}
 	for _, r := range halfway {
