@@ -94,10 +94,10 @@ func (w *world) step() bool {
 }
 
 func (w *world) sleep() bool {
-	if w.wake <= w.now {
+	if w.wake == 0 {
 		return false
 	}
-	w.now = w.wake
+	w.now, w.wake = max(w.now, w.wake), 0
 	w.loop.Turn(nil)
 	return true
 }

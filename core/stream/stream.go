@@ -65,6 +65,9 @@ type Committer interface {
 	// has one as of the part's end or later. After an error some parts may be accepted: the
 	// engine looks at the image and asks again for the others. parts are lent until done runs.
 	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []metadata.CommitPart, done func(accepted []bool, err error))
+	// Replace replaces parts of streams by those of new objects (R3a); done runs after the record was applied, and says
+	// for each stream whether it was. After an error some may be: to ask again is safe. streams are lent until done runs.
+	Replace(epoch metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func(accepted []bool, err error))
 }
 
 // Batch is one batch to append.
@@ -133,6 +136,11 @@ type Stream struct {
 	listed       bool // in uploader.toCut
 	gone         bool // the image does not have it any more: nothing of it is owed
 	dead         bool // nothing of it is kept: gone, or wholly committed after Close
+
+	compactDue      bool     // in compactor.due
+	compacting      bool     // a compaction is at work on its parts
+	compactAfter    env.Time // not before
+	compactFailures int      // in a row
 
 	partBytes int64 // of the committed parts above logStart, if they are counted
 	counted   bool
