@@ -18,33 +18,51 @@ type mergePolicy struct {
 // sourcesMax bounds the parts of one stream that become one.
 const sourcesMax = 64
 
+// element is what window sees of a part.
+type element struct {
+	bytes  int64
+	barred bool // it is in no run
+	minor  bool // too small to count: it is taken along between others
+}
+
 // window finds the longest run of parts that are worth to be one. Its bytes are at least twice those of its largest part, so
 // that what is written again becomes part of something at least twice as large, and is written a logarithmic number
 // of times at most. Where all are about as large they are fanIn at least, and so that nothing much larger than the others is
 // written again for their sake, their bytes are half as many times those of the largest; but less where there
 // are many. Or they are as many as fit into most bytes.
-func window(n, fanIn int, most int64, bytes func(i int) int64) (from, to int, ok bool) {
+func window(all []element, fanIn int, most int64) (from, to int) {
 	ratio := int64(max(2, fanIn/2))
-	worth := func(sum, largest int64, count int) bool {
-		return sum >= 2*largest && sum*int64(count) >= ratio*int64(fanIn)*largest
-	}
-	for i := 0; i+to-from < n; i++ {
-		sum, largest := int64(0), int64(0)
-		for j := i; j < n && j-i < sourcesMax; j++ {
-			size := bytes(j)
-			if sum+size > most {
-				if j-i > to-from && j-i >= 2 && sum > most/2 && sum >= 2*largest {
-					from, to = i, j
-				}
+	for i := range all {
+		sum, minor, largest, count := int64(0), int64(0), int64(0), 0
+		for j := i; j < len(all) && j-i < sourcesMax && !all[j].barred && !all[i].minor; j++ {
+			e := &all[j]
+			if e.minor {
+				minor += e.bytes
+				continue
+			}
+			full := sum+minor+e.bytes > most
+			if full && count >= 2 && sum > most/2 && sum >= 2*largest && lastCounted(all, j)-i > to-from {
+				from, to = i, lastCounted(all, j)
+			}
+			if full {
 				break
 			}
-			sum, largest = sum+size, max(largest, size)
-			if count := j + 1 - i; count >= fanIn && count > to-from && worth(sum, largest, count) {
+			sum, largest, count = sum+e.bytes, max(largest, e.bytes), count+1
+			worth := sum >= 2*largest && sum*int64(count) >= ratio*int64(fanIn)*largest && minor <= sum/4
+			if worth && count >= fanIn && j+1-i > to-from {
 				from, to = i, j+1
 			}
 		}
 	}
-	return from, to, to > from
+	return from, to
+}
+
+// lastCounted is the end of the last element before j that counts.
+func lastCounted(all []element, j int) int {
+	for all[j-1].minor {
+		j--
+	}
+	return j
 }
 
 // rewritten is the run of a stream's parts that a rewrite makes one.
@@ -52,35 +70,24 @@ func (p *mergePolicy) rewritten(parts []metadata.Part, fanIn int) []metadata.Par
 	if len(parts) < 2 {
 		return nil
 	}
-	from, to, ok := window(len(parts), fanIn, p.rewriteBytes, func(i int) int64 { return parts[i].Bytes })
-	if !ok {
-		return nil
+	all := make([]element, len(parts))
+	for i := range parts {
+		all[i].bytes = parts[i].Bytes
 	}
+	from, to := window(all, fanIn, p.rewriteBytes)
 	return parts[from:to]
 }
 
 // joined is the run of a stream's parts that a join makes one; held is how much of a part's object the join would copy.
+// What is too small to be copied by itself is taken along where it lies between others.
 func (p *mergePolicy) joined(parts []metadata.Part, held func(metadata.ObjectID) int64) []metadata.Part {
-	from, to, ok := 0, 0, false
-	for i := 0; i < len(parts); {
-		end := i
-		for end < len(parts) && p.joinable(held(parts[end].Object)) {
-			end++
-		}
-		if a, b, found := window(end-i, p.joinFanIn, p.objectBytesMax, func(k int) int64 { return held(parts[i+k].Object) }); found && b-a > to-from {
-			from, to, ok = i+a, i+b, true
-		}
-		i = end + 1
+	all := make([]element, len(parts))
+	for i := range parts {
+		bytes := held(parts[i].Object)
+		all[i] = element{bytes: bytes, barred: bytes > p.objectBytesMax/int64(p.joinFanIn), minor: bytes < p.joinBytesMin}
 	}
-	if !ok {
-		return nil
-	}
+	from, to := window(all, p.joinFanIn, p.objectBytesMax)
 	return parts[from:to]
-}
-
-// joinable says that a run is neither too small to be copied by itself, nor so large that it is no source any more.
-func (p *mergePolicy) joinable(bytes int64) bool {
-	return bytes >= p.joinBytesMin && bytes <= p.objectBytesMax/int64(p.joinFanIn)
 }
 
 // mayJoin is a cheap look at whether a stream's parts could be joined.
@@ -148,7 +155,7 @@ func (p *mergePolicy) plan(view mergeView, id metadata.StreamID, parts []metadat
 		}
 	}
 	run := p.rewritten(parts, p.rewriteFanIn)
-	if run == nil {
+	if len(run) == 0 {
 		return mergePlan{}, false
 	}
 	return p.planRewrite(view, mergeRun{id, run}), true
@@ -166,7 +173,7 @@ func (p *mergePolicy) planRewrite(view mergeView, seed mergeRun) mergePlan {
 			if id >= inFirst && id < inEnd {
 				return
 			}
-			if run := p.rewritten(parts, max(2, p.rewriteFanIn/2)); run != nil {
+			if run := p.rewritten(parts, max(2, p.rewriteFanIn/2)); len(run) > 0 {
 				more.runs = append(more.runs, mergeRun{id, run})
 			}
 		})
@@ -193,7 +200,7 @@ func (p *mergePolicy) planJoin(view mergeView, id metadata.StreamID, parts []met
 		}
 	})
 	run := p.joined(parts, func(o metadata.ObjectID) int64 { return held[o] })
-	if run == nil {
+	if len(run) == 0 {
 		return mergePlan{}, false
 	}
 	sources := make(map[metadata.ObjectID]bool, len(run))

@@ -90,7 +90,7 @@ type CompactionOptions struct {
 	// and more requests.
 	RewriteBytes int64
 	// JoinBytesMin is the smallest run of an object that a join copies. Zero: 8 MiB. S3 copies 5 MiB
-	// and up.
+	// and up. Maximum: a quarter of RewriteBytes, so that what is rewritten can be joined.
 	JoinBytesMin int64
 	// ObjectBytesMax is the size of the largest object that a join makes. Zero: 10 GiB.
 	ObjectBytesMax int64
@@ -104,7 +104,7 @@ func (o *CompactionOptions) resolve() {
 	o.RewriteFanIn = max(orDefault(o.RewriteFanIn, 12), 2)
 	o.JoinFanIn = max(orDefault(o.JoinFanIn, 3), 2)
 	o.RewriteBytes = orDefault(o.RewriteBytes, 32<<20)
-	o.JoinBytesMin = orDefault(o.JoinBytesMin, 8<<20)
+	o.JoinBytesMin = min(orDefault(o.JoinBytesMin, 8<<20), o.RewriteBytes/4)
 	o.ObjectBytesMax = orDefault(o.ObjectBytesMax, 10<<30)
 	o.JobsMax = orDefault(o.JobsMax, 2)
 	o.Interval = orDefault(o.Interval, 30*time.Second)

@@ -67,6 +67,14 @@ type Config struct {
 	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 	ProducerIDs     int64         // ProducerIDBlock: granted to a broker at a time
 	ListPage        int64         // SweepListPage: keys in a page of a listing of the store
+	CompactParts    int64         // Compaction.RewriteFanIn
+	JoinParts       int64         // Compaction.JoinFanIn
+	CompactBytes    int64         // Compaction.RewriteBytes
+	JoinBytes       int64         // Compaction.JoinBytesMin
+	ObjectBytes     int64         // Compaction.ObjectBytesMax
+	CompactEvery    time.Duration // Compaction.Interval
+	CompactRate     int64         // weir.compaction.bytes.per.second; 0: no bound
+	NoCompaction    int64         // not 0: weir.compaction.enabled=false
 	CleanBytes      int64         // CleanBytesMin: after which a coordinator writes its state anew; 16 KiB
 
 	// Coordinators.
@@ -288,6 +296,14 @@ func (c *Config) fields() []field {
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},
 		{"clean", &c.CleanBytes},
+		{"compact-parts", &c.CompactParts},
+		{"join-parts", &c.JoinParts},
+		{"compact-bytes", &c.CompactBytes},
+		{"join-bytes", &c.JoinBytes},
+		{"object-bytes", &c.ObjectBytes},
+		{"compact-every", &c.CompactEvery},
+		{"compact-rate", &c.CompactRate},
+		{"no-compaction", &c.NoCompaction},
 		{"group-partitions", &c.GroupPartitions},
 		{"txn-partitions", &c.TxnPartitions},
 		{"rebalance-delay", &c.RebalanceDelay},
