@@ -114,7 +114,7 @@ func (w *world) mostParts(image *metadata.Image) (name string, parts, most int) 
 // partsBound is how many parts a stream of so many bytes may consist of: a few of each size, and those that are too
 // large to be merged.
 func partsBound(c *plan.Config, bytes int64) int {
-	few := 3*int(cmp.Or(c.CompactParts, 12)) + 12
+	few := 3*int(cmp.Or(c.CompactParts, 8)) + 12
 	return few + int(8*bytes/cmp.Or(c.ObjectBytes, 10<<30))
 }
 

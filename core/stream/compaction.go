@@ -15,90 +15,148 @@ type mergePolicy struct {
 	objectBytesMax int64
 }
 
+// How many streams one compaction takes at most.
+const (
+	rewriteStreams = 1024
+	joinStreams    = 64
+)
+
+// joinShare is which share of what there is of a stream a join makes one part at most: retention takes whole parts.
+const joinShare = 4
+
 // sourcesMax bounds the parts of one stream that become one.
 const sourcesMax = 64
 
+// partsWanted is how many parts a stream should have at most. With more of them fewer are enough to be merged.
+const partsWanted = 20
+
 // element is what window sees of a part.
 type element struct {
-	bytes  int64
-	barred bool // it is in no run
-	minor  bool // too small to count: it is taken along between others
+	bytes  int64 // of the stream
+	load   int64 // bytes of all streams that are handled with it
+	barred bool  // it is in no run
+	minor  bool  // it does not count, and is taken along between others
 }
 
-// window finds the longest run of parts that are worth to be one. Its bytes are at least twice those of its largest part, so
-// that what is written again becomes part of something at least twice as large, and is written a logarithmic number
-// of times at most. Where all are about as large they are fanIn at least, and so that nothing much larger than the others is
-// written again for their sake, their bytes are half as many times those of the largest; but less where there
-// are many. Or they are as many as fit into most bytes.
-func window(all []element, fanIn int, most int64) (from, to int) {
-	ratio := int64(max(2, fanIn/2))
+// worth says when a run of parts is worth to be one.
+type worth struct {
+	fanIn     int   // it has so many parts
+	ratio     int64 // its bytes are so many times those of its largest, 2 and up; of a run of more than patience parts less
+	loadMost  int64
+	bytesMost int64
+	// patience bounds the parts of a stream whose sizes differ much.
+	patience int64
+}
+
+// run is a run of parts that grows.
+type run struct {
+	count                     int
+	bytes, load, minor, large int64 // minor: bytes of those that do not count; large: of the largest
+}
+
+func (r *run) add(e *element) {
+	r.load += e.load
+	if e.minor {
+		r.minor += e.bytes
+		return
+	}
+	r.count, r.bytes, r.large = r.count+1, r.bytes+e.bytes, max(r.large, e.bytes)
+}
+
+func (w *worth) fits(r *run, e *element) bool {
+	return r.load+e.load <= w.loadMost && r.bytes+r.minor+e.bytes <= w.bytesMost
+}
+
+func (w *worth) ok(r *run) bool {
+	return r.count >= w.fanIn && r.bytes >= 2*r.large && r.bytes*max(int64(r.count), w.patience) >= w.ratio*w.patience*r.large && r.minor <= r.bytes/4
+}
+
+// full says that a run is worth it although it has few parts: no more of them fit.
+func (w *worth) full(r *run) bool {
+	return r.count >= 2 && r.load > w.loadMost/2 && r.bytes >= 2*r.large && r.minor <= r.bytes/4
+}
+
+// window finds the longest run of parts that are worth to be one, or as many as fit. Their bytes are twice those of the
+// largest at least: what is written again becomes part of something at least twice as large, and so is written
+// a logarithmic number of times at most.
+func window(all []element, w worth) (from, to int) {
 	for i := range all {
-		sum, minor, largest, count := int64(0), int64(0), int64(0), 0
-		for j := i; j < len(all) && j-i < sourcesMax && !all[j].barred && !all[i].minor; j++ {
-			e := &all[j]
-			if e.minor {
-				minor += e.bytes
-				continue
-			}
-			full := sum+minor+e.bytes > most
-			if full && count >= 2 && sum > most/2 && sum >= 2*largest && lastCounted(all, j)-i > to-from {
-				from, to = i, lastCounted(all, j)
-			}
-			if full {
+		if all[i].minor {
+			continue
+		}
+		var r run
+		last := i // end of the last one that counts
+		for j := i; j < len(all) && j-i < sourcesMax && !all[j].barred; j++ {
+			if !w.fits(&r, &all[j]) {
+				if w.full(&r) && last-i > to-from {
+					from, to = i, last
+				}
 				break
 			}
-			sum, largest, count = sum+e.bytes, max(largest, e.bytes), count+1
-			worth := sum >= 2*largest && sum*int64(count) >= ratio*int64(fanIn)*largest && minor <= sum/4
-			if worth && count >= fanIn && j+1-i > to-from {
-				from, to = i, j+1
+			if r.add(&all[j]); all[j].minor {
+				continue
+			}
+			if last = j + 1; w.ok(&r) && last-i > to-from {
+				from, to = i, last
 			}
 		}
 	}
 	return from, to
 }
 
-// lastCounted is the end of the last element before j that counts.
-func lastCounted(all []element, j int) int {
-	for all[j-1].minor {
-		j--
-	}
-	return j
-}
-
-// rewritten is the run of a stream's parts that a rewrite makes one.
-func (p *mergePolicy) rewritten(parts []metadata.Part, fanIn int) []metadata.Part {
+// rewritten is the run of a stream's parts that a rewrite makes one; joinable says which are none of its business. A run that
+// comes along with a neighbour's may have fewer parts. In neither case is what was rewritten before taken in for the
+// sake of a few small ones.
+func (p *mergePolicy) rewritten(parts []metadata.Part, along bool, joinable func(*metadata.Part) bool) []metadata.Part {
 	if len(parts) < 2 {
 		return nil
 	}
 	all := make([]element, len(parts))
 	for i := range parts {
-		all[i].bytes = parts[i].Bytes
+		all[i] = element{bytes: parts[i].Bytes, load: parts[i].Bytes, barred: joinable(&parts[i])}
 	}
-	from, to := window(all, fanIn, p.rewriteBytes)
+	fanIn := p.rewriteFanIn
+	w := worth{fanIn: fanIn, ratio: int64(max(2, fanIn/2)), loadMost: p.rewriteBytes, bytesMost: p.rewriteBytes, patience: int64(2 * fanIn)}
+	if along {
+		w.fanIn, w.ratio = max(2, fanIn/2), int64(max(2, fanIn/3))
+	}
+	if len(parts) > partsWanted {
+		w.fanIn, w.ratio = 2, 2
+	}
+	from, to := window(all, w)
 	return parts[from:to]
 }
 
-// joined is the run of a stream's parts that a join makes one; held is how much of a part's object the join would copy.
-// What is too small to be copied by itself is taken along where it lies between others.
-func (p *mergePolicy) joined(parts []metadata.Part, held func(metadata.ObjectID) int64) []metadata.Part {
-	all := make([]element, len(parts))
+// joined is the run of a stream's parts that a join makes one; held is how much the stream's block has of each object. What
+// is not for joins is taken along where it lies between others.
+func (p *mergePolicy) joined(parts []metadata.Part, held map[metadata.ObjectID]int64) []metadata.Part {
+	all, total := make([]element, len(parts)), int64(0)
 	for i := range parts {
-		bytes := held(parts[i].Object)
-		all[i] = element{bytes: bytes, barred: bytes > p.objectBytesMax/int64(p.joinFanIn), minor: bytes < p.joinBytesMin}
+		bytes := held[parts[i].Object]
+		all[i] = element{bytes: parts[i].Bytes, load: bytes, barred: bytes > p.objectBytesMax/int64(p.joinFanIn), minor: !p.large(&parts[i]) || bytes < p.joinBytesMin}
+		total += parts[i].Bytes
 	}
-	from, to := window(all, p.joinFanIn, p.objectBytesMax)
+	w := worth{fanIn: p.joinFanIn, ratio: 2, loadMost: p.objectBytesMax, bytesMost: max(total/joinShare, p.joinBytesMin), patience: 1}
+	if len(parts) > partsWanted {
+		w.fanIn, w.bytesMost = 2, p.objectBytesMax
+	}
+	from, to := window(all, w)
 	return parts[from:to]
 }
 
-// mayJoin is a cheap look at whether a stream's parts could be joined.
-func (p *mergePolicy) mayJoin(parts []metadata.Part) bool {
-	large := 0
+// large is a cheap look at whether a part may be joined: it is, if those of its neighbours are as large.
+func (p *mergePolicy) large(part *metadata.Part) bool {
+	return part.Bytes*int64(p.joinStreams) >= p.joinBytesMin
+}
+
+// large parts of a stream: their number, and a sum by which a change is seen.
+func (p *mergePolicy) largeParts(parts []metadata.Part) (n int, sum uint64) {
 	for i := range parts {
-		if parts[i].Bytes*int64(p.joinStreams) >= p.joinBytesMin {
-			large++
+		if p.large(&parts[i]) {
+			n, sum = n+1, (sum+uint64(parts[i].Object))*0x9e3779b97f4a7c15
 		}
 	}
-	return large >= p.joinFanIn
+	return n, sum
 }
 
 // mergedTimestamp is the MaxTimestamp of the part that parts become: the largest of a record, or if none has one the latest
@@ -147,37 +205,70 @@ func (p *mergePlan) bytes() (total int64) {
 	return total
 }
 
+// planner plans one compaction.
+type planner struct {
+	*mergePolicy
+	view mergeView
+	held map[metadata.StreamID]map[metadata.ObjectID]int64 // what a block of streams has of each object, by its first id
+}
+
 // plan finds something to do for a stream, and for its neighbours with it; false: nothing. The plan's parts are lent.
-func (p *mergePolicy) plan(view mergeView, id metadata.StreamID, parts []metadata.Part) (mergePlan, bool) {
-	if p.mayJoin(parts) {
-		if plan, ok := p.planJoin(view, id, parts); ok {
+// join says whether to look for something to join.
+func (p *mergePolicy) plan(view mergeView, id metadata.StreamID, parts []metadata.Part, join bool) (mergePlan, bool) {
+	q := planner{mergePolicy: p, view: view, held: map[metadata.StreamID]map[metadata.ObjectID]int64{}}
+	if n, _ := p.largeParts(parts); join && n >= p.joinFanIn {
+		if plan, ok := q.planJoin(id, parts); ok {
 			return plan, true
 		}
 	}
-	run := p.rewritten(parts, p.rewriteFanIn)
+	if len(p.rewritten(parts, false, func(*metadata.Part) bool { return false })) == 0 {
+		return mergePlan{}, false // nearly always, and cheap to see
+	}
+	run := p.rewritten(parts, false, q.joinable(id))
 	if len(run) == 0 {
 		return mergePlan{}, false
 	}
-	return p.planRewrite(view, mergeRun{id, run}), true
+	return q.planRewrite(mergeRun{id, run}), true
+}
+
+// joinable says which parts of a stream are for joins: what the stream's block has of their objects is large enough.
+func (q *planner) joinable(id metadata.StreamID) func(*metadata.Part) bool {
+	return func(part *metadata.Part) bool { return q.large(part) && q.blockHeld(id)[part.Object] >= q.joinBytesMin }
+}
+
+// blockHeld is what the block of a stream has of each object.
+func (q *planner) blockHeld(id metadata.StreamID) map[metadata.ObjectID]int64 {
+	first, end := neighbours(id, q.joinStreams)
+	held := q.held[first]
+	if held == nil {
+		held = map[metadata.ObjectID]int64{}
+		q.view.each(first, end, func(_ metadata.StreamID, parts []metadata.Part) {
+			for i := range parts {
+				held[parts[i].Object] += parts[i].Bytes
+			}
+		})
+		q.held[first] = held
+	}
+	return held
 }
 
 // planRewrite takes the neighbours along that nearly need it too, in growing blocks, for as long as all fit.
-func (p *mergePolicy) planRewrite(view mergeView, seed mergeRun) mergePlan {
+func (q *planner) planRewrite(seed mergeRun) mergePlan {
 	plan := mergePlan{runs: []mergeRun{seed}}
 	total := plan.bytes()
-	for size := uint64(2); size <= p.rewriteStreams; size *= 2 {
+	for size := uint64(2); size <= q.rewriteStreams; size *= 2 {
 		more := mergePlan{}
 		inFirst, inEnd := neighbours(seed.stream, size/2)
 		first, end := neighbours(seed.stream, size)
-		view.each(first, end, func(id metadata.StreamID, parts []metadata.Part) {
+		q.view.each(first, end, func(id metadata.StreamID, parts []metadata.Part) {
 			if id >= inFirst && id < inEnd {
 				return
 			}
-			if run := p.rewritten(parts, max(2, p.rewriteFanIn/2)); len(run) > 0 {
+			if run := q.rewritten(parts, true, q.joinable(id)); len(run) > 0 {
 				more.runs = append(more.runs, mergeRun{id, run})
 			}
 		})
-		if total += more.bytes(); total > p.rewriteBytes {
+		if total += more.bytes(); total > q.rewriteBytes {
 			break
 		}
 		plan.runs = append(plan.runs, more.runs...)
@@ -186,20 +277,9 @@ func (p *mergePolicy) planRewrite(view mergeView, seed mergeRun) mergePlan {
 }
 
 // planJoin joins what the stream's block holds of the objects of a run of the stream's parts.
-func (p *mergePolicy) planJoin(view mergeView, id metadata.StreamID, parts []metadata.Part) (mergePlan, bool) {
-	first, end := neighbours(id, p.joinStreams)
-	held := make(map[metadata.ObjectID]int64, len(parts))
-	for i := range parts {
-		held[parts[i].Object] = 0
-	}
-	view.each(first, end, func(_ metadata.StreamID, parts []metadata.Part) {
-		for i := range parts {
-			if bytes, ok := held[parts[i].Object]; ok {
-				held[parts[i].Object] = bytes + parts[i].Bytes
-			}
-		}
-	})
-	run := p.joined(parts, func(o metadata.ObjectID) int64 { return held[o] })
+func (q *planner) planJoin(id metadata.StreamID, parts []metadata.Part) (mergePlan, bool) {
+	held := q.blockHeld(id)
+	run := q.joined(parts, held)
 	if len(run) == 0 {
 		return mergePlan{}, false
 	}
@@ -207,8 +287,9 @@ func (p *mergePolicy) planJoin(view mergeView, id metadata.StreamID, parts []met
 	for i := range run {
 		sources[run[i].Object] = true
 	}
+	first, end := neighbours(id, q.joinStreams)
 	plan := mergePlan{join: true}
-	view.each(first, end, func(id metadata.StreamID, parts []metadata.Part) {
+	q.view.each(first, end, func(id metadata.StreamID, parts []metadata.Part) {
 		plan.addRuns(id, parts, sources)
 	})
 	return plan, true

@@ -136,9 +136,14 @@ func contiguous(parts []metadata.Part) []metadata.Part {
 func (c *compactor) consider(s *Stream) {
 	parts := c.parts(s)
 	c.most = max(c.most, len(parts))
-	if plan, ok := c.policy.plan(c, s.id, contiguous(parts)); ok {
-		c.launch(&plan)
+	parts = contiguous(parts)
+	_, large := c.policy.largeParts(parts)
+	plan, ok := c.policy.plan(c, s.id, parts, large != s.largeParts)
+	if !ok {
+		s.largeParts = large // until they change there is nothing to join
+		return
 	}
+	c.launch(&plan)
 }
 
 // launch begins one compaction.

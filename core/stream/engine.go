@@ -53,13 +53,8 @@ func NewEngine(o Options) *Engine {
 		Loop: o.Loop, Env: o.Env, Telemetry: o.Telemetry, Image: o.Image, Cluster: o.Cluster,
 		BlockCacheBytes: o.BlockCacheBytes, GetsInFlightMax: o.GetsInFlightMax, ReadBudget: o.ReadBudget,
 	}, health)
-	c := &o.Compaction
 	e.compactor = compactor{
-		base: &e.base, streams: &e.streams, appends: &e.appends, uploads: &e.uploads, ids: &e.ids, gets: &e.reader.gets,
-		policy: mergePolicy{
-			rewriteFanIn: c.RewriteFanIn, joinFanIn: c.JoinFanIn, rewriteBytes: c.RewriteBytes, rewriteStreams: 1024,
-			joinBytesMin: c.JoinBytesMin, joinStreams: 64, objectBytesMax: c.ObjectBytesMax,
-		},
+		base: &e.base, streams: &e.streams, appends: &e.appends, uploads: &e.uploads, ids: &e.ids, gets: &e.reader.gets, policy: o.Compaction.policy(),
 	}
 	o.Loop.OnTurnEnd(e.uploads.turnEnd)
 	return e

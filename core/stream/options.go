@@ -80,13 +80,13 @@ type CompactionOptions struct {
 	// BytesPerSecond bounds what is read and written. Zero: no bound. Too low for what is uploaded,
 	// parts become more and more.
 	BytesPerSecond int64
-	// RewriteFanIn is how many parts of a stream are rewritten as one. Zero: 12. Lower makes fewer
+	// RewriteFanIn is how many parts of a stream are rewritten as one. Zero: 8. Lower makes fewer
 	// parts and more bytes written, higher the opposite.
 	RewriteFanIn int
 	// JoinFanIn is how many parts of a stream are joined to one. Zero: 3. Lower makes fewer parts and
 	// more requests.
 	JoinFanIn int
-	// RewriteBytes is how much one rewrite holds in memory. Zero: 32 MiB. Lower makes smaller objects
+	// RewriteBytes is how much one rewrite holds in memory. Zero: 64 MiB. Lower makes smaller objects
 	// and more requests.
 	RewriteBytes int64
 	// JoinBytesMin is the smallest run of an object that a join copies. Zero: 8 MiB. S3 copies 5 MiB
@@ -100,10 +100,18 @@ type CompactionOptions struct {
 	Interval time.Duration
 }
 
+// policy is what the options say of parts.
+func (o *CompactionOptions) policy() mergePolicy {
+	return mergePolicy{
+		rewriteFanIn: o.RewriteFanIn, joinFanIn: o.JoinFanIn, rewriteBytes: o.RewriteBytes, rewriteStreams: rewriteStreams,
+		joinBytesMin: o.JoinBytesMin, joinStreams: joinStreams, objectBytesMax: o.ObjectBytesMax,
+	}
+}
+
 func (o *CompactionOptions) resolve() {
-	o.RewriteFanIn = max(orDefault(o.RewriteFanIn, 12), 2)
+	o.RewriteFanIn = max(orDefault(o.RewriteFanIn, 8), 2)
 	o.JoinFanIn = max(orDefault(o.JoinFanIn, 3), 2)
-	o.RewriteBytes = orDefault(o.RewriteBytes, 32<<20)
+	o.RewriteBytes = orDefault(o.RewriteBytes, 64<<20)
 	o.JoinBytesMin = min(orDefault(o.JoinBytesMin, 8<<20), o.RewriteBytes/4)
 	o.ObjectBytesMax = orDefault(o.ObjectBytesMax, 10<<30)
 	o.JobsMax = orDefault(o.JobsMax, 2)

@@ -141,6 +141,7 @@ type Stream struct {
 	compacting      bool     // a compaction is at work on its parts
 	compactAfter    env.Time // not before
 	compactFailures int      // in a row
+	largeParts      uint64   // those with which there was nothing to join
 
 	partBytes int64 // of the committed parts above logStart, if they are counted
 	counted   bool

@@ -35,6 +35,10 @@ func (s *Stream) FindTimestamp(from, ts int64, done func(Fetched)) {
 func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 	q.ts = q.stream.largestTimestampFrom(part.End)
 	q.stream.stored.largestTimestamp(*part, q.from, q.deadline, func(largest int64, err error) {
+		if q.stream.stored.replaced(part, err) {
+			q.stream.FindTimestamp(q.from, -1, q.done)
+			return
+		}
 		if err != nil {
 			q.done(Fetched{Err: err})
 			return
@@ -131,6 +135,8 @@ func (q *timestampSearch) searchTail(t *tailStream) (ended bool) {
 func (q *timestampSearch) searchPart(part *metadata.Part) {
 	q.stream.stored.findTimestamp(*part, q.from, q.ts, q.deadline, func(at int64, found bool, err error) {
 		switch {
+		case q.stream.stored.replaced(part, err):
+			q.next()
 		case err != nil:
 			q.done(Fetched{Err: err})
 		case found:
