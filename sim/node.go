@@ -226,7 +226,7 @@ func tuning(c *plan.Config) node.Tuning {
 		FirstEpoch: int16(c.FirstEpoch), FirstGeneration: int32(c.FirstGeneration),
 		Compaction: stream.CompactionOptions{
 			RewriteFanIn: int(c.CompactParts), JoinFanIn: int(c.JoinParts), RewriteBytes: c.CompactBytes, JoinBytesMin: c.JoinBytes,
-			ObjectBytesMax: c.ObjectBytes, Interval: c.CompactEvery,
+			ObjectBytesMax: c.ObjectBytes, Interval: c.CompactEvery, SparseAge: c.SparseAge, SparseBytesMin: c.SparseBytes,
 		},
 	}
 }

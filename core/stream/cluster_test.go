@@ -99,6 +99,11 @@ func (c *cluster) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 	return s, ok
 }
 
+func (c *cluster) Object(id metadata.ObjectID) (*metadata.Object, bool) {
+	data, ok := c.w.store.objects[object.Key("cluster", uint64(id))]
+	return &metadata.Object{ID: id, State: metadata.ObjectCommitted, Bytes: int64(len(data))}, ok
+}
+
 func (c *cluster) EpochOwes(epoch metadata.BrokerEpoch) bool {
 	for _, id := range c.sorted() {
 		for _, r := range c.streams[id].Ranges {

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"slices"
+
 	"weir/core/metadata"
 )
 
@@ -182,6 +184,8 @@ func neighbours(id metadata.StreamID, streams uint64) (first, end metadata.Strea
 type mergeView interface {
 	// each visits the parts of the streams that may be compacted now, of ids in [first, end), ascending.
 	each(first, end metadata.StreamID, visit func(id metadata.StreamID, parts []metadata.Part))
+	// sparse reports whether little of an object has been in use for long: what is left of it should move.
+	sparse(metadata.ObjectID) bool
 }
 
 // mergeRun is a run of a stream's parts that become one.
@@ -193,6 +197,7 @@ type mergeRun struct {
 // mergePlan is what one compaction does.
 type mergePlan struct {
 	join bool // the store copies the bytes; else they are read and written
+	move bool // off an object that is little in use
 	runs []mergeRun
 }
 
@@ -221,14 +226,39 @@ func (p *mergePolicy) plan(view mergeView, id metadata.StreamID, parts []metadat
 			return plan, true
 		}
 	}
-	if len(p.rewritten(parts, false, func(*metadata.Part) bool { return false })) == 0 {
-		return mergePlan{}, false // nearly always, and cheap to see
+	if len(p.rewritten(parts, false, func(*metadata.Part) bool { return false })) == 0 { // nearly always, and cheap to see
+		return q.planMove(parts, id)
 	}
 	run := p.rewritten(parts, false, q.joinable(id))
 	if len(run) == 0 {
-		return mergePlan{}, false
+		return q.planMove(parts, id)
 	}
 	return q.planRewrite(mergeRun{id, run}), true
+}
+
+// planMove moves what the stream and its neighbours have of an object of which little else is in use: the store keeps an
+// object whole for as long as anybody needs any of it.
+func (q *planner) planMove(parts []metadata.Part, id metadata.StreamID) (mergePlan, bool) {
+	at := slices.IndexFunc(parts, func(p metadata.Part) bool { return q.view.sparse(p.Object) })
+	if at < 0 {
+		return mergePlan{}, false
+	}
+	moved := parts[at]
+	if moved.Bytes > q.rewriteBytes/2 {
+		return mergePlan{join: true, move: true, runs: []mergeRun{{id, parts[at : at+1]}}}, true
+	}
+	plan := mergePlan{move: true, runs: []mergeRun{{id, parts[at : at+1]}}}
+	left := q.rewriteBytes - moved.Bytes
+	first, end := neighbours(id, q.rewriteStreams)
+	q.view.each(first, end, func(other metadata.StreamID, parts []metadata.Part) {
+		for i := range parts {
+			if p := &parts[i]; p.Object == moved.Object && p.Bytes <= left && (other != id || i != at) {
+				left -= p.Bytes
+				plan.runs = append(plan.runs, mergeRun{other, parts[i : i+1]})
+			}
+		}
+	})
+	return plan, true
 }
 
 // joinable says which parts of a stream are for joins: what the stream's block has of their objects is large enough.

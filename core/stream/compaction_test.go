@@ -297,3 +297,29 @@ func TestLookupsOutliveAReplacement(t *testing.T) {
 	found.Release()
 	n.shutdown()
 }
+
+// An object of which little is in use any more is given back: what is left of it moves.
+func TestWhatIsLeftOfAnObjectMoves(t *testing.T) {
+	w, c, n := startCompacting(t, func(o *Options) { o.Compaction.SparseAge, o.Compaction.SparseBytesMin = 3*time.Second, 8<<10 })
+	uploadRounds(n, 2, 1, 300)
+	pinned := object.Key("cluster", uint64(c.streams[1].Parts[0].Object))
+	require.Len(t, w.store.keys(), 1)
+	n.owners[2].fill(n, 20_000)
+	n.owners[1].append(n, 1, 300, 0)
+	n.w.until("durability", func() bool { return n.owners[1].stream.HighWatermark() == n.owners[1].stream.End() })
+	n.owners[2].drain(n)
+	n.owners[1].drain(n)
+	shared := object.Key("cluster", uint64(c.streams[1].Parts[1].Object))
+	require.Equal(t, c.streams[1].Parts[1].Object, c.streams[2].Parts[1].Object)
+	c.trim(2, n.owners[2].stream.HighWatermark())
+	w.turn(func() { n.e.StreamsChanged([]metadata.StreamID{2}) })
+	w.until("the object's end", func() bool { return w.store.objects[shared] == nil })
+	require.NotNil(t, w.store.objects[pinned], "a small one may stay")
+	require.Positive(t, w.hits("stream compaction: a part moves off an object that is little in use"))
+	n.owners[1].readAll(n, 5000)
+	moves := w.store.puts
+	end := w.now.Add(time.Minute)
+	w.until("a minute", func() bool { return w.now >= end })
+	require.Equal(t, moves, w.store.puts, "what has moved stays")
+	n.shutdown()
+}

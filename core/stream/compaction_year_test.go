@@ -114,6 +114,9 @@ func (y *year) each(first, end metadata.StreamID, visit func(metadata.StreamID, 
 	}
 }
 
+// sparse implements mergeView.
+func (y *year) sparse(metadata.ObjectID) bool { return false }
+
 // compact does what the policy says, at once.
 func (y *year) compact(id metadata.StreamID) {
 	for {

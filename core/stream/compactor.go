@@ -2,6 +2,7 @@ package stream
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 const (
 	// compactionScan is how many streams are looked at in a turn.
 	compactionScan = 128
+	// sparseShare is the part of an object that is in use from which on the object may stay: one in so many.
+	sparseShare = 4
 	// compactionWait is how long compaction waits before it looks again whether it is in anybody's way.
 	compactionWait = 200 * time.Millisecond
 )
@@ -37,6 +40,11 @@ type compactor struct {
 	free   env.Time   // when the bandwidth lets the next begin
 	serial uint64
 	most   int // parts of a stream, in this pass
+
+	// Objects of which little is in use: compaction leaves them to those whose parts are not worth to be merged yet.
+	passes uint64
+	inUse  map[metadata.ObjectID]int64    // bytes of this pass
+	little map[metadata.ObjectID]env.Time // since when; lookups only
 }
 
 // note looks at a stream again, since its parts may have changed.
@@ -62,10 +70,51 @@ func (c *compactor) start() {
 	}
 	c.Loop.Reset(&c.pass, c.Compaction.Interval, func() {
 		c.metrics.partsMax.Set(int64(c.most))
+		c.weighed()
 		c.most = 0
 		c.noteAll()
 		c.start()
 	})
+}
+
+// weigh notes what a stream needs of objects, once in a pass.
+func (c *compactor) weigh(s *Stream) {
+	image, ok := c.Image.Stream(s.id)
+	if !ok || s.weighed == c.passes {
+		return
+	}
+	s.weighed = c.passes
+	for i := range image.Parts {
+		c.inUse[image.Parts[i].Object] += image.Parts[i].Bytes
+	}
+}
+
+// weighed ends a pass that has seen all streams. An object that is mostly in use by streams of other brokers may be thought
+// to be sparse: then this broker's parts of it move, once.
+func (c *compactor) weighed() {
+	if c.due.Len() == 0 && c.passes > 0 {
+		little := map[metadata.ObjectID]env.Time{}
+		for _, id := range slices.Sorted(maps.Keys(c.inUse)) {
+			o, ok := c.Image.Object(id)
+			if !ok || c.inUse[id]*sparseShare >= o.Bytes || o.Bytes-c.inUse[id] < c.Compaction.SparseBytesMin {
+				continue
+			}
+			since, known := c.little[id]
+			if !known {
+				since = c.Loop.Now()
+			}
+			little[id] = since
+		}
+		c.little = little
+	}
+	c.passes++
+	c.inUse = map[metadata.ObjectID]int64{}
+}
+
+// sparse implements mergeView.
+func (c *compactor) sparse(id metadata.ObjectID) bool {
+	since, ok := c.little[id]
+	return ok && c.Loop.Now().Sub(since) >= c.Compaction.SparseAge
 }
 
 func (c *compactor) pumpIn(d time.Duration) {
@@ -134,6 +183,7 @@ func contiguous(parts []metadata.Part) []metadata.Part {
 
 // consider begins a compaction if a stream needs one.
 func (c *compactor) consider(s *Stream) {
+	c.weigh(s)
 	parts := c.parts(s)
 	c.most = max(c.most, len(parts))
 	parts = contiguous(parts)
@@ -142,6 +192,9 @@ func (c *compactor) consider(s *Stream) {
 	if !ok {
 		s.largeParts = large // until they change there is nothing to join
 		return
+	}
+	if plan.move {
+		c.Telemetry.Hit("stream compaction: a part moves off an object that is little in use")
 	}
 	c.launch(&plan)
 }

@@ -66,7 +66,7 @@ func newModel(rt *rapid.T, t testing.TB) *model {
 		TailBytes: 48 << 10, GetsInFlightMax: 4,
 		Compaction: CompactionOptions{
 			Interval: time.Second, RewriteFanIn: 2 + m.draw(4), JoinFanIn: 2 + m.draw(2), RewriteBytes: int64(8<<10 + m.draw(100<<10)), JoinBytesMin: int64(1 + m.draw(30<<10)),
-			ObjectBytesMax: int64(64<<10 + m.draw(400<<10)),
+			ObjectBytesMax: int64(64<<10 + m.draw(400<<10)), SparseAge: time.Second, SparseBytesMin: 4 << 10,
 		},
 	}
 	m.n = boot(m.w, m.c, m.options, m.config)

@@ -98,6 +98,11 @@ type CompactionOptions struct {
 	JobsMax int
 	// Interval is the time between two looks at all streams. Zero: 30 s.
 	Interval time.Duration
+	// SparseAge is for how long less than a quarter of an object is in use before that moves to another. Zero: 10
+	// min. Lower gives storage back sooner and writes more.
+	SparseAge time.Duration
+	// SparseBytesMin is how much must come free by that. Zero: 1 MiB.
+	SparseBytesMin int64
 }
 
 // policy is what the options say of parts.
@@ -116,6 +121,8 @@ func (o *CompactionOptions) resolve() {
 	o.ObjectBytesMax = orDefault(o.ObjectBytesMax, 10<<30)
 	o.JobsMax = orDefault(o.JobsMax, 2)
 	o.Interval = orDefault(o.Interval, 30*time.Second)
+	o.SparseAge = orDefault(o.SparseAge, 10*time.Minute)
+	o.SparseBytesMin = orDefault(o.SparseBytesMin, 1<<20)
 }
 
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {

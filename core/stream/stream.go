@@ -38,6 +38,8 @@ type State interface {
 // Nothing of what it returns is kept.
 type Image interface {
 	Streams
+	// Object finds an object that was committed and is not deleted.
+	Object(id metadata.ObjectID) (*metadata.Object, bool)
 	// EpochOwes reports whether a range of that broker epoch is open or not wholly
 	// committed, so that its WAL must live (R3).
 	EpochOwes(epoch metadata.BrokerEpoch) bool
@@ -141,6 +143,7 @@ type Stream struct {
 	compacting      bool     // a compaction is at work on its parts
 	compactAfter    env.Time // not before
 	compactFailures int      // in a row
+	weighed         uint64   // pass in which its parts were weighed
 	largeParts      uint64   // those with which there was nothing to join
 
 	partBytes int64 // of the committed parts above logStart, if they are counted

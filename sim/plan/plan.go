@@ -73,6 +73,8 @@ type Config struct {
 	JoinBytes       int64         // Compaction.JoinBytesMin
 	ObjectBytes     int64         // Compaction.ObjectBytesMax
 	CompactEvery    time.Duration // Compaction.Interval
+	SparseAge       time.Duration // Compaction.SparseAge
+	SparseBytes     int64         // Compaction.SparseBytesMin
 	CompactRate     int64         // weir.compaction.bytes.per.second; 0: no bound
 	NoCompaction    int64         // not 0: weir.compaction.enabled=false
 	CleanBytes      int64         // CleanBytesMin: after which a coordinator writes its state anew; 16 KiB
@@ -302,6 +304,8 @@ func (c *Config) fields() []field {
 		{"join-bytes", &c.JoinBytes},
 		{"object-bytes", &c.ObjectBytes},
 		{"compact-every", &c.CompactEvery},
+		{"sparse-age", &c.SparseAge},
+		{"sparse-bytes", &c.SparseBytes},
 		{"compact-rate", &c.CompactRate},
 		{"no-compaction", &c.NoCompaction},
 		{"group-partitions", &c.GroupPartitions},

@@ -88,6 +88,8 @@ func (s *swarm) tuning(c *Config) {
 	c.JoinBytes = pick[int64](&compact, 1, 4<<10, 32<<10)
 	c.ObjectBytes = pick[int64](&compact, 256<<10, 2<<20, 0)
 	c.CompactEvery = pick(&compact, 300*time.Millisecond, 2*time.Second)
+	c.SparseAge = pick(&compact, time.Second, 5*time.Second, 0)
+	c.SparseBytes = pick[int64](&compact, 16<<10, 64<<10)
 	c.CompactRate = pick[int64](&compact, 0, 0, 2<<20)
 	if c.WALDiskBytes+c.VolumeBytes > 0 {
 		c.MessageBytes = pick[int64](&d, 64<<10, 10<<10) // the log may shrink to 256 KiB, and then takes no larger ones
