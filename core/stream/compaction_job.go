@@ -136,6 +136,7 @@ func (j *compaction) indexed() {
 			for k := range s.index.Blocks {
 				b := &s.index.Blocks[k]
 				all = append(all, wanted{r, s.part.Object, b.Position, int64(b.Bytes), func(data []byte) error {
+					s.batches[k] = nil // a try before this one may have come so far
 					return b.Open(data, func(h *record.Header, data []byte) {
 						s.batches[k] = append(s.batches[k], object.Batch{Data: data, Base: h.BaseOffset, End: h.NextOffset(), MaxTimestamp: h.MaxTimestamp})
 					})
@@ -259,27 +260,14 @@ func (j *compaction) again(s *span, err error) {
 	}
 	s.waiting.loop = j.Loop
 	s.waiting.later(j.health.backoff("compaction read retry", uint64(s.object), s.attempts), func() {
-		if !j.stopping {
-			s.forget()
+		switch {
+		case j.stopping:
+		case j.err != nil:
+			j.arrived()
+		default:
 			j.get(s)
 		}
 	})
-}
-
-// forget drops what a try that failed may have noted.
-func (s *span) forget() {
-	for i := range s.wanted {
-		r := s.wanted[i].run
-		for k := range r.sources {
-			if p := &r.sources[k]; p.part.Object == s.object && p.index != nil {
-				for b := range p.batches {
-					if at := p.index.Blocks[b].Position; at >= s.offset && at < s.offset+s.bytes {
-						p.batches[b] = nil
-					}
-				}
-			}
-		}
-	}
 }
 
 // lost gives the compaction up for what a span could not be read, and leaves its streams alone for a while.

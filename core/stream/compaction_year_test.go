@@ -284,3 +284,28 @@ func TestAYearOfWriting(t *testing.T) {
 		require.InEpsilon(t, rows[8].objects, r.objects, 0.5)
 	}
 }
+
+// 200 uploads of 500 partitions: what is in the image without compaction, and with it.
+func TestPartsOfManyUploads(t *testing.T) {
+	const streams, uploads = 500, 200
+	none := defaultPolicy()
+	none.rewriteFanIn, none.joinFanIn = 1<<20, 1<<20
+	none.rewriteBytes, none.objectBytesMax = 0, 0
+	var bytes, parts [2]int64
+	for i, p := range []mergePolicy{none, defaultPolicy()} {
+		y := newYear(p, streams, streams, time.Hour)
+		for range uploads {
+			y.upload(time.Second, 2_000_000)
+		}
+		y.retain()
+		r := y.row()
+		bytes[i], parts[i] = r.imageBytes, r.parts
+		t.Logf("compaction %v: %d parts, %.1f a stream, at most %d; an image of %d bytes", i == 1, r.parts, float64(r.parts)/streams, y.partsMost, r.imageBytes)
+		if i == 1 {
+			require.LessOrEqual(t, y.partsMost, partsWanted)
+		}
+	}
+	require.EqualValues(t, streams*uploads, parts[0])
+	require.Less(t, 15*parts[1], parts[0])
+	require.Less(t, 10*bytes[1], bytes[0])
+}
