@@ -168,6 +168,7 @@ func (n *Node) announce(p *task.Proc) (err error) {
 func (n *Node) buildStorage() {
 	t := &n.options.Tuning
 	compaction := t.Compaction
+	compaction.Allowed = func() bool { return n.metadata.image.Feature(controller.MetadataFeature) >= controller.ReplacementsLevel }
 	compaction.Disabled, compaction.BytesPerSecond = n.config.CompactionDisabled, n.config.CompactionBytesPerSecond
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,

@@ -49,7 +49,7 @@ type compactor struct {
 
 // note looks at a stream again, since its parts may have changed.
 func (c *compactor) note(s *Stream) {
-	if c.Compaction.Disabled || s.owner == nil || s.compactDue {
+	if c.Compaction.Disabled || s.owner == nil || s.compactDue || c.Compaction.Allowed != nil && !c.Compaction.Allowed() {
 		return
 	}
 	s.compactDue = true

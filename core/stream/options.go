@@ -77,6 +77,8 @@ type Options struct {
 type CompactionOptions struct {
 	// Disabled leaves all parts as they were uploaded: their number grows for ever.
 	Disabled bool
+	// Allowed says whether all members of the cluster know what compaction does. Nil: they do.
+	Allowed func() bool
 	// BytesPerSecond bounds what is read and written. Zero: no bound. Too low for what is uploaded,
 	// parts become more and more.
 	BytesPerSecond int64
