@@ -168,7 +168,9 @@ func (n *Node) announce(p *task.Proc) (err error) {
 func (n *Node) buildStorage() {
 	t := &n.options.Tuning
 	compaction := t.Compaction
-	compaction.Allowed = func() bool { return n.metadata.image.Feature(controller.MetadataFeature) >= controller.ReplacementsLevel }
+	compaction.Allowed = func() bool {
+		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.ReplacementsLevel
+	}
 	compaction.Disabled, compaction.BytesPerSecond = n.config.CompactionDisabled, n.config.CompactionBytesPerSecond
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
@@ -355,8 +357,8 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
-		Shipped: n.metadata.Shipped,
-		Grace:   n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
+		Shipped: n.metadata.Shipped, Floor: n.engine.ObjectFloor,
+		Grace: n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
 	})
 	n.sweeper.InUseFloor(n.engine.ObjectFloor())
 	n.sweeper.Start()

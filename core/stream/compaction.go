@@ -34,10 +34,11 @@ const partsWanted = 20
 
 // element is what window sees of a part.
 type element struct {
-	bytes  int64 // of the stream
-	load   int64 // bytes of all streams that are handled with it
-	barred bool  // it is in no run
-	minor  bool  // it does not count, and is taken along between others
+	bytes  int64             // of the stream
+	load   int64             // bytes of all streams that are handled with it, or with others of its object
+	object metadata.ObjectID // whose load counts once; 0: that of each does
+	barred bool              // it is in no run
+	minor  bool              // it does not count, and is taken along between others
 }
 
 // worth says when a run of parts is worth to be one.
@@ -56,8 +57,8 @@ type run struct {
 	bytes, load, minor, large int64 // minor: bytes of those that do not count; large: of the largest
 }
 
-func (r *run) add(e *element) {
-	r.load += e.load
+func (r *run) add(e *element, load int64) {
+	r.load += load
 	if e.minor {
 		r.minor += e.bytes
 		return
@@ -65,8 +66,8 @@ func (r *run) add(e *element) {
 	r.count, r.bytes, r.large = r.count+1, r.bytes+e.bytes, max(r.large, e.bytes)
 }
 
-func (w *worth) fits(r *run, e *element) bool {
-	return r.load+e.load <= w.loadMost && r.bytes+r.minor+e.bytes <= w.bytesMost
+func (w *worth) fits(r *run, e *element, load int64) bool {
+	return r.load+load <= w.loadMost && r.bytes+r.minor+e.bytes <= w.bytesMost
 }
 
 func (w *worth) ok(r *run) bool {
@@ -89,13 +90,14 @@ func window(all []element, w worth) (from, to int) {
 		var r run
 		last := i // end of the last one that counts
 		for j := i; j < len(all) && j-i < sourcesMax && !all[j].barred; j++ {
-			if !w.fits(&r, &all[j]) {
+			load := loadAfter(all[i:j], &all[j])
+			if !w.fits(&r, &all[j], load) {
 				if w.full(&r) && last-i > to-from {
 					from, to = i, last
 				}
 				break
 			}
-			if r.add(&all[j]); all[j].minor {
+			if r.add(&all[j], load); all[j].minor {
 				continue
 			}
 			if last = j + 1; w.ok(&r) && last-i > to-from {
@@ -104,6 +106,16 @@ func window(all []element, w worth) (from, to int) {
 		}
 	}
 	return from, to
+}
+
+// loadAfter is what an element adds to the load of those before it.
+func loadAfter(before []element, e *element) int64 {
+	for i := range before {
+		if e.object != 0 && before[i].object == e.object {
+			return 0
+		}
+	}
+	return e.load
 }
 
 // rewritten is the run of a stream's parts that a rewrite makes one; joinable says which are none of its business. A run that
@@ -134,9 +146,13 @@ func (p *mergePolicy) rewritten(parts []metadata.Part, along bool, joinable func
 func (p *mergePolicy) joined(parts []metadata.Part, held map[metadata.ObjectID]int64) []metadata.Part {
 	all, total := make([]element, len(parts)), int64(0)
 	for i := range parts {
-		bytes := held[parts[i].Object]
-		all[i] = element{bytes: parts[i].Bytes, load: bytes, barred: bytes > p.objectBytesMax/int64(p.joinFanIn), minor: !p.large(&parts[i]) || bytes < p.joinBytesMin}
-		total += parts[i].Bytes
+		part := &parts[i]
+		bytes, object := held[part.Object], part.Object
+		if p.finished(bytes) && part.Bytes > p.rewriteBytes/2 { // it moves alone
+			bytes, object = part.Bytes, 0
+		}
+		all[i] = element{bytes: part.Bytes, load: bytes, object: object, barred: p.finished(bytes), minor: !p.large(part) || bytes < p.joinBytesMin}
+		total += part.Bytes
 	}
 	w := worth{fanIn: p.joinFanIn, ratio: 2, loadMost: p.objectBytesMax, bytesMost: max(total/joinShare, p.joinBytesMin), patience: 1}
 	if len(parts) > partsWanted {
@@ -145,6 +161,9 @@ func (p *mergePolicy) joined(parts []metadata.Part, held map[metadata.ObjectID]i
 	from, to := window(all, w)
 	return parts[from:to]
 }
+
+// finished says that what a block has of an object is too large to be joined with more.
+func (p *mergePolicy) finished(held int64) bool { return held > p.objectBytesMax/int64(p.joinFanIn) }
 
 // large is a cheap look at whether a part may be joined: it is, if those of its neighbours are as large.
 func (p *mergePolicy) large(part *metadata.Part) bool {
@@ -261,9 +280,16 @@ func (q *planner) planMove(parts []metadata.Part, id metadata.StreamID) (mergePl
 	return plan, true
 }
 
-// joinable says which parts of a stream are for joins: what the stream's block has of their objects is large enough.
+// joinable says which parts of a stream are for joins: what the stream's block has of their objects is large enough, and not
+// so large that it is no source any more. A small part of such an object may be rewritten.
 func (q *planner) joinable(id metadata.StreamID) func(*metadata.Part) bool {
-	return func(part *metadata.Part) bool { return q.large(part) && q.blockHeld(id)[part.Object] >= q.joinBytesMin }
+	return func(part *metadata.Part) bool {
+		if part.Bytes > q.rewriteBytes/2 || !q.large(part) {
+			return part.Bytes > q.rewriteBytes/2
+		}
+		held := q.blockHeld(id)[part.Object]
+		return held >= q.joinBytesMin && !q.finished(held)
+	}
 }
 
 // blockHeld is what the block of a stream has of each object.
@@ -315,21 +341,23 @@ func (q *planner) planJoin(id metadata.StreamID, parts []metadata.Part) (mergePl
 	}
 	sources := make(map[metadata.ObjectID]bool, len(run))
 	for i := range run {
-		sources[run[i].Object] = true
+		sources[run[i].Object] = !q.finished(held[run[i].Object])
 	}
 	first, end := neighbours(id, q.joinStreams)
 	plan := mergePlan{join: true}
-	q.view.each(first, end, func(id metadata.StreamID, parts []metadata.Part) {
-		plan.addRuns(id, parts, sources)
+	q.view.each(first, end, func(of metadata.StreamID, parts []metadata.Part) {
+		plan.addRuns(of, parts, func(p *metadata.Part) bool {
+			return sources[p.Object] || of == id && p.Start >= run[0].Start && p.End <= run[len(run)-1].End
+		})
 	})
 	return plan, true
 }
 
-// addRuns adds what a stream has in some objects. Where it has something else in between, that is several runs.
-func (p *mergePlan) addRuns(id metadata.StreamID, parts []metadata.Part, sources map[metadata.ObjectID]bool) {
+// addRuns adds what a stream has of what is wanted. Where it has something else in between, that is several runs.
+func (p *mergePlan) addRuns(id metadata.StreamID, parts []metadata.Part, wanted func(*metadata.Part) bool) {
 	for i := 0; i < len(parts); {
 		end := i
-		for end < len(parts) && sources[parts[end].Object] && (end == i || parts[end].Start == parts[end-1].End) {
+		for end < len(parts) && wanted(&parts[end]) && (end == i || parts[end].Start == parts[end-1].End) {
 			end++
 		}
 		if end > i {

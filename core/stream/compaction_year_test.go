@@ -268,7 +268,7 @@ func defaultPolicy() mergePolicy {
 func TestAYearOfWriting(t *testing.T) {
 	days, streams, all, day, retention := *yearDays, *yearPartition, 10_000/64*64, 24*time.Hour, 7*24*time.Hour
 	if days == 0 { // the same, with a day that has half an hour
-		days, streams, day, retention = 21, 64, 30*time.Minute, 210*time.Minute
+		days, streams, day, retention = 15, 64, 30*time.Minute, 210*time.Minute
 	}
 	y := newYear(defaultPolicy(), streams, all, retention)
 	rows, table := y.run(days, day, 5*time.Second, 100_000_000)
