@@ -364,7 +364,8 @@ func (j *compaction) lay() {
 	w.start()
 }
 
-// extentsOf are the runs of bytes in which the blocks of parts lie, by object and place.
+// extentsOf are the runs of bytes in which the blocks of parts lie, by object and place. Little that nobody needs is taken
+// along: what is joined must not be sparse again.
 func extentsOf(parts []object.JoinedPart) (extents []object.Extent) {
 	var all []object.Extent
 	for i := range parts {
@@ -378,7 +379,7 @@ func extentsOf(parts []object.JoinedPart) (extents []object.Extent) {
 		return cmp.Or(cmp.Compare(a.Object, b.Object), cmp.Compare(a.Position, b.Position))
 	})
 	for _, x := range all {
-		if n := len(extents); n > 0 && extents[n-1].Object == x.Object && x.Position-(extents[n-1].Position+extents[n-1].Bytes) <= spanGapMax {
+		if n := len(extents); n > 0 && extents[n-1].Object == x.Object && x.Position-(extents[n-1].Position+extents[n-1].Bytes) <= min(spanGapMax, x.Bytes/8) {
 			extents[n-1].Bytes = x.Position + x.Bytes - extents[n-1].Position
 			continue
 		}
