@@ -114,8 +114,8 @@ func (w *world) mostParts(image *metadata.Image) (name string, parts, most int) 
 // partsBound is how many parts a stream of so many bytes may consist of: a few of each size, and those that are too
 // large to be merged.
 func partsBound(c *plan.Config, bytes int64) int {
-	few := 3*int(cmp.Or(c.CompactParts, 8)) + 12
-	return few + int(8*bytes/cmp.Or(c.ObjectBytes, 10<<30))
+	few := 3*int(cmp.Or(c.CompactParts, 8)) + 20
+	return few + int(16*bytes/cmp.Or(c.ObjectBytes, 10<<30))
 }
 
 // imageHolder is a node whose image counts, or nil.
