@@ -31,8 +31,15 @@
 //
 // R3. One record closes a range and opens the next, and the first to apply
 // counts. A record that opens a range for an ended broker epoch is refused. A
-// sealed WAL lives until all its ranges are committed. A replacement (R3a,
-// compaction) names its exact sources and is refused unless all are current.
+// sealed WAL lives until all its ranges are committed.
+//
+// R3a. A replacement (metadata.ReplaceParts, compaction) names for each stream its exact
+// source parts, and parts of new objects that hold the same offsets. It is judged stream by
+// stream, like a commit, and refused unless all sources are still parts of the stream, one
+// behind the other. So a trim, a deletion or another replacement that came first wins, and
+// who leads the stream does not matter to safety. The ids of the new objects are leased to
+// the epoch that proposes it; sources lose a reference, and die with their last after the
+// grace that readers of an older image have (R20).
 //
 // # Producer state
 //

@@ -14,6 +14,7 @@ import (
 	"weir/core/metadata"
 	"weir/core/node"
 	"weir/core/object"
+	"weir/core/stream"
 	"weir/core/telemetry"
 	"weir/core/wal"
 	"weir/sim/checker"
@@ -69,6 +70,7 @@ func (w *world) audit() {
 	if n == nil {
 		return // a stand-in that keeps no objects
 	}
+	w.auditParts(n.Image())
 	w.auditReferences(n.Image())
 	w.await(SweepLimit, "the death of every object that nothing refers to", func() bool { return w.orphan(n.Image()) == "" })
 	if key := w.orphan(n.Image()); key != "" {
@@ -102,6 +104,48 @@ func (w *world) compareImages() {
 			w.violate(checker.Violation{Invariant: "I10", Text: fmt.Sprintf("the image of machine %d differs from the first one's at index %d", b.machine.ID, first.AppliedIndex())})
 		}
 	}
+}
+
+// auditParts: however often a partition was uploaded, it comes to consist of few objects.
+func (w *world) auditParts(image *metadata.Image) {
+	if w.plan.Config.NoCompaction != 0 || w.store.Discarded > 0 {
+		return
+	}
+	few := func() bool {
+		_, parts, most := w.mostParts(image)
+		return parts <= most
+	}
+	if w.run(SweepLimit, few) || w.violated() {
+		return
+	}
+	name, parts, most := w.mostParts(image)
+	w.violate(checker.Violation{Invariant: "parts", Text: fmt.Sprintf("%v after the faults healed, %s consists of %d parts, more than %d", SweepLimit, name, parts, most)})
+}
+
+// mostParts finds the partition that exceeds its bound of parts most.
+func (w *world) mostParts(image *metadata.Image) (name string, parts, most int) {
+	c := &w.plan.Config
+	for _, t := range image.Topics() {
+		for _, p := range t.Partitions {
+			s, _ := image.Stream(p.Stream)
+			bytes := int64(0)
+			for i := range s.Parts {
+				bytes += s.Parts[i].Bytes
+			}
+			bound := partsBound(c, bytes)
+			if len(s.Parts)-bound > parts-most || name == "" {
+				name, parts, most = fmt.Sprintf("%s-%d", t.Name, p.Index), len(s.Parts), bound
+			}
+		}
+	}
+	return name, parts, most
+}
+
+// partsBound is how many parts a stream of so many bytes may consist of: a few of each size, and those that are too
+// large to be merged.
+func partsBound(c *plan.Config, bytes int64) int {
+	few := 3*int(cmp.Or(c.CompactParts, 8)) + 20
+	return few + int(16*bytes/cmp.Or(c.ObjectBytes, 10<<30))
 }
 
 // imageHolder is a node whose image counts, or nil.
@@ -178,6 +222,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	b.WALObjectBytes, b.WALCreates = or(c.WALObjectBytes, 256<<10), int(or(c.WALCreates, 4))
 	b.WALLingerMin, b.WALLingerMax = c.WALLingerMin, time.Duration(or(int64(c.WALLingerMax), int64(20*time.Millisecond)))
 	b.WALShared = c.WALShared != 0
+	b.CompactionDisabled, b.CompactionBytesPerSecond = c.NoCompaction != 0, c.CompactRate
 	b.Groups = config.Groups{
 		InitialRebalanceDelay: c.RebalanceDelay, MinSessionTimeout: time.Millisecond, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, OffsetMetadataMaxBytes: 4096,
 		OffsetsRetention: time.Duration(or(int64(c.OffsetsRetention), int64(10*365*24*time.Hour))), OffsetsRetentionCheckInterval: time.Hour,
@@ -252,5 +297,9 @@ func tuning(c *plan.Config) node.Tuning {
 		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes),
 		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: cmp.Or(c.CleanBytes, 16<<10),
 		FirstEpoch: int16(c.FirstEpoch), FirstGeneration: int32(c.FirstGeneration),
+		Compaction: stream.CompactionOptions{
+			RewriteFanIn: int(c.CompactParts), JoinFanIn: int(c.JoinParts), RewriteBytes: c.CompactBytes, JoinBytesMin: c.JoinBytes,
+			ObjectBytesMax: c.ObjectBytes, Interval: c.CompactEvery, SparseAge: c.SparseAge, SparseBytesMin: c.SparseBytes,
+		},
 	}
 }

@@ -60,7 +60,8 @@ type world struct {
 	faultCount int
 	healed     bool
 	copies     copies
-	draws      event.Stream
+
+	draws event.Stream
 }
 
 // clientsMax bounds the numbers of clients, and so the network's links.

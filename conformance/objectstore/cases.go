@@ -35,6 +35,60 @@ var cases = []struct {
 	{"Large", (*store).large},
 	{"LargeRefused", (*store).largeRefused},
 	{"RacingLargeCreates", (*store).racingLargeCreates},
+	{"Compose", (*store).compose},
+	{"ComposeLarge", (*store).composeLarge},
+	{"ComposeRefused", (*store).composeRefused},
+}
+
+// composed composes an object, and expects an outcome.
+func (s *store) composed(key string, want env.Outcome, pieces ...env.Piece) {
+	c := &env.ComposeObject{Key: key, Pieces: pieces}
+	for range triesMax {
+		left := 1
+		c.Done = func(*env.ComposeObject) { left-- }
+		s.Store.Compose(c)
+		if s.wait(&left); c.Outcome != env.OutcomeFailed {
+			break
+		}
+	}
+	if c.Outcome != want || (c.Err == nil) != (want == env.OutcomeDone) {
+		failf("compose %s: outcome %d, not %d; %w", short(key), c.Outcome, want, c.Err)
+	}
+}
+
+// compose makes objects of bytes and of small runs of others.
+func (s *store) compose() {
+	one, two := pattern(5000, 1), pattern(7000, 2)
+	s.mustPut("source/one", one)
+	s.mustPut("source/two", two)
+	s.composed("made", env.OutcomeDone, env.Piece{Data: []byte("head")}, env.Piece{Key: "source/two", Offset: 100, Bytes: 6900},
+		env.Piece{Key: "source/one", Bytes: 5000}, env.Piece{Key: "source/one", Offset: 4999, Bytes: 1}, env.Piece{Data: []byte("tail")})
+	s.expect("made", slices.Concat([]byte("head"), two[100:], one, one[4999:], []byte("tail")), 0, 20_000)
+	s.composed("bytes", env.OutcomeDone, env.Piece{Data: []byte("only")}, env.Piece{Data: []byte(" bytes")})
+	s.expect("bytes", []byte("only bytes"), 0, 100)
+	s.expect("source/one", one, 0, 6000)
+}
+
+// composeLarge makes an object of runs that a store copies, and of some that it does not.
+func (s *store) composeLarge() {
+	whole := pattern(12<<20, 3)
+	s.mustPut("source", whole)
+	s.composed("made", env.OutcomeDone, env.Piece{Data: []byte("head")}, env.Piece{Key: "source", Offset: 10, Bytes: 11 << 20},
+		env.Piece{Key: "source", Bytes: 100}, env.Piece{Key: "source", Bytes: 12 << 20}, env.Piece{Data: []byte("tail")})
+	want := slices.Concat([]byte("head"), whole[10:10+11<<20], whole[:100], whole, []byte("tail"))
+	s.expect("made", want, 0, len(want))
+	s.expect("made", want, int64(len(want))-10, 100)
+}
+
+// composeRefused: one name, one body; and no object is made of what is not there.
+func (s *store) composeRefused() {
+	s.mustPut("source", pattern(6<<20, 4))
+	s.mustPut("key", []byte("one"))
+	s.composed("key", env.OutcomeRefused, env.Piece{Data: []byte("head")}, env.Piece{Key: "source", Bytes: 6 << 20})
+	s.expect("key", []byte("one"), 0, 100)
+	s.composed("made", env.OutcomeRefused, env.Piece{Data: []byte("head")}, env.Piece{Key: "absent", Bytes: 6 << 20})
+	s.composed("made", env.OutcomeRefused, env.Piece{Data: []byte("head")}, env.Piece{Key: "absent", Bytes: 10})
+	s.expectAbsent("made")
 }
 
 func (s *store) createIfAbsent() {

@@ -87,6 +87,10 @@ type Broker struct {
 	// UploadInterval is weir.upload.interval.ms, 100 ms and up. The log's disk holds the
 	// only copy of a record for about this long; shorter costs more PUTs.
 	UploadInterval time.Duration
+	// CompactionDisabled is the opposite of weir.compaction.enabled.
+	CompactionDisabled bool
+	// CompactionBytesPerSecond is weir.compaction.bytes.per.second; 0: no bound.
+	CompactionBytesPerSecond int64
 	// ShipAsync says that weir.metadata.shipping is async: the loss of the metadata disk
 	// may lose changes that were acknowledged (R19).
 	ShipAsync bool
@@ -245,6 +249,8 @@ func (s *Settings) resolveBroker() Broker {
 		BlockCacheBytes:            s.integer("weir.block.cache.bytes"),
 		CoordinatorBytes:           s.integer("weir.coordinator.memory.bytes"),
 		UploadInterval:             s.millis("weir.upload.interval.ms"),
+		CompactionDisabled:         !s.boolean("weir.compaction.enabled"),
+		CompactionBytesPerSecond:   s.integer("weir.compaction.bytes.per.second"),
 		ShipAsync:                  s.text("weir.metadata.shipping") == "async",
 		ShipInterval:               s.millis("weir.metadata.shipping.interval.ms"),
 		DataDir:                    dir,

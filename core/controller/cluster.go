@@ -154,7 +154,7 @@ func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done 
 // are proposed one after another in the order of its parts, and the first error ends
 // it: accepted says what came before. The parts are lent until done runs. walSlot is metadata.CommitObject.WALSlot.
 func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, walSlot uint64, parts []CommitPart, done func(accepted []bool, err error)) {
-	chunks := c.chunks(parts)
+	chunks := chunksOf(parts, c.options.RecordBytesMax, commitPartBytesOf)
 	if len(chunks) > 1 {
 		c.cut.Hit()
 	}
@@ -177,17 +177,43 @@ const (
 	commitPartsMax = 1000
 )
 
-// chunks cuts a commit into what fits one record each. A commit of nothing is one
-// chunk, for the verdict on its id.
-func (c *Controller) chunks(parts []CommitPart) [][]CommitPart {
-	var chunks [][]CommitPart
+// Replace proposes to replace parts of streams by those of new objects (R3a); accepted says, stream by stream, what
+// was. Like a commit it is cut into several records, proposed one after another, and the first error ends it.
+// streams are lent until done runs.
+func (c *Controller) Replace(epoch metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func(accepted []bool, err error)) {
+	chunks := chunksOf(streams, c.options.RecordBytesMax, replacementBytes)
+	if len(chunks) > 1 {
+		c.cut.Hit()
+	}
+	accepted, decided := make([]bool, len(streams)), 0
+	inTurn(chunks, func(chunk []metadata.Replacement, next func(error)) {
+		c.proposeFor(&metadata.ReplaceParts{Epoch: epoch, Objects: objects, Streams: chunk}, func(o metadata.Outcome, err error) {
+			if err == nil {
+				decided += copy(accepted[decided:], o.Accepted)
+			}
+			next(err)
+		})
+	}, func(err error) { done(accepted, err) })
+}
+
+// replacementBytes is about what one stream takes in the record of a replacement.
+func replacementBytes(r *metadata.Replacement) int {
+	return 8 + 20*len(r.Sources) + commitPartBytes*len(r.Parts)
+}
+
+// commitPartBytesOf is about what a part takes in a record, its checkpoint included.
+func commitPartBytesOf(p *CommitPart) int { return commitPartBytes + len(p.Checkpoint) }
+
+// chunksOf cuts a list into what fits one record each. An empty list is one chunk, for the verdict on the object's id.
+func chunksOf[T any](list []T, bytesMax int, bytesOf func(*T) int) [][]T {
+	var chunks [][]T
 	first, size := 0, 0
-	for i := range parts {
-		bytes := commitPartBytes + len(parts[i].Checkpoint)
-		if size += bytes; i > first && (size > c.options.RecordBytesMax || i-first == commitPartsMax) {
-			chunks = append(chunks, parts[first:i])
+	for i := range list {
+		bytes := bytesOf(&list[i])
+		if size += bytes; i > first && (size > bytesMax || i-first == commitPartsMax) {
+			chunks = append(chunks, list[first:i])
 			first, size = i, bytes
 		}
 	}
-	return append(chunks, parts[first:])
+	return append(chunks, list[first:])
 }

@@ -11,7 +11,8 @@ import (
 
 // Names of features.
 const (
-	// MetadataFeature is the level of records and snapshots that a cluster uses.
+	// MetadataFeature is the level of records and snapshots that a cluster uses. From ReplacementsLevel on they say what
+	// compaction does.
 	MetadataFeature = "weir.metadata"
 	// GroupFeature is Kafka's group.version: at level 1 groups may use the protocol of KIP-848.
 	GroupFeature = "group.version"
@@ -19,6 +20,10 @@ const (
 	// (KIP-890), with an epoch for each transaction.
 	TransactionFeature = "transaction.version"
 )
+
+// ReplacementsLevel is the level of MetadataFeature from which on parts of streams may be replaced (R3a): releases before
+// it know neither the record nor parts that reach over ranges, nor indexes of joined objects.
+const ReplacementsLevel = 2
 
 // Feature is a feature that this program knows, and the levels that it serves. A feature of level 0 is not in use.
 type Feature struct {
@@ -31,7 +36,7 @@ type Feature struct {
 var Features = []Feature{
 	{GroupFeature, 0, 1},
 	{TransactionFeature, 0, 2},
-	{MetadataFeature, 1, 1},
+	{MetadataFeature, 1, ReplacementsLevel},
 }
 
 // newestFeatures is what a new cluster starts with.
@@ -115,6 +120,8 @@ func (c *Controller) updateRefusal(u *FeatureUpdate) string {
 		return fmt.Sprintf("Local controller %d does not support this feature.", c.options.Broker)
 	case u.Level < Features[at].Min || u.Level > Features[at].Max:
 		return fmt.Sprintf("Local controller %d only supports versions %s", c.options.Broker, Features[at].levels())
+	case u.Level < now && u.Name == MetadataFeature:
+		return "The metadata have been written in the present version already."
 	case u.Level < now && u.Type == Upgrade:
 		return "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade."
 	case u.Level > now && u.Type != Upgrade:

@@ -215,6 +215,8 @@ func (s *fakeStore) Delete(op *env.DeleteObject) {
 	})
 }
 
+func (s *fakeStore) Compose(*env.ComposeObject) { panic("not used") }
+
 func (s *fakeStore) List(op *env.ListObjects) {
 	s.rig.loop.After(time.Millisecond, func() {
 		if op.Outcome = s.outcome("list"); op.Outcome != env.OutcomeDone {

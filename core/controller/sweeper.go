@@ -34,6 +34,8 @@ type SweeperOptions struct {
 	// Shipped returns the log index up to which the image is in the object store. What
 	// a record above it destroyed or expired is not deleted yet (R19). Nil: no such limit.
 	Shipped func() uint64
+	// Floor declares for this broker what InUseFloor does, whenever it is looked for orphans. Nil: InUseFloor alone does.
+	Floor func() (metadata.BrokerEpoch, metadata.ObjectID)
 	// Grace is how long a destroyed object is kept for readers of an older image. Zero:
 	// 60 s. It starts again after a restart. If it is too short, such a read fails.
 	Grace time.Duration
@@ -181,6 +183,9 @@ func (s *Sweeper) InUseFloor(epoch metadata.BrokerEpoch, id metadata.ObjectID) {
 
 func (s *Sweeper) tick() {
 	s.ripen()
+	if s.options.Floor != nil {
+		s.InUseFloor(s.options.Floor())
+	}
 	s.expire()
 	s.gather()
 	s.recordDeletions()

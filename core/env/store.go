@@ -104,6 +104,7 @@ func CauseOf(err error) StoreCause {
 // bytes: the parts of it that the store already has are not sent again.
 type ObjectStore interface {
 	Put(*PutObject)
+	Compose(*ComposeObject)
 	Get(*GetObject)
 	Delete(*DeleteObject)
 	List(*ListObjects)
@@ -128,6 +129,34 @@ type PutObject struct {
 	Outcome Outcome
 	Err     error // for people, set unless Done
 	Done    func(*PutObject)
+}
+
+// ComposeObject creates an object from bytes and from runs of other objects, one behind the other, only if
+// the key is absent. Where the store can copy runs by itself, their bytes do not pass through this machine.
+// The object appears whole or not at all. Runs may have any size; the world reads those that are too small
+// for the store to copy. The bytes are not checked: who reads them later does.
+type ComposeObject struct {
+	Key    string
+	Pieces []Piece // lent until completion
+
+	Outcome Outcome // Refused: the key exists, or an object of a run does not
+	Err     error   // for people, set unless Done
+	Done    func(*ComposeObject)
+}
+
+// Piece is a piece of a body: bytes, or a run of an object.
+type Piece struct {
+	Data          []byte
+	Key           string // empty: Data is the piece
+	Offset, Bytes int64
+}
+
+// Size is the bytes of the piece.
+func (p *Piece) Size() int64 {
+	if p.Key == "" {
+		return int64(len(p.Data))
+	}
+	return p.Bytes
 }
 
 // GetObject reads as many bytes at Offset as Into and Then have room for, into Into
@@ -202,7 +231,8 @@ type ObjectInfo struct {
 	Size int64
 }
 
-func (o *PutObject) Deliver()    { o.Done(o) }
-func (o *GetObject) Deliver()    { o.Done(o) }
-func (o *DeleteObject) Deliver() { o.Done(o) }
-func (o *ListObjects) Deliver()  { o.Done(o) }
+func (o *PutObject) Deliver()     { o.Done(o) }
+func (o *ComposeObject) Deliver() { o.Done(o) }
+func (o *GetObject) Deliver()     { o.Done(o) }
+func (o *DeleteObject) Deliver()  { o.Done(o) }
+func (o *ListObjects) Deliver()   { o.Done(o) }

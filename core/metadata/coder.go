@@ -138,6 +138,10 @@ const (
 	partBytesMin       = 8
 	rangeBytesMin      = 6
 	sealBytesMin       = rangeEndBytesMin + leaderBytesMin + 1
+
+	newObjectBytesMin   = 2
+	replacementBytesMin = 3
+	sourceBytesMin      = 3
 )
 
 func (f *Feature) fields(c *coder) {
@@ -169,6 +173,12 @@ func (p *Part) fields(c *coder) {
 	integer(c, &p.Bytes)
 	integer(c, &p.IndexOffset)
 	integer(c, &p.IndexBytes)
+}
+
+// partWithObject walks a part with its object.
+func partWithObject(c *coder, p *Part) {
+	natural(c, &p.Object)
+	p.fields(c)
 }
 
 func (r *Range) fields(c *coder) {

@@ -18,10 +18,13 @@ func TestLeastBytesAreThoseOfZeroValues(t *testing.T) {
 		"leader":         {leaderBytesMin, new(Leader).fields},
 		"lease":          {leaseBytesMin, new(Lease).fields},
 		"object":         {objectBytesMin, new(Object).fields},
+		"new object":     {newObjectBytesMin, new(NewObject).fields},
 		"part":           {partBytesMin - 1, new(Part).fields}, // its object comes first
 		"partition":      {partitionBytesMin, new(Partition).fields},
 		"range":          {rangeBytesMin, new(Range).fields},
 		"range end":      {rangeEndBytesMin, new(RangeEnd).fields},
+		"replacement":    {replacementBytesMin, new(Replacement).fields},
+		"source":         {sourceBytesMin, new(Source).fields},
 		"stream":         {streamBytesMin, new(Stream).fields},
 		"topic":          {topicBytesMin, new(Topic).fields},
 	} {

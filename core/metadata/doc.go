@@ -34,8 +34,8 @@
 //
 // # An object's life
 //
-// A leased id is prepared. From there it is committed, by a commit of which a part
-// was accepted, or expired, by a record that bars any later commit (R20). A
+// A leased id is prepared. From there it is committed, by a commit or a replacement of which
+// a part was accepted, or expired, by a record that bars any later commit (R20). A
 // committed object to which no part refers any more is destroyed; once its
 // deletion is recorded it is gone. An id below [Image.NextObject] that is neither
 // prepared nor in the image is dead: ids are never reused.

@@ -90,7 +90,8 @@ type Outcome struct {
 	First int64
 	// Accepted says for each part of a CommitObject whether it is done with: it
 	// became part of its range, or nothing asks for it any more (its stream is
-	// deleted, or it lies below the log start).
+	// deleted, or it lies below the log start). For each stream of a ReplaceParts it says
+	// whether its parts were replaced.
 	Accepted []bool
 }
 

@@ -31,7 +31,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: own, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 22).Draw(t, "kind") {
+	switch rapid.IntRange(0, 25).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{
 			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
@@ -86,6 +86,8 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		return &metadata.UnregisterBroker{ID: metadata.BrokerID(small("broker", 3))}
 	case 17, 18:
 		return drawSeals(t, im, own, epoch)
+	case 20, 21, 22:
+		return drawReplacement(t, im, object, epoch)
 	}
 	return drawCommit(t, im, object, epoch)
 }
@@ -138,6 +140,124 @@ func drawCommit(t *rapid.T, im *metadata.Image, object metadata.ObjectID, epoch 
 		r.Parts = append(r.Parts, p)
 	}
 	return r
+}
+
+// drawReplacement replaces a run of parts of some streams by one or two parts, in one or two objects; in some draws a
+// source or a part does not fit.
+func drawReplacement(t *rapid.T, im *metadata.Image, object metadata.ObjectID, epoch metadata.BrokerEpoch) metadata.Record {
+	r := &metadata.ReplaceParts{Epoch: epoch, Objects: []metadata.NewObject{{ID: object, Bytes: 7}}}
+	if rapid.IntRange(0, 2).Draw(t, "two objects") == 0 {
+		r.Objects = append(r.Objects, metadata.NewObject{ID: object + 1, Bytes: 8})
+	}
+	for id := metadata.StreamID(1); id <= 12; id++ {
+		s, ok := im.Stream(id)
+		if !ok || len(s.Parts) == 0 || rapid.IntRange(0, 3).Draw(t, "in replacement") == 0 {
+			continue
+		}
+		first := rapid.IntRange(0, len(s.Parts)-1).Draw(t, "first source")
+		last := rapid.IntRange(first, len(s.Parts)-1).Draw(t, "last source")
+		p := metadata.Replacement{Stream: id}
+		for _, q := range s.Parts[first : last+1] {
+			p.Sources = append(p.Sources, metadata.Source{Object: q.Object, Start: q.Start, End: q.End})
+		}
+		start, end := s.Parts[first].Start, s.Parts[last].End+int64(max(0, rapid.IntRange(-20, 1).Draw(t, "too long")))
+		middle := rapid.Int64Range(start+1, end).Draw(t, "middle")
+		p.Parts = append(p.Parts, metadata.Part{Object: object, Start: start, End: middle, Bytes: middle - start})
+		if middle < end {
+			of := r.Objects[len(r.Objects)-1].ID
+			p.Parts = append(p.Parts, metadata.Part{Object: of, Start: middle, End: end, Bytes: 0})
+		}
+		if stray := rapid.IntRange(0, 19).Draw(t, "stray source"); stray == 0 {
+			p.Sources[0].Object++
+		}
+		r.Streams = append(r.Streams, p)
+	}
+	return r
+}
+
+// offsets are the runs of offsets that a stream's parts hold from its log start on: a replacement changes none of them.
+func offsets(s *metadata.Stream) (runs [][2]int64) {
+	for _, p := range s.Parts {
+		if n := len(runs); n > 0 && runs[n-1][1] == p.Start {
+			runs[n-1][1] = p.End
+			continue
+		}
+		runs = append(runs, [2]int64{p.Start, p.End})
+	}
+	return runs
+}
+
+// R3a: a replacement changes which objects hold a stream's offsets and nothing else: no offset is lost, none is held
+// twice, objects are destroyed with their last part, and ids of which nothing came stay prepared.
+func TestReplacementsKeepEveryOffset(t *testing.T) {
+	replaced, refused := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		im := metadata.NewImage()
+		prelude := []metadata.Record{
+			&metadata.RegisterBroker{ID: 1},
+			&metadata.CreateTopic{ID: topicID("a"), Name: "a", Leaders: slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: 1}}, 3)},
+			&metadata.LeaseObjects{Epoch: 1, Count: 9},
+		}
+		for index := range uint64(rapid.IntRange(20, 150).Draw(t, "records")) {
+			r := drawRecord(t, im)
+			if index < uint64(len(prelude)) {
+				r = prelude[index]
+			}
+			replacement, ok := r.(*metadata.ReplaceParts)
+			before := map[metadata.StreamID][][2]int64{}
+			if ok {
+				for _, p := range replacement.Streams {
+					s, _ := im.Stream(p.Stream)
+					before[p.Stream] = offsets(s)
+				}
+			}
+			if im.Apply(index+1, r) != nil || !ok {
+				continue
+			}
+			for i, p := range replacement.Streams {
+				s, _ := im.Stream(p.Stream)
+				if got := offsets(s); !slices.EqualFunc(got, before[p.Stream], func(a, b [2]int64) bool { return a == b }) {
+					t.Fatalf("stream %d holds %v, before it held %v", p.Stream, got, before[p.Stream])
+				}
+				if !im.Outcome().Accepted[i] {
+					refused++
+					continue
+				}
+				replaced++
+				for _, part := range p.Parts {
+					if !slices.Contains(s.Parts, part) {
+						t.Fatalf("stream %d lacks part %+v: %+v", p.Stream, part, s.Parts)
+					}
+				}
+			}
+			wantReferences(t, im)
+		}
+	})
+	if replaced == 0 || refused == 0 {
+		t.Errorf("%d replacements were accepted, %d refused: the test says nothing", replaced, refused)
+	}
+}
+
+// wantReferences counts the parts of each object anew.
+func wantReferences(t *rapid.T, im *metadata.Image) {
+	references := map[metadata.ObjectID]int32{}
+	for _, topic := range im.Topics() {
+		for _, p := range topic.Partitions {
+			s, _ := im.Stream(p.Stream)
+			for _, part := range s.Parts {
+				references[part.Object]++
+			}
+		}
+	}
+	im.Objects(func(o *metadata.Object) {
+		if o.Parts != references[o.ID] || (o.Parts == 0) != (o.State == metadata.ObjectDestroyed) {
+			t.Fatalf("object %+v is referred to %d times", *o, references[o.ID])
+		}
+		delete(references, o.ID)
+	})
+	if len(references) > 0 {
+		t.Fatalf("objects %v are referred to and not there", references)
+	}
 }
 
 // I10: equal logs give equal images, however often the image was a snapshot in
@@ -319,6 +439,14 @@ func everyRecord() []metadata.Record {
 		&metadata.RegisterBroker{ID: 3, Incarnation: [16]byte{4}},
 		&metadata.FenceBroker{ID: 3, Epoch: 25, Term: 1},
 		&metadata.UnregisterBroker{ID: 3},
+		&metadata.LeaseObjects{Epoch: 13, Count: 2},
+		&metadata.ReplaceParts{Epoch: 13, Objects: []metadata.NewObject{{ID: 11, Bytes: 3000}, {ID: 12, Bytes: 200}}, Streams: []metadata.Replacement{
+			{Stream: 1, Sources: []metadata.Source{{Object: 1, End: 10}}, Parts: []metadata.Part{
+				{Object: 11, End: 6, LeaderEpoch: 0, MaxTimestamp: 1_700_000_000_000, Bytes: 1200, IndexOffset: 2500, IndexBytes: 80},
+				{Object: 12, Start: 6, End: 10, MaxTimestamp: -1, Bytes: 100, IndexOffset: 150, IndexBytes: 80},
+			}},
+			{Stream: 2, Sources: []metadata.Source{{Object: 2, Start: 7, End: 9}}, Parts: []metadata.Part{{Object: 11, Start: 7, End: 9}}}, // trimmed: refused
+		}},
 	}
 }
 

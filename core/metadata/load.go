@@ -162,14 +162,20 @@ func (s *Stream) sound() bool {
 	return newest >= 0
 }
 
-// committed says that a part lies in what some range has committed.
+// committed says that ranges have committed all of a part that the log start has not passed. A part that
+// replaced others may reach over several ranges, and begin before the first that is left.
 func (s *Stream) committed(p *Part) bool {
+	next := p.Start
 	for i := range s.Ranges {
-		if r := &s.Ranges[i]; r.Start <= p.Start && p.End <= r.Committed {
-			return true
+		r := &s.Ranges[i]
+		if i == 0 && r.Start <= s.LogStart {
+			next = max(next, r.Start)
+		}
+		if r.Start <= next {
+			next = max(next, r.Committed)
 		}
 	}
-	return false
+	return next >= p.End
 }
 
 func (im *Image) loadTopics(s *contents) error {

@@ -222,10 +222,7 @@ func (s *Stream) fields(c *coder) {
 	integer(c, &s.CheckpointEnd)
 	c.bytes(&s.Checkpoint)
 	list(c, &s.Ranges, rangeBytesMin, fieldsOf)
-	list(c, &s.Parts, partBytesMin, func(c *coder, p *Part) {
-		natural(c, &p.Object)
-		p.fields(c)
-	})
+	list(c, &s.Parts, partBytesMin, partWithObject)
 }
 
 // fields leave state and references to the parts that refer to the object.

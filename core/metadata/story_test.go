@@ -20,6 +20,7 @@ import (
 //	trim STREAM LOGSTART
 //	fence BROKER EPOCH                 assign ENDED BY
 //	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint
+//	replace OBJECT EPOCH STREAM:SOURCES>PARTS...   SOURCES are OBJECT[START,END) and PARTS [START,END), joined by +
 //
 // Each answers with the record's index and the verdict. Partitions are led by
 // broker 1 at its current epoch. Broker 2 and above have logs that others can read.
@@ -97,6 +98,16 @@ func granted(r metadata.Record, o metadata.Outcome) string {
 			words = append(words, fmt.Sprintf("%d/%d %s", r.Seals[i].Stream, r.Seals[i].LeaderEpoch, word))
 		}
 		return strings.Join(words, ", ")
+	case *metadata.ReplaceParts:
+		var words []string
+		for i, p := range r.Streams {
+			word := "refused"
+			if o.Accepted[i] {
+				word = "replaced"
+			}
+			words = append(words, fmt.Sprintf("%d %s", p.Stream, word))
+		}
+		return strings.Join(words, ", ")
 	}
 	return "ok"
 }
@@ -144,6 +155,13 @@ func (w *world) parse(f []string) metadata.Record {
 			r.Parts = append(r.Parts, w.part(part))
 		}
 		return r
+	case "replace":
+		object := metadata.ObjectID(w.number(f[1]))
+		r := &metadata.ReplaceParts{Epoch: metadata.BrokerEpoch(w.number(f[2])), Objects: []metadata.NewObject{{ID: object, Bytes: 100}}}
+		for _, text := range f[3:] {
+			r.Streams = append(r.Streams, w.replacement(object, text))
+		}
+		return r
 	case "takeover":
 		r := &metadata.TakeOver{Broker: 1, Epoch: metadata.BrokerEpoch(w.number(f[1]))}
 		for _, text := range f[2:] {
@@ -175,6 +193,23 @@ func (w *world) part(text string) (p metadata.CommitPart) {
 	p.Part.Bytes = p.Part.End - p.Part.Start
 	if !without {
 		p.Checkpoint = fmt.Appendf(nil, "as of %d", p.Part.End)
+	}
+	return p
+}
+
+func (w *world) replacement(object metadata.ObjectID, text string) (p metadata.Replacement) {
+	stream, change, _ := strings.Cut(text, ":")
+	sources, parts, _ := strings.Cut(change, ">")
+	p.Stream = metadata.StreamID(w.number(stream))
+	for _, text := range strings.Split(sources, "+") {
+		var s metadata.Source
+		w.scan(text, "%d[%d,%d)", &s.Object, &s.Start, &s.End)
+		p.Sources = append(p.Sources, s)
+	}
+	for _, text := range strings.Split(parts, "+") {
+		q := metadata.Part{Object: object}
+		w.scan(text, "[%d,%d)", &q.Start, &q.End)
+		p.Parts = append(p.Parts, q)
 	}
 	return p
 }

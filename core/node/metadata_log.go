@@ -76,12 +76,12 @@ func (m *metadataLog) Restore(index uint64, snapshot []byte) error {
 
 // awaited reports whether an accepted record counts only once it is in the object store (R19).
 // An expiry is followed by deletions, whatever the setting; of what remains, a
-// commit and a note of deletions grant nothing that could be used.
+// commit, a replacement and a note of deletions grant nothing that could be used.
 func (m *metadataLog) awaited(index uint64, r metadata.Record) bool {
 	switch r.(type) {
 	case *metadata.ExpireObjects:
 		return true
-	case *metadata.CommitObject, *metadata.DeleteObjects, *metadata.FoundCluster:
+	case *metadata.CommitObject, *metadata.ReplaceParts, *metadata.DeleteObjects, *metadata.FoundCluster:
 		return false
 	case *metadata.RegisterBroker:
 		if uint64(m.outcome.First) != index {

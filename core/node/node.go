@@ -67,6 +67,8 @@ type Tuning struct {
 	CleanBytesMin      int64         // coordinator.Options
 	FirstEpoch         int16         // txn.Options
 	FirstGeneration    int32         // group.Options
+
+	Compaction stream.CompactionOptions // but what configuration keys say
 }
 
 // Node is one incarnation of a broker. Its methods are called by its world, once at

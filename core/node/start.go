@@ -157,10 +157,9 @@ func (n *Node) startSweeper() {
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
-		Shipped: n.metadata.Shipped,
-		Grace:   n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
+		Shipped: n.metadata.Shipped, Floor: func() (metadata.BrokerEpoch, metadata.ObjectID) { return n.epoch, n.engine.ObjectFloor() },
+		Grace: n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
 	})
-	n.sweeper.InUseFloor(n.epoch, n.engine.ObjectFloor())
 	n.sweeper.Start()
 	n.sweepSlots()
 }
@@ -255,12 +254,17 @@ func (n *Node) announce(p *task.Proc) (err error) {
 // buildStorage makes the engine and the partitions on it, with nothing opened.
 func (n *Node) buildStorage() {
 	t := &n.options.Tuning
+	compaction := t.Compaction
+	compaction.Allowed = func() bool {
+		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.ReplacementsLevel
+	}
+	compaction.Disabled, compaction.BytesPerSecond = n.config.CompactionDisabled, n.config.CompactionBytesPerSecond
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
 		Image: n.metadata.image, Controller: n.controller, Shipping: &n.metadata, Epoch: n.epoch, Cluster: n.quorum.ClusterID(),
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
-		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes,
+		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
 		NewState: partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{

@@ -55,6 +55,9 @@
 //	16 i64 offset of its marker, -1 if the part does not have it
 //	24 u8  outcome: 0 aborted, 1 committed, 2 undecided; 7 bytes zero
 //
+// An index of version 3 is one of version 2 whose blocks need not lie side by side, as in an object that was joined from
+// others ([Join]); it may have no transactions. Offsets have no gap in any version.
+//
 // First come, in the order of their markers, the aborted transactions with a batch in the part, and whatever the first
 // marker of each producer ended: that decides a transaction that began in a part before. Then come the undecided, in
 // the order of their first batches. All of it follows from the part's batches: who uploads a part, be it of a recovered

@@ -9,9 +9,12 @@ import (
 // FormatVersion is the version of the header, the footer and, but for one, the index that this package writes.
 const FormatVersion = 1
 
-// indexTransactions is the version of an index with transactions. It is written for a part that has some, so that a
-// cluster without any stays readable for the releases before them.
-const indexTransactions = 2
+// Versions of an index beyond the first. Each is written only for a part that needs it, so that a cluster without any
+// stays readable for the releases before it.
+const (
+	indexTransactions = 2 // has transactions
+	indexScattered    = 3 // has blocks that do not lie side by side
+)
 
 const (
 	// HeaderBytes is the length of the header, which starts every object.
@@ -74,7 +77,8 @@ type Block struct {
 	MaxTimestamp int64
 }
 
-// Index is one part's blocks, ascending and without a gap in offsets or bytes.
+// Index is one part's blocks, ascending and without a gap in offsets. In an object that was uploaded they lie side by side
+// too; in one that was joined from others they lie in runs, in any order.
 type Index struct {
 	Stream      uint64
 	Object      uint64
@@ -124,7 +128,10 @@ func (k *Block) append(b []byte) []byte {
 func (x *Index) append(b []byte) []byte {
 	start := len(b)
 	version, rows := uint16(FormatVersion), x.Transactions.rows()
-	if len(rows) > 0 {
+	switch {
+	case !x.adjacent():
+		version = indexScattered
+	case len(rows) > 0:
 		version = indexTransactions
 	}
 	b = order.AppendUint32(b, indexMagic)
@@ -144,6 +151,18 @@ func (x *Index) append(b []byte) []byte {
 	order.PutUint32(b[start+atSum:], sumWithout(b[start:], atSum))
 	return b
 }
+
+// adjacent reports whether the blocks lie side by side.
+func (x *Index) adjacent() bool {
+	for i := 1; i < len(x.Blocks); i++ {
+		if !x.Blocks[i].follows(&x.Blocks[i-1]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *Block) follows(before *Block) bool { return k.Position == before.Position+int64(before.Bytes) }
 
 func (p *PartInfo) append(b []byte) []byte {
 	b = order.AppendUint64(b, p.Stream)

@@ -59,7 +59,7 @@ func section(b []byte, magic uint32, newest uint16, head, row int, extra func() 
 
 // ParseIndex reads one part's index, exactly b.
 func ParseIndex(b []byte) (*Index, error) {
-	n, err := section(b, indexMagic, indexTransactions, indexHeadBytes, indexEntryBytes, func() int64 { return transactionBytes(b) }, "index")
+	n, err := section(b, indexMagic, indexScattered, indexHeadBytes, indexEntryBytes, func() int64 { return transactionBytes(b) }, "index")
 	if err != nil {
 		return nil, err
 	}
@@ -67,12 +67,13 @@ func ParseIndex(b []byte) (*Index, error) {
 		Stream: order.Uint64(b[16:]), Object: order.Uint64(b[24:]),
 		LeaderEpoch: int32(order.Uint32(b[32:])), Blocks: make([]Block, n),
 	}
+	scattered := order.Uint16(b[4:]) >= indexScattered
 	for i := range x.Blocks {
 		k := decodeBlock(b[indexHeadBytes+i*indexEntryBytes:])
 		if k.Position < HeaderBytes || k.Bytes < record.HeaderBytes || k.First < 0 || k.End <= k.First {
 			return nil, damaged("block %d of %d bytes at %d, offsets [%d, %d)", i, k.Bytes, k.Position, k.First, k.End)
 		}
-		if i > 0 && (k.First != x.Blocks[i-1].End || k.Position != x.Blocks[i-1].Position+int64(x.Blocks[i-1].Bytes)) {
+		if i > 0 && (k.First != x.Blocks[i-1].End || !scattered && !k.follows(&x.Blocks[i-1])) {
 			return nil, damaged("block %d does not follow the one before it", i)
 		}
 		x.Blocks[i] = k

@@ -85,6 +85,27 @@ func (t *Transactions) end(producer, at int64, commit bool) {
 	t.ended = append(t.ended, n)
 }
 
+// Join takes in the transactions of the run of batches that follows. What has been dropped from either as of no
+// interest to readers (see rows) does not matter to the result's rows.
+func (t *Transactions) Join(later *Transactions) {
+	for _, n := range later.ended {
+		if first, known := t.open[n.Producer]; known {
+			n.First = first
+			delete(t.open, n.Producer)
+			t.undecided = slices.DeleteFunc(t.undecided, func(u Transaction) bool { return u.First == first })
+		}
+		if len(t.undecided) > 0 {
+			n.laterFirst = min(n.laterFirst, t.undecided[0].First)
+		}
+		t.ended = append(t.ended, n)
+	}
+	for _, n := range later.undecided {
+		if _, known := t.open[n.Producer]; !known {
+			t.begin(n.Producer, n.First)
+		}
+	}
+}
+
 // Forget lets go of what ended below an offset. It returns how many transactions that were.
 func (t *Transactions) Forget(below int64) int {
 	n := t.endedFrom(below)

@@ -420,6 +420,8 @@ func (b *bucket) Delete(o *env.DeleteObject) {
 	}})
 }
 
+func (b *bucket) Compose(*env.ComposeObject) { panic("not used") }
+
 func (b *bucket) List(o *env.ListObjects) {
 	b.w.pending = append(b.w.pending, pending{event: o, crash: func(func() bool) {}, apply: func() {
 		o.Outcome = env.OutcomeDone

@@ -211,11 +211,11 @@ func bytesOf(blocks []object.Block) (n int64) {
 }
 
 // missing returns the first of the blocks, which is not there, and those after it that are not either, of at most so many
-// bytes together.
+// bytes together. They lie one behind the other in the object, which those of different sources of a joined one need not.
 func (c *blockCache) missing(id metadata.ObjectID, blocks []object.Block, most int64) []object.Block {
 	most = min(most, getBytesMax)
 	n, bytes := 1, int64(blocks[0].Bytes)
-	for n < len(blocks) && bytes+int64(blocks[n].Bytes) <= most && c.blocks[blockKey{id, blocks[n].Position}] == nil {
+	for n < len(blocks) && blocks[n].Position == blocks[0].Position+bytes && bytes+int64(blocks[n].Bytes) <= most && c.blocks[blockKey{id, blocks[n].Position}] == nil {
 		bytes += int64(blocks[n].Bytes)
 		n++
 	}

@@ -31,6 +31,9 @@ type cluster struct {
 	lookups      int                             // of streams, by the engine
 	object       bool                            // the next incarnation's log is of the object kind
 	slots        map[metadata.BrokerEpoch]uint64 // of epochs whose logs are
+	replacements int                             // of streams, by compaction
+	outdated     int                             // of them, refused
+	keep         bool                            // what compaction replaced stays in the store
 }
 
 // history is what the test knows of one stream.
@@ -96,6 +99,11 @@ func (c *cluster) Stream(id metadata.StreamID) (*metadata.Stream, bool) {
 	c.lookups++
 	s, ok := c.streams[id]
 	return s, ok
+}
+
+func (c *cluster) Object(id metadata.ObjectID) (*metadata.Object, bool) {
+	data, ok := c.w.store.objects[object.Key("cluster", uint64(id))]
+	return &metadata.Object{ID: id, State: metadata.ObjectCommitted, Bytes: int64(len(data))}, ok
 }
 
 func (c *cluster) EpochOwes(epoch metadata.BrokerEpoch) bool {
@@ -165,6 +173,64 @@ func (c *cluster) Commit(id metadata.ObjectID, epoch metadata.BrokerEpoch, _ int
 		}
 		done(accepted, nil)
 	}), func() {})
+}
+
+func (c *cluster) Replace(_ metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func([]bool, error)) {
+	c.w.push(event(func() {
+		weather := c.weather()
+		if weather == "error" {
+			done(nil, errors.New("proposal dropped"))
+			return
+		}
+		accepted := make([]bool, len(streams))
+		for i := range streams {
+			accepted[i] = weather != "refuse" && (weather != "first" || i == 0) && c.replace(&streams[i])
+			c.committed[objects[0].ID] = c.committed[objects[0].ID] || accepted[i]
+		}
+		c.replaced(accepted)
+		if weather == "lost" || weather == "first" {
+			done(nil, errors.New("answer lost"))
+			return
+		}
+		done(accepted, nil)
+	}), func() {})
+}
+
+// replaced counts, and deletes what nobody refers to any more.
+func (c *cluster) replaced(accepted []bool) {
+	for _, ok := range accepted {
+		if ok {
+			c.replacements++
+		} else {
+			c.outdated++
+		}
+	}
+	if !c.keep {
+		c.sweep()
+	}
+}
+
+// replace keeps R3a.
+func (c *cluster) replace(p *metadata.Replacement) bool {
+	s, ok := c.streams[p.Stream]
+	if !ok {
+		return false
+	}
+	at := slices.IndexFunc(s.Parts, func(q metadata.Part) bool { return q.Start == p.Sources[0].Start })
+	if at < 0 || at+len(p.Sources) > len(s.Parts) {
+		return false
+	}
+	for i, source := range p.Sources {
+		if q := s.Parts[at+i]; q.Object != source.Object || q.Start != source.Start || q.End != source.End {
+			return false
+		}
+	}
+	last := p.Sources[len(p.Sources)-1]
+	if q := p.Parts[0]; len(p.Parts) != 1 || q.Start != p.Sources[0].Start || q.End != last.End {
+		c.w.t.Fatalf("stream %d: parts %+v replace %+v", p.Stream, p.Parts, p.Sources)
+	}
+	s.Parts = slices.Replace(s.Parts, at, at+len(p.Sources), p.Parts...)
+	return true
 }
 
 func (c *cluster) judge(id metadata.ObjectID, p *metadata.CommitPart) bool {
@@ -400,6 +466,7 @@ func boot(w *world, c *cluster, o Options, config wal.Config) *node {
 	n := &node{w: w, c: c, owners: map[metadata.StreamID]*owner{}}
 	o.Loop, o.Env, o.Telemetry, o.Image, o.Controller = w.loop, w.env(), w.marks, c, c
 	o.Epoch, o.Cluster, o.NewState = c.epoch, "cluster", newTestState
+	o.Compaction.Disabled = o.Compaction.Interval == 0 // its timer would never let a world come to rest
 	if o.Failed == nil {
 		o.Failed = func(err error) { w.t.Fatalf("the engine failed: %v", err) }
 	}

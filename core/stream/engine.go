@@ -29,6 +29,7 @@ type Engine struct {
 	uploads   uploader
 	recovered recoveredLogs
 	reader    *Reader
+	compactor compactor
 	scratch   []byte // of AppendSummary
 }
 
@@ -53,6 +54,9 @@ func NewEngine(o Options) *Engine {
 		BlockCacheBytes: o.BlockCacheBytes, GetsInFlightMax: o.GetsInFlightMax, ReadBudget: o.ReadBudget,
 	}, health)
 	e.appends.took = e.reader.appended
+	e.compactor = compactor{
+		base: &e.base, streams: &e.streams, appends: &e.appends, uploads: &e.uploads, ids: &e.ids, gets: &e.reader.gets, policy: o.Compaction.policy(),
+	}
 	o.Loop.OnTurnEnd(e.uploads.turnEnd)
 	return e
 }
@@ -89,6 +93,8 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 	s.stored.cached = s.inCache
 	s.entries.pool = &e.appends.cache.entries
 	e.streams.add(s)
+	e.compactor.note(s)
+	e.compactor.start()
 	return s
 }
 
@@ -121,6 +127,9 @@ func (e *Engine) StreamsChanged(ids []metadata.StreamID) {
 		if e.streams.refresh(id) {
 			moved = true
 		}
+		if s := e.streams.open[id]; s != nil {
+			e.compactor.note(s)
+		}
 	}
 	e.recovered.refreshOf(ids)
 	if moved {
@@ -132,6 +141,7 @@ func (e *Engine) StreamsChanged(ids []metadata.StreamID) {
 func (e *Engine) ImageChanged() {
 	moved := e.streams.refreshAll()
 	e.recovered.refresh()
+	e.compactor.noteAll()
 	if moved {
 		e.appends.settle()
 	}
@@ -176,6 +186,11 @@ func (e *Engine) ObjectFloor() metadata.ObjectID {
 	}
 	if w := e.recovered.uploads.upload; w != nil && w.id != 0 {
 		floor = min(floor, w.id)
+	}
+	for _, j := range e.compactor.jobs {
+		if j.upload != nil && j.upload.id != 0 {
+			floor = min(floor, j.upload.id)
+		}
 	}
 	return floor
 }

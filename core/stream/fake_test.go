@@ -95,10 +95,10 @@ func (w *world) step() bool {
 }
 
 func (w *world) sleep() bool {
-	if w.wake <= w.now {
+	if w.wake == 0 {
 		return false
 	}
-	w.now = w.wake
+	w.now, w.wake = max(w.now, w.wake), 0
 	w.loop.Turn(nil)
 	return true
 }
@@ -133,7 +133,7 @@ func (w *world) crash() {
 			} else if e.Prepare != nil {
 				e.Prepare()
 			}
-		case *env.PutObject:
+		case *env.PutObject, *env.ComposeObject:
 			if w.pick(2) == 0 {
 				op.apply()
 			}
@@ -249,14 +249,15 @@ func (d *disk) Close(env.FileID)         {}
 // "lost before" and "lost after" the effect, "late" (lost, and the effect comes some time after), and for
 // reads "damaged" and "short".
 type store struct {
-	world   *world
-	objects map[string][]byte
-	weather func(op string) string
-	puts    int
-	gets    int
-	hangs   bool // operations complete only once they are abandoned
-	hung    []operation
-	ended   bool // Abandon was called
+	world    *world
+	objects  map[string][]byte
+	weather  func(op string) string
+	puts     int
+	composes int
+	gets     int
+	hangs    bool // operations complete only once they are abandoned
+	hung     []operation
+	ended    bool // Abandon was called
 }
 
 // push completes an operation by and by, or holds it.
@@ -311,6 +312,8 @@ func (s *store) Abandon() {
 			switch o := op.event.(type) {
 			case *env.PutObject:
 				o.Outcome, o.Err = env.OutcomeUnknown, errEnded
+			case *env.ComposeObject:
+				o.Outcome, o.Err = env.OutcomeUnknown, errEnded
 			case *env.GetObject:
 				o.Outcome, o.Err = env.OutcomeFailed, errEnded
 			}
@@ -322,39 +325,63 @@ func (s *store) Abandon() {
 func (s *store) Put(o *env.PutObject) {
 	s.push(o, func() {
 		s.puts++
-		weather := s.weather("put")
-		create := func() bool {
-			if _, there := s.objects[o.Key]; there {
-				return false
-			}
-			s.objects[o.Key] = slices.Concat(o.Body...)
-			return true
-		}
-		switch weather {
-		case "failed":
-			o.Outcome = env.OutcomeFailed
-		case "lost before":
-			o.Outcome = env.OutcomeUnknown
-		case "late":
-			o.Outcome = env.OutcomeUnknown
-			key, body := o.Key, slices.Concat(o.Body...)
-			s.world.late = append(s.world.late, func() {
-				if _, there := s.objects[key]; !there {
-					s.objects[key] = body
-				}
-			})
-		case "lost after":
-			create()
-			o.Outcome = env.OutcomeUnknown
-		default:
-			if !create() {
-				o.Outcome = env.OutcomeRefused
-			}
-		}
-		if o.Outcome != env.OutcomeDone {
-			o.Err = env.ErrConnGone
-		}
+		o.Outcome, o.Err = s.create(o.Key, s.weather("put"), func() ([]byte, bool) { return slices.Concat(o.Body...), true })
 	})
+}
+
+func (s *store) Compose(o *env.ComposeObject) {
+	s.push(o, func() {
+		s.composes++
+		pieces := slices.Clone(o.Pieces)
+		o.Outcome, o.Err = s.create(o.Key, s.weather("put"), func() ([]byte, bool) { return s.compose(pieces) })
+	})
+}
+
+// compose puts pieces together; false: one of the objects is not there.
+func (s *store) compose(pieces []env.Piece) (body []byte, ok bool) {
+	for _, p := range pieces {
+		if p.Key == "" {
+			body = append(body, p.Data...)
+			continue
+		}
+		data, there := s.objects[p.Key]
+		if !there {
+			return nil, false
+		}
+		body = append(body, data[p.Offset:p.Offset+p.Bytes]...)
+	}
+	return body, true
+}
+
+// create creates an object as the weather allows.
+func (s *store) create(key, weather string, body func() ([]byte, bool)) (env.Outcome, error) {
+	effect := func() env.Outcome {
+		data, whole := body()
+		if _, there := s.objects[key]; there || !whole {
+			return env.OutcomeRefused
+		}
+		s.objects[key] = data
+		return env.OutcomeDone
+	}
+	outcome := env.OutcomeUnknown
+	switch weather {
+	case "failed":
+		outcome = env.OutcomeFailed
+	case "lost before":
+	case "late":
+		if data, whole := body(); whole {
+			body = func() ([]byte, bool) { return data, true } // what was lent is given back
+			s.world.late = append(s.world.late, func() { effect() })
+		}
+	case "lost after":
+		effect()
+	default:
+		outcome = effect()
+	}
+	if outcome == env.OutcomeDone {
+		return outcome, nil
+	}
+	return outcome, env.ErrConnGone
 }
 
 func (s *store) Get(o *env.GetObject) {

@@ -101,6 +101,9 @@ func (g *get) bytes() (n int64) {
 	return n
 }
 
+// busy reports whether those who wait take much of what may be in flight: compaction would hold them up.
+func (f *fetcher) busy() bool { return f.active+len(f.queue) >= max(1, f.GetsInFlightMax/2) }
+
 // hasRoom reports whether so many bytes may be read ahead now, without holding up those who wait.
 func (f *fetcher) hasRoom(bytes int64) bool {
 	return len(f.queue) == 0 && f.brake.wait(bytes) == 0 && f.active < max(1, f.GetsInFlightMax*3/4) && f.fits(bytes, f.GetBytesInFlightMax/4*3)

@@ -8,10 +8,11 @@ import (
 	"weir/core/object"
 )
 
-// indexKey names a part's index.
+// indexKey names a part's index. An object that was joined may have several parts of one stream.
 type indexKey struct {
 	object metadata.ObjectID
 	stream metadata.StreamID
+	start  int64
 }
 
 // heldIndex is an index in memory, or on its way.
@@ -42,7 +43,7 @@ func newIndexCache(gets *fetcher) indexCache {
 
 // with calls f with a part's index, now or when it came.
 func (c *indexCache) with(id metadata.StreamID, p *metadata.Part, deadline env.Time, f func(*heldIndex, error)) {
-	key := indexKey{p.Object, id}
+	key := indexKey{p.Object, id, p.Start}
 	x := c.indexes[key]
 	switch {
 	case x == nil:
@@ -60,7 +61,7 @@ func (c *indexCache) with(id metadata.StreamID, p *metadata.Part, deadline env.T
 
 // ahead returns a part's index if it is in memory. Else it asks for it, if there is room, and calls f in the end.
 func (c *indexCache) ahead(id metadata.StreamID, p *metadata.Part, deadline env.Time, f func(error)) (x *heldIndex, asked bool) {
-	key := indexKey{p.Object, id}
+	key := indexKey{p.Object, id, p.Start}
 	x = c.indexes[key]
 	if x != nil && x.place != nil {
 		c.used.MoveToFront(x.place)
@@ -106,12 +107,16 @@ func (x *heldIndex) parse(data []byte, p *metadata.Part) error {
 	if err != nil {
 		return err
 	}
-	if index.Object != uint64(p.Object) || index.Stream != uint64(x.key.stream) ||
-		index.Blocks[0].First != p.Start || index.Blocks[len(index.Blocks)-1].End != p.End {
+	if !isIndexOf(index, x.key.stream, p) {
 		return object.ErrDamaged
 	}
 	x.Index = *index
 	return nil
+}
+
+// isIndexOf holds an index against a part's row in the image.
+func isIndexOf(x *object.Index, id metadata.StreamID, p *metadata.Part) bool {
+	return x.Object == uint64(p.Object) && x.Stream == uint64(id) && x.Blocks[0].First == p.Start && x.Blocks[len(x.Blocks)-1].End == p.End
 }
 
 func (c *indexCache) loaded(x *heldIndex, err error) {

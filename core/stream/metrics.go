@@ -10,6 +10,11 @@ type metrics struct {
 	putLatency, commitLatency                                           env.Histogram
 	cacheBytes, uncommitted                                             env.Gauge
 	uploaded, tailUploaded                                              telemetry.LastSuccess
+
+	compactedObjects, compactedParts, compactionsFailed, compactionReads env.Counter
+	compactionBytesRead, compactionBytesWritten                          env.Counter
+	partsMax                                                             env.Gauge
+	compacted                                                            telemetry.LastSuccess
 }
 
 func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
@@ -25,7 +30,17 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 		cacheBytes:    t.Gauge("weir_log_cache_bytes", "memory for recent appends, and for the notes of batches that are not uploaded yet"),
 		uploaded:      t.LastSuccess(clock, "upload", "when an upload was last committed; old while weir_upload_waiting_bytes is not 0, it stands still"),
 		tailUploaded:  t.LastSuccess(clock, "tail_upload", "when a piece of a recovered log was last committed"),
-		uncommitted:   t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),
+
+		compactedObjects:       t.Counter("weir_compaction_objects_total", "objects that compaction put into the store"),
+		compactedParts:         t.Counter("weir_compaction_parts_total", "parts of streams that compaction replaced"),
+		compactionsFailed:      t.Counter("weir_compaction_failed_total", "compactions that were given up; they are tried again later"),
+		compactionReads:        t.Counter("weir_compaction_reads_total", "reads of the store by compaction"),
+		compactionBytesRead:    t.Counter("weir_compaction_read_bytes_total", "bytes that compaction read from the store"),
+		compactionBytesWritten: t.Counter("weir_compaction_written_bytes_total", "bytes that compaction sent to the store; what the store copied by itself is not counted"),
+		partsMax:               t.Gauge("weir_compaction_stream_parts", "the most objects that hold records of one partition"),
+		compacted:              t.LastSuccess(clock, "compaction", "when a compaction last replaced parts of streams; old while weir_compaction_stream_parts grows, it stands still"),
+
+		uncommitted: t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),
 	}
 }
 

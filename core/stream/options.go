@@ -70,6 +70,62 @@ type Options struct {
 	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
 	// makes smaller objects.
 	CheckpointBytes int
+	// Compaction is how small parts of streams become larger ones.
+	Compaction CompactionOptions
+}
+
+// CompactionOptions bound the compaction of objects. All are optional.
+type CompactionOptions struct {
+	// Disabled leaves all parts as they were uploaded: their number grows for ever.
+	Disabled bool
+	// Allowed says whether all members of the cluster know what compaction does. Nil: they do.
+	Allowed func() bool
+	// BytesPerSecond bounds what is read and written. Zero: no bound. Too low for what is uploaded,
+	// parts become more and more.
+	BytesPerSecond int64
+	// RewriteFanIn is how many parts of a stream are rewritten as one. Zero: 8. Lower makes fewer
+	// parts and more bytes written, higher the opposite.
+	RewriteFanIn int
+	// JoinFanIn is how many parts of a stream are joined to one. Zero: 3. Lower makes fewer parts and
+	// more requests.
+	JoinFanIn int
+	// RewriteBytes is how much one rewrite holds in memory. Zero: 64 MiB. Lower makes smaller objects
+	// and more requests.
+	RewriteBytes int64
+	// JoinBytesMin is the smallest run of an object that a join copies. Zero: 8 MiB. S3 copies 5 MiB
+	// and up. Maximum: a quarter of RewriteBytes, so that what is rewritten can be joined.
+	JoinBytesMin int64
+	// ObjectBytesMax is the size of the largest object that a join makes. Zero: 10 GiB.
+	ObjectBytesMax int64
+	// JobsMax is how many compactions run at once. Zero: 2. Each has RewriteBytes in memory.
+	JobsMax int
+	// Interval is the time between two looks at all streams. Zero: 30 s.
+	Interval time.Duration
+	// SparseAge is for how long less than a quarter of an object is in use before that moves to another. Zero: 10
+	// min. Lower gives storage back sooner and writes more.
+	SparseAge time.Duration
+	// SparseBytesMin is how much must come free by that. Zero: 1 MiB.
+	SparseBytesMin int64
+}
+
+// policy is what the options say of parts.
+func (o *CompactionOptions) policy() mergePolicy {
+	return mergePolicy{
+		rewriteFanIn: o.RewriteFanIn, joinFanIn: o.JoinFanIn, rewriteBytes: o.RewriteBytes, rewriteStreams: rewriteStreams,
+		joinBytesMin: o.JoinBytesMin, joinStreams: joinStreams, objectBytesMax: o.ObjectBytesMax,
+	}
+}
+
+func (o *CompactionOptions) resolve() {
+	o.RewriteFanIn = max(orDefault(o.RewriteFanIn, 8), 2)
+	o.JoinFanIn = max(orDefault(o.JoinFanIn, 3), 2)
+	o.RewriteBytes = orDefault(o.RewriteBytes, 64<<20)
+	o.JoinBytesMin = min(orDefault(o.JoinBytesMin, 8<<20), o.RewriteBytes/4)
+	o.ObjectBytesMax = orDefault(o.ObjectBytesMax, 10<<30)
+	o.JobsMax = orDefault(o.JobsMax, 2)
+	o.Interval = orDefault(o.Interval, 30*time.Second)
+	o.SparseAge = orDefault(o.SparseAge, 10*time.Minute)
+	o.SparseBytesMin = orDefault(o.SparseBytesMin, 1<<20)
 }
 
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
@@ -88,6 +144,7 @@ func (o Options) resolve() Options {
 	o.OwnObjectBytes = orDefault(o.OwnObjectBytes, 8<<20)
 	o.TailBytes = min(orDefault(o.TailBytes, 32<<20), o.UploadBytes)
 	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
+	o.Compaction.resolve()
 	if o.Failed == nil {
 		o.Failed = func(err error) { panic(err) }
 	}

@@ -20,14 +20,18 @@ func (w *upload) gotID(id metadata.ObjectID) {
 	for i := range h.Nonce {
 		h.Nonce[i] = byte(w.Env.Rand.Uint64("object nonce", uint64(id), uint64(i/8)) >> (8 * (i % 8)))
 	}
-	parts := make([]object.Part, len(w.parts))
-	for i := range w.parts {
-		parts[i] = w.parts[i].Part
+	layout := w.layout
+	if layout == nil {
+		parts := make([]object.Part, len(w.parts))
+		for i := range w.parts {
+			parts[i] = w.parts[i].Part
+		}
+		layout = func(h object.Header) object.Built { return object.Build(h, parts, w.BlockBytes) }
 	}
 	var built object.Built
 	w.begin()
 	w.Env.Compute.Submit(&env.Compute{
-		Work: func() { built = object.Build(h, parts, w.BlockBytes) },
+		Work: func() { built = layout(h) },
 		Done: func(*env.Compute) {
 			w.built = built
 			if w.landed() {
@@ -52,16 +56,23 @@ func (w *upload) key() string { return object.Key(w.Cluster, uint64(w.id)) }
 func (w *upload) put() {
 	w.began = w.Loop.Now()
 	w.begin()
-	w.Env.Store.Put(&env.PutObject{Key: w.key(), Body: w.built.Body, Done: w.putDone})
+	if w.compose != nil {
+		w.Env.Store.Compose(&env.ComposeObject{Key: w.key(), Pieces: w.compose(&w.built), Done: func(op *env.ComposeObject) { w.created(op.Outcome) }})
+		return
+	}
+	w.Env.Store.Put(&env.PutObject{Key: w.key(), Body: w.built.Body, Done: func(op *env.PutObject) {
+		w.metrics.putLatency.Observe(int64(w.Loop.Now().Sub(w.began)))
+		w.created(op.Outcome)
+	}})
 }
 
-func (w *upload) putDone(op *env.PutObject) {
-	w.health.answered(op.Outcome)
-	w.metrics.putLatency.Observe(int64(w.Loop.Now().Sub(w.began)))
+// created takes the outcome of the attempt to create the object.
+func (w *upload) created(outcome env.Outcome) {
+	w.health.answered(outcome)
 	if !w.landed() {
 		return
 	}
-	switch op.Outcome {
+	switch outcome {
 	case env.OutcomeDone:
 		w.isStored()
 	case env.OutcomeFailed:
@@ -74,16 +85,21 @@ func (w *upload) putDone(op *env.PutObject) {
 	}
 }
 
-// again calls step after a back-off; it never gives up, since the WAL keeps the data meanwhile.
+// again calls step after a back-off; only a compaction ever gives up, for the WAL keeps the data of any other upload.
 func (w *upload) again(step func()) {
 	w.attempts++
+	if w.giveUp != nil && w.giveUp(w) {
+		return
+	}
 	w.Loop.Reset(&w.timer, w.health.backoff("upload retry", uint64(w.id), w.attempts), step)
 }
 
 func (w *upload) isStored() {
 	w.phase, w.attempts = phaseStored, 0
-	w.metrics.uploads.Add(1)
-	w.metrics.uploadBytes.Add(w.built.Header.Bytes)
+	if !w.compacting {
+		w.metrics.uploads.Add(1)
+		w.metrics.uploadBytes.Add(w.built.Header.Bytes)
+	}
 	w.stored(w)
 }
 

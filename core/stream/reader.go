@@ -261,6 +261,19 @@ func (l *CommittedLog) partFor(offset int64) (metadata.Part, error) {
 		offset, l.id, image.LogStart, image.CommittedEnd())
 }
 
+// replaced reports whether a read of a part failed since its object is gone, and the image has another one by now.
+func (l *CommittedLog) replaced(part *metadata.Part, err error) bool {
+	if !errors.Is(err, errNoObject) || l.reader.gets.stopping {
+		return false
+	}
+	now, e := l.partFor(part.End - 1)
+	if e != nil || now.Object == part.Object {
+		return false
+	}
+	l.reader.options.Telemetry.Hit("stream read: a part was replaced meanwhile")
+	return true
+}
+
 // partAt returns the part that holds offset, or where it would be.
 func partAt(parts []metadata.Part, offset int64) (int, bool) {
 	i := sort.Search(len(parts), func(i int) bool { return parts[i].End > offset })

@@ -13,6 +13,7 @@ func (e *Engine) Shutdown(done func()) {
 	})
 	e.uploads.halt()
 	e.recovered.uploads.halt()
+	e.compactor.halt()
 	e.base.Loop.Stop(&e.ids.retry)
 	if store, ok := e.base.Env.Store.(env.Abandoner); ok {
 		store.Abandon()
@@ -36,6 +37,7 @@ func (e *Engine) release() {
 		w.drop()
 	}
 	e.uploads.queue, e.recovered.uploads.upload = nil, nil
+	e.compactor.release()
 	for _, t := range e.recovered.tails {
 		t.sealed.Close()
 	}

@@ -98,7 +98,14 @@ func (q *abortedSearch) searchPart() {
 		q.end(err)
 		return
 	}
-	log.withIndex(&part, q.deadline, q.end, func(index *heldIndex) {
+	failed := func(err error) {
+		if log.replaced(&part, err) {
+			q.next()
+			return
+		}
+		q.end(err)
+	}
+	log.withIndex(&part, q.deadline, failed, func(index *heldIndex) {
 		if q.visit(&index.Transactions, part.End) {
 			q.next()
 		}

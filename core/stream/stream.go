@@ -38,6 +38,8 @@ type State interface {
 // Nothing of what it returns is kept.
 type Image interface {
 	Streams
+	// Object finds an object that was committed and is not deleted.
+	Object(id metadata.ObjectID) (*metadata.Object, bool)
 	// EpochOwes reports whether a range of that broker epoch is open or not wholly
 	// committed, so that its WAL must live (R3).
 	EpochOwes(epoch metadata.BrokerEpoch) bool
@@ -68,6 +70,9 @@ type Committer interface {
 	// engine looks at the image and asks again for the others. parts are lent until done runs. walSlot
 	// is the lowest slot of the epoch's own object WAL that holds anything uncommitted, by the image; zero: none is named.
 	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, walSlot uint64, parts []metadata.CommitPart, done func(accepted []bool, err error))
+	// Replace replaces parts of streams by those of new objects (R3a); done runs after the record was applied, and says
+	// for each stream whether it was. After an error some may be: to ask again is safe. streams are lent until done runs.
+	Replace(epoch metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func(accepted []bool, err error))
 }
 
 // Batch is one batch to append.
@@ -137,6 +142,13 @@ type Stream struct {
 	handed       bool // closed, sealed at its end with a checkpoint there: what is left is uploaded still (R15)
 	gone         bool // the image does not have it any more: nothing of it is owed
 	dead         bool // nothing of it is kept: gone, or wholly committed after Close
+
+	compactDue      bool     // in compactor.due
+	compacting      bool     // a compaction is at work on its parts
+	compactAfter    env.Time // not before
+	compactFailures int      // in a row
+	weighed         uint64   // pass in which its parts were weighed
+	largeParts      uint64   // those with which there was nothing to join
 
 	partBytes int64 // of the committed parts above logStart, if they are counted
 	counted   bool

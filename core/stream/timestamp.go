@@ -43,6 +43,10 @@ func (s *Stream) findTimestampBy(deadline env.Time, from, ts int64, done func(Fe
 func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 	q.ts = q.stream.largestTimestampFrom(part.End)
 	q.stream.stored.largestTimestamp(*part, q.from, q.deadline, func(largest int64, err error) {
+		if q.stream.stored.replaced(part, err) {
+			q.stream.findTimestampBy(q.deadline, q.from, -1, q.done)
+			return
+		}
 		if err != nil {
 			q.done(Fetched{Err: err})
 			return
@@ -139,6 +143,8 @@ func (q *timestampSearch) searchTail(t *tailStream) (ended bool) {
 func (q *timestampSearch) searchPart(part *metadata.Part) {
 	q.stream.stored.findTimestamp(*part, q.from, q.ts, q.deadline, func(at int64, found bool, err error) {
 		switch {
+		case q.stream.stored.replaced(part, err):
+			q.next()
 		case err != nil:
 			q.done(Fetched{Err: err})
 		case found:

@@ -273,6 +273,12 @@ type upload struct {
 	// stored runs when the object is surely in the store, settled when its commit was answered and
 	// the image says what became of it.
 	stored, settled func(*upload)
+
+	// Of a compaction.
+	compacting bool
+	layout     func(object.Header) object.Built // nil: of the parts
+	compose    func(*object.Built) []env.Piece  // nil: the body is put
+	giveUp     func(*upload) bool               // whether a failure was the last; nil: none is
 }
 
 func (w *upload) full() bool {

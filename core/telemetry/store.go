@@ -14,18 +14,19 @@ const (
 	storePatience = 5 * time.Second
 )
 
-// storeOperation is one of the four operations of an object store.
+// storeOperation is one of the operations of an object store.
 type storeOperation int
 
 const (
 	operationPut storeOperation = iota
+	operationCompose
 	operationGet
 	operationDelete
 	operationList
 	storeOperations
 )
 
-var storeOperationNames = [storeOperations]string{"put", "get", "delete", "list"}
+var storeOperationNames = [storeOperations]string{"put", "compose", "get", "delete", "list"}
 
 // StoreWatch wraps an env.ObjectStore and reports on it, so that its users need not: it counts failures
 // by operation and cause, warns when an operation keeps failing, and says when it works again. It
@@ -70,6 +71,17 @@ func (w *StoreWatch) Put(o *env.PutObject) {
 		done(o)
 	}
 	w.store.Put(o)
+}
+
+// Compose implements env.ObjectStore.
+func (w *StoreWatch) Compose(o *env.ComposeObject) {
+	done, began := o.Done, w.clock.Now()
+	o.Done = func(o *env.ComposeObject) {
+		o.Done = done
+		w.ended(operationCompose, began, o.Outcome, o.Err)
+		done(o)
+	}
+	w.store.Compose(o)
 }
 
 // Get implements env.ObjectStore.

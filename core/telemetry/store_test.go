@@ -24,10 +24,11 @@ type answering struct {
 	err     error
 }
 
-func (a *answering) Put(o *env.PutObject)       { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
-func (a *answering) Get(o *env.GetObject)       { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
-func (a *answering) Delete(o *env.DeleteObject) { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
-func (a *answering) List(o *env.ListObjects)    { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
+func (a *answering) Put(o *env.PutObject)         { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
+func (a *answering) Get(o *env.GetObject)         { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
+func (a *answering) Delete(o *env.DeleteObject)   { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
+func (a *answering) Compose(o *env.ComposeObject) { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
+func (a *answering) List(o *env.ListObjects)      { o.Outcome, o.Err = a.outcome, a.err; o.Done(o) }
 
 // register keeps the values of metrics.
 type register map[string]int64

@@ -67,6 +67,9 @@ func (r *broker) push(what string, e env.Event, do func(), end func(env.Outcome)
 	r.bucket.pending = append(r.bucket.pending, &storeOp{r, what, do, end, e})
 }
 
+// Compose implements env.ObjectStore.
+func (r *broker) Compose(*env.ComposeObject) { panic("not used") }
+
 func (r *broker) Put(o *env.PutObject) {
 	body := slices.Concat(o.Body...)
 	// One slot has one body: what a broker tries under a key is always the same.

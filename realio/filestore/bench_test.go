@@ -90,7 +90,7 @@ func BenchmarkPut(b *testing.B) {
 				b.ResetTimer()
 				for i := range b.N {
 					file := filepath.Join(dir, fmt.Sprint(i))
-					if err := w.write(file, body, new(atomic.Bool)); err != nil {
+					if err := w.write(file, sliced(body), new(atomic.Bool)); err != nil {
 						b.Fatal(err)
 					}
 					_ = unlink(file)
@@ -113,7 +113,7 @@ func BenchmarkGet(b *testing.B) {
 	w := newWriter(true)
 	body := slices.Repeat([][]byte{make([]byte, 1<<20)}, bytes>>20)
 	for i := range objects {
-		if err := w.write(filepath.Join(dir, fmt.Sprint(i)), body, new(atomic.Bool)); err != nil {
+		if err := w.write(filepath.Join(dir, fmt.Sprint(i)), sliced(body), new(atomic.Bool)); err != nil {
 			b.Fatal(err)
 		}
 	}

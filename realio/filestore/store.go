@@ -94,6 +94,9 @@ func (s *Store) Shutdown() error {
 // Put implements env.ObjectStore.
 func (s *Store) Put(o *env.PutObject) { s.pool.Submit(o) }
 
+// Compose implements env.ObjectStore.
+func (s *Store) Compose(o *env.ComposeObject) { s.pool.Submit(o) }
+
 // Get implements env.ObjectStore.
 func (s *Store) Get(o *env.GetObject) { s.pool.Submit(o) }
 
@@ -107,7 +110,9 @@ func (s *Store) List(o *env.ListObjects) { s.pool.Submit(o) }
 func (s *Store) run(e env.Event) {
 	switch o := e.(type) {
 	case *env.PutObject:
-		o.Outcome, o.Err = s.put(o.Key, o.Body)
+		o.Outcome, o.Err = s.put(o.Key, sliced(o.Body))
+	case *env.ComposeObject:
+		o.Outcome, o.Err = s.put(o.Key, s.composed(o.Pieces))
 	case *env.GetObject:
 		s.get(o)
 	case *env.DeleteObject:
@@ -123,7 +128,7 @@ func (s *Store) locate(key string) (dir, name string, err error) {
 }
 
 // put writes the body to a file of the session, and gives it its name once it is durable.
-func (s *Store) put(key string, body [][]byte) (env.Outcome, error) {
+func (s *Store) put(key string, body pieces) (env.Outcome, error) {
 	dir, name, err := s.locate(key)
 	if err != nil {
 		return env.OutcomeFailed, err
@@ -142,10 +147,14 @@ func (s *Store) put(key string, body [][]byte) (env.Outcome, error) {
 		err = s.folders.make(s.root, dir)
 	}
 	if err != nil {
-		if gone := s.present(); gone != nil {
-			err = gone
+		outcome := env.OutcomeFailed
+		if errors.Is(err, errNoSource) {
+			outcome = env.OutcomeRefused
 		}
-		return env.OutcomeFailed, s.failure("put", key, errors.Join(err, unlink(temporary)))
+		if gone := s.present(); gone != nil {
+			outcome, err = env.OutcomeFailed, gone
+		}
+		return outcome, s.failure("put", key, errors.Join(err, unlink(temporary)))
 	}
 	err = nameOnce(temporary, target)
 	if errors.Is(err, unix.EEXIST) {

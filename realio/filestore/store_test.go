@@ -172,7 +172,7 @@ func TestBodiesWithAndWithoutThePageCache(t *testing.T) {
 				pieces, rest = append(pieces, rest[:n]), rest[n:]
 			}
 			name := filepath.Join(t.TempDir(), "file")
-			if err := newWriter(direct).write(name, pieces, new(atomic.Bool)); err != nil {
+			if err := newWriter(direct).write(name, sliced(pieces), new(atomic.Bool)); err != nil {
 				if direct && size > 0 {
 					t.Skipf("this file system takes no direct I/O: %v", err)
 				}

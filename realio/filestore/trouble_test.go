@@ -89,7 +89,7 @@ func TestAbandonEndsPuts(t *testing.T) {
 	outcome, err := r.putError("key", bytes.Repeat([]byte("x"), 2*chunkBytes))
 	require.Equal(t, env.OutcomeFailed, outcome)
 	require.Equal(t, env.CauseEnded, env.CauseOf(err))
-	require.ErrorIs(t, r.writer.write(r.session.next(), [][]byte{make([]byte, chunkBytes)}, &r.ended), errEnded)
+	require.ErrorIs(t, r.writer.write(r.session.next(), sliced([][]byte{make([]byte, chunkBytes)}), &r.ended), errEnded)
 	require.NoError(t, r.Shutdown())
 }
 

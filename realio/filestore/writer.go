@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -39,7 +41,7 @@ func alignedChunk() *[chunkBytes]byte {
 
 // probeWriter finds out by a file at name, removed again, whether the file system takes direct I/O.
 func probeWriter(name string) (writer, error) {
-	body := [][]byte{[]byte("weir probes direct I/O\n")}
+	body := sliced([][]byte{[]byte("weir probes direct I/O\n")})
 	w := newWriter(true)
 	var never atomic.Bool
 	err := errors.Join(w.write(name, body, &never), unlink(name))
@@ -50,9 +52,23 @@ func probeWriter(name string) (writer, error) {
 	return w, err
 }
 
+// pieces are a body: slices one behind the other, each lent until the next is asked for. An error ends it.
+type pieces = iter.Seq2[[]byte, error]
+
+// sliced is a body that is in memory.
+func sliced(body [][]byte) pieces {
+	return func(yield func([]byte, error) bool) {
+		for piece := range slices.Values(body) {
+			if !yield(piece, nil) {
+				return
+			}
+		}
+	}
+}
+
 // write creates a file with the body, durable when it returns; its name is not. It stops between two
 // chunks once ended is set.
-func (w writer) write(name string, body [][]byte, ended *atomic.Bool) error {
+func (w writer) write(name string, body pieces, ended *atomic.Bool) error {
 	flags := unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL
 	if w.direct {
 		flags |= unix.O_DIRECT
@@ -76,7 +92,7 @@ func (w writer) write(name string, body [][]byte, ended *atomic.Bool) error {
 
 // writeBody gathers the slices into chunks. With direct I/O the last one is filled up to a whole
 // block, which the caller cuts off.
-func (w writer) writeBody(fd int, body [][]byte, ended *atomic.Bool) (int64, error) {
+func (w writer) writeBody(fd int, body pieces, ended *atomic.Bool) (int64, error) {
 	chunk := w.buffers.Get().(*[chunkBytes]byte)
 	defer w.buffers.Put(chunk)
 	used, size := 0, int64(0)
@@ -94,7 +110,10 @@ func (w writer) writeBody(fd int, body [][]byte, ended *atomic.Bool) (int64, err
 		used = 0
 		return err
 	}
-	for _, piece := range body {
+	for piece, err := range body {
+		if err != nil {
+			return size, err
+		}
 		for len(piece) > 0 {
 			n := copy(chunk[used:], piece)
 			piece, used = piece[n:], used+n

@@ -9,6 +9,7 @@ const (
 	kindPut kind = iota
 	kindMultipart
 	kindPart
+	kindCopy
 	kindGet
 	kindHead
 	kindDelete
@@ -16,7 +17,7 @@ const (
 	kinds
 )
 
-var kindNames = [kinds]string{"put", "multipart", "part", "get", "head", "delete", "list"}
+var kindNames = [kinds]string{"put", "multipart", "part", "copy", "get", "head", "delete", "list"}
 
 // counts are what a bill is made of.
 type counts struct {

@@ -270,10 +270,7 @@ func (u *upload) join() (env.Outcome, error) {
 	case env.OutcomeFailed:
 		return env.OutcomeFailed, fmt.Errorf("see whether the object exists: %w", err)
 	}
-	done := make([]types.CompletedPart, len(u.parts))
-	for i := range done {
-		done[i] = types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: u.parts[i].tag, ChecksumCRC32C: u.checksumHeader(u.parts[i].sum)}
-	}
+	done := u.completed()
 	t := u.try(u.alive, kindMultipart)
 	defer t.end()
 	output, err := u.client.CompleteMultipartUpload(t, &s3.CompleteMultipartUploadInput{

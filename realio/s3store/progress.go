@@ -51,7 +51,7 @@ type try struct {
 func (s *Store) try(ctx context.Context, k kind) *try {
 	s.counts.requests[k].Add(1)
 	t := &try{idle: s.options.IdleTimeout, least: trickleBytes, at: time.Now()}
-	if k == kindMultipart {
+	if k == kindMultipart || k == kindCopy {
 		t.least, t.limit = 1, t.at.Add(joinLimit*t.idle)
 	}
 	ctx, t.cancel = context.WithCancelCause(ctx)

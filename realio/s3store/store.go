@@ -130,6 +130,8 @@ type Store struct {
 	counts  counts
 	strict  atomic.Bool // the store was seen to refuse what exists
 
+	noCopies atomic.Bool // the store was seen not to copy parts
+
 	identity *identity // nil: the credentials are fixed
 	uplink   *pacer
 	downlink *pacer
@@ -256,6 +258,9 @@ func (s *Store) Shutdown() {
 // Put implements env.ObjectStore.
 func (s *Store) Put(o *env.PutObject) { s.pool.Submit(o) }
 
+// Compose implements env.ObjectStore.
+func (s *Store) Compose(o *env.ComposeObject) { s.pool.Submit(o) }
+
 // Get implements env.ObjectStore.
 func (s *Store) Get(o *env.GetObject) { s.pool.Submit(o) }
 
@@ -270,6 +275,8 @@ func (s *Store) run(e env.Event) {
 	switch o := e.(type) {
 	case *env.PutObject:
 		o.Outcome, o.Err = s.put(o.Key, o.Body)
+	case *env.ComposeObject:
+		o.Outcome, o.Err = s.compose(o)
 	case *env.GetObject:
 		s.get(o)
 	case *env.DeleteObject:

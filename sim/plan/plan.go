@@ -73,6 +73,16 @@ type Config struct {
 	WALLingerMax    time.Duration // weir.wal.object.linger.max.ms; 20 ms
 	ProducerIDs     int64         // ProducerIDBlock: granted to a broker at a time
 	ListPage        int64         // SweepListPage: keys in a page of a listing of the store
+	CompactParts    int64         // Compaction.RewriteFanIn
+	JoinParts       int64         // Compaction.JoinFanIn
+	CompactBytes    int64         // Compaction.RewriteBytes
+	JoinBytes       int64         // Compaction.JoinBytesMin
+	ObjectBytes     int64         // Compaction.ObjectBytesMax
+	CompactEvery    time.Duration // Compaction.Interval
+	SparseAge       time.Duration // Compaction.SparseAge
+	SparseBytes     int64         // Compaction.SparseBytesMin
+	CompactRate     int64         // weir.compaction.bytes.per.second; 0: no bound
+	NoCompaction    int64         // not 0: weir.compaction.enabled=false
 	CleanBytes      int64         // CleanBytesMin: after which a coordinator writes its state anew; 16 KiB
 
 	// Coordinators.
@@ -318,6 +328,16 @@ func (c *Config) fields() []field {
 		{"come-back", &c.ComeBack},
 		{"session", &c.Session}, {"election", &c.Election},
 		{"clean", &c.CleanBytes},
+		{"compact-parts", &c.CompactParts},
+		{"join-parts", &c.JoinParts},
+		{"compact-bytes", &c.CompactBytes},
+		{"join-bytes", &c.JoinBytes},
+		{"object-bytes", &c.ObjectBytes},
+		{"compact-every", &c.CompactEvery},
+		{"sparse-age", &c.SparseAge},
+		{"sparse-bytes", &c.SparseBytes},
+		{"compact-rate", &c.CompactRate},
+		{"no-compaction", &c.NoCompaction},
 		{"group-partitions", &c.GroupPartitions},
 		{"txn-partitions", &c.TxnPartitions},
 		{"rebalance-delay", &c.RebalanceDelay},

@@ -81,6 +81,16 @@ func (s *swarm) tuning(c *Config) {
 	case 2:
 		c.WALDiskBytes = 1<<20 + c.WALBytes*pick[int64](&room, 3, 5, 8)/4 // of one log, or of two
 	}
+	compact := s.rand.Stream("plan compaction", 0)
+	c.CompactParts = pick[int64](&compact, 2, 3, 4, 6)
+	c.JoinParts = pick[int64](&compact, 2, 3)
+	c.CompactBytes = pick[int64](&compact, 16<<10, 100<<10, 1<<20)
+	c.JoinBytes = pick[int64](&compact, 1, 4<<10, 32<<10)
+	c.ObjectBytes = pick[int64](&compact, 256<<10, 2<<20, 0)
+	c.CompactEvery = pick(&compact, 300*time.Millisecond, 2*time.Second)
+	c.SparseAge = pick(&compact, time.Second, 5*time.Second, 0)
+	c.SparseBytes = pick[int64](&compact, 16<<10, 64<<10)
+	c.CompactRate = pick[int64](&compact, 0, 0, 2<<20)
 	if c.WALDiskBytes+c.VolumeBytes > 0 {
 		c.MessageBytes = pick[int64](&d, 64<<10, 10<<10) // the log may shrink to 256 KiB, and then takes no larger ones
 		// On a small volume a log may not grow until the one before it is uploaded, a piece at a time.

@@ -21,6 +21,14 @@ func (r *request) answer(s *Store) {
 		if lost && !r.done {
 			r.detach(e)
 		}
+	case *env.ComposeObject:
+		e.Outcome, e.Err = verdict(r.fate, e.Outcome, "compose "+e.Key)
+		if lost && !r.done {
+			copied := copyOf(e)
+			s.deliver(r, e)
+			r.event = copied
+			return
+		}
 	case *env.DeleteObject:
 		e.Outcome, e.Err = verdict(r.fate, env.OutcomeDone, "delete "+e.Key)
 		if lost {
@@ -63,6 +71,8 @@ func (s *Store) deliver(r *request, e env.Event) {
 func resultOf(e env.Event) uint64 {
 	switch e := e.(type) {
 	case *env.PutObject:
+		return uint64(e.Outcome)
+	case *env.ComposeObject:
 		return uint64(e.Outcome)
 	case *env.GetObject:
 		return uint64(e.Outcome) | sumOf(e)<<8

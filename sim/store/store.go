@@ -325,7 +325,7 @@ func (s *Store) drawFate(f *Faults, changes bool) fate {
 
 func (s *Store) putInFlight(key string, but *request) bool {
 	for _, r := range s.inflight {
-		if p, ok := r.event.(*env.PutObject); ok && r != but && p.Key == key && !r.done {
+		if r != but && !r.done && creates(r.event) == key {
 			return true
 		}
 	}
@@ -336,7 +336,7 @@ func (v *view) schedule(r *request, row *latency.Profile, bytes int) {
 	s := v.store
 	total := row.Scaled(&s.draws, v.faults().SlowPerMille) + 10*time.Duration(bytes) // about 100 MB/s
 	effect := total/2 + time.Duration(s.draws.Below(int64(total/2)))
-	_, put := r.event.(*env.PutObject)
+	put := creates(r.event) != ""
 	_, del := r.event.(*env.DeleteObject)
 	if (put || del) && total > tryTimeout && (r.fate == fateDone || r.fate == fateLate) {
 		// The world stops waiting: the effect comes, or came, on its own.
@@ -408,23 +408,16 @@ var errStore = errors.New("simulated object store")
 func (r *request) effect(s *Store) {
 	switch e := r.event.(type) {
 	case *env.PutObject:
-		_, exists := s.bodies[e.Key]
+		outcome := s.create(r, e.Key, slices.Concat(e.Body...), true)
 		if !r.dead && r.fate != fateLate {
-			e.Outcome = env.OutcomeDone
-			if exists {
-				e.Outcome = env.OutcomeRefused
-			}
+			e.Outcome = outcome
 		}
-		s.markPut(r, exists)
-		if !exists {
-			body := slices.Concat(e.Body...)
-			s.Stored += int64(len(body))
-			s.insert(e.Key, body)
-			if s.OnPut != nil {
-				s.OnPut(e.Key)
-			}
+	case *env.ComposeObject:
+		body, whole := s.compose(e.Pieces)
+		outcome := s.create(r, e.Key, body, whole)
+		if !r.dead && r.fate != fateLate {
+			e.Outcome = outcome
 		}
-		s.queue.Note(event.KindStore, r.view.box.Machine, 1, event.SumString(e.Key), uint64(r.fate))
 	case *env.DeleteObject:
 		if r.dead || r.fate == fateLate {
 			s.queue.Hit("store: a DELETE came after it was given up")
@@ -435,23 +428,6 @@ func (r *request) effect(s *Store) {
 		r.read(s, e)
 	case *env.ListObjects:
 		r.list(s, e)
-	}
-}
-
-// markPut counts the PUTs that make stories.
-func (s *Store) markPut(r *request, exists bool) {
-	late := r.dead || r.fate == fateLate
-	switch {
-	case late && exists:
-		s.queue.Hit("store: a PUT came after it was given up, and found its key taken")
-	case late && r.dead:
-		s.queue.Hit("store: a PUT came after its node had died")
-	case late:
-		s.queue.Hit("store: a PUT came after it was given up")
-	case exists:
-		s.queue.Hit("store: a PUT found its key taken")
-	case r.fate == fateLostAfter:
-		s.queue.Hit("store: a PUT took effect and its answer was lost")
 	}
 }
 
@@ -499,6 +475,9 @@ func (s *Store) Crash(box *machine.Box) {
 		}
 		if p, ok := r.event.(*env.PutObject); ok && p.Done != nil {
 			r.event = &env.PutObject{Key: p.Key, Body: [][]byte{slices.Concat(p.Body...)}}
+		}
+		if c, ok := r.event.(*env.ComposeObject); ok && c.Done != nil {
+			r.event = copyOf(c)
 		}
 	}
 	for _, r := range halfway {

@@ -1,0 +1,133 @@
+package metadata
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"weir/core/telemetry"
+)
+
+// apply validates a replacement stream by stream (R3a): one that is refused stops neither the others
+// nor its proposer, and objects of which nothing was accepted stay prepared.
+func (r *ReplaceParts) apply(im *Image) error {
+	if err := im.validateReplacer(r); err != nil {
+		return err
+	}
+	accepted := make([]bool, len(r.Streams))
+	for i := range r.Streams {
+		p := &r.Streams[i]
+		s, at, ok := im.validateReplacement(r, p)
+		if !ok {
+			continue
+		}
+		accepted[i] = true
+		im.replace(s, at, r, p)
+	}
+	im.outcome.Accepted = accepted
+	return nil
+}
+
+// validateReplacer decides whether the objects may be committed to: each is prepared for the epoch, or was
+// committed by it before.
+func (im *Image) validateReplacer(r *ReplaceParts) error {
+	if !im.Current(r.Epoch) {
+		return fmt.Errorf("%w: epoch %d, replacement by %d objects", ErrEpochEnded, r.Epoch, len(r.Objects))
+	}
+	if len(r.Objects) == 0 || !ascending(r.Objects, func(a, b *NewObject) bool { return a.ID < b.ID }) {
+		return fmt.Errorf("%w: a replacement by %d objects, which do not ascend", ErrMalformed, len(r.Objects))
+	}
+	for _, n := range r.Objects {
+		if n.Bytes < 0 {
+			return fmt.Errorf("%w: object %d of %d bytes", ErrMalformed, n.ID, n.Bytes)
+		}
+		if o, ok := im.objects[n.ID]; ok && o.BrokerEpoch == r.Epoch {
+			continue
+		}
+		if i, ok := im.searchLease(n.ID); !ok || im.leases[i].Epoch != r.Epoch {
+			return fmt.Errorf("%w: object %d, epoch %d", ErrNotPrepared, n.ID, r.Epoch)
+		}
+	}
+	return nil
+}
+
+// validateReplacement finds the sources among the stream's parts: all of them as they are named, one behind
+// the other; and holds the new parts against them.
+func (im *Image) validateReplacement(r *ReplaceParts, p *Replacement) (s *Stream, at int, ok bool) {
+	s, ok = im.streams[p.Stream]
+	if !ok || len(p.Sources) == 0 || !p.covers() {
+		return nil, 0, false
+	}
+	at, ok = slices.BinarySearchFunc(s.Parts, p.Sources[0].Start, func(q Part, start int64) int { return cmp.Compare(q.Start, start) })
+	if !ok || at+len(p.Sources) > len(s.Parts) {
+		return nil, 0, false
+	}
+	for i, source := range p.Sources {
+		if q := &s.Parts[at+i]; q.Object != source.Object || q.Start != source.Start || q.End != source.End {
+			return nil, 0, false
+		}
+	}
+	for i := range p.Parts {
+		if !im.keeps(r, p.Parts[i].Object) {
+			return nil, 0, false
+		}
+	}
+	return s, at, true
+}
+
+// covers says that the sources follow each other without a gap, and that the new parts do and hold the same
+// offsets. How many records either has of them does not matter.
+func (p *Replacement) covers() bool {
+	next := p.Sources[0].Start
+	for _, source := range p.Sources {
+		if source.Start != next || source.End <= next {
+			return false
+		}
+		next = source.End
+	}
+	end := next
+	next = p.Sources[0].Start
+	for i := range p.Parts {
+		q := &p.Parts[i]
+		if q.Start != next || q.End <= next || q.Bytes < 0 || q.IndexOffset < 0 || q.IndexBytes < 0 {
+			return false
+		}
+		next = q.End
+	}
+	return next == end
+}
+
+// keeps reports whether an object is one of the record's and may keep what it is given: not once it is
+// destroyed, since it may be gone.
+func (im *Image) keeps(r *ReplaceParts, id ObjectID) bool {
+	_, named := slices.BinarySearchFunc(r.Objects, id, func(n NewObject, id ObjectID) int { return cmp.Compare(n.ID, id) })
+	o, committed := im.objects[id]
+	return named && (!committed || o.State == ObjectCommitted)
+}
+
+// replace puts the new parts in the place of the sources.
+func (im *Image) replace(s *Stream, at int, r *ReplaceParts, p *Replacement) {
+	for i := range p.Parts {
+		im.referNew(r, p.Parts[i].Object)
+	}
+	for _, source := range p.Sources {
+		im.unrefer(source.Object)
+	}
+	s.Parts = slices.Replace(s.Parts, at, at+len(p.Sources), p.Parts...)
+	if at > 0 && s.Parts[at-1].End > s.Parts[at].Start {
+		telemetry.Assert(4, false, "stream %d: part [%d, %d) overlaps another", s.ID, s.Parts[at].Start, s.Parts[at].End)
+	}
+	im.changed(s.ID)
+}
+
+// referNew adds a reference to one of the record's objects, and commits it with the first.
+func (im *Image) referNew(r *ReplaceParts, id ObjectID) {
+	o, committed := im.objects[id]
+	if !committed {
+		i, _ := slices.BinarySearchFunc(r.Objects, id, func(n NewObject, id ObjectID) int { return cmp.Compare(n.ID, id) })
+		im.unprepare(id, id+1)
+		o = &Object{ID: id, State: ObjectCommitted, BrokerEpoch: r.Epoch, Bytes: r.Objects[i].Bytes}
+		im.objects[id] = o
+	}
+	o.Parts++
+}

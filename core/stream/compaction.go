@@ -1,0 +1,370 @@
+package stream
+
+import (
+	"slices"
+
+	"weir/core/metadata"
+)
+
+// mergePolicy says which parts of streams become one. Its numbers, and what they add up to, are in the package comment.
+type mergePolicy struct {
+	rewriteFanIn   int    // parts of a stream that are rewritten as one
+	joinFanIn      int    // parts of a stream that are joined to one
+	rewriteBytes   int64  // of the batches of one rewrite, which are in memory
+	rewriteStreams uint64 // at most in one rewrite; a power of two
+	joinBytesMin   int64  // of the run that a join copies of each object
+	joinStreams    uint64 // at most in one join; a power of two
+	objectBytesMax int64
+}
+
+// How many streams one compaction takes at most.
+const (
+	rewriteStreams = 1024
+	joinStreams    = 64
+)
+
+// joinShare is which share of what there is of a stream a join makes one part at most: retention takes whole parts.
+const joinShare = 4
+
+// sourcesMax bounds the parts of one stream that become one.
+const sourcesMax = 64
+
+// partsWanted is how many parts a stream should have at most. With more of them fewer are enough to be merged.
+const partsWanted = 20
+
+// element is what window sees of a part.
+type element struct {
+	bytes  int64             // of the stream
+	load   int64             // bytes of all streams that are handled with it, or with others of its object
+	object metadata.ObjectID // whose load counts once; 0: that of each does
+	barred bool              // it is in no run
+	minor  bool              // it does not count, and is taken along between others
+}
+
+// worth says when a run of parts is worth to be one.
+type worth struct {
+	fanIn     int   // it has so many parts
+	ratio     int64 // its bytes are so many times those of its largest, 2 and up; of a run of more than patience parts less
+	loadMost  int64
+	bytesMost int64
+	// patience bounds the parts of a stream whose sizes differ much.
+	patience int64
+}
+
+// run is a run of parts that grows.
+type run struct {
+	count                     int
+	bytes, load, minor, large int64 // minor: bytes of those that do not count; large: of the largest
+}
+
+func (r *run) add(e *element, load int64) {
+	r.load += load
+	if e.minor {
+		r.minor += e.bytes
+		return
+	}
+	r.count, r.bytes, r.large = r.count+1, r.bytes+e.bytes, max(r.large, e.bytes)
+}
+
+func (w *worth) fits(r *run, e *element, load int64) bool {
+	return r.load+load <= w.loadMost && r.bytes+r.minor+e.bytes <= w.bytesMost
+}
+
+func (w *worth) ok(r *run) bool {
+	return r.count >= w.fanIn && r.bytes >= 2*r.large && r.bytes*max(int64(r.count), w.patience) >= w.ratio*w.patience*r.large && r.minor <= r.bytes/4
+}
+
+// full says that a run is worth it although it has few parts: no more of them fit.
+func (w *worth) full(r *run) bool {
+	return r.count >= 2 && r.load > w.loadMost/2 && r.bytes >= 2*r.large && r.minor <= r.bytes/4
+}
+
+// window finds the longest run of parts that are worth to be one, or as many as fit. Their bytes are twice those of the
+// largest at least: what is written again becomes part of something at least twice as large, and so is written
+// a logarithmic number of times at most.
+func window(all []element, w worth) (from, to int) {
+	for i := range all {
+		if all[i].minor {
+			continue
+		}
+		var r run
+		last := i // end of the last one that counts
+		for j := i; j < len(all) && j-i < sourcesMax && !all[j].barred; j++ {
+			load := loadAfter(all[i:j], &all[j])
+			if !w.fits(&r, &all[j], load) {
+				if w.full(&r) && last-i > to-from {
+					from, to = i, last
+				}
+				break
+			}
+			if r.add(&all[j], load); all[j].minor {
+				continue
+			}
+			if last = j + 1; w.ok(&r) && last-i > to-from {
+				from, to = i, last
+			}
+		}
+	}
+	return from, to
+}
+
+// loadAfter is what an element adds to the load of those before it.
+func loadAfter(before []element, e *element) int64 {
+	for i := range before {
+		if e.object != 0 && before[i].object == e.object {
+			return 0
+		}
+	}
+	return e.load
+}
+
+// rewritten is the run of a stream's parts that a rewrite makes one; joinable says which are none of its business. A run that
+// comes along with a neighbour's may have fewer parts. In neither case is what was rewritten before taken in for the
+// sake of a few small ones.
+func (p *mergePolicy) rewritten(parts []metadata.Part, along bool, joinable func(*metadata.Part) bool) []metadata.Part {
+	if len(parts) < 2 {
+		return nil
+	}
+	all := make([]element, len(parts))
+	for i := range parts {
+		all[i] = element{bytes: parts[i].Bytes, load: parts[i].Bytes, barred: joinable(&parts[i])}
+	}
+	fanIn := p.rewriteFanIn
+	w := worth{fanIn: fanIn, ratio: int64(max(2, fanIn/2)), loadMost: p.rewriteBytes, bytesMost: p.rewriteBytes, patience: int64(2 * fanIn)}
+	if along {
+		w.fanIn, w.ratio = max(2, fanIn/2), int64(max(2, fanIn/3))
+	}
+	if len(parts) > partsWanted {
+		w.fanIn, w.ratio = 2, 2
+	}
+	from, to := window(all, w)
+	return parts[from:to]
+}
+
+// joined is the run of a stream's parts that a join makes one; held is how much the stream's block has of each object. What
+// is not for joins is taken along where it lies between others.
+func (p *mergePolicy) joined(parts []metadata.Part, held map[metadata.ObjectID]int64) []metadata.Part {
+	all, total := make([]element, len(parts)), int64(0)
+	for i := range parts {
+		part := &parts[i]
+		bytes, object := held[part.Object], part.Object
+		if p.finished(bytes) && part.Bytes > p.rewriteBytes/2 { // it moves alone
+			bytes, object = part.Bytes, 0
+		}
+		all[i] = element{bytes: part.Bytes, load: bytes, object: object, barred: p.finished(bytes), minor: !p.large(part) || bytes < p.joinBytesMin}
+		total += part.Bytes
+	}
+	w := worth{fanIn: p.joinFanIn, ratio: 2, loadMost: p.objectBytesMax, bytesMost: max(total/joinShare, p.joinBytesMin), patience: 1}
+	if len(parts) > partsWanted {
+		w.fanIn, w.bytesMost = 2, p.objectBytesMax
+	}
+	from, to := window(all, w)
+	return parts[from:to]
+}
+
+// finished says that what a block has of an object is too large to be joined with more.
+func (p *mergePolicy) finished(held int64) bool { return held > p.objectBytesMax/int64(p.joinFanIn) }
+
+// large is a cheap look at whether a part may be joined: it is, if those of its neighbours are as large.
+func (p *mergePolicy) large(part *metadata.Part) bool {
+	return part.Bytes*int64(p.joinStreams) >= p.joinBytesMin
+}
+
+// large parts of a stream: their number, and a sum by which a change is seen.
+func (p *mergePolicy) largeParts(parts []metadata.Part) (n int, sum uint64) {
+	for i := range parts {
+		if p.large(&parts[i]) {
+			n, sum = n+1, (sum+uint64(parts[i].Object))*0x9e3779b97f4a7c15
+		}
+	}
+	return n, sum
+}
+
+// mergedTimestamp is the MaxTimestamp of the part that parts become: the largest of a record, or if none has one the latest
+// upload.
+func mergedTimestamp(parts []metadata.Part) int64 {
+	latest := parts[0].MaxTimestamp
+	for _, p := range parts[1:] {
+		if later := p.MaxTimestamp; later >= 0 && later > latest || later < 0 && latest < 0 && later < latest {
+			latest = later
+		}
+	}
+	return latest
+}
+
+// neighbours is the aligned block of so many stream ids, a power of two, that holds an id. Blocks of all sizes nest, so
+// that streams which shared an object go on sharing what it becomes.
+func neighbours(id metadata.StreamID, streams uint64) (first, end metadata.StreamID) {
+	first = id &^ metadata.StreamID(streams-1)
+	return first, first + metadata.StreamID(streams)
+}
+
+// mergeView is what planning sees of streams.
+type mergeView interface {
+	// each visits the parts of the streams that may be compacted now, of ids in [first, end), ascending.
+	each(first, end metadata.StreamID, visit func(id metadata.StreamID, parts []metadata.Part))
+	// sparse reports whether little of an object has been in use for long: what is left of it should move.
+	sparse(metadata.ObjectID) bool
+}
+
+// mergeRun is a run of a stream's parts that become one.
+type mergeRun struct {
+	stream metadata.StreamID
+	parts  []metadata.Part
+}
+
+// mergePlan is what one compaction does.
+type mergePlan struct {
+	join bool // the store copies the bytes; else they are read and written
+	move bool // off an object that is little in use
+	runs []mergeRun
+}
+
+func (p *mergePlan) bytes() (total int64) {
+	for i := range p.runs {
+		for j := range p.runs[i].parts {
+			total += p.runs[i].parts[j].Bytes
+		}
+	}
+	return total
+}
+
+// planner plans one compaction.
+type planner struct {
+	*mergePolicy
+	view mergeView
+	held map[metadata.StreamID]map[metadata.ObjectID]int64 // what a block of streams has of each object, by its first id
+}
+
+// plan finds something to do for a stream, and for its neighbours with it; false: nothing. The plan's parts are lent.
+// join says whether to look for something to join.
+func (p *mergePolicy) plan(view mergeView, id metadata.StreamID, parts []metadata.Part, join bool) (mergePlan, bool) {
+	q := planner{mergePolicy: p, view: view, held: map[metadata.StreamID]map[metadata.ObjectID]int64{}}
+	if n, _ := p.largeParts(parts); join && n >= p.joinFanIn {
+		if plan, ok := q.planJoin(id, parts); ok {
+			return plan, true
+		}
+	}
+	if len(p.rewritten(parts, false, func(*metadata.Part) bool { return false })) == 0 { // nearly always, and cheap to see
+		return q.planMove(parts, id)
+	}
+	run := p.rewritten(parts, false, q.joinable(id))
+	if len(run) == 0 {
+		return q.planMove(parts, id)
+	}
+	return q.planRewrite(mergeRun{id, run}), true
+}
+
+// planMove moves what the stream and its neighbours have of an object of which little else is in use: the store keeps an
+// object whole for as long as anybody needs any of it.
+func (q *planner) planMove(parts []metadata.Part, id metadata.StreamID) (mergePlan, bool) {
+	at := slices.IndexFunc(parts, func(p metadata.Part) bool { return q.view.sparse(p.Object) })
+	if at < 0 {
+		return mergePlan{}, false
+	}
+	moved := parts[at]
+	if moved.Bytes > q.rewriteBytes/2 {
+		return mergePlan{join: true, move: true, runs: []mergeRun{{id, parts[at : at+1]}}}, true
+	}
+	plan := mergePlan{move: true, runs: []mergeRun{{id, parts[at : at+1]}}}
+	left := q.rewriteBytes - moved.Bytes
+	first, end := neighbours(id, q.rewriteStreams)
+	q.view.each(first, end, func(other metadata.StreamID, parts []metadata.Part) {
+		for i := range parts {
+			if p := &parts[i]; p.Object == moved.Object && p.Bytes <= left && (other != id || i != at) {
+				left -= p.Bytes
+				plan.runs = append(plan.runs, mergeRun{other, parts[i : i+1]})
+			}
+		}
+	})
+	return plan, true
+}
+
+// joinable says which parts of a stream are for joins: what the stream's block has of their objects is large enough, and not
+// so large that it is no source any more. A small part of such an object may be rewritten.
+func (q *planner) joinable(id metadata.StreamID) func(*metadata.Part) bool {
+	return func(part *metadata.Part) bool {
+		if part.Bytes > q.rewriteBytes/2 || !q.large(part) {
+			return part.Bytes > q.rewriteBytes/2
+		}
+		held := q.blockHeld(id)[part.Object]
+		return held >= q.joinBytesMin && !q.finished(held)
+	}
+}
+
+// blockHeld is what the block of a stream has of each object.
+func (q *planner) blockHeld(id metadata.StreamID) map[metadata.ObjectID]int64 {
+	first, end := neighbours(id, q.joinStreams)
+	held := q.held[first]
+	if held == nil {
+		held = map[metadata.ObjectID]int64{}
+		q.view.each(first, end, func(_ metadata.StreamID, parts []metadata.Part) {
+			for i := range parts {
+				held[parts[i].Object] += parts[i].Bytes
+			}
+		})
+		q.held[first] = held
+	}
+	return held
+}
+
+// planRewrite takes the neighbours along that nearly need it too, in growing blocks, for as long as all fit.
+func (q *planner) planRewrite(seed mergeRun) mergePlan {
+	plan := mergePlan{runs: []mergeRun{seed}}
+	total := plan.bytes()
+	for size := uint64(2); size <= q.rewriteStreams; size *= 2 {
+		more := mergePlan{}
+		inFirst, inEnd := neighbours(seed.stream, size/2)
+		first, end := neighbours(seed.stream, size)
+		q.view.each(first, end, func(id metadata.StreamID, parts []metadata.Part) {
+			if id >= inFirst && id < inEnd {
+				return
+			}
+			if run := q.rewritten(parts, true, q.joinable(id)); len(run) > 0 {
+				more.runs = append(more.runs, mergeRun{id, run})
+			}
+		})
+		if total += more.bytes(); total > q.rewriteBytes {
+			break
+		}
+		plan.runs = append(plan.runs, more.runs...)
+	}
+	return plan
+}
+
+// planJoin joins what the stream's block holds of the objects of a run of the stream's parts.
+func (q *planner) planJoin(id metadata.StreamID, parts []metadata.Part) (mergePlan, bool) {
+	held := q.blockHeld(id)
+	run := q.joined(parts, held)
+	if len(run) == 0 {
+		return mergePlan{}, false
+	}
+	sources := make(map[metadata.ObjectID]bool, len(run))
+	for i := range run {
+		sources[run[i].Object] = !q.finished(held[run[i].Object])
+	}
+	first, end := neighbours(id, q.joinStreams)
+	plan := mergePlan{join: true}
+	q.view.each(first, end, func(of metadata.StreamID, parts []metadata.Part) {
+		plan.addRuns(of, parts, func(p *metadata.Part) bool {
+			return sources[p.Object] || of == id && p.Start >= run[0].Start && p.End <= run[len(run)-1].End
+		})
+	})
+	return plan, true
+}
+
+// addRuns adds what a stream has of what is wanted. Where it has something else in between, that is several runs.
+func (p *mergePlan) addRuns(id metadata.StreamID, parts []metadata.Part, wanted func(*metadata.Part) bool) {
+	for i := 0; i < len(parts); {
+		end := i
+		for end < len(parts) && wanted(&parts[end]) && (end == i || parts[end].Start == parts[end-1].End) {
+			end++
+		}
+		if end > i {
+			p.runs = append(p.runs, mergeRun{id, parts[i:end]})
+			i = end
+			continue
+		}
+		i++
+	}
+}
