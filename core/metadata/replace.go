@@ -52,10 +52,11 @@ func (im *Image) validateReplacer(r *ReplaceParts) error {
 }
 
 // validateReplacement finds the sources among the stream's parts: all of them as they are named, one behind
-// the other; and holds the new parts against them.
+// the other; and holds the new parts against them. Only the stream's leader replaces: what its predecessor has begun ends
+// with the handover.
 func (im *Image) validateReplacement(r *ReplaceParts, p *Replacement) (s *Stream, at int, ok bool) {
 	s, ok = im.streams[p.Stream]
-	if !ok || len(p.Sources) == 0 || !p.covers() {
+	if !ok || s.Newest().BrokerEpoch != r.Epoch || len(p.Sources) == 0 || !p.covers() {
 		return nil, 0, false
 	}
 	at, ok = slices.BinarySearchFunc(s.Parts, p.Sources[0].Start, func(q Part, start int64) int { return cmp.Compare(q.Start, start) })

@@ -407,7 +407,8 @@ func (j *compaction) stored(w *upload) {
 	j.replace()
 }
 
-// replace proposes to replace the sources by what the object has of them.
+// replace proposes to replace the sources by what the object has of them. The image refuses that for what this broker does not
+// lead any more.
 func (j *compaction) replace() {
 	w := j.upload
 	w.phase = phaseCommitting

@@ -10,6 +10,7 @@ import (
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/object"
+	"weir/core/record"
 )
 
 // startCompacting starts a node that compacts what it uploads, in tiny sizes.
@@ -321,5 +322,101 @@ func TestWhatIsLeftOfAnObjectMoves(t *testing.T) {
 	end := w.now.Add(time.Minute)
 	w.until("a minute", func() bool { return w.now >= end })
 	require.Equal(t, moves, w.store.puts, "what has moved stays")
+	n.shutdown()
+}
+
+// While the transactions of what was read are searched, the parts behind are merged with those before: the index of the merged part has
+// the first marker of a producer in all of it, which is of another transaction.
+func TestASearchForTransactionsDoesNotEnterAMergedPart(t *testing.T) {
+	o := smallOptions
+	o.Compaction.Disabled = true
+	w := newWorld(t)
+	c := newCluster(w)
+	n := boot(w, c, o, smallLog)
+	p := n.create(1)
+	upload := func(batches ...[]byte) {
+		for _, b := range batches {
+			w.turn(func() { require.True(t, p.put(b, 1, 5)) })
+		}
+		w.until("durability", func() bool { return p.stream.HighWatermark() == p.stream.End() })
+		p.drain(n)
+	}
+	data := func() []byte {
+		b := record.Builder{ProducerID: 7, Transactional: true}
+		return b.AppendBatch(nil, []record.Record{{Timestamp: 5, Value: []byte("v")}})
+	}
+	end := func(commit bool) []byte { return record.AppendMarker(nil, 7, 0, record.Marker{Commit: commit}, 5) }
+	upload(data(), end(true))
+	upload(data())
+	upload(batchOf(1, 100, 5, 1))
+	upload(end(true), data(), end(false))
+	w.crash()
+	n = boot(w, c, o, smallLog)
+	p = n.owners[1]
+	require.Len(t, c.streams[1].Parts, 4)
+
+	var first Fetched
+	w.turn(func() { p.stream.Read(2, 1, func(f Fetched) { first = f }) }) // so that block and index are there
+	w.until("a read", func() bool { return len(first.Batches) > 0 })
+	first.Release()
+	w.store.hangs = true
+	var got Fetched
+	ended := false
+	w.turn(func() { p.stream.ReadStable(2, 7, 1, func(f Fetched) { got, ended = f, true }) })
+	require.False(t, ended, "it waits for the index of the part behind, whose object stays for a while")
+	merged := object.Part{Stream: 1}
+	for i, b := range c.histories[1].batches {
+		merged.Batches = append(merged.Batches, object.Batch{Data: b, Base: int64(i), End: int64(i + 1)})
+	}
+	built := object.Build(object.Header{ID: 9999, Cluster: "cluster"}, []object.Part{merged}, 4<<10)
+	w.store.objects[object.Key("cluster", 9999)] = slices.Concat(built.Body...)
+	info := built.Parts[0]
+	c.streams[1].Parts = []metadata.Part{{Object: 9999, End: info.End, Bytes: info.Bytes, IndexOffset: info.IndexPosition, IndexBytes: info.IndexBytes}}
+	w.store.hangs = false
+	for _, op := range w.store.hung {
+		w.store.Get(op.event.(*env.GetObject))
+	}
+	w.store.hung = nil
+	w.until("the stable read", func() bool { return ended })
+	require.NoError(t, got.Err)
+	require.Empty(t, got.Aborted, "the transaction at 2 is committed")
+	got.Release()
+	n.shutdown()
+}
+
+// The blocks of a joined part lie apart where its sources did: a GET of several takes only those that lie one behind the other.
+func TestReadsOfAJoinedPartReachOverNoJoint(t *testing.T) {
+	w, c, n := startCompacting(t, func(o *Options) { o.BlockBytes = 1 << 10 })
+	for range 24 {
+		for _, id := range c.sorted() { // several blocks of each in an object
+			w.until("room", func() bool { return n.owners[id].append(n, 1, 2000, 5) })
+			w.until("room", func() bool { return n.owners[id].append(n, 1, 2000, 5) })
+		}
+		uploadRounds(n, 3, 1, 2000)
+	}
+	n.settleCompaction()
+	require.Positive(t, w.hits("stream compaction: joined"))
+	apart := 0
+	for _, id := range c.sorted() {
+		for _, p := range c.streams[id].Parts {
+			index, err := object.ParseIndex(w.store.objects[object.Key("cluster", uint64(p.Object))][p.IndexOffset:][:p.IndexBytes])
+			require.NoError(t, err)
+			for i := range index.Blocks[1:] {
+				if k := &index.Blocks[i]; k.Position+int64(k.Bytes) != index.Blocks[i+1].Position {
+					apart++
+				}
+			}
+		}
+	}
+	require.Positive(t, apart)
+	w.crash()
+	o := smallOptions
+	o.Compaction.Disabled, o.BlockCacheBytes = true, 1<<20
+	n = boot(w, c, o, smallLog)
+	for _, id := range c.sorted() {
+		n.owners[id].readAll(n, 100_000)
+	}
+	require.Positive(t, w.hits("stream read: several blocks with one GET"))
+	require.Empty(t, w.logged)
 	n.shutdown()
 }

@@ -43,8 +43,20 @@ type compactor struct {
 
 	// Objects of which little is in use: compaction leaves them to those whose parts are not worth to be merged yet.
 	passes uint64
-	inUse  map[metadata.ObjectID]int64    // bytes of this pass
+	inUse  map[metadata.ObjectID]usage    // in this pass
 	little map[metadata.ObjectID]env.Time // since when; lookups only
+}
+
+// usage is what streams of this broker use of an object.
+type usage struct {
+	bytes int64
+	parts int32
+}
+
+// ofAll estimates the bytes of an object that are in use by all streams, those of other brokers too: their parts are taken to
+// be as large.
+func (u usage) ofAll(o *metadata.Object) int64 {
+	return u.bytes * int64(max(u.parts, o.Parts)) / int64(u.parts)
 }
 
 // note looks at a stream again, since its parts may have changed.
@@ -85,18 +97,21 @@ func (c *compactor) weigh(s *Stream) {
 	}
 	s.weighed = c.passes
 	for i := range image.Parts {
-		c.inUse[image.Parts[i].Object] += image.Parts[i].Bytes
+		u := c.inUse[image.Parts[i].Object]
+		c.inUse[image.Parts[i].Object] = usage{u.bytes + image.Parts[i].Bytes, u.parts + 1}
 	}
 }
 
-// weighed ends a pass that has seen all streams. An object that is mostly in use by streams of other brokers may be thought
-// to be sparse: then this broker's parts of it move, once.
+// weighed ends a pass that has seen all streams.
 func (c *compactor) weighed() {
 	if c.due.Len() == 0 && c.passes > 0 {
 		little := map[metadata.ObjectID]env.Time{}
 		for _, id := range slices.Sorted(maps.Keys(c.inUse)) {
 			o, ok := c.Image.Object(id)
-			if !ok || c.inUse[id]*sparseShare >= o.Bytes || o.Bytes-c.inUse[id] < c.Compaction.SparseBytesMin {
+			if !ok {
+				continue
+			}
+			if bytes := c.inUse[id].ofAll(o); bytes*sparseShare >= o.Bytes || o.Bytes-bytes < c.Compaction.SparseBytesMin {
 				continue
 			}
 			since, known := c.little[id]
@@ -108,7 +123,7 @@ func (c *compactor) weighed() {
 		c.little = little
 	}
 	c.passes++
-	c.inUse = map[metadata.ObjectID]int64{}
+	c.inUse = map[metadata.ObjectID]usage{}
 }
 
 // sparse implements mergeView.
@@ -149,13 +164,13 @@ func (c *compactor) mustWait() time.Duration {
 	return c.free.Sub(c.Loop.Now())
 }
 
-// parts are those of a stream that may be compacted now.
+// parts are those of a stream that may be compacted now: this broker leads it, also by the image.
 func (c *compactor) parts(s *Stream) []metadata.Part {
 	if s.owner == nil || s.gone || s.dead || s.compacting || s.compactAfter > c.Loop.Now() {
 		return nil
 	}
 	image, ok := c.Image.Stream(s.id)
-	if !ok {
+	if !ok || !s.leads(image) {
 		return nil
 	}
 	return image.Parts

@@ -154,9 +154,7 @@ func (e *Engine) ImageShipped() {
 		return
 	}
 	e.trimmer.trimShipped()
-	if len(e.recovered.tails) > 0 {
-		e.recovered.settle()
-	}
+	e.recovered.refresh() // the image may have records of which nobody was told yet
 }
 
 // RecoverLog reads the log of an ended broker epoch and keeps, for reading and upload, what the image

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"weir/core/env"
 	"weir/core/object"
@@ -56,8 +57,23 @@ type abortedSearch struct {
 	got      Fetched
 	at       int64
 	deadline env.Time
+	restarts int
 	done     func(Fetched)
 }
+
+// restart begins anew, for what was searched was merged with what follows.
+func (q *abortedSearch) restart() {
+	q.stream.engine.base.Telemetry.Hit("stream read: merged during a stable read")
+	if q.restarts++; q.restarts > resolvesMax {
+		q.end(errMerged)
+		return
+	}
+	q.AbortedSearch, q.at = object.AbortedSearch{From: q.From, To: q.To}, q.From
+	q.next()
+}
+
+// errMerged ends a stable read that met new parts each time.
+var errMerged = errors.New("the parts that were searched for transactions were merged again and again")
 
 func (q *abortedSearch) next() {
 	s := q.stream
@@ -96,6 +112,12 @@ func (q *abortedSearch) searchPart() {
 	part, err := log.partFor(q.at)
 	if err != nil {
 		q.end(err)
+		return
+	}
+	if q.at != q.From && part.Start != q.at {
+		// It was merged with what was searched already. Its index has the first marker of each producer in all of it, but perhaps
+		// not the first that lies behind what was searched.
+		q.restart()
 		return
 	}
 	failed := func(err error) {

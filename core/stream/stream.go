@@ -154,6 +154,12 @@ type Stream struct {
 	counted   bool
 }
 
+// leads reports whether the stream's newest range is still this one.
+func (s *Stream) leads(image *metadata.Stream) bool {
+	r := image.Newest()
+	return r.LeaderEpoch == s.leaderEpoch && r.BrokerEpoch == s.engine.base.Epoch
+}
+
 // handedOver reports whether the image has sealed the range exactly where this stream ends, and knows the state as of there.
 func (s *Stream) handedOver() bool {
 	image, ok := s.engine.base.Image.Stream(s.id)
