@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	swarmFirst = 1001
+	swarmFirst = 1201
 	swarmSeeds = 150
 	swarmTwice = 4 // each so many seeds one is run twice
 )
