@@ -8,6 +8,68 @@ import (
 	"weir/core/telemetry"
 )
 
+// ReplaceParts replaces parts of streams by parts of new objects that hold the same offsets (R3a, compaction);
+// Outcome.Accepted says for which streams that was done. A stream's replacement is refused unless all of its
+// sources are still parts of it, as they are named and one behind the other; so whatever happened meanwhile
+// (trim, deletion, another replacement) wins. Sources lose a reference, and an object is destroyed with its
+// last. Epoch is who replaces: it must be current, own the newest range of each stream, and hold the leases of the new ids. Records that
+// name the same object add to it, so that a large replacement can be cut into several.
+//
+// The new parts may have fewer records than their sources, and fewer bytes; only the offsets must be covered.
+type ReplaceParts struct {
+	Epoch   BrokerEpoch
+	Objects []NewObject   // ascending by id, at least one
+	Streams []Replacement // decided one after another
+}
+
+// NewObject is an object that a replacement makes.
+type NewObject struct {
+	ID    ObjectID
+	Bytes int64
+}
+
+// Replacement is what becomes of one stream.
+type Replacement struct {
+	Stream  StreamID
+	Sources []Source // ascending, without a gap, at least one
+	Parts   []Part   // of the record's objects, ascending, from the start of the first source to the end of the last
+}
+
+// Source names a part of a stream exactly.
+type Source struct {
+	Object     ObjectID
+	Start, End int64
+}
+
+// AppendTo implements Record.
+func (r *ReplaceParts) AppendTo(dst []byte) []byte { return encode(dst, typeReplaceParts, r) }
+
+func (r *ReplaceParts) fields(c *coder) {
+	integer(c, &r.Epoch)
+	list(c, &r.Objects, newObjectBytesMin, fieldsOf)
+	list(c, &r.Streams, replacementBytesMin, fieldsOf)
+}
+
+func (n *NewObject) fields(c *coder) {
+	natural(c, &n.ID)
+	integer(c, &n.Bytes)
+}
+
+func (p *Replacement) fields(c *coder) {
+	natural(c, &p.Stream)
+	list(c, &p.Sources, sourceBytesMin, fieldsOf)
+	list(c, &p.Parts, partBytesMin, partWithObject)
+}
+
+// fields say where the source ends relative to its start.
+func (s *Source) fields(c *coder) {
+	natural(c, &s.Object)
+	length := s.End - s.Start
+	integer(c, &s.Start)
+	integer(c, &length)
+	s.End = s.Start + length
+}
+
 // apply validates a replacement stream by stream (R3a): one that is refused stops neither the others
 // nor its proposer, and objects of which nothing was accepted stay prepared.
 func (r *ReplaceParts) apply(im *Image) error {
