@@ -1,6 +1,8 @@
 package client
 
 import (
+	"slices"
+
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,10 +21,13 @@ func (o *Operator) steerCluster() {
 		}
 		v := response.(*kmsg.DescribeClusterResponse)
 		o.among("DescribeCluster", v.ErrorCode)
+		away := slices.IndexFunc(v.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.IsFenced })
 		switch {
 		case len(v.Brokers) == 0:
 			o.pause()
-		case o.draws.PerMille(800):
+		case away >= 0 && o.draws.PerMille(500):
+			o.unregister(v.Brokers[away].NodeID)
+		case o.draws.PerMille(900):
 			o.reassign(v.Brokers)
 		default:
 			o.unregister(v.Brokers[o.draws.Below(int64(len(v.Brokers)))].NodeID)
