@@ -65,6 +65,7 @@ func (n *Node) adoptLog(p *task.Proc, r metadata.Recovery) error {
 	if err := n.sealRecovered(p, ends); err != nil {
 		return err
 	}
+	n.engine.UploadTails() // ranges that were sealed before change nothing in the image, by which it would learn of them
 	n.telemetry.Hit("node: another broker's log was recovered")
 	n.telemetry.Info("took over a dead broker's partitions", slog.Int64("broker", int64(r.Broker)), slog.Int64("epoch", int64(r.Ended)),
 		slog.Int("partitions", len(ends)), slog.Duration("took", n.loop.Now().Sub(began)))

@@ -636,6 +636,26 @@ func TestAStreamIsDeletedWhileItsTailIsRead(t *testing.T) {
 	n.shutdown()
 }
 
+// During a start the engine hears of shipments, and of no record that was applied.
+func TestALogIsGivenUpByAShipmentAfterADeletionThatNobodyToldOf(t *testing.T) {
+	w, c, n := start(t)
+	n.create(1).fill(n, 30_000)
+	n.shutdown()
+	o := smallOptions
+	o.Shipping = &countedShipping{}
+	n = boot(w, c, o, smallLog)
+	w.disk.failing = true
+	w.until("a piece of its tail that cannot be read", func() bool { return w.hits("stream tail upload: failed") > 0 && n.e.recovered.uploads.piece == nil })
+	w.disk.failing = false
+	delete(c.streams, 1)
+	w.until("the log is gone", func() bool {
+		w.turn(n.e.ImageShipped)
+		return w.disk.files[logName(1)] == nil
+	})
+	w.turn(func() { n.e.Close(1) })
+	n.shutdown()
+}
+
 func TestShutdownAnswersReadsThatAreTriedAgain(t *testing.T) {
 	w, c, n := start(t)
 	n.create(1).fill(n, 10_000)

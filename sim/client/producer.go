@@ -319,9 +319,12 @@ func (p *Producer) pump() {
 	for {
 		r, sent := p.gather()
 		if len(sent) == 0 {
-			return
+			break
 		}
 		p.send(r, sent)
+	}
+	if slices.ContainsFunc(p.parts, func(part *producerPart) bool { return p.Queue.Now() < part.rest }) {
+		p.pumpSoon()
 	}
 }
 
@@ -529,7 +532,7 @@ func (p *Producer) retry(part *producerPart) {
 	p.pumpSoon()
 }
 
-// pumpSoon pumps until no partition is left alone any more.
+// pumpSoon pumps after a while.
 func (p *Producer) pumpSoon() {
 	if p.retrying {
 		return
@@ -538,9 +541,6 @@ func (p *Producer) pumpSoon() {
 	p.after(retryPause, func() {
 		p.retrying = false
 		p.pump()
-		if slices.ContainsFunc(p.parts, func(part *producerPart) bool { return p.Queue.Now() < part.rest }) {
-			p.pumpSoon()
-		}
 	})
 }
 
