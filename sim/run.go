@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/bill"
 	"weir/core/task"
 	"weir/sim/checker"
 	"weir/sim/client"
@@ -41,6 +42,7 @@ type Result struct {
 	Linear     int // partitions that porcupine checked
 	Puts       int64
 	Objects    int
+	Account    bill.Account // of the object store, for the whole run
 	// Marks is how often the node and the world reached each named place.
 	Marks      map[string]int64
 	Violations []checker.Violation
@@ -74,9 +76,19 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
-		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Marks: w.queue.Marks,
+		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Account: w.account(), Marks: w.queue.Marks,
 		Violations: w.violations, Log: w.logTail(),
 	}
+}
+
+// account is what the run would cost.
+func (w *world) account() bill.Account {
+	a := w.store.Account
+	a.Over, a.Stored = time.Duration(w.queue.Now()), w.store.Size()
+	for _, b := range w.brokers {
+		a.Written += b.metrics.Value(bill.WrittenMetric).Sum
+	}
+	return a
 }
 
 // logTail is the last lines of each broker's log.

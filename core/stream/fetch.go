@@ -80,7 +80,7 @@ func (f *fetcher) start(g *get) {
 	f.begin()
 	f.metrics.gets.Add(1)
 	f.Env.Store.Get(&env.GetObject{
-		Key: f.key(g), Offset: g.offset, Into: g.slab.Data[:g.bytes],
+		For: env.PurposeCatchUp, Key: f.key(g), Offset: g.offset, Into: g.slab.Data[:g.bytes],
 		Done: func(op *env.GetObject) { f.arrived(g, op) },
 	})
 }

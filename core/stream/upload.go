@@ -108,7 +108,7 @@ func (u *uploader) cutAll() {
 	if u.round == 0 {
 		u.beginRound()
 	}
-	set, bytes, done := u.newUpload(), 0, 0
+	set, bytes, done := u.newUpload(env.PurposeUpload), 0, 0
 	for ; done < u.round && bytes < u.CheckpointBytes; done++ {
 		s := u.toCut[done]
 		s.listed = false
@@ -117,7 +117,7 @@ func (u *uploader) cutAll() {
 		}
 		to := set
 		if s.uncut >= u.OwnObjectBytes {
-			to = u.newUpload()
+			to = u.newUpload(env.PurposeOwnObject)
 		}
 		bytes += to.cut(s)
 		u.forget(s)
@@ -125,7 +125,7 @@ func (u *uploader) cutAll() {
 			u.enqueue(to)
 		} else if set.full() {
 			u.enqueue(set)
-			set = u.newUpload()
+			set = u.newUpload(env.PurposeUpload)
 		}
 	}
 	u.enqueue(set)
@@ -146,9 +146,9 @@ func (u *uploader) beginRound() {
 	u.round = len(u.toCut)
 }
 
-func (u *uploader) newUpload() *upload {
+func (u *uploader) newUpload(purpose env.Purpose) *upload {
 	u.serial++
-	return &upload{base: u.base, ids: u.ids, serial: u.serial, stored: u.objectStored, settled: u.objectSettled}
+	return &upload{base: u.base, ids: u.ids, purpose: purpose, serial: u.serial, stored: u.objectStored, settled: u.objectSettled}
 }
 
 func (u *uploader) enqueue(w *upload) {
@@ -250,6 +250,7 @@ const (
 type upload struct {
 	*base
 	ids      *idLease
+	purpose  env.Purpose
 	serial   uint64
 	phase    phase
 	parts    []uploadPart

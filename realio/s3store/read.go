@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
@@ -24,9 +25,9 @@ func (s *Store) get(o *env.GetObject) {
 	o.N, o.Size = 0, 0
 	var err error
 	if len(o.Into) == 0 {
-		o.Size, o.Outcome, err = s.head(o.Key)
+		o.Size, o.Outcome, err = s.head(o.For, o.Key)
 	} else if o.N, o.Size, err = s.read(o); beyondTheEnd(err) {
-		o.Size, o.Outcome, err = s.head(o.Key)
+		o.Size, o.Outcome, err = s.head(o.For, o.Key)
 	} else {
 		o.Outcome = wasRead(err, noSuchKey)
 	}
@@ -49,7 +50,7 @@ func (s *Store) read(o *env.GetObject) (n int, whole int64, err error) {
 		var more int
 		var size int64
 		err = s.transfer(s.downlink, int64(len(o.Into)-n), func() (e error) {
-			more, size, e = s.readRange(o.Key, o.Offset+int64(n), o.Into[n:])
+			more, size, e = s.readRange(o.For, o.Key, o.Offset+int64(n), o.Into[n:])
 			return e
 		})
 		n += more
@@ -69,8 +70,8 @@ func (s *Store) read(o *env.GetObject) (n int, whole int64, err error) {
 
 // readRange reads len(into) bytes from offset, less at the object's end, and learns the object's size
 // from the answer. After an error, n bytes came nevertheless.
-func (s *Store) readRange(key string, offset int64, into []byte) (n int, whole int64, err error) {
-	t := s.try(s.alive, kindGet)
+func (s *Store) readRange(purpose env.Purpose, key string, offset int64, into []byte) (n int, whole int64, err error) {
+	t := s.try(s.alive, bill.Get, purpose)
 	defer t.end()
 	span := fmt.Sprintf("bytes=%d-%d", offset, offset+int64(len(into))-1)
 	output, err := s.client.GetObject(t, &s3.GetObjectInput{Bucket: s.bucket, Key: s.key(key), Range: &span})
@@ -90,7 +91,7 @@ func (s *Store) readRange(key string, offset int64, into []byte) (n int, whole i
 	}
 	want := min(int64(len(into)), max(whole-offset, 0))
 	n, err = io.ReadFull(io.TeeReader(output.Body, movement{&t.moved}), into[:want])
-	s.counts.received.Add(int64(n))
+	s.meter.Moved(purpose, 0, int64(n))
 	if err != nil {
 		return n, whole, fmt.Errorf("after %d of %d bytes: %w", n, want, t.cause(err))
 	}
@@ -123,8 +124,8 @@ func parseRange(text string, length int64) (start, whole int64, err error) {
 }
 
 // head finds an object's size.
-func (s *Store) head(key string) (int64, env.Outcome, error) {
-	t := s.try(s.alive, kindHead)
+func (s *Store) head(purpose env.Purpose, key string) (int64, env.Outcome, error) {
+	t := s.try(s.alive, bill.Head, purpose)
 	defer t.end()
 	output, err := s.client.HeadObject(t, &s3.HeadObjectInput{Bucket: s.bucket, Key: s.key(key)})
 	if err == nil && aws.ToString(output.ETag) == "" {
@@ -136,8 +137,8 @@ func (s *Store) head(key string) (int64, env.Outcome, error) {
 	return aws.ToInt64(output.ContentLength), env.OutcomeDone, nil
 }
 
-func (s *Store) remove(key string) (env.Outcome, error) {
-	t := s.try(s.alive, kindDelete)
+func (s *Store) remove(purpose env.Purpose, key string) (env.Outcome, error) {
+	t := s.try(s.alive, bill.Delete, purpose)
 	defer t.end()
 	_, err := s.client.DeleteObject(t, &s3.DeleteObjectInput{Bucket: s.bucket, Key: s.key(key)})
 	if err == nil || wasRead(err, noSuchKey) == env.OutcomeRefused { // some stores say that it was absent
@@ -173,7 +174,7 @@ func (s *Store) listSome(o *env.ListObjects) (*s3.ListObjectsV2Output, error) {
 		input.StartAfter = s.key(o.StartAfter)
 	}
 	for range emptyPagesMax {
-		output, err := s.listPage(input)
+		output, err := s.listPage(o.For, input)
 		if err != nil || len(output.Contents) > 0 || !aws.ToBool(output.IsTruncated) {
 			return output, err
 		}
@@ -182,8 +183,8 @@ func (s *Store) listSome(o *env.ListObjects) (*s3.ListObjectsV2Output, error) {
 	return nil, fmt.Errorf("the store listed %d empty pages, and says that more follow", emptyPagesMax)
 }
 
-func (s *Store) listPage(input *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
-	t := s.try(s.alive, kindList)
+func (s *Store) listPage(purpose env.Purpose, input *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
+	t := s.try(s.alive, bill.List, purpose)
 	defer t.end()
 	output, err := s.client.ListObjectsV2(t, input)
 	if err == nil && output.Name == nil && output.KeyCount == nil && output.IsTruncated == nil {
