@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/bill"
+	"weir/core/env"
 	"weir/core/task"
 	"weir/sim/checker"
 	"weir/sim/client"
@@ -42,7 +43,7 @@ type Result struct {
 	Linear     int // partitions that porcupine checked
 	Puts       int64
 	Objects    int
-	Account    bill.Account // of the object store, for the whole run
+	Account    bill.Account // what the workload asked of the object store
 	// Marks is how often the node and the world reached each named place.
 	Marks      map[string]int64
 	Violations []checker.Violation
@@ -81,9 +82,15 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	}
 }
 
-// account is what the run would cost.
+// account is what the run's workload would cost: all requests but the reads by which the checkers see what it left.
 func (w *world) account() bill.Account {
 	a := w.store.Account
+	for _, p := range []env.Purpose{env.PurposeCatchUp, env.PurposeTailRead} {
+		for r := range bill.Requests {
+			a.Requests[r][p] = w.workload.Requests[r][p]
+		}
+		a.Sent[p], a.Received[p] = w.workload.Sent[p], w.workload.Received[p]
+	}
 	a.Over, a.Stored = time.Duration(w.queue.Now()), w.store.Size()
 	for _, b := range w.brokers {
 		a.Written += b.metrics.Value(bill.WrittenMetric).Sum
@@ -150,6 +157,7 @@ func (w *world) story() {
 		return
 	}
 	c.stop()
+	w.workload = w.store.Account
 	w.probe(topics)
 	w.poll(topics)
 	w.drain(topics)

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"weir/bill"
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/node"
@@ -59,6 +60,7 @@ type world struct {
 	healed     bool
 	copies     copies
 	draws      event.Stream
+	workload   bill.Account // of the store, when the workload was over
 }
 
 // clientsMax bounds the numbers of clients, and so the network's links.
