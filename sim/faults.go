@@ -14,8 +14,8 @@ import (
 // schedule arranges the plan's faults, those from before the first start or the
 // others, counted from now. It returns when the last of them ends.
 func (w *world) schedule(early bool) (last time.Duration) {
-	for i := range w.plan.Faults {
-		f := &w.plan.Faults[i]
+	for i := range w.strikes {
+		f := &w.strikes[i]
 		if (f.Early != 0) != early {
 			continue
 		}
@@ -39,7 +39,7 @@ func restarts(kind string) bool {
 
 // targets are the brokers that a fault strikes: the one that it names, or those of its
 // zone, or all.
-func (w *world) targets(f *plan.Fault) (targets []*broker) {
+func (w *world) targets(f *plan.Strike) (targets []*broker) {
 	for _, b := range w.brokers {
 		if (f.Node == 0 || f.Node == int64(b.machine.ID)) && (f.Zone == 0 || f.Zone == b.zone) {
 			targets = append(targets, b)
@@ -49,7 +49,7 @@ func (w *world) targets(f *plan.Fault) (targets []*broker) {
 }
 
 // strike begins a fault.
-func (w *world) strike(f *plan.Fault) {
+func (w *world) strike(f *plan.Strike) {
 	if w.healed {
 		return
 	}
@@ -65,7 +65,7 @@ func (w *world) strike(f *plan.Fault) {
 }
 
 // strike begins a fault of one broker.
-func (b *broker) strike(f *plan.Fault) {
+func (b *broker) strike(f *plan.Strike) {
 	switch f.Kind {
 	case "crash", "kill":
 		b.crashFor(f)
@@ -104,7 +104,7 @@ func (b *broker) strike(f *plan.Fault) {
 }
 
 // crashFor ends the incarnation, and starts the next one after the fault's time.
-func (b *broker) crashFor(f *plan.Fault) {
+func (b *broker) crashFor(f *plan.Strike) {
 	if b.healed {
 		return
 	}
@@ -113,7 +113,7 @@ func (b *broker) crashFor(f *plan.Fault) {
 }
 
 // mend ends a fault.
-func (w *world) mend(f *plan.Fault) {
+func (w *world) mend(f *plan.Strike) {
 	if w.healed {
 		return
 	}
@@ -126,7 +126,7 @@ func (w *world) mend(f *plan.Fault) {
 	}
 }
 
-func (b *broker) mend(f *plan.Fault) {
+func (b *broker) mend(f *plan.Strike) {
 	switch f.Kind {
 	case "clock-step", "reset":
 	case "pause":
@@ -137,7 +137,7 @@ func (b *broker) mend(f *plan.Fault) {
 }
 
 // set switches a fault that lasts. Of two of a kind at once, the last change counts.
-func (b *broker) set(f *plan.Fault, on bool) {
+func (b *broker) set(f *plan.Strike, on bool) {
 	rate := f.Rate
 	if !on {
 		rate = 0
@@ -153,7 +153,7 @@ func (b *broker) set(f *plan.Fault, on bool) {
 	}
 }
 
-func setDisk(d *disk.Faults, what string, rate int64, f *plan.Fault, on bool) {
+func setDisk(d *disk.Faults, what string, rate int64, f *plan.Strike, on bool) {
 	switch what {
 	case "slow":
 		d.SlowPerMille = rate
@@ -202,7 +202,7 @@ func setStore(of *store.Store, what string, rate int64) {
 	}
 }
 
-func (b *broker) setLinks(f *plan.Fault, on bool, rate int64) {
+func (b *broker) setLinks(f *plan.Strike, on bool, rate int64) {
 	for client := range clientsMax {
 		if f.Client >= 0 && int64(client) != f.Client {
 			continue

@@ -224,8 +224,8 @@ func doomedTopic(l *plan.Workload) string { return fmt.Sprintf("doomed-%d", l.Cl
 // clients' by the steps of the plan.
 func (w *world) retention(t *plan.Topic) checker.Retention {
 	r := checker.Retention{Millis: t.Retention.Milliseconds(), Bytes: t.RetentionBytes}
-	for i := range w.plan.Faults {
-		if f := &w.plan.Faults[i]; f.Kind == "clock-step" {
+	for i := range w.strikes {
+		if f := &w.strikes[i]; f.Kind == "clock-step" {
 			r.Ahead += max(0, f.Amount.Milliseconds())
 			r.Behind += max(0, -f.Amount.Milliseconds())
 		}

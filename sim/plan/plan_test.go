@@ -23,8 +23,12 @@ func TestSwarmDrawsEveryKind(t *testing.T) {
 		if len(p.Faults) == 0 {
 			calm++
 		}
-		for _, f := range p.Faults {
-			faults[f.Kind]++
+		strikes, err := p.Strikes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range strikes {
+			faults[s.Kind]++
 		}
 		for _, w := range p.Workloads {
 			clients[w.Kind]++
