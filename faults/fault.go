@@ -123,7 +123,7 @@ const (
 // Party is one end of a link, or the brokers whose part of the world a fault strikes.
 type Party struct {
 	Role   Role
-	Number int64  // of a Node (from 1 on) or Client (from 0 on)
+	Number int64  // of a Node (its node.id; in the simulator its machine, from 1 on) or of a Client; 0 and up
 	Zone   string // letters, digits, and . _ - within
 }
 

@@ -19,7 +19,7 @@ func drawParty(t *rapid.T, ofLink bool) Party {
 	p := Party{Role: Role(rapid.IntRange(0, int(last)).Draw(t, "role"))}
 	switch p.Role {
 	case Node:
-		p.Number = rapid.Int64Range(1, 1<<40).Draw(t, "node")
+		p.Number = rapid.Int64Range(0, 1<<40).Draw(t, "node")
 	case Client:
 		p.Number = rapid.Int64Range(0, 60).Draw(t, "client")
 	case Zone:
@@ -132,7 +132,7 @@ func TestNonsenseIsRefusedWithItsReason(t *testing.T) {
 		"moon eclipse":                         `"moon" is no target`,
 		"node crash":                           `"node" is no target`,
 		"node:x crash":                         "has no number",
-		"node:0 crash":                         "numbered from 1",
+		"node:-1 crash":                        "numbered from 0",
 		"node:1@node:2 crash":                  "only disks, store and clock",
 		"zone: crash":                          "a zone's name",
 		"zone:a/b crash":                       "a zone's name",

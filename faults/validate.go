@@ -106,10 +106,8 @@ func (p Party) validate() error {
 		return fmt.Errorf("there is no party of role %d", p.Role)
 	case (p.Role == Zone) != (p.Zone != "") || p.Role == Zone && !isName(p.Zone):
 		return fmt.Errorf("a zone's name is of letters, digits, and . _ - within, not %q", p.Zone)
-	case p.Role == Node && p.Number < 1:
-		return errors.New("brokers are numbered from 1 on")
-	case p.Role == Client && p.Number < 0:
-		return errors.New("clients are numbered from 0 on")
+	case p.Number < 0:
+		return errors.New("brokers and clients are numbered from 0 on")
 	case p.Role != Node && p.Role != Client && p.Number != 0:
 		return errors.New("only one broker or client has a number")
 	}

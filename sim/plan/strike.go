@@ -171,6 +171,8 @@ func (s *Strike) aim(f *faults.Fault) error {
 	switch {
 	case f.Target.Kind == faults.Store && at != (faults.Party{}):
 		return errors.New("its store is the same for all brokers")
+	case at.Role == faults.Node && at.Number < 1:
+		return errors.New("its machines are numbered from 1 on")
 	case at.Role == faults.Node:
 		s.Node = at.Number
 	case at.Role == faults.Zone:

@@ -69,6 +69,7 @@ func TestWhatTheSimulatorCannotDo(t *testing.T) {
 		"fault link:clients->nodes slow times=2": "both ways",
 		"fault link:clients->nodes stall":        "what clients read",
 		"fault store@node:2 refuse":              "the same for all brokers",
+		"fault node:0 crash":                     "numbered from 1",
 		"fault zone:b crash":                     "numbers from 1",
 		"fault zone:01 crash":                    "numbers from 1",
 		"fault clock drift by=1us":               "no such fault",
