@@ -42,7 +42,7 @@ func (p page) String() string {
 
 func operation(t *rapid.T) env.Event {
 	purpose := env.Purpose(rapid.IntRange(0, int(env.Purposes)-1).Draw(t, "purpose"))
-	size := rapid.SampledFrom([]int{0, 1, 1000, 16 << 20, 16<<20 + 1, 40 << 20}).Draw(t, "size")
+	size := rapid.SampledFrom([]int{0, 1, 1000, bill.PartBytes, bill.PartBytes + 1, 80 << 20}).Draw(t, "size")
 	switch rapid.IntRange(0, 3).Draw(t, "kind") {
 	case 0:
 		return &env.PutObject{For: purpose, Body: [][]byte{make([]byte, size/2), make([]byte, size-size/2)}}
@@ -90,12 +90,12 @@ func TestAScrapeOfSomethingElse(t *testing.T) {
 // The arithmetic of a large body: parts, begin, join, and a look whether the key is free.
 func TestALargePutIsManyRequests(t *testing.T) {
 	a := &bill.Account{}
-	bill.Operation(a, &env.PutObject{For: env.PurposeUpload, Body: [][]byte{make([]byte, 33<<20)}})
+	bill.Operation(a, &env.PutObject{For: env.PurposeUpload, Body: [][]byte{make([]byte, 2*bill.PartBytes+1)}})
 	require.EqualValues(t, 3, a.Requests[bill.Part][env.PurposeUpload])
 	require.EqualValues(t, 2, a.Requests[bill.Multipart][env.PurposeUpload])
 	require.EqualValues(t, 1, a.Requests[bill.Head][env.PurposeUpload])
 	require.EqualValues(t, 6, a.Of(env.PurposeUpload))
-	require.EqualValues(t, 33<<20, a.Sent[env.PurposeUpload])
+	require.EqualValues(t, 2*bill.PartBytes+1, a.Sent[env.PurposeUpload])
 }
 
 func TestPricesAreApplied(t *testing.T) {

@@ -39,11 +39,13 @@ type Tally interface {
 	Moved(p env.Purpose, sent, received int64)
 }
 
-// partBytes is the size of a part as realio/s3store sends them over a link that is fast enough for the load.
-const partBytes = 16 << 20
+// PartBytes is the largest body that is sent in one request, and the size of the parts of larger ones, over a link that
+// is fast enough for the load. A body in parts costs two requests more than it has parts, so that smaller parts would cost
+// the most where many streams have objects of their own.
+const PartBytes = 32 << 20
 
 // Operation counts an operation that was completed by a store that sends no requests (a directory, a simulation), as
-// if it had been done by S3 at once: a body above 16 MiB is a multipart upload, whose key is looked for before its
+// if it had been done by S3 at once: a body above [PartBytes] is a multipart upload, whose key is looked for before its
 // parts are joined.
 func Operation(to Tally, e env.Event) {
 	switch o := e.(type) {
@@ -69,11 +71,11 @@ func putOperation(to Tally, o *env.PutObject) {
 		bytes += int64(len(piece))
 	}
 	to.Moved(o.For, bytes, 0)
-	if bytes <= partBytes {
+	if bytes <= PartBytes {
 		to.Count(Put, o.For, 1)
 		return
 	}
-	to.Count(Part, o.For, (bytes+partBytes-1)/partBytes)
+	to.Count(Part, o.For, (bytes+PartBytes-1)/PartBytes)
 	to.Count(Multipart, o.For, 2)
 	to.Count(Head, o.For, 1)
 }

@@ -49,7 +49,7 @@ type Options struct {
 	// then refuse a body that was damaged on its way.
 	NoChecksums bool
 	// PartBytes is the largest part of a body; larger bodies are multipart uploads. Zero:
-	// 16 MiB. S3 refuses less than 5 MiB for all parts but the last.
+	// bill.PartBytes, 32 MiB. S3 refuses less than 5 MiB for all parts but the last.
 	PartBytes int64
 	// PartsMax bounds the parts in flight for each put. Zero: 4.
 	PartsMax int
@@ -79,7 +79,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.PartBytes <= 0 {
-		o.PartBytes = 16 << 20
+		o.PartBytes = bill.PartBytes
 	}
 	if o.PartsMax <= 0 {
 		o.PartsMax = 4
