@@ -36,6 +36,22 @@ func (a *Account) Of(p env.Purpose) (n int64) {
 	return n
 }
 
+// Add adds what another broker of the same cluster counted over the same time. The store is the same: what was found to be
+// stored does not add up.
+func (a *Account) Add(other *Account) {
+	for p := range env.Purposes {
+		for r := range Requests {
+			a.Requests[r][p] += other.Requests[r][p]
+		}
+		a.Sent[p] += other.Sent[p]
+		a.Received[p] += other.Received[p]
+	}
+	a.Written += other.Written
+	a.CrossZone += other.CrossZone
+	a.Stored = max(a.Stored, other.Stored)
+	a.Over = max(a.Over, other.Over)
+}
+
 // ErrRestarted says that counters began anew between two accounts.
 var ErrRestarted = errors.New("the broker was restarted in between: its counters began anew")
 

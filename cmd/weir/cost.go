@@ -29,17 +29,17 @@ type costFlags struct {
 func costCommand() *cobra.Command {
 	var f costFlags
 	c := &cobra.Command{
-		Use:   "cost [URL or FILE]",
+		Use:   "cost [URL or FILE]...",
 		Short: "Print what the object store costs, by purpose, from a broker's metrics",
 		Long: `Print what the object store costs, by purpose, from a broker's metrics: those of a running one
 (http://127.0.0.1:9644/metrics; the broker needs weir.metrics.address) or a saved scrape of them. The counts are
-those since the broker started, unless --watch or --since says otherwise. Without an argument: the price list.`,
-		Args: cobra.MaximumNArgs(1),
+those since the broker started, unless --watch or --since says otherwise. Of several brokers of a cluster: the sum.
+Without an argument: the price list.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return f.printPrices(c.OutOrStdout())
 			}
-			return f.print(c.Context(), c.OutOrStdout(), args[0])
+			return f.print(c.Context(), c.OutOrStdout(), args)
 		},
 	}
 	c.Flags().StringVar(&f.prices, "prices", "", "a price list file, instead of the one that is built in")
@@ -69,7 +69,7 @@ func (f *costFlags) printPrices(w io.Writer) error {
 	return list.PrintPrices(w)
 }
 
-func (f *costFlags) print(ctx context.Context, w io.Writer, from string) error {
+func (f *costFlags) print(ctx context.Context, w io.Writer, from []string) error {
 	list, err := f.list()
 	if err != nil {
 		return err
@@ -89,23 +89,25 @@ func (f *costFlags) print(ctx context.Context, w io.Writer, from string) error {
 }
 
 // account is what was counted in the time that the flags choose.
-func (f *costFlags) account(ctx context.Context, from string) (*bill.Account, error) {
+func (f *costFlags) account(ctx context.Context, from []string) (*bill.Account, error) {
 	var earlier *bill.Account
 	var err error
 	switch {
 	case f.watch > 0 && f.since != "":
 		return nil, errors.New("--watch and --since exclude each other")
+	case len(from) > 1 && f.since != "":
+		return nil, errors.New("--since is for one broker")
 	case f.since != "":
-		earlier, err = scrape(ctx, f.since)
+		earlier, err = scrapeAll(ctx, []string{f.since})
 	case f.watch > 0:
-		if earlier, err = scrape(ctx, from); err == nil {
+		if earlier, err = scrapeAll(ctx, from); err == nil {
 			err = wait(ctx, f.watch)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	account, err := scrape(ctx, from)
+	account, err := scrapeAll(ctx, from)
 	if err != nil || earlier == nil {
 		return account, err
 	}
@@ -119,6 +121,19 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// scrapeAll adds up the metrics of some brokers.
+func scrapeAll(ctx context.Context, from []string) (*bill.Account, error) {
+	sum := &bill.Account{}
+	for _, one := range from {
+		a, err := scrape(ctx, one)
+		if err != nil {
+			return nil, err
+		}
+		sum.Add(a)
+	}
+	return sum, nil
 }
 
 // scrape reads metrics from a URL, or from a file, which is as old as it says.

@@ -39,6 +39,9 @@ func TestCostOfARunningBroker(t *testing.T) {
 	saved := filepath.Join(t.TempDir(), "metrics.txt")
 	require.NoError(t, os.WriteFile(saved, text, 0o600))
 	require.Contains(t, cost(t, saved, "--over", "1h", "--store", "gcs-standard-us-central1"), "written in 1h0m0s, 0 B/s")
+	once, twice := cost(t, saved, "--over", "1h"), cost(t, saved, saved, "--over", "1h")
+	require.Regexp(t, `founding +1 +0 +0 `, once)
+	require.Regexp(t, `founding +2 +0 +0 `, twice)
 	require.Regexp(t, `all requests +0 +- +-`, cost(t, saved, "--since", saved))
 	endsWell(t, broker)
 }
@@ -65,6 +68,7 @@ func TestWrongUseOfCost(t *testing.T) {
 		{[]string{other, "--store", "tape"}, []string{`no store "tape"`, "s3-standard-us-east-1"}},
 		{[]string{other, "--prices", other}, []string{"price list"}},
 		{[]string{other, "--watch", "1s", "--since", other}, []string{"exclude"}},
+		{[]string{other, other, "--since", other}, []string{"one broker"}},
 		{[]string{"http://127.0.0.1:1/metrics"}, []string{"weir.metrics.address"}},
 	} {
 		fails(t, start(t, dir, nil, append([]string{"cost"}, test.args...)...), test.texts...)
