@@ -25,7 +25,7 @@
 //	       with up to four decimals, whatever the effect: 12.5%
 //	by     a time: by how much (stall: more for each operation; step; restore: the copy's age)
 //	times  a factor, up to three decimals (slow: latencies are so many times longer)
-//	bytes  bytes a second (uplink, downlink; with slow of a link in a real world they are not supported)
+//	bytes  bytes a second (uplink, downlink)
 //	when   put, wal, meta, super: not at once, but when the next PUT has taken effect, or while the next write of that
 //	       disk, or of the log's superblock, is in flight
 //
@@ -51,5 +51,5 @@
 // operation, so a plan costs nothing where it is silent. The decorators change what operations do and how they end only
 // in ways that package env allows: a torn write or a lost answer is what a real device or store may do, too.
 //
-// The package may call core/env and core/telemetry only.
+// The package may call core/env only.
 package faults

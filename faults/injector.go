@@ -49,12 +49,10 @@ type Injector struct {
 	turning bool
 	armed   env.Time // what the real clock was asked for last
 
-	disks   [2]disk // by diskNames
+	disks   [2]disk // of the log, and of the metadata
 	store   store
 	network network
 }
-
-var diskNames = [...]string{WAL, Meta}
 
 // planned is a fault of a plan.
 type planned struct {

