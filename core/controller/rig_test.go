@@ -254,4 +254,6 @@ func (s *fakeStore) keys(prefix string) (keys []string) {
 // listeners are those of a broker that is ready.
 var listeners = []metadata.Endpoint{{Listener: "PLAINTEXT", Host: "broker", Port: 9092}}
 
-func ready(id metadata.BrokerID) metadata.Broker { return metadata.Broker{ID: id, Listeners: listeners} }
+func ready(id metadata.BrokerID) metadata.Broker {
+	return metadata.Broker{ID: id, Listeners: listeners}
+}
