@@ -70,12 +70,27 @@
 //
 // # WAL
 //
-// R5. One log for each incarnation: a file belongs to one broker epoch, and no
-// region is ever written by two. Otherwise late writes of an old incarnation
-// would lie where the new one reads.
+// R5. One log for each incarnation: a file, or the names of objects, belong to one
+// broker epoch, and no region is ever written by two. Otherwise late writes of an old incarnation
+// would lie where the new one reads: late creates behind the seal would meet the
+// successor's, which is then refused at each start, or a later recovery replays them. The registration of an epoch
+// says of which kind its log is, so that a missing file is never taken for an empty object log.
 //
-// R6 (object kind, not built yet). Consecutive slots, each created if absent and
-// acknowledged in slot order; a recoverer seals the first free slot.
+// R6 (object kind). Consecutive slots, each created if absent, several in flight, acknowledged in slot
+// order. One slot has one body: a retry repeats its bytes. A create that is refused is settled by
+// reading the slot: its own body says that an answer was lost, any other that the incarnation is fenced, and ends.
+//
+// A commit carries the lowest slot that holds anything uncommitted of a living stream
+// (metadata.CommitObject.WALSlot), computed from commits that are applied and shipped, never from its own
+// parts; a recoverer's commit carries none. Slots below the one that the image names are deleted once that is
+// shipped: those that the last commit before a pause covers stay until the next one names it. Recovery begins with the slot that the image names, by an image that includes the end of
+// the epoch, never with what a listing finds. It seals the first free slot by creating it; if a late create was faster, that
+// counts, and the next slot is tried. Before it seals, it looks whether a slot behind says that the free one was
+// durable: then something was lost, which is loud. Seals are never deleted while the cluster lives.
+//
+// Three stories. create(0) is delayed, the seal in slot 0 is recovered and swept, the create lands and is acknowledged.
+// Slots 0 and 1 are acknowledged, 0 is committed and deleted, 1 still says "trim 0": a recoverer that begins where slot 1 says
+// finds 0 free, seals it, and drops 1. Slot 0 holds X and Y, and of the commit that was to cover it Y's part is refused.
 //
 // R7 (device kind). A group records up to where everything was durable when it
 // was written. Damage below the highest such mark is corruption and loud; above
@@ -94,8 +109,8 @@
 //
 // The WAL is trimmed only below what is committed in the applied image (I5): the
 // lowest position that holds anything uncommitted of any living stream, never
-// computed from the parts of a commit that has yet to apply. Space is written again
-// only once a superblock that gives it up is durable on the device.
+// computed from the parts of a commit that has yet to apply. Space of a device is written again
+// only once a superblock that gives it up is durable there.
 //
 // # Leases and fencing
 //

@@ -120,6 +120,8 @@ func (b *broker) walFaults() *disk.Faults {
 func (b *broker) boot() {
 	b.ready = false
 	box := b.machine.Boot()
+	kind := b.plan.Config.WALObject
+	b.config.WALObject = kind == 1 || kind == 2 && b.machine.Incarnation()%2 == 1
 	b.memory = &machine.Memory{}
 	e := env.Env{
 		Clock: b.machine.Clock(), WAL: b.attachWAL(box), Meta: b.meta.Attach(box),

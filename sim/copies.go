@@ -178,10 +178,14 @@ func newestLog(d *disk.Disk) string {
 	return slices.Max(append(names, ""))
 }
 
-// loseMetadata: the metadata disk is lost, and rebuilt from the store.
+// loseMetadata: the metadata disk is lost, and rebuilt from the store. Where all logs are in the store, so is the other.
 func (b *broker) loseMetadata(f *plan.Strike) {
 	b.crash(true)
 	b.meta.Wipe()
+	if b.plan.Config.WALObject == 1 {
+		b.wal.Wipe()
+		b.queue.Hit("copies: all disks were lost")
+	}
 	b.cluster.Undone()
 	b.rebuilding = true
 	b.bootAfter(f.For)

@@ -12,7 +12,9 @@
 // The world holds any number of machines, each with its disks, node id and zone.
 // Links within a zone are faster than links between zones. Clients bootstrap at any
 // machine. A fault names the machine or the zone that it strikes. The swarm draws
-// one machine.
+// one machine; [plan.ClusterSwarm] draws clusters of three to five brokers, whose clients follow
+// leaders and coordinators, and faults of machines, zones and the links between them. At the end
+// of a run all brokers' images are the same (I10).
 //
 // Disks are restored from older copies, cloned and lost, too (R19). A start that lacks
 // what the store has catches up from there or ends with its error; then the plan's

@@ -15,6 +15,7 @@ import (
 	"weir/core/node"
 	"weir/core/object"
 	"weir/core/telemetry"
+	"weir/core/wal"
 	"weir/sim/checker"
 	"weir/sim/machine"
 	"weir/sim/plan"
@@ -134,6 +135,12 @@ func (w *world) auditReferences(image *metadata.Image) {
 // orphan returns the first stored object that the image does not know.
 func (w *world) orphan(image *metadata.Image) string {
 	for _, key := range w.store.Keys() {
+		if epoch, slot, ok := wal.ParseSlotKey(image.ClusterID(), key); ok {
+			if body, _ := w.store.Object(key); len(body.Body) > wal.SealBytes && image.SlotDead(metadata.BrokerEpoch(epoch), slot) {
+				return key
+			}
+			continue
+		}
 		_, id, ok := object.ParseKey(key)
 		if !ok {
 			continue // the cluster's marker
@@ -177,6 +184,8 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 		AdvertisedListeners: []config.Listener{{Name: "PLAINTEXT", Host: host, Port: 9092}},
 	}
 	b.ShipAsync = c.ShipAsync != 0
+	b.WALObjectBytes, b.WALCreates = or(c.WALObjectBytes, 256<<10), int(or(c.WALCreates, 4))
+	b.WALLingerMin, b.WALLingerMax = c.WALLingerMin, time.Duration(or(int64(c.WALLingerMax), int64(20*time.Millisecond)))
 	b.WALShared = c.WALShared != 0
 	b.Groups = config.Groups{
 		InitialRebalanceDelay: c.RebalanceDelay, MinSessionTimeout: time.Millisecond, MaxSessionTimeout: 30 * time.Minute, MaxSize: 1000, OffsetMetadataMaxBytes: 4096,

@@ -45,7 +45,7 @@ func (n *takeover) fenced(err error) {
 		return
 	}
 	var log foundLog
-	wal.Recover(n.loop, n.env, walName(1), func(e wal.Entry) {
+	wal.Recover(n.loop, n.env, wal.Stored{Name: walName(1)}, func(e wal.Entry) {
 		if log.end == 0 {
 			log.first = int(e.BaseOffset)
 		}

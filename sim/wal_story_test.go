@@ -63,7 +63,7 @@ func (n *walNode) begin() {
 		return
 	}
 	var found []int64
-	wal.Recover(n.loop, n.env, walName(n.model.epoch), func(e wal.Entry) {
+	wal.Recover(n.loop, n.env, wal.Stored{Name: walName(n.model.epoch)}, func(e wal.Entry) {
 		h, err := record.ReadHeader(e.Batch)
 		if err != nil || h.BaseOffset != e.BaseOffset {
 			n.t.Errorf("entry %+v: header %+v, %v", e, h, err)

@@ -96,6 +96,9 @@ func describe(out io.Writer, c *config.Broker, found node.ClusterReport) {
 	if len(found.Logs) > 0 {
 		fmt.Fprintf(out, "The next start needs these files in %s; records that are in no object yet are in them: %s.\n", c.WALPath, strings.Join(found.Logs, ", "))
 	}
+	if len(found.ObjectLogs) > 0 {
+		fmt.Fprintf(out, "The next start reads records that are in no object yet from these logs in the object store: %s.\n", strings.Join(found.ObjectLogs, ", "))
+	}
 	fmt.Fprintf(out, "The broker must not run: what it acknowledges from now on is lost with its disk. If it does, stop it and run this again.\n")
 	fmt.Fprintf(out, "The disk that was lost must never be used again, nor any copy of it: the cluster goes on as incarnation %d.\n", found.Incarnation)
 }

@@ -113,10 +113,11 @@ func TestWeirOnARefusingStore(t *testing.T) {
 	}
 	server := httptest.NewServer(gofakes3.New(backend).Server())
 	t.Cleanup(server.Close)
-	judge(t, weirOptions(t, keptIfFailed(t), weirbin.S3Config(server.URL, bucket),
-		"store refuse since=boot rate=37.5%",
-		"store lost-after since=boot rate=20%"))
+	judge(t, weirOptions(t, keptIfFailed(t), weirbin.S3Config(server.URL, bucket), refusing...))
 }
+
+// refusing is the plan of a store that refuses half of what it is asked.
+var refusing = []string{"store refuse since=boot rate=37.5%", "store lost-after since=boot rate=20%"}
 
 // Disks stall, the store loses answers, is slow and gives back damaged reads, and clients are cut off, all the time.
 func TestWeirInBadWeather(t *testing.T) {

@@ -145,9 +145,15 @@ var brokerKeys = []Definition{
 	words(String, "weir.s3.region", nil, "The region of the bucket; unset: as the environment of the AWS SDK says."),
 	integer(Long, "weir.upload.bytes", 500_000_000, 1<<20, maxLong, "An upload starts when this many bytes of records wait for it. At most a third of weir.cache.bytes and of weir.wal.size.bytes."),
 	integer(Long, "weir.upload.interval.ms", 60_000, 100, maxInt, "An upload starts when a record has waited this long for it, in milliseconds. Until then the write-ahead log has the only copy."),
+	words(String, "weir.wal.kind", text("device"), "Where the write-ahead log is. device: on the disk of weir.wal.path. object: in the object store, so that no acknowledged record depends on a disk; an acknowledgement "+
+		"then waits for one write to the store, and a store that is down holds producers up. The store must have conditional create (If-None-Match), which a start makes sure of. A change counts from the next start on; what the log of the other kind holds is uploaded then.", "device", "object"),
+	integer(Long, "weir.wal.object.bytes", 8<<20, 64<<10, 64<<20, "A write of an object log to the store is at most about so large, in bytes: one that is full waits no longer. At most weir.wal.size.bytes / 8."),
+	integer(Int, "weir.wal.object.creates.in.flight", 8, 1, 64, "How many writes of an object log may be on their way to the store. More overtake a slow one, and take memory of weir.wal.object.bytes each."),
+	integer(Int, "weir.wal.object.linger.max.ms", 250, 1, 60_000, "The time between two writes of an object log that are not full, in milliseconds. Higher costs fewer requests, lower acknowledges sooner."),
+	integer(Int, "weir.wal.object.linger.min.ms", 10, 0, 60_000, "How long an object log that has written nothing for weir.wal.object.linger.max.ms waits for more records, in milliseconds. At most weir.wal.object.linger.max.ms."),
 	words(String, "weir.wal.path", nil, "The write-ahead log: a directory for its files, or a block device; unset: wal under weir.data.dir."),
 	boolean("weir.wal.shared", "false", "Whether weir.wal.path is a directory that other brokers reach too, on a regional volume or NFS, so that they can take over what it holds. Each then costs a small read for each group of writes. All brokers of the directory need the same value."),
-	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, 1<<46, "The size of the write-ahead log, in bytes: how much is accepted while the object store does not answer."),
+	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, 1<<46, "The size of the write-ahead log, in bytes: how much is accepted while the object store does not answer, and of an object log how much may wait for its upload."),
 }
 
 func checkListeners(value string) error {

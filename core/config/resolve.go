@@ -64,6 +64,13 @@ type Broker struct {
 	// WALBytes is weir.wal.size.bytes, 64 MiB and up. It bounds what is accepted while
 	// the object store does not answer; disk use exceeds it (core/node, reserve.go).
 	WALBytes int64
+	// WALObject says that weir.wal.kind is object: the log of a start's epoch is in the object store.
+	WALObject bool
+	// WALObjectBytes is weir.wal.object.bytes, 64 KiB to 64 MiB; WALCreates is weir.wal.object.creates.in.flight, 1 to 64;
+	// WALLingerMin and WALLingerMax are weir.wal.object.linger.min.ms and max. See wal.Config.
+	WALObjectBytes             int64
+	WALCreates                 int
+	WALLingerMin, WALLingerMax time.Duration
 	// CacheBytes is weir.cache.bytes, memory for recent records, 32 MiB and up. Less
 	// than WALBytes leaves a part of the WAL unused: what is not uploaded yet stays in
 	// memory.
@@ -269,7 +276,15 @@ func (s *Settings) resolveBroker() Broker {
 		b.ObjectStore = "file:" + strings.TrimRight(dir, "/") + "/objects"
 	}
 	b.UploadBytes = min(s.integer("weir.upload.bytes"), b.CacheBytes/3, b.WALBytes/3)
+	s.resolveObjectWAL(&b)
 	return b
+}
+
+func (s *Settings) resolveObjectWAL(b *Broker) {
+	b.WALObject = s.text("weir.wal.kind") == "object"
+	b.WALObjectBytes = s.integer("weir.wal.object.bytes")
+	b.WALCreates = int(s.integer("weir.wal.object.creates.in.flight"))
+	b.WALLingerMin, b.WALLingerMax = s.millis("weir.wal.object.linger.min.ms"), s.millis("weir.wal.object.linger.max.ms")
 }
 
 func (s *Settings) groups() Groups {
@@ -301,6 +316,9 @@ func (b *Broker) Validate() error {
 	if int64(b.SocketRequestMaxBytes) > b.WALBytes/4 || int64(b.SocketRequestMaxBytes) > b.CacheBytes {
 		return fmt.Errorf("socket.request.max.bytes (%d) is more than a quarter of weir.wal.size.bytes (%d), or than weir.cache.bytes (%d)",
 			b.SocketRequestMaxBytes, b.WALBytes, b.CacheBytes)
+	}
+	if b.WALLingerMin > b.WALLingerMax {
+		return fmt.Errorf("weir.wal.object.linger.min.ms (%v) is more than weir.wal.object.linger.max.ms (%v)", b.WALLingerMin, b.WALLingerMax)
 	}
 	if len(b.Listeners) == 0 {
 		return fmt.Errorf("listeners: there is no listener for clients")

@@ -20,12 +20,12 @@ func (c *Controller) FoundCluster(clusterID string, done func(error)) {
 
 // RegisterBroker registers an incarnation of a broker, which ends those before it,
 // and answers with its epoch. A zero Incarnation is drawn; the current one, once
-// more, says anew where the broker listens.
-func (c *Controller) RegisterBroker(b metadata.Broker, done func(metadata.BrokerEpoch, error)) {
+// more, says anew where the broker listens. objectWAL says of which kind the epoch's WAL is.
+func (c *Controller) RegisterBroker(b metadata.Broker, objectWAL bool, done func(metadata.BrokerEpoch, error)) {
 	if b.Incarnation == ([16]byte{}) {
 		b.Incarnation = c.randomID()
 	}
-	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners}
+	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners, ObjectWAL: objectWAL}
 	c.proposeFor(r, func(o metadata.Outcome, err error) { done(metadata.BrokerEpoch(o.First), err) })
 }
 
@@ -152,15 +152,15 @@ func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done 
 // part of its range, or is not asked for any more (R1, R2). done runs after the last
 // record is applied to the image. A large commit is cut into several records, which
 // are proposed one after another in the order of its parts, and the first error ends
-// it: accepted says what came before. The parts are lent until done runs.
-func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []CommitPart, done func(accepted []bool, err error)) {
+// it: accepted says what came before. The parts are lent until done runs. walSlot is metadata.CommitObject.WALSlot.
+func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, walSlot uint64, parts []CommitPart, done func(accepted []bool, err error)) {
 	chunks := c.chunks(parts)
 	if len(chunks) > 1 {
 		c.cut.Hit()
 	}
 	accepted, decided := make([]bool, len(parts)), 0
 	inTurn(chunks, func(chunk []CommitPart, next func(error)) {
-		c.proposeFor(&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: bytes, Parts: chunk}, func(o metadata.Outcome, err error) {
+		c.proposeFor(&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: bytes, WALSlot: walSlot, Parts: chunk}, func(o metadata.Outcome, err error) {
 			if err == nil {
 				decided += copy(accepted[decided:], o.Accepted)
 			}

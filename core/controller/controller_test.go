@@ -101,7 +101,7 @@ func TestNewTopicsAreJudgedAsKafkaDoes(t *testing.T) {
 func TestReplicasAreShown(t *testing.T) {
 	r := newRig(t)
 	for _, b := range []metadata.Broker{{ID: 2, Rack: "a", Listeners: listeners}, {ID: 3, Rack: "b", Listeners: listeners}, {ID: 4, Rack: "a", Listeners: listeners}} {
-		r.c.RegisterBroker(b, func(metadata.BrokerEpoch, error) {})
+		r.c.RegisterBroker(b, false, func(metadata.BrokerEpoch, error) {})
 	}
 	wantError(t, r.create(controller.NewTopic{Name: "t", Partitions: 1, ReplicationFactor: 5}, false).Err, 38, "only 4 broker(s) are registered")
 	n := controller.NewTopic{Name: "t", Partitions: -1, ReplicationFactor: -1, Assignment: [][]int32{{1}, {1, 2}}}
@@ -117,9 +117,9 @@ func TestReplicasAreShown(t *testing.T) {
 
 func TestPartitionsAreSpread(t *testing.T) {
 	r := newRig(t)
-	r.c.RegisterBroker(metadata.Broker{ID: 4}, func(metadata.BrokerEpoch, error) {}) // which starts: it has no WAL yet
-	r.c.RegisterBroker(ready(2), func(metadata.BrokerEpoch, error) {})
-	r.c.RegisterBroker(ready(3), func(metadata.BrokerEpoch, error) {})
+	r.c.RegisterBroker(metadata.Broker{ID: 4}, false, func(metadata.BrokerEpoch, error) {}) // which starts: it has no WAL yet
+	r.c.RegisterBroker(ready(2), false, func(metadata.BrokerEpoch, error) {})
+	r.c.RegisterBroker(ready(3), false, func(metadata.BrokerEpoch, error) {})
 	led := map[metadata.BrokerID]int{}
 	for _, p := range r.create(controller.NewTopic{Name: "t", Partitions: 9, ReplicationFactor: 1}, false).Topic.Partitions {
 		led[p.Leader]++
@@ -336,7 +336,7 @@ func TestLargeCommitIsCutAndAnsweredInWhole(t *testing.T) {
 	parts[40].Part.Start = 3
 	parts[0].Checkpoint = make([]byte, 5000) // more than a record takes, and nothing to cut
 	r.log.bytesMax, r.log.records = 0, 0
-	r.c.Commit(1, r.epoch, 12345, parts, func(accepted []bool, err error) {
+	r.c.Commit(1, r.epoch, 12345, 0, parts, func(accepted []bool, err error) {
 		r.must(err)
 		for i, ok := range accepted {
 			if ok != (i != 40) {
@@ -348,12 +348,12 @@ func TestLargeCommitIsCutAndAnsweredInWhole(t *testing.T) {
 	if o == nil || o.Parts != 99 || o.Bytes != 12345 || r.log.records < 10 || r.log.bytesMax > 6000 {
 		t.Errorf("object %+v in %d records of at most %d bytes", o, r.log.records, r.log.bytesMax)
 	}
-	r.c.Commit(7, r.epoch, 1, parts[:1], func(accepted []bool, err error) {
+	r.c.Commit(7, r.epoch, 1, 0, parts[:1], func(accepted []bool, err error) {
 		if !errors.Is(err, metadata.ErrNotPrepared) || accepted[0] {
 			t.Errorf("commit of an id that was never leased: %v %v", accepted, err)
 		}
 	})
-	r.c.Commit(7, r.epoch, 1, nil, func(_ []bool, err error) {
+	r.c.Commit(7, r.epoch, 1, 0, nil, func(_ []bool, err error) {
 		if !errors.Is(err, metadata.ErrNotPrepared) {
 			t.Errorf("commit of nothing: %v", err)
 		}
@@ -370,7 +370,7 @@ func TestACommitOfManyPartsIsCut(t *testing.T) {
 		parts[i] = controller.CommitPart{Stream: topic.Partitions[i].Stream, Checkpoint: []byte{1}, Part: metadata.Part{End: 10, Bytes: 100}}
 	}
 	r.log.records = 0
-	r.c.Commit(1, r.epoch, 1, parts, func(accepted []bool, err error) {
+	r.c.Commit(1, r.epoch, 1, 0, parts, func(accepted []bool, err error) {
 		r.must(err)
 		require.False(t, slices.Contains(accepted, false))
 	})
@@ -390,7 +390,7 @@ func TestALargeChangeWaitsInTheLogOneRecordAtATime(t *testing.T) {
 	}
 	r.log.deferred, r.log.waiting, r.log.records = true, 0, 0
 	commit := func(f func(accepted []bool, err error)) {
-		r.c.Commit(1, r.epoch, 1, parts, f)
+		r.c.Commit(1, r.epoch, 1, 0, parts, f)
 		r.log.run()
 	}
 	commit(func(_ []bool, err error) { r.must(err) })
@@ -423,7 +423,7 @@ func TestACommitEndsWithItsFirstError(t *testing.T) {
 	}
 	r.log.deferred, r.log.records = true, 0
 	answers := 0
-	r.c.Commit(1, r.epoch, 1, parts, func(accepted []bool, err error) {
+	r.c.Commit(1, r.epoch, 1, 0, parts, func(accepted []bool, err error) {
 		answers++
 		require.Error(t, err)
 		require.Equal(t, []bool{true, false, false}, accepted)
@@ -493,7 +493,7 @@ func TestNothingDecidedIsToBeAskedAgain(t *testing.T) {
 			t.Errorf("trim failed with %v", err)
 		}
 	})
-	r.c.RegisterBroker(metadata.Broker{ID: 1}, func(_ metadata.BrokerEpoch, err error) {
+	r.c.RegisterBroker(metadata.Broker{ID: 1}, false, func(_ metadata.BrokerEpoch, err error) {
 		if !errors.Is(err, r.log.broken) {
 			t.Errorf("registration failed with %v", err)
 		}

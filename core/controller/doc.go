@@ -17,9 +17,9 @@
 // UpdateFeatures has set since (KIP-584). A cluster of a release that did not know a feature goes on without it until an
 // administrator raises its level; a program does not start on a cluster that uses a level which it does not serve.
 //
-// The [Sweeper] deletes destroyed and orphaned objects from the object store. It is
-// independent of decisions: it proposes records like any other part, and a store that
-// answers late or not at all delays only the sweeper.
+// The [Sweeper] deletes destroyed and orphaned objects from the object store, the [SlotSweeper] what is left of object
+// WALs. They are independent of decisions: they propose records like any other part, and a store that
+// answers late or not at all delays only them.
 //
 // Invariants: each done is called once, on the loop, unless the node ends; an
 // object id is proposed for deletion only when it is dead, or destroyed for longer

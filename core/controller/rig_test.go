@@ -127,7 +127,7 @@ func (r *rig) must(err error) {
 
 // register starts a new incarnation of the broker.
 func (r *rig) register() {
-	r.c.RegisterBroker(metadata.Broker{ID: 1, Rack: "z", Listeners: listeners}, func(epoch metadata.BrokerEpoch, err error) {
+	r.c.RegisterBroker(metadata.Broker{ID: 1, Rack: "z", Listeners: listeners}, false, func(epoch metadata.BrokerEpoch, err error) {
 		r.must(err)
 		r.epoch = epoch
 	})
@@ -180,6 +180,7 @@ func wantError(t *testing.T, err error, code int16, text string) {
 type fakeStore struct {
 	rig      *rig
 	objects  map[string]bool
+	sizes    map[string]int64
 	deleted  []string
 	fail     func(key string) env.Outcome // nil: all is well
 	inFlight int
@@ -235,7 +236,7 @@ func (s *fakeStore) List(op *env.ListObjects) {
 			keys = keys[:limit]
 		}
 		for _, key := range keys {
-			op.Objects = append(op.Objects, env.ObjectInfo{Key: key})
+			op.Objects = append(op.Objects, env.ObjectInfo{Key: key, Size: s.sizes[key]})
 		}
 		op.Deliver()
 	})

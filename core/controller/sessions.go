@@ -23,6 +23,8 @@ type Heartbeat struct {
 	Answered uint64
 	// Applied is the index that the broker's image has.
 	Applied uint64
+	// Floor is the lowest object id that the epoch may still commit; 0: it has leased none.
+	Floor metadata.ObjectID
 	// Leaves says that the broker has stopped serving for good: its lease is over.
 	Leaves bool
 }
@@ -254,8 +256,8 @@ func (s *Sessions) assign() {
 	if !s.leads {
 		return
 	}
-	alive := slices.DeleteFunc(s.Alive(), func(b *metadata.Broker) bool { return !b.SharedWAL })
 	for _, r := range s.Image.Recoveries() {
+		alive := s.readersOf(r.Ended)
 		if s.Image.Current(r.By) {
 			delete(s.assigning, r.Ended)
 			continue
@@ -273,6 +275,13 @@ func (s *Sessions) assign() {
 			}
 		})
 	}
+}
+
+// readersOf are the brokers that are alive and can read the log of an epoch: any of them if it is of the object kind, else
+// those that reach the device.
+func (s *Sessions) readersOf(epoch metadata.BrokerEpoch) []*metadata.Broker {
+	_, object := s.Image.ObjectWAL(epoch)
+	return slices.DeleteFunc(s.Alive(), func(b *metadata.Broker) bool { return !object && !b.SharedWAL })
 }
 
 // Alive are the brokers that may lead and are not about to be fenced, by id.

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/telemetry"
+	"weir/core/wire"
 )
 
 const session = 2 * time.Second
@@ -215,6 +217,49 @@ func TestBrokerThatLeavesIsFencedAtOnce(t *testing.T) {
 	r.loop.Turn(nil)
 	require.True(t, r.fenced(2))
 	require.True(t, told)
+}
+
+// A broker that was unregistered while it could not be heard is told that its epoch has ended: else it would ask for ever.
+func TestUnregisteredBrokerIsToldWhenItWakesUp(t *testing.T) {
+	r := newSessionRig(t)
+	unregister := func(id metadata.BrokerID) (code int16) {
+		r.c.UnregisterBroker(id, func(err error) {
+			var e *controller.Error
+			if errors.As(err, &e) {
+				code = e.Code
+			}
+		})
+		return code
+	}
+	require.EqualValues(t, wire.InvalidRequest, unregister(2), "it is alive")
+	require.EqualValues(t, wire.BrokerIDNotRegistered, unregister(9))
+	r.pass(2*session, 1, 3, 4)
+	require.True(t, r.fenced(2))
+	zombie := r.epochs[2]
+	require.Zero(t, unregister(2))
+	_, known := r.image.Broker(2)
+	require.False(t, known)
+	r.s.ImageChanged()
+	_, ended := r.beat(2, 0)
+	require.True(t, ended)
+	r.epochs[2] = metadata.BrokerEpoch(r.image.AppliedIndex()) + 5
+	granted, ended := r.beat(2, 0)
+	require.False(t, granted || ended, "the image may be too old to know that epoch")
+	require.True(t, r.incarnate(2, 2))
+	require.Greater(t, r.epochs[2], zombie)
+	granted, _ = r.beat(2, 0)
+	require.True(t, granted)
+}
+
+// What a dead broker holds is needed until it is committed elsewhere.
+func TestBrokerThatOwesRecordsStaysRegistered(t *testing.T) {
+	r := newSessionRig(t)
+	r.must(r.create(controller.NewTopic{Name: "t", Partitions: 8, ReplicationFactor: 1}, false).Err)
+	r.pass(2*session, 1, 3, 4)
+	require.True(t, r.fenced(2))
+	var refused *controller.Error
+	r.c.UnregisterBroker(2, func(err error) { require.ErrorAs(t, err, &refused) })
+	require.EqualValues(t, wire.InvalidRequest, refused.Code)
 }
 
 // A log that others can read goes to a broker that is alive, and to another if that dies, too.

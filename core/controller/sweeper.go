@@ -3,6 +3,8 @@ package controller
 import (
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,8 +27,6 @@ type SweeperOptions struct {
 	Image *metadata.Image
 	// Proposer puts records into the metadata log.
 	Proposer Proposer
-	// Broker is the broker whose current epoch InUseFloor is about.
-	Broker metadata.BrokerID
 	// Prefix is the common prefix of all object keys; only keys under it are listed.
 	Prefix string
 	// KeyOf returns an object's key.
@@ -62,8 +62,8 @@ var sweepRetries = task.BackOff{First: 100 * time.Millisecond, Max: 30 * time.Se
 //
 //   - destroyed objects, once every reader's image is newer than their destruction
 //     by the grace; a record then says that they are gone;
-//   - orphans: prepared ids of ended epochs, and those of this epoch below the floor
-//     that it declares; first a record bars their commit, then they are deleted;
+//   - orphans: prepared ids of ended epochs, and those of living epochs below the floors
+//     that they declare; first a record bars their commit, then they are deleted;
 //   - what a late PUT brought back: the store is listed now and then, and what lies
 //     under a dead id is deleted.
 //
@@ -76,10 +76,10 @@ type Sweeper struct {
 	timer   task.Timer
 	stopped bool
 
-	floor    metadata.ObjectID
-	marks    task.Queue[sweepMark] // ascending
-	newest   uint64                // the newest index that was marked
-	ripe     uint64                // what was destroyed up to this index is over its grace
+	floors   map[metadata.BrokerEpoch]metadata.ObjectID // that brokers declared; lookups only
+	marks    task.Queue[sweepMark]                      // ascending
+	newest   uint64                                     // the newest index that was marked
+	ripe     uint64                                     // what was destroyed up to this index is over its grace
 	expiring bool
 
 	queue    task.Queue[idRun]          // to delete
@@ -142,7 +142,7 @@ func NewSweeper(o SweeperOptions) *Sweeper {
 	}
 	t := o.Telemetry
 	return &Sweeper{
-		options: o, loop: o.Loop, image: o.Image, awaited: map[metadata.ObjectID]bool{},
+		options: o, loop: o.Loop, image: o.Image, awaited: map[metadata.ObjectID]bool{}, floors: map[metadata.BrokerEpoch]metadata.ObjectID{},
 		counts: sweepCounts{
 			deleted: t.Counter("weir_objects_deleted_total", "Destroyed objects deleted from the store."),
 			listed:  t.Gauge("weir_objects_listed_bytes", "Bytes of objects that the last whole listing of the store found; 0 until there is one."),
@@ -169,10 +169,19 @@ func (s *Sweeper) Stop() {
 	s.loop.Stop(&s.pause)
 }
 
-// InUseFloor declares that this epoch uses no object id below id, nor ever will:
+// InUseFloor notes the word of a broker epoch that it uses no object id below id, nor ever will:
 // those that are still prepared may expire. A floor that is not higher than the one
 // before changes nothing.
-func (s *Sweeper) InUseFloor(id metadata.ObjectID) { s.floor = max(s.floor, id) }
+func (s *Sweeper) InUseFloor(epoch metadata.BrokerEpoch, id metadata.ObjectID) {
+	s.floors[epoch] = max(s.floors[epoch], id)
+	if len(s.floors) > 2*len(s.image.Brokers())+8 {
+		for _, epoch := range slices.Sorted(maps.Keys(s.floors)) {
+			if !s.image.Current(epoch) {
+				delete(s.floors, epoch)
+			}
+		}
+	}
+}
 
 func (s *Sweeper) tick() {
 	s.ripen()
@@ -230,14 +239,14 @@ func (s *Sweeper) expire() {
 
 // orphans finds prepared ids that nobody will commit.
 func (s *Sweeper) orphans() *metadata.ExpireObjects {
-	own, _ := s.image.Broker(s.options.Broker)
 	for _, l := range s.image.Leases() {
 		end := l.End
 		if s.image.Current(l.Epoch) {
-			if own == nil || own.Epoch != l.Epoch || l.First >= s.floor {
+			floor := s.floors[l.Epoch]
+			if l.First >= floor {
 				continue
 			}
-			end = min(end, s.floor)
+			end = min(end, floor)
 		}
 		return &metadata.ExpireObjects{Epoch: l.Epoch, First: l.First, End: min(end, l.First+sweepBatchMax)}
 	}

@@ -25,7 +25,7 @@ func (r *rig) sweeper() *controller.Sweeper {
 func (r *rig) sweeperThat(change func(*controller.SweeperOptions)) *controller.Sweeper {
 	o := controller.SweeperOptions{
 		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Store: r.store}, Telemetry: r.telemetry, Image: r.image, Proposer: r.log,
-		Broker: 1, Prefix: prefix, KeyOf: keyOf, InFlightMax: 4,
+		Prefix: prefix, KeyOf: keyOf, InFlightMax: 4,
 	}
 	change(&o)
 	s := controller.NewSweeper(o)
@@ -52,7 +52,7 @@ func (r *rig) commit(object metadata.ObjectID, stream metadata.StreamID) {
 	n := s.Newest()
 	part := controller.CommitPart{Stream: stream, LeaderEpoch: n.LeaderEpoch, Checkpoint: []byte("state")}
 	part.Part.Start, part.Part.End = n.Committed, n.Committed+10
-	r.c.Commit(object, r.epoch, 10, []controller.CommitPart{part}, func(accepted []bool, err error) {
+	r.c.Commit(object, r.epoch, 10, 0, []controller.CommitPart{part}, func(accepted []bool, err error) {
 		r.must(err)
 		if !accepted[0] {
 			r.t.Fatalf("commit of object %d was refused", object)
@@ -79,7 +79,7 @@ func TestDestroyedObjectsLiveForTheGraceAndNoLonger(t *testing.T) {
 	for i := range 3 {
 		r.commit(first+metadata.ObjectID(i), stream)
 	}
-	s.InUseFloor(first + 3)
+	s.InUseFloor(r.epoch, first+3)
 	r.pass(10 * time.Minute)
 	r.c.TrimStream(stream, 20, r.must)
 	r.pass(59 * time.Second)
@@ -126,7 +126,7 @@ func TestOrphansOfAnEndedEpochGo(t *testing.T) {
 	if len(r.image.Leases()) != 0 {
 		t.Errorf("prepared are %v", r.image.Leases())
 	}
-	r.c.Commit(first, old, 1, nil, func(_ []bool, err error) {
+	r.c.Commit(first, old, 1, 0, nil, func(_ []bool, err error) {
 		if err == nil {
 			t.Error("an expired id was committed")
 		}
@@ -139,8 +139,8 @@ func TestOrphansOfThisEpochGoBelowItsFloorOnly(t *testing.T) {
 	stream := r.topic("t", 1).Partitions[0].Stream
 	first := r.lease(6)
 	s := r.sweeper()
-	s.InUseFloor(first + 3)
-	s.InUseFloor(first + 1) // a floor does not sink
+	s.InUseFloor(r.epoch, first+3)
+	s.InUseFloor(r.epoch, first+1) // a floor does not sink
 	r.pass(3 * time.Second)
 	r.wantKept(first+3, first+4, first+5)
 	records := r.log.records
@@ -149,7 +149,7 @@ func TestOrphansOfThisEpochGoBelowItsFloorOnly(t *testing.T) {
 		t.Error("records were proposed with nothing to do")
 	}
 	r.commit(first+4, stream)
-	s.InUseFloor(first + 6)
+	s.InUseFloor(r.epoch, first+6)
 	r.pass(3 * time.Second)
 	r.wantKept(first + 4)
 }
@@ -162,7 +162,7 @@ func TestACommitThatComesFirstWins(t *testing.T) {
 	s := r.sweeper()
 	r.log.deferred = true
 	r.commit0(first, stream)
-	s.InUseFloor(first + 2)
+	s.InUseFloor(r.epoch, first+2)
 	r.pass(2 * time.Second) // the expiry is proposed behind the commit
 	r.log.run()
 	r.pass(2 * time.Second)
@@ -174,14 +174,14 @@ func TestACommitThatComesFirstWins(t *testing.T) {
 // commit0 proposes a commit of [0, 10).
 func (r *rig) commit0(object metadata.ObjectID, stream metadata.StreamID) {
 	part := controller.CommitPart{Stream: stream, Part: metadata.Part{End: 10}, Checkpoint: []byte("state")}
-	r.c.Commit(object, r.epoch, 10, []controller.CommitPart{part}, func(_ []bool, err error) { r.must(err) })
+	r.c.Commit(object, r.epoch, 10, 0, []controller.CommitPart{part}, func(_ []bool, err error) { r.must(err) })
 }
 
 func TestLatePutsAreFoundByListing(t *testing.T) {
 	r := newRig(t)
 	first := r.lease(4)
 	s := r.sweeper()
-	s.InUseFloor(first + 4)
+	s.InUseFloor(r.epoch, first+4)
 	r.pass(3 * time.Second)
 	r.wantKept()
 	r.store.pageMax = 1
@@ -210,7 +210,7 @@ func TestLatePutsDieAlsoIfTheNewestRecordIsNeverShipped(t *testing.T) {
 	first := r.lease(2)
 	shipped := uint64(0)
 	s := r.sweeperThat(func(o *controller.SweeperOptions) { o.Shipped = func() uint64 { return shipped } })
-	s.InUseFloor(first + 2)
+	s.InUseFloor(r.epoch, first+2)
 	r.pass(3 * time.Second)
 	r.wantKept()
 	r.store.objects[keyOf(first)] = true // late PUTs
@@ -236,7 +236,7 @@ func TestSweeperBacksOff(t *testing.T) {
 	outcome := env.OutcomeFailed
 	r.store.fail = func(string) env.Outcome { return outcome }
 	s := r.sweeper()
-	s.InUseFloor(first + 40)
+	s.InUseFloor(r.epoch, first+40)
 	r.pass(10 * time.Minute)
 	if n := len(r.store.tries); n > 250 || n < 20 {
 		t.Errorf("%d tries in ten minutes", n)
@@ -287,7 +287,7 @@ func TestSweeperOutlivesAQuorumThatRefuses(t *testing.T) {
 	r.commit(first, stream)
 	r.c.TrimStream(stream, 10, r.must)
 	s := r.sweeper()
-	s.InUseFloor(first + 3)
+	s.InUseFloor(r.epoch, first+3)
 	r.log.broken = errors.New("no leader")
 	r.pass(5 * time.Minute)
 	r.wantKept(first+1, first+2)
@@ -328,7 +328,7 @@ func TestEveryObjectIsNeededOrDies(t *testing.T) {
 			case 4:
 				if len(prepared) > 1 {
 					prepared = prepared[1:]
-					s.InUseFloor(prepared[0])
+					s.InUseFloor(r.epoch, prepared[0])
 				}
 			case 5:
 				r.restart(&s, &prepared)

@@ -31,7 +31,7 @@ const (
 	PurposeSnapshot
 	// PurposeFounding: the cluster's marker.
 	PurposeFounding
-	// PurposeRecovery: what a start, a rebuild or a node that is behind reads of the metadata.
+	// PurposeRecovery: what a start, a rebuild or a node that is behind reads of the metadata, and of logs that are in the store.
 	PurposeRecovery
 	// PurposeWALSlot: a slot of a write-ahead log that is kept in the store.
 	PurposeWALSlot

@@ -90,6 +90,9 @@ func (r *RegisterBroker) apply(im *Image) error {
 		im.brokers[i] = b
 	}
 	im.outcome.First = int64(b.Epoch)
+	if r.ObjectWAL && b.Epoch == BrokerEpoch(im.index) {
+		im.objectWALs = append(im.objectWALs, ObjectWAL{Epoch: b.Epoch})
+	}
 	return nil
 }
 
@@ -102,8 +105,10 @@ func (im *Image) endEpoch(b *Broker, by BrokerEpoch) {
 		}
 	}
 	at, _ := slices.BinarySearchFunc(im.recoveries, b.Epoch, func(r Recovery, ended BrokerEpoch) int { return cmp.Compare(r.Ended, ended) })
-	im.recoveries = slices.Insert(im.recoveries, at, Recovery{Ended: b.Epoch, By: by, Broker: b.ID, Shared: b.SharedWAL})
+	_, object := im.ObjectWAL(b.Epoch)
+	im.recoveries = slices.Insert(im.recoveries, at, Recovery{Ended: b.Epoch, By: by, Broker: b.ID, Shared: b.SharedWAL || object})
 	im.recoveries = slices.DeleteFunc(im.recoveries, func(r Recovery) bool { return im.owed[r.Ended] == 0 })
+	im.objectWALs = slices.DeleteFunc(im.objectWALs, func(w ObjectWAL) bool { return im.owed[w.Epoch] == 0 && (w.Epoch == b.Epoch || !im.Current(w.Epoch)) })
 }
 
 // adopt gives a new epoch what nobody recovers of its broker's own WALs.

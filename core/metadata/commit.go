@@ -53,6 +53,7 @@ func (r *CommitObject) apply(im *Image) error {
 	if !moved {
 		return nil
 	}
+	im.raiseSlot(r.Epoch, r.WALSlot)
 	if !committed {
 		im.unprepare(r.Object, r.Object+1)
 		o = &Object{ID: r.Object, State: ObjectCommitted, BrokerEpoch: r.Epoch, Bytes: r.Bytes}

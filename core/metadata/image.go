@@ -54,7 +54,8 @@ type Image struct {
 	nextStream    StreamID
 	nextObject    ObjectID
 	nextProducer  int64
-	recoveries    []Recovery // ascending by the ended epoch
+	recoveries    []Recovery  // ascending by the ended epoch
+	objectWALs    []ObjectWAL // ascending by epoch
 
 	incarnation      uint32
 	leaderEpochFloor int32 // a takeover gives no lower leader epoch

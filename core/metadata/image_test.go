@@ -35,7 +35,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 0:
 		return &metadata.RegisterBroker{
 			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
-			Term: uint64(small("term", 2)), Peer: "p:1", SharedWAL: small("shared", 2) > 0,
+			Term: uint64(small("term", 2)), Peer: "p:1", SharedWAL: small("shared", 2) > 0, ObjectWAL: small("object", 1) > 0,
 		}
 	case 1, 2:
 		return &metadata.CreateTopic{ID: topicID(name), Name: name, Leaders: leaders, Configs: []metadata.Config{{Key: "k", Value: "v"}}}
@@ -117,7 +117,7 @@ func drawSeals(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch meta
 }
 
 func drawCommit(t *rapid.T, im *metadata.Image, object metadata.ObjectID, epoch metadata.BrokerEpoch) metadata.Record {
-	r := &metadata.CommitObject{Object: object, Epoch: epoch, Bytes: 9}
+	r := &metadata.CommitObject{Object: object, Epoch: epoch, Bytes: 9, WALSlot: rapid.Uint64Range(0, 9).Draw(t, "slot")}
 	for id := metadata.StreamID(1); id <= 12; id++ {
 		s, ok := im.Stream(id)
 		if !rapid.Bool().Draw(t, "in commit") {
@@ -259,6 +259,11 @@ func wantDerivedEqual(t *rapid.T, a, b *metadata.Image) {
 		if a.EpochOwes(epoch) != b.EpochOwes(epoch) || a.EpochOwes(epoch) != owes(a, epoch) {
 			t.Fatalf("epoch %d owes: %v and %v, by its ranges %v", epoch, a.EpochOwes(epoch), b.EpochOwes(epoch), owes(a, epoch))
 		}
+		for slot := range uint64(10) {
+			if lowest, object := a.ObjectWAL(epoch); a.SlotDead(epoch, slot) && (a.EpochOwes(epoch) || a.Current(epoch)) && object && slot >= lowest {
+				t.Fatalf("slot %d of epoch %d is dead, the lowest one is %d", slot, epoch, lowest)
+			}
+		}
 	}
 }
 
@@ -317,6 +322,19 @@ func everyRecord() []metadata.Record {
 	}
 }
 
+// objectWALRecords follow everyRecord, whose image im is: they have what is new for object WALs.
+func objectWALRecords(im *metadata.Image) []metadata.Record {
+	epoch := metadata.BrokerEpoch(im.AppliedIndex() + 1)
+	return []metadata.Record{
+		&metadata.RegisterBroker{ID: 9, Incarnation: [16]byte{9}, ObjectWAL: true},
+		&metadata.CreateTopic{ID: topicID("objects"), Name: "objects", Leaders: []metadata.Leader{{Broker: 9, Epoch: epoch}}},
+		&metadata.LeaseObjects{Epoch: epoch, Count: 1},
+		&metadata.CommitObject{Object: im.NextObject(), Epoch: epoch, Bytes: 10, WALSlot: 300, Parts: []metadata.CommitPart{
+			{Stream: 5, Part: metadata.Part{End: 1}, Checkpoint: []byte("state as of 1")},
+		}},
+	}
+}
+
 // Golden files of released versions stay readable, and the bytes of this version
 // do not change by accident.
 func TestGolden(t *testing.T) {
@@ -331,8 +349,17 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	wantGolden(t, "testdata/records.v1", log)
-	wantGolden(t, "testdata/snapshot.v4", im.AppendSnapshot(nil))
-	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3"} { // of releases before
+	log = nil
+	for i, r := range objectWALRecords(im) {
+		encoded := r.AppendTo(nil)
+		log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
+		if err := im.Apply(im.AppliedIndex()+1, r); err != nil {
+			t.Fatalf("object record %d: %v", i+1, err)
+		}
+	}
+	wantGolden(t, "testdata/records.v2", log)
+	wantGolden(t, "testdata/snapshot.v5", im.AppendSnapshot(nil))
+	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3", "testdata/snapshot.v4"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
 		if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {

@@ -15,7 +15,7 @@ func (s *contents) image(index uint64, version uint8) (*Image, error) {
 	im := &Image{
 		index: index, clusterID: s.clusterID, features: s.features, brokers: s.brokers, brokerConfigs: s.brokerConfigs, groupConfigs: s.groupConfigs,
 		topics: s.topics, streams: make(map[StreamID]*Stream, len(s.streams)), objects: make(map[ObjectID]*Object, len(s.objects)),
-		recoveries: s.recoveries, incarnation: s.incarnation, leaderEpochFloor: s.leaderEpochFloor,
+		recoveries: s.recoveries, objectWALs: s.objectWALs, incarnation: s.incarnation, leaderEpochFloor: s.leaderEpochFloor,
 		leases: s.leases, nextStream: s.nextStream, nextObject: s.nextObject, nextProducer: s.nextProducer,
 		changes: Changes{All: true},
 	}
@@ -82,6 +82,7 @@ func (s *contents) validateOrder() error {
 		ascending(s.streams, func(a, b **Stream) bool { return (*a).ID < (*b).ID }) &&
 		ascending(s.objects, func(a, b **Object) bool { return (*a).ID < (*b).ID }) &&
 		ascending(s.recoveries, func(a, b *Recovery) bool { return a.Ended < b.Ended }) &&
+		ascending(s.objectWALs, func(a, b *ObjectWAL) bool { return a.Epoch < b.Epoch }) &&
 		ascending(s.leases, func(a, b *Lease) bool { return a.End <= b.First })
 	for i := range s.brokerConfigs {
 		ordered = ordered && sortedConfigs(s.brokerConfigs[i].configs)

@@ -43,11 +43,13 @@ const (
 	typeUnregisterBroker
 )
 
-// version is the newest version of a type, which this release writes. Each type has its
-// own: fields ask the coder which one they read.
+// version is the newest version of a type. Each type has its own: fields ask the coder which one they read or write.
+// This release writes that version, but for records that implement versioned.
 func (t recordType) version() uint8 {
 	switch t {
-	case typeRegisterBroker, typeCreateTopic:
+	case typeRegisterBroker: // 3: object WAL
+		return 3
+	case typeCreateTopic, typeCommitObject:
 		return 2
 	default:
 		return 1
@@ -156,6 +158,8 @@ type RegisterBroker struct {
 	Term        uint64 // of the controller that proposes it (R10, R11); 0: any
 	Peer        string // where other nodes reach it; empty: nowhere
 	SharedWAL   bool   // other brokers can read its WAL
+	// ObjectWAL says that the epoch's WAL is of the object kind.
+	ObjectWAL bool
 }
 
 // Leader is the leader of a new partition. The record is refused unless Epoch is the
@@ -237,7 +241,11 @@ type CommitObject struct {
 	Object ObjectID
 	Epoch  BrokerEpoch
 	Bytes  int64
-	Parts  []CommitPart
+	// WALSlot is the lowest slot of the epoch's own object WAL that held anything uncommitted of a living stream,
+	// by commits that were applied before this one was proposed, never by its own parts (R6). One that is
+	// not above the one before it changes nothing: a device's WAL, and a recoverer's commit, have zero.
+	WALSlot uint64
+	Parts   []CommitPart
 }
 
 // CommitPart is one stream's part of an upload. The object and leader epoch within
@@ -315,10 +323,13 @@ func (r *SetFeatures) AppendTo(dst []byte) []byte { return encode(dst, typeSetFe
 
 // AppendTo implements Record.
 func (r *RegisterBroker) AppendTo(dst []byte) []byte {
-	if r.Term == 0 && r.Peer == "" && !r.SharedWAL {
-		return encodeAs(dst, typeRegisterBroker, 1, r)
+	switch {
+	case r.ObjectWAL:
+		return encodeAs(dst, typeRegisterBroker, 3, r)
+	case r.Term > 0 || r.Peer != "" || r.SharedWAL:
+		return encodeAs(dst, typeRegisterBroker, 2, r)
 	}
-	return encode(dst, typeRegisterBroker, r)
+	return encodeAs(dst, typeRegisterBroker, 1, r)
 }
 
 // AppendTo implements Record.
@@ -356,7 +367,12 @@ func (r *TrimStream) AppendTo(dst []byte) []byte { return encode(dst, typeTrimSt
 func (r *LeaseObjects) AppendTo(dst []byte) []byte { return encode(dst, typeLeaseObjects, r) }
 
 // AppendTo implements Record.
-func (r *CommitObject) AppendTo(dst []byte) []byte { return encode(dst, typeCommitObject, r) }
+func (r *CommitObject) AppendTo(dst []byte) []byte {
+	if r.WALSlot == 0 {
+		return encodeAs(dst, typeCommitObject, 1, r)
+	}
+	return encode(dst, typeCommitObject, r)
+}
 
 // AppendTo implements Record.
 func (r *TakeOver) AppendTo(dst []byte) []byte { return encode(dst, typeTakeOver, r) }
@@ -395,6 +411,9 @@ func (r *RegisterBroker) fields(c *coder) {
 		natural(c, &r.Term)
 		c.text(&r.Peer)
 		c.flag(&r.SharedWAL)
+	}
+	if c.version >= 3 {
+		c.flag(&r.ObjectWAL)
 	}
 }
 
@@ -459,6 +478,9 @@ func (r *CommitObject) fields(c *coder) {
 	natural(c, &r.Object)
 	integer(c, &r.Epoch)
 	integer(c, &r.Bytes)
+	if c.version >= 2 {
+		natural(c, &r.WALSlot)
+	}
 	list(c, &r.Parts, commitPartBytesMin, fieldsOf)
 }
 

@@ -11,7 +11,7 @@ import (
 
 const (
 	snapshotMagic   = "weirMETA"
-	snapshotVersion = 4 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers
+	snapshotVersion = 5 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers; 5: object WALs
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesMin        = 21
@@ -23,6 +23,7 @@ const (
 	streamBytesMin        = 6
 	topicBytesMin         = 20
 	recoveryBytesMin      = 2
+	objectWALBytesMin     = 2
 )
 
 // ErrSnapshot: the bytes are no snapshot of a version known here, or damaged.
@@ -97,6 +98,7 @@ type contents struct {
 	leaderEpochFloor int32
 
 	groupConfigs []groupConfigs
+	objectWALs   []ObjectWAL
 }
 
 func (im *Image) contents() contents {
@@ -104,6 +106,7 @@ func (im *Image) contents() contents {
 		clusterID: im.clusterID, features: im.features, brokers: im.brokers, brokerConfigs: im.brokerConfigs, topics: im.topics,
 		leases: im.leases, nextStream: im.nextStream, nextObject: im.nextObject, nextProducer: im.nextProducer,
 		recoveries: im.recoveries, incarnation: im.incarnation, leaderEpochFloor: im.leaderEpochFloor, groupConfigs: im.groupConfigs,
+		objectWALs: im.objectWALs,
 	}
 	for _, id := range im.streamIDs() {
 		c.streams = append(c.streams, im.streams[id])
@@ -135,6 +138,14 @@ func (s *contents) fields(c *coder) {
 	if c.version >= 3 {
 		list(c, &s.groupConfigs, groupConfigsBytesMin, fieldsOf)
 	}
+	if c.version >= 5 {
+		list(c, &s.objectWALs, objectWALBytesMin, fieldsOf)
+	}
+}
+
+func (w *ObjectWAL) fields(c *coder) {
+	integer(c, &w.Epoch)
+	natural(c, &w.Slot)
 }
 
 func (r *Recovery) fields(c *coder) {

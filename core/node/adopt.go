@@ -54,7 +54,7 @@ func (n *Node) adoptLog(p *task.Proc, r metadata.Recovery) error {
 	var ends []metadata.RangeEnd
 	var err error
 	p.Await(func(wake func()) {
-		n.engine.RecoverLog(logName(r.Ended), r.Ended, n.partitions, func(found []metadata.RangeEnd, recoverErr error) {
+		n.engine.RecoverLog(n.storedName(r.Ended), r.Ended, n.partitions, func(found []metadata.RangeEnd, recoverErr error) {
 			ends, err = found, recoverErr
 			wake()
 		})

@@ -13,6 +13,9 @@
 // lost acknowledged records: the start fails, and says so. Connections that come
 // before the addresses are registered wait, muted.
 //
+// Logs of ended epochs may be of either kind: those on the device are found there, those in the object store are named by
+// the image, which also says where each begins. The kind of this epoch's log is registered with it.
+//
 // # Order of the metadata
 //
 // The quorum hands over records in the order of its log. Each is applied to the

@@ -89,9 +89,9 @@ func (l *lease) granted(number uint64, sent env.Time) {
 	}
 }
 
-const heartbeatBytes = 37
+const heartbeatBytes = 45
 
-// heartbeat is what is sent: i32 broker, i64 epoch, u64 number, u64 answered, u64 applied index, u8 1 if the broker leaves.
+// heartbeat is what is sent: i32 broker, i64 epoch, u64 number, u64 answered, u64 applied index, u64 lowest object id in use, u8 1 if the broker leaves.
 func (l *lease) heartbeat(leaves bool) []byte {
 	order := binary.LittleEndian
 	b := order.AppendUint32(nil, uint32(l.node.config.NodeID))
@@ -99,6 +99,11 @@ func (l *lease) heartbeat(leaves bool) []byte {
 	b = order.AppendUint64(b, l.number)
 	b = order.AppendUint64(b, l.answered)
 	b = order.AppendUint64(b, l.node.metadata.AppliedIndex())
+	floor := metadata.ObjectID(0)
+	if l.node.engine != nil {
+		floor = l.node.engine.ObjectFloor()
+	}
+	b = order.AppendUint64(b, uint64(floor))
 	if leaves {
 		return append(b, 1)
 	}
@@ -137,7 +142,10 @@ func (n *Node) heartbeatOf(from int32, b []byte, reply func([]byte, *peer.Refusa
 	}
 	h := controller.Heartbeat{
 		Broker: metadata.BrokerID(from), Epoch: metadata.BrokerEpoch(order.Uint64(b[4:])), Number: order.Uint64(b[12:]),
-		Answered: order.Uint64(b[20:]), Applied: order.Uint64(b[28:]), Leaves: b[36] != 0,
+		Answered: order.Uint64(b[20:]), Applied: order.Uint64(b[28:]), Floor: metadata.ObjectID(order.Uint64(b[36:])), Leaves: b[44] != 0,
+	}
+	if n.sweeper != nil && n.metadata.image.Current(h.Epoch) {
+		n.sweeper.InUseFloor(h.Epoch, h.Floor)
 	}
 	n.sessions.Renew(h, func() { reply(nil, nil) }, func() {
 		reply(nil, &peer.Refusal{Code: refusedEnded, Text: "the epoch has ended"})
@@ -165,7 +173,7 @@ func (n *Node) registerFor(from int32, b []byte, reply func([]byte, *peer.Refusa
 // registerAtLeader registers this incarnation, or says anew where it listens, and waits until the image has it. It asks again until
 // then: the leader may change meanwhile.
 func (n *Node) registerAtLeader(p *task.Proc, b metadata.Broker) (metadata.BrokerEpoch, error) {
-	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners, Peer: n.peers.address, SharedWAL: n.config.WALShared}
+	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners, Peer: n.peers.address, SharedWAL: n.config.WALShared, ObjectWAL: n.config.WALObject}
 	body := r.AppendTo(nil)
 	for !n.failed {
 		asked := false

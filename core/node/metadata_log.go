@@ -222,7 +222,7 @@ func (n *Node) imageChanged() {
 	}
 	n.adopt()
 	if n.sweeper != nil {
-		n.sweeper.InUseFloor(n.engine.ObjectFloor())
+		n.sweeper.InUseFloor(n.epoch, n.engine.ObjectFloor())
 	}
 }
 

@@ -92,6 +92,7 @@ type Node struct {
 	balancer     *controller.Balancer // nil without peers
 	adoptions    adoptions
 	sweeper      *controller.Sweeper
+	slotSweeper  *controller.SlotSweeper // nil: no log is in the object store
 	engine       *stream.Engine
 	log          *wal.Log
 	partitions   *partition.Manager
@@ -200,6 +201,9 @@ func (n *Node) stop(p *task.Proc) {
 	}
 	n.groups.Close()
 	n.partitions.Close()
+	if n.slotSweeper != nil {
+		n.slotSweeper.Stop()
+	}
 	n.stopSweeper()
 	n.awaitReserves(p)
 	n.awaitUploads(p)

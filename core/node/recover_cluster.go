@@ -7,6 +7,7 @@ import (
 	"weir/core/quorum"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/wal"
 )
 
 // RecoveryOptions are what a ClusterRecovery needs. All functions are called on the
@@ -26,9 +27,10 @@ type RecoveryOptions struct {
 type ClusterReport struct {
 	quorum.Rebuilt
 	Topics, Partitions, Objects int
-	// Logs are the files on the log disk that hold acknowledged records which are not
-	// in the object store yet: the next start recovers them, and needs each.
-	Logs []string
+	// Logs are the files on the log disk that hold acknowledged records which are in
+	// no object yet: the next start recovers them, and needs each. ObjectLogs are logs in the
+	// object store that do.
+	Logs, ObjectLogs []string
 }
 
 // ClusterRecovery rebuilds a lost metadata disk from the object store (R19). It is
@@ -90,7 +92,11 @@ func (c *ClusterRecovery) report(found quorum.Rebuilt) ClusterReport {
 	}
 	image.Objects(func(*metadata.Object) { r.Objects++ })
 	for _, epoch := range image.EpochsOwing() {
-		r.Logs = append(r.Logs, logName(epoch))
+		if _, object := image.ObjectWAL(epoch); object {
+			r.ObjectLogs = append(r.ObjectLogs, wal.ObjectName(image.ClusterID(), int64(epoch)))
+		} else {
+			r.Logs = append(r.Logs, logName(epoch))
+		}
 	}
 	return r
 }

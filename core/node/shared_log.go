@@ -33,6 +33,9 @@ func (n *Node) recovers(epoch metadata.BrokerEpoch) bool {
 // fenceLog keeps the owner of a shared log, which may still live somewhere, from acknowledging what recovery does not
 // find (R8). One that is private was written when the directory was, by a process that has ended since.
 func (n *Node) fenceLog(p *task.Proc, epoch metadata.BrokerEpoch) error {
+	if _, object := n.metadata.image.ObjectWAL(epoch); object || !n.config.WALShared {
+		return nil // the seal of an object log is its fence (R6); nobody else reads a private one
+	}
 	err := n.tryFence(p, epoch)
 	for errors.Is(err, env.ErrDiskFull) {
 		if err := n.makeRoom(p, err); err != nil {

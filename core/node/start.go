@@ -155,19 +155,24 @@ func (n *Node) startSweeper() {
 	n.stopSweeper()
 	cluster := n.quorum.ClusterID()
 	n.sweeper = controller.NewSweeper(controller.SweeperOptions{
-		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Broker: metadata.BrokerID(n.config.NodeID),
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Prefix: object.Prefix(cluster), KeyOf: func(id metadata.ObjectID) string { return object.Key(cluster, uint64(id)) },
 		Shipped: n.metadata.Shipped,
 		Grace:   n.options.Tuning.SweepGrace, ListPage: n.options.Tuning.SweepListPage, ListInterval: n.options.Tuning.SweepListInterval,
 	})
-	n.sweeper.InUseFloor(n.engine.ObjectFloor())
+	n.sweeper.InUseFloor(n.epoch, n.engine.ObjectFloor())
 	n.sweeper.Start()
+	n.sweepSlots()
 }
 
 func (n *Node) stopSweeper() {
 	if n.sweeper != nil {
 		n.sweeper.Stop()
 		n.sweeper = nil
+	}
+	if n.slotSweeper != nil {
+		n.slotSweeper.Stop()
+		n.slotSweeper = nil
 	}
 }
 
@@ -239,7 +244,7 @@ func (n *Node) announce(p *task.Proc) (err error) {
 		return err
 	}
 	p.Await(func(wake func()) {
-		n.controller.RegisterBroker(b, func(epoch metadata.BrokerEpoch, registerErr error) {
+		n.controller.RegisterBroker(b, n.config.WALObject, func(epoch metadata.BrokerEpoch, registerErr error) {
 			n.epoch, err = epoch, registerErr
 			wake()
 		})
@@ -287,6 +292,9 @@ func (n *Node) checkLogs(p *task.Proc) error {
 		return err
 	}
 	for _, owing := range n.metadata.image.EpochsOwingOf(metadata.BrokerID(n.config.NodeID)) {
+		if _, object := n.metadata.image.ObjectWAL(owing); object {
+			continue
+		}
 		if !slices.Contains(epochs, owing) && n.recovers(owing) {
 			n.telemetry.Hit("node: an owed log is missing")
 			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
@@ -302,6 +310,7 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 	if err != nil {
 		return err
 	}
+	epochs = n.withObjectLogs(epochs)
 	if len(epochs) > 1 {
 		n.telemetry.Hit("node: several logs recovered at one start")
 	}
@@ -314,6 +323,34 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 		return n.sweepFences(p)
 	}
 	return nil
+}
+
+// recoversOwn reports whether an epoch was this broker's, and the present one recovers its log.
+func (n *Node) recoversOwn(epoch metadata.BrokerEpoch) bool {
+	return slices.ContainsFunc(n.metadata.image.Recoveries(), func(r metadata.Recovery) bool {
+		return r.Ended == epoch && r.By == n.epoch && r.Broker == metadata.BrokerID(n.config.NodeID)
+	})
+}
+
+// withObjectLogs adds the ended epochs whose logs are in the object store: the image names those that are owed. The
+// kind may have changed from one start to the next.
+func (n *Node) withObjectLogs(epochs []metadata.BrokerEpoch) []metadata.BrokerEpoch {
+	for _, w := range n.metadata.image.ObjectWALs() {
+		if n.recoversOwn(w.Epoch) {
+			n.telemetry.Hit("node: an object log is recovered")
+			epochs = append(epochs, w.Epoch)
+		}
+	}
+	slices.Sort(epochs)
+	return epochs
+}
+
+// storedName is the name of an epoch's log, of either kind.
+func (n *Node) storedName(epoch metadata.BrokerEpoch) string {
+	if _, object := n.metadata.image.ObjectWAL(epoch); object {
+		return wal.ObjectName(n.quorum.ClusterID(), int64(epoch))
+	}
+	return logName(epoch)
 }
 
 // findLogs returns the epochs of the logs on the device, ascending.
@@ -356,14 +393,12 @@ func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch 
 
 func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) {
 	n.adoptions.known[epoch] = true
-	if n.config.WALShared {
-		if err := n.fenceLog(p, epoch); err != nil {
-			return err
-		}
+	if err := n.fenceLog(p, epoch); err != nil {
+		return err
 	}
 	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
 	p.Await(func(wake func()) {
-		n.engine.RecoverLog(logName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
+		n.engine.RecoverLog(n.storedName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
 			n.ends, err = append(n.ends, ends...), recoverErr
 			wake()
 		})
@@ -377,7 +412,9 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 
 func (n *Node) createLog(p *task.Proc) (err error) {
 	v := n.measureVolume(p)
-	n.checkSize(v)
+	if !n.config.WALObject {
+		n.checkSize(v)
+	}
 	c := wal.Config{
 		SizeBytes:         n.config.WALBytes,
 		AppendBytesMax:    int(n.config.SocketRequestMaxBytes), // no batch is larger than its request
@@ -385,11 +422,17 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 		FloorBytes:        v.floor,
 		Shared:            n.config.WALShared,
 		// The log cache gives memory up by whole slabs, so it must hold many of them.
-		SlabBytes: int(min(8<<20, max(n.config.CacheBytes/16, 64<<10))),
+		SlabBytes: int(min(max(8<<20, n.config.WALObjectBytes), max(n.config.CacheBytes/16, 64<<10))),
+	}
+	create := wal.Create
+	if n.config.WALObject {
+		create = wal.CreateObject
+		c.GroupBytesMax, c.WritesInFlightMax = int(n.config.WALObjectBytes), n.config.WALCreates
+		c.LingerMin, c.LingerMax = n.config.WALLingerMin, n.config.WALLingerMax
 	}
 	for {
 		p.Await(func(wake func()) {
-			wal.Create(n.loop, n.env, c, logName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
+			create(n.loop, n.env, c, n.storedName(n.epoch), int64(n.epoch), n.engine, n.failure("the write-ahead log"), func(l *wal.Log, createErr error) {
 				n.log, err = l, createErr
 				wake()
 			})
@@ -446,4 +489,22 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	}
 	n.startSweeper()
 	return nil
+}
+
+// sweepSlots begins to sweep object logs, if there is any.
+func (n *Node) sweepSlots() {
+	if n.peers == nil && len(n.metadata.image.ObjectWALs()) == 0 {
+		return
+	}
+	cluster := n.quorum.ClusterID()
+	n.slotSweeper = controller.NewSlotSweeper(controller.SlotSweeperOptions{
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Shipped: n.metadata.Shipped,
+		Prefix: wal.ObjectPrefix(cluster), SealBytes: wal.SealBytes,
+		Parse: func(key string) (metadata.BrokerEpoch, uint64, bool) {
+			epoch, slot, ok := wal.ParseSlotKey(cluster, key)
+			return metadata.BrokerEpoch(epoch), slot, ok
+		},
+		ListInterval: n.options.Tuning.SweepListInterval, ListPage: n.options.Tuning.SweepListPage,
+	})
+	n.slotSweeper.Start()
 }

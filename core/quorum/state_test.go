@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3/raftpb"
 	"pgregory.net/rapid"
 )
 
@@ -27,6 +28,18 @@ func TestStateShowsTheMembers(t *testing.T) {
 	c.until("all to be caught up", complete)
 	s := q.State()
 	require.Equal(t, []any{q.id, q.term, q.applied}, []any{s.Leader, s.Term, s.Applied})
+
+	// One that answers, and lacks an entry, is heard and not caught up.
+	c.now = c.now.Add(time.Second)
+	leader.w.now = c.now
+	leader.w.turn(func() {
+		q.appended++
+		q.noteContact(&raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: new(uint64(away.node.q.id)), Term: new(q.term)})
+		m := q.memberState(uint64(away.node.q.id))
+		q.appended--
+		require.Zero(t, m.Heard)
+		require.GreaterOrEqual(t, m.Caught, time.Second)
+	})
 
 	c.stop(away.index, never)
 	at := c.now

@@ -145,6 +145,13 @@ func (p *pending) Durable(a *wal.Append) {
 	}
 }
 
+// Returned implements wal.Returner: the process ends, and the batch is not acknowledged.
+func (p *pending) Returned(*wal.Append) {
+	if p.release != nil {
+		p.release()
+	}
+}
+
 // durable moves the high watermark over one batch. The owner hears of it once,
 // after the event.
 func (s *Stream) durable(base, offsets, bytes int64) {

@@ -11,11 +11,11 @@ import (
 	"weir/core/wal"
 )
 
-// quickWorld completes disk writes at the end of each turn, and does nothing off the loop, so that what
+// quickWorld completes what the log writes at the end of each turn, and does nothing off the loop, so that what
 // is measured is the loop's own work. The payload's copy and sum are not in it.
 type quickWorld struct {
 	*world
-	writes []*env.DiskWrite
+	writes []env.Event
 }
 
 type quickDisk struct {
@@ -25,7 +25,29 @@ type quickDisk struct {
 
 func (d *quickDisk) Write(o *env.DiskWrite) { d.w.writes = append(d.w.writes, o) }
 
+// quickStore takes what is put, and keeps nothing but its name.
+type quickStore struct {
+	*store
+	w    *quickWorld
+	last string
+}
+
+func (s *quickStore) Put(o *env.PutObject) {
+	if o.Key == s.last {
+		o.Outcome = env.OutcomeRefused
+	}
+	s.last = o.Key
+	s.w.writes = append(s.w.writes, o)
+}
+
+func (s *quickStore) Delete(o *env.DeleteObject) { s.w.writes = append(s.w.writes, o) }
+
+type quickCompute struct{ w *quickWorld }
+
+func (c quickCompute) Submit(o *env.Compute) { c.w.writes = append(c.w.writes, o) }
+
 func (w *quickWorld) complete() {
+	w.now += 1000
 	for len(w.writes) > 0 {
 		o := w.writes[0]
 		w.writes = w.writes[:copy(w.writes, w.writes[1:])]
@@ -56,7 +78,7 @@ func (o *quietOwner) Summary(dst []byte) []byte    { return dst }
 func (o *quietOwner) Trimmed(int64)                {}
 func (o *quietOwner) String() string               { return "quiet" }
 
-func benchEngine(b *testing.B, streams int) (*quickWorld, *Engine, []*Stream) {
+func benchEngine(b *testing.B, streams int, object bool) (*quickWorld, *Engine, []*Stream) {
 	w := &quickWorld{world: newWorld(b)}
 	c := newCluster(w.world)
 	e := w.env()
@@ -66,8 +88,14 @@ func benchEngine(b *testing.B, streams int) (*quickWorld, *Engine, []*Stream) {
 		CacheBytes: 256 << 20, UploadInterval: 1000 * time.Hour,
 	})
 	var log *wal.Log
+	create := wal.Create
+	if object {
+		e.Store, e.Compute = &quickStore{store: w.store, w: w}, quickCompute{w}
+		create = wal.CreateObject
+		c.slots[0] = 0
+	}
 	w.turn(func() {
-		wal.Create(w.loop, e, wal.Config{SizeBytes: 1 << 30}, "wal", 0, engine, func(err error) { b.Fatal(err) }, func(l *wal.Log, _ error) { log = l })
+		create(w.loop, e, wal.Config{SizeBytes: 1 << 30, LingerMax: 1}, "wal", 0, engine, func(err error) { b.Fatal(err) }, func(l *wal.Log, _ error) { log = l })
 	})
 	for log == nil || len(w.pending) > 0 {
 		if len(w.pending) > 0 {
@@ -88,7 +116,12 @@ func benchEngine(b *testing.B, streams int) (*quickWorld, *Engine, []*Stream) {
 // BenchmarkAppendToDurable is one batch from Append to the owner's ear, as the loop sees it: 64 batches
 // to 16 streams in a turn. When the log is half full it is taken as committed.
 func BenchmarkAppendToDurable(b *testing.B) {
-	w, e, streams := benchEngine(b, 16)
+	b.Run("device", func(b *testing.B) { benchAppendToDurable(b, false) })
+	b.Run("object", func(b *testing.B) { benchAppendToDurable(b, true) })
+}
+
+func benchAppendToDurable(b *testing.B, object bool) {
+	w, e, streams := benchEngine(b, 16, object)
 	data := record.AppendBatch(nil, []record.Record{{Value: make([]byte, 900)}})
 	released := func() {}
 	batch := Batch{Data: data, Offsets: 1, LogAppendTime: -1, Release: released}
@@ -125,7 +158,7 @@ func BenchmarkAppendToDurable(b *testing.B) {
 func BenchmarkCachedRead(b *testing.B) {
 	for _, batches := range []int{1, 64} {
 		b.Run(fmt.Sprintf("batches=%d", batches), func(b *testing.B) {
-			w, _, streams := benchEngine(b, 1)
+			w, _, streams := benchEngine(b, 1, false)
 			data := record.AppendBatch(nil, []record.Record{{Value: make([]byte, 900)}})
 			for range 500 {
 				w.turn(func() {

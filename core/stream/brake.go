@@ -23,7 +23,8 @@ const (
 // compares how long appends take while something is read with how long they take while nothing is. If they are slow for
 // half as much again of the time, and for two hundredths of it more, the reads get three quarters of the bytes a
 // second that they had, down to an eighth of the most they had; then a little more with each half second in which
-// appends are not slow. Without appends, nothing is held back.
+// appends are not slow. If they stay slow although the reads have no more than that, it is not for the reads, and in some
+// seconds counts as how appends are without them. Without appends, nothing is held back.
 type brake struct {
 	clock  env.Clock
 	metric env.Gauge
@@ -129,10 +130,14 @@ func (b *brake) judge(d time.Duration) {
 	case !w.reading:
 		b.baseline += (slow - b.baseline) / 4
 	case slow > b.baseline*3/2+brakePerMille:
+		least := max(b.most/8, brakeRateMin)
 		if b.rate > 0 {
 			had = min(had, b.rate)
 		}
-		b.hold(max(had/4*3, b.most/8, brakeRateMin))
+		if b.rate == least { // it is not for the reads: there is more to append, or other work on the disk
+			b.baseline += (slow - b.baseline) / 8
+		}
+		b.hold(max(had/4*3, least))
 	case b.rate > brakeRateMax:
 		b.hold(0)
 	case b.rate > 0:

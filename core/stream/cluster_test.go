@@ -27,8 +27,10 @@ type cluster struct {
 	commits      int
 	proposed     []int // parts of each commit
 	refused      int
-	agreed       int // summaries that were compared
-	lookups      int // of streams, by the engine
+	agreed       int                             // summaries that were compared
+	lookups      int                             // of streams, by the engine
+	object       bool                            // the next incarnation's log is of the object kind
+	slots        map[metadata.BrokerEpoch]uint64 // of epochs whose logs are
 }
 
 // history is what the test knows of one stream.
@@ -77,7 +79,7 @@ func (h *history) cutTo(end int64) {
 func newCluster(w *world) *cluster {
 	return &cluster{
 		w: w, streams: map[metadata.StreamID]*metadata.Stream{}, nextID: 1, weather: func() string { return "" },
-		histories: map[metadata.StreamID]*history{}, committed: map[metadata.ObjectID]bool{},
+		histories: map[metadata.StreamID]*history{}, committed: map[metadata.ObjectID]bool{}, slots: map[metadata.BrokerEpoch]uint64{},
 	}
 }
 
@@ -117,6 +119,11 @@ func (c *cluster) OpenRanges(epoch metadata.BrokerEpoch) (ends []metadata.RangeE
 	return ends
 }
 
+func (c *cluster) ObjectWAL(epoch metadata.BrokerEpoch) (slot uint64, ok bool) {
+	slot, ok = c.slots[epoch]
+	return slot, ok
+}
+
 func (c *cluster) LeaseObjects(_ metadata.BrokerEpoch, count int32, done func(metadata.ObjectID, error)) {
 	c.w.push(event(func() {
 		if c.weather() == "error" {
@@ -129,7 +136,7 @@ func (c *cluster) LeaseObjects(_ metadata.BrokerEpoch, count int32, done func(me
 	}), func() {})
 }
 
-func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, parts []metadata.CommitPart, done func([]bool, error)) {
+func (c *cluster) Commit(id metadata.ObjectID, epoch metadata.BrokerEpoch, _ int64, walSlot uint64, parts []metadata.CommitPart, done func([]bool, error)) {
 	c.w.push(event(func() {
 		weather := c.weather()
 		if weather == "error" {
@@ -146,6 +153,8 @@ func (c *cluster) Commit(id metadata.ObjectID, _ metadata.BrokerEpoch, _ int64, 
 			accepted[i] = weather != "refuse" && (c.validatePart == nil || c.validatePart(&parts[i])) && c.judge(id, &parts[i])
 			if !accepted[i] {
 				c.refused++
+			} else if slot, object := c.slots[epoch]; object {
+				c.slots[epoch] = max(slot, walSlot)
 			}
 		}
 		c.committed[id] = true
@@ -413,12 +422,12 @@ func logName(epoch metadata.BrokerEpoch) string { return fmt.Sprintf("wal-%016x"
 func (n *node) recover() (all []metadata.RangeEnd, failure error) {
 	into := &replayer{n.c, map[metadata.StreamID]*testState{}}
 	for epoch := metadata.BrokerEpoch(1); epoch < n.c.epoch; epoch++ {
-		if n.w.disk.files[logName(epoch)] == nil {
+		if _, object := n.c.slots[epoch]; n.w.disk.files[logName(epoch)] == nil && !object {
 			continue
 		}
 		ended := false
 		n.w.turn(func() {
-			n.e.RecoverLog(logName(epoch), epoch, into, func(ends []metadata.RangeEnd, err error) {
+			n.e.RecoverLog(n.c.logName(epoch), epoch, into, func(ends []metadata.RangeEnd, err error) {
 				all, failure, ended = append(all, ends...), err, true
 			})
 		})
@@ -446,9 +455,22 @@ func (c *cluster) checkEnds(ends []metadata.RangeEnd) {
 	}
 }
 
+// logName is the name of an epoch's log, of either kind.
+func (c *cluster) logName(epoch metadata.BrokerEpoch) string {
+	if _, object := c.slots[epoch]; object {
+		return wal.ObjectName("cluster", int64(epoch))
+	}
+	return logName(epoch)
+}
+
 func (n *node) createLog(config wal.Config) {
+	create := wal.Create
+	if n.c.object {
+		create = wal.CreateObject
+		n.c.slots[n.c.epoch] = 0
+	}
 	n.w.turn(func() {
-		wal.Create(n.w.loop, n.w.env(), config, logName(n.c.epoch), int64(n.c.epoch), n.e, func(err error) { n.failed = err }, func(l *wal.Log, err error) {
+		create(n.w.loop, n.w.env(), config, n.c.logName(n.c.epoch), int64(n.c.epoch), n.e, func(err error) { n.failed = err }, func(l *wal.Log, err error) {
 			if err != nil {
 				n.w.t.Fatal(err)
 			}

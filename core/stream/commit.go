@@ -21,7 +21,16 @@ func (w *upload) commit() {
 			parts = append(parts, w.commitPart(i))
 		}
 	}
-	w.Controller.Commit(w.id, w.Epoch, w.built.Header.Bytes, parts, w.commitDone)
+	w.Controller.Commit(w.id, w.Epoch, w.built.Header.Bytes, w.walSlot(), parts, w.commitDone)
+}
+
+// walSlot is where the recovery of this epoch's WAL would begin by what is committed and shipped (R6). What is
+// uploaded of another epoch's says nothing of that, and commits before there is a log of this one.
+func (w *upload) walSlot() uint64 {
+	if w.tail {
+		return 0
+	}
+	return w.log.LowestSlot()
 }
 
 func (w *upload) commitPart(i int) metadata.CommitPart {

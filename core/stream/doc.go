@@ -39,7 +39,8 @@
 //     stable.go, timestamp.go) whoever has the offset. The streamSet is all of them.
 //   - uploader (upload.go) decides when to cut, cuts all streams, and commits in the order of the cuts. Each cut
 //     is an upload (put.go, commit.go): it takes an id of the idLease (ids.go), is built, put and committed.
-//   - trimmer (trim.go) gives up the WAL below what the streams still need, once that is shipped.
+//   - trimmer (trim.go) gives up the WAL below what the streams still need, once that is shipped. Commits carry the slot
+//     where that is in an object WAL; slots below the one that a shipped commit carried are deleted.
 //   - recoveredLogs (recover.go, tail.go) is the WALs of ended incarnations: it reads from them, and removes those
 //     that are not owed. Its tailUploader (tail_upload.go) makes uploads of them.
 //   - [Reader] (reader.go) reads committed objects: two caches (blocks.go, indexes.go) over one fetcher

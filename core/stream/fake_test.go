@@ -11,6 +11,7 @@ import (
 	"weir/core/object"
 	"weir/core/task"
 	"weir/core/telemetry"
+	"weir/core/wal"
 )
 
 // world is a node's outside. Nothing completes before the test says so; what completes next, and how,
@@ -139,7 +140,7 @@ func (w *world) crash() {
 		}
 		w.pending[i] = operation{}
 	}
-	w.pending, w.late, w.wake = nil, nil, 0
+	w.pending, w.wake = nil, 0
 	w.loop.Abandon()
 	w.disk.open = nil
 	w.memory = &memory{}
@@ -260,6 +261,9 @@ type store struct {
 
 // push completes an operation by and by, or holds it.
 func (s *store) push(e env.Event, apply func()) {
+	if s.ended && s.endsLog(e) {
+		return
+	}
 	if s.ended {
 		s.world.t.Fatal("an operation of the store is begun after the others were abandoned")
 	}
@@ -278,6 +282,27 @@ func (s *store) release() {
 	s.hung = nil
 }
 
+// endsLog fails what logs of the object kind still begin: a group that gathered, its settling, deletions.
+func (s *store) endsLog(e env.Event) bool {
+	key := ""
+	var fail func()
+	switch o := e.(type) {
+	case *env.PutObject:
+		key, fail = o.Key, func() { o.Outcome, o.Err = env.OutcomeFailed, errEnded }
+	case *env.GetObject:
+		key, fail = o.Key, func() { o.Outcome, o.Err = env.OutcomeFailed, errEnded }
+	case *env.DeleteObject:
+		key, fail = o.Key, func() { o.Outcome, o.Err = env.OutcomeFailed, errEnded }
+	}
+	if !strings.HasPrefix(key, wal.ObjectPrefix("cluster")) {
+		return false
+	}
+	s.world.push(e, fail)
+	return true
+}
+
+var errEnded = &env.StoreError{Cause: env.CauseEnded, Err: env.ErrConnGone}
+
 // Abandon implements env.Abandoner.
 func (s *store) Abandon() {
 	s.ended = true
@@ -285,9 +310,9 @@ func (s *store) Abandon() {
 		s.world.push(op.event, func() {
 			switch o := op.event.(type) {
 			case *env.PutObject:
-				o.Outcome, o.Err = env.OutcomeUnknown, env.ErrConnGone
+				o.Outcome, o.Err = env.OutcomeUnknown, errEnded
 			case *env.GetObject:
-				o.Outcome, o.Err = env.OutcomeFailed, env.ErrConnGone
+				o.Outcome, o.Err = env.OutcomeFailed, errEnded
 			}
 		})
 	}
@@ -312,10 +337,10 @@ func (s *store) Put(o *env.PutObject) {
 			o.Outcome = env.OutcomeUnknown
 		case "late":
 			o.Outcome = env.OutcomeUnknown
-			body := slices.Concat(o.Body...)
+			key, body := o.Key, slices.Concat(o.Body...)
 			s.world.late = append(s.world.late, func() {
-				if _, there := s.objects[o.Key]; !there {
-					s.objects[o.Key] = body
+				if _, there := s.objects[key]; !there {
+					s.objects[key] = body
 				}
 			})
 		case "lost after":
@@ -358,8 +383,18 @@ func (s *store) Get(o *env.GetObject) {
 	})
 }
 
-func (s *store) Delete(o *env.DeleteObject) { panic("not used") }
-func (s *store) List(o *env.ListObjects)    { panic("not used") }
+// Delete is used by logs of the object kind only.
+func (s *store) Delete(o *env.DeleteObject) {
+	s.push(o, func() {
+		if weather := s.weather("delete"); weather == "failed" {
+			o.Outcome, o.Err = env.OutcomeFailed, env.ErrConnGone
+			return
+		}
+		delete(s.objects, o.Key)
+	})
+}
+
+func (s *store) List(o *env.ListObjects) { panic("not used") }
 
 // keys returns the objects' names, in order.
 func (s *store) keys() []string {
@@ -375,6 +410,9 @@ func (s *store) keys() []string {
 func (s *store) audit() {
 	for _, key := range s.keys() {
 		data := s.objects[key]
+		if strings.HasPrefix(key, wal.ObjectPrefix("cluster")) {
+			continue
+		}
 		h, err := object.ParseHeader(data)
 		if err != nil || h.Bytes != int64(len(data)) {
 			s.world.t.Fatalf("object %s: %v, %d of %d bytes", key, err, len(data), h.Bytes)

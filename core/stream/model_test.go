@@ -24,6 +24,7 @@ type model struct {
 	config  wal.Config
 	storm   int // percent of the store's operations that end badly
 	drawn   uint64
+	kinds   int // of logs: 0: devices; 1: objects; 2: both
 }
 
 // draw is a cheap source for choices that need no shrinking.
@@ -65,11 +66,23 @@ func newModel(rt *rapid.T, t testing.TB) *model {
 		OwnObjectBytes:  16 << 10, BlockBytes: 4 << 10, UploadInterval: time.Second, ReadBudget: time.Hour,
 		TailBytes: 48 << 10, GetsInFlightMax: 4,
 	}
-	m.n = boot(m.w, m.c, m.options, m.config)
+	m.kinds = rapid.IntRange(0, 2).Draw(rt, "kinds of logs")
+	m.boot()
 	for id := metadata.StreamID(1); id <= metadata.StreamID(rapid.IntRange(1, 4).Draw(rt, "streams")); id++ {
 		m.n.create(id)
 	}
 	return m
+}
+
+func (m *model) boot() {
+	m.c.object = m.kinds == 1 || m.kinds == 2 && m.draw(2) == 0
+	config := m.config
+	if m.c.object {
+		config.GroupBytesMax = []int{4 << 10, 16 << 10}[m.draw(2)]
+		config.LingerMin, config.LingerMax = time.Millisecond, []time.Duration{time.Millisecond, 100 * time.Millisecond}[m.draw(2)]
+		config.WritesInFlightMax = 1 + m.draw(4)
+	}
+	m.n = boot(m.w, m.c, m.options, config)
 }
 
 func (m *model) some() *owner {
@@ -121,7 +134,7 @@ func (m *model) step() {
 		}
 	case 18:
 		m.w.crash()
-		m.n = boot(m.w, m.c, m.options, m.config)
+		m.boot()
 		m.readStable() // while the tails are not uploaded
 	case 19:
 		m.w.turn(m.n.e.ImageChanged)
@@ -236,13 +249,22 @@ func (m *model) calm() {
 	})
 	m.readStable()
 	m.w.turn(m.n.e.ImageChanged)
-	m.w.until("no ended incarnation's log is left", func() bool { return len(m.n.e.recovered.tails) == 0 && len(m.w.disk.files) == 1 })
+	m.w.until("no ended incarnation's log is left", func() bool { return len(m.n.e.recovered.tails) == 0 && m.logsLeft() == 1 })
 	for _, id := range m.c.sorted() {
 		m.n.owners[id].readAll(m.n, 1+m.draw(30000))
 	}
 	m.readStable()
 	m.w.store.audit()
 	m.n.shutdown()
+}
+
+// logsLeft counts the logs, seals and what came back late aside.
+func (m *model) logsLeft() int {
+	left := len(m.w.disk.files)
+	if m.c.object {
+		left++
+	}
+	return left
 }
 
 // readStable reads every stream's committed records from everywhere.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 
-	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/record"
 	"weir/core/wal"
@@ -36,6 +35,7 @@ type Replayer interface {
 type recovery struct {
 	logs   *recoveredLogs
 	name   string
+	object bool // the log is of the object kind
 	into   Replayer
 	tail   *tail
 	ranges map[rangeKey]*recovered
@@ -53,11 +53,13 @@ type recovered struct {
 
 // recover is [Engine.RecoverLog].
 func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
+	at := wal.Stored{Name: name, Epoch: int64(epoch)}
+	at.First, at.Object = l.Image.ObjectWAL(epoch)
 	if !l.Image.EpochOwes(epoch) {
 		l.Telemetry.Hit("stream recover: nothing owed")
-		t := &tail{epoch: epoch, sealed: wal.Unread(l.Env, name)}
+		t := &tail{epoch: epoch, sealed: wal.Unread(l.Loop, l.Env, at)}
 		if l.freed(t) {
-			l.removeUnowed(name, func() { done(nil, nil) })
+			l.removeUnowed(t, func() { done(nil, nil) })
 			return
 		}
 		l.Telemetry.Hit("stream recover: nothing owed by what is not shipped")
@@ -65,8 +67,8 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 		done(nil, nil)
 		return
 	}
-	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
-	wal.Recover(l.Loop, l.Env, name, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
+	r := &recovery{logs: l, name: name, object: at.Object, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
+	wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
 		if err != nil && sealed != nil {
 			sealed.Close()
@@ -76,14 +78,14 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 }
 
 // removeUnowed removes a log that nothing is owed of. One that stays behind does no harm.
-func (l *recoveredLogs) removeUnowed(name string, done func()) {
-	l.Env.WAL.Remove(&env.DiskRemove{Name: name, Done: func(op *env.DiskRemove) {
-		if op.Err != nil {
+func (l *recoveredLogs) removeUnowed(t *tail, done func()) {
+	t.sealed.Remove(func(err error) {
+		if err != nil {
 			l.Telemetry.Warn("a log that is not needed any more stays behind; it is removed at the next start",
-				slog.String("file", name), slog.String("error", op.Err.Error()))
+				slog.String("file", t.sealed.Name), slog.String("error", err.Error()))
 		}
 		done()
-	}})
+	})
 }
 
 func (r *recovery) corrupt(format string, args ...any) error {
@@ -186,7 +188,12 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 		return nil, r.corrupt("it is the log of broker epoch %d, not %d", sealed.BrokerEpoch, r.tail.epoch)
 	}
 	r.tail.sealed = sealed
-	if sealed.Torn {
+	switch {
+	case sealed.Raced:
+		r.logs.Telemetry.Hit("stream recover: a create came before the seal")
+	case sealed.Torn && r.object:
+		r.logs.Telemetry.Hit("stream recover: slots behind the end of an object log")
+	case sealed.Torn:
 		r.logs.Telemetry.Hit("stream recover: torn tail")
 	}
 	if err := r.join(); err != nil {

@@ -44,6 +44,8 @@ type Image interface {
 	// OpenRanges returns the newest ranges still open of that epoch, ascending by
 	// stream, their ends unknown.
 	OpenRanges(epoch metadata.BrokerEpoch) []metadata.RangeEnd
+	// ObjectWAL returns the lowest slot of that epoch's WAL that may hold what is owed. False: it is on a device.
+	ObjectWAL(epoch metadata.BrokerEpoch) (slot uint64, ok bool)
 }
 
 // Shipping says how far the cluster's metadata are in the object store (R19).
@@ -63,8 +65,9 @@ type Committer interface {
 	// applied to the image, and says part by part what was accepted (R1, R2): the
 	// engine reads it off the image. A part without a checkpoint says that the image
 	// has one as of the part's end or later. After an error some parts may be accepted: the
-	// engine looks at the image and asks again for the others. parts are lent until done runs.
-	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, parts []metadata.CommitPart, done func(accepted []bool, err error))
+	// engine looks at the image and asks again for the others. parts are lent until done runs. walSlot
+	// is the lowest slot of the epoch's own object WAL that holds anything uncommitted, by the image; zero: none is named.
+	Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, walSlot uint64, parts []metadata.CommitPart, done func(accepted []bool, err error))
 }
 
 // Batch is one batch to append.

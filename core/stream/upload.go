@@ -273,6 +273,7 @@ type upload struct {
 	ids      *idLease
 	purpose  env.Purpose
 	serial   uint64
+	tail     bool // of a recovered log
 	phase    phase
 	parts    []uploadPart
 	bytes    int64

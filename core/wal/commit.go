@@ -1,5 +1,7 @@
 package wal
 
+import "errors"
+
 // thresholdMin is the fewest bytes that overlap a write in flight.
 const thresholdMin = 4096
 
@@ -8,6 +10,7 @@ type groupCommit struct {
 	log       *Log
 	sealed    []*group // waiting to be written, in order
 	inFlight  []*group // submitted, in order; some may be written already, but not all before them
+	next      uint64   // sequence of the first group that is not durable
 	writing   int      // of them, those that the medium still has
 	bytes     int64    // in flight
 	threshold int64    // see mayOverlap
@@ -18,7 +21,8 @@ func (c *groupCommit) empty() bool { return len(c.sealed)+len(c.inFlight) == 0 }
 
 // step seals what has gathered if it may be written now.
 func (c *groupCommit) step() {
-	if g := c.log.gather.open; g != nil && len(c.sealed) == 0 && c.mayOverlap(g) {
+	if g := c.log.gather.open; g != nil && len(c.sealed) == 0 && c.log.medium.due(g) {
+		c.log.summary.atSeal()
 		c.log.gather.seal()
 	}
 	c.submit()
@@ -29,7 +33,7 @@ func (c *groupCommit) step() {
 // that is not durable, so that recovery knows how far a hole can reach.
 func (c *groupCommit) submit() {
 	l := c.log
-	for len(c.sealed) > 0 && c.writing < l.config.WritesInFlightMax {
+	for len(c.sealed) > 0 && l.medium.admits() {
 		g := c.sealed[0]
 		if len(c.inFlight) > 0 && c.bytes+int64(g.header.bytes) > l.config.inFlightBytes() {
 			return
@@ -51,7 +55,7 @@ func popFront(queue []*group) []*group {
 	return queue[:n]
 }
 
-// mayOverlap is group commit's one knob. With no write in flight what has gathered goes at once: at
+// mayOverlap is group commit's one knob on a device. With no write in flight what has gathered goes at once: at
 // a low rate nothing waits. While a write is in flight a further one may overlap it only once
 // threshold bytes have gathered. The threshold is half of what arrives during one write, learnt as
 // a moving average from the bytes placed between submit and completion: about two writes are then
@@ -75,7 +79,7 @@ func (c *groupCommit) written(g *group) {
 	l := c.log
 	c.writing--
 	if l.err != nil {
-		g.slab.Release()
+		c.giveBack(g)
 		return
 	}
 	g.written = true
@@ -100,7 +104,7 @@ func (c *groupCommit) settle() {
 func (c *groupCommit) acknowledge(g *group) {
 	c.inFlight = popFront(c.inFlight)
 	c.bytes -= int64(g.header.bytes)
-	c.log.marks.durable = g.end()
+	c.log.marks.durable, c.next = g.end(), g.header.sequence+1
 	for _, a := range g.appends {
 		a.Owner.Durable(a)
 	}
@@ -112,11 +116,24 @@ func (c *groupCommit) acknowledge(g *group) {
 func (c *groupCommit) drop() {
 	for _, g := range c.inFlight {
 		if g.written {
-			g.slab.Release()
+			c.giveBack(g)
 		}
 	}
 	for _, g := range c.sealed {
-		g.slab.Release()
+		c.giveBack(g)
 	}
 	c.sealed, c.inFlight = nil, nil
+}
+
+// giveBack gives up a group that the medium has no more, and returns what was lent for it if the log was given up.
+func (c *groupCommit) giveBack(g *group) {
+	g.slab.Release()
+	if !errors.Is(c.log.err, errGivenUp) {
+		return
+	}
+	for _, a := range g.appends {
+		if o, ok := a.Owner.(Returner); ok {
+			o.Returned(a)
+		}
+	}
 }

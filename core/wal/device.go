@@ -130,6 +130,10 @@ func (d *device) reserve(end Position, spare int64) bool {
 	return int64(end-d.supers.saved.trim)+spare <= d.region
 }
 
+func (d *device) due(g *group) bool { return d.log.commit.mayOverlap(g) }
+
+func (d *device) admits() bool { return d.log.commit.writing < d.log.config.WritesInFlightMax }
+
 func (d *device) write(g *group) {
 	d.checkReuse(g)
 	w := d.newWrite()
@@ -180,6 +184,11 @@ func (d *device) step() (settled bool) {
 	d.growth.step()
 	return d.supers.settled() && !d.growth.writing && (d.watch == nil || d.watch.reading == 0)
 }
+
+// lowestSlot and recorded do nothing: the superblock says where recovery begins.
+func (d *device) lowestSlot() uint64 { return 0 }
+
+func (d *device) recorded(uint64) {}
 
 func (d *device) abandon() {
 	d.growth.abandon()

@@ -120,7 +120,7 @@ func allZero(b []byte) bool {
 // secure writes again, durably, what lies in [from, upTo): the same bytes at the same place. A write may have failed, and then the
 // sync of an earlier start; after that a sync succeeds and says nothing of those bytes, which the next power failure takes.
 // They have been read whole, so that a crash in between leaves what it could have left before.
-func (s *deviceSource) secure(from, upTo Position) error {
+func (s *deviceSource) secure(from, upTo Position) (more bool, err error) {
 	for from < upTo {
 		n := min(int64(upTo-from), toWrap(from, s.super.region), windowBytes)
 		if stored := min(n, s.available(from)); stored > 0 { // the end of a filler is not
@@ -129,12 +129,12 @@ func (s *deviceSource) secure(from, upTo Position) error {
 				err = s.write(fileOffset(from, s.super.region), data)
 			}
 			if err != nil {
-				return err
+				return false, err
 			}
 		}
 		from += Position(n)
 	}
-	return nil
+	return false, nil
 }
 
 func (s *deviceSource) write(offset int64, data []byte) error {

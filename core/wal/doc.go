@@ -2,8 +2,8 @@
 // object store.
 //
 // The package owns the format of the log, group commit, the trim point, back-pressure and recovery,
-// and the medium that the log lies on. Today that is the device: one preallocated file, written around
-// in a circle with direct, durable writes. The package knows streams only as numbers, and batches as
+// and the medium that the log lies on: a device, which is one preallocated file, written around
+// in a circle with direct, durable writes; or an object store, with one object for each group. The package knows streams only as numbers, and batches as
 // bytes with a 61-byte head. It may call core/env, core/task, core/record and core/telemetry.
 //
 // # Parts
@@ -16,17 +16,15 @@
 // A medium stores the groups. It says how large a group can be at a position and how far the log may
 // grow (room, reserve), it makes groups durable (write), and it records the marks and gives up what is
 // trimmed (step). What follows from how groups are stored is the medium's alone: of the device that is
-// blocks of 4096 bytes, the circular region and its fillers, superblocks, growth and shrinking. A
-// medium of objects under consecutive names has none of these; there a slot is a group's sequence
-// number, trimming deletes, and a create that is refused because the name is taken ends the log.
+// blocks of 4096 bytes, the circular region and its fillers, superblocks, growth and shrinking. The
+// slots of an object store have none of these; there a slot is a group's sequence number, the image records
+// where recovery begins, and a create that is refused because the name is taken by another ends the log.
 //
 // Recovery has the same seam. The scanner validates groups, marks and records, tells a torn tail from
 // damage, and visits entries and summaries. It reads from a source, which finds the groups and makes
 // sure that what it returns is durable; deviceSource has the superblocks, the arithmetic of the region
 // and what is written again. A source needs nothing of the broker that wrote the log, so that one broker reads
-// another's log in the same way, from a shared disk or from the object store.
-//
-// The tests run over the device, and over slots in memory.
+// another's log in the same way, from a shared disk or from the object store; slotSource has the seal.
 //
 // # Groups and records
 //
@@ -37,7 +35,8 @@
 //
 //	 0 u32 magic "wgrp"             32 u64 sequence, counting from 0
 //	 4 u16 version                  40 u64 position
-//	 6 u16 flags: 1 = filler        48 u32 length, header and padding included
+//	 6 u16 flags: 1 = filler,       48 u32 length, header and padding included
+//	       2 = seal
 //	 8 u32 CRC32C of the header,    52 u32 CRC32C over the CRC fields of all records, in order
 //	       this field as zero       56 u64 durable: everything below it was durable when this
 //	12 u32 number of records               group was written
@@ -46,6 +45,8 @@
 //
 // A filler is a group without records that takes the positions which the medium cannot use. Only its
 // header is stored, with zeros up to the next multiple.
+//
+// A seal is a header alone, in the first slot that the log of an object store has not: the log ends there.
 //
 // Record (starts at a multiple of 8, and so does its payload):
 //
@@ -71,6 +72,18 @@
 // heads; below the highest mark that would matter only if the device lost a durable write, and above it
 // is only what was never acknowledged. A batch that changed in memory after it came in fails too; a sum
 // taken at the copy would have accepted it.
+//
+// # The objects of a log
+//
+// Slot n of the log of a broker epoch is the object "<cluster>/wal/<epoch>/<n>", both numbers as 16 hex digits. It is a
+// group, whose sequence number is n. Records are sorted by stream, in the order in which they were
+// appended, so that others can read one stream's; the summary comes last, and is as of all of them. (In memory
+// they lie in the order of the appends; the object is put together from there.) Slot 0 is a group without records,
+// of 72 bytes, made with the log: it shows recovery that there was one. Every object but a seal is larger than 64 bytes.
+//
+// A group gathers for LingerMin if nothing was written for LingerMax, and else until LingerMax after the one before it, or
+// until it is full; so an idle log answers soon, and a busy one makes a bounded number of requests. A summary
+// goes into each group that is sealed at the end of a turn, unless summaries would take more than half of the log.
 //
 // # The file of a device
 //
@@ -140,6 +153,17 @@
 //     SummaryEveryBytes, as of everything appended before them.
 //   - Payload is copied and patched, and heads are summed, off the loop (DiskWrite.Prepare), which
 //     touches only the group's slab and the appends, lent until they are durable.
+//
+// In an object store:
+//
+//   - One slot has one body. A try whose answer is lost is repeated with the same bytes; one that is refused is
+//     settled by the header in the slot. Nothing is read but then: never on the way of an acknowledgement.
+//   - At most WritesInFlightMax slots, at most 64, are created from the first that is not durable on. So a slot that is
+//     free while one 64 behind it exists was durable, and recovery, which looks so far, says so before it seals anything.
+//   - What is accepted and not in the store yet is bounded by twice the creates in flight: a store that is down refuses
+//     appends as a full device does. SizeBytes bounds what is not committed.
+//   - Slots are deleted only below the one that the image names, once that is shipped. Nobody deletes a seal.
+//   - A create makes sure that the store refuses the second create of a name.
 //
 // On a device:
 //

@@ -18,7 +18,7 @@ type world struct {
 	now    env.Time
 	disk   *disk
 	memory *memory
-	stores map[string]*slotStore // of logs in slots; nil: logs are on the disk
+	stores map[string]*keptSlots // of logs in slots; nil: logs are on the disk
 	shared bool                  // logs are fenced before they are recovered
 }
 
@@ -30,7 +30,7 @@ func newWorld(t testing.TB) *world {
 
 func newSlotWorld(t testing.TB) *world {
 	w := newWorld(t)
-	w.stores = map[string]*slotStore{}
+	w.stores = map[string]*keptSlots{}
 	return w
 }
 
@@ -434,10 +434,10 @@ func (w *world) recover(name string) recovered {
 	}
 	w.turn(func() {
 		if w.stores != nil {
-			recoverFrom(w.loop, &slotSource{world: w, name: name}, name, visit, summary, ended)
+			recoverFrom(w.loop, &memorySource{world: w, name: name}, name, visit, summary, ended)
 			return
 		}
-		Recover(w.loop, w.env(), name, visit, summary, ended)
+		Recover(w.loop, w.env(), Stored{Name: name}, visit, summary, ended)
 	})
 	w.settle()
 	if !done {

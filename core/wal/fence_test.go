@@ -282,7 +282,7 @@ func (r *recoverer) begin() {
 
 func (r *recoverer) read() {
 	var f recovered
-	Recover(r.loop, r.env(), "wal-7", func(e Entry) {
+	Recover(r.loop, r.env(), Stored{Name: "wal-7"}, func(e Entry) {
 		e.Batch = bytes.Clone(e.Batch)
 		f.entries = append(f.entries, e)
 	}, func(Position, []byte) {}, func(sealed *Sealed, err error) {

@@ -18,6 +18,7 @@ const (
 	groupMagic = 0x70726777 // "wgrp"
 
 	flagFiller = 1
+	flagSeal   = 2
 
 	kindBatch   = 1
 	kindSummary = 2
@@ -74,6 +75,12 @@ func (h *groupHeader) encode(b []byte) {
 // decodeGroupHeader reports false for anything that is not a whole header of this log. Whether a group
 // of this size can lie there is the medium's to say.
 func decodeGroupHeader(b []byte, id identity) (h groupHeader, ok bool) {
+	h, ok = decodeHeader(b)
+	return h, ok && h.version == FormatVersion && h.identity == id && h.sane()
+}
+
+// decodeHeader reports false for anything that is not a whole header, of whatever log and version.
+func decodeHeader(b []byte) (h groupHeader, ok bool) {
 	if len(b) < groupHeaderBytes {
 		return h, false
 	}
@@ -92,7 +99,7 @@ func decodeGroupHeader(b []byte, id identity) (h groupHeader, ok bool) {
 		sum:      order.Uint32(b[52:]),
 		durable:  Position(order.Uint64(b[56:])),
 	}
-	return h, h.version == FormatVersion && h.identity == id && h.sane()
+	return h, true
 }
 
 func (h *groupHeader) sane() bool {

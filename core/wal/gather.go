@@ -90,7 +90,7 @@ func (s *gatherer) openAt(bytes int) {
 	}
 	g := s.newGroup()
 	s.slab.Retain()
-	g.slab, g.slabAt, g.used = s.slab, s.slabUsed, groupHeaderBytes
+	g.slab, g.slabAt, g.used, g.opened = s.slab, s.slabUsed, groupHeaderBytes, s.log.loop.Now()
 	g.header = groupHeader{identity: s.log.id, sequence: s.serial, at: s.end}
 	s.serial++
 	s.open = g
@@ -119,9 +119,9 @@ func (s *gatherer) sealAs(bytes uint32) {
 
 // drop gives up what gathers, and the slab.
 func (s *gatherer) drop() {
-	if s.open != nil {
-		s.open.slab.Release()
+	if g := s.open; g != nil {
 		s.open = nil
+		s.log.commit.giveBack(g)
 	}
 	s.releaseSlab()
 }

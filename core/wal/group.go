@@ -18,6 +18,7 @@ type group struct {
 	appends  []*Append
 	data     []byte // what the medium writes, once the group is sealed
 	prepare  func() // lays data; the medium calls it once, off the loop
+	opened   env.Time
 
 	arrived int64 // gatherer.arrived when it was submitted
 	began   env.Time
@@ -33,22 +34,32 @@ func (g *group) end() Position { return g.header.at + Position(g.header.bytes) }
 // lay lays the whole group into its slab. It runs off the loop, and touches only the slab and
 // what the appends lend.
 func (g *group) lay() {
-	data := g.data
-	laid, sum := groupHeaderBytes, uint32(0)
-	for _, a := range g.appends {
-		at := a.Offset - recordHeaderBytes - g.slabAt
-		next := at + recordBytes(len(a.Payload))
-		g.layRecord(data[at:next], a)
-		sum = crc32.Update(sum, castagnoli, data[at:at+4])
-		laid = next
-	}
-	clear(data[laid:])
-	g.header.sum = sum
-	g.header.encode(data)
+	clear(g.data[g.layAs(g.appends):])
 }
 
-// layRecord writes one record; room is exactly its own.
-func (g *group) layRecord(room []byte, a *Append) {
+// layAs lays each append where it was placed, and sums it for the place that it has in the medium, where
+// they follow one another in the given order. It returns the bytes that header and records take.
+func (g *group) layAs(stored []*Append) (laid int) {
+	laid, sum := groupHeaderBytes, uint32(0)
+	for _, a := range stored {
+		room := g.roomOf(a)
+		g.layRecord(room, a, g.header.at+Position(laid))
+		sum = crc32.Update(sum, castagnoli, room[:4])
+		laid += len(room)
+	}
+	g.header.sum = sum
+	g.header.encode(g.data)
+	return laid
+}
+
+// roomOf is where the record of an append lies in the group's data.
+func (g *group) roomOf(a *Append) []byte {
+	at := a.Offset - recordHeaderBytes - g.slabAt
+	return g.data[at : at+recordBytes(len(a.Payload))]
+}
+
+// layRecord writes one record, which the medium has at a position; room is exactly its own.
+func (g *group) layRecord(room []byte, a *Append, at Position) {
 	h := recordHeader{
 		kind:        a.kind,
 		bytes:       uint32(len(a.Payload)),
@@ -66,6 +77,6 @@ func (g *group) layRecord(room []byte, a *Append) {
 			record.StampLogAppendTime(payload, a.LogAppendTime)
 		}
 	}
-	order.PutUint32(room, h.sumRecord(room, &g.scratch, g.header.nonce, a.At))
+	order.PutUint32(room, h.sumRecord(room, &g.scratch, g.header.nonce, at))
 	clear(room[recordHeaderBytes+len(payload):])
 }

@@ -12,6 +12,9 @@ import (
 // errClosed is the state of a log after Close.
 var errClosed = errors.New("wal is closed")
 
+// errGivenUp is the error of a group that the world gave up because the process ends.
+var errGivenUp = errors.New("wal was given up, since the process ends")
+
 // Log is one incarnation's log. All its methods are called on the loop.
 type Log struct {
 	loop    *task.Loop
@@ -29,8 +32,9 @@ type Log struct {
 	commit  groupCommit
 	trims   trimPoints
 	summary summaries
-	refused bool // an append was refused since space last came free
-	held    bool // see HoldGrowth
+	refused bool   // an append was refused since space last came free
+	held    bool   // see HoldGrowth
+	lowest  uint64 // sequence of the group at marks.trim, or of the one that will be there
 	closing func(error)
 	metrics metrics
 }
@@ -75,6 +79,12 @@ func newLog(loop *task.Loop, e env.Env, config Config, name string, id identity,
 	l.commit = groupCommit{log: l, threshold: thresholdMin}
 	l.summary = summaries{log: l, source: summary, next: Position(config.SummaryEveryBytes)}
 	return l
+}
+
+// begin makes the log start behind a head of its own, which is durable: group 0, without records.
+func (l *Log) begin(headBytes Position) {
+	l.gather.end, l.gather.serial = headBytes, 1
+	l.marks.durable, l.commit.next = headBytes, 1
 }
 
 // start lets the log work, on a medium that is ready for groups.
@@ -145,17 +155,21 @@ func (l *Log) flush() {
 
 // sealed takes a group that gathers no more to the medium, as soon as the limits allow it.
 func (l *Log) sealed(g *group) {
-	l.trims.note(g.header.at)
+	l.trims.note(&g.header)
 	l.commit.sealed = append(l.commit.sealed, g)
 	l.commit.submit()
 }
 
 // written is called by the medium when the write of a group completed.
 func (l *Log) written(g *group, err error) {
-	if err != nil {
+	switch {
+	case errors.Is(err, errGivenUp):
+		l.giveUp()
+	case err != nil:
 		l.fail(err)
 	}
 	l.commit.written(g)
+	l.endFailed()
 }
 
 // confirmed is called by the medium when groups with tickets up to this one are durable, once they are written.
@@ -188,14 +202,35 @@ func (l *Log) fail(err error) {
 	if l.err != nil {
 		return
 	}
+	l.drop(err)
+	l.endFailed()
+	l.failed(err)
+}
+
+// giveUp ends a log whose world gave up what was in flight, because the process ends: that is not a failure,
+// and what was not acknowledged may be found by recovery or not.
+func (l *Log) giveUp() {
+	if l.err == nil {
+		l.drop(errGivenUp)
+	}
+}
+
+// drop gives up everything but what the medium has in flight.
+func (l *Log) drop(err error) {
 	l.err = err
 	l.commit.drop()
 	l.gather.drop()
 	l.medium.abandon()
-	if l.closing != nil {
-		l.closing(err)
+}
+
+// endFailed completes the closing of a log that has failed, once the medium has no group of it any more.
+func (l *Log) endFailed() {
+	if l.err == nil || l.closing == nil || l.commit.writing > 0 {
+		return
 	}
-	l.failed(err)
+	done := l.closing
+	l.closing = nil
+	done(l.err)
 }
 
 // Trim gives up everything below upTo, which must be durable. The trim point moves to the start of
@@ -206,21 +241,30 @@ func (l *Log) Trim(upTo Position) {
 	if upTo > durable && upTo > l.End() {
 		panic(fmt.Sprintf("wal: trim to %d, beyond the end %d", upTo, l.End()))
 	}
-	l.marks.trim = max(l.marks.trim, l.trims.take(min(upTo, durable)))
+	start := l.trims.take(min(upTo, durable))
 	if upTo >= durable {
-		l.marks.trim = durable
+		start = groupStart{durable, l.commit.next}
+	}
+	if start.at > l.marks.trim {
+		l.marks.trim, l.lowest = start.at, start.sequence
 	}
 }
+
+// LowestSlot is the lowest slot that holds anything which Trim has not given up: a commit carries it, so that
+// recovery knows where to begin (R6). Zero: nothing was given up, or the log is a device's, which records that itself.
+func (l *Log) LowestSlot() uint64 { return l.medium.lowestSlot() }
+
+// Recorded says that recovery will begin at a slot, durably: what lies below may be deleted.
+func (l *Log) Recorded(slot uint64) { l.medium.recorded(slot) }
 
 // Close writes the group that is gathering, records where the log ends, and closes the medium. Append
 // returns false from now on. Owners of appends in flight are called before Close completes.
 func (l *Log) Close(done func(error)) {
-	if l.err != nil {
-		done(l.err)
-		return
-	}
 	l.closing = done
-	l.loop.Post(l.flush)
+	l.loop.Post(func() {
+		l.flush()
+		l.endFailed()
+	})
 }
 
 // drained reports whether every group is durable and nothing gathers.

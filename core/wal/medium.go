@@ -24,19 +24,27 @@ type marks struct {
 // It reads the log's marks and its state (End, refused, held, closing, drained). It calls the log's
 // written once for each group, in any order; confirmed, if it gave a group a ticket before that; spaceCame when reserve may now allow what it refused;
 // resized when its capacity changed; fail on an error that ends the log, which is also how a writer
-// learns that it was fenced. It makes none of these calls inside its own methods, but for resized in step.
+// learns that it was fenced. It makes none of these calls inside its own methods, but for resized in step. Groups
+// that the world gives up since the process ends are written with errGivenUp.
 type medium interface {
 	// room is the largest size of a group that starts at a position. A group that is larger starts
 	// that many bytes later, behind a filler.
 	room(at Position) int64
 	// reserve reports whether the log may grow to end now, and by spare bytes more before it is trimmed.
 	reserve(end Position, spare int64) bool
-	// write stores a sealed group durably: prepare fills in its data, both are lent until written.
+	// due reports whether the group that gathers is to be sealed now. It is asked at the end of each turn.
+	due(g *group) bool
+	// admits reports whether another group may be written now.
+	admits() bool
+	// write stores a sealed group durably: its data are laid off the loop first, and lent until written.
 	write(g *group)
 	// step runs at the end of every turn. It starts to record the marks if that is due, and gives up
 	// what lies below the recorded trim point. It reports whether nothing is in flight but groups, and
 	// all marks are recorded.
 	step() (settled bool)
+	// lowestSlot and recorded are Log.LowestSlot and Log.Recorded.
+	lowestSlot() uint64
+	recorded(slot uint64)
 	// abandon ends the work of a log that failed. Groups may still be in flight.
 	abandon()
 	// close gives the medium up, once the log is drained and step reported that all is settled.
@@ -58,8 +66,9 @@ type source interface {
 	// with the one missing at a position, until found returns false.
 	beyond(missing Position, found func(groupHeader) (more bool)) error
 	// secure makes the groups in [from, upTo) durable (R7), which were read whole, and of which no mark says that they
-	// are. After an error they may be or not.
-	secure(from, upTo Position) error
+	// are, and sees that the log ends there: nothing that its writer still does becomes part of it (R6). With more,
+	// another group had become part of it before: it is to be read, too. After an error all that is open.
+	secure(from, upTo Position) (more bool, err error)
 	// scanned says that group, beyond and secure are called no more, so that their memory can be freed.
 	scanned()
 	// read reads bytes, which lie within one group, into a slab of its own, of which done owns the one

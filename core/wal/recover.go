@@ -25,6 +25,7 @@ type Sealed struct {
 	Trimmed     Position // where the first entry may lie
 	End         Position
 	Torn        bool // a group that was being written is lost, or one behind it is not
+	Raced       bool // a late create of the log's writer was faster than the seal, and counts
 
 	source  source
 	head    head
@@ -33,7 +34,25 @@ type Sealed struct {
 	idle    []func() // run when the last read ends after closing
 }
 
-// Recover opens the named log on the disk, checks every group, makes durable again what no mark vouches for, before anybody trusts it (R7),
+// Stored says where a log lies that its broker writes no more.
+type Stored struct {
+	// Name is that of its file on the log's disk or, of the object kind, what its keys start with.
+	Name string
+	// Object says that it is of the object kind. Then Epoch is its broker's, and First the lowest slot that may hold
+	// anything which is not committed: by an image that includes the end of the epoch (R6).
+	Object bool
+	Epoch  int64
+	First  uint64
+}
+
+func (at Stored) source(loop *task.Loop, e env.Env) source {
+	if at.Object {
+		return newSlotSource(loop, e, at)
+	}
+	return newDeviceSource(e, at.Name)
+}
+
+// Recover opens a log, seals it if it is of the object kind, checks every group, makes durable again what no mark vouches for, before anybody trusts it (R7),
 // and visits every entry from the trim point to the end in order, and between them every summary: the state
 // as of all entries before it. What was visited counts only if done gets no error, and is valid during the
 // visit only. A log whose creation never finished is empty. Errors: env.ErrNotExist;
@@ -42,8 +61,8 @@ type Sealed struct {
 //
 // A shared log must have been fenced first, by Fence, and is refused else. The directory may hold other logs, and their owners
 // may write to them meanwhile.
-func Recover(loop *task.Loop, e env.Env, name string, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
-	recoverFrom(loop, newDeviceSource(e, name), name, visit, summary, done)
+func Recover(loop *task.Loop, e env.Env, at Stored, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
+	recoverFrom(loop, at.source(loop, e), at.Name, visit, summary, done)
 }
 
 func recoverFrom(loop *task.Loop, from source, name string, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
@@ -65,9 +84,9 @@ func recoverFrom(loop *task.Loop, from source, name string, visit func(Entry), s
 	})
 }
 
-// Unread is the named log on the disk for those who only remove it.
-func Unread(e env.Env, name string) *Sealed {
-	return &Sealed{Name: name, source: newDeviceSource(e, name), closed: true}
+// Unread is a log for those who only remove it. The slots of one of the object kind are left to a sweep.
+func Unread(loop *task.Loop, e env.Env, at Stored) *Sealed {
+	return &Sealed{Name: at.Name, source: at.source(loop, e), closed: true}
 }
 
 // Read reads one entry's batch back into a slab of its own, checksums checked. done owns the slab's

@@ -7,13 +7,15 @@ import (
 
 // scanner reads a log front to back.
 type scanner struct {
-	source  source
-	name    string
-	head    head
-	visit   func(Entry)
-	summary func(Position, []byte)
-	sealed  *Sealed
-	vouched Position // the highest mark of the groups read: everything below it was durable
+	source   source
+	name     string
+	head     head
+	visit    func(Entry)
+	summary  func(Position, []byte)
+	sealed   *Sealed
+	at       Position // of the next group
+	sequence uint64   // its number, once a group was read
+	vouched  Position // the highest mark of the groups read: everything below it was durable
 }
 
 func (s *scanner) scan() error {
@@ -21,49 +23,51 @@ func (s *scanner) scan() error {
 	if s.head.blank {
 		return nil
 	}
-	end, reason, err := s.groups()
-	if err != nil {
-		return err
+	s.at = s.head.trim
+	for more := true; more; {
+		reason, err := s.groups()
+		if err != nil {
+			return err
+		}
+		mark, err := s.highestMark(s.at)
+		if err != nil {
+			return err
+		}
+		if mark > s.at {
+			return &CorruptError{File: s.name, At: s.at, Durable: mark, Reason: reason}
+		}
+		if more, err = s.source.secure(max(s.head.trim, s.head.durable, s.vouched), s.at); err != nil {
+			return err
+		}
+		s.sealed.Raced = s.sealed.Raced || more
 	}
-	mark, err := s.highestMark(end)
-	if err != nil {
-		return err
-	}
-	if mark > end {
-		return &CorruptError{File: s.name, At: end, Durable: mark, Reason: reason}
-	}
-	if err := s.source.secure(max(s.head.trim, s.head.durable, s.vouched), end); err != nil {
-		return err
-	}
-	s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, end
+	s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, s.at
 	return nil
 }
 
-// groups visits valid groups from the trim point on and returns where the first invalid one is,
-// with what is wrong with it.
-func (s *scanner) groups() (end Position, reason string, err error) {
-	at, sequence := s.head.trim, uint64(0)
+// groups visits valid groups up to the first invalid one, and returns what is wrong with that.
+func (s *scanner) groups() (reason string, err error) {
 	for {
-		h, data, err := s.source.group(at)
+		h, data, err := s.source.group(s.at)
 		if err != nil {
-			return 0, "", err
+			return "", err
 		}
 		if h.bytes == 0 {
-			return at, "no valid group header", nil
+			return "no valid group header", nil
 		}
-		if h.at != at {
-			return at, "", s.misplaced(at, h)
+		if h.at != s.at {
+			return "", s.misplaced(s.at, h)
 		}
-		if at > s.head.trim && h.sequence != sequence {
-			return at, "a group header out of sequence", nil
+		if s.at > s.head.trim && h.sequence != s.sequence {
+			return "a group header out of sequence", nil
 		}
-		if data == nil || !s.valid(h, data) {
+		if data == nil || !h.holds(data) {
 			s.sealed.Torn = true
-			return at, "a group fails its checksum", nil
+			return "a group fails its checksum", nil
 		}
 		s.visitRecords(h, data)
 		s.vouched = max(s.vouched, h.durable)
-		at, sequence = at+Position(h.bytes), h.sequence+1
+		s.at, s.sequence = s.at+Position(h.bytes), h.sequence+1
 	}
 }
 
@@ -79,15 +83,15 @@ func (s *scanner) misplaced(at Position, h groupHeader) error {
 	}
 }
 
-// valid sums every record of a group.
-func (s *scanner) valid(h groupHeader, data []byte) bool {
+// holds sums every record of a group, and reports whether all are whole.
+func (h *groupHeader) holds(data []byte) bool {
 	var scratch [16]byte
 	at, sum := groupHeaderBytes, uint32(0)
 	for range h.records {
 		if at > len(data) {
 			return false
 		}
-		r, ok := checkRecord(data[at:], &scratch, s.head.nonce, h.at+Position(at))
+		r, ok := checkRecord(data[at:], &scratch, h.nonce, h.at+Position(at))
 		if !ok {
 			return false
 		}

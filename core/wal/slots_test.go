@@ -2,215 +2,478 @@ package wal
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
-	"fmt"
-	"maps"
-	"math"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"weir/core/env"
-	"weir/core/task"
+	"weir/core/record"
 )
 
-// slots is a medium as objects under consecutive names would be: each group is one value, which its
-// sequence number names, created whole or not at all. Nothing wraps, nothing is padded to blocks, and
-// trimming deletes. It is here to hold the seam between Log and its mediums.
-type slots struct {
-	log    *Log
-	world  *world
-	store  *slotStore
-	saved  marks // recorded in the store
-	saving bool
+// tiny makes many slots of few records.
+var tiny = Config{
+	SizeBytes: 256 << 10, SlabBytes: 32 << 10, GroupBytesMax: 8 << 10, AppendBytesMax: 16 << 10, WritesInFlightMax: 3,
+	LingerMin: 10 * time.Millisecond, LingerMax: 250 * time.Millisecond,
 }
 
-// slotStore is what outlives the node.
-type slotStore struct {
-	head   head
-	first  uint64 // the lowest slot kept, which starts at the trim point
-	values map[uint64][]byte
-}
+func slotName(slot uint64) string { return slotKey(logKey, slot) }
 
-// errFenced says that a slot was taken by another: a recoverer's seal.
-var errFenced = errors.New("the slot is taken")
-
-func (w *world) createSlots(config Config, name string, summary Summarizer, failed func(error), done func(*Log, error)) {
-	config, err := config.resolve()
-	if err != nil {
-		done(nil, err)
-		return
+// expectObject holds what was recovered against what was appended from some append on: each stream's batches in order.
+func (j *journal) expectObject(t require.TestingT, r recovered, from int) {
+	require.NoError(t, r.err)
+	byStream := func(streams func(int) uint64, n int) map[uint64][]int {
+		m := map[uint64][]int{}
+		for i := range n {
+			m[streams(i)] = append(m[streams(i)], i)
+		}
+		return m
 	}
-	l := newLog(w.loop, w.env(), config, name, identity{epoch: 7, nonce: 0x1234567}, 8, summary, failed)
-	s := &slots{log: l, world: w, store: &slotStore{head: head{identity: l.id, marks: l.marks}, values: map[uint64][]byte{}}, saved: l.marks}
-	l.medium = s
-	w.disk.push(event(func() { l.start(); done(l, nil) }), nil, func() { w.stores[name] = s.store })
-}
-
-func (s *slots) room(Position) int64 { return math.MaxInt64 }
-
-func (s *slots) reserve(end Position, spare int64) bool {
-	return int64(end-s.saved.trim)+spare <= s.log.Size()
-}
-
-func (s *slots) write(g *group) {
-	var err error
-	create := func() {
-		if s.store.values[g.header.sequence] != nil {
-			err = errFenced
-			return
+	want1 := j.accepted[from:]
+	got := byStream(func(i int) uint64 { return r.entries[i].Stream }, len(r.entries))
+	wanted := byStream(func(i int) uint64 { return want1[i].Stream }, len(want1))
+	for stream, indexes := range wanted {
+		found := got[stream]
+		require.GreaterOrEqual(t, len(indexes), len(found), "stream %d", stream)
+		for k, i := range found {
+			require.Equal(t, want(want1[indexes[k]]), r.entries[i].Batch, "stream %d, batch %d", stream, k)
 		}
-		s.store.values[g.header.sequence] = bytes.Clone(g.data)
 	}
-	s.world.disk.push(event(func() { s.log.written(g, err) }), func(keep func() bool) {
-		if g.prepare(); keep() {
-			create()
-		}
-	}, func() {
-		g.prepare()
-		if s.world.disk.failing != nil {
-			err = s.world.disk.failing(g.data)
-		}
-		if err == nil {
-			create()
+}
+
+func TestAnObjectLogIsFoundAndReadBack(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, textSummary{func() string { return "state" }})
+	for range 5 {
+		w.turn(func() { j.append(100); j.append(3000); j.append(900) })
+		b.settle(w)
+	}
+	require.Equal(t, len(j.accepted), j.durable)
+	w.crash()
+
+	r := b.broker()
+	got := r.recoverObject(0)
+	j.expectObject(t, got, 0)
+	require.Len(t, got.entries, len(j.accepted))
+	require.Equal(t, "state", string(got.summary))
+	for _, e := range got.entries {
+		batch, err := r.readBack(got.sealed, e)
+		require.NoError(t, err)
+		require.Equal(t, e.Batch, batch)
+	}
+	require.Zero(t, r.memory.live)
+}
+
+// Records of a slot are sorted by stream, and its summary comes last: it is as of all of them.
+func TestRecordsOfASlotAreSorted(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, textSummary{func() string { return "state" }})
+	w.turn(func() {
+		for range 13 {
+			j.append(200)
 		}
 	})
+	b.settle(w)
+	got := b.broker().recoverObject(0)
+	j.expectObject(t, got, 0)
+	require.True(t, slices.IsSortedFunc(got.entries, func(a, b Entry) int { return cmp.Compare(a.Stream, b.Stream) }))
+	require.Greater(t, got.summaryAt, got.entries[len(got.entries)-1].At)
 }
 
-func (s *slots) step() (settled bool) {
-	now, closing := s.log.marks, s.log.closing != nil && s.log.drained()
-	if !s.saving && (now.trim != s.saved.trim || now.summary != s.saved.summary || closing && now != s.saved) {
-		s.saving = true
-		record := func() { s.store.record(now) }
-		s.world.disk.push(event(func() { s.recorded(now) }), func(keep func() bool) {
-			if keep() {
-				record()
-			}
-		}, record)
+func TestAnIdleLogLingersLittleAndABusyOneLong(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	w.pass(time.Second)
+	w.turn(func() { j.append(100) })
+	require.Empty(t, b.pending)
+	w.pass(20 * time.Millisecond)
+	require.Len(t, b.pending, 1, "the first append after a pause goes after LingerMin")
+	b.settle()
+	w.turn(func() { j.append(100) })
+	w.pass(200 * time.Millisecond)
+	require.Empty(t, b.pending, "the next one waits for LingerMax after it")
+	w.pass(60 * time.Millisecond)
+	require.Len(t, b.pending, 1)
+	for range 8 {
+		w.turn(func() { j.append(1000) })
 	}
-	return !s.saving && now == s.saved
+	require.Len(t, b.pending, 2, "a full one waits for nothing")
 }
 
-func (s *slots) recorded(m marks) {
-	s.saving = false
-	moved := m.trim > s.saved.trim
-	s.saved = m
-	if moved && s.log.err == nil {
-		s.log.spaceCame()
-	}
-}
-
-// record takes new marks over, and deletes what lies below the trim point.
-func (s *slotStore) record(m marks) {
-	s.head.marks = m
-	for {
-		value := s.values[s.first]
-		if h, ok := decodeGroupHeader(value, s.head.identity); !ok || h.at >= m.trim {
-			return
-		}
-		delete(s.values, s.first)
-		s.first++
-	}
-}
-
-func (s *slots) abandon() {}
-
-func (s *slots) close() { s.world.disk.closed++ }
-
-func TestASlotThatIsTakenEndsTheLog(t *testing.T) {
-	w := newSlotWorld(t)
-	j := w.create("wal-7", small, nil)
-	w.turn(func() { j.append(9000) })
-	w.settle()
-	w.stores["wal-7"].values[2] = []byte("seal")
+func TestSlotsAreAcknowledgedInOrder(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
 	for range 3 {
-		w.turn(func() { j.append(9000) })
+		w.turn(func() { j.append(7500) })
+		w.pass(300 * time.Millisecond)
 	}
-	w.settle()
-	if !errors.Is(j.failure, errFenced) || j.durable != 2 {
-		t.Fatalf("failure %v, %d acknowledged", j.failure, j.durable)
+	for i := b.find("compute"); i >= 0; i = b.find("compute") {
+		b.finish(i)
 	}
+	for slot, acknowledged := range map[uint64]int{3: 0, 2: 0} {
+		b.finish(b.find("put " + slotName(slot)))
+		require.Equal(t, acknowledged, j.durable)
+	}
+	b.finish(b.find("put " + slotName(1)))
+	require.Equal(t, 3, j.durable)
 }
 
-// slotSource recovers from a slotStore. Every look at the store takes an operation.
-type slotSource struct {
-	world *world
-	name  string
-	proc  *task.Proc
-	store *slotStore
-	slot  uint64 // where the group at at is
-	at    Position
-}
-
-func (s *slotSource) open(p *task.Proc) (head, error) {
-	s.proc = p
-	s.wait(func() { s.store = s.world.stores[s.name] })
-	if s.store == nil {
-		return head{}, fmt.Errorf("open %q: %w", s.name, env.ErrNotExist)
-	}
-	s.slot, s.at = s.store.first, s.store.head.trim
-	return s.store.head, nil
-}
-
-func (s *slotSource) wait(look func()) {
-	s.proc.Await(func(wake func()) { s.world.disk.push(event(wake), nil, look) })
-}
-
-func (s *slotSource) group(at Position) (h groupHeader, data []byte, err error) {
-	if at > s.at {
-		s.slot, s.at = s.slot+1, at
-	}
-	return s.get(s.slot)
-}
-
-func (s *slotSource) get(slot uint64) (h groupHeader, data []byte, err error) {
-	s.wait(func() { data = bytes.Clone(s.store.values[slot]) })
-	h, ok := decodeGroupHeader(data, s.store.head.identity)
-	if !ok || h.sequence != slot {
-		return groupHeader{}, nil, nil
-	}
-	if len(data) != int(h.bytes) {
-		return h, nil, nil
-	}
-	return h, data, nil
-}
-
-func (s *slotSource) beyond(_ Position, found func(groupHeader) bool) error {
-	for _, slot := range slices.Sorted(maps.Keys(s.store.values)) {
-		if slot < s.slot {
-			continue
+// Recovery looks so far behind a free slot as its writer may have been ahead of it, whatever was created there.
+func TestSlotsAreNotCreatedFarAheadOfWhatIsDurable(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	for range 6 {
+		w.turn(func() { j.append(7500) })
+		w.pass(300 * time.Millisecond)
+		for i := b.find("compute"); i >= 0; i = b.find("compute") {
+			b.finish(i)
 		}
-		if h, _, _ := s.get(slot); h.bytes > 0 && !found(h) {
-			return nil
+		for slot := uint64(2); slot < 8; slot++ {
+			if i := b.find("put " + slotName(slot)); i >= 0 {
+				b.finish(i)
+			}
 		}
 	}
-	return nil
+	require.NotContains(t, b.objects, slotName(1))
+	require.Contains(t, b.objects, slotName(3))
+	require.NotContains(t, b.objects, slotName(4))
 }
 
-func (s *slotSource) secure(Position, Position) error { return nil }
+// The answer of a create is lost: the next try is refused, and the slot has this log's own body.
+func TestALostAnswerIsSettledByTheSlot(t *testing.T) {
+	for name, landed := range map[string]bool{"landed": true, "did not": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBucket(t)
+			w := b.broker()
+			j := w.createObject(tiny, nil)
+			w.turn(func() { j.append(100) })
+			w.pass(20 * time.Millisecond)
+			b.finish(b.find("compute"))
+			b.finishAs(b.find("put "+slotName(1)), landed, env.OutcomeUnknown)
+			require.Zero(t, j.durable)
+			b.settle(w)
+			require.Equal(t, 1, j.durable)
+			require.NoError(t, j.failure)
+		})
+	}
+}
 
-func (s *slotSource) scanned() {}
+// Story of R5 and R6: another has sealed the log. Its writer is fenced at its next create, says so, and acknowledges nothing.
+func TestASealedSlotFencesTheWriter(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	w.turn(func() { j.append(100) })
+	b.settle(w)
 
-func (s *slotSource) read(at Position, n int, done func(*env.Slab, int, error)) {
-	slab := s.world.memory.Alloc(n)
-	s.world.disk.push(event(func() { done(slab, 0, nil) }), nil, func() {
-		clear(slab.Data)
-		value, offset := s.store.find(at)
-		copy(slab.Data, value[offset:])
+	r := b.broker()
+	got := r.recoverObject(0)
+	j.expectObject(t, got, 0)
+	require.Len(t, got.entries, 1)
+
+	w.turn(func() { j.append(100) })
+	b.settle(w)
+	require.ErrorContains(t, j.failure, "fenced")
+	require.Equal(t, 1, j.durable)
+	require.False(t, j.append(100))
+	require.Zero(t, r.memory.live)
+}
+
+// Story of R6: create(1) is delayed, a recoverer seals slot 1 and uploads what it found; the create lands at last. The
+// seal is still there, so that nothing of it is acknowledged.
+func TestALateCreateFindsTheSeal(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	w.turn(func() { j.append(100) })
+	w.pass(20 * time.Millisecond)
+	b.finish(b.find("compute"))
+	late := b.pending[b.find("put ")]
+	b.pending = nil
+
+	r := b.broker()
+	got := r.recoverObject(0)
+	require.Empty(t, got.entries)
+	r.turn(func() { got.sealed.Remove(func(error) {}) })
+	b.settle(r)
+	require.Len(t, b.objects, 1, "the seal outlives the log")
+
+	b.pending = append(b.pending, late)
+	b.settle(w)
+	require.Zero(t, j.durable)
+	require.ErrorContains(t, j.failure, "fenced")
+}
+
+// Story of R6: the create lands between the recoverer's look at the slot and its seal. It counts.
+func TestACreateThatBeatsTheSealIsRead(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	w.turn(func() { j.append(100) })
+	w.pass(20 * time.Millisecond)
+	b.finish(b.find("compute"))
+	put := b.pending[0]
+	b.pending = nil
+
+	r := b.broker()
+	got := r.beginRecovery(0)
+	for b.find("put ") < 0 { // the seal
+		b.finish(0)
+	}
+	b.pending = append([]*storeOp{put}, b.pending...)
+	b.settle(w, r)
+	require.Equal(t, 1, j.durable)
+	j.expectObject(t, *got, 0)
+	require.Len(t, got.entries, 1)
+}
+
+// Story of R6: slots 1 and 2 are acknowledged, 1 is committed and deleted. The recoverer begins with the slot of the
+// image; one that began with 1 would see from slot 2 that something is missing, and say so.
+func TestRecoveryBeginsWithTheSlotOfTheImage(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	for range 3 {
+		w.turn(func() { j.append(7500) })
+		b.settle(w)
+	}
+	w.turn(func() { j.log.Trim(j.accepted[1].At) })
+	first := j.log.LowestSlot()
+	require.Equal(t, uint64(2), first)
+	require.Contains(t, b.objects, slotName(1), "nothing is deleted before that is recorded")
+	w.turn(func() { j.log.Recorded(first) })
+	b.settle(w)
+	require.NotContains(t, b.objects, slotName(0))
+	require.NotContains(t, b.objects, slotName(1))
+
+	var corrupt *CorruptError
+	require.ErrorAs(t, b.broker().recoverObject(1).err, &corrupt)
+	require.NotContains(t, b.objects, slotName(1), "it must not be sealed before somebody looked")
+	got := b.broker().recoverObject(first)
+	j.expectObject(t, got, 1)
+	require.Len(t, got.entries, 2)
+}
+
+func TestAMissingFirstSlotIsLoud(t *testing.T) {
+	b := newBucket(t)
+	var corrupt *CorruptError
+	require.ErrorAs(t, b.broker().recoverObject(0).err, &corrupt)
+	require.Empty(t, b.objects)
+}
+
+func TestRecoveryIsRepeatable(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	w.turn(func() { j.append(100); j.append(5000) })
+	b.settle(w)
+	w.crash()
+	for range 3 {
+		got := b.broker().recoverObject(0)
+		j.expectObject(t, got, 0)
+		require.Len(t, got.entries, 2)
+	}
+	require.Len(t, b.objects, 3, "one seal")
+}
+
+func TestDamagedSlotsAreLoud(t *testing.T) {
+	for name, spoil := range map[string]func(o map[string][]byte){
+		"flipped": func(o map[string][]byte) { o[slotName(2)][300] ^= 1 },
+		"short":   func(o map[string][]byte) { o[slotName(2)] = o[slotName(2)][:200] },
+		"another": func(o map[string][]byte) { o[slotName(2)] = o[slotName(1)] },
+		"gone":    func(o map[string][]byte) { delete(o, slotName(2)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBucket(t)
+			w := b.broker()
+			j := w.createObject(tiny, nil)
+			for range 4 {
+				w.turn(func() { j.append(7500) })
+				b.settle(w)
+			}
+			spoil(b.objects)
+			r := b.broker()
+			var corrupt *CorruptError
+			require.ErrorAs(t, r.recoverObject(0).err, &corrupt)
+			require.Zero(t, r.memory.live)
+		})
+	}
+}
+
+func TestAStoreWithoutConditionalCreateIsRefused(t *testing.T) {
+	b := newBucket(t)
+	b.blind = true
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	require.Nil(t, j.log)
+	require.ErrorContains(t, j.failure, "no conditional create")
+}
+
+// A store that does not answer holds appends back, and loses none.
+func TestAStoreThatIsDownRefusesAppends(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	told := false
+	j.log.OnSpace(func() { told = true })
+	for n := 0; ; n++ {
+		require.Less(t, n, 1000)
+		ok := false
+		w.turn(func() { ok = j.append(7500) })
+		if !ok {
+			break
+		}
+		w.pass(300 * time.Millisecond)
+	}
+	require.Zero(t, j.durable)
+	require.False(t, told)
+	b.settle(w)
+	require.True(t, told)
+	require.Equal(t, len(j.accepted), j.durable)
+}
+
+// A shutdown does not wait for a store that is down: what was not acknowledged is given up.
+func TestCloseGivesUpWhatTheStoreEnds(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	w.turn(func() { j.append(7500); j.append(7500) })
+	closed := false
+	w.turn(func() { j.log.Close(func(error) { closed = true }) })
+	for i := b.find("compute"); i >= 0; i = b.find("compute") {
+		b.finish(i)
+	}
+	for range 2 {
+		i := b.find("put ")
+		b.pending[i].event.(*env.PutObject).Err = &env.StoreError{Cause: env.CauseEnded, Err: errors.New("ended")}
+		require.False(t, closed)
+		b.finishAs(i, false, env.OutcomeFailed)
+	}
+	require.True(t, closed)
+	require.NoError(t, j.failure)
+	require.Zero(t, j.durable)
+	require.Zero(t, w.memory.live)
+}
+
+func TestSlotKeys(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		epoch, slot := rapid.Int64Min(0).Draw(t, "epoch"), rapid.Uint64().Draw(t, "slot")
+		e, s, ok := ParseSlotKey("c", slotKey(ObjectName("c", epoch), slot))
+		require.Equal(t, []any{epoch, slot, true}, []any{e, s, ok})
+	})
+	for _, key := range []string{"", "c/wal/", "c/data/0000000000000001", "c/wal/0000000000000001", "c/wal/1/2", "d/wal/0000000000000001/0000000000000002"} {
+		_, _, ok := ParseSlotKey("c", key)
+		require.False(t, ok, key)
+	}
+}
+
+// Whatever the store does with creates, in whatever order, and whenever a recoverer comes: what the writer has
+// acknowledged, before or after, is what the recoverer finds, but for what was given up; and no stream has a gap.
+func TestNothingAcknowledgedIsLostToARecoverer(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newBucket(t)
+		w := b.broker()
+		j := w.createObject(tiny, textSummary{func() string { return "state" }})
+		first, trimmed := uint64(0), 0
+		var r *broker
+		var got *recovered
+		for range rapid.IntRange(10, 120).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 7).Draw(rt, "step") {
+			case 0, 1:
+				n := rapid.IntRange(record.HeaderBytes, 4000).Draw(rt, "bytes")
+				w.turn(func() { j.append(n) })
+			case 2:
+				w.pass(rapid.SampledFrom([]time.Duration{5 * time.Millisecond, 100 * time.Millisecond, time.Second}).Draw(rt, "pass"))
+			case 3: // a commit was applied, and the slot that the next one carries is in the image
+				if got != nil || trimmed >= j.durable || j.failure != nil {
+					continue
+				}
+				trimmed = rapid.IntRange(trimmed+1, j.durable).Draw(rt, "trim")
+				w.turn(func() {
+					if trimmed < len(j.accepted) {
+						j.log.Trim(min(j.accepted[trimmed].At, j.log.Durable()))
+					} else {
+						j.log.Trim(j.log.Durable())
+					}
+					first = j.log.LowestSlot()
+					j.log.Recorded(first)
+				})
+			case 4:
+				if got == nil && rapid.Bool().Draw(rt, "recover") {
+					r = b.broker()
+					got = r.beginRecovery(first)
+				}
+				if r != nil {
+					r.pass(100 * time.Millisecond)
+				}
+			default:
+				if len(b.pending) == 0 {
+					continue
+				}
+				b.strike(rt, rapid.IntRange(0, len(b.pending)-1).Draw(rt, "operation"))
+			}
+		}
+		if got == nil {
+			r = b.broker()
+			got = r.beginRecovery(first)
+		}
+		b.settle(w, r)
+		require.NoError(rt, got.err)
+		require.NotNil(rt, got.sealed)
+		found := map[string]bool{}
+		for _, e := range got.entries {
+			found[string(e.Batch)] = true
+		}
+		for i := trimmed; i < j.durable; i++ {
+			require.True(rt, found[string(want(j.accepted[i]))], "batch %d was acknowledged, %d trimmed, and is not found from slot %d", i, trimmed, first)
+		}
+		wantOrdered(rt, j, got.entries)
+		got.sealed.Close()
+		require.Zero(rt, r.memory.live)
 	})
 }
 
-// find returns the value that holds a position, and where.
-func (s *slotStore) find(at Position) (value []byte, offset int) {
-	for _, value := range s.values {
-		if start := Position(order.Uint64(value[40:])); at >= start && at < start+Position(len(value)) {
-			return value, int(at - start)
+// wantOrdered requires that the entries of each stream are batches that were appended, in order and without a gap.
+func wantOrdered(t require.TestingT, j *journal, entries []Entry) {
+	next := map[uint64]int{}
+	for _, e := range entries {
+		i := slices.IndexFunc(j.accepted, func(a *Append) bool {
+			return a.Stream == e.Stream && a.BaseOffset == e.BaseOffset
+		})
+		require.GreaterOrEqual(t, i, 0)
+		require.True(t, bytes.Equal(want(j.accepted[i]), e.Batch))
+		if expected, known := next[e.Stream]; known {
+			require.Equal(t, expected, i, "stream %d", e.Stream)
 		}
+		next[e.Stream] = i + 5 // the journal's streams go round
 	}
-	return nil, 0
 }
 
-func (s *slotSource) close() { s.world.disk.closed++ }
-
-func (s *slotSource) remove(done func(error)) {
-	s.world.disk.push(event(func() { done(nil) }), nil, func() { delete(s.world.stores, s.name) })
+// strike ends an operation in one of the ways in which a store may end it.
+func (b *bucket) strike(t *rapid.T, i int) {
+	put, compute := b.pending[i].what[:3] == "put", b.pending[i].what == "compute"
+	switch fate := rapid.IntRange(0, 5).Draw(t, "fate"); {
+	case compute:
+		b.finish(i)
+	case fate == 0:
+		b.finishAs(i, false, env.OutcomeFailed)
+	case fate == 1 && put:
+		b.finishAs(i, true, env.OutcomeUnknown)
+	case fate == 2 && put: // its effect comes later, when nobody waits for it
+		op := *b.pending[i]
+		op.event, op.end = event(func() {}), func(env.Outcome) {}
+		b.finishAs(i, false, env.OutcomeUnknown)
+		b.pending = append(b.pending, &op)
+	default:
+		b.finish(i)
+	}
 }

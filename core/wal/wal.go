@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"time"
 
 	"weir/core/env"
 )
@@ -21,14 +22,14 @@ type Config struct {
 	// SlabBytes is the size of a slab, the memory that groups are laid into one after
 	// another. The log cache frees whole slabs. Zero: 8 MiB.
 	SlabBytes int
-	// GroupBytesMax is the size from which a group takes no further record. Zero: 2 MiB.
+	// GroupBytesMax is the size from which a group takes no further record. Zero: 2 MiB; 8 MiB of the object kind.
 	// Maximum: SlabBytes and 1/8 of SizeBytes. A record that is larger is a group alone.
 	GroupBytesMax int
 	// AppendBytesMax is the largest payload of one Append. Zero: 128 MiB. Maximum: 1/4 of
 	// SizeBytes, and 256 MiB. Recovery reads that far past the end, so more makes it longer.
 	AppendBytesMax int
 	// WritesInFlightMax bounds the groups at the device. Groups that are written and wait
-	// for an earlier one do not count. Zero: 4. Maximum: 64.
+	// for an earlier one do not count. Zero: 4. Maximum: 64. Of the object kind they count, and zero is 8.
 	WritesInFlightMax int
 	// SummaryEveryBytes is how many bytes of log follow a summary before the next one.
 	// Zero: 32 MiB. Maximum: 1/4 of SizeBytes. More makes recovery read more, less makes
@@ -44,6 +45,11 @@ type Config struct {
 	// broker for dead, which it may not be. A fence file lies beside the log then, and each group costs
 	// a read of 4096 bytes after its write and before it is durable.
 	Shared bool
+
+	// LingerMin and LingerMax are of the object kind: how long a group gathers. The first append after LingerMax
+	// without a group waits LingerMin; after that groups follow one another LingerMax apart, or as soon as
+	// one is full. Zero: none, and 250 ms. More makes fewer requests, less makes appends wait less.
+	LingerMin, LingerMax time.Duration
 }
 
 // CreateBytes is the room on the device that Create needs. The log grows behind it.
@@ -56,7 +62,7 @@ const (
 	inFlightMaxHard    = 64
 )
 
-func orDefault[T int | int64](v, otherwise T) T {
+func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
 	}
@@ -76,6 +82,8 @@ func (c Config) resolve() (Config, error) {
 	c.AppendBytesMax = min(orDefault(c.AppendBytesMax, 128<<20), int(min(c.SizeBytes/4, appendBytesMaxHard)))
 	c.WritesInFlightMax = min(orDefault(c.WritesInFlightMax, 4), inFlightMaxHard)
 	c.SummaryEveryBytes = min(orDefault(c.SummaryEveryBytes, 32<<20), c.SizeBytes/4)
+	c.LingerMax = orDefault(c.LingerMax, 250*time.Millisecond)
+	c.LingerMin = min(c.LingerMin, c.LingerMax)
 	c.GrowBytes = max(orDefault(c.GrowBytes, 64<<20)/blockBytes*blockBytes, blockBytes)
 	return c, nil
 }
@@ -98,6 +106,10 @@ type Owner interface {
 	// Durable says that the append is durable. It may append and trim.
 	Durable(a *Append)
 }
+
+// Returner is an Owner that gets its append back if the log is given up because the process ends: the append is not
+// durable, may be found by recovery or not, and nothing of it is lent any more.
+type Returner interface{ Returned(a *Append) }
 
 // Append is one batch to log. The caller owns the struct again at Durable, and
 // changes nothing of it before.
@@ -126,13 +138,17 @@ type Summarizer interface{ AppendSummary(dst []byte) []byte }
 // CorruptError says that bytes which were acknowledged as durable cannot be
 // read back. Nothing was changed; going on would lose acknowledged records.
 type CorruptError struct {
-	File    string
+	File    string   // or the name of an object log, or the key of an object of it
 	At      Position // of the damage
-	Durable Position // everything below it was acknowledged
+	Durable Position // everything below it was acknowledged; the highest there is: nothing is known of that
 	Reason  string
 }
 
 func (e *CorruptError) Error() string {
+	if e.Durable == noPosition {
+		return fmt.Sprintf("wal file %q is damaged: %s; recover the device, or restore the file or object, and start again. There is no way yet to give its records up",
+			e.File, e.Reason)
+	}
 	return fmt.Sprintf("wal file %q is damaged at position %d: %s, yet everything below position %d was durable; "+
 		"recover the device or restore the file, and start again. There is no way yet to give these records up",
 		e.File, e.At, e.Reason, e.Durable)

@@ -8,6 +8,11 @@
 // bumps its epoch and starts again from sequence 0, as Apache Kafka's client does. A
 // plain producer never sends a batch twice, and may send with acks 0.
 //
+// In a cluster of several brokers a client learns from metadata who leads each partition, and from FindCoordinator
+// who coordinates a group or a transactional id, and has a connection to each broker that it needs: what it asks of a partition
+// travels to the leader, what it asks of a group to its coordinator, everything else to the broker at which it bootstrapped. Metadata may be
+// out of date, on a broker whose image lags behind, too; then the answers say so, and it asks again, each time another broker.
+//
 // A [Consumer] uses fetch sessions or none, forgets partitions, asks for offsets by
 // every special timestamp, and sends leader epochs, right and wrong. An [Operator]
 // changes configurations and partitions and checks that each change is in force. A

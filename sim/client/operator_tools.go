@@ -12,6 +12,10 @@ import (
 
 // askTools asks one of the tools' questions.
 func (o *Operator) askTools() {
+	if o.Several && o.draws.PerMille(400) {
+		o.steerCluster()
+		return
+	}
 	switch o.draws.Below(8) {
 	case 0, 1:
 		o.listGroups()

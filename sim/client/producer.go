@@ -2,6 +2,7 @@ package client
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"weir/core/compress"
@@ -62,6 +63,7 @@ type Producer struct {
 	ending     bool
 	turn       int
 	records    []byte
+	retrying   bool // it pumps again soon
 }
 
 // producerPart is a producer's view of a partition.
@@ -73,7 +75,8 @@ type producerPart struct {
 	ordinal  int32 // of the next batch
 	acked    bool  // a batch of it was acknowledged
 	flying   int
-	carrier  uint64 // connection on which the session's batches travel, without answers
+	carrier  uint64     // connection on which the session's batches travel, without answers
+	rest     event.Time // nothing is sent again before
 }
 
 // batch is one batch until it is acknowledged or given up.
@@ -236,7 +239,7 @@ func (p *Producer) size(s *batchSpec) {
 }
 
 func (p *Producer) sessionUp() {
-	p.known = false
+	p.known, p.retrying = false, false
 	if p.silent() {
 		p.newSession(0) // what one connection carried is appended in its order
 	}
@@ -331,7 +334,7 @@ type sentBatch struct {
 func (p *Producer) gather() (*kmsg.ProduceRequest, []sentBatch) {
 	var sent []sentBatch
 	for _, part := range p.parts {
-		if b := part.ready(); b != nil && (len(sent) == 0 || p.leader(part.Partition) == p.leader(sent[0].part.Partition)) {
+		if b := part.ready(p.Queue.Now()); b != nil && (len(sent) == 0 || p.leader(part.Partition) == p.leader(sent[0].part.Partition)) {
 			sent = append(sent, sentBatch{part, b})
 		}
 	}
@@ -376,7 +379,10 @@ func addProduce(r *kmsg.ProduceRequest, partition *Partition, records []byte) {
 }
 
 // ready is the next batch to send: none while a resend has to wait for what flies.
-func (p *producerPart) ready() *batch {
+func (p *producerPart) ready(now event.Time) *batch {
+	if now < p.rest {
+		return nil
+	}
 	for i, b := range p.queue {
 		if b.sent {
 			continue
@@ -505,9 +511,37 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 	default:
 		a.Code = code
 		if code > 0 {
-			p.after(30*time.Millisecond, p.pump)
+			p.retry(part)
 		}
 	}
+}
+
+// retryPause is how long a partition that answered with an error is left alone. In a cluster its leader may be away for long.
+const retryPause = 50 * time.Millisecond
+
+// retry sends what was refused again, after a while.
+func (p *Producer) retry(part *producerPart) {
+	if p.routes == nil {
+		p.after(30*time.Millisecond, p.pump)
+		return
+	}
+	part.rest = p.Queue.Now().Add(retryPause)
+	p.pumpSoon()
+}
+
+// pumpSoon pumps until no partition is left alone any more.
+func (p *Producer) pumpSoon() {
+	if p.retrying {
+		return
+	}
+	p.retrying = true
+	p.after(retryPause, func() {
+		p.retrying = false
+		p.pump()
+		if slices.ContainsFunc(p.parts, func(part *producerPart) bool { return p.Queue.Now() < part.rest }) {
+			p.pumpSoon()
+		}
+	})
 }
 
 func (p *Producer) unexpected(part *producerPart, a *checker.Append, code int16) {
@@ -536,34 +570,3 @@ func (p *producerPart) indexOf(b *batch) int {
 }
 
 func (p *producerPart) drop(i int) { p.queue = append(p.queue[:i], p.queue[i+1:]...) }
-
-// giveUp abandons batches that waited too long.
-func (p *Producer) giveUp() {
-	if p.options.GiveUp == 0 || !p.options.Idempotent || p.producerID < 0 {
-		return
-	}
-	late := false
-	for _, part := range p.parts {
-		late = late || len(part.queue) > 0 && p.Queue.Now().Sub(part.queue[0].created) > p.options.GiveUp
-	}
-	if late {
-		p.nextEpoch()
-	}
-}
-
-// nextEpoch abandons what was sent: it stays open for ever, and the producer goes on with a
-// higher epoch, from sequence 0, on a new connection. What it had sent may still arrive.
-func (p *Producer) nextEpoch() {
-	for _, part := range p.parts {
-		kept := part.queue[:0]
-		for _, b := range part.queue {
-			if !b.ever {
-				kept = append(kept, b)
-			}
-		}
-		part.queue = kept
-	}
-	p.epoch++
-	p.newSession(0)
-	p.drop()
-}

@@ -60,6 +60,7 @@ type Transactor struct {
 	standIn    bool // the broker has no transactions
 	ended      bool // the last transaction after End is over
 	refusals   int  // how often a partition had no room for one more producer
+	fences     int  // how often it was fenced after End
 	number     int32
 	due        event.Time
 
@@ -253,7 +254,7 @@ func (t *Transactor) initProducer() {
 		case 0:
 		case wire.ProducerFenced, wire.InvalidProducerEpoch, wire.InvalidProducerIDMapping:
 			t.bump = false
-			t.again()
+			t.fenced()
 			return
 		default:
 			t.passing("InitProducerId", v.ErrorCode)

@@ -13,7 +13,7 @@ func (t *Transactor) refused(what string, code int16) {
 	case wire.ProducerFenced, wire.InvalidProducerEpoch, wire.InvalidProducerIDMapping, wire.InvalidTxnState, wire.TransactionalIDNotFound, wire.UnknownProducerID:
 		t.left()
 		t.initialize, t.bump = true, false
-		t.again()
+		t.fenced()
 	case wire.TransactionAbortable, wire.OutOfOrderSequence, wire.PolicyViolation, wire.IllegalGeneration, wire.UnknownMemberID, wire.GroupIDNotFound, wire.FencedInstanceID, wire.StaleMemberEpoch, wire.FencedMemberEpoch,
 		wire.UnknownTopicOrPartition, wire.UnknownTopicID, wire.RebalanceInProgress:
 		t.aborting = true
@@ -21,6 +21,21 @@ func (t *Transactor) refused(what string, code int16) {
 	default:
 		t.passing(what, code)
 	}
+}
+
+// fenced goes on a little later, and later each time once it is to end: of several with one id, each fences the others, and where
+// a transaction takes longer than that, none would ever be over.
+func (t *Transactor) fenced() {
+	if !t.ending {
+		t.again()
+		return
+	}
+	t.fences++
+	t.busy = true
+	t.after(t.draws.Duration(10*time.Millisecond, 60*time.Millisecond)<<min(t.fences/2, 7), func() {
+		t.busy = false
+		t.step()
+	})
 }
 
 // passing tries again after an error that passes.

@@ -137,3 +137,34 @@ func TestKeyedRandomness(t *testing.T) {
 		t.Fatal("two incarnations draw alike")
 	}
 }
+
+// A clock that begins to drift goes on from where it is, and a wake that was asked for comes when it shows that time.
+func TestDriftBeginsFromNowOn(t *testing.T) {
+	q := event.NewQueue(1)
+	m := New(q, 0)
+	m.Boot()
+	node, c := &fakeNode{}, m.Clock()
+	m.Start(node)
+	for q.Step() {
+	}
+	start := c.Now()
+	var woke env.Time
+	var took time.Duration
+	node.on = func() { woke, took = c.Now(), time.Duration(q.Now()) }
+	c.WakeAt(start.Add(3 * time.Second))
+	q.Call(time.Second, func() {
+		before := c.Now()
+		c.SetDrift(100_000)
+		if c.Now() != before {
+			t.Errorf("the clock jumped by %v", c.Now().Sub(before))
+		}
+	})
+	for q.Step() {
+	}
+	if late := woke.Sub(start.Add(3 * time.Second)); late < 0 || late > time.Millisecond {
+		t.Fatalf("woken %v after the time", late)
+	}
+	if took > 2850*time.Millisecond {
+		t.Fatalf("two seconds of a clock that runs a tenth fast took until %v", took)
+	}
+}

@@ -91,3 +91,22 @@ func TestCrashOfTheDialerWhileItDials(t *testing.T) {
 	require.False(t, p.done, "nothing is delivered to the dead")
 	require.Empty(t, p.rig.net.conns)
 }
+
+func TestResetAndCutBetweenBrokersSpareClients(t *testing.T) {
+	p := newPair()
+	p.dialPeer(0)
+	client := &contractPeer{}
+	client.conn = p.rig.net.Dial(0, "broker:9092", client)
+	p.run()
+	p.rig.net.PeerLink(1, 0).CutToBroker = true
+	p.send("held")
+	require.Empty(t, p.dialed.held)
+	p.rig.net.HealPeers()
+	p.rig.net.Healed()
+	p.run()
+	require.Len(t, p.dialed.held, 1, "what a cut held back is echoed")
+	p.rig.net.ResetPeers(0, 1)
+	p.run()
+	require.Contains(t, p.dialed.log, "closed 2")
+	require.False(t, client.closed)
+}

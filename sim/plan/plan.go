@@ -68,6 +68,11 @@ type Config struct {
 	ProducerIdle    time.Duration // after which an idle producer is forgotten; 24 h
 	Producers       int64         // ProducersMax: known of one partition
 	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
+	WALObject       int64         // 1: the WAL is in the object store; 2: in turns there and on the disk, from one start to the next
+	WALObjectBytes  int64         // weir.wal.object.bytes; 256 KiB
+	WALCreates      int64         // weir.wal.object.creates.in.flight; 4
+	WALLingerMin    time.Duration // weir.wal.object.linger.min.ms
+	WALLingerMax    time.Duration // weir.wal.object.linger.max.ms; 20 ms
 	ProducerIDs     int64         // ProducerIDBlock: granted to a broker at a time
 	ListPage        int64         // SweepListPage: keys in a page of a listing of the store
 	CleanBytes      int64         // CleanBytesMin: after which a coordinator writes its state anew; 16 KiB
@@ -245,6 +250,11 @@ func (c *Config) fields() []field {
 		{"producer-idle", &c.ProducerIdle},
 		{"producers", &c.Producers},
 		{"ship-async", &c.ShipAsync},
+		{"wal-object", &c.WALObject},
+		{"wal-object-bytes", &c.WALObjectBytes},
+		{"wal-creates", &c.WALCreates},
+		{"wal-linger-min", &c.WALLingerMin},
+		{"wal-linger-max", &c.WALLingerMax},
 		{"producer-ids", &c.ProducerIDs},
 		{"list-page", &c.ListPage},
 		{"come-back", &c.ComeBack},

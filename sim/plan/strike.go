@@ -41,7 +41,8 @@ import (
 //	disks-old    both disks are copied; Amount later the copies take their place, and after For the newer disks
 //	             theirs, unless the copies went on
 //	clone        a second machine starts from a copy of both disks; after For the one with the newer log goes on
-//	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store
+//	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store; so is the other disk if the
+//	             WAL is always in the store
 //
 // A plan's line may give a strike's kind and fields instead of a fault, as plans did before package faults:
 // "fault wal-slow at=1s for=2s rate=3000".

@@ -93,6 +93,20 @@ func (s *swarm) tuning(c *Config) {
 	c.WALShared = pick[int64](&shared, 0, 0, 0, 1)
 	ship := s.rand.Stream("plan shipping", 0)
 	c.ShipAsync = pick[int64](&ship, 0, 0, 0, 1)
+	s.objectLog(c)
+}
+
+// objectLog puts the WAL into the object store, in a third of the plans: in half of those at every other start only.
+func (s *swarm) objectLog(c *Config) {
+	d := s.rand.Stream("plan object wal", 0)
+	c.WALObject = pick[int64](&d, 0, 0, 0, 0, 1, 2)
+	if c.WALObject == 0 {
+		return
+	}
+	c.WALObjectBytes = pick[int64](&d, 4<<10, 16<<10, 64<<10, 256<<10)
+	c.WALCreates = pick[int64](&d, 1, 2, 4, 16)
+	c.WALLingerMax = pick(&d, time.Millisecond, 20*time.Millisecond, 100*time.Millisecond)
+	c.WALLingerMin = pick(&d, 0, time.Millisecond, 10*time.Millisecond)
 }
 
 func (s *swarm) topics(p *Plan) {

@@ -184,3 +184,19 @@ func TestASecondBodyPanics(t *testing.T) {
 	}()
 	r.put("k", "two")
 }
+
+func TestFaultsOfOneMachine(t *testing.T) {
+	r := newRig(1)
+	r.store.Of(7).Refuse = 1000
+	if p := r.put("a", "one"); p.Outcome != env.OutcomeDone {
+		t.Fatalf("put of machine 0: %v %v", p.Outcome, p.Err)
+	}
+	r.store.Of(0).Refuse = 1000
+	if p := r.put("b", "two"); p.Outcome != env.OutcomeFailed {
+		t.Fatalf("put of machine 0, which is cut off: %v", p.Outcome)
+	}
+	r.store.Heal()
+	if p := r.put("b", "two"); p.Outcome != env.OutcomeDone {
+		t.Fatalf("put after all faults: %v %v", p.Outcome, p.Err)
+	}
+}

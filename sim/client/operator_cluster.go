@@ -1,0 +1,74 @@
+package client
+
+import (
+	"weir/core/wire"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// This file has what an administrator's tools change in a cluster of several brokers. What becomes of the records is what the
+// other clients check.
+
+// steerCluster lists the brokers, and moves a partition or unregisters a broker.
+func (o *Operator) steerCluster() {
+	r := kmsg.NewPtrDescribeClusterRequest()
+	r.EndpointType, r.IncludeFencedBrokers = 1, true
+	o.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.DescribeClusterResponse)
+		o.among("DescribeCluster", v.ErrorCode)
+		switch {
+		case len(v.Brokers) == 0:
+			o.pause()
+		case o.draws.PerMille(800):
+			o.reassign(v.Brokers)
+		default:
+			o.unregister(v.Brokers[o.draws.Below(int64(len(v.Brokers)))].NodeID)
+		}
+	})
+}
+
+// reassign moves a partition to some of the brokers, which may be fenced or gone by then.
+func (o *Operator) reassign(brokers []kmsg.DescribeClusterResponseBroker) {
+	r := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
+	p.Partition = int32(o.draws.Below(int64(len(o.options.Topic.Partitions)) + 1)) // the last is not there
+	from := o.draws.Below(int64(len(brokers)))
+	for i := range o.draws.Between(1, int64(len(brokers))) {
+		p.Replicas = append(p.Replicas, brokers[(from+i)%int64(len(brokers))].NodeID)
+	}
+	topic := kmsg.NewAlterPartitionAssignmentsRequestTopic()
+	topic.Topic, topic.Partitions = o.options.Topic.Name, append(topic.Partitions, p)
+	r.TimeoutMillis, r.Topics = 3000, append(r.Topics, topic)
+	o.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.AlterPartitionAssignmentsResponse)
+		o.among("AlterPartitionReassignments", v.ErrorCode)
+		o.among("AlterPartitionReassignments of a partition", v.Topics[0].Partitions[0].ErrorCode,
+			wire.UnknownTopicOrPartition, wire.InvalidReplicaAssignment, wire.LeaderNotAvailable, wire.RequestTimedOut)
+		o.request(kmsg.NewPtrListPartitionReassignmentsRequest(), func(response kmsg.Response, err error) {
+			if err != nil {
+				return
+			}
+			o.among("ListPartitionReassignments", response.(*kmsg.ListPartitionReassignmentsResponse).ErrorCode)
+			o.pause()
+		})
+	})
+}
+
+// unregister removes a broker for good, unless that is alive or still needed. It comes back as a new one.
+func (o *Operator) unregister(id int32) {
+	r := kmsg.NewPtrUnregisterBrokerRequest()
+	r.BrokerID = id
+	o.request(r, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		o.among("UnregisterBroker", response.(*kmsg.UnregisterBrokerResponse).ErrorCode, wire.InvalidRequest, wire.BrokerIDNotRegistered, wire.NotController)
+		o.pause()
+	})
+}
