@@ -6,7 +6,6 @@ import (
 
 	"weir/core/config"
 	"weir/core/env"
-	"weir/core/node"
 	"weir/sim/checker"
 	"weir/sim/disk"
 	"weir/sim/event"
@@ -147,7 +146,7 @@ func (b *broker) boot() {
 			}
 		},
 	})
-	if _, real := built.(*node.Node); real {
+	if _, real := coreOf(built); real {
 		b.real = true
 	}
 	b.machine.Start(built)
@@ -240,7 +239,7 @@ func (b *broker) checkLeaks() {
 // takeMarks adds the marks that the running node has hit, and names the step of its
 // start.
 func (b *broker) takeMarks() {
-	n, ok := b.machine.Node().(*node.Node)
+	n, ok := coreOf(b.machine.Node())
 	if !ok {
 		return
 	}

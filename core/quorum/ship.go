@@ -147,7 +147,7 @@ func (q *Quorum) shipDue() bool {
 }
 
 func (q *Quorum) shipAll(p *task.Proc) {
-	r := q.shipping(p)
+	r := q.shipping(p, env.PurposeShipment)
 	for q.live() && q.shipDue() {
 		err := q.shipNext(r)
 		if err != nil {
@@ -393,7 +393,7 @@ func (q *Quorum) tellShipped() {
 // removeShipped removes the shipments and snapshots that the newest snapshot replaced.
 func (q *Quorum) removeShipped(p *task.Proc) {
 	s := &q.ship
-	r := q.shipping(p)
+	r := q.shipping(p, env.PurposeDeletion)
 	ref := s.at.ref
 	// The name that the disk knows must stay: a start compares from there on.
 	err := r.removeBelow(q.cluster.shipPrefix(), q.cluster.shipKey(s.at.incarnation, min(ref.first, s.durable)))
@@ -410,7 +410,7 @@ func (q *Quorum) removeShipped(p *task.Proc) {
 func (q *Quorum) shipSnapshot(p *task.Proc) {
 	s := &q.ship
 	upload := s.upload
-	ref, err := q.putSnapshot(q.shipping(p), upload)
+	ref, err := q.putSnapshot(q.shipping(p, env.PurposeSnapshot), upload)
 	s.uploading = false
 	if err != nil {
 		return // the quorum ended, or others ship

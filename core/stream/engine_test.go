@@ -145,6 +145,27 @@ func TestAFullLogPressesForUploads(t *testing.T) {
 	n.shutdown()
 }
 
+// A log that refuses while it still grows is pressed, and uploads of what little came in make no room: one a second is enough.
+func TestUnderPressureLittleIsUploadedNowAndThen(t *testing.T) {
+	w := newWorld(t)
+	o := smallOptions
+	o.CacheBytes, o.UploadBytes, o.UploadInterval = 64<<20, 64<<20, time.Hour
+	n := boot(w, newCluster(w), o, wal.Config{SizeBytes: 64 << 20, SlabBytes: 32 << 10, GroupBytesMax: 32 << 10})
+	p := n.create(1)
+	began := w.now
+	for range 300 {
+		require.True(t, p.append(n, 1, 1000, 0))
+		w.turn(func() { n.e.appends.refused = true })
+		w.settle()
+	}
+	require.Less(t, w.now.Sub(began), littleEach)
+	require.LessOrEqual(t, w.hits("stream upload: pressure"), int64(2))
+	n.e.appends.refused = true
+	p.drain(n) // the timer brings the turn in which the rest goes
+	p.readAll(n, 50_000)
+	n.shutdown()
+}
+
 func TestANameThatIsTakenByAnotherBodyGivesANewID(t *testing.T) {
 	w, c, n := start(t)
 	o := n.create(1)

@@ -52,7 +52,7 @@ func (w *upload) key() string { return object.Key(w.Cluster, uint64(w.id)) }
 func (w *upload) put() {
 	w.began = w.Loop.Now()
 	w.begin()
-	w.Env.Store.Put(&env.PutObject{Key: w.key(), Body: w.built.Body, Done: w.putDone})
+	w.Env.Store.Put(&env.PutObject{For: w.purpose, Key: w.key(), Body: w.built.Body, Done: w.putDone})
 }
 
 func (w *upload) putDone(op *env.PutObject) {
@@ -90,7 +90,7 @@ func (w *upload) isStored() {
 // settle reads the header of what lies under the upload's key.
 func (w *upload) settle() {
 	w.begin()
-	w.Env.Store.Get(&env.GetObject{Key: w.key(), Into: w.head[:], Done: w.settleDone})
+	w.Env.Store.Get(&env.GetObject{For: env.PurposeSettle, Key: w.key(), Into: w.head[:], Done: w.settleDone})
 }
 
 // settleDone decides what became of a PUT. An absent object may still arrive: putting the same bytes
