@@ -390,6 +390,15 @@ func (m *Manager) ByName(topic string, index int32) (*Partition, wire.Code) {
 	return t.partition(index)
 }
 
+// Opened returns a partition that is open here, also while the lease has lapsed: what keeps state of a partition
+// keeps it until the partition closes. Nil: it is not open.
+func (m *Manager) Opened(topic string, index int32) *Partition {
+	if t := m.byName[topic]; t != nil && index >= 0 && int(index) < len(t.partitions) {
+		return t.partitions[index]
+	}
+	return nil
+}
+
 // ByID is ByName for a topic id; an unknown id is UnknownTopicID.
 func (m *Manager) ByID(id metadata.TopicID, index int32) (*Partition, wire.Code) {
 	t := m.byID[id]
