@@ -199,7 +199,7 @@ func (b *broker) bootAfter(d time.Duration) {
 }
 
 // shutdown ends the incarnation cleanly, and checks that it left nothing behind; a
-// start that is given up may leave what it has in flight.
+// start that is given up, or a read of another broker's log, may leave what it has in flight.
 func (b *broker) shutdown(done func()) {
 	incarnation, served, told := b.machine.Incarnation(), b.ready, b.queue.Now()
 	b.machine.Node().Shutdown(func() {
@@ -211,7 +211,7 @@ func (b *broker) shutdown(done func()) {
 			if b.machine.Incarnation() != incarnation || !b.machine.Running() {
 				return
 			}
-			if served {
+			if n, ok := coreOf(b.machine.Node()); served && !(ok && n.Adopts()) {
 				b.checkLeaks()
 			}
 			b.crash(false)

@@ -19,6 +19,10 @@ type adoptions struct {
 	busy  bool                          // one is being read
 }
 
+// Adopts reports whether the log of another broker's ended epoch is being read. A shutdown does not wait for it: what the read
+// holds goes with the process.
+func (n *Node) Adopts() bool { return n.adoptions.busy }
+
 // adopt recovers what the image says that this epoch is to recover, one log after another.
 func (n *Node) adopt() {
 	if n.peers == nil || !n.started || n.failed || n.shutting || n.adoptions.busy {
