@@ -184,6 +184,9 @@ func (q *Quorum) shipNext(r *remote) error {
 			return err
 		}
 	}
+	if s.next.index <= s.at.ref.index {
+		s.next = snapshotRef{} // another leader has shipped one as new meanwhile; this one is removed with those before it
+	}
 	if s.wanted {
 		if err := q.prepareOffer(r); err != nil || s.at.last >= q.applied && s.next.nonce == 0 {
 			return err
@@ -220,7 +223,7 @@ func (q *Quorum) nextShipment() (shipmentHeader, []*raftpb.Entry) {
 		incarnation: s.at.incarnation, sequence: s.at.sequence + 1, last: s.at.last + uint64(upTo-from), ref: s.at.ref,
 		nonce: q.nonce("shipment nonce", s.at.sequence+1),
 	}
-	if s.next.nonce != 0 && s.next.index > s.at.ref.index {
+	if s.next.index > s.at.ref.index {
 		at.ref = s.next
 	}
 	term, err := q.store.Term(at.last)

@@ -295,8 +295,6 @@ func (s *slotSource) remove(done func(error)) {
 
 func (r *slotRead) isGroup() bool { return r.size > 0 && r.header.flags&flagSeal == 0 }
 
-func (r *slotRead) isSeal() bool { return r.size > 0 && r.header.flags&flagSeal != 0 }
-
 // start reads the first bytes of the slot.
 func (r *slotRead) start() {
 	r.wanted = slotGuessBytes
