@@ -8,10 +8,11 @@ import (
 	"weir/core/object"
 )
 
-// indexKey names a part's index.
+// indexKey names a part's index. An object has several parts of a stream whose ranges changed while it was filled.
 type indexKey struct {
 	object metadata.ObjectID
 	stream metadata.StreamID
+	start  int64
 }
 
 // heldIndex is an index in memory, or on its way.
@@ -42,7 +43,7 @@ func newIndexCache(gets *fetcher) indexCache {
 
 // with calls f with a part's index, now or when it came.
 func (c *indexCache) with(id metadata.StreamID, p *metadata.Part, deadline env.Time, f func(*heldIndex, error)) {
-	key := indexKey{p.Object, id}
+	key := indexKey{p.Object, id, p.Start}
 	x := c.indexes[key]
 	switch {
 	case x == nil:
@@ -60,7 +61,7 @@ func (c *indexCache) with(id metadata.StreamID, p *metadata.Part, deadline env.T
 
 // ahead returns a part's index if it is in memory. Else it asks for it, if there is room, and calls f in the end.
 func (c *indexCache) ahead(id metadata.StreamID, p *metadata.Part, deadline env.Time, f func(error)) (x *heldIndex, asked bool) {
-	key := indexKey{p.Object, id}
+	key := indexKey{p.Object, id, p.Start}
 	x = c.indexes[key]
 	if x != nil && x.place != nil {
 		c.used.MoveToFront(x.place)
