@@ -6,7 +6,6 @@ import (
 
 	"weir/core/config"
 	"weir/core/env"
-	"weir/core/node"
 	"weir/sim/checker"
 	"weir/sim/disk"
 	"weir/sim/event"
@@ -147,7 +146,7 @@ func (b *broker) boot() {
 			}
 		},
 	})
-	if _, real := built.(*node.Node); real {
+	if _, real := coreOf(built); real {
 		b.real = true
 	}
 	b.machine.Start(built)
@@ -200,7 +199,7 @@ func (b *broker) bootAfter(d time.Duration) {
 }
 
 // shutdown ends the incarnation cleanly, and checks that it left nothing behind; a
-// start that is given up may leave what it has in flight.
+// start that is given up, or a read of another broker's log, may leave what it has in flight.
 func (b *broker) shutdown(done func()) {
 	incarnation, served, told := b.machine.Incarnation(), b.ready, b.queue.Now()
 	b.machine.Node().Shutdown(func() {
@@ -212,7 +211,7 @@ func (b *broker) shutdown(done func()) {
 			if b.machine.Incarnation() != incarnation || !b.machine.Running() {
 				return
 			}
-			if served {
+			if n, ok := coreOf(b.machine.Node()); served && !(ok && n.Adopts()) {
 				b.checkLeaks()
 			}
 			b.crash(false)
@@ -240,7 +239,7 @@ func (b *broker) checkLeaks() {
 // takeMarks adds the marks that the running node has hit, and names the step of its
 // start.
 func (b *broker) takeMarks() {
-	n, ok := b.machine.Node().(*node.Node)
+	n, ok := coreOf(b.machine.Node())
 	if !ok {
 		return
 	}

@@ -18,13 +18,13 @@ func TestMachinesOfAPlan(t *testing.T) {
 	require.EqualValues(t, 9, w.brokers[2].config.NodeID)
 	require.Equal(t, "broker-3", w.brokers[2].config.Listeners[0].Host)
 	for _, test := range []struct {
-		fault plan.Fault
+		fault plan.Strike
 		want  []uint64
 	}{
-		{plan.Fault{}, []uint64{1, 2, 3}},
-		{plan.Fault{Node: 2}, []uint64{2}},
-		{plan.Fault{Zone: 2}, []uint64{2, 3}},
-		{plan.Fault{Zone: 2, Node: 1}, nil},
+		{plan.Strike{}, []uint64{1, 2, 3}},
+		{plan.Strike{Node: 2}, []uint64{2}},
+		{plan.Strike{Zone: 2}, []uint64{2, 3}},
+		{plan.Strike{Zone: 2, Node: 1}, nil},
 	} {
 		var struck []uint64
 		for _, b := range w.targets(&test.fault) {
@@ -32,8 +32,8 @@ func TestMachinesOfAPlan(t *testing.T) {
 		}
 		require.Equal(t, test.want, struck)
 	}
-	w.strike(&plan.Fault{Kind: "wal-full", Node: 3})
-	w.strike(&plan.Fault{Kind: "cut", Zone: 2, Client: 4})
+	w.strike(&plan.Strike{Kind: "wal-full", Node: 3})
+	w.strike(&plan.Strike{Kind: "cut", Zone: 2, Client: 4})
 	require.False(t, w.brokers[1].wal.Faults.Full)
 	require.True(t, w.brokers[2].wal.Faults.Full)
 	require.False(t, w.net.Link(4, 1).CutToBroker)

@@ -114,8 +114,8 @@ func (w *world) offsetsRetention() time.Duration {
 	if retention == 0 {
 		return 0
 	}
-	for i := range w.plan.Faults {
-		if f := &w.plan.Faults[i]; f.Kind == "clock-step" {
+	for i := range w.strikes {
+		if f := &w.strikes[i]; f.Kind == "clock-step" {
 			retention -= f.Amount.Abs()
 		}
 	}

@@ -29,7 +29,7 @@ func isCopy(kind string) bool {
 }
 
 // scheduleCopy arranges a fault of copies. What is restored was copied Amount before.
-func (w *world) scheduleCopy(f *plan.Fault) {
+func (w *world) scheduleCopy(f *plan.Strike) {
 	if f.Kind != "meta-old" {
 		w.queue.Call(f.At, func() { w.strikeCopy(f, nil) })
 		return
@@ -43,7 +43,7 @@ func (w *world) scheduleCopy(f *plan.Fault) {
 	w.queue.Call(max(f.At, 1), func() { w.strikeCopy(f, old) })
 }
 
-func (w *world) strikeCopy(f *plan.Fault, old []*disk.Disk) {
+func (w *world) strikeCopy(f *plan.Strike, old []*disk.Disk) {
 	if w.healed || w.copies.end != nil {
 		return
 	}
@@ -111,7 +111,7 @@ func (b *broker) insert(meta, wal *disk.Disk) {
 
 // restoreMetadata: the metadata disk alone comes back from an older copy. It catches up, or its
 // start ends: then the operator puts the newer disk back.
-func (b *broker) restoreMetadata(f *plan.Fault, old *disk.Disk) {
+func (b *broker) restoreMetadata(f *plan.Strike, old *disk.Disk) {
 	b.crash(true)
 	kept := b.shelve(b.meta)
 	b.insert(old, nil)
@@ -127,7 +127,7 @@ func (b *broker) restoreMetadata(f *plan.Fault, old *disk.Disk) {
 
 // restoreDisks: a backup of both disks is made while the machine is switched off, and takes their place
 // Amount later. Its starts end, unless nothing is owed that only the newer log holds.
-func (b *broker) restoreDisks(f *plan.Fault) {
+func (b *broker) restoreDisks(f *plan.Strike) {
 	b.crash(true)
 	meta, wal := b.shelve(b.meta), b.shelve(b.wal)
 	b.bootAfter(bootSoon)
@@ -151,7 +151,7 @@ func (b *broker) restoreDisks(f *plan.Fault) {
 
 // runClone: the machine's volumes are copied while it is switched off, and both machines are switched on.
 // At most one serves; the operator keeps the one whose log disk is the newest.
-func (b *broker) runClone(f *plan.Fault) {
+func (b *broker) runClone(f *plan.Strike) {
 	b.crash(true)
 	b.cluster.Undone()
 	clone := b.addClone(b)
@@ -179,7 +179,7 @@ func newestLog(d *disk.Disk) string {
 }
 
 // loseMetadata: the metadata disk is lost, and rebuilt from the store. Where all logs are in the store, so is the other.
-func (b *broker) loseMetadata(f *plan.Fault) {
+func (b *broker) loseMetadata(f *plan.Strike) {
 	b.crash(true)
 	b.meta.Wipe()
 	if b.plan.Config.WALObject == 1 {

@@ -16,8 +16,8 @@ import (
 // schedule arranges the plan's faults, those from before the first start or the
 // others, counted from now. It returns when the last of them ends.
 func (w *world) schedule(early bool) (last time.Duration) {
-	for i := range w.plan.Faults {
-		f := &w.plan.Faults[i]
+	for i := range w.strikes {
+		f := &w.strikes[i]
 		if (f.Early != 0) != early {
 			continue
 		}
@@ -41,7 +41,7 @@ func restarts(kind string) bool {
 
 // targets are the brokers that a fault strikes: the one that it names, or those of its
 // zone, or all.
-func (w *world) targets(f *plan.Fault) (targets []*broker) {
+func (w *world) targets(f *plan.Strike) (targets []*broker) {
 	for _, b := range w.brokers {
 		if (f.Node == 0 || f.Node == int64(b.machine.ID)) && (f.Zone == 0 || f.Zone == b.zone) {
 			targets = append(targets, b)
@@ -51,7 +51,7 @@ func (w *world) targets(f *plan.Fault) (targets []*broker) {
 }
 
 // strike begins a fault.
-func (w *world) strike(f *plan.Fault) {
+func (w *world) strike(f *plan.Strike) {
 	if w.healed {
 		return
 	}
@@ -67,7 +67,7 @@ func (w *world) strike(f *plan.Fault) {
 }
 
 // strike begins a fault of one broker.
-func (b *broker) strike(f *plan.Fault) {
+func (b *broker) strike(f *plan.Strike) {
 	switch f.Kind {
 	case "crash", "kill":
 		b.crashFor(f)
@@ -112,7 +112,7 @@ func (b *broker) strike(f *plan.Fault) {
 }
 
 // others are the brokers that a fault does not strike, of a fault between those that it strikes and others.
-func (b *broker) others(f *plan.Fault) (others []*broker) {
+func (b *broker) others(f *plan.Strike) (others []*broker) {
 	struck := b.targets(f)
 	for _, o := range b.brokers {
 		if !slices.Contains(struck, o) {
@@ -123,7 +123,7 @@ func (b *broker) others(f *plan.Fault) (others []*broker) {
 }
 
 // crashFor ends the incarnation, and starts the next one after the fault's time.
-func (b *broker) crashFor(f *plan.Fault) {
+func (b *broker) crashFor(f *plan.Strike) {
 	if b.healed {
 		return
 	}
@@ -132,7 +132,7 @@ func (b *broker) crashFor(f *plan.Fault) {
 }
 
 // mend ends a fault.
-func (w *world) mend(f *plan.Fault) {
+func (w *world) mend(f *plan.Strike) {
 	if w.healed {
 		return
 	}
@@ -145,7 +145,7 @@ func (w *world) mend(f *plan.Fault) {
 	}
 }
 
-func (b *broker) mend(f *plan.Fault) {
+func (b *broker) mend(f *plan.Strike) {
 	switch f.Kind {
 	case "clock-step", "reset", "peer-reset":
 	case "pause":
@@ -158,7 +158,7 @@ func (b *broker) mend(f *plan.Fault) {
 }
 
 // set switches a fault that lasts. Of two of a kind at once, the last change counts.
-func (b *broker) set(f *plan.Fault, on bool) {
+func (b *broker) set(f *plan.Strike, on bool) {
 	rate := f.Rate
 	if !on {
 		rate = 0
@@ -178,7 +178,7 @@ func (b *broker) set(f *plan.Fault, on bool) {
 	}
 }
 
-func setDisk(d *disk.Faults, what string, rate int64, f *plan.Fault, on bool) {
+func setDisk(d *disk.Faults, what string, rate int64, f *plan.Strike, on bool) {
 	switch what {
 	case "slow":
 		d.SlowPerMille = rate
@@ -198,7 +198,7 @@ func setDisk(d *disk.Faults, what string, rate int64, f *plan.Fault, on bool) {
 }
 
 // setStore sets a fault of the object store: of the machines that it strikes, or of everybody.
-func (w *world) setStore(f *plan.Fault, what string, rate int64) {
+func (w *world) setStore(f *plan.Strike, what string, rate int64) {
 	switch {
 	case what == "uplink":
 		w.store.SetLinks(rate, w.store.Faults.Downlink)
@@ -239,7 +239,7 @@ func setStore(s *store.Faults, what string, rate int64) {
 }
 
 // setPeers sets the links between a broker and those that the fault does not strike, whoever dials.
-func (b *broker) setPeers(f *plan.Fault, on bool, rate int64) {
+func (b *broker) setPeers(f *plan.Strike, on bool, rate int64) {
 	for _, o := range b.others(f) {
 		dialed, accepted := b.net.PeerLink(b.machine.ID, o.machine.ID), b.net.PeerLink(o.machine.ID, b.machine.ID)
 		switch f.Kind {
@@ -260,7 +260,7 @@ func (b *broker) setPeers(f *plan.Fault, on bool, rate int64) {
 }
 
 // isolate cuts a broker off from clients, from brokers that the fault does not strike, and from the object store.
-func (b *broker) isolate(f *plan.Fault, on bool) {
+func (b *broker) isolate(f *plan.Strike, on bool) {
 	cut := *f
 	cut.Kind, cut.Client = "cut", -1
 	b.setLinks(&cut, on, 0)
@@ -273,7 +273,7 @@ func (b *broker) isolate(f *plan.Fault, on bool) {
 	b.store.Of(b.machine.ID).Refuse = refused
 }
 
-func (b *broker) setLinks(f *plan.Fault, on bool, rate int64) {
+func (b *broker) setLinks(f *plan.Strike, on bool, rate int64) {
 	for client := range clientsMax {
 		if f.Client >= 0 && int64(client) != f.Client {
 			continue

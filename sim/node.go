@@ -31,6 +31,15 @@ func realNode(e env.Env, o NodeOptions) machine.Node {
 	})
 }
 
+// coreOf is the node that production runs, if a machine runs it, also behind decorators.
+func coreOf(n machine.Node) (*node.Node, bool) {
+	if behind, ok := n.(interface{ Core() *node.Node }); ok {
+		return behind.Core(), true
+	}
+	core, ok := n.(*node.Node)
+	return core, ok
+}
+
 // topicDefaults are settings under which topics keep everything, whatever the
 // clocks say: retention is what a topic of the plan asks for.
 func topicDefaults(c *config.Broker) *config.Settings {
@@ -151,7 +160,7 @@ func partsBound(c *plan.Config, bytes int64) int {
 // imageHolder is a node whose image counts, or nil.
 func (w *world) imageHolder() *node.Node {
 	for _, b := range w.brokers {
-		if n, ok := b.machine.Node().(*node.Node); ok && b.ready {
+		if n, ok := coreOf(b.machine.Node()); ok && b.ready {
 			return n
 		}
 	}

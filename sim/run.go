@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"weir/bill"
+	"weir/core/env"
 	"weir/core/task"
 	"weir/sim/checker"
 	"weir/sim/client"
@@ -41,6 +43,7 @@ type Result struct {
 	Linear     int // partitions that porcupine checked
 	Puts       int64
 	Objects    int
+	Account    bill.Account // what the workload asked of the object store
 	// Marks is how often the node and the world reached each named place.
 	Marks      map[string]int64
 	Violations []checker.Violation
@@ -74,9 +77,25 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
-		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Marks: w.queue.Marks,
+		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Account: w.account(), Marks: w.queue.Marks,
 		Violations: w.violations, Log: w.logTail(),
 	}
+}
+
+// account is what the run's workload would cost: all requests but the reads by which the checkers see what it left.
+func (w *world) account() bill.Account {
+	a := w.store.Account
+	for _, p := range []env.Purpose{env.PurposeCatchUp, env.PurposeTailRead} {
+		for r := range bill.Requests {
+			a.Requests[r][p] = w.workload.Requests[r][p]
+		}
+		a.Sent[p], a.Received[p] = w.workload.Sent[p], w.workload.Received[p]
+	}
+	a.Over, a.Stored = time.Duration(w.queue.Now()), w.store.Size()
+	for _, b := range w.brokers {
+		a.Written += b.metrics.Value(bill.WrittenMetric).Sum
+	}
+	return a
 }
 
 // logTail is the last lines of each broker's log.
@@ -139,6 +158,7 @@ func (w *world) story() {
 		return
 	}
 	c.stop()
+	w.workload = w.store.Account
 	w.probe(topics)
 	w.poll(topics)
 	w.drain(topics)
@@ -230,8 +250,8 @@ func doomedTopic(l *plan.Workload) string { return fmt.Sprintf("doomed-%d", l.Cl
 // clients' by the steps of the plan.
 func (w *world) retention(t *plan.Topic) checker.Retention {
 	r := checker.Retention{Millis: t.Retention.Milliseconds(), Bytes: t.RetentionBytes}
-	for i := range w.plan.Faults {
-		if f := &w.plan.Faults[i]; f.Kind == "clock-step" {
+	for i := range w.strikes {
+		if f := &w.strikes[i]; f.Kind == "clock-step" {
 			r.Ahead += max(0, f.Amount.Milliseconds())
 			r.Behind += max(0, -f.Amount.Milliseconds())
 		}

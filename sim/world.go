@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"weir/bill"
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/node"
@@ -40,6 +41,7 @@ type Build func(e env.Env, o NodeOptions) machine.Node
 type world struct {
 	options    Options
 	plan       *plan.Plan
+	strikes    []plan.Strike // the plan's faults
 	queue      *event.Queue
 	brokers    []*broker // in order of their machines, numbered from 1
 	store      *store.Store
@@ -60,15 +62,19 @@ type world struct {
 	faultCount int
 	healed     bool
 	copies     copies
-
-	draws event.Stream
+	draws      event.Stream
+	workload   bill.Account // of the store, when the workload was over
 }
 
 // clientsMax bounds the numbers of clients, and so the network's links.
 const clientsMax = 64
 
 func newWorld(seed uint64, p *plan.Plan, options Options) *world {
-	w := &world{options: options, plan: p, queue: event.NewQueue(seed)}
+	strikes, err := p.Strikes()
+	if err != nil {
+		panic(err) // plan.Parse and the swarm make none that the simulator cannot do
+	}
+	w := &world{options: options, plan: p, strikes: strikes, queue: event.NewQueue(seed)}
 	w.store = store.New(w.queue)
 	w.net = network.New(w.queue, clientsMax)
 	w.draws = w.queue.Stream("world", 0)

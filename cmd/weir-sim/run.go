@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"weir/bill"
 	"weir/sim"
 	"weir/sim/checker"
 	"weir/sim/plan"
@@ -79,6 +80,7 @@ func runCommand(args []string) int {
 	trace := set.String("trace", "", "write every entry of the trace to this file")
 	profile := set.String("cpuprofile", "", "write a CPU profile to this file")
 	marks := set.Bool("marks", false, "print how often the node and the world reached each named place")
+	bills := set.Bool("bill", false, "print what S3 would charge for the run's requests, by purpose")
 	linear := set.Bool("porcupine", true, "check short histories with porcupine, too")
 	set.Parse(args)
 	p, err := plans.load()
@@ -116,10 +118,26 @@ func runCommand(args []string) int {
 	if *marks {
 		printMarks(r.Marks)
 	}
+	if *bills {
+		if err := printBill(&r.Account); err != nil {
+			return complain(err)
+		}
+	}
 	if !r.OK() {
 		return 1
 	}
 	return 0
+}
+
+// printBill prices a run with the first store of the price list.
+func printBill(a *bill.Account) error {
+	list := bill.DefaultPrices()
+	prices, err := list.Store("")
+	if err != nil {
+		return err
+	}
+	fmt.Println()
+	return list.Print(os.Stdout, a, prices)
 }
 
 // startProfile profiles the CPU into a file until stop; an empty name is none.

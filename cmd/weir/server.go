@@ -17,8 +17,10 @@ import (
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/node"
+	"weir/faults"
 	"weir/realio/disk"
 	"weir/realio/logging"
+	"weir/realio/mailbox"
 	"weir/realio/metrics"
 )
 
@@ -41,12 +43,17 @@ func (f *logFlags) logger(w io.Writer, m env.Metrics) (*logging.Logger, error) {
 
 func serverCommand(given *settingsFlags) *cobra.Command {
 	var logs logFlags
+	var plan faultFlags
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Start a broker; without configuration, an embedded one with its data in ./data",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := given.load()
+			if err != nil {
+				return err
+			}
+			faults, err := plan.load()
 			if err != nil {
 				return err
 			}
@@ -59,22 +66,23 @@ func serverCommand(given *settingsFlags) *cobra.Command {
 				return err
 			}
 			defer log.Close()
-			return serve(settings, log, m, c.OutOrStdout())
+			return serve(settings, faults, log, m, c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
+	plan.register(c)
 	c.Flags().StringVar(&logs.format, "log-format", "text", "text or json")
 	return c
 }
 
 // serve runs a broker until it is told to end or cannot go on.
-func serve(settings *config.Settings, log *logging.Logger, m *metrics.Metrics, out io.Writer) error {
+func serve(settings *config.Settings, plan faults.Plan, log *logging.Logger, m *metrics.Metrics, out io.Writer) error {
 	for _, key := range settings.Unknown() {
 		log.Log(slog.LevelWarn, "unknown configuration key, ignored", slog.String("key", key))
 	}
 	spareProcessors()
 	for {
-		err := incarnate(settings, log, m, out)
+		err := incarnate(settings, plan, log, m, out)
 		if !errors.Is(err, node.ErrFenced) {
 			return err
 		}
@@ -82,17 +90,28 @@ func serve(settings *config.Settings, log *logging.Logger, m *metrics.Metrics, o
 	}
 }
 
-// incarnate runs one incarnation of the broker.
-func incarnate(settings *config.Settings, log *logging.Logger, m *metrics.Metrics, out io.Writer) error {
+// incarnate runs one incarnation of the broker, under a fault plan that starts with it.
+func incarnate(settings *config.Settings, plan faults.Plan, log *logging.Logger, m *metrics.Metrics, out io.Writer) error {
 	c := settings.Broker()
 	world, err := openWorld(c, log, m)
 	if err != nil {
 		return err
 	}
+	var injector *faults.Injector // nil, but in tests
+	if plan != nil {
+		if injector, err = inject(world, c, plan); err != nil {
+			return errors.Join(err, world.close())
+		}
+	}
 	var failure error
 	n := node.New(world.env, node.Options{
 		Settings: settings, Hostname: hostname(),
-		Ready: func(advertised []config.Listener) { greet(out, c, advertised) },
+		Ready: func(advertised []config.Listener) {
+			greet(out, c, advertised)
+			if injector != nil {
+				injector.Begin(faults.Serving)
+			}
+		},
 		Failed: func(err error) {
 			failure = err
 			world.mailbox.Stop()
@@ -100,7 +119,11 @@ func incarnate(settings *config.Settings, log *logging.Logger, m *metrics.Metric
 	})
 	stop := watchSignals(log, func() { world.mailbox.Deliver(shutdown{n, world.mailbox.Stop}) })
 	defer stop()
-	world.mailbox.Run(n)
+	loop := mailbox.Node(n)
+	if injector != nil {
+		loop = injector.Drive(n)
+	}
+	world.mailbox.Run(loop)
 	err = errors.Join(failure, world.close())
 	if err == nil {
 		log.Log(slog.LevelInfo, "ended")

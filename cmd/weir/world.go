@@ -89,7 +89,7 @@ func (w *realWorld) openDisks(c *config.Broker, logger env.Logger) error {
 func (w *realWorld) openStore(c *config.Broker, logger env.Logger) error {
 	kind, at, _ := strings.Cut(c.ObjectStore, ":")
 	if kind == "file" {
-		s, err := filestore.Open(filestore.Options{Path: at, Deliver: w.mailbox.DeliverInTurn, Log: logger})
+		s, err := filestore.Open(filestore.Options{Path: at, Deliver: w.mailbox.DeliverInTurn, Metrics: w.metrics, Log: logger})
 		if err == nil {
 			w.opened(s.Shutdown)
 			w.env.Store = s

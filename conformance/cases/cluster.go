@@ -110,7 +110,7 @@ func describeQuorum() []suite.Case {
 			c.True("there is a high watermark", p.HighWatermark > 0)
 			c.True("there is a leader epoch", p.LeaderEpoch > 0)
 			c.Equal("Observers", len(p.Observers), 0)
-			c.Equal("LogEndOffset", p.CurrentVoters[0].LogEndOffset, p.HighWatermark)
+			c.True("the voter has what is committed", p.CurrentVoters[0].LogEndOffset >= p.HighWatermark)
 		}},
 		suite.Case{Name: "the voter's endpoint", Versions: from(2), Run: func(c *suite.C) {
 			r := ask(c, "__cluster_metadata")

@@ -3,6 +3,7 @@ package durability
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,17 @@ var clusterFor = flag.Duration("cluster-for", 15*time.Second, "how long the brok
 
 // TestACluster: three brokers in three racks with one directory for their logs are killed and stopped, one at a time.
 func TestACluster(t *testing.T) {
+	disturbCluster(t, func(dir string) map[string]string {
+		return map[string]string{"weir.wal.shared": "true", "weir.wal.path": filepath.Join(dir, "wal")}
+	})
+}
+
+// TestAClusterOfObjectLogs: the same, with logs in the object store.
+func TestAClusterOfObjectLogs(t *testing.T) {
+	disturbCluster(t, func(string) map[string]string { return map[string]string{"weir.wal.kind": "object"} })
+}
+
+func disturbCluster(t *testing.T, logs func(dir string) map[string]string) {
 	const brokers = 3
 	path := *weirFlag
 	if path == "" {
@@ -43,14 +55,16 @@ func TestACluster(t *testing.T) {
 		if err := os.MkdirAll(own, 0o755); err != nil {
 			return nil, err
 		}
-		b, err := weirbin.Launch(weirbin.Options{Path: path, Dir: own, Port: ports[i], Config: map[string]string{
+		config := map[string]string{
 			"node.id": fmt.Sprint(i + 1), "broker.rack": fmt.Sprintf("zone-%d", i+1),
 			"listeners":                 fmt.Sprintf("PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", ports[i], peers[i]),
 			"controller.listener.names": "CONTROLLER", "controller.quorum.voters": strings.Join(voters, ","), "broker.session.timeout.ms": "2000",
-			"weir.wal.shared": "true", "weir.wal.path": filepath.Join(dir, "wal"), "weir.object.store": "file:" + filepath.Join(dir, "objects"),
+			"weir.object.store":   "file:" + filepath.Join(dir, "objects"),
 			"weir.wal.size.bytes": "67108864", "weir.cache.bytes": "67108864", "weir.block.cache.bytes": "16777216", "socket.request.max.bytes": "8388608",
 			"weir.upload.interval.ms": "1000",
-		}})
+		}
+		maps.Copy(config, logs(dir))
+		b, err := weirbin.Launch(weirbin.Options{Path: path, Dir: own, Port: ports[i], Config: config})
 		if err != nil {
 			return nil, err
 		}

@@ -39,12 +39,9 @@ func TestWeirOnFilesWithAnObjectLog(t *testing.T) {
 func TestWeirOnARefusingStoreWithAnObjectLog(t *testing.T) {
 	backend := s3mem.New()
 	require.NoError(t, backend.CreateBucket(bucket))
-	refuser := NewRefuser(gofakes3.New(backend).Server(), *seedFlag)
-	server := httptest.NewServer(refuser)
+	server := httptest.NewServer(gofakes3.New(backend).Server())
 	t.Cleanup(server.Close)
-	judge(t, weirOptions(t, keptIfFailed(t), objectLog(weirbin.S3Config(server.URL, bucket))))
-	refused, lost, served := refuser.Counts()
-	t.Logf("the store served %d requests, refused %d, lost the answers of %d", served, refused, lost)
+	judge(t, weirOptions(t, keptIfFailed(t), objectLog(weirbin.S3Config(server.URL, bucket)), refusing...))
 }
 
 // No start succeeds on a store that overwrites what it should refuse, and each says why. (For S3 the driver finds out

@@ -30,6 +30,7 @@ type restoredRig struct {
 	port    int
 	config  map[string]string
 	env     []string
+	args    []string
 	process *process.Process
 	sent    int
 }
@@ -58,7 +59,7 @@ func startRestoredRig(t *testing.T, dir string, more map[string]string) *restore
 }
 
 func (r *restoredRig) launch() *process.Process {
-	b, err := weirbin.Launch(weirbin.Options{Path: r.path, Dir: r.dir, Port: r.port, Config: r.config, Env: r.env})
+	b, err := weirbin.Launch(weirbin.Options{Path: r.path, Dir: r.dir, Port: r.port, Config: r.config, Args: r.args, Env: r.env})
 	require.NoError(r.t, err)
 	r.t.Cleanup(b.Process.Kill)
 	return b.Process

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,7 @@ import (
 	"weir/internal/weirbin"
 )
 
-var address = flag.String("address", "", "a broker to use instead of starting weir; it is not killed")
+var address = flag.String("address", "", "brokers to use instead of starting weir, separated by commas; they are not killed")
 
 const (
 	limit      = 4 * time.Minute
@@ -75,7 +76,7 @@ func (c *cluster) kill() {
 }
 
 func (c *cluster) client(t *testing.T, options ...kgo.Opt) *kgo.Client {
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.address)}, options...)...)
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(c.address, ",")...)}, options...)...)
 	require.NoError(t, err)
 	return client
 }
@@ -142,7 +143,7 @@ func (p *pipeline) fill(ctx context.Context) {
 
 func (p *pipeline) session(worker int) (*kgo.GroupTransactSession, error) {
 	return kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(p.address), kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.in), kgo.TransactionalID(p.group+"-"+strconv.Itoa(worker)),
+		kgo.SeedBrokers(strings.Split(p.address, ",")...), kgo.ConsumerGroup(p.group), kgo.ConsumeTopics(p.in), kgo.TransactionalID(p.group+"-"+strconv.Itoa(worker)),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.DefaultProduceTopic(p.out),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(6*time.Second), kgo.TransactionTimeout(20*time.Second),
 	)

@@ -99,7 +99,7 @@ func (s *store) putAll(puts []*env.PutObject) {
 const triesMax = 10
 
 func (s *store) put(key string, body ...[]byte) *env.PutObject {
-	p := &env.PutObject{Key: key, Body: body}
+	p := &env.PutObject{For: env.PurposeUpload, Key: key, Body: body}
 	for range triesMax {
 		if s.putAll([]*env.PutObject{p}); p.Outcome != env.OutcomeFailed {
 			break
@@ -121,7 +121,7 @@ func (s *store) mustPutAll(keys []string, body func(key string) []byte) {
 	for from := 0; from < len(keys); from += together {
 		var puts []*env.PutObject
 		for _, key := range keys[from:min(from+together, len(keys))] {
-			puts = append(puts, &env.PutObject{Key: key, Body: [][]byte{body(key)}})
+			puts = append(puts, &env.PutObject{For: env.PurposeUpload, Key: key, Body: [][]byte{body(key)}})
 		}
 		s.putAll(puts)
 		for _, p := range puts {
@@ -136,7 +136,9 @@ func (s *store) mustPutAll(keys []string, body func(key string) []byte) {
 func (s *store) get(key string, offset int64, size int) (*env.GetObject, []byte) {
 	whole := make([]byte, size)
 	first, second := size/3, size/2
-	g := &env.GetObject{Key: key, Offset: offset, Into: whole[:first], Then: [][]byte{whole[first:second], whole[second:]}}
+	g := &env.GetObject{
+		For: env.PurposeCatchUp, Key: key, Offset: offset, Into: whole[:first], Then: [][]byte{whole[first:second], whole[second:]},
+	}
 	for range triesMax {
 		left := 1
 		g.Done = func(*env.GetObject) { left-- }
@@ -171,7 +173,7 @@ func (s *store) expectAbsent(key string) {
 }
 
 func (s *store) remove(key string) {
-	d := &env.DeleteObject{Key: key}
+	d := &env.DeleteObject{For: env.PurposeDeletion, Key: key}
 	for range triesMax {
 		left := 1
 		d.Done = func(*env.DeleteObject) { left-- }
@@ -186,7 +188,7 @@ func (s *store) remove(key string) {
 }
 
 func (s *store) page(prefix, after string, limit int) *env.ListObjects {
-	l := &env.ListObjects{Prefix: prefix, StartAfter: after, Limit: limit}
+	l := &env.ListObjects{For: env.PurposeSweep, Prefix: prefix, StartAfter: after, Limit: limit}
 	for range triesMax {
 		left := 1
 		l.Done = func(*env.ListObjects) { left-- }

@@ -6,11 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
 // partBytes is the body above which weir's S3 client sends parts.
-const partBytes = 16 << 20
+const partBytes = bill.PartBytes
 
 var cases = []struct {
 	name string
@@ -104,7 +105,7 @@ func (s *store) createIfAbsent() {
 func (s *store) race(key string, writers, size int) {
 	var puts []*env.PutObject
 	for i := range writers {
-		puts = append(puts, &env.PutObject{Key: key, Body: sliced(pattern(size, byte(i)), 64<<10)})
+		puts = append(puts, &env.PutObject{For: env.PurposeUpload, Key: key, Body: sliced(pattern(size, byte(i)), 64<<10)})
 	}
 	s.putAll(puts)
 	winner, open := -1, 0
@@ -209,7 +210,7 @@ func (s *store) bodyIsTheCallersAgain() {
 func (s *store) completionIsNotInline() {
 	left, submitted := 1, false
 	inline := false
-	s.Store.Put(&env.PutObject{Key: "key", Done: func(*env.PutObject) { left--; inline = !submitted }})
+	s.Store.Put(&env.PutObject{For: env.PurposeUpload, Key: "key", Done: func(*env.PutObject) { left--; inline = !submitted }})
 	submitted = true
 	if s.wait(&left); inline {
 		failf("a put completed inside the call that submitted it")

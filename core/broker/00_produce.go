@@ -102,7 +102,14 @@ func (p *pendingProduce) refuse(part *producePart, code wire.Code, detail string
 	p.answered()
 }
 
-func (p *pendingProduce) appended(*partition.Append) { p.answered() }
+// appended takes what became of a batch. A request with acks=0 is over by then: its failure closes the connection, or what the
+// client sent behind the batch would be appended without it.
+func (p *pendingProduce) appended(a *partition.Append) {
+	if p.ended && a.Code != wire.None {
+		p.exchange.cut()
+	}
+	p.answered()
+}
 
 // release notes that one batch is no longer needed; the frame goes with the last.
 func (p *pendingProduce) release() {

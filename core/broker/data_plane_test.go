@@ -79,6 +79,16 @@ func TestProduceWithoutAcks(t *testing.T) {
 	}
 }
 
+// TestProduceWithoutAcksThatFailsLater: what the client sent behind the batch must not be appended without it.
+func TestProduceWithoutAcksThatFailsLater(t *testing.T) {
+	r := newDataRig(t)
+	x := r.produce(9, 0, "t", 1, batchOf(0, 1))
+	require.False(t, x.wasCut)
+	r.plane.partitions.Close()
+	require.True(t, x.wasCut)
+	require.Equal(t, 1, x.ended)
+}
+
 func TestProduceErrors(t *testing.T) {
 	r := newDataRig(t)
 	broken := batchOf(0, 1)

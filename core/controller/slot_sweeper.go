@@ -102,7 +102,9 @@ func (s *SlotSweeper) list() {
 		return
 	}
 	s.listing = true
-	s.options.Env.Store.List(&env.ListObjects{Prefix: s.options.Prefix, StartAfter: s.listFrom, Limit: s.options.ListPage, Done: s.listed})
+	s.options.Env.Store.List(&env.ListObjects{
+		For: env.PurposeSweep, Prefix: s.options.Prefix, StartAfter: s.listFrom, Limit: s.options.ListPage, Done: s.listed,
+	})
 }
 
 func (s *SlotSweeper) listed(op *env.ListObjects) {
@@ -134,7 +136,7 @@ func (s *SlotSweeper) delete() {
 		return
 	}
 	s.deleting = true
-	s.options.Env.Store.Delete(&env.DeleteObject{Key: s.found.Front().key, Done: s.deletionEnded})
+	s.options.Env.Store.Delete(&env.DeleteObject{For: env.PurposeDeletion, Key: s.found.Front().key, Done: s.deletionEnded})
 }
 
 func (s *SlotSweeper) deletionEnded(op *env.DeleteObject) {

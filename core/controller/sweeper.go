@@ -94,7 +94,9 @@ type Sweeper struct {
 	listing  bool
 	listOpen bool   // a listing is not at its end
 	listFrom string // where it goes on
-	listAt   env.Time
+	// listedBytes is the size of what it found so far.
+	listedBytes int64
+	listAt      env.Time
 
 	failures int
 	pause    task.Timer
@@ -119,6 +121,7 @@ type idRun struct{ first, end metadata.ObjectID }
 
 type sweepCounts struct {
 	deleted, orphans             env.Counter
+	listed                       env.Gauge
 	swept                        telemetry.LastSuccess
 	expired, late, backOff, odds *telemetry.Mark
 }
@@ -144,6 +147,7 @@ func NewSweeper(o SweeperOptions) *Sweeper {
 		options: o, loop: o.Loop, image: o.Image, awaited: map[metadata.ObjectID]bool{}, floors: map[metadata.BrokerEpoch]metadata.ObjectID{},
 		counts: sweepCounts{
 			deleted: t.Counter("weir_objects_deleted_total", "Destroyed objects deleted from the store."),
+			listed:  t.Gauge("weir_objects_listed_bytes", "Bytes of objects that the last whole listing of the store found; 0 until there is one."),
 			orphans: t.Counter("weir_objects_orphaned_total", "Deletions of ids that were never committed, or came back late."),
 			swept:   t.LastSuccess(o.Env.Clock, "sweep", "when a listing of all objects last came to its end"),
 			expired: t.Mark("sweeper: prepared ids expired"),
@@ -285,7 +289,7 @@ func (s *Sweeper) delete(id metadata.ObjectID) {
 	telemetry.Assert(8, kept && o.State == metadata.ObjectDestroyed && o.DestroyedAt <= s.ripe || s.image.Dead(id),
 		"object %d would be deleted, and is neither dead nor destroyed for longer than the grace", id)
 	s.inFlight++
-	s.options.Env.Store.Delete(&env.DeleteObject{Key: s.options.KeyOf(id), Done: func(op *env.DeleteObject) {
+	s.options.Env.Store.Delete(&env.DeleteObject{For: env.PurposeDeletion, Key: s.options.KeyOf(id), Done: func(op *env.DeleteObject) {
 		s.inFlight--
 		s.deletionEnded(id, kept, op)
 	}})
@@ -341,7 +345,9 @@ func (s *Sweeper) list() {
 		return
 	}
 	s.listing, s.listOpen = true, true
-	s.options.Env.Store.List(&env.ListObjects{Prefix: s.options.Prefix, StartAfter: s.listFrom, Limit: s.options.ListPage, Done: s.listed})
+	s.options.Env.Store.List(&env.ListObjects{
+		For: env.PurposeSweep, Prefix: s.options.Prefix, StartAfter: s.listFrom, Limit: s.options.ListPage, Done: s.listed,
+	})
 }
 
 func (s *Sweeper) listed(op *env.ListObjects) {
@@ -356,10 +362,12 @@ func (s *Sweeper) listed(op *env.ListObjects) {
 	s.failures = 0
 	for _, found := range op.Objects {
 		s.listFrom = found.Key
+		s.listedBytes += found.Size
 		s.validateFound(found.Key)
 	}
 	if !op.More {
-		s.listOpen, s.listFrom = false, ""
+		s.counts.listed.Set(s.listedBytes)
+		s.listOpen, s.listFrom, s.listedBytes = false, "", 0
 		s.counts.swept.Now()
 		s.listAt = s.loop.Now().Add(s.options.ListInterval)
 	}

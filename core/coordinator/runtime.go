@@ -147,7 +147,7 @@ func (r *Runtime) Find(key string) (*Shard, wire.Code) {
 		return nil, wire.NotCoordinator
 	}
 	index := PartitionOf(key, len(topic.Partitions))
-	if topic.Partitions[index].Leader != r.options.Broker || r.options.Leased != nil && !r.options.Leased() {
+	if topic.Partitions[index].Leader != r.options.Broker || !r.leased() {
 		return nil, wire.NotCoordinator
 	}
 	if int(index) >= len(r.shards) || r.shards[index] == nil {
@@ -161,6 +161,8 @@ func (r *Runtime) Find(key string) (*Shard, wire.Code) {
 	}
 	return nil, wire.NotCoordinator
 }
+
+func (r *Runtime) leased() bool { return r.options.Leased == nil || r.options.Leased() }
 
 // Each calls f for every shard that serves, by partition.
 func (r *Runtime) Each(f func(*Shard)) {

@@ -97,6 +97,9 @@ func (s *Shard) Loop() *task.Loop { return s.loop() }
 // Machine is what the shard runs.
 func (s *Shard) Machine() Machine { return s.machine }
 
+// Leased reports whether the broker may answer for its partitions now: else another may already lead this one (R9).
+func (s *Shard) Leased() bool { return s.runtime.leased() }
+
 // serves reports whether operations may be begun.
 func (s *Shard) serves() bool { return s.phase == serving }
 

@@ -79,7 +79,8 @@ type Logger interface {
 }
 
 // Metrics makes handles, once, at start. Handles are cheap and never block.
-// Names follow Prometheus (snake case, base units, _total for counters).
+// Names follow Prometheus (snake case, base units, _total for counters). The name of a counter
+// or gauge may end in labels: name{label="value"}, sorted, without spaces.
 type Metrics interface {
 	Counter(name, help string) Counter
 	Gauge(name, help string) Gauge

@@ -102,6 +102,8 @@ func CauseOf(err error) StoreCause {
 //
 // A Put that failed or whose answer was lost may be submitted again with the same key and the same
 // bytes: the parts of it that the store already has are not sent again.
+//
+// Each operation says what it is For. The world counts its requests and bytes under that purpose.
 type ObjectStore interface {
 	Put(*PutObject)
 	Compose(*ComposeObject)
@@ -123,6 +125,7 @@ type Abandoner interface {
 // body). The object appears whole or not at all. A body larger than what the
 // store takes in one request is sent in parts by the world.
 type PutObject struct {
+	For  Purpose
 	Key  string
 	Body [][]byte // concatenated; lent until completion
 
@@ -136,6 +139,7 @@ type PutObject struct {
 // The object appears whole or not at all. Runs may have any size; the world reads those that are too small
 // for the store to copy. The bytes are not checked: who reads them later does.
 type ComposeObject struct {
+	For    Purpose
 	Key    string
 	Pieces []Piece // lent until completion
 
@@ -165,6 +169,7 @@ func (p *Piece) Size() int64 {
 // The bytes are what the network gave: the core checks its own checksums. With Outcome
 // Done, Size is the whole object's size.
 type GetObject struct {
+	For    Purpose
 	Key    string
 	Offset int64
 	Into   []byte
@@ -204,6 +209,7 @@ func (o *GetObject) Room(n int) []byte {
 
 // DeleteObject deletes a key. Deleting what is absent is Done.
 type DeleteObject struct {
+	For Purpose
 	Key string
 
 	Outcome Outcome // never Refused
@@ -214,6 +220,7 @@ type DeleteObject struct {
 // ListObjects lists keys with a prefix, in byte order, strictly after
 // StartAfter, at most Limit (1 to 1,000) of them.
 type ListObjects struct {
+	For        Purpose
 	Prefix     string
 	StartAfter string
 	Limit      int

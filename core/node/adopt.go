@@ -19,6 +19,10 @@ type adoptions struct {
 	busy  bool                          // one is being read
 }
 
+// Adopts reports whether the log of another broker's ended epoch is being read. A shutdown does not wait for it: what the read
+// holds goes with the process.
+func (n *Node) Adopts() bool { return n.adoptions.busy }
+
 // adopt recovers what the image says that this epoch is to recover, one log after another.
 func (n *Node) adopt() {
 	if n.peers == nil || !n.started || n.failed || n.shutting || n.adoptions.busy {
@@ -65,6 +69,7 @@ func (n *Node) adoptLog(p *task.Proc, r metadata.Recovery) error {
 	if err := n.sealRecovered(p, ends); err != nil {
 		return err
 	}
+	n.engine.UploadTails() // ranges that were sealed before change nothing in the image, by which it would learn of them
 	n.telemetry.Hit("node: another broker's log was recovered")
 	n.telemetry.Info("took over a dead broker's partitions", slog.Int64("broker", int64(r.Broker)), slog.Int64("epoch", int64(r.Ended)),
 		slog.Int("partitions", len(ends)), slog.Duration("took", n.loop.Now().Sub(began)))

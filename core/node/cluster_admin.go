@@ -41,7 +41,9 @@ func (c clusterOf) Move(stream metadata.StreamID, to metadata.BrokerID, done fun
 	}
 	n.moves = append(n.moves, moving{stream, to, n.loop.Now().Add(callTimeout + handoverTimeout)})
 	n.Move(stream, to, func(err error) {
-		if err != nil {
+		if err == nil {
+			n.telemetry.Hit("node: an administrator moves a partition")
+		} else {
 			n.moves = slices.DeleteFunc(n.moves, func(m moving) bool { return m.stream == stream && m.to == to })
 		}
 		done(moveRefused(err))
@@ -187,6 +189,7 @@ func (n *Node) changeMemberFor(_ int32, body []byte, reply func([]byte, *peer.Re
 func (c clusterOf) Unregister(id metadata.BrokerID, done func(error)) {
 	c.node.controller.UnregisterBroker(id, func(err error) {
 		if err == nil {
+			c.node.telemetry.Hit("node: a broker was unregistered")
 			c.forget(int32(id))
 		}
 		done(err)

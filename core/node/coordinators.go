@@ -28,7 +28,7 @@ func (n *Node) newRuntime(topic string, machine func(*coordinator.Shard) coordin
 	return coordinator.New(coordinator.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Topic: topic, Image: n.metadata.image, Broker: metadata.BrokerID(n.config.NodeID),
 		Partition: func(index int32) coordinator.Log {
-			if p, code := n.partitions.ByName(topic, index); code == wire.None {
+			if p := n.partitions.Opened(topic, index); p != nil {
 				return p
 			}
 			return nil

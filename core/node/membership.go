@@ -56,6 +56,10 @@ func (w *peers) admit(from int32, body []byte, reply func([]byte, *peer.Refusal)
 			change, member = quorum.RemoveMember, other
 		}
 	}
+	if change == quorum.AddLearner && slices.Contains(append(voters, learners...), id) {
+		reply(nil, nil) // it only heard no leader
+		return
+	}
 	q.ChangeMembers(change, member, func(err error) {
 		if err != nil {
 			reply(nil, &peer.Refusal{Code: refusedBusy, Text: err.Error()})

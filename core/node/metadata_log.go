@@ -196,6 +196,10 @@ func (n *Node) imageChanged() {
 	if n.peers != nil {
 		n.peers.imageChanged()
 	}
+	if n.epochEnded() {
+		n.fail(ErrFenced)
+		return
+	}
 	if n.sessions != nil {
 		n.sessions.ImageChanged()
 	}

@@ -51,22 +51,28 @@ func (p *Partition) noteGap(a *Append) {
 	}
 }
 
-// Refused notes a batch that was refused because its partition is not open yet: what its producer sent
-// behind it may come once it is. Where the partition is led elsewhere that cannot happen, and nothing
-// is noted.
+// Refused notes a batch that was refused because its partition is not open here, or the broker's lease has ended: what its producer
+// sent behind it may come once it is open, or moved here, or once the lease is renewed.
 func (m *Manager) Refused(topic metadata.TopicID, name string, index int32, h *record.Header) {
 	t := m.byID[topic]
 	if t == nil {
 		t = m.byName[name]
 	}
-	if t != nil && h.Idempotent() && int(index) < len(t.led) && t.led[index] {
-		early := t.early[index]
-		early.note(h)
-		if t.early == nil {
-			t.early = make(map[int32]gaps)
-		}
-		t.early[index] = early
+	if t == nil || !h.Idempotent() || index < 0 || int(index) >= len(t.partitions) {
+		return
 	}
+	if p := t.partitions[index]; p != nil {
+		if p.state.find(h.ProducerID) == nil {
+			p.gaps.note(h)
+		}
+		return
+	}
+	early := t.early[index]
+	early.note(h)
+	if t.early == nil {
+		t.early = make(map[int32]gaps)
+	}
+	t.early[index] = early
 }
 
 // takeEarly moves what was noted before the partition was open. A producer that turns out to be known

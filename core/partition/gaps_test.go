@@ -71,7 +71,7 @@ func TestNothingStandsInForARefusedProducer(t *testing.T) {
 // second after it.
 func TestNothingStandsInForABatchThatCameTooEarly(t *testing.T) {
 	r := newRig(t)
-	r.p.topic.led = []bool{true, false}
+	r.p.topic.partitions = make([]*Partition, 2)
 	r.manager.byName["t"] = r.p.topic
 	refused := func(producer int64, index, sequence int32) {
 		h := record.Header{ProducerID: producer, BaseSequence: sequence}
@@ -84,7 +84,21 @@ func TestNothingStandsInForABatchThatCameTooEarly(t *testing.T) {
 	known := record.Header{ProducerID: 8, BaseSequence: 3}
 	r.p.state.appended(&known, nil, 0, wallZero, 0, 0)
 	r.p.takeEarly()
-	require.Equal(t, gaps{{producer: 7}}, r.p.gaps, "the first of a producer that is not known, where this broker leads")
-	require.Empty(t, r.p.topic.early)
+	require.Equal(t, gaps{{producer: 7}}, r.p.gaps, "the first of a producer that is not known")
+	require.Equal(t, map[int32]gaps{1: {{producer: 9}}}, r.p.topic.early, "it may be moved here")
 	r.want(r.send(7, 0, 1, 1), wire.OutOfOrderSequence, -1)
+}
+
+// TestNothingStandsInForABatchWithoutALease: the lease had ended when the first batch came, and was renewed when the second
+// did.
+func TestNothingStandsInForABatchWithoutALease(t *testing.T) {
+	r := newRig(t)
+	r.p.topic.partitions = []*Partition{r.p}
+	r.manager.byName["t"] = r.p.topic
+	h := record.Header{ProducerID: 7}
+	r.manager.Refused(metadata.TopicID{}, "t", 0, &h)
+	r.want(r.send(7, 0, 1, 1), wire.OutOfOrderSequence, -1)
+	again := r.send(7, 0, 0, 1)
+	r.log.durable(1)
+	r.want(again, wire.None, 0)
 }

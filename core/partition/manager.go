@@ -121,8 +121,7 @@ type topic struct {
 	overrides  []metadata.Config
 	config     config.Topic
 	partitions []*Partition   // by index; nil: not led here, or not open yet
-	led        []bool         // by index: the image says that this broker leads it
-	early      map[int32]gaps // by index, of partitions that are led and not open yet
+	early      map[int32]gaps // by index, of partitions that are not open
 	generation uint64
 }
 
@@ -232,7 +231,7 @@ func (m *Manager) refresh(image *metadata.Topic) error {
 		t.config = m.options.TopicConfig(t.overrides)
 	}
 	for len(t.partitions) < len(image.Partitions) {
-		t.partitions, t.led = append(t.partitions, nil), append(t.led, false)
+		t.partitions = append(t.partitions, nil)
 	}
 	for i := range image.Partitions {
 		if err := m.refreshPartition(t, &image.Partitions[i]); err != nil {
@@ -252,10 +251,6 @@ func (m *Manager) addTopic(image *metadata.Topic) *topic {
 
 func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	open := t.partitions[image.Index]
-	t.led[image.Index] = image.Leader == m.options.Broker
-	if !t.led[image.Index] {
-		delete(t.early, image.Index)
-	}
 	if open != nil && (image.Leader != m.options.Broker || image.LeaderEpoch != open.epoch) {
 		m.closePartition(open, wire.NotLeaderOrFollower)
 		t.partitions[image.Index] = nil
@@ -393,6 +388,15 @@ func (m *Manager) ByName(topic string, index int32) (*Partition, wire.Code) {
 		return nil, wire.UnknownTopicOrPartition
 	}
 	return t.partition(index)
+}
+
+// Opened returns a partition that is open here, also while the lease has lapsed: what keeps state of a partition
+// keeps it until the partition closes. Nil: it is not open.
+func (m *Manager) Opened(topic string, index int32) *Partition {
+	if t := m.byName[topic]; t != nil && index >= 0 && int(index) < len(t.partitions) {
+		return t.partitions[index]
+	}
+	return nil
 }
 
 // ByID is ByName for a topic id; an unknown id is UnknownTopicID.

@@ -310,6 +310,26 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 	require.Error(t, prepare().m.Replay(11, &gap, nil), "a gap between checkpoint and batches")
 }
 
+// What was replayed of one log is too old once the tail behind it was uploaded: the next log's batches follow the checkpoint.
+func TestARecoveryBeginsAtTheNewestCheckpoint(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11)
+	header := func(offset int64, sequence int32) record.Header {
+		return record.Header{BaseOffset: offset, LastOffsetDelta: 9, ProducerID: 7, BaseSequence: sequence, Records: 10}
+	}
+	first, second, next := header(0, 0), header(10, 10), header(20, 20)
+	require.NoError(t, g.m.Replay(11, &first, nil))
+	require.Error(t, g.m.Replay(11, &next, nil), "another broker recovers what lies between")
+	newer, err := LoadState(nil, 0, 0, 0)
+	require.NoError(t, err)
+	for _, h := range []record.Header{first, second} {
+		require.NoError(t, newer.Replay(&h, nil, 0))
+	}
+	s := g.image.streams[11]
+	s.Checkpoint, s.CheckpointEnd = newer.AppendCheckpoint(nil), 20
+	require.NoError(t, g.m.Replay(11, &next, nil))
+}
+
 // A tail that was uploaded before its partition is opened has moved the checkpoint.
 func TestANewerCheckpointCountsBeforeWhatWasReplayed(t *testing.T) {
 	g := newManaged()

@@ -304,8 +304,10 @@ func (p *Partition) repeat(a *Append, original sequenceRange) {
 	p.manager.waiting.Hit()
 }
 
+// acknowledge answers an append that is durable. Without a lease a client is told nothing (R9). A coordinator hears what is true of
+// its log also then, or its next write would not know of this one: whoever recovers the log finds it (R8).
 func (p *Partition) acknowledge(a *Append) {
-	if !p.manager.leased() {
+	if a.Origin == OriginClient && !p.manager.leased() {
 		a.fail(wire.NotLeaderOrFollower, "the broker's lease ended before the batch was durable; it may be in the log or not")
 		return
 	}

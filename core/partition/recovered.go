@@ -35,12 +35,12 @@ func (s *recoveredState) Replay(h *record.Header, batch []byte) error {
 
 // Replay implements stream.Replayer.
 func (m *Manager) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
+	image, ok := m.options.Image.Stream(id)
+	if !ok {
+		return nil
+	}
 	s := m.recovered[id]
-	if s == nil {
-		image, ok := m.options.Image.Stream(id)
-		if !ok {
-			return nil
-		}
+	if s == nil || s.end < image.CheckpointEnd { // of a log whose recovery failed, or that is uploaded by now
 		var err error
 		if s, err = LoadState(image.Checkpoint, image.CheckpointEnd, m.loop.Now(), m.options.ProducersMax); err != nil {
 			return err

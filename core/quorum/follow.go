@@ -101,7 +101,7 @@ func (q *Quorum) offered(m *raftpb.Message) {
 		slog.Uint64("entry", at.ref.index), slog.Uint64("applied", q.applied))
 	q.busy++
 	q.o.Loop.Go("fetch quorum snapshot", func(p *task.Proc) {
-		if !q.take(q.remote(p), m, at) {
+		if !q.take(q.remote(p, env.PurposeRecovery), m, at) {
 			q.fetch = fetch{}
 		}
 		q.busy--

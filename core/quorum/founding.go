@@ -122,7 +122,7 @@ func (q *Quorum) winMarker(p *task.Proc, plan founding) (*marker, error) {
 	body := (&marker{cluster: plan.cluster, nonce: plan.nonce}).encode()
 	b := backOff{q: q, proc: p, what: "create the cluster's marker in the object store"}
 	for {
-		put := &env.PutObject{Key: markerKey, Body: [][]byte{body}}
+		put := &env.PutObject{For: env.PurposeFounding, Key: markerKey, Body: [][]byte{body}}
 		p.Await(func(wake func()) {
 			put.Done = func(*env.PutObject) { wake() }
 			q.o.Env.Store.Put(put)
@@ -170,7 +170,7 @@ var errNotFounded = errors.New("there is no cluster yet")
 func (q *Quorum) readMarker(p *task.Proc) (m marker, found bool, err error) {
 	b := backOff{q: q, proc: p, what: "read the cluster's marker in the object store"}
 	for q.err == nil {
-		get := &env.GetObject{Key: markerKey, Into: make([]byte, blockBytes)}
+		get := &env.GetObject{For: env.PurposeFounding, Key: markerKey, Into: make([]byte, blockBytes)}
 		p.Await(func(wake func()) {
 			get.Done = func(*env.GetObject) { wake() }
 			q.o.Env.Store.Get(get)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"weir/core/env"
 	"weir/core/task"
 )
 
@@ -67,7 +68,7 @@ func (q *Quorum) rebuild(f files, confirm func(Rebuilt) bool) (Rebuilt, error) {
 		return Rebuilt{}, errors.New("the bucket holds no cluster: it is the wrong bucket (or prefix), or it was emptied")
 	}
 	q.cluster = m.cluster
-	r := q.remote(f.proc)
+	r := q.remote(f.proc, env.PurposeRecovery)
 	c, err := q.loadChain(r)
 	if err != nil {
 		return Rebuilt{}, err

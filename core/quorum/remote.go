@@ -29,19 +29,20 @@ var (
 type remote struct {
 	q        *Quorum
 	proc     *task.Proc
+	purpose  env.Purpose // of its operations
 	back     *backOff
 	triesMax int // 0: for ever
 	ships    bool
 	term     uint64 // if it ships: whoever does not lead in this term any more ships nothing
 }
 
-func (q *Quorum) remote(p *task.Proc) *remote {
-	return &remote{q: q, proc: p, back: &backOff{q: q, proc: p}}
+func (q *Quorum) remote(p *task.Proc, purpose env.Purpose) *remote {
+	return &remote{q: q, proc: p, purpose: purpose, back: &backOff{q: q, proc: p}}
 }
 
 // shipping is a remote of who ships the log.
-func (q *Quorum) shipping(p *task.Proc) *remote {
-	r := q.remote(p)
+func (q *Quorum) shipping(p *task.Proc, purpose env.Purpose) *remote {
+	r := q.remote(p, purpose)
 	r.ships, r.term = true, q.term
 	return r
 }
@@ -69,7 +70,7 @@ func (r *remote) failed(what string, err error) error {
 // create creates an object, or finds that the name is taken. An unknown outcome is returned as such.
 func (r *remote) create(key string, body ...[]byte) (env.Outcome, error) {
 	for {
-		put := &env.PutObject{Key: key, Body: body}
+		put := &env.PutObject{For: r.purpose, Key: key, Body: body}
 		r.proc.Await(func(wake func()) {
 			put.Done = func(*env.PutObject) { wake() }
 			r.q.o.Env.Store.Put(put)
@@ -94,7 +95,7 @@ func (r *remote) create(key string, body ...[]byte) (env.Outcome, error) {
 // read reads a piece of an object; size is the whole object's.
 func (r *remote) read(key string, offset int64, into []byte) (n int, size int64, found bool, err error) {
 	for {
-		get := &env.GetObject{Key: key, Offset: offset, Into: into}
+		get := &env.GetObject{For: r.purpose, Key: key, Offset: offset, Into: into}
 		r.proc.Await(func(wake func()) {
 			get.Done = func(*env.GetObject) { wake() }
 			r.q.o.Env.Store.Get(get)
@@ -206,7 +207,7 @@ func (r *remote) snapshot(ref snapshotRef) (h snapshotHeader, data []byte, found
 // list lists names strictly after a key, at most limit of them.
 func (r *remote) list(prefix, after string, limit int) (list []env.ObjectInfo, more bool, err error) {
 	for {
-		op := &env.ListObjects{Prefix: prefix, StartAfter: after, Limit: limit}
+		op := &env.ListObjects{For: r.purpose, Prefix: prefix, StartAfter: after, Limit: limit}
 		r.proc.Await(func(wake func()) {
 			op.Done = func(*env.ListObjects) { wake() }
 			r.q.o.Env.Store.List(op)
@@ -287,7 +288,7 @@ func (r *remote) removeBelow(prefix, below string) error {
 
 func (r *remote) remove(key string) error {
 	for {
-		op := &env.DeleteObject{Key: key}
+		op := &env.DeleteObject{For: r.purpose, Key: key}
 		r.proc.Await(func(wake func()) {
 			op.Done = func(*env.DeleteObject) { wake() }
 			r.q.o.Env.Store.Delete(op)

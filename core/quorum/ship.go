@@ -147,7 +147,7 @@ func (q *Quorum) shipDue() bool {
 }
 
 func (q *Quorum) shipAll(p *task.Proc) {
-	r := q.shipping(p)
+	r := q.shipping(p, env.PurposeShipment)
 	for q.live() && q.shipDue() {
 		err := q.shipNext(r)
 		if err != nil {
@@ -183,6 +183,9 @@ func (q *Quorum) shipNext(r *remote) error {
 		if err := q.syncLate(r); err != nil || s.at.last >= q.applied {
 			return err
 		}
+	}
+	if s.next.index <= s.at.ref.index {
+		s.next = snapshotRef{} // another leader has shipped one as new meanwhile; this one is removed with those before it
 	}
 	if s.wanted {
 		if err := q.prepareOffer(r); err != nil || s.at.last >= q.applied && s.next.nonce == 0 {
@@ -220,7 +223,7 @@ func (q *Quorum) nextShipment() (shipmentHeader, []*raftpb.Entry) {
 		incarnation: s.at.incarnation, sequence: s.at.sequence + 1, last: s.at.last + uint64(upTo-from), ref: s.at.ref,
 		nonce: q.nonce("shipment nonce", s.at.sequence+1),
 	}
-	if s.next.nonce != 0 && s.next.index > s.at.ref.index {
+	if s.next.index > s.at.ref.index {
 		at.ref = s.next
 	}
 	term, err := q.store.Term(at.last)
@@ -393,7 +396,7 @@ func (q *Quorum) tellShipped() {
 // removeShipped removes the shipments and snapshots that the newest snapshot replaced.
 func (q *Quorum) removeShipped(p *task.Proc) {
 	s := &q.ship
-	r := q.shipping(p)
+	r := q.shipping(p, env.PurposeDeletion)
 	ref := s.at.ref
 	// The name that the disk knows must stay: a start compares from there on.
 	err := r.removeBelow(q.cluster.shipPrefix(), q.cluster.shipKey(s.at.incarnation, min(ref.first, s.durable)))
@@ -410,7 +413,7 @@ func (q *Quorum) removeShipped(p *task.Proc) {
 func (q *Quorum) shipSnapshot(p *task.Proc) {
 	s := &q.ship
 	upload := s.upload
-	ref, err := q.putSnapshot(q.shipping(p), upload)
+	ref, err := q.putSnapshot(q.shipping(p, env.PurposeSnapshot), upload)
 	s.uploading = false
 	if err != nil {
 		return // the quorum ended, or others ship

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"weir/core/env"
 )
 
 // verdict is what the comparison of a disk with the store came to.
@@ -87,7 +89,7 @@ func (q *Quorum) syncWithStore(f files) (again bool, err error) {
 	if q.o.Shipping == ShipNever {
 		return false, nil
 	}
-	r := q.remote(f.proc)
+	r := q.remote(f.proc, env.PurposeRecovery)
 	if q.o.Shipping == ShipAsync {
 		r.triesMax = 1
 	}
@@ -241,7 +243,7 @@ func (q *Quorum) resumeRestoring(f files) error {
 		return err
 	}
 	q.cluster = plan.cluster
-	return q.restoreShipped(f, q.remote(f.proc), plan)
+	return q.restoreShipped(f, q.remote(f.proc, env.PurposeRecovery), plan)
 }
 
 func (q *Quorum) readRestoring(f files) (plan restoring, err error) {

@@ -160,6 +160,7 @@ func (s *Stream) durable(base, offsets, bytes int64) {
 	}
 	s.highWatermark += offsets
 	a := &s.engine.appends
+	a.metrics.appended.Add(bytes)
 	if s.owner == nil || s.gone {
 		a.unowed = true
 	} else {

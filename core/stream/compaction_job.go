@@ -187,7 +187,7 @@ func (j *compaction) get(s *span) {
 	j.begin()
 	j.metrics.compactionReads.Add(1)
 	j.Env.Store.Get(&env.GetObject{
-		Key: object.Key(j.Cluster, uint64(s.object)), Offset: s.offset, Into: s.slab.Data[:s.bytes],
+		For: env.PurposeCompaction, Key: object.Key(j.Cluster, uint64(s.object)), Offset: s.offset, Into: s.slab.Data[:s.bytes],
 		Done: func(op *env.GetObject) { j.got(s, op) },
 	})
 }
@@ -336,7 +336,7 @@ func (j *compaction) store() {
 
 func (j *compaction) newUpload() *upload {
 	j.upload = &upload{
-		base: j.base, ids: j.ids, compacting: true, stored: j.stored, settled: func(*upload) {},
+		base: j.base, ids: j.ids, purpose: env.PurposeCompaction, compacting: true, stored: j.stored, settled: func(*upload) {},
 		giveUp: func(w *upload) bool {
 			if w.attempts < compactionTriesMax {
 				return false

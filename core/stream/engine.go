@@ -170,7 +170,8 @@ func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replay
 }
 
 // UploadTails uploads what it can of the recovered logs although the engine has none of its own yet: those of
-// ranges that are sealed. It is called now and then while the log's disk has no room for one.
+// ranges that are sealed. It is called now and then while the log's disk has no room for one, and when the
+// log of another broker was recovered.
 func (e *Engine) UploadTails() { e.recovered.refresh() }
 
 // ObjectFloor is the lowest leased id that may still be committed: what lies below and is not in the

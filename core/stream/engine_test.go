@@ -145,6 +145,27 @@ func TestAFullLogPressesForUploads(t *testing.T) {
 	n.shutdown()
 }
 
+// A log that refuses while it still grows is pressed, and uploads of what little came in make no room: one a second is enough.
+func TestUnderPressureLittleIsUploadedNowAndThen(t *testing.T) {
+	w := newWorld(t)
+	o := smallOptions
+	o.CacheBytes, o.UploadBytes, o.UploadInterval = 64<<20, 64<<20, time.Hour
+	n := boot(w, newCluster(w), o, wal.Config{SizeBytes: 64 << 20, SlabBytes: 32 << 10, GroupBytesMax: 32 << 10})
+	p := n.create(1)
+	began := w.now
+	for range 300 {
+		require.True(t, p.append(n, 1, 1000, 0))
+		w.turn(func() { n.e.appends.refused = true })
+		w.settle()
+	}
+	require.Less(t, w.now.Sub(began), littleEach)
+	require.LessOrEqual(t, w.hits("stream upload: pressure"), int64(2))
+	n.e.appends.refused = true
+	p.drain(n) // the timer brings the turn in which the rest goes
+	p.readAll(n, 50_000)
+	n.shutdown()
+}
+
 func TestANameThatIsTakenByAnotherBodyGivesANewID(t *testing.T) {
 	w, c, n := start(t)
 	o := n.create(1)
@@ -633,6 +654,26 @@ func TestAStreamIsDeletedWhileItsTailIsRead(t *testing.T) {
 	w.turn(n.e.ImageChanged)
 	w.turn(func() { n.e.Close(1) })
 	w.until("the log is gone", func() bool { return w.disk.files[logName(1)] == nil })
+	n.shutdown()
+}
+
+// During a start the engine hears of shipments, and of no record that was applied.
+func TestALogIsGivenUpByAShipmentAfterADeletionThatNobodyToldOf(t *testing.T) {
+	w, c, n := start(t)
+	n.create(1).fill(n, 30_000)
+	n.shutdown()
+	o := smallOptions
+	o.Shipping = &countedShipping{}
+	n = boot(w, c, o, smallLog)
+	w.disk.failing = true
+	w.until("a piece of its tail that cannot be read", func() bool { return w.hits("stream tail upload: failed") > 0 && n.e.recovered.uploads.piece == nil })
+	w.disk.failing = false
+	delete(c.streams, 1)
+	w.until("the log is gone", func() bool {
+		w.turn(n.e.ImageShipped)
+		return w.disk.files[logName(1)] == nil
+	})
+	w.turn(func() { n.e.Close(1) })
 	n.shutdown()
 }
 

@@ -142,7 +142,7 @@ func (f *fetcher) pump() {
 // start begins an attempt.
 func (f *fetcher) start(g *get) {
 	a := &attempt{get: g, began: f.Loop.Now(), hedge: g.open > 0}
-	op := &env.GetObject{Key: f.key(g), Offset: g.offset, Done: func(op *env.GetObject) { f.arrived(a, op) }}
+	op := &env.GetObject{For: env.PurposeCatchUp, Key: f.key(g), Offset: g.offset, Done: func(op *env.GetObject) { f.arrived(a, op) }}
 	for i, p := range g.pieces {
 		slab := f.Env.Memory.Alloc(p.bytes)
 		a.slabs = append(a.slabs, slab)

@@ -8,7 +8,7 @@ import (
 	"weir/core/object"
 )
 
-// indexKey names a part's index. An object that was joined may have several parts of one stream.
+// indexKey names a part's index. An object has several parts of a stream whose ranges changed while it was filled, or if it was joined.
 type indexKey struct {
 	object metadata.ObjectID
 	stream metadata.StreamID

@@ -6,10 +6,10 @@ import (
 )
 
 type metrics struct {
-	refused, uploads, uploadBytes, commits, commitsFailed, partsRefused env.Counter
-	putLatency, commitLatency                                           env.Histogram
-	cacheBytes, uncommitted                                             env.Gauge
-	uploaded, tailUploaded                                              telemetry.LastSuccess
+	appended, refused, uploads, uploadBytes, commits, commitsFailed, partsRefused env.Counter
+	putLatency, commitLatency                                                     env.Histogram
+	cacheBytes, uncommitted                                                       env.Gauge
+	uploaded, tailUploaded                                                        telemetry.LastSuccess
 
 	compactedObjects, compactedParts, compactionsFailed, compactionReads env.Counter
 	compactionBytesRead, compactionBytesWritten                          env.Counter
@@ -19,6 +19,7 @@ type metrics struct {
 
 func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 	return metrics{
+		appended:      t.Counter("weir_appended_bytes_total", "bytes of record batches that became durable"),
 		refused:       t.Counter("weir_stream_appends_refused_total", "appends refused because WAL or log cache was full"),
 		uploads:       t.Counter("weir_upload_objects_total", "objects put into the store"),
 		uploadBytes:   t.Counter("weir_upload_bytes_total", "bytes of objects put into the store"),

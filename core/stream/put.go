@@ -57,10 +57,10 @@ func (w *upload) put() {
 	w.began = w.Loop.Now()
 	w.begin()
 	if w.compose != nil {
-		w.Env.Store.Compose(&env.ComposeObject{Key: w.key(), Pieces: w.compose(&w.built), Done: func(op *env.ComposeObject) { w.created(op.Outcome) }})
+		w.Env.Store.Compose(&env.ComposeObject{For: w.purpose, Key: w.key(), Pieces: w.compose(&w.built), Done: func(op *env.ComposeObject) { w.created(op.Outcome) }})
 		return
 	}
-	w.Env.Store.Put(&env.PutObject{Key: w.key(), Body: w.built.Body, Done: func(op *env.PutObject) {
+	w.Env.Store.Put(&env.PutObject{For: w.purpose, Key: w.key(), Body: w.built.Body, Done: func(op *env.PutObject) {
 		w.metrics.putLatency.Observe(int64(w.Loop.Now().Sub(w.began)))
 		w.created(op.Outcome)
 	}})
@@ -106,7 +106,7 @@ func (w *upload) isStored() {
 // settle reads the header of what lies under the upload's key.
 func (w *upload) settle() {
 	w.begin()
-	w.Env.Store.Get(&env.GetObject{Key: w.key(), Into: w.head[:], Done: w.settleDone})
+	w.Env.Store.Get(&env.GetObject{For: env.PurposeSettle, Key: w.key(), Into: w.head[:], Done: w.settleDone})
 }
 
 // settleDone decides what became of a PUT. An absent object may still arrive: putting the same bytes

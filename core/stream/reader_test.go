@@ -228,6 +228,20 @@ func TestAReaderFollowsAnObjectThatIsReplaced(t *testing.T) {
 	a.shutdown()
 }
 
+// TestAReaderOfTwoPartsOfAStreamInOneObject: its partition was moved away and back while the object was filled.
+func TestAReaderOfTwoPartsOfAStreamInOneObject(t *testing.T) {
+	a := newArchive(t, 0)
+	a.add(1)
+	for range 10 {
+		a.write(1)
+	}
+	h := a.histories[1]
+	a.put([]object.Part{h.part(1, 0, 5), h.part(1, 5, 10)})
+	a.readAll(1)
+	require.Empty(t, a.w.logged)
+	a.shutdown()
+}
+
 func TestAReaderReportsLostRecords(t *testing.T) {
 	a := newArchive(t, 0)
 	a.add(1)

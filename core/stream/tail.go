@@ -122,6 +122,9 @@ func (l *recoveredLogs) settle() {
 		if l.Image.EpochOwes(t.epoch) || l.uploads.uses(t) || !l.freed(t) {
 			return false
 		}
+		for _, s := range t.streams {
+			s.refresh(l.Image) // during a start nobody tells of records that others propose, such as a deletion
+		}
 		l.remove(t)
 		return true
 	})

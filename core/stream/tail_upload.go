@@ -266,7 +266,9 @@ func (p *tailPiece) release() {
 
 // store uploads a piece that is wholly read.
 func (u *tailUploader) store(p *tailPiece) {
-	w := &upload{base: u.base, ids: u.ids, tail: true, stored: (*upload).commit, settled: u.settled}
+	w := &upload{
+		base: u.base, ids: u.ids, purpose: env.PurposeTailUpload, tail: true, stored: (*upload).commit, settled: u.settled,
+	}
 	for i := range p.parts {
 		t := &p.parts[i]
 		if image, ok := u.Image.Stream(t.stream.id); ok && image.CheckpointEnd < t.part.end() {

@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"weir/core/env"
 	"weir/core/metadata"
@@ -12,6 +13,9 @@ import (
 
 // setPartsMax bounds the parts of one object: each is looked up when its commit applies.
 const setPartsMax = 2048
+
+// littleEach is the least time between two uploads of less than an eighth of what starts one by its size.
+const littleEach = time.Second
 
 // uploader turns durable bytes into committed objects: it decides when, cuts
 // all streams at their high watermarks, and commits in order of the cuts.
@@ -24,9 +28,10 @@ type uploader struct {
 	uncutN int64 // batches of them
 	toCut  []*Stream
 	round  int        // so many of toCut, from the first on, are being cut
-	nudge  task.Timer // a turn, to go on with them
+	nudge  task.Timer // a turn, to go on with them, or to look whether a little is to be uploaded
 	age    task.Timer // runs from the oldest uncut byte
 	due    bool       // it ran out
+	cutAt  env.Time   // of the last cut
 	queue  []*upload  // in order of cuts; the first is the next to commit
 	serial uint64
 }
@@ -89,9 +94,9 @@ func (u *uploader) threshold() int64 {
 	return max(min(u.UploadBytes, u.log.Size()/3), 1)
 }
 
-// reason says why to upload now; empty if there is none. Under pressure, what
-// little came in during an upload does not start another.
+// reason says why to upload now; empty if there is none.
 func (u *uploader) reason() string {
+	pressed := u.appends.refused || u.log.Used() > u.log.Size()/2
 	switch {
 	case u.round > 0:
 		return "stream upload: rest of a cut"
@@ -99,22 +104,32 @@ func (u *uploader) reason() string {
 		return "stream upload: bytes"
 	case u.due:
 		return "stream upload: age"
-	case len(u.queue) > 0 && u.load() < u.threshold()/8:
-		return ""
-	case u.appends.refused || u.log.Used() > u.log.Size()/2:
+	case pressed && (u.load() >= u.threshold()/8 || u.littleHelps()):
 		return "stream upload: pressure"
 	}
 	return ""
+}
+
+// littleHelps reports whether to upload little under pressure. An upload that is under way makes more room; and
+// where a log is pressed that still grows, or that waits for its commits to be shipped, uploads make none: each
+// would only cost its requests.
+func (u *uploader) littleHelps() bool {
+	wait := littleEach - u.Loop.Now().Sub(u.cutAt)
+	if len(u.queue) == 0 && wait > 0 && !u.nudge.Pending() {
+		u.Loop.Reset(&u.nudge, wait, func() {})
+	}
+	return len(u.queue) == 0 && wait <= 0
 }
 
 // cutAll takes everything durable into uploads, with each owner's checkpoint as of exactly there (R4).
 // Each stream is cut in one turn, but not all in the same one: encoding their checkpoints takes time.
 func (u *uploader) cutAll() {
 	u.appends.tellOwners()
+	u.cutAt = u.Loop.Now()
 	if u.round == 0 {
 		u.beginRound()
 	}
-	set, bytes, done := u.newUpload(), 0, 0
+	set, bytes, done := u.newUpload(env.PurposeUpload), 0, 0
 	for ; done < u.round && bytes < u.CheckpointBytes; done++ {
 		s := u.toCut[done]
 		s.listed = false
@@ -123,7 +138,7 @@ func (u *uploader) cutAll() {
 		}
 		to := set
 		if s.uncut >= u.OwnObjectBytes {
-			to = u.newUpload()
+			to = u.newUpload(env.PurposeOwnObject)
 		}
 		bytes += to.cut(s)
 		u.forget(s)
@@ -131,7 +146,7 @@ func (u *uploader) cutAll() {
 			u.enqueue(to)
 		} else if set.full() {
 			u.enqueue(set)
-			set = u.newUpload()
+			set = u.newUpload(env.PurposeUpload)
 		}
 	}
 	u.enqueue(set)
@@ -152,9 +167,9 @@ func (u *uploader) beginRound() {
 	u.round = len(u.toCut)
 }
 
-func (u *uploader) newUpload() *upload {
+func (u *uploader) newUpload(purpose env.Purpose) *upload {
 	u.serial++
-	return &upload{base: u.base, ids: u.ids, serial: u.serial, stored: u.objectStored, settled: u.objectSettled}
+	return &upload{base: u.base, ids: u.ids, purpose: purpose, serial: u.serial, stored: u.objectStored, settled: u.objectSettled}
 }
 
 func (u *uploader) enqueue(w *upload) {
@@ -256,6 +271,7 @@ const (
 type upload struct {
 	*base
 	ids      *idLease
+	purpose  env.Purpose
 	serial   uint64
 	tail     bool // of a recovered log
 	phase    phase

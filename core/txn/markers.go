@@ -97,11 +97,11 @@ func (m *Machine) marked(e *entry, k *marking, p Partition, code wire.Code) {
 	if e.marking != k {
 		return
 	}
-	switch code {
-	case wire.None:
-	case wire.UnknownTopicOrPartition:
+	switch {
+	case code == wire.None:
+	case code == wire.UnknownTopicOrPartition:
 		m.c.skipped.Hit()
-	case wire.InvalidProducerEpoch:
+	case code == wire.InvalidProducerEpoch && m.shard.Leased(): // else another coordinator may have gone on with the producer
 		m.c.outdated.Hit()
 		m.warn("later epoch", "a partition knows a producer with a later epoch than the marker that ends its transaction. "+
 			"Somebody wrote a marker past the coordinator; check that the partition's records are whole", e,

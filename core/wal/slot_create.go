@@ -67,7 +67,7 @@ func (c *creation) start() {
 }
 
 func (c *creation) create() {
-	c.put = env.PutObject{Key: c.store.key(c.slot), Body: c.body, Done: c.created}
+	c.put = env.PutObject{For: env.PurposeWALSlot, Key: c.store.key(c.slot), Body: c.body, Done: c.created}
 	c.store.env.Store.Put(&c.put)
 }
 
@@ -91,7 +91,7 @@ func (c *creation) again(step func()) {
 
 // read settles a refused create.
 func (c *creation) read() {
-	c.get = env.GetObject{Key: c.store.key(c.slot), Into: c.head[:], Done: c.settled}
+	c.get = env.GetObject{For: env.PurposeSettle, Key: c.store.key(c.slot), Into: c.head[:], Done: c.settled}
 	c.store.env.Store.Get(&c.get)
 }
 

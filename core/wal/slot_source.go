@@ -243,7 +243,8 @@ func (s *slotSource) read(at Position, n int, done func(slab *env.Slab, offset i
 	failures := 0
 	var try func()
 	try = func() {
-		s.store.env.Store.Get(&env.GetObject{Key: key, Offset: int64(at - s.places[i].at), Into: slab.Data[:n], Done: func(op *env.GetObject) {
+		get := &env.GetObject{For: env.PurposeRecovery, Key: key, Offset: int64(at - s.places[i].at), Into: slab.Data[:n]}
+		get.Done = func(op *env.GetObject) {
 			switch {
 			case op.Outcome == env.OutcomeDone:
 				clear(op.Into[op.N:])
@@ -255,7 +256,8 @@ func (s *slotSource) read(at Position, n int, done func(slab *env.Slab, offset i
 				failures++
 				s.store.later(&timer, "wal batch back-off", uint64(at), failures, try)
 			}
-		}})
+		}
+		s.store.env.Store.Get(get)
 	}
 	try()
 }
@@ -272,7 +274,8 @@ func (s *slotSource) remove(done func(error)) {
 	}
 	var pump func()
 	pump = func() {
-		s.store.env.Store.Delete(&env.DeleteObject{Key: s.store.key(s.first + uint64(next)), Done: func(op *env.DeleteObject) {
+		key := s.store.key(s.first + uint64(next))
+		s.store.env.Store.Delete(&env.DeleteObject{For: env.PurposeDeletion, Key: key, Done: func(op *env.DeleteObject) {
 			if left--; ended(op.Err) {
 				left -= len(s.places) - next
 				next = len(s.places)
@@ -292,8 +295,6 @@ func (s *slotSource) remove(done func(error)) {
 
 func (r *slotRead) isGroup() bool { return r.size > 0 && r.header.flags&flagSeal == 0 }
 
-func (r *slotRead) isSeal() bool { return r.size > 0 && r.header.flags&flagSeal != 0 }
-
 // start reads the first bytes of the slot.
 func (r *slotRead) start() {
 	r.wanted = slotGuessBytes
@@ -307,7 +308,9 @@ func (r *slotRead) start() {
 // fetch reads on.
 func (r *slotRead) fetch() {
 	store := &r.source.store
-	r.get = env.GetObject{Key: store.key(r.slot), Offset: int64(r.have), Into: r.slab.Data[r.have:r.wanted], Done: r.fetched}
+	r.get = env.GetObject{
+		For: env.PurposeRecovery, Key: store.key(r.slot), Offset: int64(r.have), Into: r.slab.Data[r.have:r.wanted], Done: r.fetched,
+	}
 	store.env.Store.Get(&r.get)
 }
 

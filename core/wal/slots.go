@@ -208,7 +208,9 @@ func (s *slots) delete() {
 			return
 		}
 		s.deleting++
-		s.log.env.Store.Delete(&env.DeleteObject{Key: s.store.key(slot), Done: func(op *env.DeleteObject) { s.deletionEnded(slot, op) }})
+		s.log.env.Store.Delete(&env.DeleteObject{
+			For: env.PurposeDeletion, Key: s.store.key(slot), Done: func(op *env.DeleteObject) { s.deletionEnded(slot, op) },
+		})
 	}
 }
 
@@ -294,7 +296,7 @@ func headSlot(id identity) []byte {
 // probe creates the first slot once more, with the same bytes: a store that has conditional create refuses that.
 func (s *slots) probe(body [][]byte, failures int, done func(error)) {
 	var pause task.Timer
-	s.log.env.Store.Put(&env.PutObject{Key: s.store.key(0), Body: body, Done: func(op *env.PutObject) {
+	s.log.env.Store.Put(&env.PutObject{For: env.PurposeWALSlot, Key: s.store.key(0), Body: body, Done: func(op *env.PutObject) {
 		switch {
 		case op.Outcome == env.OutcomeRefused:
 			done(nil)

@@ -74,7 +74,7 @@ func runAll(all []*mutant, jobs int, limit time.Duration) int {
 
 // copyTree copies the source files that git knows, as they are in the working tree.
 func copyTree(dir string) error {
-	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.go", "go.mod", "go.sum", "core", "sim").Output()
+	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.go", "go.mod", "go.sum", "bill", "faults", "core", "sim").Output()
 	if err != nil {
 		return fmt.Errorf("list the source: %w", err)
 	}

@@ -13,6 +13,7 @@ var layers = [][]string{
 	{"sim"},
 	{"realio"},
 	{"faults"},
+	{"bill"},
 	{"core/node"},
 	{"core/broker"},
 	{"core/group", "core/txn", "core/share"},

@@ -1,5 +1,5 @@
 // Package filestore is env.ObjectStore on a directory (the URL file:DIR): for one machine, for tests
-// and for a first look at weir. It owns the directory's layout and may call core/env and
+// and for a first look at weir. It owns the directory's layout and may call bill, core/env and
 // realio/workers. Several processes may share a directory on a local file system.
 //
 // A put writes a file of the session, syncs it, gives it the object's name by a rename that refuses

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weir/bill"
 	"weir/core/env"
 	"weir/realio/workers"
 )
@@ -22,6 +23,8 @@ type Options struct {
 	Deliver func(env.Event)
 	// Log takes what an operator should know. Nil: none.
 	Log env.Logger
+	// Metrics makes counters of requests and bytes as S3 would bill them. Nil: none.
+	Metrics env.Metrics
 	// InFlightMax bounds the operations that run at once; further ones wait in order. Zero: 16.
 	InFlightMax int
 }
@@ -33,6 +36,7 @@ type Store struct {
 	session *session
 	folders folders
 	writer  writer
+	meter   *bill.Meter
 	ended   atomic.Bool // Abandon was called
 }
 
@@ -47,7 +51,7 @@ func Open(o Options) (*Store, error) {
 	if o.InFlightMax <= 0 {
 		o.InFlightMax = 16
 	}
-	s := &Store{root: filepath.Clean(o.Path)}
+	s := &Store{root: filepath.Clean(o.Path), meter: bill.NewMeter(o.Metrics)}
 	if err := makeRoot(s.root); err != nil {
 		return nil, fmt.Errorf("make object directory: %w", err)
 	}
@@ -120,6 +124,7 @@ func (s *Store) run(e env.Event) {
 	case *env.ListObjects:
 		s.list(o)
 	}
+	bill.Operation(s.meter, e)
 }
 
 func (s *Store) locate(key string) (dir, name string, err error) {

@@ -28,19 +28,35 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Counter implements env.Metrics. The same name gives the same counter; so with the
-// others. A name that is in use for another kind panics.
+// others. A name that is in use for another kind panics. A name may end in labels, as in
+// name{label="value",other="value"}: such counters, or gauges, are one metric.
 func (m *Metrics) Counter(name, help string) env.Counter {
-	return counter{register(m, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))}
+	return counter{register(m, prometheus.NewCounter(prometheus.CounterOpts(options(name, help))))}
 }
 
 // Gauge implements env.Metrics.
 func (m *Metrics) Gauge(name, help string) env.Gauge {
-	return gauge{register(m, prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help}))}
+	return gauge{register(m, prometheus.NewGauge(prometheus.GaugeOpts(options(name, help))))}
 }
 
 // Histogram implements env.Metrics.
 func (m *Metrics) Histogram(name, help string) env.Histogram {
 	return histogram{register(m, prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets(name)}))}
+}
+
+// options splits a name from its labels.
+func options(name, help string) prometheus.Opts {
+	name, labels, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
+	o := prometheus.Opts{Name: name, Help: help}
+	if labels == "" {
+		return o
+	}
+	o.ConstLabels = prometheus.Labels{}
+	for pair := range strings.SplitSeq(labels, ",") {
+		label, value, _ := strings.Cut(pair, "=")
+		o.ConstLabels[label] = strings.Trim(value, `"`)
+	}
+	return o
 }
 
 // register registers a metric, or finds the one of its name.

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
@@ -52,7 +53,7 @@ func (s *Store) composeParts(o *env.ComposeObject) (env.Outcome, error) {
 		return composeOutcome(err), err
 	}
 	if len(all) == 1 && all[0].key == "" {
-		return s.put(o.Key, all[0].data)
+		return s.put(o.For, o.Key, all[0].data)
 	}
 	u, err := s.beginComposing(o, len(all))
 	if err != nil {
@@ -93,7 +94,7 @@ func (s *Store) beginComposing(o *env.ComposeObject, parts int) (*upload, error)
 	for i := range o.Pieces {
 		bytes += o.Pieces[i].Size()
 	}
-	u, err := s.begin(o.Key, bytes)
+	u, err := s.begin(o.For, o.Key, bytes)
 	if err == nil {
 		u.parts = make([]uploadedPart, parts)
 	}
@@ -103,7 +104,7 @@ func (s *Store) beginComposing(o *env.ComposeObject, parts int) (*upload, error)
 // readRun reads a run of an object.
 func (s *Store) readRun(key string, offset, bytes int64) ([]byte, error) {
 	into := make([]byte, bytes)
-	n, _, err := s.read(&env.GetObject{Key: key, Offset: offset, Into: into})
+	n, _, err := s.read(&env.GetObject{For: env.PurposeCompaction, Key: key, Offset: offset, Into: into})
 	if err == nil && int64(n) < bytes {
 		err = fmt.Errorf("%w: %s has %d of %d bytes at %d", errShortRun, key, n, bytes, offset)
 	}
@@ -222,7 +223,7 @@ func (u *upload) makePart(i int, p *composedPart) error {
 // copyPart has the store copy a part. One that cannot is not asked again: the bytes pass through here the next time.
 func (u *upload) copyPart(i int, p *composedPart) error {
 	number := int32(i + 1)
-	t := u.try(u.alive, kindCopy)
+	t := u.try(u.alive, bill.Copy, u.purpose)
 	defer t.end()
 	span := fmt.Sprintf("bytes=%d-%d", p.offset, p.offset+p.bytes-1)
 	from := copySource(*u.bucket, *u.Store.key(p.key))

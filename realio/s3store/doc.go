@@ -1,5 +1,5 @@
 // Package s3store is env.ObjectStore on S3 and on what speaks its protocol. It is the only package
-// that knows the AWS SDK. It may call core/env and realio/workers.
+// that knows the AWS SDK. It may call bill, core/env and realio/workers.
 //
 // Every request is sent once: the SDK's retries are off, because a retry of a conditional PUT whose
 // answer was lost is refused by its own first try. How a write ended, and why:

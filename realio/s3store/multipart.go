@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
@@ -27,6 +28,7 @@ const (
 // the put that began it: the next put of the same key goes on where that one ended.
 type upload struct {
 	*Store
+	purpose   env.Purpose // of the put that began it
 	key       string
 	id        *string
 	bytes     int64 // of the object
@@ -125,7 +127,7 @@ func (u *uploads) isOurs(id string) bool {
 func (s *Store) leastPart() int64 { return min(partBytesMin, s.options.PartBytes) }
 
 // putParts goes on with the upload of the key, or begins one.
-func (s *Store) putParts(key string, pieces [][]byte) (env.Outcome, error) {
+func (s *Store) putParts(purpose env.Purpose, key string, pieces [][]byte) (env.Outcome, error) {
 	u := s.uploads.take(key)
 	if u != nil && !u.fits(pieces) {
 		u.abandon()
@@ -133,7 +135,7 @@ func (s *Store) putParts(key string, pieces [][]byte) (env.Outcome, error) {
 	}
 	if u == nil {
 		var err error
-		if u, err = s.begin(key, size(pieces)); err != nil {
+		if u, err = s.begin(purpose, key, size(pieces)); err != nil {
 			return env.OutcomeFailed, err
 		}
 	}
@@ -167,11 +169,11 @@ func (u *upload) fits(pieces [][]byte) bool {
 }
 
 // begin begins an upload; its parts are of a size that the link takes in some seconds.
-func (s *Store) begin(key string, bytes int64) (*upload, error) {
+func (s *Store) begin(purpose env.Purpose, key string, bytes int64) (*upload, error) {
 	part := s.uplink.partBytes(s.leastPart(), s.options.PartBytes)
 	part = max(part, (bytes+partsMax-1)/partsMax)
-	u := &upload{Store: s, key: key, bytes: bytes, partBytes: part, parts: make([]uploadedPart, (bytes+part-1)/part)}
-	t := s.try(s.alive, kindMultipart)
+	u := &upload{Store: s, purpose: purpose, key: key, bytes: bytes, partBytes: part, parts: make([]uploadedPart, (bytes+part-1)/part)}
+	t := s.try(s.alive, bill.Multipart, purpose)
 	defer t.end()
 	input := &s3.CreateMultipartUploadInput{Bucket: s.bucket, Key: s.key(key)}
 	if !s.options.NoChecksums {
@@ -238,12 +240,12 @@ func (u *upload) send(all [][][]byte) (added int64, err error) {
 func (u *upload) sendPart(i int, pieces [][]byte) error {
 	number, sum := int32(i+1), checksum(pieces)
 	err := u.transfer(u.uplink, size(pieces), func() error {
-		t := u.try(u.alive, kindPart)
+		t := u.try(u.alive, bill.Part, u.purpose)
 		defer t.end()
 		b := newBody(pieces)
 		b.moved = &t.moved
 		defer b.giveBack()
-		u.counts.sent.Add(b.size)
+		u.meter.Moved(u.purpose, b.size, 0)
 		output, err := u.client.UploadPart(t, &s3.UploadPartInput{
 			Bucket: u.bucket, Key: u.Store.key(u.key), UploadId: u.id, PartNumber: &number,
 			Body: b, ContentLength: &b.size, ChecksumCRC32C: u.checksumHeader(sum),
@@ -264,14 +266,14 @@ func (u *upload) sendPart(i int, pieces [][]byte) error {
 
 // join makes the object of the parts, if the key is absent.
 func (u *upload) join() (env.Outcome, error) {
-	switch _, outcome, err := u.head(u.key); outcome {
+	switch _, outcome, err := u.head(u.purpose, u.key); outcome {
 	case env.OutcomeDone:
 		return env.OutcomeRefused, errors.New("the object exists")
 	case env.OutcomeFailed:
 		return env.OutcomeFailed, fmt.Errorf("see whether the object exists: %w", err)
 	}
 	done := u.completed()
-	t := u.try(u.alive, kindMultipart)
+	t := u.try(u.alive, bill.Multipart, u.purpose)
 	defer t.end()
 	output, err := u.client.CompleteMultipartUpload(t, &s3.CompleteMultipartUploadInput{
 		Bucket: u.bucket, Key: u.Store.key(u.key), UploadId: u.id, IfNoneMatch: onlyIfAbsent,
@@ -299,11 +301,11 @@ func (u *upload) abandon() {
 
 // abort frees the parts, and reports whether they are gone.
 func (u *upload) abort(ctx context.Context) bool {
-	return u.abortUpload(ctx, u.Store.key(u.key), u.id) == nil
+	return u.abortUpload(ctx, u.purpose, u.Store.key(u.key), u.id) == nil
 }
 
-func (s *Store) abortUpload(ctx context.Context, key, id *string) error {
-	t := s.try(ctx, kindMultipart)
+func (s *Store) abortUpload(ctx context.Context, purpose env.Purpose, key, id *string) error {
+	t := s.try(ctx, bill.Abort, purpose)
 	defer t.end()
 	_, err := s.client.AbortMultipartUpload(t, &s3.AbortMultipartUploadInput{Bucket: s.bucket, Key: key, UploadId: id})
 	if _, code := answer(err); code == noSuchUpload {

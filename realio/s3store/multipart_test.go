@@ -129,7 +129,7 @@ func TestAnUploadThatSomebodyAbortedIsBegunAgain(t *testing.T) {
 	require.Equal(t, env.OutcomeFailed, r.put("key", body).Outcome)
 	u := r.uploads.byKey["key"]
 	r.set(nil)
-	require.NoError(t, r.abortUpload(r.alive, r.key("key"), u.id))
+	require.NoError(t, r.abortUpload(r.alive, env.PurposeUpkeep, r.key("key"), u.id))
 	require.Equal(t, env.OutcomeUnknown, r.put("key", body).Outcome)
 	require.Equal(t, env.OutcomeDone, r.put("key", body).Outcome)
 }

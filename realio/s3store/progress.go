@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/bill"
+	"weir/core/env"
 )
 
 const (
@@ -48,10 +51,10 @@ type try struct {
 }
 
 // try begins a request of one kind, which is given up when ctx ends. The caller ends it with end.
-func (s *Store) try(ctx context.Context, k kind) *try {
-	s.counts.requests[k].Add(1)
+func (s *Store) try(ctx context.Context, k bill.Request, p env.Purpose) *try {
+	s.meter.Count(k, p, 1)
 	t := &try{idle: s.options.IdleTimeout, least: trickleBytes, at: time.Now()}
-	if k == kindMultipart || k == kindCopy {
+	if k == bill.Multipart || k == bill.Abort || k == bill.Copy {
 		t.least, t.limit = 1, t.at.Add(joinLimit*t.idle)
 	}
 	ctx, t.cancel = context.WithCancelCause(ctx)

@@ -9,13 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
 // TestATryEndsWhenNothingMoves, not when it is long.
 func TestATryEndsWhenNothingMoves(t *testing.T) {
-	s := &Store{options: Options{IdleTimeout: time.Hour}, counts: newCounts(nil)}
-	r := s.try(context.Background(), kindPart)
+	s := &Store{options: Options{IdleTimeout: time.Hour}, meter: bill.NewMeter(nil)}
+	r := s.try(context.Background(), bill.Part, env.PurposeUpload)
 	defer r.end()
 	now := r.at
 	for range 1000 { // hours
@@ -32,8 +33,8 @@ func TestATryEndsWhenNothingMoves(t *testing.T) {
 }
 
 func TestAJoinMayTrickleButNotForEver(t *testing.T) {
-	s := &Store{options: Options{IdleTimeout: time.Hour}, counts: newCounts(nil)}
-	r := s.try(context.Background(), kindMultipart)
+	s := &Store{options: Options{IdleTimeout: time.Hour}, meter: bill.NewMeter(nil)}
+	r := s.try(context.Background(), bill.Multipart, env.PurposeUpload)
 	defer r.end()
 	now := r.at
 	for hours := 0; r.Err() == nil; hours++ {

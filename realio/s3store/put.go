@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
@@ -23,14 +24,14 @@ var (
 	errNoListing = errors.New("the answer is a success without a listing: it is not an S3 store that answers; check weir.s3.endpoint and the proxies before it")
 )
 
-func (s *Store) put(key string, pieces [][]byte) (env.Outcome, error) {
+func (s *Store) put(purpose env.Purpose, key string, pieces [][]byte) (env.Outcome, error) {
 	bytes := size(pieces)
 	var outcome env.Outcome
 	var err error
 	if bytes > s.uplink.partBytes(s.leastPart(), s.options.PartBytes) || s.uploads.has(key) {
-		outcome, err = s.putParts(key, pieces)
+		outcome, err = s.putParts(purpose, key, pieces)
 	} else {
-		outcome, err = s.putStrictly(key, pieces)
+		outcome, err = s.putStrictly(purpose, key, pieces)
 	}
 	if err != nil {
 		err = s.failure("put", key, err)
@@ -39,15 +40,15 @@ func (s *Store) put(key string, pieces [][]byte) (env.Outcome, error) {
 }
 
 // putWhole sends a body in one request.
-func (s *Store) putWhole(key string, pieces [][]byte) (env.Outcome, error) {
+func (s *Store) putWhole(purpose env.Purpose, key string, pieces [][]byte) (env.Outcome, error) {
 	outcome := env.OutcomeFailed
 	err := s.transfer(s.uplink, size(pieces), func() error {
-		t := s.try(s.alive, kindPut)
+		t := s.try(s.alive, bill.Put, purpose)
 		defer t.end()
 		b := newBody(pieces)
 		b.moved = &t.moved
 		defer b.giveBack()
-		s.counts.sent.Add(b.size)
+		s.meter.Moved(purpose, b.size, 0)
 		output, err := s.client.PutObject(t, &s3.PutObjectInput{
 			Bucket: s.bucket, Key: s.key(key), IfNoneMatch: onlyIfAbsent,
 			Body: b, ContentLength: &b.size, ChecksumCRC32C: s.checksumHeader(checksum(pieces)),
@@ -62,15 +63,15 @@ func (s *Store) putWhole(key string, pieces [][]byte) (env.Outcome, error) {
 }
 
 // putStrictly is putWhole, and sees once that the store refuses to write what it just wrote.
-func (s *Store) putStrictly(key string, pieces [][]byte) (env.Outcome, error) {
-	outcome, err := s.putWhole(key, pieces)
+func (s *Store) putStrictly(purpose env.Purpose, key string, pieces [][]byte) (env.Outcome, error) {
+	outcome, err := s.putWhole(purpose, key, pieces)
 	if outcome == env.OutcomeRefused {
 		s.strict.Store(true)
 	}
 	if outcome != env.OutcomeDone || s.strict.Load() {
 		return outcome, err
 	}
-	switch again, _ := s.putWhole(key, pieces); again {
+	switch again, _ := s.putWhole(purpose, key, pieces); again {
 	case env.OutcomeDone:
 		return env.OutcomeFailed, errLax
 	case env.OutcomeRefused:

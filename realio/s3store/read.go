@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
@@ -24,9 +25,9 @@ func (s *Store) get(o *env.GetObject) {
 	o.N, o.Size = 0, 0
 	var err error
 	if o.Asked() == 0 {
-		o.Size, o.Outcome, err = s.head(o.Key)
+		o.Size, o.Outcome, err = s.head(o.For, o.Key)
 	} else if o.N, o.Size, err = s.read(o); beyondTheEnd(err) {
-		o.Size, o.Outcome, err = s.head(o.Key)
+		o.Size, o.Outcome, err = s.head(o.For, o.Key)
 	} else {
 		o.Outcome = wasRead(err, noSuchKey)
 	}
@@ -70,7 +71,7 @@ func (s *Store) read(o *env.GetObject) (n int, whole int64, err error) {
 // readRange reads what the range has beyond its first bytes, less at the object's end, and learns the object's size
 // from the answer. After an error, n bytes came nevertheless.
 func (s *Store) readRange(o *env.GetObject, from int) (n int, whole int64, err error) {
-	t := s.try(s.alive, kindGet)
+	t := s.try(s.alive, bill.Get, o.For)
 	defer t.end()
 	offset, end := o.Offset+int64(from), o.Offset+int64(o.Asked())
 	span := fmt.Sprintf("bytes=%d-%d", offset, end-1)
@@ -91,7 +92,7 @@ func (s *Store) readRange(o *env.GetObject, from int) (n int, whole int64, err e
 	}
 	want := int(max(min(end, whole)-offset, 0))
 	n, err = fill(o, from, want, io.TeeReader(output.Body, movement{&t.moved}))
-	s.counts.received.Add(int64(n))
+	s.meter.Moved(o.For, 0, int64(n))
 	if err != nil {
 		return n, whole, fmt.Errorf("after %d of %d bytes: %w", n, want, t.cause(err))
 	}
@@ -134,8 +135,8 @@ func parseRange(text string, length int64) (start, whole int64, err error) {
 }
 
 // head finds an object's size.
-func (s *Store) head(key string) (int64, env.Outcome, error) {
-	t := s.try(s.alive, kindHead)
+func (s *Store) head(purpose env.Purpose, key string) (int64, env.Outcome, error) {
+	t := s.try(s.alive, bill.Head, purpose)
 	defer t.end()
 	output, err := s.client.HeadObject(t, &s3.HeadObjectInput{Bucket: s.bucket, Key: s.key(key)})
 	if err == nil && aws.ToString(output.ETag) == "" {
@@ -147,8 +148,8 @@ func (s *Store) head(key string) (int64, env.Outcome, error) {
 	return aws.ToInt64(output.ContentLength), env.OutcomeDone, nil
 }
 
-func (s *Store) remove(key string) (env.Outcome, error) {
-	t := s.try(s.alive, kindDelete)
+func (s *Store) remove(purpose env.Purpose, key string) (env.Outcome, error) {
+	t := s.try(s.alive, bill.Delete, purpose)
 	defer t.end()
 	_, err := s.client.DeleteObject(t, &s3.DeleteObjectInput{Bucket: s.bucket, Key: s.key(key)})
 	if err == nil || wasRead(err, noSuchKey) == env.OutcomeRefused { // some stores say that it was absent
@@ -184,7 +185,7 @@ func (s *Store) listSome(o *env.ListObjects) (*s3.ListObjectsV2Output, error) {
 		input.StartAfter = s.key(o.StartAfter)
 	}
 	for range emptyPagesMax {
-		output, err := s.listPage(input)
+		output, err := s.listPage(o.For, input)
 		if err != nil || len(output.Contents) > 0 || !aws.ToBool(output.IsTruncated) {
 			return output, err
 		}
@@ -193,8 +194,8 @@ func (s *Store) listSome(o *env.ListObjects) (*s3.ListObjectsV2Output, error) {
 	return nil, fmt.Errorf("the store listed %d empty pages, and says that more follow", emptyPagesMax)
 }
 
-func (s *Store) listPage(input *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
-	t := s.try(s.alive, kindList)
+func (s *Store) listPage(purpose env.Purpose, input *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
+	t := s.try(s.alive, bill.List, purpose)
 	defer t.end()
 	output, err := s.client.ListObjectsV2(t, input)
 	if err == nil && output.Name == nil && output.KeyCount == nil && output.IsTruncated == nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"weir/bill"
 	"weir/core/env"
 	"weir/realio/workers"
 )
@@ -48,7 +49,7 @@ type Options struct {
 	// then refuse a body that was damaged on its way.
 	NoChecksums bool
 	// PartBytes is the largest part of a body; larger bodies are multipart uploads. Zero:
-	// 16 MiB. S3 refuses less than 5 MiB for all parts but the last.
+	// bill.PartBytes, 32 MiB. S3 refuses less than 5 MiB for all parts but the last.
 	PartBytes int64
 	// PartsMax bounds the parts in flight for each put. Zero: 4.
 	PartsMax int
@@ -78,7 +79,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.PartBytes <= 0 {
-		o.PartBytes = 16 << 20
+		o.PartBytes = bill.PartBytes
 	}
 	if o.PartsMax <= 0 {
 		o.PartsMax = 4
@@ -128,6 +129,7 @@ type Store struct {
 	alive   context.Context // of every request but the aborts of a shutdown
 	die     context.CancelCauseFunc
 	counts  counts
+	meter   *bill.Meter
 	strict  atomic.Bool // the store was seen to refuse what exists
 
 	noCopies atomic.Bool // the store was seen not to copy parts
@@ -157,7 +159,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.New("open s3 store: no bucket is named")
 	}
 	o = o.withDefaults()
-	s := &Store{options: o, bucket: &o.Bucket, counts: newCounts(o.Metrics), tidied: make(chan struct{})}
+	s := &Store{options: o, bucket: &o.Bucket, counts: newCounts(o.Metrics), meter: bill.NewMeter(o.Metrics), tidied: make(chan struct{})}
 	// A redirect followed would turn a PUT into a GET, whose success is not the PUT's.
 	s.http = &http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	s.uplink, s.downlink = newPacer(uploadWindow, o.InFlightMax), newPacer(readWindow, o.InFlightMax)
@@ -274,13 +276,13 @@ func (s *Store) List(o *env.ListObjects) { s.pool.Submit(o) }
 func (s *Store) run(e env.Event) {
 	switch o := e.(type) {
 	case *env.PutObject:
-		o.Outcome, o.Err = s.put(o.Key, o.Body)
+		o.Outcome, o.Err = s.put(o.For, o.Key, o.Body)
 	case *env.ComposeObject:
 		o.Outcome, o.Err = s.compose(o)
 	case *env.GetObject:
 		s.get(o)
 	case *env.DeleteObject:
-		o.Outcome, o.Err = s.remove(o.Key)
+		o.Outcome, o.Err = s.remove(o.For, o.Key)
 	case *env.ListObjects:
 		s.list(o)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,7 +16,9 @@ import (
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/stretchr/testify/require"
 
+	"weir/bill"
 	"weir/core/env"
 )
 
@@ -360,20 +363,20 @@ func TestParseLocation(t *testing.T) {
 	}
 }
 
-// bill counts as Prometheus would.
-type bill struct {
+// ledger counts as Prometheus would.
+type ledger struct {
 	mu sync.Mutex
 	n  map[string]int64
 }
 
 type line struct {
-	*bill
+	*ledger
 	name string
 }
 
-func (b *bill) Counter(name, _ string) env.Counter { return line{b, name} }
-func (b *bill) Gauge(string, string) env.Gauge     { return nil }
-func (b *bill) Histogram(string, string) env.Histogram {
+func (b *ledger) Counter(name, _ string) env.Counter { return line{b, name} }
+func (b *ledger) Gauge(string, string) env.Gauge     { return nil }
+func (b *ledger) Histogram(string, string) env.Histogram {
 	return nil
 }
 
@@ -383,34 +386,51 @@ func (l line) Add(n int64) {
 	l.mu.Unlock()
 }
 
-// TestEveryRequestIsOnTheBill: whatever the client sends is counted under its kind.
+// counted is what is not zero.
+func (b *ledger) counted() map[string]int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := maps.Clone(b.n)
+	maps.DeleteFunc(n, func(_ string, n int64) bool { return n == 0 })
+	return n
+}
+
+// TestEveryRequestIsOnTheBill: whatever the client sends is counted under its kind and purpose.
 func TestEveryRequestIsOnTheBill(t *testing.T) {
 	r := newRig(t)
-	b := &bill{n: map[string]int64{}}
-	r.counts = newCounts(b)
-	r.put("small", []byte("value")) // twice, for the first time: see putStrictly
-	r.put("large", make([]byte, 2*partBytes+1))
-	r.get("small", 0, 10)
-	r.get("small", 100, 10) // learns the size by a second request
-	r.List(&env.ListObjects{Limit: 10})
+	b := &ledger{n: map[string]int64{}}
+	r.meter = bill.NewMeter(b)
+	r.Put(&env.PutObject{For: env.PurposeShipment, Key: "small", Body: [][]byte{[]byte("value")}}) // twice, for the first time: see putStrictly
 	<-r.box
-	r.Delete(&env.DeleteObject{Key: "small"})
+	r.Put(&env.PutObject{For: env.PurposeUpload, Key: "large", Body: [][]byte{make([]byte, 2*partBytes+1)}})
+	<-r.box
+	r.Get(&env.GetObject{For: env.PurposeCatchUp, Key: "small", Into: make([]byte, 10)})
+	<-r.box
+	r.Get(&env.GetObject{For: env.PurposeCatchUp, Key: "small", Offset: 100, Into: make([]byte, 10)}) // learns the size by a second request
+	<-r.box
+	r.List(&env.ListObjects{For: env.PurposeSweep, Limit: 10})
+	<-r.box
+	r.Delete(&env.DeleteObject{For: env.PurposeDeletion, Key: "small"})
 	<-r.box
 	want := map[string]int64{
-		"weir_s3_put_requests_total": 2, "weir_s3_multipart_requests_total": 2, "weir_s3_part_requests_total": 3,
-		"weir_s3_head_requests_total": 2, "weir_s3_get_requests_total": 2, "weir_s3_list_requests_total": 1,
-		"weir_s3_delete_requests_total": 1, "weir_s3_sent_bytes_total": 2*partBytes + 11, "weir_s3_received_bytes_total": 5,
+		`weir_store_requests_total{purpose="shipment",request="put"}`:     2,
+		`weir_store_requests_total{purpose="upload",request="multipart"}`: 2,
+		`weir_store_requests_total{purpose="upload",request="part"}`:      3,
+		`weir_store_requests_total{purpose="upload",request="head"}`:      1,
+		`weir_store_requests_total{purpose="catch_up",request="get"}`:     2,
+		`weir_store_requests_total{purpose="catch_up",request="head"}`:    1,
+		`weir_store_requests_total{purpose="sweep",request="list"}`:       1,
+		`weir_store_requests_total{purpose="deletion",request="delete"}`:  1,
+		`weir_store_bytes_total{direction="sent",purpose="shipment"}`:     10,
+		`weir_store_bytes_total{direction="sent",purpose="upload"}`:       2*partBytes + 1,
+		`weir_store_bytes_total{direction="received",purpose="catch_up"}`: 5,
 	}
+	require.Equal(t, want, b.counted())
 	total := int64(0)
 	for name, n := range want {
-		if b.n[name] != n {
-			t.Errorf("%s is %d, want %d", name, b.n[name], n)
-		}
-		if strings.HasSuffix(name, "_requests_total") {
+		if strings.Contains(name, "requests") {
 			total += n
 		}
 	}
-	if int64(len(r.seen)) != total {
-		t.Errorf("%d requests were sent, %d counted: %q", len(r.seen), total, r.seen)
-	}
+	require.Len(t, r.seen, int(total))
 }

@@ -12,6 +12,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"weir/bill"
+	"weir/core/env"
 )
 
 const (
@@ -111,7 +114,7 @@ func (s *Store) sweepPages(before time.Time, owns func(string) bool) error {
 			if !ok || u.Initiated == nil || u.Initiated.After(before) || !owns(key) || s.uploads.isOurs(aws.ToString(u.UploadId)) {
 				continue
 			}
-			if err := s.abortUpload(s.alive, u.Key, u.UploadId); err != nil && failed == nil {
+			if err := s.abortUpload(s.alive, env.PurposeUpkeep, u.Key, u.UploadId); err != nil && failed == nil {
 				failed = fmt.Errorf("abort the upload of %s: %w", *u.Key, err)
 			}
 			if s.alive.Err() != nil {
@@ -127,7 +130,7 @@ func (s *Store) sweepPages(before time.Time, owns func(string) bool) error {
 }
 
 func (s *Store) listUploads(input *s3.ListMultipartUploadsInput) (*s3.ListMultipartUploadsOutput, error) {
-	t := s.try(s.alive, kindList)
+	t := s.try(s.alive, bill.List, env.PurposeUpkeep)
 	defer t.end()
 	page, err := s.client.ListMultipartUploads(t, input)
 	return page, s.checked(t.cause(err))

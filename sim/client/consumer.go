@@ -318,8 +318,9 @@ func (k *Consumer) fetch() {
 		r.SessionID, r.SessionEpoch = 0, -1
 	}
 	incremental := k.options.Sessions && session.epoch > 0
-	if !incremental && len(k.parts) > 0 {
-		k.parts = append(k.parts[1:], k.parts[0]) // as clients do, so that none starves behind a byte limit
+	if i := slices.IndexFunc(k.parts, func(p *consumerPart) bool { return p.node == node }); !incremental && i >= 0 {
+		first := k.parts[i]
+		k.parts = append(slices.Delete(k.parts, i, i+1), first) // as clients do, so that none starves behind a byte limit
 	}
 	if incremental && !k.ending && k.draws.PerMille(k.options.Forget) {
 		k.forgetOne(r, node)

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"slices"
+
 	"weir/core/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,10 +21,13 @@ func (o *Operator) steerCluster() {
 		}
 		v := response.(*kmsg.DescribeClusterResponse)
 		o.among("DescribeCluster", v.ErrorCode)
+		away := slices.IndexFunc(v.Brokers, func(b kmsg.DescribeClusterResponseBroker) bool { return b.IsFenced })
 		switch {
 		case len(v.Brokers) == 0:
 			o.pause()
-		case o.draws.PerMille(800):
+		case away >= 0 && o.draws.PerMille(500):
+			o.unregister(v.Brokers[away].NodeID)
+		case o.draws.PerMille(900):
 			o.reassign(v.Brokers)
 		default:
 			o.unregister(v.Brokers[o.draws.Below(int64(len(v.Brokers)))].NodeID)
@@ -30,17 +35,18 @@ func (o *Operator) steerCluster() {
 	})
 }
 
-// reassign moves a partition to some of the brokers, which may be fenced or gone by then.
+// reassign moves a partition of any topic to some of the brokers, which may be fenced or gone by then.
 func (o *Operator) reassign(brokers []kmsg.DescribeClusterResponseBroker) {
 	r := kmsg.NewPtrAlterPartitionAssignmentsRequest()
 	p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
-	p.Partition = int32(o.draws.Below(int64(len(o.options.Topic.Partitions)) + 1)) // the last is not there
+	name, partitions := o.anyTopic()
+	p.Partition = int32(o.draws.Below(int64(partitions) + 1)) // the last is not there
 	from := o.draws.Below(int64(len(brokers)))
 	for i := range o.draws.Between(1, int64(len(brokers))) {
 		p.Replicas = append(p.Replicas, brokers[(from+i)%int64(len(brokers))].NodeID)
 	}
 	topic := kmsg.NewAlterPartitionAssignmentsRequestTopic()
-	topic.Topic, topic.Partitions = o.options.Topic.Name, append(topic.Partitions, p)
+	topic.Topic, topic.Partitions = name, append(topic.Partitions, p)
 	r.TimeoutMillis, r.Topics = 3000, append(r.Topics, topic)
 	o.request(r, func(response kmsg.Response, err error) {
 		if err != nil {
@@ -58,6 +64,17 @@ func (o *Operator) reassign(brokers []kmsg.DescribeClusterResponseBroker) {
 			o.pause()
 		})
 	})
+}
+
+// anyTopic draws a topic, of the clients or of the coordinators, and how many partitions it has about.
+func (o *Operator) anyTopic() (name string, partitions int) {
+	internal := []string{"__consumer_offsets", "__transaction_state"}
+	i := int(o.draws.Below(int64(len(o.Topics) + len(internal))))
+	if i < len(internal) {
+		return internal[i], 3
+	}
+	t := o.Topics[i-len(internal)]
+	return t.Name, len(t.Partitions)
 }
 
 // unregister removes a broker for good, unless that is alive or still needed. It comes back as a new one.

@@ -12,7 +12,7 @@ import (
 
 // askTools asks one of the tools' questions.
 func (o *Operator) askTools() {
-	if o.Several && o.draws.PerMille(400) {
+	if o.Several && o.draws.PerMille(700) {
 		o.steerCluster()
 		return
 	}

@@ -75,7 +75,7 @@ type producerPart struct {
 	ordinal  int32 // of the next batch
 	acked    bool  // a batch of it was acknowledged
 	flying   int
-	carrier  uint64     // connection on which the session's batches travel, without answers
+	carrier  uint64     // connection on which the session's batches travel, if they have no answers or a sequence
 	rest     event.Time // nothing is sent again before
 }
 
@@ -319,9 +319,12 @@ func (p *Producer) pump() {
 	for {
 		r, sent := p.gather()
 		if len(sent) == 0 {
-			return
+			break
 		}
 		p.send(r, sent)
+	}
+	if slices.ContainsFunc(p.parts, func(part *producerPart) bool { return p.Queue.Now() < part.rest }) {
+		p.pumpSoon()
 	}
 }
 
@@ -334,7 +337,7 @@ type sentBatch struct {
 func (p *Producer) gather() (*kmsg.ProduceRequest, []sentBatch) {
 	var sent []sentBatch
 	for _, part := range p.parts {
-		if b := part.ready(p.Queue.Now()); b != nil && (len(sent) == 0 || p.leader(part.Partition) == p.leader(sent[0].part.Partition)) {
+		if b := part.ready(p.Queue.Now()); b != nil && p.mayFollow(part) && (len(sent) == 0 || p.leader(part.Partition) == p.leader(sent[0].part.Partition)) {
 			sent = append(sent, sentBatch{part, b})
 		}
 	}
@@ -416,8 +419,17 @@ func (p *Producer) prepare(part *producerPart, b *batch) {
 		b.spec.id = int32(len(part.History.Appends))
 		part.History.Appends = append(part.History.Appends, a)
 	}
+	if p.options.Idempotent {
+		part.carrier = p.carrier(part.Partition)
+	}
 	b.sent, b.ever = true, true
 	part.flying++
+}
+
+// mayFollow reports whether a partition's next batch may be sent: not while those before it travel to another broker. One that
+// does not know the producer yet takes any of them for its first.
+func (p *Producer) mayFollow(part *producerPart) bool {
+	return !p.options.Idempotent || part.flying == 0 || part.carrier == p.carrier(part.Partition)
 }
 
 // follow begins a new session where batches without answers travel on another connection than those before.
@@ -529,7 +541,7 @@ func (p *Producer) retry(part *producerPart) {
 	p.pumpSoon()
 }
 
-// pumpSoon pumps until no partition is left alone any more.
+// pumpSoon pumps after a while.
 func (p *Producer) pumpSoon() {
 	if p.retrying {
 		return
@@ -538,9 +550,6 @@ func (p *Producer) pumpSoon() {
 	p.after(retryPause, func() {
 		p.retrying = false
 		p.pump()
-		if slices.ContainsFunc(p.parts, func(part *producerPart) bool { return p.Queue.Now() < part.rest }) {
-			p.pumpSoon()
-		}
 	})
 }
 

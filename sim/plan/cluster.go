@@ -66,13 +66,13 @@ func (s *swarm) clusterFaults(p *Plan) {
 			continue
 		}
 		for range each.Between(1, 4) {
-			p.Faults = append(p.Faults, drawClusterFault(&each, kind, p))
+			p.add(drawClusterStrike(&each, kind, p))
 		}
 	}
 }
 
-func drawClusterFault(d *event.Stream, kind string, p *Plan) Fault {
-	f := drawFault(d, kind, p)
+func drawClusterStrike(d *event.Stream, kind string, p *Plan) Strike {
+	f := drawStrike(d, kind, p)
 	switch target := d.Below(10); {
 	case target < 6:
 		f.Node = d.Between(1, int64(len(p.Brokers)))
@@ -82,9 +82,14 @@ func drawClusterFault(d *event.Stream, kind string, p *Plan) Fault {
 	if f.Node == 0 && f.Zone == 0 && betweenMachines(kind) {
 		f.Node = d.Between(1, int64(len(p.Brokers))) // it needs a side
 	}
+	if forAll(kind) {
+		f.Node, f.Zone = 0, 0
+	}
 	switch kind {
 	case "clock-drift":
-		f.Rate = d.Between(-driftMax, driftMax)
+		if f.Rate = d.Between(-driftMax, driftMax); f.Rate == 0 {
+			f.Rate = 1 // none is no fault
+		}
 	case "peer-slow":
 		f.Rate = pick[int64](d, 3000, 20_000, 100_000)
 	case "peer-reset":

@@ -15,16 +15,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weir/faults"
 )
 
 // Plan is one run's plan.
 type Plan struct {
-	Config    Config     // the line config
-	Brokers   []Broker   // empty: one, in zone 1
-	Topics    []Topic    // created before the workloads start
-	Workloads []Workload // the clients
-	Faults    []Fault    // in no order
-	Never     []string   // marks that no run of this plan reaches: it would be a violation
+	Config    Config      // the line config
+	Brokers   []Broker    // empty: one, in zone 1
+	Topics    []Topic     // created before the workloads start
+	Workloads []Workload  // the clients
+	Faults    faults.Plan // in no order
+	Never     []string    // marks that no run of this plan reaches: it would be a violation
 }
 
 // Config is the run's length and the broker's configuration. Zero fields take the
@@ -214,68 +216,8 @@ type Workload struct {
 	Pause time.Duration
 }
 
-// Fault is one fault and its time. It strikes the machine Node, or the machines of Zone,
-// or all if both are 0. The rates of links to the object store are everybody's alone.
-//
-//	crash, kill, stop    power failure, SIGKILL, clean shutdown; restarted after For
-//	crash-put, kill-put  the same, when the next PUT has taken effect and its answer is under way
-//	crash-wal, kill-wal, crash-meta, kill-meta  the same, while the next write of that disk is in flight
-//	crash-super, kill-super  the same, while the next superblock of the log is being written
-//	pause                the loop stops for For
-//	clock-step           the wall clock jumps by Amount
-//	wal-*, meta-*        slow (Rate thousandths), stall (Rate millionths of operations, by Amount),
-//	                     full, read-error, write-error, sync-error (Rate millionths)
-//	wal-shear            a power failure leaves a block of a write in flight part new, part old (Rate thousandths)
-//	store-*              refuse, lost-before, lost-after, late, short, corrupt, slow, deny-put, deny-get,
-//	                     join (Rate thousandths); uplink, downlink (Rate bytes a second of each machine)
-//	cut, cut-in, cut-out, stall, net-slow (Rate thousandths), reset    of Client, or of all if -1
-//
-// Those of a cluster strike the links between the machines that they name and all others:
-//
-//	peer-cut, peer-cut-in, peer-cut-out, peer-slow (Rate thousandths), peer-reset
-//	isolate              cut off from other machines, from clients and from the object store
-//	clock-drift          the clock runs Rate parts per million fast
-//
-// The faults below restore, clone or lose disks. They run one at a time: one that is due during another is
-// skipped. Each begins with a power failure, and ends with what an operator would do.
-//
-//	meta-old     the metadata disk is replaced by its copy of Amount ago; after For, if the broker could not
-//	             start from it, by the newer disk
-//	disks-old    both disks are copied; Amount later the copies take their place, and after For the newer disks
-//	             theirs, unless the copies went on
-//	clone        a second machine starts from a copy of both disks; after For the one with the newer log goes on
-//	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store; so is the other disk if the
-//	             WAL is always in the store
-type Fault struct {
-	Kind   string        // one of FaultKinds or ClusterFaultKinds
-	At     time.Duration // when it strikes, after the start of the workloads
-	For    time.Duration // how long it lasts, or how long the machine is down
-	Client int64         // whose connections; -1: all
-	Rate   int64         // unit: see the kind
-	Amount time.Duration // see the kind
-	Node   int64         // machine; 0: each in Zone
-	Zone   int64         // 0: any
-	Early  int64         // not 0: At counts from before the broker's first start
-}
-
 // WorkloadKinds are the kinds of clients.
 var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe", "committer"}
-
-// FaultKinds are the kinds of faults, in the order in which the swarm draws them.
-var FaultKinds = []string{
-	"crash", "kill", "stop", "crash-put", "kill-put", "pause", "clock-step",
-	"wal-slow", "wal-stall", "wal-full", "wal-read-error", "wal-write-error", "wal-sync-error",
-	"meta-slow", "meta-stall", "meta-full", "meta-read-error", "meta-write-error", "meta-sync-error",
-	"store-refuse", "store-lost-before", "store-lost-after", "store-late", "store-short", "store-corrupt", "store-slow",
-	"cut", "cut-in", "cut-out", "stall", "net-slow", "reset",
-	"crash-wal", "kill-wal", "crash-meta", "kill-meta",
-	"store-deny-put", "store-deny-get", "store-join", "store-uplink", "store-downlink",
-	"meta-old", "disks-old", "clone", "meta-lost",
-	"crash-super", "kill-super", "wal-shear",
-}
-
-// ClusterFaultKinds are the kinds of faults that only a cluster of several machines has.
-var ClusterFaultKinds = []string{"peer-cut", "peer-cut-in", "peer-cut-out", "peer-slow", "peer-reset", "isolate", "clock-drift"}
 
 // field is one field of a line: its name and where it lies.
 type field struct {
@@ -418,8 +360,8 @@ func (w *Workload) fields() []field {
 	}
 }
 
-func (f *Fault) fields() []field {
-	return []field{{"at", &f.At}, {"for", &f.For}, {"client", &f.Client}, {"rate", &f.Rate}, {"amount", &f.Amount}, {"node", &f.Node}, {"zone", &f.Zone}, {"early", &f.Early}}
+func (s *Strike) fields() []field {
+	return []field{{"at", &s.At}, {"for", &s.For}, {"client", &s.Client}, {"rate", &s.Rate}, {"amount", &s.Amount}, {"node", &s.Node}, {"zone", &s.Zone}, {"early", &s.Early}}
 }
 
 // String is the plan's text.
@@ -435,8 +377,8 @@ func (p *Plan) String() string {
 	for i := range p.Workloads {
 		writeLine(&b, "client "+p.Workloads[i].Kind, p.Workloads[i].fields())
 	}
-	for i := range p.Faults {
-		writeLine(&b, "fault "+p.Faults[i].Kind, p.Faults[i].fields())
+	for _, f := range p.Faults {
+		fmt.Fprintf(&b, "fault %v\n", f)
 	}
 	for _, mark := range p.Never {
 		fmt.Fprintf(&b, "never %s\n", mark)
@@ -495,16 +437,34 @@ func (p *Plan) parseLine(words []string) error {
 		p.Workloads = append(p.Workloads, Workload{Kind: words[1]})
 		return parseFields(words[2:], p.Workloads[len(p.Workloads)-1].fields())
 	case "fault":
-		if len(words) < 2 || !contains(FaultKinds, words[1]) && !contains(ClusterFaultKinds, words[1]) {
-			return fmt.Errorf("fault wants a kind, one of %s %s", strings.Join(FaultKinds, " "), strings.Join(ClusterFaultKinds, " "))
-		}
-		p.Faults = append(p.Faults, Fault{Kind: words[1]})
-		return parseFields(words[2:], p.Faults[len(p.Faults)-1].fields())
+		f, err := parseFault(words[1:])
+		p.Faults = append(p.Faults, f)
+		return err
 	case "never":
 		p.Never = append(p.Never, strings.Join(words[1:], " "))
 		return nil
 	}
 	return fmt.Errorf("unknown line %q", words[0])
+}
+
+// parseFault reads a fault's line, or a strike's kind and fields. It refuses what the simulator cannot do.
+func parseFault(words []string) (faults.Fault, error) {
+	f, err := readFault(words)
+	if err == nil {
+		_, err = strikeOf(&f)
+	}
+	return f, err
+}
+
+func readFault(words []string) (faults.Fault, error) {
+	if len(words) == 0 || !contains(FaultKinds, words[0]) && !contains(ClusterFaultKinds, words[0]) {
+		return faults.Parse(strings.Join(words, " "))
+	}
+	s := Strike{Kind: words[0]}
+	if err := parseFields(words[1:], s.fields()); err != nil {
+		return faults.Fault{}, err
+	}
+	return s.fault()
 }
 
 func contains(list []string, s string) bool {

@@ -36,8 +36,12 @@ func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
 		if len(zones) != 3 || p.Config.Session == 0 {
 			t.Errorf("seed %d: %d zones, sessions of %v", seed, len(zones), p.Config.Session)
 		}
-		for i := range p.Faults {
-			f := &p.Faults[i]
+		strikes, err := p.Strikes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range strikes {
+			f := &strikes[i]
 			faults[f.Kind]++
 			if betweenMachines(f.Kind) && f.Node == 0 && f.Zone == 0 {
 				t.Errorf("seed %d: %s strikes all, so that there is nobody on the other side", seed, f.Kind)
@@ -62,8 +66,12 @@ func TestSwarmDrawsEveryKind(t *testing.T) {
 		if len(p.Faults) == 0 {
 			calm++
 		}
-		for _, f := range p.Faults {
-			faults[f.Kind]++
+		strikes, err := p.Strikes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range strikes {
+			faults[s.Kind]++
 		}
 		for _, w := range p.Workloads {
 			clients[w.Kind]++

@@ -57,7 +57,8 @@ func (p *Plan) set() (set []field) {
 		all = append(all, p.Workloads[i].fields()...)
 	}
 	for i := range p.Faults {
-		all = append(all, p.Faults[i].fields()...)
+		f := &p.Faults[i]
+		all = append(all, field{"for", &f.For}, field{"rate", (*int64)(&f.Rate)})
 	}
 	for _, f := range all {
 		count, isCount := f.to.(*int64)

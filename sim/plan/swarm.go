@@ -354,9 +354,18 @@ func (s *swarm) faults(p *Plan) {
 			continue
 		}
 		for range each.Between(1, 4) {
-			p.Faults = append(p.Faults, drawFault(&each, kind, p))
+			p.add(drawStrike(&each, kind, p))
 		}
 	}
+}
+
+// add adds a strike that the swarm drew.
+func (p *Plan) add(s Strike) {
+	f, err := s.fault()
+	if err != nil {
+		panic(fmt.Sprintf("sim: the swarm drew %v: %v", s, err))
+	}
+	p.Faults = append(p.Faults, f)
 }
 
 // needsWait reports whether a fault loses what was acknowledged before the object store had it: without the
@@ -365,8 +374,8 @@ func needsWait(kind string) bool {
 	return kind == "meta-old" || kind == "disks-old" || kind == "clone" || kind == "meta-lost"
 }
 
-func drawFault(d *event.Stream, kind string, p *Plan) Fault {
-	f := Fault{Kind: kind, At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 3*time.Second)}
+func drawStrike(d *event.Stream, kind string, p *Plan) Strike {
+	f := Strike{Kind: kind, At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 3*time.Second)}
 	switch kind {
 	case "crash", "kill", "stop", "crash-put", "kill-put", "crash-wal", "kill-wal", "crash-meta", "kill-meta", "crash-super", "kill-super":
 		f.For = d.Duration(time.Millisecond, time.Second)

@@ -54,7 +54,7 @@ func (s *Store) compose(pieces []env.Piece) (body []byte, whole bool) {
 
 // copyOf is an operation that may arrive after what it was lent is given back.
 func copyOf(c *env.ComposeObject) *env.ComposeObject {
-	copied := &env.ComposeObject{Key: c.Key, Pieces: slices.Clone(c.Pieces)}
+	copied := &env.ComposeObject{For: c.For, Key: c.Key, Pieces: slices.Clone(c.Pieces)}
 	for i := range copied.Pieces {
 		copied.Pieces[i].Data = slices.Clone(copied.Pieces[i].Data)
 	}

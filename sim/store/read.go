@@ -21,6 +21,7 @@ func (r *request) read(s *Store, g *env.GetObject) {
 	if g.Offset < g.Size {
 		g.N = scatter(g, object.Body[g.Offset:])
 	}
+	s.Account.Moved(g.For, 0, int64(g.N))
 	if g.N > 0 && r.fate == fateShort {
 		s.Injected++
 		s.queue.Hit("store: a read ended early")

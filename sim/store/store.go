@@ -31,6 +31,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/bill"
 	"weir/core/env"
 	"weir/sim/event"
 	"weir/sim/latency"
@@ -73,6 +74,8 @@ type Store struct {
 	// Injected counts faults that took effect; Puts, Gets, Deletes and Lists requests.
 	Injected                   int
 	Puts, Gets, Deletes, Lists int64
+	// Account is what S3 would charge for.
+	Account bill.Account
 	// Sent is the bytes of bodies that left on narrow uplinks, and Stored those of objects made.
 	Sent, Stored int64
 	Discarded    int // objects taken away by Discard
@@ -222,6 +225,7 @@ const (
 
 func (v *view) Put(p *env.PutObject) {
 	checkKey(p.Key)
+	checkPurpose(p.For)
 	v.store.Puts++
 	size := 0
 	for _, piece := range p.Body {
@@ -242,7 +246,9 @@ func (v *view) Put(p *env.PutObject) {
 
 func (v *view) Get(g *env.GetObject) {
 	checkKey(g.Key)
+	checkPurpose(g.For)
 	v.store.Gets++
+	g.N = 0
 	r := v.submit(g, false)
 	if r.fate == fateDone && v.store.strikes(v.faults().DenyGet) {
 		r.fate = fateDeny
@@ -255,27 +261,18 @@ func (s *Store) strikes(perMille int64) bool { return perMille > 0 && s.draws.Pe
 
 func (v *view) Delete(d *env.DeleteObject) {
 	checkKey(d.Key)
+	checkPurpose(d.For)
 	v.store.Deletes++
 	v.schedule(v.submit(d, true), &latency.StoreDelete, 0)
 }
 
 func (v *view) List(l *env.ListObjects) {
+	checkPurpose(l.For)
 	v.store.Lists++
 	if l.Limit < 1 || l.Limit > 1000 {
 		panic(fmt.Sprintf("sim: list limit %d", l.Limit))
 	}
 	v.schedule(v.submit(l, false), &latency.StoreList, 0)
-}
-
-func checkKey(key string) {
-	ok := len(key) > 0 && len(key) <= 1024
-	for i := 0; i < len(key); i++ {
-		c := key[i]
-		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("/-_.=", c) >= 0)
-	}
-	if !ok {
-		panic(fmt.Sprintf("sim: bad key %q", key))
-	}
 }
 
 func (v *view) submit(e env.Event, changes bool) *request {
@@ -289,6 +286,7 @@ func (v *view) submit(e env.Event, changes bool) *request {
 	} else {
 		r = &request{}
 	}
+	bill.Operation(&s.Account, e)
 	*r = request{view: v, event: e, fate: s.drawFate(v.faults(), changes), draw: s.draws.Uint64()}
 	if v.abandoned {
 		r.fate = fateEnded

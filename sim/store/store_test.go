@@ -31,14 +31,14 @@ func (r *rig) run() {
 }
 
 func (r *rig) put(key, body string) *env.PutObject {
-	p := &env.PutObject{Key: key, Body: [][]byte{[]byte(body)}, Done: func(*env.PutObject) {}}
+	p := &env.PutObject{For: env.PurposeUpload, Key: key, Body: [][]byte{[]byte(body)}, Done: func(*env.PutObject) {}}
 	r.objects.Put(p)
 	r.run()
 	return p
 }
 
 func (r *rig) get(key string, offset int64, size int) *env.GetObject {
-	g := &env.GetObject{Key: key, Offset: offset, Into: make([]byte, size), Done: func(*env.GetObject) {}}
+	g := &env.GetObject{For: env.PurposeCatchUp, Key: key, Offset: offset, Into: make([]byte, size), Done: func(*env.GetObject) {}}
 	r.objects.Get(g)
 	r.run()
 	return g
@@ -72,7 +72,7 @@ func TestUnknownMeansUnknown(t *testing.T) {
 		r.store.Faults = Faults{Refuse: 250, LostBefore: 250, LostAfter: 250, Late: 150}
 		body := []byte("body")
 		var exists bool
-		p := &env.PutObject{Key: "k", Body: [][]byte{body}, Done: func(p *env.PutObject) {
+		p := &env.PutObject{For: env.PurposeUpload, Key: "k", Body: [][]byte{body}, Done: func(p *env.PutObject) {
 			_, exists = r.store.Object("k")
 			copy(body, "XXXX") // the body is the caller's again
 		}}
@@ -131,7 +131,7 @@ func TestListPages(t *testing.T) {
 	var got []string
 	after := ""
 	for {
-		l := &env.ListObjects{Prefix: "a/", StartAfter: after, Limit: 10, Done: func(*env.ListObjects) {}}
+		l := &env.ListObjects{For: env.PurposeSweep, Prefix: "a/", StartAfter: after, Limit: 10, Done: func(*env.ListObjects) {}}
 		r.objects.List(l)
 		r.run()
 		for _, o := range l.Objects {
@@ -152,7 +152,7 @@ func TestCrashLeavesRequestsOpen(t *testing.T) {
 	for seed := uint64(1); seed <= 60; seed++ {
 		r := newRig(seed)
 		body := []byte("body")
-		r.objects.Put(&env.PutObject{Key: "k", Body: [][]byte{body}, Done: func(*env.PutObject) { t.Fatal("delivered to the dead") }})
+		r.objects.Put(&env.PutObject{For: env.PurposeUpload, Key: "k", Body: [][]byte{body}, Done: func(*env.PutObject) { t.Fatal("delivered to the dead") }})
 		r.box.Kill()
 		r.store.Crash(r.box)
 		copy(body, "XXXX")
@@ -174,7 +174,7 @@ func TestCrashLeavesRequestsOpen(t *testing.T) {
 func TestASecondBodyPanics(t *testing.T) {
 	r := newRig(1)
 	r.put("k", "one")
-	d := &env.DeleteObject{Key: "k", Done: func(*env.DeleteObject) {}}
+	d := &env.DeleteObject{For: env.PurposeDeletion, Key: "k", Done: func(*env.DeleteObject) {}}
 	r.objects.Delete(d)
 	r.run()
 	defer func() {
