@@ -48,7 +48,7 @@ func (n *Node) leased() bool {
 // epochEnded reports whether the image says that this incarnation's epoch is over. What follows in the log may be of whoever
 // took over: a recoverer may commit what this broker's log had in flight, and this broker never knew to be durable.
 func (n *Node) epochEnded() bool {
-	return n.peers != nil && n.epoch != 0 && !n.shutting && !n.failed && !n.metadata.image.Current(n.epoch)
+	return n.peers != nil && n.epoch != 0 && !n.failed && !n.metadata.image.Current(n.epoch)
 }
 
 // keepLease renews the lease for as long as the incarnation lasts.

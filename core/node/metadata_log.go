@@ -196,14 +196,15 @@ func (n *Node) imageChanged() {
 	if n.peers != nil {
 		n.peers.imageChanged()
 	}
-	if n.epochEnded() {
+	ended := n.epochEnded()
+	if ended && !n.shutting {
 		n.fail(ErrFenced)
 		return
 	}
 	if n.sessions != nil {
 		n.sessions.ImageChanged()
 	}
-	if n.failed || n.broker == nil {
+	if n.failed || n.broker == nil || ended {
 		return
 	}
 	n.telemetry.Hit("node: its parts were told of records")
