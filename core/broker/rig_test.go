@@ -227,6 +227,7 @@ func (r *rig) Replicas(dst []int32, t *metadata.Topic, p *metadata.Partition) ([
 	}
 	return append(dst, int32(p.Leader)), 1
 }
+
 func (r *rig) BrokerConfigs(id metadata.BrokerID) []metadata.Config {
 	return r.brokerConfigs[id]
 }
