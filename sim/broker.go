@@ -29,10 +29,11 @@ type broker struct {
 	config  *config.Broker
 
 	ready      bool
-	served     bool // was ready since its disks were exchanged
-	wanted     bool // a supervisor starts it again after it ended
-	real       bool // runs the real node, not a stand-in
-	rebuilding bool // the metadata disk was lost: recover-cluster runs before the broker
+	ended      func() // what a shutdown that is under way tells; nil: there is none
+	served     bool   // was ready since its disks were exchanged
+	wanted     bool   // a supervisor starts it again after it ended
+	real       bool   // runs the real node, not a stand-in
+	rebuilding bool   // the metadata disk was lost: recover-cluster runs before the broker
 	lastError  error
 	draws      event.Stream
 }
@@ -163,7 +164,12 @@ func (b *broker) failed(err error) {
 	incarnation := b.machine.Incarnation()
 	b.queue.Call(0, func() {
 		if b.machine.Incarnation() == incarnation && b.machine.Running() {
+			ended := b.ended
 			b.crash(false)
+			if ended != nil { // it failed while it shut down, as one does whose epoch others ended
+				ended()
+				return
+			}
 			b.bootAfter(b.draws.Duration(50*time.Millisecond, 500*time.Millisecond))
 		}
 	})
@@ -178,7 +184,7 @@ func (b *broker) crash(power bool) {
 		}
 		return
 	}
-	b.ready = false
+	b.ready, b.ended = false, nil
 	box := b.machine.Box()
 	b.takeMarks()
 	b.machine.Crash()
@@ -202,6 +208,7 @@ func (b *broker) bootAfter(d time.Duration) {
 // start that is given up, or a read of another broker's log, may leave what it has in flight.
 func (b *broker) shutdown(done func()) {
 	incarnation, served, told := b.machine.Incarnation(), b.ready, b.queue.Now()
+	b.ended = done
 	b.machine.Node().Shutdown(func() {
 		if took := b.queue.Now().Sub(told); took > shutdownLimit {
 			b.violate(checker.Violation{Invariant: "latency", Text: fmt.Sprintf("a clean shutdown took %v, more than %v", took, shutdownLimit)})
