@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -227,6 +228,9 @@ func (n *Node) fail(err error) {
 		return
 	}
 	n.failed, n.started = true, true
+	if fenced := new(wal.FencedError); errors.As(err, &fenced) {
+		err = fmt.Errorf("%w: %w", ErrFenced, err) // the log says so before the image does
+	}
 	n.telemetry.Error("this incarnation ends", slog.String("error", err.Error()))
 	n.options.Failed(err)
 	n.loop.Post(n.shutdown)

@@ -26,12 +26,15 @@ func FenceName(log string) string { return fencePrefix + log }
 // and this incarnation is over.
 type FencedError struct {
 	File string
-	By   uint64 // the nonce that the recoverer gave to Fence; 0 if its fence is not whole yet
+	By   uint64 // the nonce that the recoverer gave to Fence; 0 if its fence is not whole yet, or is a seal in an object
 }
 
 func (e *FencedError) Error() string {
-	return fmt.Sprintf("wal file %q was fenced by recoverer %016x: another broker has taken over what it holds, because this one was taken for dead",
-		e.File, e.By)
+	by := "a recoverer"
+	if e.By != 0 {
+		by = fmt.Sprintf("recoverer %016x", e.By)
+	}
+	return fmt.Sprintf("wal %q was fenced by %s: another broker has taken over what it holds, because this one was taken for dead", e.File, by)
 }
 
 // PrivateError says that a log cannot be fenced: its owner looks for no fence. Only the node that wrote it may

@@ -162,12 +162,11 @@ func (s *slots) fenced(c *creation, err error) error {
 	if !errors.Is(err, errTaken) {
 		return fmt.Errorf("create slot %d of wal %q: %w", c.slot, s.log.name, err)
 	}
-	by := "a body of another writer"
 	if c.found.flags&flagSeal != 0 {
-		by = "the seal of a recoverer"
+		return &FencedError{File: s.log.name}
 	}
-	return fmt.Errorf("slot %d of wal %q holds %s: this incarnation was fenced, its partitions are served by another one; "+
-		"what it has not acknowledged may be lost: %w", c.slot, s.log.name, by, err)
+	return fmt.Errorf("slot %d of wal %q holds a body of another writer: this incarnation is over; what it has not acknowledged may be lost: %w",
+		c.slot, s.log.name, err)
 }
 
 func (s *slots) step() (settled bool) {

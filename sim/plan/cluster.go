@@ -38,6 +38,9 @@ func (s *swarm) machines(p *Plan) {
 	p.Config.Election = pick(&d, 0, p.Config.Session/4)
 	if p.Config.WALShared = min(d.Below(3), 1); p.Config.WALShared != 0 {
 		p.Config.VolumeBytes, p.Config.WALDiskBytes = 0, 5*p.Config.WALDiskBytes // one volume for all logs
+		if p.Config.WALDiskBytes > 0 {
+			p.Config.WALDiskBytes += 1 << 20 // and for the fences of those that ended
+		}
 	}
 	first := d.Below(zones)
 	for i := range d.Between(3, 5) {
