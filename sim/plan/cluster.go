@@ -38,8 +38,8 @@ func (s *swarm) machines(p *Plan) {
 	p.Config.Election = pick(&d, 0, p.Config.Session/4)
 	if p.Config.WALShared = min(d.Below(3), 1); p.Config.WALShared != 0 {
 		p.Config.VolumeBytes, p.Config.WALDiskBytes = 0, 5*p.Config.WALDiskBytes // one volume for all logs
-		if p.Config.WALDiskBytes > 0 {
-			p.Config.WALDiskBytes += 1 << 20 // and for the fences of those that ended
+		if p.Config.WALDiskBytes > 0 {                                           // what one broker's log takes another cannot have: all have to fit, with their reserves and the fences of ended ones
+			p.Config.WALDiskBytes = max(p.Config.WALDiskBytes, 5*(p.Config.WALBytes+512<<10)) + 1<<20
 		}
 	}
 	first := d.Below(zones)
