@@ -85,7 +85,7 @@ func TestNothingStandsInForABatchThatCameTooEarly(t *testing.T) {
 	r.p.state.appended(&known, nil, 0, wallZero, 0, 0)
 	r.p.takeEarly()
 	require.Equal(t, gaps{{producer: 7}}, r.p.gaps, "the first of a producer that is not known")
-	require.Equal(t, map[int32]gaps{1: {{producer: 9}}}, r.p.topic.early, "it may be moved here")
+	require.Equal(t, map[partitionID]gaps{{index: 1}: {{producer: 9}}}, r.manager.early.byPartition, "it may be moved here")
 	r.want(r.send(7, 0, 1, 1), wire.OutOfOrderSequence, -1)
 }
 
@@ -101,4 +101,42 @@ func TestNothingStandsInForABatchWithoutALease(t *testing.T) {
 	again := r.send(7, 0, 0, 1)
 	r.log.durable(1)
 	r.want(again, wire.None, 0)
+}
+
+// TestAGapIsForgottenBeforeItsProducer: a producer was refused here, went on at the leader, and was silent until the
+// leader forgot it. Its next batch is not held back for the one that was refused here.
+func TestAGapIsForgottenBeforeItsProducer(t *testing.T) {
+	r := newRig(t)
+	r.p.topic.partitions = make([]*Partition, 1)
+	r.manager.byName["t"] = r.p.topic
+	r.manager.options.ProducerIDExpiration = time.Minute
+	early := record.Header{ProducerID: 7, BaseSequence: 3}
+	r.manager.Refused(metadata.TopicID{}, "t", 0, &early)
+	r.clock.now = env.Time(time.Minute)
+	r.p.takeEarly()
+	require.Empty(t, r.p.gaps)
+	again := r.send(7, 0, 9, 1)
+	r.log.durable(1)
+	r.want(again, wire.None, 0)
+}
+
+// TestEarlyGapsAreBounded: a client sends to a broker that leads none of the partitions, as ever new producers.
+func TestEarlyGapsAreBounded(t *testing.T) {
+	e := earlyGaps{byPartition: make(map[partitionID]gaps)}
+	noteAll := func(now env.Time) {
+		for i := range 2 * earlyGapsMax {
+			e.note(partitionID{index: int32(i % 1000)}, &record.Header{ProducerID: int64(i)}, now)
+		}
+	}
+	noteAll(0)
+	kept := 0
+	for _, of := range e.byPartition {
+		kept += len(of)
+	}
+	require.LessOrEqual(t, kept, earlyGapsMax)
+	require.Equal(t, earlyGapsMax, e.noted.Len())
+	require.NotEmpty(t, e.take(partitionID{index: 999}, 0, time.Minute), "the newest stay")
+	e.expire(env.Time(time.Minute), time.Minute)
+	require.Empty(t, e.byPartition)
+	require.Zero(t, e.noted.Len())
 }

@@ -97,6 +97,7 @@ type Manager struct {
 	byID       map[metadata.TopicID]*topic
 	topics     []*topic
 	recovered  map[metadata.StreamID]*State // as of what was replayed, until they are opened
+	early      earlyGaps
 	blocked    task.Queue[*Partition]       // in the order in which they ran out of room
 	queueTimer task.Timer
 
@@ -120,8 +121,7 @@ type topic struct {
 	name       string
 	overrides  []metadata.Config
 	config     config.Topic
-	partitions []*Partition   // by index; nil: not led here, or not open yet
-	early      map[int32]gaps // by index, of partitions that are not open
+	partitions []*Partition // by index; nil: not led here, or not open yet
 	generation uint64
 }
 
@@ -160,6 +160,7 @@ func newManager(o Options) *Manager {
 		env:       o.Env,
 		byName:    make(map[string]*topic),
 		byID:      make(map[metadata.TopicID]*topic),
+		early:     earlyGaps{byPartition: make(map[partitionID]gaps)},
 		recovered: make(map[metadata.StreamID]*State),
 	}
 }

@@ -13,10 +13,13 @@ func (m *Manager) armHousekeeping() {
 // housekeeping applies retention, forgets idle producers and looks for transactions that hang.
 func (m *Manager) housekeeping() {
 	now, late := m.loop.Now(), 0
+	expiration := m.options.ProducerIDExpiration
+	m.early.expire(now, expiration)
 	for _, p := range m.partitions {
-		if m.options.ProducerIDExpiration > 0 {
-			p.state.expire(now, m.options.ProducerIDExpiration)
-			p.verified.expire(now, m.options.ProducerIDExpiration)
+		if expiration > 0 {
+			p.state.expire(now, expiration)
+			p.verified.expire(now, expiration)
+			p.gaps.expire(now, expiration)
 		}
 		late += p.lateTransactions(now)
 		p.retain()
