@@ -259,6 +259,9 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	return b
 }
 
+// imbalancePercent is leader.imbalance.per.broker.percentage of all simulated clusters.
+const imbalancePercent = 10
+
 // peerPort is where the nodes of a cluster reach each other.
 const peerPort = 9093
 
@@ -270,7 +273,7 @@ func clusterConfig(c *plan.Config, host string) config.Cluster {
 	l := config.Listener{Name: "CONTROLLER", Host: host, Port: peerPort}
 	return config.Cluster{
 		ListenerName: l.Name, Listener: l, Advertised: l, Secret: "simulated", SessionTimeout: c.Session, HeartbeatInterval: c.Session / 6,
-		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000, BalanceInterval: 2 * c.Session, ImbalancePercent: 10,
+		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000, BalanceInterval: 2 * c.Session, ImbalancePercent: imbalancePercent,
 	}
 }
 

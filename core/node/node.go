@@ -162,6 +162,9 @@ func (n *Node) Telemetry() *telemetry.Registry { return n.telemetry }
 // Epoch is the broker epoch of this incarnation; 0 before it is registered.
 func (n *Node) Epoch() metadata.BrokerEpoch { return n.epoch }
 
+// Controls reports whether this node leads the metadata's quorum, and so is the active controller.
+func (n *Node) Controls() bool { return n.quorum != nil && n.quorum.Leads() }
+
 // Starting names the step that the start is at; it is empty before and after.
 func (n *Node) Starting() string { return n.step }
 

@@ -28,6 +28,8 @@ type Machine struct {
 	TurnCost, EventCost time.Duration
 	// Slow scales computation (1000 is once).
 	Slow int64
+	// Around runs each turn, to measure what it costs in the real world; nil: nothing is around it.
+	Around func(turn func())
 
 	queue       *event.Queue
 	clock       Clock
@@ -144,7 +146,11 @@ func (m *Machine) Fire(incarnation uint64) {
 	m.turns++
 	m.queue.Note(event.KindTurn, m.ID, uint64(count), 0, 0)
 	m.busyUntil = m.queue.Now().Add(m.TurnCost + time.Duration(count)*m.EventCost)
-	m.node.Turn(m.spare)
+	if m.Around != nil {
+		m.Around(func() { m.node.Turn(m.spare) })
+	} else {
+		m.node.Turn(m.spare)
+	}
 	clear(m.spare)
 }
 
