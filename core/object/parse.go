@@ -144,7 +144,8 @@ func decodePart(b []byte) PartInfo {
 	}
 }
 
-// Open checks a block's bytes, exactly data, and hands out its batches in order, as parts of data.
+// Open checks a block's bytes, exactly data, and hands out its batches in order, as parts of data. Offsets may be missing before
+// each; the block ends with its last.
 // Nothing is handed out unless the checksum is right. After an error, what was handed out is void.
 func (k *Block) Open(data []byte, batch func(h *record.Header, data []byte)) error {
 	if len(data) != int(k.Bytes) || crc32.Checksum(data, castagnoli) != k.Sum {
@@ -153,8 +154,8 @@ func (k *Block) Open(data []byte, batch func(h *record.Header, data []byte)) err
 	next := k.First
 	for len(data) > 0 {
 		h, err := record.ReadHeader(data)
-		if err != nil || h.BaseOffset != next || h.LastOffsetDelta < 0 {
-			return damaged("the block at %d has no batch at offset %d: %v", k.Position, next, err)
+		if err != nil || h.BaseOffset < next || h.LastOffsetDelta < 0 {
+			return damaged("the block at %d has no batch at or behind offset %d: %v", k.Position, next, err)
 		}
 		batch(&h, data[:h.Bytes:h.Bytes])
 		next, data = h.NextOffset(), data[h.Bytes:]

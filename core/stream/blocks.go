@@ -18,7 +18,7 @@ type blockKey struct {
 
 // blockBatch is one batch of a block.
 type blockBatch struct {
-	base         int64
+	base, end    int64
 	maxTimestamp int64
 	place, bytes int32
 }
@@ -36,30 +36,25 @@ type block struct {
 	protected bool
 }
 
-// search returns the batch that holds the offset; len if none does.
+// search returns the batch that holds the offset, or the next one if the offset is missing; len if there is none.
 func (b *block) search(offset int64) int {
-	return sort.Search(len(b.batches), func(i int) bool { return b.endOf(i) > offset })
-}
-
-func (b *block) endOf(i int) int64 {
-	if i+1 < len(b.batches) {
-		return b.batches[i+1].base
-	}
-	return b.end
+	return sort.Search(len(b.batches), func(i int) bool { return b.batches[i].end > offset })
 }
 
 // take adds batches from offset on; it returns where it stopped, and whether the block ended there.
 func (b *block) take(g *gather, offset int64, maxBytes int) (next int64, more bool) {
 	b.again = b.again || offset < b.served
+	next = offset
 	for i := b.search(offset); i < len(b.batches); i++ {
 		n := &b.batches[i]
 		if !g.fits(int(n.bytes), maxBytes) {
-			return n.base, false
+			return next, false
 		}
 		g.add(b.slab.Data[n.place:n.place+n.bytes:n.place+n.bytes], b.slab)
-		b.served = max(b.served, b.endOf(i))
+		next = n.end
+		b.served = max(b.served, n.end)
 	}
-	return b.end, true
+	return next, true
 }
 
 // blockCache keeps blocks of the store. New ones are on trial, in the order of their last use; one
@@ -130,7 +125,7 @@ func (c *blockCache) load(key blockKey, k *object.Block, want urgency, f func(*b
 func openBlock(k *object.Block, data []byte) (batches []blockBatch, err error) {
 	place := int32(0)
 	err = k.Open(data, func(h *record.Header, data []byte) {
-		batches = append(batches, blockBatch{base: h.BaseOffset, maxTimestamp: h.MaxTimestamp, place: place, bytes: int32(len(data))})
+		batches = append(batches, blockBatch{base: h.BaseOffset, end: h.NextOffset(), maxTimestamp: h.MaxTimestamp, place: place, bytes: int32(len(data))})
 		place += int32(len(data))
 	})
 	return batches, err
