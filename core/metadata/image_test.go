@@ -30,7 +30,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 20).Draw(t, "kind") {
+	switch rapid.IntRange(0, 21).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{ID: metadata.BrokerID(small("broker", 1)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z"}
 	case 1, 2:
@@ -72,6 +72,8 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		return r
 	case 15, 16, 17:
 		return drawReplacement(t, im, object, epoch)
+	case 18:
+		return &metadata.CleanStream{Stream: stream, Cleaned: small("cleaned", 60)}
 	}
 	return drawCommit(t, im, object, epoch)
 }
@@ -397,6 +399,7 @@ func everyRecord() []metadata.Record {
 			}},
 			{Stream: 2, Sources: []metadata.Source{{Object: 2, Start: 7, End: 9}}, Parts: []metadata.Part{{Object: 11, Start: 7, End: 9}}}, // trimmed: refused
 		}},
+		&metadata.CleanStream{Stream: 1, Cleaned: 10},
 	}
 }
 
@@ -413,8 +416,8 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	wantGolden(t, "testdata/records.v1", log)
-	wantGolden(t, "testdata/snapshot.v3", im.AppendSnapshot(nil))
-	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2"} { // of releases before
+	wantGolden(t, "testdata/snapshot.v4", im.AppendSnapshot(nil))
+	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
 		if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {

@@ -85,6 +85,8 @@ type Stream struct {
 	// Parts are what is committed and not wholly below the log start, ascending by
 	// offset. Ranges commit independently, so there may be gaps for a while.
 	Parts []Part
+	// Cleaned is the offset up to which the log was compacted by key; 0: never.
+	Cleaned int64
 }
 
 // CommittedEnd is the first offset that is not yet committed: below it nothing is

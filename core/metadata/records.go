@@ -38,6 +38,7 @@ const (
 	typeSetFeatures
 	typeSetGroupConfigs
 	typeReplaceParts
+	typeCleanStream
 )
 
 // version is the newest version of a type, which this release writes. Each type has its
@@ -85,6 +86,8 @@ func (t recordType) empty() Record {
 		return &SetGroupConfigs{}
 	case typeReplaceParts:
 		return &ReplaceParts{}
+	case typeCleanStream:
+		return &CleanStream{}
 	}
 	return nil
 }
@@ -262,6 +265,13 @@ type Source struct {
 	Start, End int64
 }
 
+// CleanStream says how far a stream was compacted by key: the keys of what lies below Cleaned are known to no pass that is to
+// come, which reads only what lies above to learn which keys came again. One that is not higher than it is changes nothing.
+type CleanStream struct {
+	Stream  StreamID
+	Cleaned int64
+}
+
 // TakeOver closes open ranges of a broker's ended epochs, each at its end, and
 // opens the next (leader epoch + 1) there for Epoch, the broker's current one (R3).
 // Streams that were deleted are passed over; any other entry that does not fit
@@ -327,6 +337,9 @@ func (r *CommitObject) AppendTo(dst []byte) []byte { return encode(dst, typeComm
 
 // AppendTo implements Record.
 func (r *ReplaceParts) AppendTo(dst []byte) []byte { return encode(dst, typeReplaceParts, r) }
+
+// AppendTo implements Record.
+func (r *CleanStream) AppendTo(dst []byte) []byte { return encode(dst, typeCleanStream, r) }
 
 // AppendTo implements Record.
 func (r *TakeOver) AppendTo(dst []byte) []byte { return encode(dst, typeTakeOver, r) }
@@ -450,6 +463,11 @@ func (s *Source) fields(c *coder) {
 	integer(c, &s.Start)
 	integer(c, &length)
 	s.End = s.Start + length
+}
+
+func (r *CleanStream) fields(c *coder) {
+	natural(c, &r.Stream)
+	integer(c, &r.Cleaned)
 }
 
 func (r *TakeOver) fields(c *coder) {

@@ -11,7 +11,7 @@ import (
 
 const (
 	snapshotMagic   = "weirMETA"
-	snapshotVersion = 3 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups
+	snapshotVersion = 4 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: how far streams are compacted by key
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesMin        = 21
@@ -201,6 +201,9 @@ func (s *Stream) fields(c *coder) {
 	c.bytes(&s.Checkpoint)
 	list(c, &s.Ranges, rangeBytesMin, fieldsOf)
 	list(c, &s.Parts, partBytesMin, partWithObject)
+	if c.version >= 4 {
+		integer(c, &s.Cleaned)
+	}
 }
 
 // fields leave state and references to the parts that refer to the object.

@@ -68,7 +68,7 @@ func (m *metadataLog) awaited(index uint64, r metadata.Record) bool {
 	switch r.(type) {
 	case *metadata.ExpireObjects:
 		return true
-	case *metadata.CommitObject, *metadata.ReplaceParts, *metadata.DeleteObjects, *metadata.FoundCluster:
+	case *metadata.CommitObject, *metadata.ReplaceParts, *metadata.CleanStream, *metadata.DeleteObjects, *metadata.FoundCluster:
 		return false
 	case *metadata.RegisterBroker:
 		if uint64(m.outcome.First) != index {
@@ -86,7 +86,7 @@ var errBacklogged = fmt.Errorf("the object store has not taken the metadata's lo
 func putOff(r metadata.Record) bool {
 	switch r.(type) {
 	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.SetGroupConfigs, *metadata.SetFeatures,
-		*metadata.AllocateProducerIDs, *metadata.TrimStream:
+		*metadata.AllocateProducerIDs, *metadata.TrimStream, *metadata.CleanStream:
 		return true
 	}
 	return false
