@@ -504,7 +504,7 @@ func TestPlan(t *testing.T) {
 		"all clean":        {40, 40, clean.Config{}, clean.Plan{Dirty: 40, End: 40, CleanBytes: 250}, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := clean.PlanOf(parts, c.cleaned, c.limit, 40, &c.config)
+			got := clean.PlanOf(slices.Values(parts), c.cleaned, c.limit, 40, &c.config)
 			require.Equal(t, c.want, got)
 			require.Equal(t, c.ratio, got.Ratio())
 			require.Equal(t, c.due, got.Due(&c.config))

@@ -1,6 +1,9 @@
 package clean
 
-import "math"
+import (
+	"iter"
+	"math"
+)
 
 // Config is the configuration of a compacted topic, times in milliseconds.
 type Config struct {
@@ -30,10 +33,9 @@ type Plan struct {
 
 // PlanOf plans a pass over the parts of a log, which are ascending. cleaned is where the last pass ended; what lies at or
 // above limit, the last stable offset, is not cleaned. A part is cleaned whole or not at all.
-func PlanOf(parts []Part, cleaned, limit, now int64, c *Config) Plan {
+func PlanOf(parts iter.Seq[Part], cleaned, limit, now int64, c *Config) Plan {
 	p := Plan{Dirty: cleaned, End: cleaned}
-	for i := range parts {
-		q := &parts[i]
+	for q := range parts {
 		if q.End <= cleaned {
 			p.CleanBytes += q.Bytes
 			continue

@@ -62,6 +62,8 @@ var brokerKeys = []Definition{
 	integer(Int, "group.min.session.timeout.ms", 6000, 1, maxInt, "The minimum session timeout that a member of the classic protocol may ask for, in milliseconds."),
 	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
+	integer(Long, "log.cleaner.backoff.ms", 15_000, 0, maxLong, "How long until it is looked again for a partition to compact by key after there was none, in milliseconds; at least a second."),
+	integer(Long, "log.cleaner.dedupe.buffer.size", 128<<20, 1<<20, maxLong, "The maximum number of bytes in memory for the keys of one pass of compaction, 24 for each key. With less, a pass over many keys takes several. It is used only while a pass runs."),
 	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
 	integer(Long, "log.cleaner.max.compaction.lag.ms", maxLong, 1, maxLong, "The default of the topic key max.compaction.lag.ms.").dynamic(),
 	words(Double, "log.cleaner.min.cleanable.ratio", text("0.5"), "The default of the topic key min.cleanable.dirty.ratio.").dynamic(),

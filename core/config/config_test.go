@@ -66,7 +66,7 @@ func TestDefaultsResolve(t *testing.T) {
 		t.Errorf("paths are %q %q %q, upload at %d", b.WALPath, b.MetaPath, b.ObjectStore, b.UploadBytes)
 	}
 	want := config.Topic{
-		CleanupPolicy: "delete", Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588, RecordBytesMax: 2_147_483_639,
+		CleanupPolicy: "delete", DirtyRatio: 500_000, DeleteRetentionMillis: 86_400_000, MaxCompactionLagMillis: math.MaxInt64, Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588, RecordBytesMax: 2_147_483_639,
 		TimestampBeforeMaxMillis: math.MaxInt64, TimestampAfterMaxMillis: 3_600_000, CompressionType: "producer", MinInSyncReplicas: 1,
 	}
 	if b.Topic != want {
@@ -431,5 +431,16 @@ func TestConsumerGroupIsWithinBounds(t *testing.T) {
 	g := s.ConsumerGroup(overrides)
 	if g.SessionTimeout != 50*time.Second || g.AssignmentInterval != 0 || g.HeartbeatInterval != 5*time.Second || g.Assignors[0] != "uniform" || !g.Upgrade || !g.Downgrade {
 		t.Errorf("resolved to %+v", g)
+	}
+}
+
+// The ratio is calculated with whole numbers only.
+func TestRatiosAreMillionths(t *testing.T) {
+	s := load(t, "", nil)
+	for text, want := range map[string]int64{
+		"0": 0, "1": 1_000_000, "1.0": 1_000_000, ".3": 300_000, "0.5": 500_000, "1e-1": 100_000, "0.1e1": 1_000_000,
+		"0.0000019": 1, "123456789e-9": 123_456, "0.01d": 10_000, "1e-30": 0,
+	} {
+		require.Equal(t, want, s.Topic([]config.Override{{Key: "min.cleanable.dirty.ratio", Value: text}}).DirtyRatio, text)
 	}
 }

@@ -178,6 +178,7 @@ func (n *Node) buildStorage() {
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
+		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes,
 		NewState: partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
@@ -187,7 +188,7 @@ func (n *Node) buildStorage() {
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
-		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, ProducersMax: t.ProducersMax,
+		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: max(n.config.CleanInterval, time.Second), ProducersMax: t.ProducersMax,
 		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
 }

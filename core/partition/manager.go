@@ -71,6 +71,9 @@ type Options struct {
 	// HousekeepingInterval is the time between two checks of retention and of idle
 	// producers. Zero: never; nothing is then deleted by retention.
 	HousekeepingInterval time.Duration
+	// CleanInterval is the time between two searches for a partition to compact by key, if none was found; at least a
+	// second. Zero: never; nothing is compacted.
+	CleanInterval time.Duration
 	// TransactionLate is how long a transaction may be open without a batch before operators are told that it hangs: more
 	// than the longest that its coordinator lets it be. Zero: 20 minutes, five more than the default of
 	// transaction.max.timeout.ms. Shorter tells of transactions that are only slow.
@@ -99,6 +102,7 @@ type Manager struct {
 	queueTimer task.Timer
 
 	houseTimer task.Timer
+	cleaning   cleaning
 	generation uint64
 	stopped    bool
 
@@ -129,6 +133,7 @@ func NewManager(o Options) *Manager {
 	m := newManager(o)
 	o.Engine.OnSpace(m.space)
 	m.armHousekeeping()
+	m.armCleaning()
 	return m
 }
 
@@ -420,6 +425,7 @@ func (m *Manager) Close() {
 	m.stopped = true
 	m.loop.Stop(&m.queueTimer)
 	m.loop.Stop(&m.houseTimer)
+	m.loop.Stop(&m.cleaning.timer)
 	for len(m.partitions) > 0 {
 		m.closePartition(m.partitions[len(m.partitions)-1], wire.NotLeaderOrFollower)
 	}

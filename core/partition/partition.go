@@ -3,6 +3,7 @@ package partition
 import (
 	"strconv"
 
+	"weir/core/clean"
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -23,6 +24,8 @@ type Log interface {
 	FindTimestamp(from, ts int64, done func(stream.Fetched))
 	Bytes() int64
 	RetentionPoint(minTimestamp, maxBytes int64) int64
+	CleanPlan(limit, now int64, c *clean.Config) clean.Plan
+	Clean(stream.Cleaning)
 }
 
 // Partition is one partition on its leader. It is called on the loop only.
@@ -49,6 +52,7 @@ type Partition struct {
 	expired      env.Time  // when a full state was last searched for expired producers; 0: never
 	closed       wire.Code // set when it is closed
 	blocked      bool      // in manager.blocked
+	failing      failing
 }
 
 // Append is one batch to append. The sender fills the first group of fields; the

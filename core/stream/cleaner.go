@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"weir/core/clean"
 	"weir/core/env"
@@ -53,13 +54,18 @@ func (s *Stream) CleanPlan(limit, now int64, c *clean.Config) clean.Plan {
 	if !ok || s.owner == nil {
 		return clean.Plan{}
 	}
-	limit = min(limit, image.CommittedEnd())
-	parts := make([]clean.Part, len(image.Parts))
-	for i := range image.Parts {
-		p := &image.Parts[i]
-		parts[i] = clean.Part{Start: p.Start, End: p.End, Bytes: p.Bytes, Timestamp: p.Newest()}
+	return clean.PlanOf(partsOf(image), max(image.Cleaned, image.LogStart), min(limit, image.CommittedEnd()), now, c)
+}
+
+func partsOf(image *metadata.Stream) iter.Seq[clean.Part] {
+	return func(yield func(clean.Part) bool) {
+		for i := range image.Parts {
+			p := &image.Parts[i]
+			if !yield(clean.Part{Start: p.Start, End: p.End, Bytes: p.Bytes, Timestamp: p.Newest()}) {
+				return
+			}
+		}
 	}
-	return clean.PlanOf(parts, max(image.Cleaned, image.LogStart), limit, now, c)
 }
 
 // Clean runs a pass. It ends at once with an error while another is under way.
