@@ -26,6 +26,7 @@ func (c *cleanPass) index() error {
 	x := clean.Indexer{Offsets: c.offsets, From: c.plan.Dirty, BatchBytesMax: cleanBatchBytes}
 	full := false
 	for at := c.plan.Dirty; at < c.plan.End && !full; {
+		at = max(at, c.stream.LogStart())
 		part, err := c.stream.stored.partFor(at)
 		if err != nil {
 			return err
@@ -56,7 +57,7 @@ func (c *cleanPass) walk(part *metadata.Part, from, end int64, begin func([]obje
 	if err != nil {
 		return err
 	}
-	got := c.abortedIn(c.proc, c.stream, from, end)
+	got := c.abortedIn(c.proc, c.stream, max(from, c.stream.LogStart()), end)
 	if got.Err != nil {
 		return got.Err
 	}
@@ -127,9 +128,9 @@ func (c *cleanPass) next(at int64) (metadata.Part, bool) {
 
 // clean filters a part into the group.
 func (c *cleanPass) clean(part *metadata.Part) error {
-	g := &c.group
+	g, logStart := &c.group, c.stream.LogStart()
 	g.sources = append(g.sources, *part)
-	return c.walk(part, part.Start, part.End, c.filter.Begin, func(data []byte) { g.filter(&c.filter, data) }, func() error {
+	return c.walk(part, part.Start, part.End, c.filter.Begin, func(data []byte) { g.filter(&c.filter, data, logStart) }, func() error {
 		c.metrics.unopened.Add(g.unopened)
 		g.unopened = 0
 		if g.bytes < c.CleanObjectBytes {
@@ -256,18 +257,22 @@ func (g *cleanGroup) start() int64 {
 	return g.sources[0].Start
 }
 
-// filter adds what stays of a block's batches. It runs off the loop.
-func (g *cleanGroup) filter(f *clean.Filter, data []byte) {
+// filter adds what stays of a block's batches. It runs off the loop. What lies below the log start, and what has no records any
+// more, goes with what else changes: nothing is written for its sake.
+func (g *cleanGroup) filter(f *clean.Filter, data []byte, logStart int64) {
 	out := make([]byte, 0, len(data))
 	first := len(g.batches)
 	var ends []int
 	for len(data) > 0 {
 		h, _ := record.ReadHeader(data)
-		var o clean.Outcome
-		out, o = f.Clean(out, &h, data[:h.Bytes])
+		batch := data[:h.Bytes]
 		data = data[h.Bytes:]
 		g.last = h
-		// What has no records any more goes with what else changes: nothing is written for its sake.
+		if h.NextOffset() <= logStart {
+			continue
+		}
+		var o clean.Outcome
+		out, o = f.Clean(out, &h, batch)
 		g.changed = g.changed || !o.Same && h.Records > 0
 		if o.Unopened {
 			g.unopened++

@@ -194,7 +194,7 @@ func (r *storeRead) failed(part *metadata.Part, first, end int64, err error) {
 // deliver takes batches from the block, and from those after it that happen to be in memory.
 func (r *storeRead) deliver(part *metadata.Part, index *heldIndex, i int, b *block) {
 	blocks := &r.log.reader.blocks
-	var g gather
+	g := gather{Fetched{part: *part}}
 	next, more := b.take(&g, r.offset, r.maxBytes)
 	for more && i+1 < len(index.Blocks) {
 		if b = blocks.peek(part.Object, index.Blocks[i+1].Position); b == nil {

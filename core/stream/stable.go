@@ -24,9 +24,28 @@ func (s *Stream) ReadStable(offset, end int64, maxBytes int, done func(Fetched))
 		}
 		last, _ := record.ReadHeader(got.Batches[len(got.Batches)-1])
 		q := &abortedSearch{stream: s, got: got, at: offset, deadline: s.stored.deadline(), done: done}
+		q.again = func() { s.ReadStable(offset, end, maxBytes, done) }
 		q.From, q.To = offset, min(last.NextOffset(), end)
+		if s.moved(&got, offset) {
+			q.restart()
+			return
+		}
 		q.next()
 	})
+}
+
+// moved reports whether what was read at an offset lies elsewhere by now. What lies there instead may be compacted by key: then it
+// knows nothing of the transactions of records that are gone, and that were read.
+func (s *Stream) moved(f *Fetched, offset int64) bool {
+	if f.tail {
+		_, there := s.engine.recovered.at(s.id, offset)
+		return !there
+	}
+	if f.part.Object == 0 {
+		return false
+	}
+	now, err := s.stored.partFor(offset)
+	return err == nil && now != f.part
 }
 
 // cut drops the batches from end on.
@@ -49,6 +68,14 @@ type abortedSearch struct {
 	at       int64
 	deadline env.Time
 	done     func(Fetched)
+	again    func() // reads anew; nil: nothing was read
+}
+
+// restart reads anew, for what was read was moved meanwhile.
+func (q *abortedSearch) restart() {
+	q.stream.engine.base.Telemetry.Hit("stream read: moved during a stable read")
+	q.got.Release()
+	q.again()
 }
 
 func (q *abortedSearch) next() {
@@ -67,6 +94,10 @@ func (q *abortedSearch) next() {
 			continue
 		}
 		q.searchPart()
+		return
+	}
+	if q.Undecided() > 0 && q.again != nil && s.moved(&q.got, q.From) {
+		q.restart()
 		return
 	}
 	telemetry.Assert(7, q.Undecided() == 0, "stream %d: %d transactions below the last stable offset have no marker", s.id, q.Undecided())

@@ -102,6 +102,9 @@ type Fetched struct {
 	// Aborted is, after ReadStable, the aborted transactions that overlap the batches, ascending by first offset.
 	Aborted []object.AbortedTransaction
 	Err     error
+
+	part metadata.Part // that the batches were read from, if the store had them: its object is not 0
+	tail bool          // they were read from a recovered tail
 }
 
 // Release drops the slabs.

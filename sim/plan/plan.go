@@ -59,6 +59,8 @@ type Config struct {
 	OwnObjectBytes  int64         // OwnObjectBytes
 	TailBytes       int64         // TailBytes
 	CheckpointBytes int64         // CheckpointBytes
+	CompactBytes    int64         // CleanObjectBytes: of a compacted partition in one object
+	CompactIndex    int64         // log.cleaner.dedupe.buffer.size; 1 MiB
 	Grace           time.Duration // SweepGrace: before destroyed objects are deleted
 	Listing         time.Duration // SweepListInterval: between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention; 5 s
@@ -126,7 +128,7 @@ type Workload struct {
 	// topics), a trimmer (deletes records), an operator (changes configurations and
 	// partitions), a breaker (sends what must be refused), a member (of a consumer group), a transactor
 	// (writes in transactions), a pipe (consumes, transforms and produces, exactly once), a committer (commits, deletes and
-	// fetches offsets of a group without members).
+	// fetches offsets of a group without members), a keeper (keeps a table in a compacted topic).
 	Kind string
 	// Client is its number, unique; its random draws depend on it.
 	Client int64
@@ -194,6 +196,13 @@ type Workload struct {
 	Empty   int64         // transactions in a thousand that an empty one follows (transactor of the second generation)
 	Doom    int64         // not 0: a topic of its own is deleted within a transaction (transactor)
 
+	// Keeper. It uses Records, MaxBytes and Abort, too.
+	Keys       int64 // that it writes, 1 and up
+	Deletes    int64 // records in a thousand that delete their key
+	Transacts  int64 // not 0: it writes in transactions
+	Tombstones int64 // not 0: its tombstones stay for longer than the run
+	Expires    int64 // not 0: its topic is compacted and deleted by retention, which deletes nothing in a run
+
 	// Churn.
 	Reuse int64 // 1: each topic has the name of the one before
 
@@ -239,7 +248,7 @@ type Fault struct {
 }
 
 // WorkloadKinds are the kinds of clients.
-var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe", "committer"}
+var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe", "committer", "keeper"}
 
 // FaultKinds are the kinds of faults, in the order in which the swarm draws them.
 var FaultKinds = []string{
@@ -288,6 +297,8 @@ func (c *Config) fields() []field {
 		{"own-object", &c.OwnObjectBytes},
 		{"tail", &c.TailBytes},
 		{"checkpoints", &c.CheckpointBytes},
+		{"compact-object", &c.CompactBytes},
+		{"compact-index", &c.CompactIndex},
 		{"grace", &c.Grace},
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
@@ -382,6 +393,11 @@ func (w *Workload) fields() []field {
 		{"late", &w.Late},
 		{"doom", &w.Doom},
 		{"empty", &w.Empty},
+		{"keys", &w.Keys},
+		{"deletes", &w.Deletes},
+		{"transacts", &w.Transacts},
+		{"tombstones", &w.Tombstones},
+		{"expires", &w.Expires},
 		{"pause", &w.Pause},
 	}
 }
