@@ -45,13 +45,13 @@ type cleaner struct {
 	metrics cleanMetrics
 }
 
-// errBusy: another pass is under way.
-var errBusy = errors.New("another stream is being compacted")
+// errBusy: another pass is under way, or objects of the stream are being merged.
+var errBusy = errors.New("another compaction is under way")
 
 // CleanPlan plans a pass over what is committed of the stream, below limit.
 func (s *Stream) CleanPlan(limit, now int64, c *clean.Config) clean.Plan {
 	image, ok := s.engine.base.Image.Stream(s.id)
-	if !ok || s.owner == nil {
+	if !ok || s.owner == nil || s.compacting {
 		return clean.Plan{}
 	}
 	return clean.PlanOf(partsOf(image), max(image.Cleaned, image.LogStart), min(limit, image.CommittedEnd()), now, c)
@@ -71,14 +71,15 @@ func partsOf(image *metadata.Stream) iter.Seq[clean.Part] {
 // Clean runs a pass. It ends at once with an error while another is under way.
 func (s *Stream) Clean(o Cleaning) {
 	c := &s.engine.cleaner
-	if c.running || c.stopping || s.owner == nil {
+	if c.running || c.stopping || s.owner == nil || s.compacting {
 		o.Done(errBusy)
 		return
 	}
-	c.running = true
+	c.running, s.compacting = true, true
 	c.Loop.Go("compaction by key", func(p *task.Proc) {
 		err := c.run(p, s, &o)
-		c.running, c.upload, c.oldest = false, nil, 0
+		c.running, c.upload, c.oldest, s.compacting = false, nil, 0, false
+		s.engine.compactor.note(s)
 		if !c.stopping {
 			o.Done(err)
 		}

@@ -59,8 +59,8 @@ type Config struct {
 	OwnObjectBytes  int64         // OwnObjectBytes
 	TailBytes       int64         // TailBytes
 	CheckpointBytes int64         // CheckpointBytes
-	CompactBytes    int64         // CleanObjectBytes: of a compacted partition in one object
-	CompactIndex    int64         // log.cleaner.dedupe.buffer.size; 1 MiB
+	KeyObjectBytes  int64         // CleanObjectBytes: of a partition that is compacted by key, in one object
+	KeyIndexBytes   int64         // log.cleaner.dedupe.buffer.size; 1 MiB
 	Grace           time.Duration // SweepGrace: before destroyed objects are deleted
 	Listing         time.Duration // SweepListInterval: between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention; 5 s
@@ -297,8 +297,8 @@ func (c *Config) fields() []field {
 		{"own-object", &c.OwnObjectBytes},
 		{"tail", &c.TailBytes},
 		{"checkpoints", &c.CheckpointBytes},
-		{"compact-object", &c.CompactBytes},
-		{"compact-index", &c.CompactIndex},
+		{"key-object", &c.KeyObjectBytes},
+		{"key-index", &c.KeyIndexBytes},
 		{"grace", &c.Grace},
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},

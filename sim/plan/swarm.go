@@ -226,8 +226,8 @@ func (s *swarm) coordinated(p *Plan) {
 func (s *swarm) compacted(p *Plan) {
 	d := s.rand.Stream("plan compacted", 0)
 	c := &p.Config
-	c.CompactBytes = pick[int64](&d, 0, 1, 1<<10, 8<<10)
-	c.CompactIndex = pick[int64](&d, 0, 1) // the least is room for nine keys
+	c.KeyObjectBytes = pick[int64](&d, 0, 1, 1<<10, 8<<10)
+	c.KeyIndexBytes = pick[int64](&d, 0, 1) // the least is room for nine keys
 	transacts := c.TxnPartitions > 0
 	for range pick[int64](&d, 1, 1, 2) {
 		w := Workload{Kind: "keeper", Client: int64(len(p.Workloads))}
