@@ -1,6 +1,8 @@
 package clean
 
 import (
+	"maps"
+
 	"weir/core/object"
 	"weir/core/record"
 )
@@ -35,6 +37,13 @@ type Outcome struct {
 	MaxTimestamp int64
 	// Unopened says that it stays because it did not open.
 	Unopened bool
+}
+
+// Clone returns a filter that goes on like this one, each without the other.
+func (f *Filter) Clone() Filter {
+	c := *f
+	c.transactions.active, c.transactions.observed = maps.Clone(f.transactions.active), maps.Clone(f.transactions.observed)
+	return c
 }
 
 // Begin starts a run, with the aborted transactions that overlap it, ascending by first offset.

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"errors"
+
 	"weir/core/clean"
 	"weir/core/metadata"
 	"weir/core/object"
@@ -25,8 +27,7 @@ type cleanPass struct {
 func (c *cleanPass) index() error {
 	x := clean.Indexer{Offsets: c.offsets, From: c.plan.Dirty, BatchBytesMax: cleanBatchBytes}
 	full := false
-	for at := c.plan.Dirty; at < c.plan.End && !full; {
-		at = max(at, c.stream.LogStart())
+	for at := max(c.plan.Dirty, c.stream.LogStart()); at < c.plan.End && !full; at = max(at, c.stream.LogStart()) {
 		part, err := c.stream.stored.partFor(at)
 		if err != nil {
 			return err
@@ -55,29 +56,43 @@ func (c *cleanPass) walk(part *metadata.Part, from, end int64, begin func([]obje
 	}
 	index, err := c.indexOf(c.proc, c.stream, part)
 	if err != nil {
-		return err
+		return c.unless(part, err)
 	}
 	got := c.abortedIn(c.proc, c.stream, max(from, c.stream.LogStart()), end)
 	if got.Err != nil {
-		return got.Err
+		return c.unless(part, got.Err)
 	}
 	begin(got.Aborted)
 	i, _ := index.Find(from)
 	for i < len(index.Blocks) && index.Blocks[i].First < end {
 		n := runOf(index.Blocks[i:])
-		err := c.fetch(c.proc, part.Object, index.Blocks[i:i+n], take)
-		if err == nil {
-			err = c.alive(c.stream)
+		if err := c.fetch(c.proc, part.Object, index.Blocks[i:i+n], take); err != nil {
+			return c.unless(part, err)
 		}
-		if err == nil {
-			err = read()
+		if err := c.alive(c.stream); err != nil {
+			return err
 		}
-		if err != nil {
+		if err := read(); err != nil {
 			return err
 		}
 		i += n
 	}
 	return nil
+}
+
+// errMoved ends a pass of which a source was trimmed or replaced meanwhile. The next one begins with what is there then.
+var errMoved = errors.New("a part was trimmed or replaced meanwhile")
+
+// unless returns the error of reading a part, or errMoved if that is why.
+func (c *cleanPass) unless(part *metadata.Part, err error) error {
+	if !errors.Is(err, errNoObject) && !errors.Is(err, ErrTrimmed) {
+		return err
+	}
+	if now, e := c.stream.stored.partFor(part.End - 1); e == nil && now.Object == part.Object && part.Start >= c.stream.LogStart() {
+		return err
+	}
+	c.Telemetry.Hit("stream clean: a part was moved meanwhile")
+	return errMoved
 }
 
 // runOf is how many of the first blocks are read at once: those that lie side by side.
@@ -102,10 +117,19 @@ func (c *cleanPass) rewrite() error {
 				return err
 			}
 		}
+		at = part.End
+		if part.Bytes > c.CleanObjectBytes {
+			changes, err := c.changes(&part)
+			if err != nil {
+				return err
+			}
+			if !changes {
+				continue
+			}
+		}
 		if err := c.clean(&part); err != nil {
 			return err
 		}
-		at = part.End
 	}
 	return c.flush()
 }
@@ -125,6 +149,33 @@ func (c *cleanPass) next(at int64) (metadata.Part, bool) {
 	}
 	return image.Parts[i], true
 }
+
+// changes reports whether a part would lose anything. A part of several objects is read for that first: else what stays as it is
+// would be written for nothing.
+func (c *cleanPass) changes(part *metadata.Part) (bool, error) {
+	probe, seen, logStart := c.filter.Clone(), cleanGroup{}, c.stream.LogStart()
+	err := c.walk(part, part.Start, part.End, probe.Begin, func(data []byte) {
+		if !seen.changed {
+			seen.filter(&probe, data, logStart)
+			seen.batches = nil
+		}
+	}, func() error {
+		if seen.changed {
+			return errChanges
+		}
+		return nil
+	})
+	if err == errChanges {
+		return true, nil
+	}
+	if err == nil {
+		c.filter = probe
+	}
+	return false, err
+}
+
+// errChanges ends the search for a change.
+var errChanges = errors.New("the part changes")
 
 // clean filters a part into the group.
 func (c *cleanPass) clean(part *metadata.Part) error {

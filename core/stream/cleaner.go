@@ -78,6 +78,9 @@ func (s *Stream) Clean(o Cleaning) {
 	c.running, s.compacting = true, true
 	c.Loop.Go("compaction by key", func(p *task.Proc) {
 		err := c.run(p, s, &o)
+		if errors.Is(err, errMoved) {
+			err = nil
+		}
 		c.running, c.upload, c.oldest, s.compacting = false, nil, 0, false
 		s.engine.compactor.note(s)
 		if !c.stopping {

@@ -26,7 +26,7 @@ type keeperReader struct {
 }
 
 func newKeeperReader(k *Keeper) *keeperReader {
-	r := &keeperReader{keeper: k}
+	r := &keeperReader{keeper: k, offset: -1}
 	r.initAs(k.Cluster, k.client, "keeper reader", r)
 	r.lag, r.committed = k.options.Lag, true
 	return r
@@ -45,8 +45,9 @@ func (k *Keeper) Read() (end int64) {
 // Again has the reader read the whole topic once more, for [Keeper.Idle]. compacted is the offset up to which it is compacted, while
 // no broker remembers more; 0: that is not known.
 func (k *Keeper) Again(compacted int64) {
-	k.reader.whole, k.reader.compacted, k.reader.offset = 0, compacted, -1
-	k.reader.stopped = false
+	k.reader.stop()
+	k.reader = newKeeperReader(k)
+	k.reader.compacted = compacted
 	k.reader.connect()
 }
 
