@@ -166,6 +166,7 @@ func (m *model) checkPlace(o *owner, log []record.Header, at int64) {
 
 // cleanPass runs a pass; it may fail, in weather.
 func (m *model) cleanPass(o *owner, now int64) error {
+	m.w.until("the end of a compaction of objects", func() bool { return !o.stream.compacting })
 	limit := o.history.lastStable(o.history.fates())
 	plan := o.stream.CleanPlan(limit, now, &clean.Config{})
 	producers := map[int64]clean.LastRecord{}

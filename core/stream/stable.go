@@ -122,11 +122,14 @@ func (q *abortedSearch) searchPart() {
 		return
 	}
 	failed := func(err error) {
-		if log.replaced(&part, err) {
+		switch {
+		case !log.replaced(&part, err):
+			q.end(err)
+		case q.again != nil && q.stream.moved(&q.got, q.From):
+			q.restart()
+		default:
 			q.next()
-			return
 		}
-		q.end(err)
 	}
 	log.withIndex(&part, q.deadline, failed, func(index *heldIndex) {
 		if q.visit(&index.Transactions, part.End) {
