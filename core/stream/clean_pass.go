@@ -273,6 +273,7 @@ func (c *cleanPass) replace() error {
 		return nil
 	}
 	c.Telemetry.Hit("stream clean: parts were replaced")
+	c.stream.compacted = max(c.stream.compacted, g.sources[len(g.sources)-1].End)
 	return nil
 }
 

@@ -129,6 +129,7 @@ type Stream struct {
 	highWatermark int64
 	end           int64
 	logStart      int64
+	compacted     int64 // by key, since the stream was opened: below, the store has less than the log cache
 	pinnedFrom    int64 // entries from here on are pinned in the cache and keep the WAL
 
 	entries ring[entry, *entry] // in the log cache
