@@ -41,6 +41,16 @@
 // the epoch that proposes it; sources lose a reference, and die with their last after the
 // grace that readers of an older image have (R20).
 //
+// # Compaction by key
+//
+// A compacted topic's log has holes: offsets whose records are gone, since a later record of
+// their key lies above (core/clean). Offsets never change, and no range, commit or checkpoint knows of holes: a part stands for
+// its offsets [start, end), whatever records are left of them, and each block and part ends
+// with a batch. Only what is committed and below the last stable offset is compacted, by the stream's owner, with
+// replacements (R3a). Readers of a version of a part use that version's index: records
+// and the list of aborted transactions among them never come from two. How far a stream
+// is compacted is a record of its own (metadata.CleanStream); if it is lost, work is done twice.
+//
 // # Producer state
 //
 // R4. Each commit carries for each of its streams a checkpoint: the producers

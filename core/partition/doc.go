@@ -62,6 +62,13 @@
 // the last stable offset, and gets the aborted transactions among it in the same answer, sorted by first offset; a
 // [Watch] counts the bytes that its isolation lets see.
 //
+// # Compaction
+//
+// The Manager looks for the dirtiest partition of a topic with cleanup.policy compact, as Kafka's cleaner does, and has its stream
+// compacted up to the last stable offset, one partition at a time. The last batch of each known producer stays, without records if
+// need be. Nothing depends on that here: what a partition knows of producers is in checkpoints, and outlives all records.
+// Records without a key are refused. A partition whose passes fail is left alone for longer and longer.
+//
 // # Order
 //
 // Appends to one partition happen in the order in which they are submitted. When
@@ -69,7 +76,7 @@
 // when it has; their frames stay held, so that the world's byte budget for
 // frames stops the senders.
 //
-// It may call core/stream, core/metadata, core/record, core/config, core/task and
+// It may call core/stream, core/clean, core/metadata, core/record, core/config, core/task and
 // core/env. Invariants: the high watermark never goes back (I3); every Append and
 // every Watch gets its answer exactly once, or its owner took it back; nothing
 // here depends on map order.
