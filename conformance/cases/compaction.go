@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/conformance/recordbatch"
@@ -134,6 +135,15 @@ func compaction() []suite.Case {
 			a := t.put("a", "2")
 			end := t.put("end", "1")
 			t.await("older values are gone", a, end)
+		}},
+		suite.Case{Name: "a least lag above the longest", Run: func(c *suite.C) {
+			r := createTopics(c.Name("t"), 1)
+			for _, lag := range [][2]string{{"min.compaction.lag.ms", "2000"}, {"max.compaction.lag.ms", "1000"}} {
+				entry := kmsg.NewCreateTopicsRequestTopicConfig()
+				entry.Name, entry.Value = lag[0], &lag[1]
+				r.Topics[0].Configs = append(r.Topics[0].Configs, entry)
+			}
+			c.Code(suite.CallV(c, c.Broker.Highest(19), r).Topics[0].ErrorCode, kerr.InvalidConfig)
 		}},
 		suite.Case{Name: "what is younger than min.compaction.lag.ms stays", Slow: true, Run: func(c *suite.C) {
 			t := table{C: c, topic: compactedTopic(c, "min.compaction.lag.ms", "86400000")}

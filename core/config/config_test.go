@@ -434,6 +434,16 @@ func TestConsumerGroupIsWithinBounds(t *testing.T) {
 	}
 }
 
+func TestLagsOfCompactionMayNotContradictEachOther(t *testing.T) {
+	s := load(t, "", nil)
+	longest := []config.Override{{Key: "max.compaction.lag.ms", Value: "1000"}}
+	_, err := s.AlterTopic(longest, []config.Op{{Key: "min.compaction.lag.ms", Value: "1001"}}, false)
+	require.ErrorIs(t, err, config.ErrInvalidConfig)
+	require.ErrorContains(t, err, "min.compaction.lag.ms (1001) > max.compaction.lag.ms (1000)")
+	_, err = s.AlterTopic(longest, []config.Op{{Key: "min.compaction.lag.ms", Value: "1000"}}, false)
+	require.NoError(t, err)
+}
+
 // The ratio is calculated with whole numbers only.
 func TestRatiosAreMillionths(t *testing.T) {
 	s := load(t, "", nil)
