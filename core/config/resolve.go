@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -197,9 +198,12 @@ type Topic struct {
 	// TimestampAfterMaxMillis is message.timestamp.after.max.ms: how far it may lie ahead. A
 	// timestamp far ahead keeps its records from expiring. Not checked with LogAppendTime.
 	TimestampAfterMaxMillis int64
-	// CompressionType is compression.type. Batches are stored as they were sent,
-	// whatever it says.
+	// CompressionType is compression.type. With Recompress, which is false for producer, a batch that comes with another codec is
+	// compressed anew with Codec, by its number on the wire, at CodecLevel, which is the key of that codec.
 	CompressionType string
+	Recompress      bool
+	Codec           uint8
+	CodecLevel      int
 	// MinInSyncReplicas is min.insync.replicas. It is shown and has no effect.
 	MinInSyncReplicas int32
 }
@@ -344,7 +348,9 @@ func (s *Settings) Topic(overrides []Override) Topic {
 		i, _ := parseInteger(v(key)) // validated
 		return i
 	}
+	recompress, codec, level := compressionOf(v("compression.type"), n)
 	return Topic{
+		Recompress: recompress, Codec: codec, CodecLevel: level,
 		CleanupPolicy:            v("cleanup.policy"),
 		DirtyRatio:               millionths(v("min.cleanable.dirty.ratio")),
 		DeleteRetentionMillis:    n("delete.retention.ms"),
@@ -360,6 +366,21 @@ func (s *Settings) Topic(overrides []Override) Topic {
 		CompressionType:          v("compression.type"),
 		MinInSyncReplicas:        int32(n("min.insync.replicas")),
 	}
+}
+
+// codecNumbers are the codecs by their numbers on the wire.
+var codecNumbers = [...]string{"uncompressed", "gzip", "snappy", "lz4", "zstd"}
+
+// compressionOf resolves compression.type; integer reads the key of a level.
+func compressionOf(name string, integer func(key string) int64) (recompress bool, codec uint8, level int) {
+	number := slices.Index(codecNumbers[:], name)
+	if number < 0 {
+		return false, 0, 0
+	}
+	if key := "compression." + name + ".level"; number > 0 && name != "snappy" {
+		level = int(integer(key))
+	}
+	return true, uint8(number), level
 }
 
 // topicValue is a topic key's effective text.

@@ -103,10 +103,11 @@ type Manager struct {
 
 	houseTimer task.Timer
 	cleaning   cleaning
+	recoder    recoder
 	generation uint64
 	stopped    bool
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, recodes *telemetry.Mark
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
@@ -147,6 +148,7 @@ func newManager(o Options) *Manager {
 	return &Manager{
 		duplicate:     o.Telemetry.Mark("partition: a duplicate was recognised"),
 		heldBack:      o.Telemetry.Mark("partition: a batch was held back for one before it"),
+		recodes:       o.Telemetry.Mark("partition: a batch was compressed as its topic says"),
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),

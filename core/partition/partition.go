@@ -53,6 +53,7 @@ type Partition struct {
 	closed       wire.Code // set when it is closed
 	blocked      bool      // in manager.blocked
 	failing      failing
+	recoding     *recoding // of the head of the queue; nil: none
 }
 
 // Append is one batch to append. The sender fills the first group of fields; the
@@ -86,6 +87,7 @@ type Append struct {
 	LogAppendTime int64 // -1: the records keep their own time
 	LogStart      int64
 	end           int64
+	recoded       bool
 }
 
 // String names the partition as Kafka's tools do.
@@ -226,6 +228,10 @@ func (p *Partition) try(a *Append) bool {
 		p.repeat(a, earlier.batch)
 		return true
 	}
+	if _, recodes := p.target(a); recodes {
+		p.recode(a)
+		return true
+	}
 	return p.append(a)
 }
 
@@ -323,14 +329,17 @@ func (a *Append) fail(code wire.Code, detail string) {
 	a.Done(a)
 }
 
-// retry tries the queue in order; false means that the stream has no room.
+// retry tries the queue in order; false means that the stream has no room. A batch that is being compressed anew holds up those
+// behind it, and goes on by itself.
 func (p *Partition) retry() bool {
-	for p.queue.Len() > 0 {
+	for p.queue.Len() > 0 && p.recoding == nil {
 		a := *p.queue.Front()
 		if !p.try(a) {
 			return false
 		}
-		p.queue.Pop()
+		if p.recoding == nil {
+			p.queue.Pop()
+		}
 	}
 	return true
 }
@@ -338,7 +347,7 @@ func (p *Partition) retry() bool {
 // expireQueue gives up the appends at the head of the queue whose time is over.
 // Those behind a living one wait for it: their order must not change.
 func (p *Partition) expireQueue(now env.Time) {
-	for p.queue.Len() > 0 && (*p.queue.Front()).Deadline <= now {
+	for p.queue.Len() > 0 && p.recoding == nil && (*p.queue.Front()).Deadline <= now {
 		a := p.queue.Pop()
 		p.noteGap(a)
 		a.refuse(wire.RequestTimedOut, "the log had no room in time")
@@ -392,6 +401,10 @@ func (p *Partition) close(code wire.Code) {
 		a.fail(code, detail)
 	}
 	p.duplicates = nil
+	if r := p.recoding; r != nil { // its frame is lent
+		p.recoding, r.dropped = nil, true
+		p.queue.Pop().fail(code, detail)
+	}
 	for p.queue.Len() > 0 {
 		p.queue.Pop().refuse(code, detail)
 	}
