@@ -205,7 +205,7 @@ func keeperConfigs(l *plan.Workload) []client.Config {
 	if l.Tombstones != 0 {
 		tombstones = 10 * 365 * 24 * time.Hour
 	}
-	return client.KeeperConfigs(policy, tombstones)
+	return client.KeeperConfigs(policy, [...]string{"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"}[l.Compress%6], tombstones)
 }
 
 // pipedTopic is the topic to which the pipes of a group write.

@@ -36,9 +36,10 @@ type KeeperOptions struct {
 }
 
 // KeeperConfigs are the configurations of a keeper's topic: any dirty byte is compacted, in its turn.
-func KeeperConfigs(policy string, tombstones time.Duration) []Config {
+func KeeperConfigs(policy, compression string, tombstones time.Duration) []Config {
 	return []Config{
 		{Key: "cleanup.policy", Value: policy},
+		{Key: "compression.type", Value: compression},
 		{Key: "min.cleanable.dirty.ratio", Value: "0"},
 		{Key: "delete.retention.ms", Value: fmt.Sprint(tombstones.Milliseconds())},
 	}

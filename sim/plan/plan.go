@@ -196,7 +196,8 @@ type Workload struct {
 	Empty   int64         // transactions in a thousand that an empty one follows (transactor of the second generation)
 	Doom    int64         // not 0: a topic of its own is deleted within a transaction (transactor)
 
-	// Keeper. It uses Records, MaxBytes and Abort, too.
+	// Keeper. It uses Records, MaxBytes and Abort, too, and Compress as the number of its topic's compression.type: 0 is producer, 1
+	// uncompressed, then the codecs in the order of their numbers.
 	Keys       int64 // that it writes, 1 and up
 	Deletes    int64 // records in a thousand that delete their key
 	Transacts  int64 // not 0: it writes in transactions

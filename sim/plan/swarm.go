@@ -239,6 +239,7 @@ func (s *swarm) compacted(p *Plan) {
 		w.Keys, w.Records = pick[int64](&each, 1, 5, 30), pick[int64](&each, 1, 5)
 		w.Deletes, w.MaxBytes = pick[int64](&each, 0, 100, 500), pick[int64](&each, 100, 2000, 1<<20)
 		w.Pause = pick(&each, 20*time.Millisecond, 100*time.Millisecond, 400*time.Millisecond)
+		w.Compress = pick[int64](&each, 0, 0, 0, 1, 2, 3, 4, 5)
 		w.Tombstones, w.Expires = each.Below(2), pick[int64](&each, 0, 0, 1)
 		if transacts {
 			w.Transacts, w.Abort = each.Below(2), pick[int64](&each, 0, 200, 500)
