@@ -9,7 +9,8 @@
 // knows nothing of Kafka. A range (metadata.Range) is one ownership of a stream:
 // the leader epoch, the broker epoch whose WAL holds it, the start and, once
 // sealed, the end. A batch is one Kafka record batch; it is appended, stored and
-// served whole and never encoded again. The WAL (core/wal) is one broker
+// served whole. It is encoded again only where its topic
+// names another codec, before it is appended, or when its topic is compacted by key. The WAL (core/wal) is one broker
 // incarnation's log of what is acknowledged and not yet committed. A commit
 // (metadata.CommitObject) makes an uploaded object part of its streams' ranges.
 // The image (metadata.Image) is what the quorum's log yields when applied in

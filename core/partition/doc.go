@@ -2,6 +2,12 @@
 // epochs, high watermark, log start, producer state for idempotence, fetch
 // waiters, back-pressure, retention.
 //
+// # Compression
+//
+// Where a topic's compression.type names a codec, a client's batch with another one is compressed anew, off the loop, once nothing
+// refuses it: at the head of its partition's queue, so that order stays. Results that wait for the log have a budget of their
+// own; while it is used up, batches wait as they came. max.message.bytes holds for the batch as it came, and as it is stored.
+//
 // # Two layers of producer state
 //
 // Offsets are assigned before a batch is durable, so each producer has two
