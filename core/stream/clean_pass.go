@@ -65,6 +65,10 @@ func (c *cleanPass) walk(part *metadata.Part, from, end int64, begin func([]obje
 	begin(got.Aborted)
 	i, _ := index.Find(from)
 	for i < len(index.Blocks) && index.Blocks[i].First < end {
+		c.yield(c.proc)
+		if err := c.alive(c.stream); err != nil {
+			return err
+		}
 		n := runOf(index.Blocks[i:])
 		if err := c.fetch(c.proc, part.Object, index.Blocks[i:i+n], take); err != nil {
 			return c.unless(part, err)

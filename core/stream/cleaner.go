@@ -16,6 +16,8 @@ import (
 const (
 	// cleanReadBytes is how much a pass asks the store for at once, beyond one block.
 	cleanReadBytes = 4 << 20
+	// cleanYieldsMax is how often a pass waits for others before each read.
+	cleanYieldsMax = 50
 	// cleanBatchBytes bounds what a batch may decompress to while a pass opens it; a larger one stays as it is.
 	cleanBatchBytes = 128 << 20
 )
@@ -37,7 +39,9 @@ type cleaner struct {
 	*base
 	ids    *idLease
 	reader *Reader
+	others *compactor // with which it shares bandwidth
 
+	pause   task.Timer
 	running bool
 	upload  *upload           // of the object that is under way
 	oldest  metadata.ObjectID // of those that are stored, and that a replacement is to name
@@ -51,7 +55,7 @@ var errBusy = errors.New("another compaction is under way")
 // CleanPlan plans a pass over what is committed of the stream, below limit.
 func (s *Stream) CleanPlan(limit, now int64, c *clean.Config) clean.Plan {
 	image, ok := s.engine.base.Image.Stream(s.id)
-	if !ok || s.owner == nil || s.compacting {
+	if allowed := s.engine.base.Compaction.Allowed; !ok || s.owner == nil || s.compacting || allowed != nil && !allowed() {
 		return clean.Plan{}
 	}
 	return clean.PlanOf(partsOf(image), max(image.Cleaned, image.LogStart), min(limit, image.CommittedEnd()), now, c)
@@ -136,6 +140,7 @@ func (c *cleaner) await(p *task.Proc, start func(wake func())) {
 
 // halt tries nothing again, for shutdown.
 func (c *cleaner) halt() {
+	c.Loop.Stop(&c.pause)
 	if c.upload != nil {
 		c.Loop.Stop(&c.upload.timer)
 	}
@@ -162,6 +167,17 @@ func (c *cleaner) alive(s *Stream) error {
 	return nil
 }
 
+// yield leaves the store to others, as long as that does not last, and keeps to the bandwidth that all compaction has.
+func (c *cleaner) yield(p *task.Proc) {
+	for range cleanYieldsMax {
+		wait := c.others.mustWait()
+		if wait <= 0 || c.stopping {
+			return
+		}
+		c.await(p, func(wake func()) { c.Loop.Reset(&c.pause, wait, wake) })
+	}
+}
+
 // fetch reads consecutive blocks of an object, which lie side by side, and has each checked and taken, in order, off the loop.
 // take runs once for each block, and only if all are sound.
 func (c *cleaner) fetch(p *task.Proc, id metadata.ObjectID, blocks []object.Block, take func(data []byte)) (err error) {
@@ -180,6 +196,7 @@ func (c *cleaner) fetch(p *task.Proc, id metadata.ObjectID, blocks []object.Bloc
 		})
 	})
 	c.metrics.bytesRead.Add(int64(bytes))
+	c.others.charge(int64(bytes))
 	return err
 }
 
