@@ -191,7 +191,8 @@ func (n *Node) refreshSettings() {
 	own := n.metadata.image.BrokerConfigs(metadata.BrokerID(n.config.NodeID))
 	shared := n.metadata.image.BrokerConfigs(-1)
 	if n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared)) {
-		n.partitions.ConfigurationChanged(n.config.ProducerIDExpiration)
+		n.partitions.ConfigurationChanged(n.config.ProducerIDExpiration, n.cleanInterval())
+		n.engine.SetCleanIndexBytes(n.config.CleanIndexBytes)
 		n.env.Network.LimitConnections(n.config.MaxConnections, n.config.MaxConnectionsPerIP)
 	}
 }

@@ -188,10 +188,13 @@ func (n *Node) buildStorage() {
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
-		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: max(n.config.CleanInterval, time.Second), ProducersMax: t.ProducersMax,
+		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax,
 		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
 }
+
+// cleanInterval is log.cleaner.backoff.ms, but at least a second: a search looks at all partitions.
+func (n *Node) cleanInterval() time.Duration { return max(n.config.CleanInterval, time.Second) }
 
 // transactionGrace is how long after the longest timeout of a transaction its end is still waited for, as in Kafka.
 const transactionGrace = 5 * time.Minute

@@ -216,10 +216,9 @@ func (m *Manager) TopicsChanged(ids []metadata.TopicID) error {
 }
 
 // ConfigurationChanged takes over broker settings that were changed at run time: it
-// resolves the topics' configuration again, and remembers idle producers for as long
-// as producerIDExpiration; zero: for ever.
-func (m *Manager) ConfigurationChanged(producerIDExpiration time.Duration) {
-	m.options.ProducerIDExpiration = producerIDExpiration
+// resolves the topics' configuration again, and takes over what stands for the options of these names.
+func (m *Manager) ConfigurationChanged(producerIDExpiration, cleanInterval time.Duration) {
+	m.options.ProducerIDExpiration, m.options.CleanInterval = producerIDExpiration, cleanInterval
 	for _, t := range m.topics {
 		t.config = m.options.TopicConfig(t.overrides)
 	}

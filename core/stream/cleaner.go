@@ -16,6 +16,8 @@ import (
 const (
 	// cleanReadBytes is how much a pass asks the store for at once, beyond one block.
 	cleanReadBytes = 4 << 20
+	// cleanIndexBytes is what Options.CleanIndexBytes is where it is not set.
+	cleanIndexBytes = 128 << 20
 	// cleanYieldsMax is how often a pass waits for others before each read.
 	cleanYieldsMax = 50
 	// cleanBatchBytes bounds what a batch may decompress to while a pass opens it; a larger one stays as it is.
@@ -51,6 +53,11 @@ type cleaner struct {
 
 // errBusy: another pass is under way, or objects of the stream are being merged.
 var errBusy = errors.New("another compaction is under way")
+
+// SetCleanIndexBytes sets Options.CleanIndexBytes, for the passes to come.
+func (e *Engine) SetCleanIndexBytes(bytes int64) {
+	e.base.CleanIndexBytes = orDefault(bytes, cleanIndexBytes)
+}
 
 // CleanPlan plans a pass over what is committed of the stream, below limit.
 func (s *Stream) CleanPlan(limit, now int64, c *clean.Config) clean.Plan {

@@ -147,7 +147,7 @@ func (o Options) resolve() Options {
 	o.BlockBytes = orDefault(o.BlockBytes, 512<<10)
 	o.OwnObjectBytes = orDefault(o.OwnObjectBytes, 8<<20)
 	o.TailBytes = min(orDefault(o.TailBytes, 32<<20), o.UploadBytes)
-	o.CleanIndexBytes = orDefault(o.CleanIndexBytes, 128<<20)
+	o.CleanIndexBytes = orDefault(o.CleanIndexBytes, cleanIndexBytes)
 	o.CleanObjectBytes = orDefault(o.CleanObjectBytes, 32<<20)
 	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
 	o.Compaction.resolve()
