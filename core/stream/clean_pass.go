@@ -215,7 +215,7 @@ func (c *cleanPass) flush() error {
 // store puts what was gathered up to an offset into an object.
 func (c *cleanPass) store(end int64) error {
 	g := &c.group
-	w := &upload{base: c.base, ids: c.ids}
+	w := &upload{base: c.base, ids: c.ids, compacting: true}
 	part := uploadPart{bytes: g.bytes}
 	part.Stream, part.LeaderEpoch = uint64(c.stream.id), g.sources[0].LeaderEpoch
 	part.Batches, part.Sparse, part.Start = g.batches, true, g.start()
