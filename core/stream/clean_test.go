@@ -10,6 +10,9 @@ import (
 
 	"weir/core/clean"
 	"weir/core/compress"
+	"weir/core/env"
+	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/record"
 )
 
@@ -240,4 +243,63 @@ func TestAShutdownEndsAPass(t *testing.T) {
 		}
 		n.shutdown()
 	}
+}
+
+// While the transactions of what was read are searched, the parts behind are merged with those before: the index of the merged part has
+// the first marker of a producer in all of it, which is of another transaction.
+func TestASearchForTransactionsDoesNotEnterAMergedPart(t *testing.T) {
+	o := smallOptions
+	o.Compaction.Disabled = true
+	w := newWorld(t)
+	c := newCluster(w)
+	n := boot(w, c, o, smallLog)
+	p := n.create(1)
+	upload := func(batches ...[]byte) {
+		for _, b := range batches {
+			w.turn(func() { require.True(t, p.put(b, 1, 5)) })
+		}
+		w.until("durability", func() bool { return p.stream.HighWatermark() == p.stream.End() })
+		p.drain(n)
+	}
+	data := func() []byte {
+		b := record.Builder{ProducerID: 7, Transactional: true}
+		return b.AppendBatch(nil, []record.Record{{Timestamp: 5, Value: []byte("v")}})
+	}
+	end := func(commit bool) []byte { return record.AppendMarker(nil, 7, 0, record.Marker{Commit: commit}, 5) }
+	upload(data(), end(true))
+	upload(data())
+	upload(batchOf(1, 100, 5, 1))
+	upload(end(true), data(), end(false))
+	w.crash()
+	n = boot(w, c, o, smallLog)
+	p = n.owners[1]
+	require.Len(t, c.streams[1].Parts, 4)
+
+	var first Fetched
+	w.turn(func() { p.stream.Read(2, 1, func(f Fetched) { first = f }) }) // so that block and index are there
+	w.until("a read", func() bool { return len(first.Batches) > 0 })
+	first.Release()
+	w.store.hangs = true
+	var got Fetched
+	ended := false
+	w.turn(func() { p.stream.ReadStable(2, 7, 1, func(f Fetched) { got, ended = f, true }) })
+	require.False(t, ended, "it waits for the index of the part behind, whose object stays for a while")
+	merged := object.Part{Stream: 1}
+	for i, b := range c.histories[1].batches {
+		merged.Batches = append(merged.Batches, object.Batch{Data: b, Base: int64(i), End: int64(i + 1)})
+	}
+	built := object.Build(object.Header{ID: 9999, Cluster: "cluster"}, []object.Part{merged}, 4<<10)
+	w.store.objects[object.Key("cluster", 9999)] = slices.Concat(built.Body...)
+	info := built.Parts[0]
+	c.streams[1].Parts = []metadata.Part{{Object: 9999, End: info.End, Bytes: info.Bytes, IndexOffset: info.IndexPosition, IndexBytes: info.IndexBytes}}
+	w.store.hangs = false
+	for _, op := range w.store.hung {
+		w.store.Get(op.event.(*env.GetObject))
+	}
+	w.store.hung = nil
+	w.until("the stable read", func() bool { return ended })
+	require.NoError(t, got.Err)
+	require.Empty(t, got.Aborted, "the transaction at 2 is committed")
+	got.Release()
+	n.shutdown()
 }

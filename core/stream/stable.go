@@ -71,11 +71,16 @@ type abortedSearch struct {
 	again    func() // reads anew; nil: nothing was read
 }
 
-// restart reads anew, for what was read was moved meanwhile.
+// restart begins anew, for what was read or searched was moved meanwhile.
 func (q *abortedSearch) restart() {
 	q.stream.engine.base.Telemetry.Hit("stream read: moved during a stable read")
-	q.got.Release()
-	q.again()
+	if q.again != nil {
+		q.got.Release()
+		q.again()
+		return
+	}
+	q.AbortedSearch, q.at = object.AbortedSearch{From: q.From, To: q.To}, q.From
+	q.next()
 }
 
 func (q *abortedSearch) next() {
@@ -119,6 +124,12 @@ func (q *abortedSearch) searchPart() {
 	part, err := log.partFor(q.at)
 	if err != nil {
 		q.end(err)
+		return
+	}
+	if q.at != q.From && part.Start != q.at {
+		// It was merged with what was searched already. Its index has the first marker of each producer in all of it, but perhaps
+		// not the first that lies behind what was searched.
+		q.restart()
 		return
 	}
 	failed := func(err error) {
