@@ -130,20 +130,7 @@ func (m *modelLog) clean(from, known, end, now, retention int64) {
 	m.batches = kept
 }
 
-// state is what a reader of committed records who read the whole log has of each key.
-func (m *modelLog) state() map[string]string {
-	aborted, state := m.aborted(), map[string]string{}
-	for i, b := range m.batches {
-		if aborted[i] {
-			continue
-		}
-		for _, e := range b.entries {
-			apply(state, e)
-		}
-	}
-	return state
-}
-
+// apply is what a reader makes of a record.
 func apply(state map[string]string, e entry) {
 	switch {
 	case e.keyless:
