@@ -39,14 +39,22 @@ func (c *cleanPass) index() error {
 				full = h.BaseOffset >= end || !x.Add(data[:h.Bytes])
 				data = data[h.Bytes:]
 			}
-		}, func() error { return nil })
-		if err != nil {
+		}, func() error {
+			if full {
+				return errFull
+			}
+			return nil
+		})
+		if err != nil && err != errFull {
 			return err
 		}
 		at = end
 	}
 	return nil
 }
+
+// errFull ends the reading of keys.
+var errFull = errors.New("there is no room for more keys")
 
 // walk hands the blocks of a part that hold the offsets [from, end) to take, off the loop, in order, and calls read on the loop after
 // each few. begin gets the aborted transactions of what comes, before.
