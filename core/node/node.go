@@ -60,6 +60,7 @@ type Tuning struct {
 	OwnObjectBytes     int64         // stream.Options
 	TailBytes          int64         // stream.Options
 	CheckpointBytes    int           // stream.Options
+	CleanObjectBytes   int64         // stream.Options
 	SweepGrace         time.Duration // controller.SweeperOptions.Grace
 	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
 	SweepListPage      int           // controller.SweeperOptions.ListPage

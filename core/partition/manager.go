@@ -73,6 +73,9 @@ type Options struct {
 	// HousekeepingInterval is the time between two checks of retention and of idle
 	// producers. Zero: never; nothing is then deleted by retention.
 	HousekeepingInterval time.Duration
+	// CleanInterval is the time between two searches for a partition to compact by key, if none was found; at least a
+	// second. Zero: never; nothing is compacted.
+	CleanInterval time.Duration
 	// TransactionLate is how long a transaction may be open without a batch before operators are told that it hangs: more
 	// than the longest that its coordinator lets it be. Zero: 20 minutes, five more than the default of
 	// transaction.max.timeout.ms. Shorter tells of transactions that are only slow.
@@ -102,10 +105,12 @@ type Manager struct {
 	queueTimer task.Timer
 
 	houseTimer task.Timer
+	cleaning   cleaning
+	recoder    recoder
 	generation uint64
 	stopped    bool
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, recodes *telemetry.Mark
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
@@ -131,6 +136,7 @@ func NewManager(o Options) *Manager {
 	m := newManager(o)
 	o.Engine.OnSpace(m.space)
 	m.armHousekeeping()
+	m.armCleaning()
 	return m
 }
 
@@ -144,6 +150,7 @@ func newManager(o Options) *Manager {
 	return &Manager{
 		duplicate:     o.Telemetry.Mark("partition: a duplicate was recognised"),
 		heldBack:      o.Telemetry.Mark("partition: a batch was held back for one before it"),
+		recodes:       o.Telemetry.Mark("partition: a batch was compressed as its topic says"),
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
@@ -212,10 +219,9 @@ func (m *Manager) TopicsChanged(ids []metadata.TopicID) error {
 }
 
 // ConfigurationChanged takes over broker settings that were changed at run time: it
-// resolves the topics' configuration again, and remembers idle producers for as long
-// as producerIDExpiration; zero: for ever.
-func (m *Manager) ConfigurationChanged(producerIDExpiration time.Duration) {
-	m.options.ProducerIDExpiration = producerIDExpiration
+// resolves the topics' configuration again, and takes over what stands for the options of these names.
+func (m *Manager) ConfigurationChanged(producerIDExpiration, cleanInterval time.Duration) {
+	m.options.ProducerIDExpiration, m.options.CleanInterval = producerIDExpiration, cleanInterval
 	for _, t := range m.topics {
 		t.config = m.options.TopicConfig(t.overrides)
 	}
@@ -436,6 +442,7 @@ func (m *Manager) Close() {
 	m.stopped = true
 	m.loop.Stop(&m.queueTimer)
 	m.loop.Stop(&m.houseTimer)
+	m.loop.Stop(&m.cleaning.timer)
 	for len(m.partitions) > 0 {
 		m.closePartition(m.partitions[len(m.partitions)-1], wire.NotLeaderOrFollower)
 	}

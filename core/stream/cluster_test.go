@@ -185,7 +185,9 @@ func (c *cluster) Replace(_ metadata.BrokerEpoch, objects []metadata.NewObject, 
 		accepted := make([]bool, len(streams))
 		for i := range streams {
 			accepted[i] = weather != "refuse" && (weather != "first" || i == 0) && c.replace(&streams[i])
-			c.committed[objects[0].ID] = c.committed[objects[0].ID] || accepted[i]
+			for _, o := range objects {
+				c.committed[o.ID] = c.committed[o.ID] || accepted[i]
+			}
 		}
 		c.replaced(accepted)
 		if weather == "lost" || weather == "first" {
@@ -226,11 +228,20 @@ func (c *cluster) replace(p *metadata.Replacement) bool {
 		}
 	}
 	last := p.Sources[len(p.Sources)-1]
-	if q := p.Parts[0]; len(p.Parts) != 1 || q.Start != p.Sources[0].Start || q.End != last.End {
+	if p.Parts[0].Start != p.Sources[0].Start || p.Parts[len(p.Parts)-1].End != last.End {
 		c.w.t.Fatalf("stream %d: parts %+v replace %+v", p.Stream, p.Parts, p.Sources)
 	}
 	s.Parts = slices.Replace(s.Parts, at, at+len(p.Sources), p.Parts...)
 	return true
+}
+
+func (c *cluster) CleanStream(id metadata.StreamID, cleaned int64, done func(error)) {
+	c.w.push(event(func() {
+		if s, ok := c.streams[id]; ok {
+			s.Cleaned = max(s.Cleaned, cleaned)
+		}
+		done(nil)
+	}), func() {})
 }
 
 func (c *cluster) judge(id metadata.ObjectID, p *metadata.CommitPart) bool {
