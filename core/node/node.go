@@ -205,6 +205,7 @@ func (n *Node) stop(p *task.Proc) {
 	}
 	n.groups.Close()
 	n.partitions.Close()
+	p.Await(n.partitions.Drained)
 	if n.slotSweeper != nil {
 		n.slotSweeper.Stop()
 	}

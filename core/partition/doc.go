@@ -7,6 +7,7 @@
 // Where a topic's compression.type names a codec, a client's batch with another one is compressed anew, off the loop, once nothing
 // refuses it: at the head of its partition's queue, so that order stays. Results that wait for the log have a budget of their
 // own; while it is used up, batches wait as they came. max.message.bytes holds for the batch as it came, and as it is stored.
+// All that forbids an append is looked at again when the result is there: a handover that began meanwhile, a lease that ended, a marker.
 //
 // # Two layers of producer state
 //

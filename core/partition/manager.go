@@ -109,8 +109,10 @@ type Manager struct {
 	recoder    recoder
 	generation uint64
 	stopped    bool
+	computing  int    // computations under way
+	drained    func() // runs when there are none
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, recodes *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, unleased, recodes, recodedLate *telemetry.Mark
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
@@ -151,6 +153,8 @@ func newManager(o Options) *Manager {
 		duplicate:     o.Telemetry.Mark("partition: a duplicate was recognised"),
 		heldBack:      o.Telemetry.Mark("partition: a batch was held back for one before it"),
 		recodes:       o.Telemetry.Mark("partition: a batch was compressed as its topic says"),
+		recodedLate:   o.Telemetry.Mark("partition: a batch was compressed while its partition was handed over"),
+		unleased:      o.Telemetry.Mark("partition: the lease ended while a batch waited"),
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
@@ -446,4 +450,27 @@ func (m *Manager) Close() {
 	for len(m.partitions) > 0 {
 		m.closePartition(m.partitions[len(m.partitions)-1], wire.NotLeaderOrFollower)
 	}
+	m.recoder.close()
+}
+
+// compute runs work off the loop, and then done. Batches are lent to it.
+func (m *Manager) compute(work, done func()) {
+	m.computing++
+	m.env.Compute.Submit(&env.Compute{Work: work, Done: func(*env.Compute) {
+		m.computing--
+		done()
+		if m.computing == 0 && m.drained != nil {
+			m.loop.Post(m.drained)
+			m.drained = nil
+		}
+	}})
+}
+
+// Drained calls done once no frame is lent any more. It is called once, after [Manager.Close].
+func (m *Manager) Drained(done func()) {
+	if m.computing == 0 {
+		done()
+		return
+	}
+	m.drained = done
 }

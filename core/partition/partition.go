@@ -206,6 +206,12 @@ func (p *Partition) pump() {
 
 // try appends or answers a; false means that the stream has no room.
 func (p *Partition) try(a *Append) bool {
+	if a.Origin == OriginClient && !p.manager.leased() { // it waited: its request came under a lease
+		p.manager.unleased.Hit()
+		p.noteGap(a)
+		a.refuse(wire.NotLeaderOrFollower, "the broker's lease ended while the batch waited; it is not in the log")
+		return true
+	}
 	if code, detail := p.validate(a); code != wire.None {
 		a.refuse(code, detail)
 		return true

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"weir/core/compress"
-	"weir/core/env"
 	"weir/core/record"
 	"weir/core/task"
 	"weir/core/wire"
@@ -63,14 +62,18 @@ func (m *Manager) startRecoding(r *recoding) {
 	to, limit := compress.Target{Codec: compress.Codec(c.Codec), Level: c.CodecLevel}, min(int(c.MaxMessageBytes), m.options.Engine.AppendBytesMax())
 	var out []byte
 	var err error
-	m.env.Compute.Submit(&env.Compute{
-		Work: func() { out, err = record.Recode(a.Data, to, a.Facts.Bytes, limit) },
-		Done: func(*env.Compute) {
-			a.Release() // the frame: what is appended is the result
-			a.Release = func() { m.recodedGone(r) }
-			r.done(out, err, limit)
-		},
+	m.compute(func() { out, err = record.Recode(a.Data, to, a.Facts.Bytes, limit) }, func() {
+		a.Release() // the frame: what is appended is the result
+		a.Release = func() { m.recodedGone(r) }
+		r.done(out, err, limit)
 	})
+}
+
+// close gives back what still waits for room; its partitions are closed.
+func (q *recoder) close() {
+	for q.waiting.Len() > 0 {
+		q.waiting.Pop().append.Release()
+	}
 }
 
 // recodedGone gives the room of a result back, in a turn of its own part: releases happen in the middle of appends.
@@ -87,6 +90,9 @@ func (r *recoding) done(out []byte, err error, limit int) {
 		return
 	}
 	p.recoding = nil
+	if p.handover != nil {
+		p.manager.recodedLate.Hit() // it waits in the queue with the others
+	}
 	if err != nil {
 		p.queue.Pop()
 		a.refuse(wire.MessageTooLarge, fmt.Sprintf("the batch, compressed as compression.type says: %v; at most %d bytes are taken", err, limit))

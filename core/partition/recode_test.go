@@ -10,6 +10,7 @@ import (
 	"weir/core/compress"
 	"weir/core/env"
 	"weir/core/record"
+	"weir/core/task"
 	"weir/core/wire"
 )
 
@@ -126,4 +127,99 @@ func TestAFrameIsLentWhileItIsCompressedAnew(t *testing.T) {
 	require.Equal(t, 2, *released)
 	require.Zero(t, r.manager.recoder.held)
 	require.Equal(t, 2, len(slices.Compact(r.answers)))
+}
+
+// A handover that begins while a batch is compressed anew is over without it: nothing is appended above the seal.
+func TestABatchThatIsCompressedAnewWaitsForTheEndOfAHandover(t *testing.T) {
+	for _, resumes := range []bool{false, true} {
+		r := newRig(t)
+		released := r.recodes(compress.LZ4)
+		before := r.keep(record.Builder{ProducerID: 5, Codec: compress.LZ4}, 10, released)
+		a := r.keep(record.Builder{ProducerID: 5, BaseSequence: 1}, 3000, released)
+		var ready *Handover
+		r.p.HandOver(func(h *Handover) { ready = h })
+		r.computeAll()
+		require.Len(t, r.log.taken, 1)
+		r.log.durable(1)
+		r.loop.Turn(nil)
+		require.NotNil(t, ready, "a batch that is not in the log holds up no handover")
+		require.EqualValues(t, 1, ready.End)
+		r.want(before, wire.None, 0)
+		if resumes {
+			r.p.Resume()
+			r.log.durable(2)
+			r.want(a, wire.None, 1)
+		} else {
+			r.p.close(wire.NotLeaderOrFollower)
+			r.want(a, wire.NotLeaderOrFollower, -1)
+			require.Len(t, r.log.taken, 1)
+		}
+		require.Equal(t, 2, *released)
+		require.Zero(t, r.manager.recoder.held)
+	}
+}
+
+// A handover that is given up while a batch is still compressed leaves it at its place.
+func TestAHandoverThatEndsBeforeABatchIsCompressedAnew(t *testing.T) {
+	r := newRig(t)
+	released := r.recodes(compress.LZ4)
+	a := r.keep(record.Builder{ProducerID: 5}, 3000, released)
+	b := r.keep(record.Builder{ProducerID: 5, BaseSequence: 1, Codec: compress.LZ4}, 10, released)
+	r.p.HandOver(func(*Handover) {})
+	r.p.Resume()
+	require.Empty(t, r.log.taken)
+	r.computeAll()
+	r.log.durable(2)
+	r.want(a, wire.None, 0)
+	r.want(b, wire.None, 1)
+}
+
+// What is compressed when the lease has ended is refused, with what its producer sent behind it.
+func TestABatchThatIsCompressedAnewIsNotAppendedWithoutALease(t *testing.T) {
+	r := newRig(t)
+	released := r.recodes(compress.LZ4)
+	leased := true
+	r.manager.options.Leased = func() bool { return leased }
+	a := r.keep(record.Builder{ProducerID: 5}, 3000, released)
+	b := r.keep(record.Builder{ProducerID: 5, BaseSequence: 1, Codec: compress.LZ4}, 10, released)
+	leased = false
+	r.computeAll()
+	r.want(a, wire.NotLeaderOrFollower, -1)
+	r.want(b, wire.NotLeaderOrFollower, -1)
+	require.Empty(t, r.log.taken)
+	require.Equal(t, 2, *released)
+	require.Zero(t, r.manager.recoder.held)
+
+	leased = true
+	r.want(r.keep(record.Builder{ProducerID: 5, BaseSequence: 1, Codec: compress.LZ4}, 10, released), wire.OutOfOrderSequence, -1)
+	again := r.keep(record.Builder{ProducerID: 5, Codec: compress.LZ4}, 10, released)
+	r.log.durable(1)
+	r.want(again, wire.None, 0)
+}
+
+// Whoever closes all partitions waits for the frames that are lent; what waits for room in the recoder is given back at once.
+func TestTheManagerDrainsWhatIsCompressedAnew(t *testing.T) {
+	r := newRig(t)
+	released := r.recodes(compress.LZ4)
+	r.keep(record.Builder{ProducerID: 5}, 3000, released)
+	require.Len(t, r.compute, 1)
+	other := *r.p
+	other.Stream, other.log, other.recoding, other.queue = 2, &fakeLog{room: -1}, nil, task.Queue[*Append]{}
+	other.state, _ = LoadState(nil, 0, 0, 0)
+	r.manager.partitions = append(r.manager.partitions, &other)
+	r.manager.recoder.held = recodedBytesMax
+	r.p = &other
+	r.keep(record.Builder{ProducerID: 6}, 3000, released)
+	require.Len(t, r.compute, 1, "there is no room")
+
+	r.manager.Close()
+	require.Equal(t, 1, *released)
+	drained := false
+	r.manager.Drained(func() { drained = true })
+	r.loop.Turn(nil)
+	require.False(t, drained)
+	r.computeAll()
+	r.loop.Turn(nil)
+	require.True(t, drained)
+	require.Equal(t, 2, *released)
 }

@@ -128,8 +128,14 @@ func (k *Keeper) sessionUp() {
 			k.known = true
 			return
 		}
-		k.findCoordinator(k.options.ID, 1, func() { k.known = true })
+		k.locate()
 	})
+}
+
+// locate asks who its coordinator is.
+func (k *Keeper) locate() {
+	k.known = false
+	k.findCoordinator(k.options.ID, txnCoordinator, func() { k.known = true })
 }
 
 func (k *Keeper) call(r kmsg.Request, done func(kmsg.Response)) {
@@ -181,7 +187,14 @@ func (k *Keeper) initProducer() {
 	}
 	k.call(r, func(response kmsg.Response) {
 		v := response.(*kmsg.InitProducerIDResponse)
-		if v.ErrorCode != 0 {
+		switch v.ErrorCode {
+		case 0:
+		case wire.NotCoordinator, wire.CoordinatorNotAvailable:
+			if k.options.ID != "" {
+				k.locate()
+			}
+			return
+		default:
 			return
 		}
 		if v.ProducerID != k.id && k.options.ID != "" {
@@ -297,7 +310,10 @@ func (k *Keeper) endTransaction() {
 		v := response.(*kmsg.EndTxnResponse)
 		switch v.ErrorCode {
 		case 0:
-		case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress, wire.CoordinatorNotAvailable, wire.NotCoordinator:
+		case wire.NotCoordinator, wire.CoordinatorNotAvailable:
+			k.locate()
+			return
+		case wire.ConcurrentTransactions, wire.CoordinatorLoadInProgress:
 			return
 		default:
 			k.abandon()
