@@ -89,7 +89,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 20, 21, 22:
 		return drawReplacement(t, im, object, epoch)
 	case 23:
-		return &metadata.CleanStream{Stream: stream, Cleaned: small("cleaned", 60)}
+		return &metadata.CleanStream{Epoch: epoch, Stream: stream, Cleaned: small("cleaned", 60)}
 	}
 	return drawCommit(t, im, object, epoch)
 }
@@ -467,7 +467,7 @@ func objectWALRecords(im *metadata.Image) []metadata.Record {
 
 // keyRecords follow objectWALRecords: they have what is new for compaction by key.
 func keyRecords(*metadata.Image) []metadata.Record {
-	return []metadata.Record{&metadata.CleanStream{Stream: 1, Cleaned: 10}}
+	return []metadata.Record{&metadata.CleanStream{Epoch: 13, Stream: 1, Cleaned: 10}}
 }
 
 // Golden files of released versions stay readable, and the bytes of this version

@@ -265,8 +265,9 @@ type CommitPart struct {
 
 // CleanStream says how far a stream was compacted by key: the keys of what lies below Cleaned are known to no pass that is to
 // come, which reads only what lies above to learn which keys came again. One that is not higher than it is changes nothing.
-// It may apply after its proposer handed the stream over: what it says of the log is true whoever leads it.
+// Epoch must be current and own the stream's newest range: what a leader has begun ends with the handover.
 type CleanStream struct {
+	Epoch   BrokerEpoch
 	Stream  StreamID
 	Cleaned int64
 }
@@ -516,6 +517,7 @@ func (p *CommitPart) fields(c *coder) {
 }
 
 func (r *CleanStream) fields(c *coder) {
+	integer(c, &r.Epoch)
 	natural(c, &r.Stream)
 	integer(c, &r.Cleaned)
 }

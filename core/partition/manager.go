@@ -101,7 +101,7 @@ type Manager struct {
 	topics     []*topic
 	recovered  map[metadata.StreamID]*State // as of what was replayed, until they are opened
 	early      earlyGaps
-	blocked    task.Queue[*Partition]       // in the order in which they ran out of room
+	blocked    task.Queue[*Partition] // in the order in which they ran out of room
 	queueTimer task.Timer
 
 	houseTimer task.Timer

@@ -21,7 +21,6 @@ type cleanPass struct {
 	filter  clean.Filter
 
 	group cleanGroup
-	cut   bool // a replacement was refused: its sources were replaced or trimmed meanwhile
 }
 
 // index reads the keys of what is dirty, until their table is full.
@@ -121,9 +120,9 @@ func runOf(blocks []object.Block) int {
 // rewrite goes through the whole log up to the end of the pass, and replaces groups of parts by what stays of them.
 func (c *cleanPass) rewrite() error {
 	for at := int64(-1); at < c.end(); {
-		part, ok := c.next(at)
-		if !ok {
-			break
+		part, err := c.next(at)
+		if err != nil {
+			return err
 		}
 		if !c.group.takes(&part, c.CleanObjectBytes) {
 			if err := c.flush(); err != nil {
@@ -150,17 +149,17 @@ func (c *cleanPass) rewrite() error {
 // end is where the pass ends: parts that begin there or behind it are left alone.
 func (c *cleanPass) end() int64 { return min(c.offsets.End(), c.plan.End) }
 
-// next finds the first part that ends above an offset.
-func (c *cleanPass) next(at int64) (metadata.Part, bool) {
+// next finds the first part that ends above an offset, which lies below the end of the pass.
+func (c *cleanPass) next(at int64) (metadata.Part, error) {
 	image, ok := c.Image.Stream(c.stream.id)
 	if !ok {
-		return metadata.Part{}, false
+		return metadata.Part{}, ErrGone
 	}
 	i, _ := partAt(image.Parts, at)
 	if i == len(image.Parts) || image.Parts[i].End > c.plan.End {
-		return metadata.Part{}, false
+		return metadata.Part{}, errMoved // it was trimmed, or merged with what comes behind
 	}
-	return image.Parts[i], true
+	return image.Parts[i], nil
 }
 
 // changes reports whether a part would lose anything. A part of several objects is read for that first: else what stays as it is
@@ -282,8 +281,7 @@ func (c *cleanPass) replace() error {
 		return c.alive(c.stream)
 	case !accepted[0]:
 		c.Telemetry.Hit("stream clean: the parts were replaced or trimmed meanwhile")
-		c.cut = true
-		return nil
+		return errMoved // nothing behind it may go for the sake of what should have gone here
 	}
 	c.Telemetry.Hit("stream clean: parts were replaced")
 	c.stream.compacted = max(c.stream.compacted, g.sources[len(g.sources)-1].End)

@@ -10,6 +10,7 @@ import (
 
 	"weir/core/clean"
 	"weir/core/compress"
+	"weir/core/metadata"
 	"weir/core/record"
 )
 
@@ -240,4 +241,74 @@ func TestAShutdownEndsAPass(t *testing.T) {
 		}
 		n.shutdown()
 	}
+}
+
+// A replacement that is refused ends its pass: were a tombstone behind it to go, what it deletes would be there again.
+func TestARefusedReplacementEndsThePass(t *testing.T) {
+	o := smallOptions
+	o.Compaction.Disabled, o.CleanObjectBytes = true, 1
+	w := newWorld(t)
+	c := newCluster(w)
+	n := boot(w, c, o, smallLog)
+	p := n.create(1)
+	put := func(key string, value []byte) {
+		data := record.AppendBatch(nil, []record.Record{{Key: []byte(key), Value: value, Timestamp: 5}})
+		w.turn(func() { require.True(t, p.put(data, 1, 5)) })
+		w.until("durability", func() bool { return p.stream.HighWatermark() == p.stream.End() })
+		p.drain(n)
+	}
+	put("a", []byte("deleted"))
+	put("b", []byte("b"))
+	put("a", nil)
+	put("c", []byte("c"))
+	m := &model{w: w, c: c, n: n}
+	pass := func(now int64) {
+		require.NoError(t, m.cleanPass(p, now))
+	}
+	proposed := 0
+	c.refuses = func(q *metadata.Replacement) bool {
+		proposed++
+		return q.Sources[0].Start == 0
+	}
+	pass(1000)
+	pass(2000)
+	require.Equal(t, 2, proposed)
+	require.Zero(t, c.streams[1].Cleaned)
+	require.EqualValues(t, 2, w.hits("stream clean: the parts were replaced or trimmed meanwhile"))
+	m.requireState(p, seen{"b": "b", "c": "c"})
+
+	c.refuses = nil
+	pass(3000)
+	pass(4000)
+	require.EqualValues(t, 4, c.streams[1].Cleaned)
+	m.requireState(p, seen{"b": "b", "c": "c"})
+	n.shutdown()
+}
+
+func (m *model) requireState(o *owner, want seen) {
+	got := seen{}
+	for at := int64(0); at < o.stream.HighWatermark(); {
+		b := o.readOne(m.n, at)
+		h, err := record.ReadHeader(b)
+		require.NoError(m.w.t, err)
+		got.take(b)
+		at = h.NextOffset()
+	}
+	require.Equal(m.w.t, want, got)
+}
+
+// What another broker owes may hold the markers of what would be compacted.
+func TestNoPassBeginsWhileAnotherBrokerOwesRecords(t *testing.T) {
+	w, c, n := start(t)
+	o := n.create(1)
+	w.turn(func() { require.True(t, o.put(record.AppendBatch(nil, []record.Record{{Key: []byte("k")}}), 1, 5)) })
+	w.until("durability", func() bool { return o.stream.HighWatermark() == 1 })
+	o.drain(n)
+	plan := func() clean.Plan { return o.stream.CleanPlan(1, 0, &clean.Config{}) }
+	require.EqualValues(t, 1, plan().End)
+	o.stream.start = 5 // as if what lies between were in the log of the leader before
+	require.Zero(t, plan())
+	o.stream.start = 0
+	require.EqualValues(t, 1, c.streams[1].CommittedEnd())
+	n.shutdown()
 }

@@ -118,12 +118,12 @@ func (c *cleaner) run(p *task.Proc, s *Stream, o *Cleaning) error {
 	if err := pass.rewrite(); err != nil {
 		return fmt.Errorf("rewrite: %w", err)
 	}
-	if pass.cut || c.stopping {
-		return nil // another pass has to see the sources that were replaced meanwhile
+	if err := c.alive(s); err != nil {
+		return err
 	}
 	var err error
 	c.await(p, func(wake func()) {
-		c.Controller.CleanStream(s.id, min(pass.offsets.End(), o.Plan.End), func(e error) { err = e; wake() })
+		c.Controller.CleanStream(c.Epoch, s.id, min(pass.offsets.End(), o.Plan.End), func(e error) { err = e; wake() })
 	})
 	if err != nil {
 		return fmt.Errorf("note how far the stream is compacted: %w", err)

@@ -22,7 +22,8 @@ type cluster struct {
 	epoch        metadata.BrokerEpoch
 	weather      func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "first" one part applied and answered with an error, "refuse" no part accepted
 	histories    map[metadata.StreamID]*history
-	validatePart func(*metadata.CommitPart) bool // false: refuse
+	validatePart func(*metadata.CommitPart) bool  // false: refuse
+	refuses      func(*metadata.Replacement) bool // nil: no more than R3a does
 	committed    map[metadata.ObjectID]bool
 	commits      int
 	proposed     []int // parts of each commit
@@ -215,7 +216,7 @@ func (c *cluster) replaced(accepted []bool) {
 // replace keeps R3a.
 func (c *cluster) replace(p *metadata.Replacement) bool {
 	s, ok := c.streams[p.Stream]
-	if !ok {
+	if !ok || c.refuses != nil && c.refuses(p) {
 		return false
 	}
 	at := slices.IndexFunc(s.Parts, func(q metadata.Part) bool { return q.Start == p.Sources[0].Start })
@@ -235,7 +236,7 @@ func (c *cluster) replace(p *metadata.Replacement) bool {
 	return true
 }
 
-func (c *cluster) CleanStream(id metadata.StreamID, cleaned int64, done func(error)) {
+func (c *cluster) CleanStream(epoch metadata.BrokerEpoch, id metadata.StreamID, cleaned int64, done func(error)) {
 	c.w.push(event(func() {
 		if s, ok := c.streams[id]; ok {
 			s.Cleaned = max(s.Cleaned, cleaned)

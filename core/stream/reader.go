@@ -149,7 +149,7 @@ type storeRead struct {
 	maxBytes int
 	deadline env.Time
 	done     func(Fetched)
-	resolved int // how often the part was looked up
+	resolved int    // how often the part was looked up
 	gather   gather // of one part
 }
 

@@ -73,8 +73,8 @@ type Committer interface {
 	// Replace replaces parts of streams by those of new objects (R3a); done runs after the record was applied, and says
 	// for each stream whether it was. After an error some may be: to ask again is safe. streams are lent until done runs.
 	Replace(epoch metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func(accepted []bool, err error))
-	// CleanStream notes how far a stream is compacted by key.
-	CleanStream(stream metadata.StreamID, cleaned int64, done func(error))
+	// CleanStream notes how far a stream is compacted by key; epoch is its owner.
+	CleanStream(epoch metadata.BrokerEpoch, stream metadata.StreamID, cleaned int64, done func(error))
 }
 
 // Batch is one batch to append.
