@@ -159,7 +159,7 @@ func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done 
 // are proposed one after another in the order of its parts, and the first error ends
 // it: accepted says what came before. The parts are lent until done runs. walSlot is metadata.CommitObject.WALSlot.
 func (c *Controller) Commit(object metadata.ObjectID, epoch metadata.BrokerEpoch, bytes int64, walSlot uint64, parts []CommitPart, done func(accepted []bool, err error)) {
-	chunks := chunksOf(parts, c.options.RecordBytesMax, commitPartBytesOf)
+	chunks := metadata.Chunks(parts, commitPartsMax, c.options.RecordBytesMax, commitPartBytesOf)
 	if len(chunks) > 1 {
 		c.cut.Hit()
 	}
@@ -186,7 +186,7 @@ const (
 // was. Like a commit it is cut into several records, proposed one after another, and the first error ends it.
 // streams are lent until done runs.
 func (c *Controller) Replace(epoch metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func(accepted []bool, err error)) {
-	chunks := chunksOf(streams, c.options.RecordBytesMax, replacementBytes)
+	chunks := metadata.Chunks(streams, commitPartsMax, c.options.RecordBytesMax, replacementBytes)
 	if len(chunks) > 1 {
 		c.cut.Hit()
 	}
@@ -208,17 +208,3 @@ func replacementBytes(r *metadata.Replacement) int {
 
 // commitPartBytesOf is about what a part takes in a record, its checkpoint included.
 func commitPartBytesOf(p *CommitPart) int { return commitPartBytes + len(p.Checkpoint) }
-
-// chunksOf cuts a list into what fits one record each. An empty list is one chunk, for the verdict on the object's id.
-func chunksOf[T any](list []T, bytesMax int, bytesOf func(*T) int) [][]T {
-	var chunks [][]T
-	first, size := 0, 0
-	for i := range list {
-		bytes := bytesOf(&list[i])
-		if size += bytes; i > first && (size > bytesMax || i-first == commitPartsMax) {
-			chunks = append(chunks, list[first:i])
-			first, size = i, bytes
-		}
-	}
-	return append(chunks, list[first:])
-}

@@ -77,7 +77,8 @@ type Options struct {
 
 const (
 	producerIDBlock = 1000
-	recordBytesMax  = 256 << 10
+	// DefaultRecordBytesMax is Options.RecordBytesMax where it is zero.
+	DefaultRecordBytesMax = 256 << 10
 )
 
 // Controller answers on the loop, each done exactly once (unless the node ends),
@@ -99,7 +100,7 @@ func New(o Options) *Controller {
 		o.ProducerIDBlock = producerIDBlock
 	}
 	if o.RecordBytesMax == 0 {
-		o.RecordBytesMax = recordBytesMax
+		o.RecordBytesMax = DefaultRecordBytesMax
 	}
 	return &Controller{
 		options: o, image: o.Image, proposer: o.Proposer,

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"time"
@@ -9,8 +10,12 @@ import (
 	"weir/core/task"
 )
 
-// adoptRetry is how soon a log that could not be read is read again.
-const adoptRetry = 2 * time.Second
+const (
+	// adoptRetry is how soon a log that could not be read is read again.
+	adoptRetry = 2 * time.Second
+	// adoptRecordsMax bounds the records of seals that wait to be applied: the quorum's queue has room for others'.
+	adoptRecordsMax = 16
+)
 
 // adoptions are the logs of other brokers' ended epochs that this one recovers (R14): it reads them, hands their partitions to
 // the brokers that are alive, and uploads what they hold.
@@ -93,8 +98,9 @@ func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd) error {
 			seals[i].Next = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
 		}
 		var left []metadata.Seal
-		for piece := range slices.Chunk(seals, sealBatchMax) {
-			refused, err := n.sealPiece(p, piece)
+		pieces := metadata.Chunks(seals, sealsMax, n.recordBytesMax(), func(s *metadata.Seal) int { return sealBytes + len(s.Checkpoint) })
+		for together := range slices.Chunk(pieces, adoptRecordsMax) {
+			refused, err := n.sealPieces(p, together)
 			if err != nil {
 				p.Sleep(sealRetry)
 			}
@@ -105,16 +111,24 @@ func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd) error {
 	return nil
 }
 
-// sealPiece proposes a piece of the seals, and returns those that still are to be made.
-func (n *Node) sealPiece(p *task.Proc, piece []metadata.Seal) (left []metadata.Seal, err error) {
+// sealPieces proposes a record for each piece, all at once, since each takes as long as a round of the quorum and a PUT. It
+// returns the seals that still are to be made, and an error that some record met.
+func (n *Node) sealPieces(p *task.Proc, pieces [][]metadata.Seal) (left []metadata.Seal, err error) {
+	open := len(pieces)
 	p.Await(func(wake func()) {
-		n.metadata.Propose(&metadata.SealRanges{By: n.epoch, Seals: piece}, func(_ metadata.Outcome, proposeErr error) {
-			err = proposeErr
-			wake()
-		})
+		for _, piece := range pieces {
+			n.metadata.Propose(&metadata.SealRanges{By: n.epoch, Seals: piece}, func(_ metadata.Outcome, proposeErr error) {
+				err = cmp.Or(proposeErr, err)
+				if open--; open == 0 {
+					wake()
+				}
+			})
+		}
 	})
-	return slices.DeleteFunc(slices.Clone(piece), func(s metadata.Seal) bool {
-		image, ok := n.metadata.image.Stream(s.Stream)
-		return !ok || image.Newest().LeaderEpoch != s.LeaderEpoch
-	}), err
+	for _, s := range slices.Concat(pieces...) {
+		if image, ok := n.metadata.image.Stream(s.Stream); ok && image.Newest().LeaderEpoch == s.LeaderEpoch {
+			left = append(left, s)
+		}
+	}
+	return left, err
 }

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"slices"
 	"time"
 
+	"weir/core/controller"
 	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/quorum"
@@ -19,8 +21,12 @@ const handoverTimeout = 5 * time.Second
 // sealRetry is how soon a seal whose outcome is not known is proposed again.
 const sealRetry = 50 * time.Millisecond
 
-// sealBatchMax bounds the ranges that one record seals.
-const sealBatchMax = 256
+const (
+	// sealsMax bounds the ranges that one record seals.
+	sealsMax = 1000
+	// sealBytes is about what one seal takes in a record, without its checkpoint.
+	sealBytes = 40
+)
 
 // handovers are the partitions that this broker gives away (R15). Several that become ready in one turn are sealed by one record.
 type handovers struct {
@@ -65,9 +71,14 @@ func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 func (h *handovers) seal() {
 	ready := h.ready
 	h.ready = nil
-	for piece := range slices.Chunk(ready, sealBatchMax) {
+	for _, piece := range metadata.Chunks(ready, sealsMax, h.node.recordBytesMax(), func(r *readyHandover) int { return sealBytes + len(r.Checkpoint) }) {
 		h.propose(piece)
 	}
+}
+
+// recordBytesMax is the size in bytes about which a record is cut into several.
+func (n *Node) recordBytesMax() int {
+	return cmp.Or(n.options.Tuning.RecordBytesMax, controller.DefaultRecordBytesMax)
 }
 
 // propose repeats a seal until the image says what became of it: a partition that has asked for its seal serves nothing before.

@@ -9,10 +9,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// requestPartitions is how many partitions a broker makes for one request; Kafka's bound.
+const requestPartitions = 10_000
+
 // Creator makes topics, and tries until each is there.
 type Creator struct {
 	session
 	topics []*Topic
+	made   int // so many of the first topics exist
 	done   bool
 }
 
@@ -33,7 +37,15 @@ func (a *Creator) Stop() { a.stop() }
 func (a *Creator) Done() bool { return a.done }
 
 func (a *Creator) sessionUp() {
-	a.create(a.topics, func(made bool) {
+	request := a.nextRequest()
+	a.create(request, func(made bool) {
+		if made {
+			a.made += len(request)
+		}
+		if made && a.made < len(a.topics) {
+			a.sessionUp()
+			return
+		}
 		a.learn(a.topics, func(known bool) {
 			a.done = made && known
 			if !a.done {
@@ -41,6 +53,20 @@ func (a *Creator) sessionUp() {
 			}
 		})
 	})
+}
+
+// nextRequest is the topics to ask for: as many as one request may be for. Once all are made it begins again.
+func (a *Creator) nextRequest() []*Topic {
+	if a.made == len(a.topics) {
+		a.made = 0
+	}
+	partitions, end := 0, a.made
+	for ; end < len(a.topics); end++ {
+		if partitions += len(a.topics[end].Partitions); partitions > requestPartitions && end > a.made {
+			break
+		}
+	}
+	return a.topics[a.made:end]
 }
 
 // create asks for topics, and reports whether all were made or exist already.

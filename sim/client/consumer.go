@@ -47,6 +47,7 @@ type Consumer struct {
 	session
 	options  ConsumerOptions
 	parts    []*consumerPart
+	byIndex  map[*Topic][]*consumerPart
 	sessions map[int32]*fetchSession // by broker
 	last     int32                   // broker that it fetched from
 	batches  []checker.Batch
@@ -73,13 +74,14 @@ type consumerPart struct {
 
 // NewConsumer makes a consumer; Start starts it.
 func NewConsumer(c *Cluster, client int, options ConsumerOptions) *Consumer {
-	k := &Consumer{options: options, sessions: map[int32]*fetchSession{}}
+	k := &Consumer{options: options, sessions: map[int32]*fetchSession{}, byIndex: map[*Topic][]*consumerPart{}}
 	k.init(c, client, k)
 	k.lag, k.committed = options.Lag, options.Committed
 	for _, t := range options.Topics {
 		for _, p := range t.Partitions {
-			k.parts = append(k.parts, &consumerPart{Partition: p, epoch: -1, node: anyBroker})
+			k.byIndex[t] = append(k.byIndex[t], &consumerPart{Partition: p, epoch: -1, node: anyBroker})
 		}
+		k.parts = append(k.parts, k.byIndex[t]...)
 	}
 	return k
 }
@@ -125,8 +127,9 @@ func (k *Consumer) sessionUp() {
 
 // forget drops the fetch sessions.
 func (k *Consumer) forget() {
+	clear(k.sessions)
 	for _, p := range k.parts {
-		k.forgetAt(p.node)
+		p.inside, p.forgotten = false, false
 	}
 }
 
@@ -142,14 +145,19 @@ func (k *Consumer) forgetAt(node int32) {
 
 // turn is the broker to fetch from: of each that leads some of the partitions in turn.
 func (k *Consumer) turn() int32 {
-	var nodes []int32
+	var nodes, left []int32
 	for _, p := range k.parts {
 		leader := k.leader(p.Partition)
 		if leader != p.node {
-			k.forgetAt(p.node) // it is not for that broker's session any more
-			p.node = leader
+			left = appendNew(left, p.node) // it is not for that broker's session any more
 		}
 		nodes = appendNew(nodes, leader)
+	}
+	for _, node := range left {
+		k.forgetAt(node)
+	}
+	for _, p := range k.parts {
+		p.node = k.leader(p.Partition)
 	}
 	if len(nodes) == 0 {
 		return anyBroker
@@ -426,9 +434,12 @@ func (k *Consumer) fetched(v *kmsg.FetchResponse, call int64, node int32) {
 }
 
 func (k *Consumer) find(t *kmsg.FetchResponseTopic, index int32) *consumerPart {
-	for _, p := range k.parts {
-		if p.Index == index && (t.Topic == p.Topic.Name || t.Topic == "" && t.TopicID == p.Topic.ID) {
-			return p
+	for _, of := range k.options.Topics {
+		if t.Topic != of.Name && (t.Topic != "" || t.TopicID != of.ID) {
+			continue
+		}
+		if parts := k.byIndex[of]; index >= 0 && int(index) < len(parts) {
+			return parts[index]
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 type Drainer struct {
 	session
 	parts   []*drainPart
+	whole   int // so many of the first parts are done
 	bytes   int32
 	scratch []checker.Batch
 }
@@ -57,29 +58,25 @@ func (d *Drainer) Stop() { d.stop() }
 
 // Done reports whether every partition has been read to its end.
 func (d *Drainer) Done() bool {
-	for _, p := range d.parts {
-		if p.state != drainDone {
-			return false
-		}
+	for d.whole < len(d.parts) && d.parts[d.whole].state == drainDone {
+		d.whole++
 	}
-	return true
+	return d.whole == len(d.parts)
 }
 
 func (d *Drainer) sessionUp() { d.step() }
 
 func (d *Drainer) step() {
-	for _, p := range d.parts {
-		switch p.state {
-		case drainStart:
-			d.bound(p, -2)
-			return
-		case drainEnd:
-			d.bound(p, -1)
-			return
-		case drainRead:
-			d.read(p)
-			return
-		}
+	if d.Done() {
+		return
+	}
+	switch p := d.parts[d.whole]; p.state {
+	case drainStart:
+		d.bound(p, -2)
+	case drainEnd:
+		d.bound(p, -1)
+	case drainRead:
+		d.read(p)
 	}
 }
 

@@ -413,7 +413,8 @@ func (o *Operator) survey() {
 			if err != nil {
 				return
 			}
-			if v := response.(*kmsg.DescribeClusterResponse); v.ErrorCode != 0 || len(v.Brokers) == 0 {
+			// Of several brokers all may be fenced at once: each was silent for longer than its session.
+			if v := response.(*kmsg.DescribeClusterResponse); v.ErrorCode != 0 || len(v.Brokers) == 0 && !o.Several {
 				o.fail("protocol", "DescribeCluster answered %s, %d brokers", checker.CodeName(v.ErrorCode), len(v.Brokers))
 			}
 			o.pause()
