@@ -50,7 +50,7 @@
 // with a batch. Only what is committed and below the last stable offset is compacted, by the stream's owner, with
 // replacements (R3a). Readers of a version of a part use that version's index: records
 // and the list of aborted transactions among them never come from two. How far a stream
-// is compacted is a record of its own (metadata.CleanStream); if it is lost, work is done twice.
+// is compacted is a record of its own (metadata.CleanStream), which counts from the owner alone; if it is lost, work is done twice.
 //
 // # Producer state
 //

@@ -120,7 +120,9 @@
 // ([Stream.Clean]; core/clean decides which records stay). It reads the parts that are dirty for their keys, then all parts
 // from the log start, a few blocks at a time, and replaces groups of them by parts of new objects (R3a). A group that would
 // lose nothing stays as it is, and is not written. A pass that ends early leaves what it has replaced: each group is right by
-// itself. What was compacted is not served from the log cache any more. While a pass is at work on a stream, its objects are not merged.
+// itself, if all before it were replaced. So a pass ends where a replacement is refused: were it to go on, a tombstone could go
+// whose key is still there below. It ends with the ownership of the stream, too, and none begins while another broker owes records
+// of it, which may hold the markers of what is to be compacted. What was compacted is not served from the log cache any more. While a pass is at work on a stream, its objects are not merged.
 //
 // # Memory
 //
