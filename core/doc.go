@@ -9,7 +9,8 @@
 // knows nothing of Kafka. A range (metadata.Range) is one ownership of a stream:
 // the leader epoch, the broker epoch whose WAL holds it, the start and, once
 // sealed, the end. A batch is one Kafka record batch; it is appended, stored and
-// served whole and never encoded again. The WAL (core/wal) is one broker
+// served whole. It is encoded again only where its topic
+// names another codec, before it is appended, or when its topic is compacted by key. The WAL (core/wal) is one broker
 // incarnation's log of what is acknowledged and not yet committed. A commit
 // (metadata.CommitObject) makes an uploaded object part of its streams' ranges.
 // The image (metadata.Image) is what the quorum's log yields when applied in
@@ -40,6 +41,16 @@
 // who leads the stream does not matter to safety. The ids of the new objects are leased to
 // the epoch that proposes it; sources lose a reference, and die with their last after the
 // grace that readers of an older image have (R20).
+//
+// # Compaction by key
+//
+// A compacted topic's log has holes: offsets whose records are gone, since a later record of
+// their key lies above (core/clean). Offsets never change, and no range, commit or checkpoint knows of holes: a part stands for
+// its offsets [start, end), whatever records are left of them, and each block and part ends
+// with a batch. Only what is committed and below the last stable offset is compacted, by the stream's owner, with
+// replacements (R3a). Readers of a version of a part use that version's index: records
+// and the list of aborted transactions among them never come from two. How far a stream
+// is compacted is a record of its own (metadata.CleanStream), which counts from the owner alone; if it is lost, work is done twice.
 //
 // # Producer state
 //

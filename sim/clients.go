@@ -24,6 +24,7 @@ type clients struct {
 	transactors []*client.Transactor
 	pipes       []*client.Pipe
 	committers  []*client.Committer
+	keepers     []*client.Keeper
 }
 
 func (w *world) startClients(topics []*client.Topic) *clients {
@@ -64,6 +65,8 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 				Topics: topics, Group: fmt.Sprintf("commits-%d", l.Client), Retention: w.offsetsRetention(),
 				ID: fmt.Sprintf("commits-%d", l.Client), Timeout: cmp.Or(l.Timeout, 5*time.Second), Pause: l.Pause, Lag: l.Lag,
 			}))
+		case "keeper":
+			c.keepers = append(c.keepers, client.NewKeeper(w.cluster, int(l.Client), w.keeper(l, w.kept[len(c.keepers)])))
 		case "breaker":
 			c.breakers = append(c.breakers, client.NewBreaker(w.cluster, int(l.Client), client.BreakerOptions{
 				Topics: topics, Own: w.broken[len(c.breakers)], Pause: l.Pause, Lag: l.Lag,
@@ -75,7 +78,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 	for _, p := range c.pipes {
 		c.members = append(c.members, p.Member())
 	}
-	w.members, w.committers = c.members, c.committers
+	w.members, w.committers, w.keepers = c.members, c.committers, c.keepers
 	c.start()
 	return c
 }
@@ -106,6 +109,17 @@ func (w *world) member(l *plan.Workload, topics []*client.Topic) *client.Member 
 		Pause: l.Pause, Committed: l.Committed != 0, Unstable: l.Unstable != 0, Leave: l.Leave, Die: l.Die, Freeze: l.Freeze, Lag: l.Lag,
 		Choosy: l.Choosy != 0, Expression: expression, Reserved: reserved, Mute: l.Mute, Quit: quit, Slow: l.Slow, Large: l.Large, Old: l.Old,
 	})
+}
+
+func (w *world) keeper(l *plan.Workload, topic *client.Topic) client.KeeperOptions {
+	o := client.KeeperOptions{
+		Topic: topic, Keys: max(1, l.Keys), Records: max(1, l.Records), Deletes: l.Deletes, Abort: l.Abort,
+		Pause: l.Pause, FetchBytes: int32(l.MaxBytes), TombstonesStay: l.Tombstones != 0, Lag: l.Lag,
+	}
+	if l.Transacts != 0 {
+		o.ID = fmt.Sprintf("keeper-%d", l.Client)
+	}
+	return o
 }
 
 // offsetsRetention is after what time the broker may delete offsets, by its clock.
@@ -176,6 +190,9 @@ func (c *clients) start() {
 	for _, k := range c.committers {
 		k.Start()
 	}
+	for _, k := range c.keepers {
+		k.Start()
+	}
 }
 
 func (c *clients) end() {
@@ -209,6 +226,9 @@ func (c *clients) end() {
 	for _, k := range c.committers {
 		k.End()
 	}
+	for _, k := range c.keepers {
+		k.End()
+	}
 }
 
 func (c *clients) idle() bool {
@@ -231,7 +251,11 @@ func (c *clients) idle() bool {
 	if slices.ContainsFunc(c.committers, func(k *client.Committer) bool { return !k.Idle() }) {
 		return false
 	}
-	return operatorsIdle(c.operators)
+	return operatorsIdle(c.operators) && keepersIdle(c.keepers)
+}
+
+func keepersIdle(keepers []*client.Keeper) bool {
+	return !slices.ContainsFunc(keepers, func(k *client.Keeper) bool { return !k.Idle() })
 }
 
 func operatorsIdle(operators []*client.Operator) bool {
@@ -275,6 +299,9 @@ func (c *clients) stopReaders() {
 		p.Stop()
 	}
 	for _, k := range c.committers {
+		k.Stop()
+	}
+	for _, k := range c.keepers {
 		k.Stop()
 	}
 }

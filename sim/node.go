@@ -219,7 +219,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	b := &config.Broker{
 		NodeID: id, NumPartitions: 1, MessageMaxBytes: int32(or(c.MessageBytes, 1<<20)), MaxConnections: 1000, MaxConnectionsPerIP: 1000,
 		ConnectionsMaxIdle: 10 * time.Minute, QueuedMaxRequestBytes: or(c.FrameBudget, 64<<20), RetentionCheckInterval: time.Duration(or(int64(c.Housekeeping), int64(5*time.Second))),
-		AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
+		CleanIndexBytes: or(c.KeyIndexBytes, 1<<20), AutoCreateTopics: true, DeleteTopics: true, DefaultReplicationFactor: 1,
 		FetchMaxBytes: 55 << 20, FetchSessionSlots: int(or(c.FetchSessions, 1000)), ProducerIDExpiration: time.Duration(or(int64(c.ProducerIdle), int64(24*time.Hour))),
 		Groups: groupConfig(), TransactionTopicPartitions: 2,
 		WALBytes: or(c.WALBytes, 16<<20), CacheBytes: or(c.CacheBytes, 16<<20), BlockCacheBytes: or(c.BlockCacheBytes, 8<<20), CoordinatorBytes: 64 << 20,
@@ -306,7 +306,7 @@ func groupConfig() config.Groups {
 func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), BacklogEntries: int(c.BacklogEntries), RecordBytesMax: int(c.RecordBytes),
-		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes),
+		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes), CleanObjectBytes: c.KeyObjectBytes,
 		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: cmp.Or(c.CleanBytes, 16<<10),
 		FirstEpoch: int16(c.FirstEpoch), FirstGeneration: int32(c.FirstGeneration),
 		Compaction: stream.CompactionOptions{

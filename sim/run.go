@@ -224,11 +224,13 @@ func (w *world) createTopics() []*client.Topic {
 			if l.Doom != 0 {
 				w.doomed = append(w.doomed, w.cluster.NewTopic(doomedTopic(l), 1, checker.Retention{}))
 			}
+		case "keeper":
+			w.kept = append(w.kept, w.cluster.NewTopic(fmt.Sprintf("kept-%d", l.Client), 1, checker.Retention{}, keeperConfigs(l)...))
 		case "breaker":
 			w.broken = append(w.broken, w.cluster.NewTopic(fmt.Sprintf("broken-%d", l.Client), 1, checker.Retention{}, client.BreakerConfigs...))
 		}
 	}
-	creator := client.NewCreator(w.cluster, creatorClient, slices.Concat(w.with(topics), w.broken, w.doomed))
+	creator := client.NewCreator(w.cluster, creatorClient, slices.Concat(w.with(topics), w.broken, w.doomed, w.kept))
 	creator.Start()
 	w.await(startLimit, "the topics", creator.Done)
 	creator.Stop()
@@ -238,6 +240,18 @@ func (w *world) createTopics() []*client.Topic {
 // with adds the topics of operators and pipes.
 func (w *world) with(topics []*client.Topic) []*client.Topic {
 	return slices.Concat(topics, w.operated, w.piped)
+}
+
+// keeperConfigs are those of a keeper's topic. Tombstones that are to go do so with the next compaction.
+func keeperConfigs(l *plan.Workload) []client.Config {
+	policy, tombstones := "compact", time.Millisecond
+	if l.Expires != 0 {
+		policy = "delete,compact"
+	}
+	if l.Tombstones != 0 {
+		tombstones = 10 * 365 * 24 * time.Hour
+	}
+	return client.KeeperConfigs(policy, [...]string{"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"}[l.Compress%6], tombstones)
 }
 
 // pipedTopic is the topic to which the pipes of a group write.
@@ -390,12 +404,16 @@ func (w *world) drain(topics []*client.Topic) {
 
 // restartAndDrain: what was acknowledged is there after a restart too, of either kind.
 func (w *world) restartAndDrain(topics []*client.Topic) {
-	for range w.plan.Config.Restarts {
+	for i := range w.plan.Config.Restarts {
 		if w.violated() {
 			return
 		}
 		// Let uploads get somewhere, or not.
 		w.run(w.draws.Duration(0, 3*w.brokers[0].config.UploadInterval), never)
+		compacted := i == w.plan.Config.Restarts-1 && w.draws.PerMille(500)
+		if compacted {
+			w.awaitCompacted()
+		}
 		if w.draws.PerMille(300) {
 			w.stop()
 		} else {
@@ -410,10 +428,61 @@ func (w *world) restartAndDrain(topics []*client.Topic) {
 		}
 		w.drain(topics)
 		w.readOffsets()
+		w.readKept(compacted)
 		w.verify()
 	}
 	for _, o := range w.operators {
 		o.Stop()
+	}
+}
+
+// compactLimit is how long after the last write it may take until all of a topic is compacted.
+const compactLimit = 5 * time.Minute
+
+// awaitCompacted: with any dirty byte being worth it, all that keepers wrote is compacted in the end.
+func (w *world) awaitCompacted() {
+	if w.violated() || w.imageHolder() == nil {
+		return
+	}
+	w.await(compactLimit, "the compaction of all that keepers wrote", func() bool {
+		for i, k := range w.keepers {
+			if w.cleaned(w.kept[i]) < k.Read() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// cleaned is how far a keeper's topic is compacted.
+func (w *world) cleaned(topic *client.Topic) int64 {
+	n := w.imageHolder()
+	if n == nil {
+		return 0
+	}
+	t, ok := n.Image().Topic(topic.Name)
+	if !ok {
+		return 0
+	}
+	s, _ := n.Image().Stream(t.Partitions[0].Stream)
+	return s.Cleaned
+}
+
+// readKept has keepers read their topics once more.
+func (w *world) readKept(compacted bool) {
+	if w.violated() || len(w.keepers) == 0 {
+		return
+	}
+	for i, k := range w.keepers {
+		if compacted {
+			k.Again(w.cleaned(w.kept[i]))
+		} else {
+			k.Again(0)
+		}
+	}
+	w.await(convergeLimit, "a reading of each compacted topic", func() bool { return keepersIdle(w.keepers) })
+	for _, k := range w.keepers {
+		k.Stop()
 	}
 }
 
@@ -493,6 +562,11 @@ func (w *world) check() (linear int) {
 	}
 	for _, g := range w.cluster.Groups {
 		for _, v := range checker.CheckGroup(g, w.cluster.Transactions) {
+			w.violate(v)
+		}
+	}
+	for _, k := range w.keepers {
+		for _, v := range checker.CheckKeyed(k.History()) {
 			w.violate(v)
 		}
 	}

@@ -54,6 +54,8 @@ type world struct {
 	piped      []*client.Topic // those that pipes write to, one for each group
 	members    []*client.Member
 	committers []*client.Committer
+	kept       []*client.Topic // those of keepers
+	keepers    []*client.Keeper
 	operators  []*client.Operator
 
 	violations []checker.Violation

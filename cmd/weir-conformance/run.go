@@ -24,6 +24,8 @@ var runSettings = map[string]string{
 	"group.consumer.min.session.timeout.ms":                       "500",
 	"group.consumer.min.heartbeat.interval.ms":                    "100",
 	"group.consumer.heartbeat.interval.ms":                        "200",
+	"log.cleaner.backoff.ms":                                      "200",
+	"weir.upload.interval.ms":                                     "500",
 	"offsets.retention.check.interval.ms":                         "2000",
 	"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
 }

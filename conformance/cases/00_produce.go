@@ -108,6 +108,17 @@ func produce() []suite.Case {
 				c.True("there is a message", p.ErrorMessage != nil)
 			}
 		}},
+		suite.Case{Name: "the topic's compression", Versions: served, Run: func(c *suite.C) {
+			for codec, name := range []string{"uncompressed", "gzip", "snappy", "lz4", "zstd"} {
+				t := newTopic(c, name, 1, "compression.type", name)
+				c.OK(produced(c, produceRequest(t, 0, records(3))).ErrorCode)
+				got := recordbatch.Parse(readFrom(c, t, 0, 0, uncommitted).RecordBatches)
+				c.Equal("batches", len(got), 1)
+				c.Equal("codec", int(got[0].Attributes&7), codec)
+				c.Equal("NumRecords", got[0].NumRecords, 3)
+				c.Equal("FirstTimestamp", got[0].FirstTimestamp, now)
+			}
+		}},
 		suite.Case{Name: "a timestamp in the future", Versions: served, Run: func(c *suite.C) {
 			b := recordbatch.New(now+(48*time.Hour).Milliseconds(), 1)
 			c.Code(produced(c, produceRequest(newTopic(c, "t", 1), 0, b.Bytes())).ErrorCode, kerr.InvalidTimestamp)

@@ -15,7 +15,7 @@ func All() []suite.Case {
 		describeGroups(), listGroups(), apiVersions(), deleteGroups(), offsetDelete(),
 		initProducerID(), addPartitionsToTxn(), addOffsetsToTxn(), endTxn(),
 		writeTxnMarkers(), txnOffsetCommit(), describeProducers(), describeTransactions(), listTransactions(), consumerHeartbeat(), consumerRebalance(), consumerStatic(), consumerRegex(), consumerDescribe(), consumerOffsets(), migration(),
-		createTopicsCases(), deleteTopicsCases(), deleteRecords(), createPartitions(), describeConfigs(), alterConfigs(), incrementalAlterConfigs(), listConfigResources(), cluster(), reassignments(), voters(), updateFeatures(), protocol(), unknownTags(), clientGroups(), clientTransactions(),
+		createTopicsCases(), deleteTopicsCases(), deleteRecords(), createPartitions(), describeConfigs(), alterConfigs(), incrementalAlterConfigs(), listConfigResources(), cluster(), reassignments(), voters(), updateFeatures(), protocol(), unknownTags(), clientGroups(), clientTransactions(), compaction(),
 	)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"weir/core/clean"
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -46,10 +47,14 @@ func (l *memoryLog) Append(b stream.Batch) (int64, bool) {
 	return base, true
 }
 
-func (l *memoryLog) LogStart() int64                   { return l.start }
-func (l *memoryLog) HighWatermark() int64              { return l.hw }
-func (l *memoryLog) End() int64                        { return l.end }
-func (l *memoryLog) Bytes() int64                      { return 0 }
+func (l *memoryLog) LogStart() int64                                  { return l.start }
+func (l *memoryLog) HighWatermark() int64                             { return l.hw }
+func (l *memoryLog) End() int64                                       { return l.end }
+func (l *memoryLog) Bytes() int64                                     { return 0 }
+func (l *memoryLog) CleanPlan(int64, int64, *clean.Config) clean.Plan { return clean.Plan{} }
+
+func (l *memoryLog) Clean(stream.Cleaning) {}
+
 func (l *memoryLog) RetentionPoint(int64, int64) int64 { return l.start }
 
 func (l *memoryLog) durable() {

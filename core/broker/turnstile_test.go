@@ -103,7 +103,7 @@ func TestWideProduceRequestsCount(t *testing.T) {
 func TestARequestListsABoundedNumberOfRecords(t *testing.T) {
 	r := newDataRig(t)
 	r.config.CleanupPolicy = "compact"
-	r.plane.partitions.ConfigurationChanged(0)
+	r.plane.partitions.ConfigurationChanged(0, 0)
 	batch := record.AppendBatch(nil, make([]record.Record, recordErrorsMax))
 	listed := func(batches ...[]byte) (n int) {
 		x := r.produce(9, -1, "t", 1, batches...)

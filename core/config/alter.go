@@ -46,10 +46,25 @@ func refuse(kind error, format string, args ...any) error {
 // by key. With replace, what ops do not set is removed. The overrides given are
 // not changed.
 func (s *Settings) AlterTopic(overrides []Override, ops []Op, replace bool) ([]Override, error) {
-	return alter(overrides, ops, replace, "topic", TopicKey, func(d *Definition) string {
+	next, err := alter(overrides, ops, replace, "topic", TopicKey, func(d *Definition) string {
 		text, _, _ := s.effective(d, true)
 		return text
 	})
+	if err == nil {
+		err = s.checkLags(next)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return next, nil
+}
+
+// checkLags refuses lags of compaction that contradict each other, in Kafka's words.
+func (s *Settings) checkLags(overrides []Override) error {
+	if t := s.Topic(overrides); t.MinCompactionLagMillis > t.MaxCompactionLagMillis {
+		return refuse(ErrInvalidConfig, "conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)", t.MinCompactionLagMillis, t.MaxCompactionLagMillis)
+	}
+	return nil
 }
 
 // AlterBroker applies ops to a broker's dynamic overrides, or to those of all

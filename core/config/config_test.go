@@ -66,7 +66,7 @@ func TestDefaultsResolve(t *testing.T) {
 		t.Errorf("paths are %q %q %q, upload at %d", b.WALPath, b.MetaPath, b.ObjectStore, b.UploadBytes)
 	}
 	want := config.Topic{
-		CleanupPolicy: "delete", Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588, RecordBytesMax: 2_147_483_639,
+		CleanupPolicy: "delete", DirtyRatio: 500_000, DeleteRetentionMillis: 86_400_000, MaxCompactionLagMillis: math.MaxInt64, Retention: 7 * 24 * time.Hour, RetentionBytes: -1, MaxMessageBytes: 1_048_588, RecordBytesMax: 2_147_483_639,
 		TimestampBeforeMaxMillis: math.MaxInt64, TimestampAfterMaxMillis: 3_600_000, CompressionType: "producer", MinInSyncReplicas: 1,
 	}
 	if b.Topic != want {
@@ -457,5 +457,26 @@ func TestCluster(t *testing.T) {
 	} {
 		_, err := config.Load([]byte(bad), nil, nil)
 		require.Error(t, err, bad)
+	}
+}
+
+func TestLagsOfCompactionMayNotContradictEachOther(t *testing.T) {
+	s := load(t, "", nil)
+	longest := []config.Override{{Key: "max.compaction.lag.ms", Value: "1000"}}
+	_, err := s.AlterTopic(longest, []config.Op{{Key: "min.compaction.lag.ms", Value: "1001"}}, false)
+	require.ErrorIs(t, err, config.ErrInvalidConfig)
+	require.ErrorContains(t, err, "min.compaction.lag.ms (1001) > max.compaction.lag.ms (1000)")
+	_, err = s.AlterTopic(longest, []config.Op{{Key: "min.compaction.lag.ms", Value: "1000"}}, false)
+	require.NoError(t, err)
+}
+
+// The ratio is calculated with whole numbers only.
+func TestRatiosAreMillionths(t *testing.T) {
+	s := load(t, "", nil)
+	for text, want := range map[string]int64{
+		"0": 0, "1": 1_000_000, "1.0": 1_000_000, ".3": 300_000, "0.5": 500_000, "1e-1": 100_000, "0.1e1": 1_000_000,
+		"0.0000019": 1, "123456789e-9": 123_456, "0.01d": 10_000, "1e-30": 0,
+	} {
+		require.Equal(t, want, s.Topic([]config.Override{{Key: "min.cleanable.dirty.ratio", Value: text}}).DirtyRatio, text)
 	}
 }

@@ -186,23 +186,40 @@ func parseInteger(value string) (int64, error) {
 // fraction is Java's text of a Double, as far as it can be one from 0 to 1: digits, an exponent, a type's letter.
 var fraction = regexp.MustCompile(`^[+]?([0-9]{1,20})?(?:\.([0-9]{0,20}))?(?:[eE]([+-]?[0-9]{1,3}))?[fFdD]?$`)
 
-// checkFraction accepts a number from 0 to 1, without calculating with it. Kafka takes NaN too, with which nothing
-// can be compared; weir does not.
-func checkFraction(value string) error {
+// decimal takes a number apart, without calculating with it: it is 0.digits times ten to the power of point.
+func decimal(value string) (digits string, point int, ok bool) {
 	parts := fraction.FindStringSubmatch(strings.TrimSpace(value))
 	if parts == nil || parts[1]+parts[2] == "" {
-		return fmt.Errorf("not a number of type DOUBLE")
+		return "", 0, false
 	}
 	exponent, _ := strconv.Atoi(strings.TrimPrefix(parts[3], "+")) // empty: 0
-	digits := strings.TrimLeft(parts[1]+parts[2], "0")
-	// The number is 0.digits times ten to the power of point.
-	point := exponent + len(digits) - len(parts[2])
-	significant := strings.TrimRight(digits, "0")
-	if significant == "" || point <= 0 || (point == 1 && significant == "1") {
+	digits = strings.TrimLeft(parts[1]+parts[2], "0")
+	point = exponent + len(digits) - len(parts[2])
+	return strings.TrimRight(digits, "0"), point, true
+}
+
+// checkFraction accepts a number from 0 to 1. Kafka takes NaN too, with which nothing can be compared; weir does not.
+func checkFraction(value string) error {
+	digits, point, ok := decimal(value)
+	if !ok {
+		return fmt.Errorf("not a number of type DOUBLE")
+	}
+	if digits == "" || point <= 0 || (point == 1 && digits == "1") {
 		return nil
 	}
 	return fmt.Errorf("value must be no more than 1")
 }
+
+// millionths is a number that checkFraction accepts, in millionths, rounded down.
+func millionths(value string) (n int64) {
+	digits, point, _ := decimal(value)
+	for place := 1 - point; place < 1-point+len(digits) && place <= 6; place++ {
+		n += int64(digits[place-(1-point)]-'0') * powersOfTen[6-place]
+	}
+	return n
+}
+
+var powersOfTen = [...]int64{1, 10, 100, 1000, 10_000, 100_000, 1_000_000}
 
 // find looks a key up in a table that is sorted by key.
 func find(table []Definition, key string) (*Definition, bool) {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -61,6 +62,11 @@ type Broker struct {
 	// RetentionCheckInterval is log.retention.check.interval.ms; 0, which the key
 	// refuses, turns retention off.
 	RetentionCheckInterval time.Duration
+	// CleanInterval is log.cleaner.backoff.ms: how long until it is looked again for a partition to compact by key after there
+	// was none; 0: a second. CleanIndexBytes is log.cleaner.dedupe.buffer.size: memory for the keys of a pass, 24 bytes each. With
+	// less, a pass of many keys takes several.
+	CleanInterval   time.Duration
+	CleanIndexBytes int64
 	// WALBytes is weir.wal.size.bytes, 64 MiB and up. It bounds what is accepted while
 	// the object store does not answer; disk use exceeds it (core/node, reserve.go).
 	WALBytes int64
@@ -176,6 +182,12 @@ type Topic struct {
 	// CleanupPolicy is cleanup.policy: compact, delete, or both with a comma; empty:
 	// everything is kept.
 	CleanupPolicy string
+	// DirtyRatio is min.cleanable.dirty.ratio, in millionths. Lower compacts more often, and writes more.
+	DirtyRatio int64
+	// DeleteRetentionMillis is delete.retention.ms. A reader who takes longer for the whole log may miss that a key was
+	// deleted. MinCompactionLagMillis and MaxCompactionLagMillis are min.compaction.lag.ms and max.compaction.lag.ms. None
+	// is a Duration: these end at 292 years.
+	DeleteRetentionMillis, MinCompactionLagMillis, MaxCompactionLagMillis int64
 	// Retention is retention.ms; negative: for ever. A wrong value deletes records.
 	Retention time.Duration
 	// RetentionBytes is retention.bytes of one partition; negative: no limit. A wrong
@@ -197,12 +209,18 @@ type Topic struct {
 	// TimestampAfterMaxMillis is message.timestamp.after.max.ms: how far it may lie ahead. A
 	// timestamp far ahead keeps its records from expiring. Not checked with LogAppendTime.
 	TimestampAfterMaxMillis int64
-	// CompressionType is compression.type. Batches are stored as they were sent,
-	// whatever it says.
+	// CompressionType is compression.type. With Recompress, which is false for producer, a batch that comes with another codec is
+	// compressed anew with Codec, by its number on the wire, at CodecLevel, which is the key of that codec.
 	CompressionType string
+	Recompress      bool
+	Codec           uint8
+	CodecLevel      int
 	// MinInSyncReplicas is min.insync.replicas. It is shown and has no effect.
 	MinInSyncReplicas int32
 }
+
+// Compacted says that the topic is compacted by key.
+func (t *Topic) Compacted() bool { return strings.Contains(t.CleanupPolicy, "compact") }
 
 // Broker resolves the broker's configuration. The same pointer is returned each
 // time: what it points to changes with SetDynamic.
@@ -244,6 +262,8 @@ func (s *Settings) resolveBroker() Broker {
 		FetchSessionSlots:          int(s.integer("max.incremental.fetch.session.cache.slots")),
 		ProducerIDExpiration:       s.millis("producer.id.expiration.ms"),
 		RetentionCheckInterval:     s.millis("log.retention.check.interval.ms"),
+		CleanInterval:              s.millis("log.cleaner.backoff.ms"),
+		CleanIndexBytes:            s.integer("log.cleaner.dedupe.buffer.size"),
 		WALBytes:                   s.integer("weir.wal.size.bytes"),
 		CacheBytes:                 s.integer("weir.cache.bytes"),
 		BlockCacheBytes:            s.integer("weir.block.cache.bytes"),
@@ -360,8 +380,14 @@ func (s *Settings) Topic(overrides []Override) Topic {
 		i, _ := parseInteger(v(key)) // validated
 		return i
 	}
+	recompress, codec, level := compressionOf(v("compression.type"), n)
 	return Topic{
+		Recompress: recompress, Codec: codec, CodecLevel: level,
 		CleanupPolicy:            v("cleanup.policy"),
+		DirtyRatio:               millionths(v("min.cleanable.dirty.ratio")),
+		DeleteRetentionMillis:    n("delete.retention.ms"),
+		MinCompactionLagMillis:   n("min.compaction.lag.ms"),
+		MaxCompactionLagMillis:   n("max.compaction.lag.ms"),
 		Retention:                millis(n("retention.ms")),
 		RetentionBytes:           n("retention.bytes"),
 		MaxMessageBytes:          int32(n("max.message.bytes")),
@@ -372,6 +398,21 @@ func (s *Settings) Topic(overrides []Override) Topic {
 		CompressionType:          v("compression.type"),
 		MinInSyncReplicas:        int32(n("min.insync.replicas")),
 	}
+}
+
+// codecNumbers are the codecs by their numbers on the wire.
+var codecNumbers = [...]string{"uncompressed", "gzip", "snappy", "lz4", "zstd"}
+
+// compressionOf resolves compression.type; integer reads the key of a level.
+func compressionOf(name string, integer func(key string) int64) (recompress bool, codec uint8, level int) {
+	number := slices.Index(codecNumbers[:], name)
+	if number < 0 {
+		return false, 0, 0
+	}
+	if key := "compression." + name + ".level"; number > 0 && name != "snappy" {
+		level = int(integer(key))
+	}
+	return true, uint8(number), level
 }
 
 // topicValue is a topic key's effective text.

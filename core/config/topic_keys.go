@@ -21,15 +21,15 @@ var codecs = []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer
 var topicKeys = []Definition{
 	words(List, "cleanup.policy", text("delete"),
 		"What becomes of old records: delete removes them by retention.ms and retention.bytes; compact keeps at least the last of each key. "+
-			"Records without a key are refused on a compacted topic. Compaction itself is not run yet: nothing is removed by key.",
+			"Records without a key are refused on a compacted topic. What is not in the object store yet is not compacted.",
 		"compact", "delete").standIn(same("log.cleanup.policy")),
-	integer(Int, "compression.gzip.level", -1, -1, 9, unusedRecompress).checked(gzipLevel).standIn(same("compression.gzip.level")),
-	integer(Int, "compression.lz4.level", 9, 1, 17, unusedRecompress).standIn(same("compression.lz4.level")),
+	integer(Int, "compression.gzip.level", -1, -1, 9, recompressLevel).checked(gzipLevel).standIn(same("compression.gzip.level")),
+	integer(Int, "compression.lz4.level", 9, 1, 17, recompressLevel).standIn(same("compression.lz4.level")),
 	words(String, "compression.type", text("producer"),
-		"The codec that a reader should expect. Batches are stored as their producer made them, whatever is set here; every consumer reads all codecs.",
+		"The codec of what is stored. producer: each batch as its producer compressed it, which costs the broker least. Otherwise a batch with another codec is compressed anew, and max.message.bytes holds for the result too.",
 		codecs...).standIn(same("compression.type")),
-	integer(Int, "compression.zstd.level", 3, -131072, 22, unusedRecompress).standIn(same("compression.zstd.level")),
-	integer(Long, "delete.retention.ms", 86_400_000, 0, maxLong, "How long tombstones of compacted topics are kept, in milliseconds.").standIn(same("log.cleaner.delete.retention.ms")),
+	integer(Int, "compression.zstd.level", 3, -131072, 22, recompressLevel).standIn(same("compression.zstd.level")),
+	integer(Long, "delete.retention.ms", 86_400_000, 0, maxLong, "How long tombstones of compacted topics are kept after the first compaction that saw them, in milliseconds: so long may a reader take for the whole topic without missing that a key was deleted.").standIn(same("log.cleaner.delete.retention.ms")),
 	boolean("errors.deadletterqueue.group.enable", "false", unusedShare),
 	integer(Long, "file.delete.delay.ms", 60_000, 0, maxLong, unusedSegments).standIn(same("log.segment.delete.delay.ms")),
 	integer(Long, "flush.messages", maxLong, 1, maxLong, unusedFlush).standIn(same("log.flush.interval.messages")),
@@ -45,7 +45,7 @@ var topicKeys = []Definition{
 	integer(Long, "message.timestamp.after.max.ms", 3_600_000, 0, maxLong, "How far ahead of the broker's clock a record's timestamp may be, in milliseconds, if timestamps are the producer's.").standIn(same("log.message.timestamp.after.max.ms")),
 	integer(Long, "message.timestamp.before.max.ms", maxLong, 0, maxLong, "How far behind the broker's clock a record's timestamp may be, in milliseconds, if timestamps are the producer's.").standIn(same("log.message.timestamp.before.max.ms")),
 	words(String, "message.timestamp.type", text("CreateTime"), "Whose time records carry: the producer's (CreateTime) or the broker's at the append (LogAppendTime).", "CreateTime", "LogAppendTime").standIn(same("log.message.timestamp.type")),
-	words(Double, "min.cleanable.dirty.ratio", text("0.5"), "The share of a compacted topic's log that may be uncompacted before it is compacted.").standIn(same("log.cleaner.min.cleanable.ratio")),
+	words(Double, "min.cleanable.dirty.ratio", text("0.5"), "The share of a compacted topic's log that may be uncompacted before it is compacted. Lower compacts more often: each compaction reads the whole partition, and writes what changes.").standIn(same("log.cleaner.min.cleanable.ratio")),
 	integer(Long, "min.compaction.lag.ms", 0, 0, maxLong, "The least time a record of a compacted topic stays uncompacted, in milliseconds.").standIn(same("log.cleaner.min.compaction.lag.ms")),
 	integer(Int, "min.insync.replicas", 1, 1, maxInt, unusedReplicas).standIn(same("min.insync.replicas")),
 	boolean("preallocate", "false", unusedSegments).standIn(same("log.preallocate")),
@@ -65,13 +65,13 @@ var topicKeys = []Definition{
 }
 
 const (
-	unusedRecompress = "Without effect: batches are stored as their producer compressed them."
-	unusedSegments   = "Without effect: there are no segment files."
-	unusedFlush      = "Without effect: every acknowledged record is durable."
-	unusedReplicas   = "Without effect: an acknowledged record is durable in the write-ahead log or the object store, not in replicas on other brokers."
-	unusedShare      = "Without effect: share groups are not served."
-	unusedThreads    = "Without effect: threads are as many as the processors need."
-	unusedTiers      = "Without effect: all records move to the object store; there is no second tier to configure."
+	recompressLevel = "The level at which batches are compressed anew if compression.type says so."
+	unusedSegments  = "Without effect: there are no segment files."
+	unusedFlush     = "Without effect: every acknowledged record is durable."
+	unusedReplicas  = "Without effect: an acknowledged record is durable in the write-ahead log or the object store, not in replicas on other brokers."
+	unusedShare     = "Without effect: share groups are not served."
+	unusedThreads   = "Without effect: threads are as many as the processors need."
+	unusedTiers     = "Without effect: all records move to the object store; there is no second tier to configure."
 )
 
 func gzipLevel(value string) error {

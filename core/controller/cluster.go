@@ -140,6 +140,11 @@ func (c *Controller) TrimStream(stream metadata.StreamID, logStart int64, done f
 	c.propose(&metadata.TrimStream{Stream: stream, LogStart: logStart}, func(err error) { done(verdict(err)) })
 }
 
+// CleanStream notes how far the owner of a stream compacted it by key. The error is the image's.
+func (c *Controller) CleanStream(epoch metadata.BrokerEpoch, stream metadata.StreamID, cleaned int64, done func(error)) {
+	c.propose(&metadata.CleanStream{Epoch: epoch, Stream: stream, Cleaned: cleaned}, done)
+}
+
 // LeaseObjects grants a block of object ids to a broker epoch (R19, R20). The error
 // is the image's.
 func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done func(first metadata.ObjectID, err error)) {

@@ -29,7 +29,9 @@
 //
 // # A short log
 //
-// Cleaning by key is not there yet. Instead a shard writes every live key again, one after another, once
+// The topic is compacted by key like any other (core/clean), as its configuration says, and a shard reads what that leaves. But
+// compaction works on what the object store has, and leaves tombstones for a day; and a shard that loads should read
+// little, mostly from memory. So a shard also writes every live key again, one after another, once
 // more was appended than several times the size of that, and then raises the log start to where
 // it began, or to the last stable offset if that is lower: what lies above it is a whole state. Kafka's tools
 // read such a log as they read a compacted one.

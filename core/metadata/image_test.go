@@ -31,7 +31,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: own, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 25).Draw(t, "kind") {
+	switch rapid.IntRange(0, 26).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{
 			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
@@ -88,6 +88,8 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		return drawSeals(t, im, own, epoch)
 	case 20, 21, 22:
 		return drawReplacement(t, im, object, epoch)
+	case 23:
+		return &metadata.CleanStream{Epoch: epoch, Stream: stream, Cleaned: small("cleaned", 60)}
 	}
 	return drawCommit(t, im, object, epoch)
 }
@@ -402,7 +404,7 @@ func owes(im *metadata.Image, epoch metadata.BrokerEpoch) bool {
 	return false
 }
 
-// everyRecord is a log with each type of record, all accepted.
+// everyRecord is a log with each type of record but those of keyRecords, all accepted.
 func everyRecord() []metadata.Record {
 	checkpoint := []byte("state as of 10")
 	return []metadata.Record{
@@ -463,31 +465,30 @@ func objectWALRecords(im *metadata.Image) []metadata.Record {
 	}
 }
 
+// keyRecords follow objectWALRecords: they have what is new for compaction by key.
+func keyRecords(*metadata.Image) []metadata.Record {
+	return []metadata.Record{&metadata.CleanStream{Epoch: 13, Stream: 1, Cleaned: 10}}
+}
+
 // Golden files of released versions stay readable, and the bytes of this version
 // do not change by accident.
 func TestGolden(t *testing.T) {
 	im := metadata.NewImage()
-	var log []byte
 	im.BeginTerm(1)
-	for i, r := range everyRecord() {
-		encoded := r.AppendTo(nil)
-		log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
-		if err := im.Apply(uint64(i+1), r); err != nil {
-			t.Fatalf("record %d: %v", i+1, err)
+	first := func(*metadata.Image) []metadata.Record { return everyRecord() }
+	for version, records := range []func(*metadata.Image) []metadata.Record{first, objectWALRecords, keyRecords} {
+		var log []byte
+		for i, r := range records(im) {
+			encoded := r.AppendTo(nil)
+			log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
+			if err := im.Apply(im.AppliedIndex()+1, r); err != nil {
+				t.Fatalf("record %d of version %d: %v", i+1, version+1, err)
+			}
 		}
+		wantGolden(t, fmt.Sprintf("testdata/records.v%d", version+1), log)
 	}
-	wantGolden(t, "testdata/records.v1", log)
-	log = nil
-	for i, r := range objectWALRecords(im) {
-		encoded := r.AppendTo(nil)
-		log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
-		if err := im.Apply(im.AppliedIndex()+1, r); err != nil {
-			t.Fatalf("object record %d: %v", i+1, err)
-		}
-	}
-	wantGolden(t, "testdata/records.v2", log)
-	wantGolden(t, "testdata/snapshot.v5", im.AppendSnapshot(nil))
-	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3", "testdata/snapshot.v4"} { // of releases before
+	wantGolden(t, "testdata/snapshot.v6", im.AppendSnapshot(nil))
+	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3", "testdata/snapshot.v4", "testdata/snapshot.v5"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
 		if err != nil || loaded.ClusterID() != im.ClusterID() || loaded.Feature("weir.metadata") != 1 || loaded.Feature("other") != 0 {
@@ -512,7 +513,7 @@ func wantGolden(t *testing.T, path string, got []byte) {
 func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	im := metadata.NewImage()
 	im.BeginTerm(1)
-	for i, r := range everyRecord() {
+	for i, r := range slices.Concat(everyRecord(), keyRecords(nil)) {
 		if err := im.Apply(uint64(i+1), r); err != nil {
 			t.Fatal(err)
 		}
@@ -555,7 +556,7 @@ func TestLookupsAllocateNothing(t *testing.T) {
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	for _, r := range everyRecord() {
+	for _, r := range slices.Concat(everyRecord(), keyRecords(nil)) {
 		f.Add(r.AppendTo(nil))
 	}
 	f.Add([]byte{11, 1, 1, 2, 2, 0xff, 0xff, 0xff, 0xff, 0x0f})
@@ -598,7 +599,7 @@ func FuzzLoadSnapshot(f *testing.F) {
 			return
 		}
 		// What loads behaves: no record trips over it.
-		for i, r := range everyRecord() {
+		for i, r := range slices.Concat(everyRecord(), keyRecords(nil)) {
 			_ = im.Apply(uint64(101+i), r)
 		}
 		again, err := metadata.LoadSnapshot(200, im.AppendSnapshot(nil))

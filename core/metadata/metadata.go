@@ -96,6 +96,8 @@ type Stream struct {
 	// Parts are what is committed and not wholly below the log start, ascending by
 	// offset. Ranges commit independently, so there may be gaps for a while.
 	Parts []Part
+	// Cleaned is the offset up to which the log was compacted by key; 0: never.
+	Cleaned int64
 }
 
 // CommittedEnd is the first offset that is not yet committed: below it nothing is
@@ -157,11 +159,16 @@ func (p *Part) LargestTimestamp() int64 { return max(p.MaxTimestamp, -1) }
 // record has a timestamp the time of the upload counts, as in Kafka the time at which a segment's file
 // was last written. If that is not known either, the part is not old.
 func (p *Part) OlderThan(millis int64) bool {
-	newest := p.MaxTimestamp
-	if newest < -1 {
-		newest = -2 - newest
-	}
+	newest := p.Newest()
 	return newest >= 0 && newest < millis
+}
+
+// Newest is the time by which OlderThan decides; -1: it is not known.
+func (p *Part) Newest() int64 {
+	if p.MaxTimestamp < -1 {
+		return -2 - p.MaxTimestamp
+	}
+	return p.MaxTimestamp
 }
 
 // Object is a stored object that was committed and is not yet deleted.

@@ -42,6 +42,7 @@ const (
 	typeSealRanges
 	typeUnregisterBroker
 	typeReplaceParts
+	typeCleanStream
 )
 
 // version is the newest version of a type. Each type has its own: fields ask the coder which one they read or write.
@@ -101,6 +102,8 @@ func (t recordType) empty() Record {
 		return &UnregisterBroker{}
 	case typeReplaceParts:
 		return &ReplaceParts{}
+	case typeCleanStream:
+		return &CleanStream{}
 	}
 	return nil
 }
@@ -260,6 +263,15 @@ type CommitPart struct {
 	Checkpoint  []byte // state exactly as of Part.End
 }
 
+// CleanStream says how far a stream was compacted by key: the keys of what lies below Cleaned are known to no pass that is to
+// come, which reads only what lies above to learn which keys came again. One that is not higher than it is changes nothing.
+// Epoch must be current and own the stream's newest range: what a leader has begun ends with the handover.
+type CleanStream struct {
+	Epoch   BrokerEpoch
+	Stream  StreamID
+	Cleaned int64
+}
+
 // TakeOver closes open ranges of a broker's ended epochs, each at its end, and
 // opens the next (leader epoch + 1) there for Epoch, the broker's current one (R3).
 // Streams that were deleted are passed over; any other entry that does not fit
@@ -376,6 +388,9 @@ func (r *CommitObject) AppendTo(dst []byte) []byte {
 	}
 	return encode(dst, typeCommitObject, r)
 }
+
+// AppendTo implements Record.
+func (r *CleanStream) AppendTo(dst []byte) []byte { return encode(dst, typeCleanStream, r) }
 
 // AppendTo implements Record.
 func (r *TakeOver) AppendTo(dst []byte) []byte { return encode(dst, typeTakeOver, r) }
@@ -499,6 +514,12 @@ func (p *CommitPart) fields(c *coder) {
 	integer(c, &p.Part.IndexOffset)
 	integer(c, &p.Part.IndexBytes)
 	c.bytes(&p.Checkpoint)
+}
+
+func (r *CleanStream) fields(c *coder) {
+	integer(c, &r.Epoch)
+	natural(c, &r.Stream)
+	integer(c, &r.Cleaned)
 }
 
 func (r *TakeOver) fields(c *coder) {

@@ -194,3 +194,21 @@ func (im *Image) referNew(r *ReplaceParts, id ObjectID) {
 	}
 	o.Parts++
 }
+
+func (r *CleanStream) apply(im *Image) error {
+	s, ok := im.streams[r.Stream]
+	if !ok {
+		return fmt.Errorf("%w: %d", ErrUnknownStream, r.Stream)
+	}
+	if !im.Current(r.Epoch) || s.Newest().BrokerEpoch != r.Epoch {
+		return fmt.Errorf("%w: stream %d compacted by epoch %d, which does not lead it", ErrEpochEnded, r.Stream, r.Epoch)
+	}
+	if r.Cleaned < 0 || r.Cleaned > s.CommittedEnd() {
+		return fmt.Errorf("%w: stream %d compacted to %d, committed to %d", ErrMalformed, r.Stream, r.Cleaned, s.CommittedEnd())
+	}
+	if r.Cleaned > s.Cleaned {
+		s.Cleaned = r.Cleaned
+		im.changed(s.ID)
+	}
+	return nil
+}

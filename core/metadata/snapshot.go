@@ -11,7 +11,7 @@ import (
 
 const (
 	snapshotMagic   = "weirMETA"
-	snapshotVersion = 5 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers; 5: object WALs
+	snapshotVersion = 6 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers; 5: object WALs; 6: how far streams are compacted by key
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesMin        = 21
@@ -223,6 +223,9 @@ func (s *Stream) fields(c *coder) {
 	c.bytes(&s.Checkpoint)
 	list(c, &s.Ranges, rangeBytesMin, fieldsOf)
 	list(c, &s.Parts, partBytesMin, partWithObject)
+	if c.version >= 6 {
+		integer(c, &s.Cleaned)
+	}
 }
 
 // fields leave state and references to the parts that refer to the object.

@@ -20,6 +20,7 @@ import (
 //	trim STREAM LOGSTART
 //	fence BROKER EPOCH                 assign ENDED BY
 //	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint
+//	clean STREAM EPOCH CLEANED
 //	replace OBJECT EPOCH STREAM:SOURCES>PARTS...   SOURCES are OBJECT[START,END) and PARTS [START,END), joined by +
 //
 // Each answers with the record's index and the verdict. Partitions are led by
@@ -149,6 +150,8 @@ func (w *world) parse(f []string) metadata.Record {
 		return r
 	case "trim":
 		return &metadata.TrimStream{Stream: metadata.StreamID(w.number(f[1])), LogStart: w.number(f[2])}
+	case "clean":
+		return &metadata.CleanStream{Stream: metadata.StreamID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Cleaned: w.number(f[3])}
 	case "commit":
 		r := &metadata.CommitObject{Object: metadata.ObjectID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Bytes: 100}
 		for _, part := range f[3:] {
@@ -270,6 +273,9 @@ func (w *world) show() string {
 			s, _ := w.im.Stream(p.Stream)
 			fmt.Fprintf(&out, "%s-%d stream %d leader epoch %d: log start %d, committed to %d, checkpoint %q\n",
 				t.Name, p.Index, s.ID, p.LeaderEpoch, s.LogStart, s.CommittedEnd(), s.Checkpoint)
+			if s.Cleaned > 0 {
+				fmt.Fprintf(&out, "  compacted by key to %d\n", s.Cleaned)
+			}
 			for _, r := range s.Ranges {
 				fmt.Fprintf(&out, "  range %d of epoch %d: from %d, committed to %d, end %d\n", r.LeaderEpoch, r.BrokerEpoch, r.Start, r.Committed, r.End)
 			}

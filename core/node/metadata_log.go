@@ -81,7 +81,7 @@ func (m *metadataLog) awaited(index uint64, r metadata.Record) bool {
 	switch r.(type) {
 	case *metadata.ExpireObjects:
 		return true
-	case *metadata.CommitObject, *metadata.ReplaceParts, *metadata.DeleteObjects, *metadata.FoundCluster:
+	case *metadata.CommitObject, *metadata.ReplaceParts, *metadata.CleanStream, *metadata.DeleteObjects, *metadata.FoundCluster:
 		return false
 	case *metadata.RegisterBroker:
 		if uint64(m.outcome.First) != index {
@@ -99,7 +99,7 @@ var errBacklogged = fmt.Errorf("the object store has not taken the metadata's lo
 func putOff(r metadata.Record) bool {
 	switch r.(type) {
 	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.SetGroupConfigs, *metadata.SetFeatures,
-		*metadata.AllocateProducerIDs, *metadata.TrimStream, *metadata.UnregisterBroker:
+		*metadata.AllocateProducerIDs, *metadata.TrimStream, *metadata.CleanStream, *metadata.UnregisterBroker:
 		return true
 	}
 	return false
@@ -236,7 +236,8 @@ func (n *Node) refreshSettings() {
 	own := n.metadata.image.BrokerConfigs(metadata.BrokerID(n.config.NodeID))
 	shared := n.metadata.image.BrokerConfigs(-1)
 	if n.options.Settings.SetDynamic(config.Overrides(own), config.Overrides(shared)) {
-		n.partitions.ConfigurationChanged(n.config.ProducerIDExpiration)
+		n.partitions.ConfigurationChanged(n.config.ProducerIDExpiration, n.cleanInterval())
+		n.engine.SetCleanIndexBytes(n.config.CleanIndexBytes)
 		n.env.Network.LimitConnections(n.config.MaxConnections, n.config.MaxConnectionsPerIP)
 	}
 }

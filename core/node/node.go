@@ -60,6 +60,7 @@ type Tuning struct {
 	OwnObjectBytes     int64         // stream.Options
 	TailBytes          int64         // stream.Options
 	CheckpointBytes    int           // stream.Options
+	CleanObjectBytes   int64         // stream.Options
 	SweepGrace         time.Duration // controller.SweeperOptions.Grace
 	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
 	SweepListPage      int           // controller.SweeperOptions.ListPage
@@ -207,6 +208,7 @@ func (n *Node) stop(p *task.Proc) {
 	}
 	n.groups.Close()
 	n.partitions.Close()
+	p.Await(n.partitions.Drained)
 	if n.slotSweeper != nil {
 		n.slotSweeper.Stop()
 	}

@@ -19,6 +19,23 @@ type Part struct {
 	Stream      uint64
 	LeaderEpoch int32
 	Batches     []Batch
+	// Sparse is a part of a log that was compacted by key: offsets may be missing between its batches, and before the first,
+	// from Start on. It ends with its last batch.
+	Sparse bool
+	Start  int64
+}
+
+// start is the part's first offset.
+func (p *Part) start() int64 {
+	if p.Sparse {
+		return p.Start
+	}
+	return p.Batches[0].Base
+}
+
+// follows reports whether a batch may come next, at an offset.
+func (p *Part) follows(b *Batch, next int64) bool {
+	return b.End > b.Base && (b.Base == next || p.Sparse && b.Base > next)
 }
 
 // Built is an object ready to be put. Body borrows the batches' memory, which must stay as it is for
@@ -31,7 +48,7 @@ type Built struct {
 
 // Build lays an object out, in the order of the parts. blockBytes is the size that a block does not
 // exceed unless its one batch does. It is pure, copies no batch and reads no more than the headers of
-// large ones; it panics on a part that is empty or has a gap, since storing it would lose data.
+// large ones; it panics on a part that is empty or has a gap that it may not have, since storing it would lose data.
 func Build(h Header, parts []Part, blockBytes int) Built {
 	if len(h.Cluster) > clusterBytesMax {
 		panic(fmt.Sprintf("object: cluster id %q has more than %d bytes", h.Cluster, clusterBytesMax))
@@ -66,20 +83,20 @@ func (b *builder) add(p *Part) {
 	first := &p.Batches[0]
 	info := PartInfo{
 		Stream: p.Stream, LeaderEpoch: p.LeaderEpoch, FirstBlock: b.at,
-		Start: first.Base, End: first.Base, MaxTimestamp: first.MaxTimestamp,
+		Start: p.start(), End: p.start(), MaxTimestamp: first.MaxTimestamp,
 	}
 	index := Index{Stream: p.Stream, Object: b.h.ID, LeaderEpoch: p.LeaderEpoch}
 	var block Block
 	for i := range p.Batches {
 		batch := &p.Batches[i]
-		if batch.Base != info.End || batch.End <= batch.Base {
+		if !p.follows(batch, info.End) {
 			panic(fmt.Sprintf("object: stream %d: batch [%d, %d) does not follow offset %d", p.Stream, batch.Base, batch.End, info.End))
 		}
 		if block.Bytes > 0 && int(block.Bytes)+len(batch.Data) > b.blockBytes {
 			index.Blocks = append(index.Blocks, block)
 			block = Block{}
 		}
-		b.extend(&block, batch)
+		b.extend(&block, batch, info.End)
 		if record.Transactional(batch.Data) {
 			index.Transactions.Add(batch.Data, batch.Base)
 		}
@@ -90,10 +107,11 @@ func (b *builder) add(p *Part) {
 	b.infos, b.indexes = append(b.infos, info), append(b.indexes, index)
 }
 
-// extend puts one batch at the end of a block.
-func (b *builder) extend(k *Block, batch *Batch) {
+// extend puts one batch at the end of a block. A new block begins at offset next, where the one before it ended, so that
+// a missing offset belongs to the block in which reading goes on.
+func (b *builder) extend(k *Block, batch *Batch, next int64) {
 	if k.Bytes == 0 {
-		k.Position, k.First, k.MaxTimestamp = b.at, batch.Base, batch.MaxTimestamp
+		k.Position, k.First, k.MaxTimestamp = b.at, next, batch.MaxTimestamp
 	}
 	k.Bytes += int32(len(batch.Data))
 	k.Sum = record.UpdateSum(k.Sum, batch.Data)

@@ -24,6 +24,9 @@
 //
 // A part is what the object holds of one stream: batches without a gap, in one or more blocks of
 // about the size given to Build. A block never splits a batch, and is larger only if its one batch is.
+// Where a stream was compacted by key, offsets are missing: the part still says which offsets it stands for, and each of its
+// blocks begins where the one before it ends. So a missing offset always lies before a batch of its own block: block and
+// part end with their last batch.
 //
 // Header:
 //

@@ -155,14 +155,15 @@ func (x *Index) append(b []byte) []byte {
 // adjacent reports whether the blocks lie side by side.
 func (x *Index) adjacent() bool {
 	for i := 1; i < len(x.Blocks); i++ {
-		if !x.Blocks[i].follows(&x.Blocks[i-1]) {
+		if !x.Blocks[i].Follows(&x.Blocks[i-1]) {
 			return false
 		}
 	}
 	return true
 }
 
-func (k *Block) follows(before *Block) bool { return k.Position == before.Position+int64(before.Bytes) }
+// Follows reports whether a block lies right behind another.
+func (k *Block) Follows(before *Block) bool { return k.Position == before.Position+int64(before.Bytes) }
 
 func (p *PartInfo) append(b []byte) []byte {
 	b = order.AppendUint64(b, p.Stream)

@@ -73,7 +73,7 @@ func ParseIndex(b []byte) (*Index, error) {
 		if k.Position < HeaderBytes || k.Bytes < record.HeaderBytes || k.First < 0 || k.End <= k.First {
 			return nil, damaged("block %d of %d bytes at %d, offsets [%d, %d)", i, k.Bytes, k.Position, k.First, k.End)
 		}
-		if i > 0 && (k.First != x.Blocks[i-1].End || !scattered && !k.follows(&x.Blocks[i-1])) {
+		if i > 0 && (k.First != x.Blocks[i-1].End || !scattered && !k.Follows(&x.Blocks[i-1])) {
 			return nil, damaged("block %d does not follow the one before it", i)
 		}
 		x.Blocks[i] = k
@@ -144,23 +144,34 @@ func decodePart(b []byte) PartInfo {
 	}
 }
 
-// Open checks a block's bytes, exactly data, and hands out its batches in order, as parts of data.
+// Open checks a block's bytes, exactly data, and hands out its batches in order, as parts of data. Offsets may be missing before
+// each; the block ends with its last.
 // Nothing is handed out unless the checksum is right. After an error, what was handed out is void.
 func (k *Block) Open(data []byte, batch func(h *record.Header, data []byte)) error {
-	if len(data) != int(k.Bytes) || crc32.Checksum(data, castagnoli) != k.Sum {
-		return damaged("the block at %d fails its checksum", k.Position)
+	if err := k.checkSum(data); err != nil {
+		return err
 	}
 	next := k.First
 	for len(data) > 0 {
 		h, err := record.ReadHeader(data)
-		if err != nil || h.BaseOffset != next || h.LastOffsetDelta < 0 {
-			return damaged("the block at %d has no batch at offset %d: %v", k.Position, next, err)
+		if err != nil || h.BaseOffset < next || h.LastOffsetDelta < 0 {
+			return damaged("the block at %d has no batch at or behind offset %d: %v", k.Position, next, err)
 		}
 		batch(&h, data[:h.Bytes:h.Bytes])
 		next, data = h.NextOffset(), data[h.Bytes:]
 	}
 	if next != k.End {
 		return damaged("the block at %d ends at offset %d, not %d", k.Position, next, k.End)
+	}
+	return nil
+}
+
+// Verify checks a block's bytes, exactly data, as Open does.
+func (k *Block) Verify(data []byte) error { return k.Open(data, func(*record.Header, []byte) {}) }
+
+func (k *Block) checkSum(data []byte) error {
+	if len(data) != int(k.Bytes) || crc32.Checksum(data, castagnoli) != k.Sum {
+		return damaged("the block at %d fails its checksum", k.Position)
 	}
 	return nil
 }

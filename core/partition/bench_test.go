@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/clean"
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/record"
@@ -20,13 +21,17 @@ func (l *sinkLog) Append(b stream.Batch) (int64, bool) {
 	b.Release()
 	return base, true
 }
-func (l *sinkLog) LogStart() int64                                       { return 0 }
-func (l *sinkLog) HighWatermark() int64                                  { return l.end }
-func (l *sinkLog) End() int64                                            { return l.end }
-func (l *sinkLog) Read(int64, int, func(stream.Fetched))                 {}
-func (l *sinkLog) ReadStable(int64, int64, int, func(stream.Fetched))    {}
-func (l *sinkLog) FindTimestamp(int64, int64, func(stream.Fetched))      {}
-func (l *sinkLog) Bytes() int64                                          { return 0 }
+func (l *sinkLog) LogStart() int64                                    { return 0 }
+func (l *sinkLog) HighWatermark() int64                               { return l.end }
+func (l *sinkLog) End() int64                                         { return l.end }
+func (l *sinkLog) Read(int64, int, func(stream.Fetched))              {}
+func (l *sinkLog) ReadStable(int64, int64, int, func(stream.Fetched)) {}
+func (l *sinkLog) FindTimestamp(int64, int64, func(stream.Fetched))   {}
+func (l *sinkLog) Bytes() int64                                       { return 0 }
+func (l *sinkLog) CleanPlan(int64, int64, *clean.Config) clean.Plan   { return clean.Plan{} }
+
+func (l *sinkLog) Clean(stream.Cleaning) {}
+
 func (l *sinkLog) RetentionPoint(minTimestamp, maxBytes int64) (p int64) { return 0 }
 
 // The path of a batch that belongs to no transaction, from its validation to its acknowledgement.

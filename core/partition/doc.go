@@ -2,6 +2,13 @@
 // epochs, high watermark, log start, producer state for idempotence, fetch
 // waiters, back-pressure, retention.
 //
+// # Compression
+//
+// Where a topic's compression.type names a codec, a client's batch with another one is compressed anew, off the loop, once nothing
+// refuses it: at the head of its partition's queue, so that order stays. Results that wait for the log have a budget of their
+// own; while it is used up, batches wait as they came. max.message.bytes holds for the batch as it came, and as it is stored.
+// All that forbids an append is looked at again when the result is there: a handover that began meanwhile, a lease that ended, a marker.
+//
 // # Two layers of producer state
 //
 // Offsets are assigned before a batch is durable, so each producer has two
@@ -62,6 +69,13 @@
 // the last stable offset, and gets the aborted transactions among it in the same answer, sorted by first offset; a
 // [Watch] counts the bytes that its isolation lets see.
 //
+// # Compaction
+//
+// The Manager looks for the dirtiest partition of a topic with cleanup.policy compact, as Kafka's cleaner does, and has its stream
+// compacted up to the last stable offset, one partition at a time. The last batch of each known producer stays, without records if
+// need be. Nothing depends on that here: what a partition knows of producers is in checkpoints, and outlives all records.
+// Records without a key are refused. A partition whose passes fail is left alone for longer and longer.
+//
 // # Order
 //
 // Appends to one partition happen in the order in which they are submitted. When
@@ -69,7 +83,7 @@
 // when it has; their frames stay held, so that the world's byte budget for
 // frames stops the senders.
 //
-// It may call core/stream, core/metadata, core/record, core/config, core/task and
+// It may call core/stream, core/clean, core/metadata, core/record, core/config, core/task and
 // core/env. Invariants: the high watermark never goes back (I3); every Append and
 // every Watch gets its answer exactly once, or its owner took it back; nothing
 // here depends on map order.

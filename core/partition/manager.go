@@ -73,6 +73,9 @@ type Options struct {
 	// HousekeepingInterval is the time between two checks of retention and of idle
 	// producers. Zero: never; nothing is then deleted by retention.
 	HousekeepingInterval time.Duration
+	// CleanInterval is the time between two searches for a partition to compact by key, if none was found; at least a
+	// second. Zero: never; nothing is compacted.
+	CleanInterval time.Duration
 	// TransactionLate is how long a transaction may be open without a batch before operators are told that it hangs: more
 	// than the longest that its coordinator lets it be. Zero: 20 minutes, five more than the default of
 	// transaction.max.timeout.ms. Shorter tells of transactions that are only slow.
@@ -102,10 +105,14 @@ type Manager struct {
 	queueTimer task.Timer
 
 	houseTimer task.Timer
+	cleaning   cleaning
+	recoder    recoder
 	generation uint64
 	stopped    bool
+	computing  int    // computations under way
+	drained    func() // runs when there are none
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, unleased, recodes, recodedLate *telemetry.Mark
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
@@ -131,6 +138,7 @@ func NewManager(o Options) *Manager {
 	m := newManager(o)
 	o.Engine.OnSpace(m.space)
 	m.armHousekeeping()
+	m.armCleaning()
 	return m
 }
 
@@ -144,6 +152,9 @@ func newManager(o Options) *Manager {
 	return &Manager{
 		duplicate:     o.Telemetry.Mark("partition: a duplicate was recognised"),
 		heldBack:      o.Telemetry.Mark("partition: a batch was held back for one before it"),
+		recodes:       o.Telemetry.Mark("partition: a batch was compressed as its topic says"),
+		recodedLate:   o.Telemetry.Mark("partition: a batch was compressed while its partition was handed over"),
+		unleased:      o.Telemetry.Mark("partition: the lease ended while a batch waited"),
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
@@ -212,10 +223,9 @@ func (m *Manager) TopicsChanged(ids []metadata.TopicID) error {
 }
 
 // ConfigurationChanged takes over broker settings that were changed at run time: it
-// resolves the topics' configuration again, and remembers idle producers for as long
-// as producerIDExpiration; zero: for ever.
-func (m *Manager) ConfigurationChanged(producerIDExpiration time.Duration) {
-	m.options.ProducerIDExpiration = producerIDExpiration
+// resolves the topics' configuration again, and takes over what stands for the options of these names.
+func (m *Manager) ConfigurationChanged(producerIDExpiration, cleanInterval time.Duration) {
+	m.options.ProducerIDExpiration, m.options.CleanInterval = producerIDExpiration, cleanInterval
 	for _, t := range m.topics {
 		t.config = m.options.TopicConfig(t.overrides)
 	}
@@ -436,7 +446,31 @@ func (m *Manager) Close() {
 	m.stopped = true
 	m.loop.Stop(&m.queueTimer)
 	m.loop.Stop(&m.houseTimer)
+	m.loop.Stop(&m.cleaning.timer)
 	for len(m.partitions) > 0 {
 		m.closePartition(m.partitions[len(m.partitions)-1], wire.NotLeaderOrFollower)
 	}
+	m.recoder.close()
+}
+
+// compute runs work off the loop, and then done. Batches are lent to it.
+func (m *Manager) compute(work, done func()) {
+	m.computing++
+	m.env.Compute.Submit(&env.Compute{Work: work, Done: func(*env.Compute) {
+		m.computing--
+		done()
+		if m.computing == 0 && m.drained != nil {
+			m.loop.Post(m.drained)
+			m.drained = nil
+		}
+	}})
+}
+
+// Drained calls done once no frame is lent any more. It is called once, after [Manager.Close].
+func (m *Manager) Drained(done func()) {
+	if m.computing == 0 {
+		done()
+		return
+	}
+	m.drained = done
 }

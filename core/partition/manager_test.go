@@ -247,7 +247,7 @@ func TestConfigurationFollowsWhatItFallsBackOn(t *testing.T) {
 	g.changed(t)
 	p, _ := g.m.ByName("a", 0)
 	g.m.options.TopicConfig = func([]metadata.Config) config.Topic { return config.Topic{MaxMessageBytes: 7} }
-	g.m.ConfigurationChanged(time.Hour)
+	g.m.ConfigurationChanged(time.Hour, time.Minute)
 	if p.Config().MaxMessageBytes != 7 {
 		t.Fatal("the change of a default was not seen")
 	}

@@ -3,6 +3,7 @@ package partition
 import (
 	"strconv"
 
+	"weir/core/clean"
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/metadata"
@@ -23,6 +24,8 @@ type Log interface {
 	FindTimestamp(from, ts int64, done func(stream.Fetched))
 	Bytes() int64
 	RetentionPoint(minTimestamp, maxBytes int64) int64
+	CleanPlan(limit, now int64, c *clean.Config) clean.Plan
+	Clean(stream.Cleaning)
 }
 
 // Partition is one partition on its leader. It is called on the loop only.
@@ -50,6 +53,8 @@ type Partition struct {
 	expired      env.Time  // when a full state was last searched for expired producers; 0: never
 	closed       wire.Code // set when it is closed
 	blocked      bool      // in manager.blocked
+	failing      failing
+	recoding     *recoding // of the head of the queue; nil: none
 }
 
 // Append is one batch to append. The sender fills the first group of fields; the
@@ -83,6 +88,7 @@ type Append struct {
 	LogAppendTime int64 // -1: the records keep their own time
 	LogStart      int64
 	end           int64
+	recoded       bool
 }
 
 // String names the partition as Kafka's tools do.
@@ -200,6 +206,12 @@ func (p *Partition) pump() {
 
 // try appends or answers a; false means that the stream has no room.
 func (p *Partition) try(a *Append) bool {
+	if a.Origin == OriginClient && !p.manager.leased() { // it waited: its request came under a lease
+		p.manager.unleased.Hit()
+		p.noteGap(a)
+		a.refuse(wire.NotLeaderOrFollower, "the broker's lease ended while the batch waited; it is not in the log")
+		return true
+	}
 	if code, detail := p.validate(a); code != wire.None {
 		a.refuse(code, detail)
 		return true
@@ -221,6 +233,10 @@ func (p *Partition) try(a *Append) bool {
 		return true
 	case earlier.found:
 		p.repeat(a, earlier.batch)
+		return true
+	}
+	if _, recodes := p.target(a); recodes {
+		p.recode(a)
 		return true
 	}
 	return p.append(a)
@@ -326,14 +342,17 @@ func (a *Append) fail(code wire.Code, detail string) {
 	a.Done(a)
 }
 
-// retry tries the queue in order; false means that the stream has no room.
+// retry tries the queue in order; false means that the stream has no room. A batch that is being compressed anew holds up those
+// behind it, and goes on by itself; a handover holds up all.
 func (p *Partition) retry() bool {
-	for p.queue.Len() > 0 && p.handover == nil {
+	for p.queue.Len() > 0 && p.recoding == nil && p.handover == nil {
 		a := *p.queue.Front()
 		if !p.try(a) {
 			return false
 		}
-		p.queue.Pop()
+		if p.recoding == nil {
+			p.queue.Pop()
+		}
 	}
 	return true
 }
@@ -341,7 +360,7 @@ func (p *Partition) retry() bool {
 // expireQueue gives up the appends at the head of the queue whose time is over.
 // Those behind a living one wait for it: their order must not change.
 func (p *Partition) expireQueue(now env.Time) {
-	for p.queue.Len() > 0 && (*p.queue.Front()).Deadline <= now {
+	for p.queue.Len() > 0 && p.recoding == nil && (*p.queue.Front()).Deadline <= now {
 		a := p.queue.Pop()
 		p.noteGap(a)
 		a.refuse(wire.RequestTimedOut, "the log had no room in time")
@@ -396,6 +415,10 @@ func (p *Partition) close(code wire.Code) {
 		a.fail(code, detail)
 	}
 	p.duplicates = nil
+	if r := p.recoding; r != nil { // its frame is lent
+		p.recoding, r.dropped = nil, true
+		p.queue.Pop().fail(code, detail)
+	}
 	for p.queue.Len() > 0 {
 		p.queue.Pop().refuse(code, detail)
 	}

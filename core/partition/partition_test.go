@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/core/clean"
 	"weir/core/compress"
 	"weir/core/config"
 	"weir/core/env"
@@ -33,6 +34,9 @@ type fakeLog struct {
 	room          int // appends it still takes; -1: no bound
 	taken         []stream.Batch
 	point         int64
+	plan          clean.Plan
+	limit         int64 // of the plan that was asked for last
+	cleanings     []stream.Cleaning
 }
 
 func (l *fakeLog) Append(b stream.Batch) (int64, bool) {
@@ -54,6 +58,13 @@ func (l *fakeLog) ReadStable(int64, int64, int, func(stream.Fetched)) {}
 func (l *fakeLog) FindTimestamp(int64, int64, func(stream.Fetched))   {}
 func (l *fakeLog) Bytes() int64                                       { return 0 }
 func (l *fakeLog) RetentionPoint(int64, int64) int64                  { return l.point }
+
+func (l *fakeLog) CleanPlan(limit, _ int64, _ *clean.Config) clean.Plan {
+	l.limit = limit
+	return l.plan
+}
+
+func (l *fakeLog) Clean(o stream.Cleaning) { l.cleanings = append(l.cleanings, o) }
 
 func (l *fakeLog) durable(hw int64) {
 	l.hw = hw

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"weir/core/compress"
-	"weir/core/env"
 	"weir/core/record"
 	"weir/core/wire"
 )
@@ -124,12 +123,9 @@ func (l *recordLimits) timestamp(millis int64, ofBroker bool) timestampVerdict {
 func (p *Partition) refuseRecords(a *Append) {
 	listing := recordListing{limits: p.recordLimits(), max: a.RecordErrorsMax, topic: p.Name, index: p.Index, ofBroker: a.Header.LogAppendTime()}
 	a.Code = wire.InvalidRecord // for who cannot wait; the listing decides between this and InvalidTimestamp
-	p.manager.env.Compute.Submit(&env.Compute{
-		Work: func() { listing.list(a.Data, a.Facts.Bytes) },
-		Done: func(*env.Compute) {
-			a.RecordErrors = listing.errors
-			a.refuse(listing.answer())
-		},
+	p.manager.compute(func() { listing.list(a.Data, a.Facts.Bytes) }, func() {
+		a.RecordErrors = listing.errors
+		a.refuse(listing.answer())
 	})
 }
 

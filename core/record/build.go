@@ -48,20 +48,12 @@ func AppendBatch(dst []byte, records []Record) []byte {
 }
 
 func (p *Builder) fillHeader(b []byte, records int, first, last int64) {
-	be := binary.BigEndian
-	be.PutUint64(b[atBaseOffset:], uint64(p.BaseOffset))
-	be.PutUint32(b[atLength:], uint32(len(b)-lengthPrefixBytes))
-	be.PutUint32(b[atLeaderEpoch:], uint32(p.LeaderEpoch))
-	b[atMagic] = magicSupported
-	be.PutUint16(b[atAttributes:], p.attributes())
-	be.PutUint32(b[atLastOffsetDelta:], uint32(records-1))
-	be.PutUint64(b[atFirstTimestamp:], uint64(first))
-	be.PutUint64(b[atMaxTimestamp:], uint64(last))
-	be.PutUint64(b[atProducerID:], uint64(p.ProducerID))
-	be.PutUint16(b[atProducerEpoch:], uint16(p.ProducerEpoch))
-	be.PutUint32(b[atBaseSequence:], uint32(p.BaseSequence))
-	be.PutUint32(b[atRecords:], uint32(records))
-	Seal(b)
+	h := Header{
+		BaseOffset: p.BaseOffset, LeaderEpoch: p.LeaderEpoch, Attributes: int16(p.attributes()), LastOffsetDelta: int32(records - 1),
+		FirstTimestamp: first, MaxTimestamp: last, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch,
+		BaseSequence: p.BaseSequence, Records: int32(records),
+	}
+	h.write(b)
 }
 
 func (p *Builder) attributes() uint16 {

@@ -13,42 +13,52 @@ type Record struct {
 	Key, Value        []byte // nil when null
 }
 
-// Each calls f for each record until it returns false, decompressing if needed.
+// Each calls f for each record of a stored batch until it returns false, decompressing if needed.
 // limit bounds the bytes of a decompressed batch; more is ErrTooLarge. b begins
 // with a batch; what follows it is ignored. The records' number and their offsets,
-// which must rise by one, are checked up to where it stops.
+// which must rise, are checked up to where it stops. A batch that was cleaned by key lacks some offsets, or all.
 func Each(b []byte, limit int, f func(Record) bool) error {
-	h, err := ReadHeader(b)
+	h, body, err := open(b, limit)
 	if err != nil {
 		return err
 	}
-	if err := h.check(); err != nil {
-		return err
-	}
-	body := b[HeaderBytes:h.Bytes]
-	if h.Codec() != compress.None {
-		if body, err = compress.Decompress(h.Codec(), body, limit); err != nil {
-			return decompressError(err)
-		}
-	}
-	return h.each(body, f)
+	return h.each(body, func(r *Record, _ []byte) bool { return f(*r) })
 }
 
-func (h *Header) each(body []byte, f func(Record) bool) error {
+// open returns a stored batch's header and its records, decompressed.
+func open(b []byte, limit int) (h Header, body []byte, err error) {
+	if h, err = ReadHeader(b); err != nil {
+		return h, nil, err
+	}
+	if err = h.checkStored(); err != nil {
+		return h, nil, err
+	}
+	body = b[HeaderBytes:h.Bytes]
+	if h.Codec() != compress.None && h.Records > 0 {
+		if body, err = compress.Decompress(h.Codec(), body, limit); err != nil {
+			return h, nil, decompressError(err)
+		}
+	}
+	return h, body, nil
+}
+
+// each calls f with each record and its encoding.
+func (h *Header) each(body []byte, f func(r *Record, encoded []byte) bool) error {
+	previous := int64(-1)
 	for i := range h.Records {
-		var r Record
-		var delta int64
-		var ok bool
-		if body, r, delta, ok = readRecord(body); !ok || delta != int64(i) {
+		rest, r, delta, ok := readRecord(body)
+		if !ok || delta <= previous || delta > int64(h.LastOffsetDelta) {
 			return fmt.Errorf("%w: record %d of %d does not parse or is out of order", ErrInvalid, i, h.Records)
 		}
+		encoded := body[:len(body)-len(rest)]
+		previous, body = delta, rest
 		r.Offset = h.BaseOffset + delta
 		if h.LogAppendTime() {
 			r.Timestamp = h.MaxTimestamp
 		} else {
 			r.Timestamp += h.FirstTimestamp
 		}
-		if !f(r) {
+		if !f(&r, encoded) {
 			return nil
 		}
 	}

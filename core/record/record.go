@@ -37,6 +37,7 @@ const (
 	logAppendTimeBit  = 0x08
 	transactionalBit  = 0x10
 	controlBit        = 0x20
+	deleteHorizonBit  = 0x40
 	recordBytesMin    = 7 // length, attributes, two deltas, two lengths, header count
 	magicSupported    = 2
 	smallMessageBytes = 14 // the least that a length field of any magic may say
@@ -74,7 +75,7 @@ type Header struct {
 	CRC             uint32
 	Attributes      int16
 	LastOffsetDelta int32
-	FirstTimestamp  int64 // milliseconds; -1: none
+	FirstTimestamp  int64 // milliseconds, to which those of the records are relative; -1: none
 	MaxTimestamp    int64
 	ProducerID      int64 // NoProducer or below: none
 	ProducerEpoch   int16
@@ -100,6 +101,12 @@ func (h *Header) Transactional() bool { return h.Attributes&transactionalBit != 
 
 // Control reports whether the batch holds a control record.
 func (h *Header) Control() bool { return h.Attributes&controlBit != 0 }
+
+// DeleteHorizon is when the cleaner of a compacted topic may drop the batch's tombstones, or the marker that it is, in
+// milliseconds (KIP-534). It is the batch's first timestamp, to which those of its records are relative; false: none is set.
+func (h *Header) DeleteHorizon() (millis int64, ok bool) {
+	return h.FirstTimestamp, h.Attributes&deleteHorizonBit != 0
+}
 
 // Idempotent reports whether the batch carries a producer id and epoch, and so takes
 // part in the detection of duplicates.
@@ -195,12 +202,20 @@ func checkTrailing(b []byte) error {
 	return fmt.Errorf("%w: a second batch follows; one batch a partition is allowed", ErrInvalid)
 }
 
-// check validates the fields of a header whose checksum is right.
+// check validates the fields of a producer's header whose checksum is right.
 func (h *Header) check() error {
+	if h.Codec().Valid() && (h.Records <= 0 || h.Records-1 != h.LastOffsetDelta) {
+		return fmt.Errorf("%w: %d records, last offset delta %d", ErrInvalid, h.Records, h.LastOffsetDelta)
+	}
+	return h.checkStored()
+}
+
+// checkStored validates a header as it may be stored: a cleaned batch keeps its offsets, and has fewer records or none.
+func (h *Header) checkStored() error {
 	if !h.Codec().Valid() {
 		return fmt.Errorf("%w: %d", ErrCodec, h.Codec())
 	}
-	if h.Records <= 0 || h.LastOffsetDelta < 0 || h.Records-1 != h.LastOffsetDelta {
+	if h.Records < 0 || h.LastOffsetDelta < 0 || int64(h.Records)-1 > int64(h.LastOffsetDelta) {
 		return fmt.Errorf("%w: %d records, last offset delta %d", ErrInvalid, h.Records, h.LastOffsetDelta)
 	}
 	if h.Codec() == compress.None && int64(h.Records)*recordBytesMin > int64(h.Bytes-HeaderBytes) {

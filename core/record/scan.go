@@ -77,14 +77,15 @@ func (s *scanner) readAll(facts *Facts) error {
 	return s.end()
 }
 
-// Scan calls f for each record of the batch b until it returns false. It reads as [Validate] does,
-// with the same errors, up to where it stops. Records of a LogAppendTime batch have its time.
+// Scan calls f for each record of the stored batch b until it returns false. It reads as [Validate] does,
+// with the same errors, up to where it stops; a batch that was cleaned by key lacks some offsets, or all. Records of a
+// LogAppendTime batch have its time.
 func Scan(b []byte, limit int, f func(Entry) bool) error {
 	h, err := ReadHeader(b)
 	if err != nil {
 		return err
 	}
-	if err := h.check(); err != nil {
+	if err := h.checkStored(); err != nil || h.Records == 0 {
 		return err
 	}
 	s, err := newScanner(&h, b, limit)
@@ -92,7 +93,8 @@ func Scan(b []byte, limit int, f func(Entry) bool) error {
 		return err
 	}
 	defer s.stream.Close()
-	var e Entry
+	s.sparse = true
+	e := Entry{Offset: h.BaseOffset - 1}
 	for e.Index = range h.Records {
 		if err := s.read(&e); err != nil {
 			return err
@@ -113,6 +115,15 @@ type scanner struct {
 	stream *compress.Stream
 	chunk  []byte // what is not consumed of the last chunk
 	total  int    // bytes of all chunks so far
+	sparse bool   // offsets may be missing
+}
+
+// follows reports whether a record may have that offset delta after the one that e still is.
+func (s *scanner) follows(e *Entry, delta int64) bool {
+	if !s.sparse {
+		return delta == int64(e.Index)
+	}
+	return delta > e.Offset-s.h.BaseOffset && delta <= int64(s.h.LastOffsetDelta)
 }
 
 func newScanner(h *Header, b []byte, limit int) (scanner, error) {
@@ -201,7 +212,7 @@ func (s *scanner) readShort(e *Entry, b []byte) bool {
 	}
 	at += n
 	delta, n := shortVarint(b, at)
-	if n == 0 || delta != int(e.Index) {
+	if n == 0 || !s.follows(e, int64(delta)) {
 		return false
 	}
 	at += n
@@ -262,7 +273,7 @@ func (s *scanner) readHead(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	if delta != e.Index {
+	if !s.follows(e, int64(delta)) {
 		return fmt.Errorf("%w: record %d has offset delta %d", ErrInvalid, e.Index, delta)
 	}
 	e.Timestamp, e.Offset = s.h.FirstTimestamp+timestamp, s.h.BaseOffset+int64(delta)

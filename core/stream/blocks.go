@@ -19,7 +19,7 @@ type blockKey struct {
 
 // blockBatch is one batch of a block.
 type blockBatch struct {
-	base         int64
+	base, end    int64
 	maxTimestamp int64
 	place, bytes int32
 }
@@ -41,16 +41,9 @@ type block struct {
 	place   *list.Element
 }
 
-// search returns the batch that holds the offset; len if none does.
+// search returns the batch that holds the offset, or the next one if the offset is missing; len if there is none.
 func (b *block) search(offset int64) int {
-	return sort.Search(len(b.batches), func(i int) bool { return b.endOf(i) > offset })
-}
-
-func (b *block) endOf(i int) int64 {
-	if i+1 < len(b.batches) {
-		return b.batches[i+1].base
-	}
-	return b.end
+	return sort.Search(len(b.batches), func(i int) bool { return b.batches[i].end > offset })
 }
 
 // take adds batches from offset on; it returns where it stopped, and whether the block ended there.
@@ -62,14 +55,16 @@ func (b *block) take(g *gather, offset int64, maxBytes int) (next int64, more bo
 	case b.begun == start:
 		b.returns = min(b.returns+1, returnsMax)
 	}
+	next = offset
 	for i := start; i < len(b.batches); i++ {
 		n := &b.batches[i]
 		if !g.fits(int(n.bytes), maxBytes) {
-			return n.base, false
+			return next, false
 		}
 		g.add(b.slab.Data[n.place:n.place+n.bytes:n.place+n.bytes], b.slab)
+		next = n.end
 	}
-	return b.end, true
+	return next, true
 }
 
 // blockCache keeps blocks of the store, by S3-FIFO ("FIFO queues are all you need for cache eviction", Yang et al., SOSP
@@ -262,7 +257,7 @@ func (c *blockCache) load(id metadata.ObjectID, run []object.Block, want urgency
 func openBlock(k *object.Block, data []byte) (batches []blockBatch, err error) {
 	place := int32(0)
 	err = k.Open(data, func(h *record.Header, data []byte) {
-		batches = append(batches, blockBatch{base: h.BaseOffset, maxTimestamp: h.MaxTimestamp, place: place, bytes: int32(len(data))})
+		batches = append(batches, blockBatch{base: h.BaseOffset, end: h.NextOffset(), maxTimestamp: h.MaxTimestamp, place: place, bytes: int32(len(data))})
 		place += int32(len(data))
 	})
 	return batches, err

@@ -159,7 +159,7 @@ func ownCacheOnATrace(t *testing.T, reads []visited) (hits int) {
 		} else {
 			b = &block{key: key, end: traceParts, begun: -1}
 			for i := range int64(traceParts) {
-				b.batches = append(b.batches, blockBatch{base: i, bytes: 1})
+				b.batches = append(b.batches, blockBatch{base: i, end: i + 1, bytes: 1})
 			}
 			c.blocks[key] = b
 			require.True(t, c.add(b, w.memory.Alloc(1000)))

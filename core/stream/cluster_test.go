@@ -22,7 +22,8 @@ type cluster struct {
 	epoch        metadata.BrokerEpoch
 	weather      func() string // of a commit: "" well, "error" not applied, "lost" applied and answered with an error, "first" one part applied and answered with an error, "refuse" no part accepted
 	histories    map[metadata.StreamID]*history
-	validatePart func(*metadata.CommitPart) bool // false: refuse
+	validatePart func(*metadata.CommitPart) bool  // false: refuse
+	refuses      func(*metadata.Replacement) bool // nil: no more than R3a does
 	committed    map[metadata.ObjectID]bool
 	commits      int
 	proposed     []int // parts of each commit
@@ -185,7 +186,9 @@ func (c *cluster) Replace(_ metadata.BrokerEpoch, objects []metadata.NewObject, 
 		accepted := make([]bool, len(streams))
 		for i := range streams {
 			accepted[i] = weather != "refuse" && (weather != "first" || i == 0) && c.replace(&streams[i])
-			c.committed[objects[0].ID] = c.committed[objects[0].ID] || accepted[i]
+			for _, o := range objects {
+				c.committed[o.ID] = c.committed[o.ID] || accepted[i]
+			}
 		}
 		c.replaced(accepted)
 		if weather == "lost" || weather == "first" {
@@ -213,7 +216,7 @@ func (c *cluster) replaced(accepted []bool) {
 // replace keeps R3a.
 func (c *cluster) replace(p *metadata.Replacement) bool {
 	s, ok := c.streams[p.Stream]
-	if !ok {
+	if !ok || c.refuses != nil && c.refuses(p) {
 		return false
 	}
 	at := slices.IndexFunc(s.Parts, func(q metadata.Part) bool { return q.Start == p.Sources[0].Start })
@@ -226,11 +229,20 @@ func (c *cluster) replace(p *metadata.Replacement) bool {
 		}
 	}
 	last := p.Sources[len(p.Sources)-1]
-	if q := p.Parts[0]; len(p.Parts) != 1 || q.Start != p.Sources[0].Start || q.End != last.End {
+	if p.Parts[0].Start != p.Sources[0].Start || p.Parts[len(p.Parts)-1].End != last.End {
 		c.w.t.Fatalf("stream %d: parts %+v replace %+v", p.Stream, p.Parts, p.Sources)
 	}
 	s.Parts = slices.Replace(s.Parts, at, at+len(p.Sources), p.Parts...)
 	return true
+}
+
+func (c *cluster) CleanStream(epoch metadata.BrokerEpoch, id metadata.StreamID, cleaned int64, done func(error)) {
+	c.w.push(event(func() {
+		if s, ok := c.streams[id]; ok {
+			s.Cleaned = max(s.Cleaned, cleaned)
+		}
+		done(nil)
+	}), func() {})
 }
 
 func (c *cluster) judge(id metadata.ObjectID, p *metadata.CommitPart) bool {

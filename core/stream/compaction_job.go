@@ -319,6 +319,7 @@ func (j *compaction) store() {
 	w := j.newUpload()
 	for _, r := range j.runs {
 		p := uploadPart{Part: object.Part{Stream: uint64(r.stream.id), LeaderEpoch: r.leaderEpoch()}}
+		p.Sparse, p.Start = true, r.sources[0].part.Start // it may be compacted by key
 		for i := range r.sources {
 			for _, batches := range r.sources[i].batches {
 				p.Batches = append(p.Batches, batches...)

@@ -231,10 +231,17 @@ func (c *compactor) launch(plan *mergePlan) {
 
 // reserve keeps the bandwidth that a compaction takes: what is rewritten comes and goes, of what is joined only indexes do.
 func (c *compactor) reserve(plan *mergePlan) {
-	if c.Compaction.BytesPerSecond <= 0 || plan.join {
+	if !plan.join {
+		c.charge(plan.bytes())
+	}
+}
+
+// charge keeps the bandwidth that so many bytes take, which come and go.
+func (c *compactor) charge(bytes int64) {
+	if c.Compaction.BytesPerSecond <= 0 {
 		return
 	}
-	took := time.Duration(2 * plan.bytes() * int64(time.Millisecond) / max(c.Compaction.BytesPerSecond/1000, 1))
+	took := time.Duration(2 * bytes * int64(time.Millisecond) / max(c.Compaction.BytesPerSecond/1000, 1))
 	c.free = max(c.free, c.Loop.Now()).Add(took)
 }
 

@@ -45,6 +45,7 @@
 //     that are not owed. Its tailUploader (tail_upload.go) makes uploads of them.
 //   - compactor (compactor.go) makes few large parts of the many small ones that uploads leave. What is to be done says
 //     mergePolicy (compaction.go), which is pure; each compaction (compaction_job.go) does one of them.
+//   - cleaner (cleaner.go) compacts streams by key.
 //   - [Reader] (reader.go) reads committed objects: two caches (blocks.go, indexes.go) over one fetcher
 //     (fetch.go, hedge.go, brake.go), and what it knows of sequential readers (readahead.go). It knows none of the other parts.
 //
@@ -113,6 +114,16 @@
 // S3-FIFO 24 to 51 (TestTheBlockCacheOnTraces). Libraries with such policies start goroutines or take locks, and count
 // entries where slabs are to be counted.
 //
+// # Compaction by key
+//
+// The cleaner (cleaner.go, clean_pass.go) does one pass at a time, of one stream, when the stream's owner says so
+// ([Stream.Clean]; core/clean decides which records stay). It reads the parts that are dirty for their keys, then all parts
+// from the log start, a few blocks at a time, and replaces groups of them by parts of new objects (R3a). A group that would
+// lose nothing stays as it is, and is not written. A pass that ends early leaves what it has replaced: each group is right by
+// itself, if all before it were replaced. So a pass ends where a replacement is refused: were it to go on, a tombstone could go
+// whose key is still there below. It ends with the ownership of the stream, too, and none begins while another broker owes records
+// of it, which may hold the markers of what is to be compacted. What was compacted is not served from the log cache any more. While a pass is at work on a stream, its objects are not merged.
+//
 // # Memory
 //
 // The log cache holds at most CacheBytes, beyond one slab. What is noted of each batch counts too, with
@@ -124,6 +135,8 @@
 // compactions, RewriteBytes each. A recovered tail is
 // uploaded in pieces of bounded size. Recovery keeps a note of each batch for that, and nothing else: the
 // state of producers is replayed, and held against the log's summaries, while the log is read.
+//
+// A pass of compaction by key takes CleanIndexBytes for keys, CleanObjectBytes for what it will write, and a few MiB for what it reads.
 //
 // # Commits that fail
 //
@@ -138,7 +151,8 @@
 //
 // # Invariants
 //
-//   - Offsets of a stream are dense: each batch starts where the one before it ends (I2).
+//   - Offsets of a stream are dense when they are appended: each batch starts where the one before it ends (I2). In
+//     what is committed offsets may be missing; then a read goes on with the next batch.
 //   - The high watermark only grows (I3), by batches in order; a cut never passes it.
 //   - Uploads start at the range's committed end, or at the end of the upload before them, and are
 //     committed one at a time in the order in which they were cut (I4). A part that the image refuses

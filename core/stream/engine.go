@@ -30,6 +30,7 @@ type Engine struct {
 	recovered recoveredLogs
 	reader    *Reader
 	compactor compactor
+	cleaner   cleaner
 	scratch   []byte // of AppendSummary
 }
 
@@ -57,6 +58,7 @@ func NewEngine(o Options) *Engine {
 	e.compactor = compactor{
 		base: &e.base, streams: &e.streams, appends: &e.appends, uploads: &e.uploads, ids: &e.ids, gets: &e.reader.gets, policy: o.Compaction.policy(),
 	}
+	e.cleaner = cleaner{base: &e.base, ids: &e.ids, reader: e.reader, others: &e.compactor, metrics: newCleanMetrics(o.Telemetry, o.Env.Clock)}
 	o.Loop.OnTurnEnd(e.uploads.turnEnd)
 	return e
 }
@@ -190,6 +192,12 @@ func (e *Engine) ObjectFloor() metadata.ObjectID {
 		if j.upload != nil && j.upload.id != 0 {
 			floor = min(floor, j.upload.id)
 		}
+	}
+	if w := e.cleaner.upload; w != nil && w.id != 0 {
+		floor = min(floor, w.id)
+	}
+	if id := e.cleaner.oldest; id != 0 {
+		floor = min(floor, id)
 	}
 	return floor
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,9 +58,10 @@ type fetcher struct {
 // get is one range of one object: adjacent pieces, each with memory of its own.
 type get struct {
 	urgency
-	object metadata.ObjectID
-	offset int64
-	pieces []*piece
+	purpose env.Purpose // unstated: PurposeCatchUp
+	object  metadata.ObjectID
+	offset  int64
+	pieces  []*piece
 
 	open     int // attempts in flight
 	ended    bool
@@ -142,7 +144,7 @@ func (f *fetcher) pump() {
 // start begins an attempt.
 func (f *fetcher) start(g *get) {
 	a := &attempt{get: g, began: f.Loop.Now(), hedge: g.open > 0}
-	op := &env.GetObject{For: env.PurposeCatchUp, Key: f.key(g), Offset: g.offset, Done: func(op *env.GetObject) { f.arrived(a, op) }}
+	op := &env.GetObject{For: cmp.Or(g.purpose, env.PurposeCatchUp), Key: f.key(g), Offset: g.offset, Done: func(op *env.GetObject) { f.arrived(a, op) }}
 	for i, p := range g.pieces {
 		slab := f.Env.Memory.Alloc(p.bytes)
 		a.slabs = append(a.slabs, slab)
@@ -317,7 +319,7 @@ func (f *fetcher) isDamaged(c check, err error) {
 	f.health.damaged.Add(1)
 	f.Telemetry.Hit("stream read: damaged bytes")
 	p := c.piece
-	again := &get{urgency: c.get.urgency, object: c.get.object, offset: c.offset, pieces: []*piece{p}, attempts: c.get.attempts + 1}
+	again := &get{urgency: c.get.urgency, purpose: c.get.purpose, object: c.get.object, offset: c.offset, pieces: []*piece{p}, attempts: c.get.attempts + 1}
 	wait := f.health.backoff("read retry", uint64(again.object), again.attempts)
 	p.damaged++
 	switch {

@@ -66,6 +66,11 @@ type Options struct {
 	// TailBytes is how many bytes of a recovered WAL are uploaded at a time; they are in
 	// memory meanwhile. Zero: 32 MiB. Maximum: UploadBytes.
 	TailBytes int64
+	// CleanIndexBytes is memory for the keys of what is dirty in a pass of compaction by key. Zero: 128 MiB. Less makes a
+	// pass of many keys end earlier, so that more passes are needed.
+	CleanIndexBytes int64
+	// CleanObjectBytes is how much of a compacted stream goes into one object, and is in memory meanwhile. Zero: 32 MiB.
+	CleanObjectBytes int64
 	// CheckpointBytes is about how many bytes of checkpoints go into one object; they are
 	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
 	// makes smaller objects.
@@ -143,6 +148,8 @@ func (o Options) resolve() Options {
 	o.BlockBytes = orDefault(o.BlockBytes, 512<<10)
 	o.OwnObjectBytes = orDefault(o.OwnObjectBytes, 8<<20)
 	o.TailBytes = min(orDefault(o.TailBytes, 32<<20), o.UploadBytes)
+	o.CleanIndexBytes = orDefault(o.CleanIndexBytes, cleanIndexBytes)
+	o.CleanObjectBytes = orDefault(o.CleanObjectBytes, 32<<20)
 	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
 	o.Compaction.resolve()
 	if o.Failed == nil {

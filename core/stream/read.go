@@ -40,8 +40,9 @@ func (s *Stream) readBy(deadline env.Time, offset int64, maxBytes int, done func
 	}
 }
 
+// inCache reports whether the log cache has the records from an offset on. What was compacted by key since is read from the store.
 func (s *Stream) inCache(offset int64) bool {
-	return s.entries.len() > 0 && offset >= s.entries.at(0).base
+	return s.entries.len() > 0 && offset >= max(s.entries.at(0).base, s.compacted)
 }
 
 // readCache takes batches from the log cache, without a copy.

@@ -149,8 +149,8 @@ type storeRead struct {
 	maxBytes int
 	deadline env.Time
 	done     func(Fetched)
-	resolved int // how often the part was looked up
-	gather   gather
+	resolved int    // how often the part was looked up
+	gather   gather // of one part
 }
 
 const (
@@ -179,7 +179,7 @@ func (r *storeRead) step() {
 			r.done(Fetched{Err: fmt.Errorf("the index of object %d has no offset %d of stream %d", part.Object, r.offset, l.id)})
 			return
 		}
-		r.next = r.offset
+		r.next, r.gather.part = r.offset, part
 		if c := l.cursors.at(r.offset); c != nil && !l.reader.gets.stopping {
 			l.readAhead(c)
 		}

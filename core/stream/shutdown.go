@@ -12,6 +12,7 @@ func (e *Engine) Shutdown(done func()) {
 		done()
 	})
 	e.uploads.halt()
+	e.cleaner.halt()
 	e.recovered.uploads.halt()
 	e.compactor.halt()
 	e.base.Loop.Stop(&e.ids.retry)
@@ -36,6 +37,7 @@ func (e *Engine) release() {
 	if w := e.recovered.uploads.upload; w != nil {
 		w.drop()
 	}
+	e.cleaner.drop()
 	e.uploads.queue, e.recovered.uploads.upload = nil, nil
 	e.compactor.release()
 	for _, t := range e.recovered.tails {

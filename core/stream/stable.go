@@ -13,29 +13,66 @@ import (
 // ReadStable reads like Read, up to an end that is at most the last stable offset, and names the aborted transactions of
 // what it read in [Fetched.Aborted].
 func (s *Stream) ReadStable(offset, end int64, maxBytes int, done func(Fetched)) {
-	s.readStableBy(s.stored.deadline(), offset, end, maxBytes, done)
+	r := &stableRead{stream: s, offset: offset, end: end, maxBytes: maxBytes, deadline: s.stored.deadline(), done: done}
+	r.start()
 }
 
-func (s *Stream) readStableBy(deadline env.Time, offset, end int64, maxBytes int, done func(Fetched)) {
-	if _, owed := s.owedElsewhere(); owed && offset < s.start && s.owner != nil {
-		s.awaitOwed(deadline, func() { s.readStableBy(deadline, offset, end, maxBytes, done) }, done)
+// stableRead is one call of ReadStable.
+type stableRead struct {
+	stream      *Stream
+	offset, end int64
+	maxBytes    int
+	deadline    env.Time // of the wait for what another broker owes
+	restarts    int
+	done        func(Fetched)
+}
+
+func (r *stableRead) start() {
+	s := r.stream
+	if _, owed := s.owedElsewhere(); owed && r.offset < s.start && s.owner != nil {
+		s.awaitOwed(r.deadline, r.start, r.done)
 		return
 	}
-	if s.transactions.Len() == 0 && end >= s.highWatermark && s.inCache(offset) {
-		s.Read(offset, maxBytes, done)
+	if s.transactions.Len() == 0 && r.end >= s.highWatermark && s.inCache(r.offset) {
+		s.Read(r.offset, r.maxBytes, r.done)
 		return
 	}
-	s.Read(offset, maxBytes, func(got Fetched) {
-		got.cut(end)
-		if got.Err != nil || len(got.Batches) == 0 {
-			done(got)
-			return
-		}
-		last, _ := record.ReadHeader(got.Batches[len(got.Batches)-1])
-		q := &abortedSearch{stream: s, got: got, at: offset, deadline: s.stored.deadline(), done: done}
-		q.From, q.To = offset, min(last.NextOffset(), end)
-		q.next()
-	})
+	s.Read(r.offset, r.maxBytes, r.came)
+}
+
+// came looks for the aborted transactions of what was read.
+func (r *stableRead) came(got Fetched) {
+	got.cut(r.end)
+	if got.Err != nil || len(got.Batches) == 0 {
+		r.done(got)
+		return
+	}
+	last, _ := record.ReadHeader(got.Batches[len(got.Batches)-1])
+	q := &abortedSearch{stream: r.stream, got: got, at: r.offset, deadline: r.stream.stored.deadline(), restarts: r.restarts, done: r.done}
+	q.again = func() {
+		r.restarts = q.restarts
+		r.start()
+	}
+	q.From, q.To = r.offset, min(last.NextOffset(), r.end)
+	if r.stream.moved(&got, r.offset) {
+		q.restart()
+		return
+	}
+	q.next()
+}
+
+// moved reports whether what was read at an offset lies elsewhere by now. What lies there instead may be compacted by key: then it
+// knows nothing of the transactions of records that are gone, and that were read.
+func (s *Stream) moved(f *Fetched, offset int64) bool {
+	if f.tail {
+		_, there := s.engine.recovered.at(s.id, offset)
+		return !there
+	}
+	if f.part.Object == 0 {
+		return false
+	}
+	now, err := s.stored.partFor(offset)
+	return err == nil && now != f.part
 }
 
 // cut drops the batches from end on.
@@ -59,13 +96,19 @@ type abortedSearch struct {
 	deadline env.Time
 	restarts int
 	done     func(Fetched)
+	again    func() // reads anew; nil: nothing was read
 }
 
-// restart begins anew, for what was searched was merged with what follows.
+// restart begins anew, for what was read or searched was moved meanwhile.
 func (q *abortedSearch) restart() {
-	q.stream.engine.base.Telemetry.Hit("stream read: merged during a stable read")
+	q.stream.engine.base.Telemetry.Hit("stream read: moved during a stable read")
 	if q.restarts++; q.restarts > resolvesMax {
 		q.end(errMerged)
+		return
+	}
+	if q.again != nil {
+		q.got.Release()
+		q.again()
 		return
 	}
 	q.AbortedSearch, q.at = object.AbortedSearch{From: q.From, To: q.To}, q.From
@@ -91,6 +134,10 @@ func (q *abortedSearch) next() {
 			continue
 		}
 		q.searchPart()
+		return
+	}
+	if q.Undecided() > 0 && q.again != nil && s.moved(&q.got, q.From) {
+		q.restart()
 		return
 	}
 	telemetry.Assert(7, q.Undecided() == 0, "stream %d: %d transactions below the last stable offset have no marker", s.id, q.Undecided())
@@ -121,11 +168,14 @@ func (q *abortedSearch) searchPart() {
 		return
 	}
 	failed := func(err error) {
-		if log.replaced(&part, err) {
+		switch {
+		case !log.replaced(&part, err):
+			q.end(err)
+		case q.again != nil && q.stream.moved(&q.got, q.From):
+			q.restart()
+		default:
 			q.next()
-			return
 		}
-		q.end(err)
 	}
 	log.withIndex(&part, q.deadline, failed, func(index *heldIndex) {
 		if q.visit(&index.Transactions, part.End) {

@@ -73,6 +73,8 @@ type Committer interface {
 	// Replace replaces parts of streams by those of new objects (R3a); done runs after the record was applied, and says
 	// for each stream whether it was. After an error some may be: to ask again is safe. streams are lent until done runs.
 	Replace(epoch metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func(accepted []bool, err error))
+	// CleanStream notes how far a stream is compacted by key; epoch is its owner.
+	CleanStream(epoch metadata.BrokerEpoch, stream metadata.StreamID, cleaned int64, done func(error))
 }
 
 // Batch is one batch to append.
@@ -103,6 +105,9 @@ type Fetched struct {
 	// Aborted is, after ReadStable, the aborted transactions that overlap the batches, ascending by first offset.
 	Aborted []object.AbortedTransaction
 	Err     error
+
+	part metadata.Part // that the batches were read from, if the store had them: its object is not 0
+	tail bool          // they were read from a recovered tail
 }
 
 // Release drops the slabs.
@@ -127,6 +132,7 @@ type Stream struct {
 	highWatermark int64
 	end           int64
 	logStart      int64
+	compacted     int64 // by key, since the stream was opened: below, the store has less than the log cache
 	pinnedFrom    int64 // entries from here on are pinned in the cache and keep the WAL
 
 	entries ring[entry, *entry] // in the log cache

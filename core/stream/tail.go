@@ -266,7 +266,7 @@ func (l *recoveredLogs) readBatch(t *tail, n tailEntry, done func(tailBatch)) {
 // arrived hands out what came, up to the first batch that did not.
 func (r *tailRead) arrived() {
 	l := r.logs
-	var g gather
+	g := gather{Fetched{tail: true}}
 	for i := range r.got {
 		if r.got[i].err != nil {
 			break

@@ -60,7 +60,7 @@ func (q *timestampSearch) searchFirstPart(part *metadata.Part) {
 // know. The log cache, if it holds the offset, holds
 // all that follows.
 func (s *Stream) largestTimestampFrom(offset int64) int64 {
-	largest := s.entries.largest(s.entries.search(offset), s.entries.search(s.highWatermark))
+	largest := s.entries.largest(s.entries.search(max(offset, s.compacted)), s.entries.search(s.highWatermark))
 	if s.inCache(offset) {
 		return largest
 	}

@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"core/controller"},
 	{"core/partition"},
 	{"core/stream"},
-	{"core/metadata", "core/quorum"},
+	{"core/metadata", "core/quorum", "core/clean"},
 	{"core/wal", "core/object"},
 	{"core/record"},
 	{"core/auth", "core/quota", "core/config", "core/compress"},

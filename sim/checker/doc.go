@@ -46,6 +46,14 @@
 //   - group: a partition has one owner in a generation and at a time, also while a static member is away, and a commit of an earlier
 //     generation is refused.
 //
+// [CheckKeyed] holds what readers of a compacted partition saw against a model of Kafka's cleaner:
+//
+//   - I1: who reads the whole log sees of each key the last write that was in the log before, or a later one; a tombstone too, for as long
+//     as its time is not over;
+//   - I2: each offset has one record for ever, with the key, time and headers that were written, in the order of the writes;
+//   - I7: nothing of an aborted transaction;
+//   - compaction: once all is compacted, the log has one record of each key.
+//
 // The anomalies of Jepsen's workload for Kafka (jepsen.tests.kafka), and what finds them here: inconsistent-offsets is I2, duplicate I6, lost-write
 // and unseen I1; G1a (aborted read) is I6 for what definitely failed and I7 for what was aborted; precommitted-read is I7. G1c, a cycle of
 // write-read dependencies, needs a transaction that read another's records before its commit was asked for, which I7 forbids. int-poll-skip

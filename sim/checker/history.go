@@ -246,6 +246,7 @@ var meanings = map[string]string{
 	"I10":             "the metadata are not what was asked for",
 	"refusal":         "a request that must be refused was taken, or refused with another code",
 	"I11":             "the cluster did not come back to work in time",
+	"compaction":      "compaction by key left what a later record made superfluous",
 	"contract":        "the core broke the contract of its environment",
 	"config":          "an acknowledged configuration is not in force",
 	"epoch":           "leader epochs do not agree with the log (KIP-320)",

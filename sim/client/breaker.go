@@ -29,6 +29,7 @@ type BreakerOptions struct {
 // BreakerConfigs are the configurations of a breaker's own topic: they refuse records that other topics take.
 var BreakerConfigs = []Config{
 	{Key: "cleanup.policy", Value: "compact"},
+	{Key: "min.compaction.lag.ms", Value: "9223372036854775807"}, // what it took stays
 	{Key: "message.timestamp.after.max.ms", Value: "1000"},
 	{Key: "max.decompressed.message.bytes", Value: "1000"},
 }

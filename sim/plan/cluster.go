@@ -20,6 +20,7 @@ func ClusterSwarm(seed uint64) *Plan {
 	s.topics(p)
 	s.workloads(p)
 	s.coordinated(p)
+	s.compacted(p)
 	s.machines(p)
 	s.clusterFaults(p)
 	return p

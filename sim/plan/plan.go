@@ -62,6 +62,8 @@ type Config struct {
 	OwnObjectBytes  int64         // OwnObjectBytes
 	TailBytes       int64         // TailBytes
 	CheckpointBytes int64         // CheckpointBytes
+	KeyObjectBytes  int64         // CleanObjectBytes: of a partition that is compacted by key, in one object
+	KeyIndexBytes   int64         // log.cleaner.dedupe.buffer.size; 1 MiB
 	Grace           time.Duration // SweepGrace: before destroyed objects are deleted
 	Listing         time.Duration // SweepListInterval: between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention; 5 s
@@ -141,7 +143,7 @@ type Workload struct {
 	// topics), a trimmer (deletes records), an operator (changes configurations and
 	// partitions), a breaker (sends what must be refused), a member (of a consumer group), a transactor
 	// (writes in transactions), a pipe (consumes, transforms and produces, exactly once), a committer (commits, deletes and
-	// fetches offsets of a group without members).
+	// fetches offsets of a group without members), a keeper (keeps a table in a compacted topic).
 	Kind string
 	// Client is its number, unique; its random draws depend on it.
 	Client int64
@@ -209,6 +211,14 @@ type Workload struct {
 	Empty   int64         // transactions in a thousand that an empty one follows (transactor of the second generation)
 	Doom    int64         // not 0: a topic of its own is deleted within a transaction (transactor)
 
+	// Keeper. It uses Records, MaxBytes and Abort, too, and Compress as the number of its topic's compression.type: 0 is producer, 1
+	// uncompressed, then the codecs in the order of their numbers.
+	Keys       int64 // that it writes, 1 and up
+	Deletes    int64 // records in a thousand that delete their key
+	Transacts  int64 // not 0: it writes in transactions
+	Tombstones int64 // not 0: its tombstones stay for longer than the run
+	Expires    int64 // not 0: its topic is compacted and deleted by retention, which deletes nothing in a run
+
 	// Churn.
 	Reuse int64 // 1: each topic has the name of the one before
 
@@ -217,7 +227,7 @@ type Workload struct {
 }
 
 // WorkloadKinds are the kinds of clients.
-var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe", "committer"}
+var WorkloadKinds = []string{"producer", "consumer", "churn", "trimmer", "operator", "breaker", "member", "transactor", "pipe", "committer", "keeper"}
 
 // field is one field of a line: its name and where it lies.
 type field struct {
@@ -254,6 +264,8 @@ func (c *Config) fields() []field {
 		{"own-object", &c.OwnObjectBytes},
 		{"tail", &c.TailBytes},
 		{"checkpoints", &c.CheckpointBytes},
+		{"key-object", &c.KeyObjectBytes},
+		{"key-index", &c.KeyIndexBytes},
 		{"grace", &c.Grace},
 		{"listing", &c.Listing},
 		{"housekeeping", &c.Housekeeping},
@@ -357,6 +369,11 @@ func (w *Workload) fields() []field {
 		{"late", &w.Late},
 		{"doom", &w.Doom},
 		{"empty", &w.Empty},
+		{"keys", &w.Keys},
+		{"deletes", &w.Deletes},
+		{"transacts", &w.Transacts},
+		{"tombstones", &w.Tombstones},
+		{"expires", &w.Expires},
 		{"pause", &w.Pause},
 	}
 }

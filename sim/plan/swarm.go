@@ -22,6 +22,7 @@ func Swarm(seed uint64) *Plan {
 	s.topics(p)
 	s.workloads(p)
 	s.coordinated(p)
+	s.compacted(p)
 	s.faults(p)
 	return p
 }
@@ -234,6 +235,32 @@ func (s *swarm) coordinated(p *Plan) {
 		if readers := s.rand.Stream("plan committed", uint64(i)); p.Workloads[i].Kind == "consumer" {
 			p.Workloads[i].Committed = readers.Below(2)
 		}
+	}
+}
+
+// compacted adds keepers of compacted topics, to every plan.
+func (s *swarm) compacted(p *Plan) {
+	d := s.rand.Stream("plan compacted", 0)
+	c := &p.Config
+	c.KeyObjectBytes = pick[int64](&d, 0, 1, 1<<10, 8<<10)
+	c.KeyIndexBytes = pick[int64](&d, 0, 1) // the least is room for nine keys
+	transacts := c.TxnPartitions > 0
+	for range pick[int64](&d, 1, 1, 2) {
+		w := Workload{Kind: "keeper", Client: int64(len(p.Workloads))}
+		each := s.rand.Stream("plan keeper", uint64(w.Client))
+		if each.PerMille(300) {
+			w.Lag = each.Between(0, 1000)
+		}
+		w.Zone = each.Below(2)
+		w.Keys, w.Records = pick[int64](&each, 1, 5, 30), pick[int64](&each, 1, 5)
+		w.Deletes, w.MaxBytes = pick[int64](&each, 0, 100, 500), pick[int64](&each, 100, 2000, 1<<20)
+		w.Pause = pick(&each, 20*time.Millisecond, 100*time.Millisecond, 400*time.Millisecond)
+		w.Compress = pick[int64](&each, 0, 0, 0, 1, 2, 3, 4, 5)
+		w.Tombstones, w.Expires = each.Below(2), pick[int64](&each, 0, 0, 1)
+		if transacts {
+			w.Transacts, w.Abort = each.Below(2), pick[int64](&each, 0, 200, 500)
+		}
+		p.Workloads = append(p.Workloads, w)
 	}
 }
 
