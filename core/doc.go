@@ -93,7 +93,8 @@
 // shipped: those that the last commit before a pause covers stay until the next one names it. Recovery begins with the slot that the image names, by an image that includes the end of
 // the epoch, never with what a listing finds. It seals the first free slot by creating it; if a late create was faster, that
 // counts, and the next slot is tried. Before it seals, it looks whether a slot behind says that the free one was
-// durable: then something was lost, which is loud. Seals are never deleted while the cluster lives.
+// durable: then something was lost, which is loud. Seals are never deleted while the cluster lives. A seal that comes so late that a create won its
+// slot, was read, committed and deleted with the log lies where nobody reads any more.
 //
 // Three stories. create(0) is delayed, the seal in slot 0 is recovered and swept, the create lands and is acknowledged.
 // Slots 0 and 1 are acknowledged, 0 is committed and deleted, 1 still says "trim 0": a recoverer that begins where slot 1 says

@@ -45,7 +45,8 @@ type world struct {
 	queue      *event.Queue
 	brokers    []*broker // in order of their machines, numbered from 1
 	store      *store.Store
-	sharedWAL  *disk.Disk // nil: each machine has its own
+	deadSlots  map[string]deadSlot // by key; see watchSlots
+	sharedWAL  *disk.Disk          // nil: each machine has its own
 	net        *network.Network
 	cluster    *client.Cluster
 	operated   []*client.Topic // those of operators
@@ -76,6 +77,7 @@ func newWorld(seed uint64, p *plan.Plan, options Options) *world {
 	}
 	w := &world{options: options, plan: p, strikes: strikes, queue: event.NewQueue(seed)}
 	w.store = store.New(w.queue)
+	w.watchSlots()
 	w.net = network.New(w.queue, clientsMax)
 	w.draws = w.queue.Stream("world", 0)
 	w.cluster = &client.Cluster{Queue: w.queue, Net: w.net, Fail: w.violate}
