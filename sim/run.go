@@ -73,6 +73,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	w.guard(func() { linear = w.check() })
 	w.checkLosses()
 	w.checkMarkers()
+	w.checkProposals()
 	w.checkNever()
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
@@ -470,6 +471,13 @@ func (w *world) checkLosses() {
 func (w *world) checkMarkers() {
 	if refused := w.queue.Marks["txn: a marker was refused"]; refused > 0 && !w.violated() {
 		w.violate(checker.Violation{Invariant: "I7", Text: fmt.Sprintf("%d times a partition refused the marker of a transaction's coordinator as out of date", refused)})
+	}
+}
+
+// checkProposals: what a broker proposed through the quorum's leader is in the log once at most.
+func (w *world) checkProposals() {
+	if twice := w.queue.Marks["node: a proposal was applied twice"]; twice > 0 && !w.violated() {
+		w.violate(checker.Violation{Invariant: "proposal", Text: fmt.Sprintf("%d times a broker applied a proposal of its own that it had applied before", twice)})
 	}
 }
 
