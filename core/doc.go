@@ -1,7 +1,8 @@
 // Package core is the root of weir's pure logic; it holds no code, only the
 // protocol that the packages below it keep together: who may write what, when,
 // and why nothing acknowledged is lost. Tests, mutants and comments name the
-// rules by the numbers used here (R for rules, I for invariants).
+// rules by the numbers used here (R for rules, I for invariants). "go run ./internal/mutants -rules" lists for each
+// rule the planted defects that break it and the scenarios that tell its story; a test wants one of each.
 //
 // # Words
 //
