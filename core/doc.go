@@ -2,7 +2,8 @@
 // protocol that the packages below it keep together: who may write what, when,
 // and why nothing acknowledged is lost. Tests, mutants and comments name the
 // rules by the numbers used here (R for rules, I for invariants). "go run ./internal/mutants -rules" lists for each
-// rule the planted defects that break it and the scenarios that tell its story; a test wants one of each.
+// rule the planted defects that break it and the scenarios that tell its story; a test wants one of each. Package sim/model
+// searches R5, R6 and R9 to R12 exhaustively in a small model, with each part of them switched off in turn.
 //
 // # Words
 //

@@ -37,6 +37,8 @@
 // The swarm must reach every mark that testdata/unreached.txt does not list;
 // "make sim-cover" checks that and prints the statement coverage of core/.
 //
+// Package model searches slots, seals and leases exhaustively, apart from the code.
+//
 // Each device states its fault model in its package: machine, disk, store and
 // network. Package plan has the text form of plans. The files in mutants are
 // defects to plant in the source; "make mutants" checks that the simulator finds
