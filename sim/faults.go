@@ -56,6 +56,7 @@ func (w *world) strike(f *plan.Strike) {
 		return
 	}
 	w.faultCount++
+	w.effects.begin(w, f)
 	w.queue.Note(event.KindFault, uint64(f.Node), event.SumString(f.Kind), uint64(f.Rate), uint64(f.Amount))
 	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
 		w.setStore(f, what, f.Rate)

@@ -274,7 +274,7 @@ func clusterConfig(c *plan.Config, host string) config.Cluster {
 	}
 }
 
-// votersMax is how many of a cluster's machines vote, the first ones.
+// votersMax is how many of a cluster's machines vote, the first ones, if the plan does not say.
 const votersMax = 3
 
 // setVoters tells every broker who votes.
@@ -283,7 +283,7 @@ func (w *world) setVoters() {
 		return
 	}
 	var voters []config.Voter
-	for _, b := range w.brokers[:min(len(w.brokers), votersMax)] {
+	for _, b := range w.brokers[:min(len(w.brokers), int(cmp.Or(w.plan.Config.Voters, votersMax)))] {
 		voters = append(voters, config.Voter{Node: b.config.NodeID, Address: b.config.Cluster.Listener.Address()})
 	}
 	for _, b := range w.brokers {

@@ -45,7 +45,9 @@ type Result struct {
 	Objects    int
 	Account    bill.Account // what the workload asked of the object store
 	// Marks is how often the node and the world reached each named place.
-	Marks      map[string]int64
+	Marks map[string]int64
+	// Effects is what was seen of each kind of fault, of clusters.
+	Effects    map[string]*Effect
 	Violations []checker.Violation
 	Log        []string // the brokers' last lines
 }
@@ -69,6 +71,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 			w.guard(b.machine.Crash)
 		}
 	}
+	w.effects.end(w)
 	linear := 0
 	w.guard(func() { linear = w.check() })
 	w.checkLosses()
@@ -78,7 +81,7 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
-		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Account: w.account(), Marks: w.queue.Marks,
+		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Account: w.account(), Marks: w.queue.Marks, Effects: w.effects.of,
 		Violations: w.violations, Log: w.logTail(),
 	}
 }
@@ -141,6 +144,7 @@ func (w *world) story() {
 	}
 	c := w.startClients(topics)
 	w.schedule(false)
+	w.changeMembers()
 	w.run(w.plan.Config.Duration, never)
 	w.heal()
 	c.end()

@@ -63,6 +63,7 @@ type world struct {
 	faultCount int
 	healed     bool
 	copies     copies
+	effects    effects
 	draws      event.Stream
 	workload   bill.Account // of the store, when the workload was over
 }
@@ -159,6 +160,7 @@ func (w *world) lastError() (err error) {
 // run goes on until done, at most for limit; false if it took longer.
 func (w *world) run(limit time.Duration, done func() bool) bool {
 	w.queue.RunUntil(w.queue.Now().Add(limit), func() bool {
+		w.effects.look(w)
 		if w.queue.Fired() > eventsMax && !w.violated() {
 			w.violate(checker.Violation{Invariant: "I11", Text: fmt.Sprintf("%d events and no end: something spins", w.queue.Fired())})
 		}

@@ -107,6 +107,11 @@ type Config struct {
 	Session time.Duration
 	// Election is controller.quorum.election.timeout.ms; an eighth of Session.
 	Election time.Duration
+	// Voters is how many of the machines vote in the metadata's quorum, the first ones; 3, or all if they are fewer.
+	Voters int64
+	// LostZone is a zone whose machines end at LostAt, and never come back; 0: none. The others must come back to work without them.
+	LostZone int64
+	LostAt   time.Duration
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -115,6 +120,8 @@ type Broker struct {
 	Zone   int64 // availability zone, 1 and up
 	// DriftPPM is by how much its clock runs faster than that of the plan says, parts per million.
 	DriftPPM int64
+	// Start is when it starts for the first time, after the start of the workloads; 0: with the cluster. It does not vote then.
+	Start time.Duration
 }
 
 // Machines are the plan's brokers: at least one.
@@ -270,6 +277,9 @@ func (c *Config) fields() []field {
 		{"come-back", &c.ComeBack},
 		{"session", &c.Session},
 		{"election", &c.Election},
+		{"voters", &c.Voters},
+		{"lost-zone", &c.LostZone},
+		{"lost-at", &c.LostAt},
 		{"clean", &c.CleanBytes},
 		{"compact-parts", &c.CompactParts},
 		{"join-parts", &c.JoinParts},
@@ -295,7 +305,7 @@ func (c *Config) fields() []field {
 }
 
 func (b *Broker) fields() []field {
-	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}}
+	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}, {"start", &b.Start}}
 }
 
 func (t *Topic) fields() []field {
