@@ -32,7 +32,7 @@ type broker struct {
 	ended      func() // what a shutdown that is under way tells; nil: there is none
 	served     bool   // was ready since its disks were exchanged
 	wanted     bool   // a supervisor starts it again after it ended
-	gone       bool   // it ended for good
+	gone       bool   // the cluster has lost it for good
 	real       bool   // runs the real node, not a stand-in
 	rebuilding bool   // the metadata disk was lost: recover-cluster runs before the broker
 	lastError  error
@@ -199,7 +199,7 @@ func (b *broker) crash(power bool) {
 func (b *broker) bootAfter(d time.Duration) {
 	b.restarts++
 	b.queue.Call(d, func() {
-		if b.wanted && !b.machine.Running() {
+		if (b.wanted || b.zombie()) && !b.machine.Running() {
 			b.boot()
 		}
 	})

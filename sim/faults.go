@@ -90,7 +90,7 @@ func (b *broker) strike(f *plan.Strike) {
 	case "crash-meta", "kill-meta":
 		b.meta.OnWrite = func(string, int64) func() { return func() { b.crashFor(f) } }
 	case "stop":
-		if b.ready {
+		if b.ready && !b.gone {
 			b.shutdown(func() { b.bootAfter(f.For) })
 		}
 	case "pause":
@@ -312,6 +312,7 @@ func (w *world) heal() {
 			*w.net.Link(client, b.machine.ID) = healthy
 		}
 	}
+	w.keepLost()
 	w.net.Healed()
 	w.endCopy()
 	for _, b := range w.brokers {

@@ -160,7 +160,7 @@ func partsBound(c *plan.Config, bytes int64) int {
 // imageHolder is a node whose image counts, or nil.
 func (w *world) imageHolder() *node.Node {
 	for _, b := range w.brokers {
-		if n, ok := coreOf(b.machine.Node()); ok && b.ready {
+		if n, ok := coreOf(b.machine.Node()); ok && b.ready && !b.gone {
 			return n
 		}
 	}

@@ -148,7 +148,8 @@ func (w *world) story() {
 	w.run(w.plan.Config.Duration, never)
 	w.heal()
 	c.end()
-	if !w.await(convergeLimit, "the answers that producers wait for", c.idle) {
+	if !w.run(convergeLimit, c.idle) {
+		w.late(convergeLimit, "answers to "+c.waiting())
 		return
 	}
 	if !w.run(convergeLimit, c.served) {
@@ -441,6 +442,7 @@ func (w *world) stop() {
 // shutdown tells every broker to end, and waits for it.
 func (w *world) shutdown(limit time.Duration, what string) {
 	up := 0
+	w.endZombies()
 	for _, b := range w.brokers {
 		if b.machine.Running() {
 			up++
@@ -455,6 +457,7 @@ func (w *world) settle([]*client.Topic) {
 	if w.violated() {
 		return
 	}
+	w.endZombies()
 	w.run(store.LateMax, never)
 	w.await(SweepLimit, "late requests to the object store", w.store.Settled)
 	w.compareImages()

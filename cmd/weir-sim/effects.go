@@ -20,7 +20,9 @@ type coverage struct {
 }
 
 // memberMarks are places that a run reaches whose members change after the start.
-var memberMarks = []string{"world: a broker joined", "world: a zone was lost for good", "node: a broker was unregistered"}
+var memberMarks = []string{
+	"world: a broker joined", "world: a zone was lost for good", "world: a zone was isolated for good", "world: a zone went deaf for good", "node: a broker was unregistered",
+}
 
 func (c *coverage) add(r *sim.Result) {
 	if c.runs == nil {

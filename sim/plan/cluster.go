@@ -80,6 +80,7 @@ func (s *swarm) members(p *Plan) {
 	}
 	if zone := d.Between(1, zones); d.PerMille(150) && p.survives(zone, voters) {
 		p.Config.LostZone, p.Config.LostAt = zone, d.Duration(p.Config.Duration/10, p.Config.Duration*9/10)
+		p.Config.LostHow = d.Below(3)
 	}
 }
 

@@ -109,9 +109,11 @@ type Config struct {
 	Election time.Duration
 	// Voters is how many of the machines vote in the metadata's quorum, the first ones; 3, or all if they are fewer.
 	Voters int64
-	// LostZone is a zone whose machines end at LostAt, and never come back; 0: none. The others must come back to work without them.
+	// LostZone is a zone that the cluster loses for good at LostAt; 0: none. The others must come back to work without its machines.
+	// LostHow says how: 0, their power is gone; 1, they run on, isolated from everybody; 2, they hear no machine of another zone any more.
 	LostZone int64
 	LostAt   time.Duration
+	LostHow  int64
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -280,6 +282,7 @@ func (c *Config) fields() []field {
 		{"voters", &c.Voters},
 		{"lost-zone", &c.LostZone},
 		{"lost-at", &c.LostAt},
+		{"lost-how", &c.LostHow},
 		{"clean", &c.CleanBytes},
 		{"compact-parts", &c.CompactParts},
 		{"join-parts", &c.JoinParts},
