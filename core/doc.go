@@ -1,7 +1,9 @@
 // Package core is the root of weir's pure logic; it holds no code, only the
 // protocol that the packages below it keep together: who may write what, when,
 // and why nothing acknowledged is lost. Tests, mutants and comments name the
-// rules by the numbers used here (R for rules, I for invariants).
+// rules by the numbers used here (R for rules, I for invariants). "go run ./internal/mutants -rules" lists for each
+// rule the planted defects that break it and the scenarios that tell its story; a test wants one of each. Package sim/model
+// searches R5, R6 and R9 to R12 exhaustively in a small model, with each part of them switched off in turn.
 //
 // # Words
 //
@@ -104,7 +106,8 @@
 // shipped: those that the last commit before a pause covers stay until the next one names it. Recovery begins with the slot that the image names, by an image that includes the end of
 // the epoch, never with what a listing finds. It seals the first free slot by creating it; if a late create was faster, that
 // counts, and the next slot is tried. Before it seals, it looks whether a slot behind says that the free one was
-// durable: then something was lost, which is loud. Seals are never deleted while the cluster lives.
+// durable: then something was lost, which is loud. Seals are never deleted while the cluster lives. A seal that comes so late that a create won its
+// slot, was read, committed and deleted with the log lies where nobody reads any more.
 //
 // Three stories. create(0) is delayed, the seal in slot 0 is recovered and swept, the create lands and is acknowledged.
 // Slots 0 and 1 are acknowledged, 0 is committed and deleted, 1 still says "trim 0": a recoverer that begins where slot 1 says

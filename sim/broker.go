@@ -32,6 +32,7 @@ type broker struct {
 	ended      func() // what a shutdown that is under way tells; nil: there is none
 	served     bool   // was ready since its disks were exchanged
 	wanted     bool   // a supervisor starts it again after it ended
+	gone       bool   // the cluster has lost it for good
 	real       bool   // runs the real node, not a stand-in
 	rebuilding bool   // the metadata disk was lost: recover-cluster runs before the broker
 	lastError  error
@@ -46,7 +47,7 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 	if block == 0 {
 		block = 4096
 	}
-	b := &broker{world: w, zone: spec.Zone, wanted: true, machine: machine.New(w.queue, id)}
+	b := &broker{world: w, zone: spec.Zone, wanted: spec.Start == 0, machine: machine.New(w.queue, id)}
 	b.drift = c.DriftPPM + spec.DriftPPM
 	b.machine.Clock().DriftPPM = b.drift
 	b.machine.Slow = c.ComputeSlow
@@ -198,7 +199,7 @@ func (b *broker) crash(power bool) {
 func (b *broker) bootAfter(d time.Duration) {
 	b.restarts++
 	b.queue.Call(d, func() {
-		if b.wanted && !b.machine.Running() {
+		if (b.wanted || b.zombie()) && !b.machine.Running() {
 			b.boot()
 		}
 	})

@@ -231,27 +231,35 @@ func (c *clients) end() {
 	}
 }
 
-func (c *clients) idle() bool {
-	for _, p := range c.producers {
+// idle reports whether all who write have their answers.
+func (c *clients) idle() bool { return c.waiting() == "" }
+
+// waiting names one who waits for an answer; empty: there is none.
+func (c *clients) waiting() string {
+	for i, p := range c.producers {
 		if !p.Idle() {
-			return false
+			return fmt.Sprintf("producer %d, %s", i, p.Waiting())
 		}
 	}
-	for _, h := range c.churns {
-		if !h.Idle() {
-			return false
-		}
+	if slices.ContainsFunc(c.churns, func(h *client.Churn) bool { return !h.Idle() }) {
+		return "a churn"
 	}
 	if slices.ContainsFunc(c.breakers, func(b *client.Breaker) bool { return !b.Idle() }) {
-		return false
+		return "a breaker"
 	}
 	if slices.ContainsFunc(c.transactors, func(t *client.Transactor) bool { return !t.Idle() }) {
-		return false
+		return "a transactor"
 	}
 	if slices.ContainsFunc(c.committers, func(k *client.Committer) bool { return !k.Idle() }) {
-		return false
+		return "a committer"
 	}
-	return operatorsIdle(c.operators) && keepersIdle(c.keepers)
+	if !operatorsIdle(c.operators) {
+		return "an operator"
+	}
+	if !keepersIdle(c.keepers) {
+		return "a keeper"
+	}
+	return ""
 }
 
 func keepersIdle(keepers []*client.Keeper) bool {

@@ -17,6 +17,7 @@ const (
 // written down.
 var clusterMarks = strings.Split(strings.TrimSpace(`
 controller: a broker gave its lease up
+controller: a broker was fenced
 node: a partition was handed over
 node: another broker's log was recovered
 node: several logs recovered at one start
@@ -29,6 +30,8 @@ quorum: joined
 quorum: the leadership was handed on
 stream recover: state agrees
 txn: a transaction timed out
+world: a broker joined
+world: a zone was lost for good
 `), "\n")
 
 // TestClusterSwarm is TestSwarm for clusters of several brokers.

@@ -12,7 +12,7 @@
 // The world holds any number of machines, each with its disks, node id and zone.
 // Links within a zone are faster than links between zones. Clients bootstrap at any
 // machine. A fault names the machine or the zone that it strikes. The swarm draws
-// one machine; [plan.ClusterSwarm] draws clusters of three to five brokers, whose clients follow
+// one machine; [plan.ClusterSwarm] draws clusters of three to seven brokers, whose clients follow
 // leaders and coordinators, and faults of machines, zones and the links between them. At the end
 // of a run all brokers' images are the same (I10).
 //
@@ -36,6 +36,8 @@
 // testdata/scenarios names the marks that it must reach to test what it is about.
 // The swarm must reach every mark that testdata/unreached.txt does not list;
 // "make sim-cover" checks that and prints the statement coverage of core/.
+//
+// Package model searches slots, seals and leases exhaustively, apart from the code.
 //
 // Each device states its fault model in its package: machine, disk, store and
 // network. Package plan has the text form of plans. The files in mutants are

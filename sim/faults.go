@@ -56,6 +56,7 @@ func (w *world) strike(f *plan.Strike) {
 		return
 	}
 	w.faultCount++
+	w.effects.begin(w, f)
 	w.queue.Note(event.KindFault, uint64(f.Node), event.SumString(f.Kind), uint64(f.Rate), uint64(f.Amount))
 	if device, what, _ := strings.Cut(f.Kind, "-"); device == "store" {
 		w.setStore(f, what, f.Rate)
@@ -89,7 +90,7 @@ func (b *broker) strike(f *plan.Strike) {
 	case "crash-meta", "kill-meta":
 		b.meta.OnWrite = func(string, int64) func() { return func() { b.crashFor(f) } }
 	case "stop":
-		if b.ready {
+		if b.ready && !b.gone {
 			b.shutdown(func() { b.bootAfter(f.For) })
 		}
 	case "pause":
@@ -311,6 +312,7 @@ func (w *world) heal() {
 			*w.net.Link(client, b.machine.ID) = healthy
 		}
 	}
+	w.keepLost()
 	w.net.Healed()
 	w.endCopy()
 	for _, b := range w.brokers {

@@ -160,7 +160,7 @@ func partsBound(c *plan.Config, bytes int64) int {
 // imageHolder is a node whose image counts, or nil.
 func (w *world) imageHolder() *node.Node {
 	for _, b := range w.brokers {
-		if n, ok := coreOf(b.machine.Node()); ok && b.ready {
+		if n, ok := coreOf(b.machine.Node()); ok && b.ready && !b.gone {
 			return n
 		}
 	}
@@ -277,7 +277,7 @@ func clusterConfig(c *plan.Config, host string) config.Cluster {
 	}
 }
 
-// votersMax is how many of a cluster's machines vote, the first ones.
+// votersMax is how many of a cluster's machines vote, the first ones, if the plan does not say.
 const votersMax = 3
 
 // setVoters tells every broker who votes.
@@ -286,7 +286,7 @@ func (w *world) setVoters() {
 		return
 	}
 	var voters []config.Voter
-	for _, b := range w.brokers[:min(len(w.brokers), votersMax)] {
+	for _, b := range w.brokers[:min(len(w.brokers), int(cmp.Or(w.plan.Config.Voters, votersMax)))] {
 		voters = append(voters, config.Voter{Node: b.config.NodeID, Address: b.config.Cluster.Listener.Address()})
 	}
 	for _, b := range w.brokers {

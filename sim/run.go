@@ -45,7 +45,9 @@ type Result struct {
 	Objects    int
 	Account    bill.Account // what the workload asked of the object store
 	// Marks is how often the node and the world reached each named place.
-	Marks      map[string]int64
+	Marks map[string]int64
+	// Effects is what was seen of each kind of fault, of clusters.
+	Effects    map[string]*Effect
 	Violations []checker.Violation
 	Log        []string // the brokers' last lines
 }
@@ -69,15 +71,17 @@ func Run(seed uint64, p *plan.Plan, options Options) *Result {
 			w.guard(b.machine.Crash)
 		}
 	}
+	w.effects.end(w)
 	linear := 0
 	w.guard(func() { linear = w.check() })
 	w.checkLosses()
 	w.checkMarkers()
+	w.checkProposals()
 	w.checkNever()
 	return &Result{
 		Seed: seed, Plan: p, Hash: w.queue.Trace.Hash(), Events: w.queue.Fired(), Sim: time.Duration(w.queue.Now()),
 		Operations: w.cluster.Operations, Faults: w.injected(), Restarts: w.restarts, Resends: w.cluster.Resends,
-		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Account: w.account(), Marks: w.queue.Marks,
+		Acked: w.cluster.Acked, Linear: linear, Puts: w.store.Puts, Objects: len(w.store.Keys()), Account: w.account(), Marks: w.queue.Marks, Effects: w.effects.of,
 		Violations: w.violations, Log: w.logTail(),
 	}
 }
@@ -140,10 +144,12 @@ func (w *world) story() {
 	}
 	c := w.startClients(topics)
 	w.schedule(false)
+	w.changeMembers()
 	w.run(w.plan.Config.Duration, never)
 	w.heal()
 	c.end()
-	if !w.await(convergeLimit, "the answers that producers wait for", c.idle) {
+	if !w.run(convergeLimit, c.idle) {
+		w.late(convergeLimit, "answers to "+c.waiting())
 		return
 	}
 	if !w.run(convergeLimit, c.served) {
@@ -505,6 +511,7 @@ func (w *world) stop() {
 // shutdown tells every broker to end, and waits for it.
 func (w *world) shutdown(limit time.Duration, what string) {
 	up := 0
+	w.endZombies()
 	for _, b := range w.brokers {
 		if b.machine.Running() {
 			up++
@@ -519,6 +526,7 @@ func (w *world) settle([]*client.Topic) {
 	if w.violated() {
 		return
 	}
+	w.endZombies()
 	w.run(store.LateMax, never)
 	w.await(SweepLimit, "late requests to the object store", w.store.Settled)
 	w.compareImages()
@@ -539,6 +547,13 @@ func (w *world) checkLosses() {
 func (w *world) checkMarkers() {
 	if refused := w.queue.Marks["txn: a marker was refused"]; refused > 0 && !w.violated() {
 		w.violate(checker.Violation{Invariant: "I7", Text: fmt.Sprintf("%d times a partition refused the marker of a transaction's coordinator as out of date", refused)})
+	}
+}
+
+// checkProposals: what a broker proposed through the quorum's leader is in the log once at most.
+func (w *world) checkProposals() {
+	if twice := w.queue.Marks["node: a proposal was applied twice"]; twice > 0 && !w.violated() {
+		w.violate(checker.Violation{Invariant: "proposal", Text: fmt.Sprintf("%d times a broker applied a proposal of its own that it had applied before", twice)})
 	}
 }
 

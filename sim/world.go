@@ -45,7 +45,8 @@ type world struct {
 	queue      *event.Queue
 	brokers    []*broker // in order of their machines, numbered from 1
 	store      *store.Store
-	sharedWAL  *disk.Disk // nil: each machine has its own
+	deadSlots  map[string]deadSlot // by key; see watchSlots
+	sharedWAL  *disk.Disk          // nil: each machine has its own
 	net        *network.Network
 	cluster    *client.Cluster
 	operated   []*client.Topic // those of operators
@@ -64,6 +65,7 @@ type world struct {
 	faultCount int
 	healed     bool
 	copies     copies
+	effects    effects
 	draws      event.Stream
 	workload   bill.Account // of the store, when the workload was over
 }
@@ -78,6 +80,7 @@ func newWorld(seed uint64, p *plan.Plan, options Options) *world {
 	}
 	w := &world{options: options, plan: p, strikes: strikes, queue: event.NewQueue(seed)}
 	w.store = store.New(w.queue)
+	w.watchSlots()
 	w.net = network.New(w.queue, clientsMax)
 	w.draws = w.queue.Stream("world", 0)
 	w.cluster = &client.Cluster{Queue: w.queue, Net: w.net, Fail: w.violate}
@@ -159,6 +162,7 @@ func (w *world) lastError() (err error) {
 // run goes on until done, at most for limit; false if it took longer.
 func (w *world) run(limit time.Duration, done func() bool) bool {
 	w.queue.RunUntil(w.queue.Now().Add(limit), func() bool {
+		w.effects.look(w)
 		if w.queue.Fired() > eventsMax && !w.violated() {
 			w.violate(checker.Violation{Invariant: "I11", Text: fmt.Sprintf("%d events and no end: something spins", w.queue.Fired())})
 		}

@@ -36,6 +36,7 @@ type fuzzer struct {
 	faults     int
 	linear     int
 	simulated  time.Duration
+	coverage   coverage
 	stop       bool
 	progress   time.Time
 	start      time.Time
@@ -85,6 +86,9 @@ func fuzzCommand(args []string) int {
 	}
 	group.Wait()
 	f.summary("done: ")
+	if f.plans.cluster {
+		f.coverage.print()
+	}
 	if *marks {
 		printMarks(f.marks)
 	}
@@ -166,6 +170,7 @@ func (f *fuzzer) took(r *sim.Result, wall time.Duration) {
 	f.faults += r.Faults
 	f.linear += r.Linear
 	f.simulated += r.Sim
+	f.coverage.add(r)
 	for name, hits := range r.Marks {
 		f.marks[name] += min(hits, 1)
 	}

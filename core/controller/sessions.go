@@ -171,6 +171,7 @@ func (s *Sessions) fence(k *session) {
 			return
 		}
 		s.fenced.Add(1)
+		s.Telemetry.Hit("controller: a broker was fenced")
 		if k.left != nil {
 			k.left()
 		}

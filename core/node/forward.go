@@ -31,8 +31,12 @@ type forwarder struct {
 	nonce   uint64
 	number  uint64
 	pending map[uint64]*forwarded
-	ships   bool // a request to ship is under way
+	ships   bool               // a request to ship is under way
+	applies [appliesMax]uint64 // proposals that were applied last, by number modulo their count
 }
+
+// appliesMax is how many of its proposals a node remembers as applied, to notice one that is in the log twice.
+const appliesMax = 64
 
 // forwarded is a proposal on its way.
 type forwarded struct {
@@ -93,13 +97,26 @@ func (f *forwarder) end(p *forwarded, err error) {
 
 // applied completes a proposal of this node whose entry was applied.
 func (f *forwarder) applied(o metadata.Origin, index uint64) {
+	if o.Nonce != f.nonce || int32(o.Node) != f.log.node.config.NodeID {
+		return
+	}
+	f.once(o.Number)
 	p := f.pending[o.Number]
-	if o.Nonce != f.nonce || int32(o.Node) != f.log.node.config.NodeID || p == nil {
+	if p == nil {
 		return
 	}
 	delete(f.pending, p.number)
 	f.log.node.loop.Stop(&p.timer)
 	f.log.complete(p.record, index, p.done)
+}
+
+// once notes that a proposal was applied. One that is applied again was sent again while it was in the log.
+func (f *forwarder) once(number uint64) {
+	last := &f.applies[number%appliesMax]
+	if *last == number {
+		f.log.node.telemetry.Hit("node: a proposal was applied twice")
+	}
+	*last = number
 }
 
 // skipped ends all proposals: a snapshot took the place of entries that may have been theirs.

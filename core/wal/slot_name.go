@@ -31,3 +31,9 @@ func ParseSlotKey(cluster, key string) (epoch int64, slot uint64, ok bool) {
 
 // SealBytes is the size of a seal. Every other object of a log is larger.
 const SealBytes = groupHeaderBytes
+
+// IsSeal reports whether a body is the seal of a slot in the log of a broker epoch.
+func IsSeal(body []byte, epoch int64, slot uint64) bool {
+	h, ok := decodeHeader(body)
+	return ok && len(body) == SealBytes && h.flags&flagSeal != 0 && h.epoch == epoch && h.sequence == slot
+}

@@ -236,6 +236,46 @@ func TestACreateThatBeatsTheSealIsRead(t *testing.T) {
 	require.Len(t, got.entries, 1)
 }
 
+// Story of R6 and R20: the seal of slot 1 is delayed, a late create wins the slot, and its log is recovered, committed and deleted. The
+// seal lands then, and says nothing that a recoverer with an older image would not find by itself.
+func TestASealThatComesAfterItsLogWasRemoved(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	w.turn(func() { j.append(100) })
+	w.pass(20 * time.Millisecond)
+	b.finish(b.find("compute"))
+	put := b.pending[0]
+	b.pending = nil
+
+	r := b.broker()
+	got := r.beginRecovery(0)
+	for b.find("put ") < 0 { // the seal
+		b.finish(0)
+	}
+	i := b.find("put ")
+	late := *b.pending[i]
+	late.event, late.end = event(func() {}), func(env.Outcome) {}
+	b.finishAs(i, false, env.OutcomeUnknown)
+	b.pending = append([]*storeOp{put}, b.pending...)
+	b.settle(w, r)
+	require.Len(t, got.entries, 1)
+	r.turn(func() { got.sealed.Remove(func(error) {}) })
+	b.settle(r)
+	require.NotContains(t, b.objects, slotName(1))
+
+	late.do()
+	require.True(t, IsSeal(b.objects[slotName(1)], 7, 1))
+	require.False(t, IsSeal(b.objects[slotName(1)], 7, 2))
+	behind := b.broker().recoverObject(1) // by an image from before the commit
+	require.NoError(t, behind.err)
+	require.Empty(t, behind.entries)
+	w.turn(func() { j.append(100) })
+	b.settle(w)
+	require.ErrorContains(t, j.failure, "fenced")
+	require.Equal(t, 1, j.durable)
+}
+
 // Story of R6: slots 1 and 2 are acknowledged, 1 is committed and deleted. The recoverer begins with the slot of the
 // image; one that began with 1 would see from slot 2 that something is missing, and say so.
 func TestRecoveryBeginsWithTheSlotOfTheImage(t *testing.T) {

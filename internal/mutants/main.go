@@ -4,6 +4,7 @@
 // found if they fail.
 //
 //	go run ./internal/mutants [-j JOBS] [-cpu SECONDS] [NAME...]
+//	go run ./internal/mutants -rules    the rules of core/doc.go, with the defects that break them and their scenarios
 package main
 
 import (
@@ -24,13 +25,27 @@ import (
 func main() {
 	jobs := flag.Int("j", 2, "simulations at a time")
 	limit := flag.Duration("cpu", 2*time.Minute, "processor time in which a defect must be found")
+	table := flag.Bool("rules", false, "print which defects break each rule of the protocol, and which scenarios are about it")
 	flag.Parse()
+	if *table {
+		os.Exit(rulesTable())
+	}
 	all, err := load("sim/mutants")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(2)
 	}
 	os.Exit(runAll(chosen(all, flag.Args()), *jobs, *limit))
+}
+
+func rulesTable() int {
+	rules, err := loadRules(".")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		return 2
+	}
+	printRules(os.Stdout, rules)
+	return 0
 }
 
 func chosen(all []*mutant, names []string) []*mutant {

@@ -255,6 +255,7 @@ var meanings = map[string]string{
 	"lookup":          "ListOffsets found the wrong record",
 	"memory":          "a buffer was never released",
 	"panic":           "the broker panicked",
+	"proposal":        "a broker's proposal was applied twice",
 	"protocol":        "an answer breaks Kafka's protocol",
 	"trim":            "the log start moved where nobody asked it to be",
 }

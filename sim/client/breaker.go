@@ -39,12 +39,13 @@ var BreakerConfigs = []Config{
 // are refused are in no history, so that the checker finds any that is read.
 type Breaker struct {
 	session
-	options BreakerOptions
-	ending  bool
-	standIn bool
-	next    int // the next refusal of the last round; every one is asked for once after the faults
-	frames  []*frameBreaker
-	stored  int // valid batches that its own topic has taken
+	options  BreakerOptions
+	ending   bool
+	standIn  bool
+	next     int // the next refusal of the last round; every one is asked for once after the faults
+	frames   []*frameBreaker
+	stored   int // valid batches that its own topic has taken
+	silences int // in a row, of a broker that alone can answer
 }
 
 // NewBreaker makes a breaker; Start starts it.
@@ -128,8 +129,10 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 	}
 	b.dispatch(requestTimeout, r, func(response kmsg.Response, err error) {
 		if err != nil {
+			b.unheard(r, done)
 			return
 		}
+		b.silences = 0
 		again, codes := false, codesOf(response)
 		if len(codes) == 0 {
 			b.fail("refusal", "%s: client %d was answered nothing in version %d", c.name, b.client, r.GetVersion())
@@ -150,6 +153,21 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 		done()
 		b.pause()
 	})
+}
+
+// silencesMax is how often in a row a broker that alone can answer may be silent before it counts as lost for good.
+const silencesMax = 20
+
+// unheard gives a question up that only a broker could answer which is lost for good. All others are asked again.
+func (b *Breaker) unheard(r kmsg.Request, done func()) {
+	alter, ok := r.(*kmsg.IncrementalAlterConfigsRequest)
+	if !ok || b.routes == nil || brokerNamed(alter) == anyBroker {
+		return
+	}
+	if b.silences++; b.silences >= silencesMax && b.ending {
+		b.silences = 0
+		done()
+	}
 }
 
 // passing reports whether a code says that nothing was decided, for a while.

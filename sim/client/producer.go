@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -119,6 +120,16 @@ func (p *Producer) Idle() bool {
 		}
 	}
 	return true
+}
+
+// Waiting says what is not acknowledged yet of the first partition that has anything.
+func (p *Producer) Waiting() string {
+	for _, part := range p.parts {
+		if n := len(part.queue); n > 0 {
+			return fmt.Sprintf("%d batches of %s, %d of them sent to node %d", n, part.History.Name, part.flying, p.leader(part.Partition))
+		}
+	}
+	return ""
 }
 
 // Stop ends the client; what is unacknowledged stays open.

@@ -381,7 +381,7 @@ var refusals = []refusal{
 		r := newTopic(manual([]int32{1}, []int32{1}))(b).(*kmsg.CreateTopicsRequest)
 		r.ValidateOnly = true
 		return r
-	}, []int16{wire.None}},
+	}, []int16{wire.None, wire.InvalidReplicaAssignment}}, // broker 1 may be lost for good
 	{"delete: an unknown topic", 0, removed("refused"), []int16{wire.UnknownTopicOrPartition}},
 	{"delete: a topic twice", 0, removed("refused", "refused"), []int16{wire.UnknownTopicOrPartition, wire.InvalidRequest}},
 	{"delete: a topic by neither name nor id", 6, func(*Breaker) kmsg.Request {

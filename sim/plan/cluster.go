@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"time"
 
 	"weir/sim/event"
@@ -9,8 +10,9 @@ import (
 // ClusterSwarm draws a seed's plan of a cluster of several brokers in three zones: clients of every kind, and faults of
 // machines, zones and the links between them.
 //
-// The fault atlas: each log is on its machine's own disk, so that the partitions of a broker that is away wait for its
-// return. Every fault ends. Clocks differ by less than the brokers are told; a broker whose clock lies may serve stale
+// The fault atlas: every fault ends, but that a zone may be lost for good, where a majority of the voters is left and others can read
+// the logs of the dead. (Where each log is on its machine's own disk, the partitions of a broker that is away wait for its
+// return.) Machines join while the clients work. Clocks differ by less than the brokers are told; a broker whose clock lies may serve stale
 // reads. No disk is exchanged for an older copy.
 func ClusterSwarm(seed uint64) *Plan {
 	s := &swarm{rand: event.SeedRand(seed)}
@@ -22,6 +24,7 @@ func ClusterSwarm(seed uint64) *Plan {
 	s.coordinated(p)
 	s.compacted(p)
 	s.machines(p)
+	s.members(p)
 	s.clusterFaults(p)
 	return p
 }
@@ -30,6 +33,10 @@ const (
 	zones = 3
 	// driftMax is how much a clock may differ from true time, parts per million: two of them by less than twice that.
 	driftMax = 4500
+	// calmPerMille of the worlds have no faults.
+	calmPerMille = 100
+	// brokersMax is how many brokers a drawn cluster has at most.
+	brokersMax = 7
 )
 
 // machines draws the brokers and how soon they take each other for dead, and spreads the clients over the zones.
@@ -38,13 +45,13 @@ func (s *swarm) machines(p *Plan) {
 	p.Config.Session = d.Duration(time.Second, 4*time.Second)
 	p.Config.Election = pick(&d, 0, p.Config.Session/4)
 	if p.Config.WALShared = min(d.Below(3), 1); p.Config.WALShared != 0 {
-		p.Config.VolumeBytes, p.Config.WALDiskBytes = 0, 5*p.Config.WALDiskBytes // one volume for all logs
-		if p.Config.WALDiskBytes > 0 {                                           // what one broker's log takes another cannot have: all have to fit, with their reserves and the fences of ended ones
-			p.Config.WALDiskBytes = max(p.Config.WALDiskBytes, 5*(p.Config.WALBytes+512<<10)) + 1<<20
+		p.Config.VolumeBytes, p.Config.WALDiskBytes = 0, brokersMax*p.Config.WALDiskBytes // one volume for all logs
+		if p.Config.WALDiskBytes > 0 {                                                    // what one broker's log takes another cannot have: all have to fit, with their reserves and the fences of ended ones
+			p.Config.WALDiskBytes = max(p.Config.WALDiskBytes, brokersMax*(p.Config.WALBytes+512<<10)) + 1<<20
 		}
 	}
 	first := d.Below(zones)
-	for i := range d.Between(3, 5) {
+	for i := range pick[int64](&d, 3, 3, 4, 5, 6, brokersMax) {
 		b := Broker{Zone: 1 + (first+i)%zones}
 		if each := s.rand.Stream("plan machine", uint64(i)); each.PerMille(500) {
 			b.DriftPPM = each.Between(-driftMax, driftMax) - p.Config.DriftPPM
@@ -57,10 +64,43 @@ func (s *swarm) machines(p *Plan) {
 	}
 }
 
+// members draws who votes, which machines come late, and whether a zone is lost for good.
+func (s *swarm) members(p *Plan) {
+	d := s.rand.Stream("plan members", 0)
+	if p.Config.Voters = pick[int64](&d, 0, 0, 0, 1, 5); int(p.Config.Voters) > len(p.Brokers) {
+		p.Config.Voters = 0
+	}
+	voters := min(int(cmp.Or(p.Config.Voters, 3)), len(p.Brokers))
+	if calm := s.rand.Stream("plan cluster faults", 0); calm.PerMille(calmPerMille) {
+		return // as clusterFaults draws
+	}
+	for i := voters; i < len(p.Brokers); i++ {
+		if each := s.rand.Stream("plan member", uint64(i)); each.PerMille(300) {
+			p.Brokers[i].Start = each.Duration(p.Config.Duration/10, p.Config.Duration*8/10)
+		}
+	}
+	if zone := d.Between(1, zones); d.PerMille(150) && p.survives(zone, voters) {
+		p.Config.LostZone, p.Config.LostAt = zone, d.Duration(p.Config.Duration/10, p.Config.Duration*9/10)
+		p.Config.LostHow = d.Below(3)
+	}
+}
+
+// survives reports whether a cluster comes back to work without a zone: a majority of its voters is left, which are the first machines, and so are
+// the logs of the others.
+func (p *Plan) survives(zone int64, voters int) bool {
+	left := 0
+	for _, b := range p.Brokers[:voters] {
+		if b.Zone != zone {
+			left++
+		}
+	}
+	return 2*left > voters && (p.Config.WALShared != 0 || p.Config.WALObject == 1)
+}
+
 // clusterFaults draws which kinds this seed has, none in a tenth of the seeds, and then the faults of each kind.
 func (s *swarm) clusterFaults(p *Plan) {
 	d := s.rand.Stream("plan cluster faults", 0)
-	if d.PerMille(100) {
+	if d.PerMille(calmPerMille) {
 		return
 	}
 	odds := pick[int64](&d, 60, 150, 300)

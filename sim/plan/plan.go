@@ -109,6 +109,13 @@ type Config struct {
 	Session time.Duration
 	// Election is controller.quorum.election.timeout.ms; an eighth of Session.
 	Election time.Duration
+	// Voters is how many of the machines vote in the metadata's quorum, the first ones; 3, or all if they are fewer.
+	Voters int64
+	// LostZone is a zone that the cluster loses for good at LostAt; 0: none. The others must come back to work without its machines.
+	// LostHow says how: 0, their power is gone; 1, they run on, isolated from everybody; 2, they hear no machine of another zone any more.
+	LostZone int64
+	LostAt   time.Duration
+	LostHow  int64
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -117,6 +124,8 @@ type Broker struct {
 	Zone   int64 // availability zone, 1 and up
 	// DriftPPM is by how much its clock runs faster than that of the plan says, parts per million.
 	DriftPPM int64
+	// Start is when it starts for the first time, after the start of the workloads; 0: with the cluster. It does not vote then.
+	Start time.Duration
 }
 
 // Machines are the plan's brokers: at least one.
@@ -282,6 +291,10 @@ func (c *Config) fields() []field {
 		{"come-back", &c.ComeBack},
 		{"session", &c.Session},
 		{"election", &c.Election},
+		{"voters", &c.Voters},
+		{"lost-zone", &c.LostZone},
+		{"lost-at", &c.LostAt},
+		{"lost-how", &c.LostHow},
 		{"clean", &c.CleanBytes},
 		{"compact-parts", &c.CompactParts},
 		{"join-parts", &c.JoinParts},
@@ -307,7 +320,7 @@ func (c *Config) fields() []field {
 }
 
 func (b *Broker) fields() []field {
-	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}}
+	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}, {"start", &b.Start}}
 }
 
 func (t *Topic) fields() []field {

@@ -1,6 +1,9 @@
 package plan
 
-import "testing"
+import (
+	"cmp"
+	"testing"
+)
 
 func TestTextFormIsWhole(t *testing.T) {
 	for seed := uint64(0); seed < 300; seed++ {
@@ -18,10 +21,24 @@ func TestTextFormIsWhole(t *testing.T) {
 
 func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
 	faults, sizes := map[string]int{}, map[int]int{}
+	voters, lost, joins := map[int64]int{}, 0, 0
 	calm := 0
 	for seed := uint64(0); seed < 600; seed++ {
 		p := ClusterSwarm(seed)
 		sizes[len(p.Brokers)]++
+		voters[p.Config.Voters]++
+		if p.Config.LostZone != 0 {
+			lost++
+		}
+		for i := range p.Brokers {
+			if p.Brokers[i].Start == 0 {
+				continue
+			}
+			joins++
+			if votes := cmp.Or(p.Config.Voters, 3); int64(i) < votes {
+				t.Errorf("seed %d: machine %d votes, and comes late", seed, i+1)
+			}
+		}
 		if len(p.Faults) == 0 {
 			calm++
 		}
@@ -53,7 +70,10 @@ func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
 			t.Errorf("drew %s %d times", kind, faults[kind])
 		}
 	}
-	if len(sizes) != 3 || calm < 30 || calm > 90 {
+	if len(voters) != 3 || lost < 30 || joins < 100 {
+		t.Errorf("drew voters %v, %d lost zones, %d machines that join", voters, lost, joins)
+	}
+	if len(sizes) != 5 || calm < 30 || calm > 90 {
 		t.Errorf("drew clusters of %v brokers, %d calm ones", sizes, calm)
 	}
 }

@@ -71,6 +71,10 @@ type Store struct {
 	Faults Faults
 	// OnPut, if set, runs when a PUT has taken effect and nobody knows of it yet.
 	OnPut func(key string)
+	// OnDelete, if set, runs when a machine begins a DELETE.
+	OnDelete func(machine uint64, key string)
+	// Reborn, if set, says whether a key whose object was deleted may be given another body.
+	Reborn func(key string, body []byte) bool
 	// Injected counts faults that took effect; Puts, Gets, Deletes and Lists requests.
 	Injected                   int
 	Puts, Gets, Deletes, Lists int64
@@ -155,7 +159,7 @@ func (s *Store) insert(key string, body []byte) {
 	sum := event.Sum(body)
 	// R20: one name, one body. The names of the metadata's log are contended for: a late create may
 	// fill one whose object was removed, and the core must see through it (R19).
-	if before, ok := s.history[key]; ok && before != sum && !strings.Contains(key, "/log/") {
+	if before, ok := s.history[key]; ok && before != sum && !strings.Contains(key, "/log/") && (s.Reborn == nil || !s.Reborn(key, body)) {
 		panic(fmt.Sprintf("sim: I8/R20: key %s was given a second body", key))
 	}
 	s.history[key] = sum
@@ -263,6 +267,9 @@ func (v *view) Delete(d *env.DeleteObject) {
 	checkKey(d.Key)
 	checkPurpose(d.For)
 	v.store.Deletes++
+	if v.store.OnDelete != nil {
+		v.store.OnDelete(v.box.Machine, d.Key)
+	}
 	v.schedule(v.submit(d, true), &latency.StoreDelete, 0)
 }
 
