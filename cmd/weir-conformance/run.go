@@ -47,6 +47,7 @@ func runCommand(args []string) int {
 	set.StringVar(&started.libs, "kafka-libs", "", "start Apache Kafka from the jars in this directory and test it")
 	set.StringVar(&started.java, "java", "java", "the Java 17 program")
 	set.StringVar(&started.weir, "weir", "", "start this weir program and test it")
+	set.IntVar(&started.brokers, "cluster", 1, "brokers of the cluster that --weir starts")
 	list := set.Bool("list", false, "print the names of the cases and run none")
 	login.flags(set)
 	set.Parse(args)
@@ -62,6 +63,7 @@ func runCommand(args []string) int {
 		started.stop()
 		fail(err)
 	}
+	o.Brokers = len(started.members)
 	result, err := suite.Run(ctx, o)
 	started.stop()
 	if err != nil {
@@ -85,6 +87,8 @@ func (r *rig) one(address *string) (err error) {
 		return nil
 	case *address == "" && r.libs != "" && r.weir == "":
 		*address, err = r.startKafka(runSettings)
+	case *address == "" && r.libs == "" && r.weir != "" && r.brokers > 1:
+		*address, err = r.startCluster(runSettings)
 	case *address == "" && r.libs == "" && r.weir != "":
 		*address, err = r.startWeir(runSettings)
 	default:

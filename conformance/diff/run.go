@@ -62,18 +62,28 @@ func Run(o Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("ask %s for its versions: %w", o.Subject, err)
 	}
-	for _, address := range []string{o.Reference, o.Subject} {
-		if err := warm(address); err != nil {
-			return Result{}, err
-		}
-		if err := align(address); err != nil {
-			return Result{}, err
-		}
-	}
-	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
 	left, right := newEndpoint(o.Reference, nil), newEndpoint(o.Subject, nil)
 	defer left.close()
 	defer right.close()
+	for _, e := range []*endpoint{left, right} {
+		if err := e.settle(); err != nil {
+			return Result{}, fmt.Errorf("prepare %s: %w", e.address, err)
+		}
+		if err := warm(e.address); err != nil {
+			return Result{}, err
+		}
+		if err := align(e.address); err != nil {
+			return Result{}, err
+		}
+	}
+	if right.home != single {
+		meant, err := parseReasons(clusterReasonsText)
+		if err != nil {
+			return Result{}, err
+		}
+		reasons = append(reasons, meant...)
+	}
+	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
 	shared := sharedTopics(cases)
 	for _, e := range []*endpoint{left, right} {
 		if err := e.create(shared); err != nil {
@@ -331,8 +341,12 @@ type reason struct {
 	text         string
 }
 
-//go:embed reasons.txt
-var reasonsText string
+var (
+	//go:embed reasons.txt
+	reasonsText string
+	//go:embed reasons_cluster.txt
+	clusterReasonsText string
+)
 
 // parseReasons reads lines "case pattern | line pattern | reason".
 func parseReasons(text string) (all []*reason, err error) {
