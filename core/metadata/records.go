@@ -42,6 +42,8 @@ const (
 	typeSealRanges
 	typeUnregisterBroker
 	typeReplaceParts
+	_ // the next type that does not come with AbandonWAL
+	typeAbandonWAL
 )
 
 // version is the newest version of a type. Each type has its own: fields ask the coder which one they read or write.
@@ -101,6 +103,8 @@ func (t recordType) empty() Record {
 		return &UnregisterBroker{}
 	case typeReplaceParts:
 		return &ReplaceParts{}
+	case typeAbandonWAL:
+		return &AbandonWAL{}
 	}
 	return nil
 }
@@ -551,7 +555,7 @@ func (r *DeleteObjects) fields(c *coder) {
 // OfController reports whether only the active controller proposes such a record, in its own term (R10).
 func OfController(r Record) bool {
 	switch r.(type) {
-	case *FenceBroker, *AssignRecovery, *RegisterBroker, *FoundCluster:
+	case *FenceBroker, *AssignRecovery, *RegisterBroker, *FoundCluster, *AbandonWAL:
 		return true
 	}
 	return false

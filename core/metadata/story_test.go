@@ -20,6 +20,7 @@ import (
 //	trim STREAM LOGSTART
 //	fence BROKER EPOCH                 assign ENDED BY
 //	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint
+//	abandon BROKER EPOCH LEADER...     gives 100 offsets up
 //	replace OBJECT EPOCH STREAM:SOURCES>PARTS...   SOURCES are OBJECT[START,END) and PARTS [START,END), joined by +
 //
 // Each answers with the record's index and the verdict. Partitions are led by
@@ -78,6 +79,8 @@ func granted(r metadata.Record, o metadata.Outcome) string {
 	switch r := r.(type) {
 	case *metadata.LeaseObjects, *metadata.AllocateProducerIDs:
 		return fmt.Sprintf("granted from %d", o.First)
+	case *metadata.AbandonWAL:
+		return fmt.Sprintf("%d partitions lost their tails", o.First)
 	case *metadata.CommitObject:
 		var words []string
 		for i, p := range r.Parts {
@@ -127,6 +130,16 @@ func (w *world) parse(f []string) metadata.Record {
 		r := &metadata.SealRanges{By: metadata.BrokerEpoch(w.number(f[1]))}
 		for _, text := range f[2:] {
 			r.Seals = append(r.Seals, w.seal(text))
+		}
+		return r
+	case "abandon":
+		r := &metadata.AbandonWAL{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Offsets: 100, At: 1000}
+		for _, text := range f[3:] {
+			l := metadata.Leader{Broker: metadata.BrokerID(w.number(text))}
+			if b, ok := w.im.Broker(l.Broker); ok {
+				l.Epoch = b.Epoch
+			}
+			r.Leaders = append(r.Leaders, l)
 		}
 		return r
 	case "unregister":
@@ -265,6 +278,9 @@ func (w *world) show() string {
 			fmt.Fprintf(&out, "the log of epoch %d of broker %d is recovered by epoch %d\n", r.Ended, r.Broker, r.By)
 		}
 	}
+	for _, x := range w.im.WaitingWALs() {
+		fmt.Fprintf(&out, "%d partitions wait for the logs of broker %d, %d without a leader; %d records at least\n", x.Partitions, x.Broker, x.Leaderless, x.Records)
+	}
 	for _, t := range w.im.Topics() {
 		for _, p := range t.Partitions {
 			s, _ := w.im.Stream(p.Stream)
@@ -274,6 +290,10 @@ func (w *world) show() string {
 				fmt.Fprintf(&out, "  range %d of epoch %d: from %d, committed to %d, end %d\n", r.LeaderEpoch, r.BrokerEpoch, r.Start, r.Committed, r.End)
 			}
 			for _, part := range s.Parts {
+				if part.Lost() {
+					fmt.Fprintf(&out, "  part [%d,%d) is lost\n", part.Start, part.End)
+					continue
+				}
 				fmt.Fprintf(&out, "  part [%d,%d) in object %d\n", part.Start, part.End, part.Object)
 			}
 		}

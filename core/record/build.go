@@ -47,6 +47,18 @@ func AppendBatch(dst []byte, records []Record) []byte {
 	return (&Builder{ProducerID: NoProducer, ProducerEpoch: -1, BaseSequence: -1}).AppendBatch(dst, records)
 }
 
+// AppendEmpty appends a batch without records that takes the offsets from baseOffset on, as Kafka keeps one where all records of a batch
+// were compacted away: readers go on behind it. There are at least one and at most 1<<31 offsets.
+func AppendEmpty(dst []byte, baseOffset, offsets int64, leaderEpoch int32) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, HeaderBytes)...)
+	p := Builder{BaseOffset: baseOffset, LeaderEpoch: leaderEpoch, ProducerID: NoProducer, ProducerEpoch: -1, BaseSequence: -1}
+	p.fillHeader(dst[start:], 0, -1, -1)
+	binary.BigEndian.PutUint32(dst[start+atLastOffsetDelta:], uint32(offsets-1))
+	Seal(dst[start:])
+	return dst
+}
+
 func (p *Builder) fillHeader(b []byte, records int, first, last int64) {
 	be := binary.BigEndian
 	be.PutUint64(b[atBaseOffset:], uint64(p.BaseOffset))

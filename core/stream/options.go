@@ -70,6 +70,10 @@ type Options struct {
 	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
 	// makes smaller objects.
 	CheckpointBytes int
+	// UncommittedOffsetsMax bounds the offsets of a stream that are appended and not committed: an append that would pass it waits
+	// for a commit. Zero: metadata.UncommittedOffsetsMax, which is the maximum and the same for all brokers of a cluster: a
+	// WAL that is given up is taken to have held no more (R16).
+	UncommittedOffsetsMax int64
 	// Compaction is how small parts of streams become larger ones.
 	Compaction CompactionOptions
 }
@@ -144,6 +148,7 @@ func (o Options) resolve() Options {
 	o.OwnObjectBytes = orDefault(o.OwnObjectBytes, 8<<20)
 	o.TailBytes = min(orDefault(o.TailBytes, 32<<20), o.UploadBytes)
 	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
+	o.UncommittedOffsetsMax = min(orDefault(o.UncommittedOffsetsMax, metadata.UncommittedOffsetsMax), metadata.UncommittedOffsetsMax)
 	o.Compaction.resolve()
 	if o.Failed == nil {
 		o.Failed = func(err error) { panic(err) }

@@ -129,6 +129,7 @@ type Stream struct {
 	logStart      int64
 	pinnedFrom    int64 // entries from here on are pinned in the cache and keep the WAL
 
+	reach   reach
 	entries ring[entry, *entry] // in the log cache
 	// transactions are those of the entries.
 	transactions object.Transactions
