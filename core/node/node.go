@@ -66,6 +66,7 @@ type Tuning struct {
 	ProducerIDBlock    int64         // controller.Options
 	ProducersMax       int           // partition.Options
 	CleanBytesMin      int64         // coordinator.Options
+	UncommittedOffsets int64         // stream.Options.UncommittedOffsetsMax; the same on all nodes
 	FirstEpoch         int16         // txn.Options
 	FirstGeneration    int32         // group.Options
 
@@ -80,6 +81,7 @@ type Node struct {
 	config    *config.Broker
 	loop      *task.Loop
 	telemetry *telemetry.Registry
+	store     *telemetry.StoreWatch
 
 	gate         gate
 	metadata     metadataLog
@@ -112,8 +114,9 @@ type Node struct {
 	coordinatorMemory  *coordinator.Memory
 
 	begun    bool
-	step     string // of the start, while it runs
-	started  bool   // the start is over
+	step     string   // of the start, while it runs
+	progress env.Time // when the recovery of a log at the start last got on; 0: none runs
+	started  bool     // the start is over
 	failed   bool
 	ending   func() // set once Shutdown was called
 	shutting bool
@@ -132,7 +135,8 @@ func New(e env.Env, o Options) *Node {
 		n.config = o.Settings.Broker()
 	}
 	n.lines = telemetry.NewLimiter(roomLineInterval)
-	n.env.Store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
+	n.store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
+	n.env.Store = n.store
 	n.gate.network = e.Network
 	n.handovers.node = n
 	n.adoptions.known = map[metadata.BrokerEpoch]bool{}

@@ -108,6 +108,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	if n.peers != nil {
 		n.sessions = controller.NewSessions(controller.SessionsOptions{
 			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Config: &n.config.Cluster, Confirm: n.quorum.ConfirmLeadership,
+			UncommittedOffsetsMax: n.options.Tuning.UncommittedOffsets,
 		})
 		n.balancer = controller.NewBalancer(controller.BalancerOptions{
 			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: n.sessions.Alive, Move: n.Move,
@@ -265,7 +266,8 @@ func (n *Node) buildStorage() {
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
-		NewState: partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
+		UncommittedOffsetsMax: t.UncommittedOffsets,
+		NewState:              partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
@@ -301,7 +303,8 @@ func (n *Node) checkLogs(p *task.Proc) error {
 		}
 		if !slices.Contains(epochs, owing) && n.recovers(owing) {
 			n.telemetry.Hit("node: an owed log is missing")
-			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
+			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. "+
+				"If it is lost for good, and other brokers run, weir abandon-wal gives the records up; this one starts then",
 				logName(owing), n.config.WALPath)
 		}
 	}
@@ -319,6 +322,7 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 		n.telemetry.Hit("node: several logs recovered at one start")
 	}
 	for _, epoch := range epochs {
+		n.sayIfGivenUp(epoch)
 		if err := n.recoverLog(p, epoch); err != nil {
 			return err
 		}
@@ -387,11 +391,13 @@ func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error)
 // countingReplayer counts the batches of a log.
 type countingReplayer struct {
 	stream.Replayer
+	node    *Node
 	batches int64
 }
 
 func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
 	r.batches++
+	r.node.progress = r.node.loop.Now()
 	return r.Replayer.Replay(id, h, batch)
 }
 
@@ -400,13 +406,15 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 	if err := n.fenceLog(p, epoch); err != nil {
 		return err
 	}
-	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
+	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions, node: n}
+	n.progress = began
 	p.Await(func(wake func()) {
 		n.engine.RecoverLog(n.storedName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
 			n.ends, err = append(n.ends, ends...), recoverErr
 			wake()
 		})
 	})
+	n.progress = 0
 	if err == nil {
 		n.telemetry.Info("recovered a write-ahead log", slog.Int64("epoch", int64(epoch)), slog.Int64("batches", into.batches),
 			slog.Duration("took", n.loop.Now().Sub(began)))
