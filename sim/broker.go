@@ -34,6 +34,7 @@ type broker struct {
 	wanted     bool   // a supervisor starts it again after it ended
 	real       bool   // runs the real node, not a stand-in
 	rebuilding bool   // the metadata disk was lost: recover-cluster runs before the broker
+	lostLog    bool   // its log disk was lost, and it has not served since
 	lastError  error
 	draws      event.Stream
 }
@@ -138,6 +139,7 @@ func (b *broker) boot() {
 		Ready: func(address string) {
 			if !box.Dead() {
 				b.ready, b.served = true, true
+				b.found()
 				b.cluster.Serves(b.machine.ID, address)
 			}
 		},

@@ -25,7 +25,7 @@ type copies struct {
 
 // isCopy reports whether a fault is one of copies.
 func isCopy(kind string) bool {
-	return kind == "meta-old" || kind == "disks-old" || kind == "clone" || kind == "meta-lost"
+	return kind == "meta-old" || kind == "disks-old" || kind == "clone" || kind == "meta-lost" || slices.Contains(plan.LossKinds, kind)
 }
 
 // scheduleCopy arranges a fault of copies. What is restored was copied Amount before.
@@ -62,6 +62,8 @@ func (w *world) strikeCopy(f *plan.Strike, old []*disk.Disk) {
 			b.runClone(f)
 		case f.Kind == "meta-lost":
 			b.loseMetadata(f)
+		case slices.Contains(plan.LossKinds, f.Kind) && w.cluster.Several:
+			b.loseLog(f)
 		}
 	}
 }

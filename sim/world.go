@@ -62,6 +62,7 @@ type world struct {
 	faultCount int
 	healed     bool
 	copies     copies
+	losses     losses
 	draws      event.Stream
 	workload   bill.Account // of the store, when the workload was over
 }

@@ -113,6 +113,9 @@ func (r *AbandonWALResponse) AppendTo(dst []byte) []byte {
 	return kbin.AppendUvarint(dst, 0)
 }
 
+// UnsafeReadFrom is ReadFrom: nothing of src is kept either way.
+func (r *AbandonWALResponse) UnsafeReadFrom(src []byte) error { return r.ReadFrom(src) }
+
 // waitingWALBytes is the least that one takes.
 const waitingWALBytes = 53
 

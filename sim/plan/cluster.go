@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"weir/sim/event"
@@ -10,7 +11,7 @@ import (
 // machines, zones and the links between them.
 //
 // The fault atlas: each log is on its machine's own disk, so that the partitions of a broker that is away wait for its
-// return. Every fault ends. Clocks differ by less than the brokers are told; a broker whose clock lies may serve stale
+// return, or until an administrator gives up what only a lost log held. Every fault ends. Clocks differ by less than the brokers are told; a broker whose clock lies may serve stale
 // reads. No disk is exchanged for an older copy.
 func ClusterSwarm(seed uint64) *Plan {
 	s := &swarm{rand: event.SeedRand(seed)}
@@ -22,7 +23,27 @@ func ClusterSwarm(seed uint64) *Plan {
 	s.coordinated(p)
 	s.machines(p)
 	s.clusterFaults(p)
+	s.lostLogs(p)
 	return p
+}
+
+// lostLogs lets one seed in eight of those whose logs are on disks of their own lose one or two of these. Groups and transactions have
+// no part in it: what they were promised may be lost with the log of their coordinator.
+func (s *swarm) lostLogs(p *Plan) {
+	d := s.rand.Stream("plan lost logs", 0)
+	if p.Config.WALShared != 0 || p.Config.WALObject != 0 || !d.PerMille(125) {
+		return
+	}
+	p.Config.Ahead = pick[int64](&d, 1000, 5000)
+	p.Workloads = slices.DeleteFunc(p.Workloads, func(w Workload) bool {
+		return w.Kind == "member" || w.Kind == "pipe" || w.Kind == "transactor" || w.Kind == "committer"
+	})
+	for range d.Between(1, 2) {
+		p.add(Strike{
+			Kind: pick(&d, LossKinds...), At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 2*p.Config.Session),
+			Node: d.Between(1, int64(len(p.Brokers))),
+		})
+	}
 }
 
 const (
