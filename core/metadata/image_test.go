@@ -89,15 +89,21 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 20, 21, 22:
 		return drawReplacement(t, im, object, epoch)
 	case 24, 25:
-		r := &metadata.AbandonWAL{Broker: own, Epoch: epoch, Offsets: small("offsets", 9), At: small("at", 9), Term: uint64(small("term", 2))}
-		for _, b := range im.Brokers() {
-			if !b.Fenced || small("fenced leader", 9) == 0 {
-				r.Leaders = append(r.Leaders, metadata.Leader{Broker: b.ID, Epoch: b.Epoch})
-			}
-		}
-		return r
+		return drawAbandon(t, im, own, epoch)
 	}
 	return drawCommit(t, im, object, epoch)
+}
+
+// drawAbandon gives up what a broker owes, for whoever is alive to lead, and sometimes for who is not.
+func drawAbandon(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
+	small := func(label string, most int64) int64 { return rapid.Int64Range(0, most).Draw(t, label) }
+	r := &metadata.AbandonWAL{Broker: own, Epoch: epoch, Offsets: small("offsets", 9), At: small("at", 9), Term: uint64(small("term", 2))}
+	for _, b := range im.Brokers() {
+		if !b.Fenced || small("fenced leader", 9) == 0 {
+			r.Leaders = append(r.Leaders, metadata.Leader{Broker: b.ID, Epoch: b.Epoch})
+		}
+	}
+	return r
 }
 
 func drawTakeOver(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
