@@ -298,7 +298,7 @@ func (s *Sessions) mostReachTheStore() bool {
 // reason is why a session is over.
 func (s *Sessions) reason(k *session) string {
 	if k.failing != "" && s.Loop.Now().Sub(k.last) < s.Config.SessionTimeout {
-		s.Telemetry.Hit("controller: a broker that still sends heartbeats is fenced")
+		s.Telemetry.Hit("controller: taken for dead, " + k.failing)
 		return k.failing
 	}
 	return "it is silent"
