@@ -120,6 +120,10 @@ func (b *broker) walFaults() *disk.Faults {
 
 // boot starts the machine's next incarnation.
 func (b *broker) boot() {
+	if b.awaitsRebuild() {
+		b.bootAfter(rebuildPoll)
+		return
+	}
 	b.ready = false
 	box := b.machine.Boot()
 	kind := b.plan.Config.WALObject

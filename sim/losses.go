@@ -10,6 +10,7 @@ import (
 	"weir/core/metadata"
 	"weir/sim/checker"
 	"weir/sim/client"
+	"weir/sim/event"
 	"weir/sim/plan"
 )
 
@@ -49,6 +50,45 @@ func (b *broker) loseLog(f *plan.Strike) {
 	}
 }
 
+// rebuildPoll is how often a machine looks whether its cluster was rebuilt.
+const rebuildPoll = 50 * time.Millisecond
+
+// loseQuorum: the metadata disks of all brokers are lost, or all their disks. The administrator rebuilds the cluster from the store on the
+// first machine, and starts the others with empty disks after it. Where the logs are gone, too, brokers are told to start
+// without them.
+func (w *world) loseQuorum(f *plan.Strike) {
+	w.faultCount++
+	w.queue.Note(event.KindFault, 0, event.SumString(f.Kind), uint64(f.For), 0)
+	var logs []string
+	for _, b := range w.brokers {
+		b.crash(true)
+		b.meta.Wipe()
+		b.served = false
+		if f.Kind == "disks-lost" {
+			b.noteLogs()
+			logs = append(logs, b.wal.Names()...)
+			b.lostLog = true
+		}
+		b.bootAfter(f.For)
+	}
+	for _, b := range w.brokers {
+		if f.Kind == "disks-lost" {
+			b.wal.Wipe()
+			b.config.WALAbandoned, b.cluster.LogsLost = logs, true
+		}
+	}
+	clear(w.losses.committed) // what was not shipped goes with the disks
+	w.losses.metadata = true
+	w.cluster.Undone()
+	w.brokers[0].rebuilding = true
+	w.copies.end = func() {}
+}
+
+// awaitsRebuild reports whether another machine has to rebuild the cluster first.
+func (b *broker) awaitsRebuild() bool {
+	return !b.rebuilding && slices.ContainsFunc(b.brokers, func(o *broker) bool { return o.rebuilding })
+}
+
 // isLost reports whether a broker waits for a log that is lost.
 func (w *world) isLost(id int32) bool {
 	return slices.ContainsFunc(w.brokers, func(b *broker) bool { return b.config.NodeID == id && b.lostLog })
@@ -61,6 +101,7 @@ func (b *broker) found() {
 	}
 	b.queue.Hit("losses: a broker serves again without its log")
 	b.lostLog, b.copies.end = false, nil
+	b.noteLost()
 }
 
 // noteLogs notes which logs are on the disk, and what of them is committed.

@@ -18,17 +18,19 @@ const UncommittedOffsetsMax = 1 << 31
 // that no offset ever gets a second value, and the next range opens there for one of Leaders. The state of producers stays that of
 // the newest checkpoint.
 //
-// Refused in any other term than its proposer's, unless Epoch is the broker's newest and fenced, or if its epochs owe nothing:
-// once the broker has registered anew, it recovers its logs itself.
+// The active controller proposes it in its term, of a broker whose newest epoch, Epoch, is fenced: once the broker has registered anew,
+// it recovers its logs itself. A broker that starts without its logs proposes it of those that Ended names, which its Epoch recovers, by the word
+// of its own administrator, and leads on itself; Term is 0 then. Refused if nothing is owed.
 //
 // Outcome.First is how many partitions lost their tail.
 type AbandonWAL struct {
 	Broker  BrokerID
 	Epoch   BrokerEpoch
-	Offsets int64    // UncommittedOffsetsMax of the release that proposes it
+	Ended   []BrokerEpoch // whose WALs; empty: all that no other broker can read
+	Offsets int64         // UncommittedOffsetsMax of the release that proposes it
 	At      int64    // wall-clock milliseconds of the proposer
 	Leaders []Leader // streams are spread over them; their epochs must be current
-	Term    uint64
+	Term    uint64   // of the controller that proposes it; 0: the broker itself does
 }
 
 // AppendTo implements Record.
@@ -37,6 +39,7 @@ func (r *AbandonWAL) AppendTo(dst []byte) []byte { return encode(dst, typeAbando
 func (r *AbandonWAL) fields(c *coder) {
 	integer(c, &r.Broker)
 	integer(c, &r.Epoch)
+	list(c, &r.Ended, 1, integer)
 	integer(c, &r.Offsets)
 	integer(c, &r.At)
 	list(c, &r.Leaders, leaderBytesMin, fieldsOf)
@@ -50,21 +53,15 @@ func (r *AbandonWAL) apply(im *Image) error {
 	if err := im.ofTerm(r.Term); err != nil {
 		return err
 	}
-	b, known := im.Broker(r.Broker)
-	switch {
-	case !known:
-		return fmt.Errorf("%w: %d", ErrUnknownBroker, r.Broker)
-	case b.Epoch != r.Epoch || !b.Fenced:
-		return fmt.Errorf("%w: broker %d at epoch %d, its write-ahead logs up to %d", ErrBrokerInUse, r.Broker, b.Epoch, r.Epoch)
-	case r.Offsets <= 0 || r.Offsets > UncommittedOffsetsMax || r.At < 0:
+	lost, err := im.lostEpochs(r)
+	if err != nil {
+		return err
+	}
+	if r.Offsets <= 0 || r.Offsets > UncommittedOffsetsMax || r.At < 0 {
 		return fmt.Errorf("%w: %d offsets given up at %d", ErrMalformed, r.Offsets, r.At)
 	}
 	if err := im.validateLeaders(r.Leaders, 0); err != nil {
 		return err
-	}
-	lost := im.unreadableEpochs(r.Broker)
-	if len(lost) == 0 {
-		return fmt.Errorf("%w: broker %d owes nothing that only it can read", ErrStale, r.Broker)
 	}
 	for _, id := range im.streamIDs() {
 		if im.giveUp(im.streams[id], lost, r) {
@@ -73,6 +70,48 @@ func (r *AbandonWAL) apply(im *Image) error {
 	}
 	im.recoveries = slices.DeleteFunc(im.recoveries, func(r Recovery) bool { return im.owed[r.Ended] == 0 })
 	return nil
+}
+
+// lostEpochs are those whose WALs a record gives up, if its proposer may.
+func (im *Image) lostEpochs(r *AbandonWAL) ([]BrokerEpoch, error) {
+	if r.Term == 0 {
+		return im.ownLost(r)
+	}
+	b, known := im.Broker(r.Broker)
+	switch {
+	case !known:
+		return nil, fmt.Errorf("%w: %d", ErrUnknownBroker, r.Broker)
+	case b.Epoch != r.Epoch || !b.Fenced:
+		return nil, fmt.Errorf("%w: broker %d at epoch %d, its write-ahead logs up to %d", ErrBrokerInUse, r.Broker, b.Epoch, r.Epoch)
+	case len(r.Ended) > 0:
+		return nil, fmt.Errorf("%w: a controller gives up %d logs of broker %d", ErrMalformed, len(r.Ended), r.Broker)
+	}
+	lost := im.unreadableEpochs(r.Broker)
+	if len(lost) == 0 {
+		return nil, fmt.Errorf("%w: broker %d owes nothing that only it can read", ErrStale, r.Broker)
+	}
+	return lost, nil
+}
+
+// ownLost are those that a broker gives up of its own: it recovers them, and leads their partitions on.
+func (im *Image) ownLost(r *AbandonWAL) ([]BrokerEpoch, error) {
+	if err := im.currentEpoch(r.Broker, r.Epoch); err != nil {
+		return nil, err
+	}
+	for _, l := range r.Leaders {
+		if l != (Leader{r.Broker, r.Epoch}) {
+			return nil, fmt.Errorf("%w: broker %d gives up a log for broker %d", ErrMalformed, r.Broker, l.Broker)
+		}
+	}
+	for _, ended := range r.Ended {
+		if !slices.ContainsFunc(im.recoveries, func(o Recovery) bool { return o.Ended == ended && o.Broker == r.Broker && o.By == r.Epoch }) {
+			return nil, fmt.Errorf("%w: the WAL of epoch %d is not broker %d's to recover", ErrStale, ended, r.Broker)
+		}
+	}
+	if len(r.Ended) == 0 {
+		return nil, fmt.Errorf("%w: broker %d gives up no log", ErrMalformed, r.Broker)
+	}
+	return r.Ended, nil
 }
 
 // unreadableEpochs are the ended epochs of a broker that owe something, and whose WALs no other broker can read.

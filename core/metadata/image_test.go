@@ -103,6 +103,14 @@ func drawAbandon(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch me
 			r.Leaders = append(r.Leaders, metadata.Leader{Broker: b.ID, Epoch: b.Epoch})
 		}
 	}
+	if r.Term == 0 {
+		r.Leaders = []metadata.Leader{{Broker: own, Epoch: epoch}}
+		for _, o := range im.Recoveries() {
+			if small("ended", 2) > 0 {
+				r.Ended = append(r.Ended, o.Ended)
+			}
+		}
+	}
 	return r
 }
 

@@ -554,9 +554,11 @@ func (r *DeleteObjects) fields(c *coder) {
 
 // OfController reports whether only the active controller proposes such a record, in its own term (R10).
 func OfController(r Record) bool {
-	switch r.(type) {
-	case *FenceBroker, *AssignRecovery, *RegisterBroker, *FoundCluster, *AbandonWAL:
+	switch r := r.(type) {
+	case *FenceBroker, *AssignRecovery, *RegisterBroker, *FoundCluster:
 		return true
+	case *AbandonWAL:
+		return r.Term > 0
 	}
 	return false
 }

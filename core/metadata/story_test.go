@@ -20,7 +20,8 @@ import (
 //	trim STREAM LOGSTART
 //	fence BROKER EPOCH                 assign ENDED BY
 //	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint
-//	abandon BROKER EPOCH LEADER...     gives 100 offsets up
+//	abandon BROKER EPOCH LEADER...     by the controller of term 1; gives 100 offsets up
+//	forgo BROKER EPOCH ENDED...        by the broker itself
 //	replace OBJECT EPOCH STREAM:SOURCES>PARTS...   SOURCES are OBJECT[START,END) and PARTS [START,END), joined by +
 //
 // Each answers with the record's index and the verdict. Partitions are led by
@@ -62,6 +63,7 @@ func (w *world) applyLines(input string) string {
 			w.t.Fatalf("%s: %v", line, err)
 		}
 		before := w.im.AppendSnapshot(nil)
+		w.im.BeginTerm(1)
 		fmt.Fprintf(&out, "%d: ", w.index)
 		if err := w.im.Apply(w.index, decoded); err != nil {
 			fmt.Fprintf(&out, "refused: %v\n", err)
@@ -133,13 +135,20 @@ func (w *world) parse(f []string) metadata.Record {
 		}
 		return r
 	case "abandon":
-		r := &metadata.AbandonWAL{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Offsets: 100, At: 1000}
+		r := &metadata.AbandonWAL{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Offsets: 100, At: 1000, Term: 1}
 		for _, text := range f[3:] {
 			l := metadata.Leader{Broker: metadata.BrokerID(w.number(text))}
 			if b, ok := w.im.Broker(l.Broker); ok {
 				l.Epoch = b.Epoch
 			}
 			r.Leaders = append(r.Leaders, l)
+		}
+		return r
+	case "forgo":
+		own := metadata.Leader{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2]))}
+		r := &metadata.AbandonWAL{Broker: own.Broker, Epoch: own.Epoch, Offsets: 100, At: 1000, Leaders: []metadata.Leader{own}}
+		for _, ended := range f[3:] {
+			r.Ended = append(r.Ended, metadata.BrokerEpoch(w.number(ended)))
 		}
 		return r
 	case "unregister":

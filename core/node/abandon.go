@@ -1,12 +1,15 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"weir/core/controller"
 	"weir/core/metadata"
 	"weir/core/peer"
+	"weir/core/task"
 	"weir/core/wire"
 )
 
@@ -73,6 +76,34 @@ func (n *Node) waitingWALs(of int32) (all []wire.WaitingWAL) {
 		})
 	}
 	return all
+}
+
+// forgoLogs gives up logs of this broker that are lost, by the word of its administrator (config.Broker.WALAbandoned): without it the broker
+// could not start, and where no other runs, nobody could be asked.
+func (n *Node) forgoLogs(p *task.Proc) (err error) {
+	if len(n.abandoned) == 0 {
+		return nil
+	}
+	r := &metadata.AbandonWAL{
+		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch, Ended: n.abandoned, At: n.env.Clock.WallMillis(),
+		Offsets: cmp.Or(n.options.Tuning.UncommittedOffsets, metadata.UncommittedOffsetsMax),
+		Leaders: []metadata.Leader{{Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch}},
+	}
+	r.Ended = slices.DeleteFunc(r.Ended, func(epoch metadata.BrokerEpoch) bool { return !n.metadata.image.EpochOwes(epoch) })
+	if len(r.Ended) == 0 {
+		return nil
+	}
+	p.Await(func(wake func()) {
+		n.metadata.Propose(r, func(_ metadata.Outcome, proposeErr error) {
+			err = proposeErr
+			wake()
+		})
+	})
+	if err == nil {
+		n.telemetry.Hit("node: lost logs were given up at a start")
+		n.telemetry.Warn("write-ahead logs were given up, as weir.wal.abandoned says: what was acknowledged and is in no object is lost", slog.Any("epochs", r.Ended))
+	}
+	return err
 }
 
 // sayIfGivenUp tells operators that a log which has come back was given up: nothing of it is used.

@@ -107,8 +107,9 @@ type Node struct {
 	broker       *broker.Broker
 	epoch        metadata.BrokerEpoch
 	incarnation  [16]byte
-	listeners    []config.Listener   // as advertised
-	ends         []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+	listeners    []config.Listener      // as advertised
+	ends         []metadata.RangeEnd    // of ranges in recovered logs, until they are taken over
+	abandoned    []metadata.BrokerEpoch // whose logs are lost, and given up by this broker's administrator
 
 	transactionRuntime *coordinator.Runtime
 	coordinatorMemory  *coordinator.Memory

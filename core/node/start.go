@@ -301,12 +301,17 @@ func (n *Node) checkLogs(p *task.Proc) error {
 		if _, object := n.metadata.image.ObjectWAL(owing); object {
 			continue
 		}
-		if !slices.Contains(epochs, owing) && n.recovers(owing) {
-			n.telemetry.Hit("node: an owed log is missing")
-			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. "+
-				"If it is lost for good, and other brokers run, weir abandon-wal gives the records up; this one starts then",
-				logName(owing), n.config.WALPath)
+		if slices.Contains(epochs, owing) || !n.recovers(owing) {
+			continue
 		}
+		if slices.Contains(n.config.WALAbandoned, logName(owing)) {
+			n.abandoned = append(n.abandoned, owing)
+			continue
+		}
+		n.telemetry.Hit("node: an owed log is missing")
+		return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. If it is lost for good, and other "+
+			"brokers run, weir abandon-wal gives the records up; else --set weir.wal.abandoned=%s does, and this broker starts without them",
+			logName(owing), n.config.WALPath, logName(owing))
 	}
 	return nil
 }
@@ -474,6 +479,9 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 }
 
 func (n *Node) takeOver(p *task.Proc) (err error) {
+	if err := n.forgoLogs(p); err != nil {
+		return err
+	}
 	p.Await(func(wake func()) {
 		n.controller.TakeOver(n.epoch, n.ends, func(takeErr error) {
 			err = takeErr

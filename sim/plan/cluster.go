@@ -24,7 +24,18 @@ func ClusterSwarm(seed uint64) *Plan {
 	s.machines(p)
 	s.clusterFaults(p)
 	s.lostLogs(p)
+	s.lostQuorum(p)
 	return p
+}
+
+// lostQuorum lets the metadata disks of all brokers be lost, in one seed of sixteen of those that may lose them, and the cluster be
+// rebuilt from the object store. Nothing that was acknowledged is lost.
+func (s *swarm) lostQuorum(p *Plan) {
+	d := s.rand.Stream("plan lost quorum", 0)
+	if p.Config.ShipAsync != 0 || !d.PerMille(60) {
+		return
+	}
+	p.add(Strike{Kind: "meta-lost", At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 2*p.Config.Session)})
 }
 
 // lostLogs lets one seed in eight of those whose logs are on disks of their own lose one or two of these. Groups and transactions have
