@@ -165,7 +165,8 @@
 // may give the WAL up by the broker's name (weir abandon-wal, metadata.AbandonWAL), as long as the broker is fenced at the epoch that the
 // administrator was shown. What its ended epochs owe is committed by parts without an object (Part.Lost), over which readers pass with an empty
 // batch; an open range ends metadata.UncommittedOffsetsMax above what is committed of it, and the next one begins there. If the broker comes back
-// with its disk, its epoch has ended, its ranges are another's, and its log is removed with one line.
+// with its disk, its epoch has ended, its ranges are another's, and its log is removed with one line. Where no broker can start without the lost
+// log, since it is alone or all have lost theirs, weir.wal.abandoned names it, and the start gives it up for itself.
 //
 // No offset gets a second value: an owner gives no offset further than UncommittedOffsetsMax above what is committed of the range, by records that
 // are shipped (stream.reach; the start of a range is shipped before the range is used). What is committed and shipped never goes back, not even
@@ -214,7 +215,8 @@
 //
 // recover-cluster (quorum.Rebuild) writes a lost metadata disk from the store alone. It
 // seals the first free name before it reads for good, so that the lost disk can ship
-// nothing more, and begins a new incarnation of the cluster: its number is part of
+// nothing more. Of a quorum of several members, any voter may be the first of the new one, as another member than before; the others join it
+// with empty disks, and their logs are recovered as after any death. It begins a new incarnation of the cluster: its number is part of
 // every later name, and its ids, log indexes and leader epochs lie above all that the
 // old one may have given by records that were never shipped. The story: a volume is
 // restored from yesterday's snapshot, its registration ends the epoch that is alive,
