@@ -17,6 +17,7 @@ import (
 // losses are the logs that were lost for good, and what of them administrators gave up (R16).
 type losses struct {
 	epochs    []metadata.BrokerEpoch // whose logs are lost
+	names     []string               // of the logs
 	committed map[rangeName]int64    // of their ranges, when that happened: what is committed cannot be lost
 	metadata  bool                   // a metadata disk was lost, too
 	abandoner *client.Abandoner      // nil: nobody waits for a lost log
@@ -59,14 +60,12 @@ const rebuildPoll = 50 * time.Millisecond
 func (w *world) loseQuorum(f *plan.Strike) {
 	w.faultCount++
 	w.queue.Note(event.KindFault, 0, event.SumString(f.Kind), uint64(f.For), 0)
-	var logs []string
 	for _, b := range w.brokers {
 		b.crash(true)
 		b.meta.Wipe()
 		b.served = false
 		if f.Kind == "disks-lost" {
 			b.noteLogs()
-			logs = append(logs, b.wal.Names()...)
 			b.lostLog = true
 		}
 		b.bootAfter(f.For)
@@ -74,8 +73,9 @@ func (w *world) loseQuorum(f *plan.Strike) {
 	for _, b := range w.brokers {
 		if f.Kind == "disks-lost" {
 			b.wal.Wipe()
-			b.config.WALAbandoned, b.cluster.LogsLost = logs, true
+			b.cluster.LogsLost = true
 		}
+		b.config.WALAbandoned = w.losses.names // also of what was lost before, and is not given up yet
 	}
 	clear(w.losses.committed) // what was not shipped goes with the disks
 	w.losses.metadata = true
@@ -117,7 +117,7 @@ func (b *broker) noteLogs() {
 		if !ok || err != nil {
 			continue
 		}
-		l.epochs = append(l.epochs, metadata.BrokerEpoch(epoch))
+		l.epochs, l.names = append(l.epochs, metadata.BrokerEpoch(epoch)), append(l.names, name)
 		eachRange(image, func(s *metadata.Stream, r *metadata.Range) {
 			if r.BrokerEpoch == metadata.BrokerEpoch(epoch) {
 				l.committed[rangeName{s.ID, r.LeaderEpoch}] = r.Committed

@@ -290,30 +290,49 @@ func logName(epoch metadata.BrokerEpoch) string {
 	return fmt.Sprintf("%s%016x", logPrefix, int64(epoch))
 }
 
+// missingLogPoll is how often a start looks whether a missing log is there, or is not owed any more.
+const missingLogPoll = time.Second
+
 // checkLogs ends the start while nothing was changed yet if the device lacks a log that
-// is owed: an old copy of the disks must not end the epoch of a newer one.
+// is owed: an old copy of the disks must not end the epoch of a newer one. Beside other brokers it waits, since its quorum may need this
+// node, not least to give the log up.
 func (n *Node) checkLogs(p *task.Proc) error {
-	epochs, err := n.findLogs(p)
-	if err != nil {
-		return err
-	}
-	for _, owing := range n.metadata.image.EpochsOwingOf(metadata.BrokerID(n.config.NodeID)) {
-		if _, object := n.metadata.image.ObjectWAL(owing); object {
-			continue
-		}
-		if slices.Contains(epochs, owing) || !n.recovers(owing) {
-			continue
-		}
-		if slices.Contains(n.config.WALAbandoned, logName(owing)) {
-			n.abandoned = append(n.abandoned, owing)
-			continue
+	for !n.failed {
+		missing, err := n.missingLogs(p)
+		if err != nil || len(missing) == 0 {
+			return err
 		}
 		n.telemetry.Hit("node: an owed log is missing")
-		return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. If it is lost for good, and other "+
-			"brokers run, weir abandon-wal gives the records up; else --set weir.wal.abandoned=%s does, and this broker starts without them",
-			logName(owing), n.config.WALPath, logName(owing))
+		name := logName(missing[0])
+		err = fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. If it is lost for good, and other "+
+			"brokers run, weir abandon-wal gives the records up; else --set weir.wal.abandoned=%s does, and this broker starts without them", name, n.config.WALPath, name)
+		if n.peers == nil {
+			return err
+		}
+		n.lines.Error(n.telemetry, "missing log", n.loop.Now(), "this broker waits for its write-ahead log, and its partitions with it", slog.String("error", err.Error()))
+		p.Sleep(missingLogPoll)
 	}
 	return nil
+}
+
+// missingLogs are the ended epochs of this broker whose logs are owed and not there, but for those that may be done without.
+func (n *Node) missingLogs(p *task.Proc) (missing []metadata.BrokerEpoch, err error) {
+	epochs, err := n.findLogs(p)
+	if err != nil {
+		return nil, err
+	}
+	n.abandoned = nil
+	for _, owing := range n.metadata.image.EpochsOwingOf(metadata.BrokerID(n.config.NodeID)) {
+		_, object := n.metadata.image.ObjectWAL(owing)
+		switch {
+		case object || slices.Contains(epochs, owing) || !n.recovers(owing):
+		case slices.Contains(n.config.WALAbandoned, logName(owing)):
+			n.abandoned = append(n.abandoned, owing)
+		default:
+			missing = append(missing, owing)
+		}
+	}
+	return missing, nil
 }
 
 // recoverLogs reads the logs of ended epochs, the oldest first.
