@@ -153,8 +153,11 @@
 //
 // R12. A device fence or a seal never spares the wait. A partition leaves a living broker only by that broker's own seal.
 //
-// R13. A heartbeat names the last answer received and the applied index. A broker that gets no answers, or whose image
-// stands still, for a session timeout is fenced like a silent one: it could neither be leased nor replaced.
+// R13. A heartbeat (controller.Heartbeat) names the last answer received, the applied index, and whether the log or the way to the store is sick.
+// A broker that gets no answers, whose image stands still, whose writes to its log hang, or that does not reach the store, for a session timeout,
+// is fenced like a silent one (Sessions.failing): it could neither be leased nor replaced. The store counts only while most brokers
+// reach it, and a log only while another one is well: what is away for all is nobody's own fault, and to fence all would help nobody.
+// A log in the store is as well as the store.
 //
 // # Failover and moves
 //
@@ -172,7 +175,24 @@
 // for itself, under a new leader epoch. Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
 // it.
 //
-// R16 (giving up a lost WAL, not built yet). The next range starts above the most records that the WAL could hold.
+// R16. Where nobody but a dead broker can read its WAL, its partitions wait for it; the active controller says so each minute. An administrator
+// may give the WAL up by the broker's name (weir abandon-wal, metadata.AbandonWAL), as long as the broker is fenced at the epoch that the
+// administrator was shown. What its ended epochs owe is committed by parts without an object (Part.Lost), over which readers pass with an empty
+// batch; an open range ends metadata.UncommittedOffsetsMax above what is committed of it, and the next one begins there. If the broker comes back
+// with its disk, its epoch has ended, its ranges are another's, and its log is removed with one line. Where no broker can start without the lost
+// log, since it is alone or all have lost theirs, weir.wal.abandoned names it, and the start gives it up for itself.
+//
+// No offset gets a second value: an owner gives no offset further than UncommittedOffsetsMax above what is committed of the range, by records that
+// are shipped (stream.reach; the start of a range is shipped before the range is used). What is committed and shipped never goes back, not even
+// if all disks are lost and the image is rebuilt; so whatever image AbandonWAL applies to, each offset that the WAL holds lies below the new
+// start. The bound is of offsets and not of bytes, since a batch of a few hundred bytes may hold a million records. It is larger than what is appended
+// between two uploads; an append that would pass it waits for one. And no offset was acknowledged by the old owner later: its lease had ended
+// before its fence (R10).
+//
+// The state of producers stays that of the newest checkpoint, whose end counts as the new start. So whose acknowledged batches are lost is told
+// that a sequence is missing, as after an unclean election in Kafka; a batch that was never acknowledged is appended when it is sent again. A
+// transaction that was open there stays open until its coordinator ends it; if only its marker was lost, it hangs, and operators are
+// told (partition.Options.TransactionLate). Where the markers of committed batches are lost, readers take their transactions for aborted.
 //
 // A proposal of a node that does not lead the quorum travels to the leader with the name of its origin, which is in the log
 // beside the record (metadata.Origin): the node completes its proposal when it applies it. It is sent again only if it certainly is not in the log.
@@ -209,7 +229,8 @@
 //
 // recover-cluster (quorum.Rebuild) writes a lost metadata disk from the store alone. It
 // seals the first free name before it reads for good, so that the lost disk can ship
-// nothing more, and begins a new incarnation of the cluster: its number is part of
+// nothing more. Of a quorum of several members, any voter may be the first of the new one, as another member than before; the others join it
+// with empty disks, and their logs are recovered as after any death. It begins a new incarnation of the cluster: its number is part of
 // every later name, and its ids, log indexes and leader epochs lie above all that the
 // old one may have given by records that were never shipped. The story: a volume is
 // restored from yesterday's snapshot, its registration ends the epoch that is alive,

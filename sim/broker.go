@@ -35,6 +35,7 @@ type broker struct {
 	gone       bool   // the cluster has lost it for good
 	real       bool   // runs the real node, not a stand-in
 	rebuilding bool   // the metadata disk was lost: recover-cluster runs before the broker
+	lostLog    bool   // its log disk was lost, and it has not served since
 	lastError  error
 	draws      event.Stream
 }
@@ -120,6 +121,10 @@ func (b *broker) walFaults() *disk.Faults {
 
 // boot starts the machine's next incarnation.
 func (b *broker) boot() {
+	if b.awaitsRebuild() {
+		b.bootAfter(rebuildPoll)
+		return
+	}
 	b.ready = false
 	box := b.machine.Boot()
 	kind := b.plan.Config.WALObject
@@ -139,6 +144,7 @@ func (b *broker) boot() {
 		Ready: func(address string) {
 			if !box.Dead() {
 				b.ready, b.served = true, true
+				b.found()
 				b.cluster.Serves(b.machine.ID, address)
 			}
 		},

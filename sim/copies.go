@@ -25,7 +25,7 @@ type copies struct {
 
 // isCopy reports whether a fault is one of copies.
 func isCopy(kind string) bool {
-	return kind == "meta-old" || kind == "disks-old" || kind == "clone" || kind == "meta-lost"
+	return kind == "meta-old" || kind == "disks-old" || kind == "clone" || kind == "meta-lost" || slices.Contains(plan.LossKinds, kind)
 }
 
 // scheduleCopy arranges a fault of copies. What is restored was copied Amount before.
@@ -47,6 +47,10 @@ func (w *world) strikeCopy(f *plan.Strike, old []*disk.Disk) {
 	if w.healed || w.copies.end != nil {
 		return
 	}
+	if w.cluster.Several && f.Node == 0 && f.Zone == 0 && (f.Kind == "meta-lost" || f.Kind == "disks-lost") {
+		w.loseQuorum(f)
+		return
+	}
 	for _, b := range w.targets(f) {
 		if !b.real || !b.wanted || w.copies.end != nil {
 			continue
@@ -60,8 +64,10 @@ func (w *world) strikeCopy(f *plan.Strike, old []*disk.Disk) {
 			b.restoreDisks(f)
 		case f.Kind == "clone":
 			b.runClone(f)
-		case f.Kind == "meta-lost":
+		case f.Kind == "meta-lost" && !w.cluster.Several:
 			b.loseMetadata(f)
+		case slices.Contains(plan.LossKinds, f.Kind) && w.cluster.Several:
+			b.loseLog(f)
 		}
 	}
 }

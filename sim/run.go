@@ -123,6 +123,7 @@ func panicked(value any, stack []byte) checker.Violation {
 
 const (
 	offsetsClient = 47
+	abandonClient = 46
 	pollerClient  = 48
 	pollProducer  = 49
 	creatorClient = 50
@@ -568,6 +569,7 @@ func (w *world) checkNever() {
 
 // check hands every partition's history to the checkers.
 func (w *world) check() (linear int) {
+	w.noteLost()
 	var histories []*checker.Partition
 	for _, p := range w.cluster.Partitions {
 		histories = append(histories, p.History)

@@ -66,6 +66,7 @@ type world struct {
 	healed     bool
 	copies     copies
 	effects    effects
+	losses     losses
 	draws      event.Stream
 	workload   bill.Account // of the store, when the workload was over
 }

@@ -30,7 +30,11 @@ and it catches up by itself.
 
 Without --yes it says what it found and what may be lost, and changes nothing. With --yes it ends the
 present incarnation of the cluster in the object store, so that the lost disk cannot come back, and writes
-the new one. The log disk (weir.wal.path) is left alone: the next start recovers what it holds.`,
+the new one. The log disk (weir.wal.path) is left alone: the next start recovers what it holds.
+
+Of a cluster of several brokers, use it only if a majority of the voters' metadata disks is lost: a broker that lost
+its disk alone joins the others with an empty one. Stop all brokers, run this on one of the voters, start that one, and then the
+others with empty metadata disks; each finds its own log again.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := given.load()
@@ -94,10 +98,16 @@ func describe(out io.Writer, c *config.Broker, found node.ClusterReport) {
 		fmt.Fprintf(out, "If weir.metadata.shipping was wait, as it is now, nothing that was acknowledged is lost with the metadata disk.\n")
 	}
 	if len(found.Logs) > 0 {
-		fmt.Fprintf(out, "The next start needs these files in %s; records that are in no object yet are in them: %s.\n", c.WALPath, strings.Join(found.Logs, ", "))
+		fmt.Fprintf(out, "The next start of the broker that wrote them needs these files, in its %s; records that are in no object yet are in them: %s.\n", c.WALPath, strings.Join(found.Logs, ", "))
 	}
 	if len(found.ObjectLogs) > 0 {
 		fmt.Fprintf(out, "The next start reads records that are in no object yet from these logs in the object store: %s.\n", strings.Join(found.ObjectLogs, ", "))
+	}
+	if found.Brokers > 1 {
+		fmt.Fprintf(out, "The cluster has %d brokers. None of them may run. This one will be the first of the new incarnation; empty the metadata disks (weir.meta.path) of the others before they start again.\n", found.Brokers)
+	}
+	if len(found.Logs) > 0 {
+		fmt.Fprintf(out, "If some of these files are lost for good, name them: --set weir.wal.abandoned=%s. Their broker starts without them then, and what is only there is lost.\n", strings.Join(found.Logs, ","))
 	}
 	fmt.Fprintf(out, "The broker must not run: what it acknowledges from now on is lost with its disk. If it does, stop it and run this again.\n")
 	fmt.Fprintf(out, "The disk that was lost must never be used again, nor any copy of it: the cluster goes on as incarnation %d.\n", found.Incarnation)

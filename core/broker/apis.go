@@ -114,6 +114,8 @@ func decoderOf(key int16) func(a *wire.API, version int16, body []byte) (any, er
 		return decodeMessage[kmsg.AddRaftVoterRequest]
 	case 81:
 		return decodeMessage[kmsg.RemoveRaftVoterRequest]
+	case wire.AbandonWALKey:
+		return decodeMessage[wire.AbandonWALRequest]
 	}
 	panic("broker: an API is in the table that has no decoder")
 }
@@ -199,6 +201,8 @@ func (b *Broker) handle(x exchange, body any) {
 		b.listPartitionReassignments(x, r)
 	case *kmsg.UnregisterBrokerRequest:
 		b.unregisterBroker(x, r)
+	case *wire.AbandonWALRequest:
+		b.abandonWAL(x, r)
 	case *kmsg.AddRaftVoterRequest:
 		b.addRaftVoter(x, r)
 	case *kmsg.RemoveRaftVoterRequest:

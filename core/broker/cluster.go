@@ -4,6 +4,7 @@ import (
 	"weir/core/config"
 	"weir/core/metadata"
 	"weir/core/quorum"
+	"weir/core/wire"
 )
 
 // Cluster is what the broker asks of the other nodes: a *node.Node. Each done is called once, on the loop, unless the node ends;
@@ -21,4 +22,6 @@ type Cluster interface {
 	ChangeMember(change quorum.MemberChange, id quorum.MemberID, done func(error))
 	// Unregister removes a broker that is gone for good, and its place among the observers of the quorum.
 	Unregister(id metadata.BrokerID, done func(error))
+	// AbandonWAL asks the active controller what waits for the logs of brokers that are gone, or to give one's up (R16).
+	AbandonWAL(r *wire.AbandonWALRequest, done func(*wire.AbandonWALResponse))
 }

@@ -93,6 +93,29 @@ func (c *fakeCluster) Unregister(id metadata.BrokerID, done func(error)) {
 	})
 }
 
+func (c *fakeCluster) AbandonWAL(r *wire.AbandonWALRequest, done func(*wire.AbandonWALResponse)) {
+	c.rig.loop.Post(func() {
+		message := "not yet"
+		out := &wire.AbandonWALResponse{Waiting: []wire.WaitingWAL{{
+			Broker: r.Broker, Epoch: r.Epoch, Partitions: 7, Leaderless: 5, Records: 1 << 40, Offsets: 1 << 31, BytesUsed: -1, BytesMax: 9,
+		}}}
+		if r.GiveUp {
+			out.ErrorCode, out.ErrorMessage = wire.InvalidRequest, &message
+		}
+		done(out)
+	})
+}
+
+func TestAbandonWALIsAskedOfTheCluster(t *testing.T) {
+	r := newRig(t, "")
+	out := ask[*wire.AbandonWALResponse](r, 0, &wire.AbandonWALRequest{Broker: 3, Epoch: 12})
+	require.Zero(t, out.ErrorCode)
+	require.Equal(t, []wire.WaitingWAL{{Broker: 3, Epoch: 12, Partitions: 7, Leaderless: 5, Records: 1 << 40, Offsets: 1 << 31, BytesUsed: -1, BytesMax: 9}}, out.Waiting)
+	out = ask[*wire.AbandonWALResponse](r, 0, &wire.AbandonWALRequest{Broker: 3, Epoch: 12, GiveUp: true})
+	require.Equal(t, wire.InvalidRequest, int(out.ErrorCode))
+	require.Equal(t, "not yet", *out.ErrorMessage)
+}
+
 // reassign asks for replicas of partitions of topic t, or of the topic named.
 func reassign(topic string, parts ...kmsg.AlterPartitionAssignmentsRequestTopicPartition) *kmsg.AlterPartitionAssignmentsRequest {
 	r := kmsg.NewPtrAlterPartitionAssignmentsRequest()

@@ -149,6 +149,8 @@ var brokerKeys = []Definition{
 	words(String, "weir.s3.region", nil, "The region of the bucket; unset: as the environment of the AWS SDK says."),
 	integer(Long, "weir.upload.bytes", 500_000_000, 1<<20, maxLong, "An upload starts when this many bytes of records wait for it. At most a third of weir.cache.bytes and of weir.wal.size.bytes."),
 	integer(Long, "weir.upload.interval.ms", 60_000, 100, maxInt, "An upload starts when a record has waited this long for it, in milliseconds. Until then the write-ahead log has the only copy."),
+	words(String, "weir.wal.abandoned", text(""), "Names of write-ahead logs (wal-...) of this broker that are lost for good: a start does without them. What was acknowledged and is only there is lost, and the offsets of their partitions go on far above. "+
+		"For a broker that cannot start without them; where other brokers run, weir abandon-wal does it. A log that is there is read all the same."),
 	words(String, "weir.wal.kind", text("device"), "Where the write-ahead log is. device: on the disk of weir.wal.path. object: in the object store, so that no acknowledged record depends on a disk; an acknowledgement "+
 		"then waits for one write to the store, and a store that is down holds producers up. The store must have conditional create (If-None-Match), which a start makes sure of. A change counts from the next start on; what the log of the other kind holds is uploaded then.", "device", "object"),
 	integer(Long, "weir.wal.object.bytes", 8<<20, 64<<10, 64<<20, "A write of an object log to the store is at most about so large, in bytes: one that is full waits no longer. At most weir.wal.size.bytes / 8."),

@@ -111,6 +111,8 @@ type Broker struct {
 	// weir.meta.path, a directory. Never empty. They belong together: the broker refuses
 	// to start with those of different clusters.
 	WALPath, MetaPath string
+	// WALAbandoned is weir.wal.abandoned: names of lost logs without which this broker may start.
+	WALAbandoned []string
 	// WALShared is weir.wal.shared: other brokers use WALPath, a directory, too.
 	WALShared bool
 	// S3 is how the store is reached if ObjectStore is s3:.
@@ -276,6 +278,7 @@ func (s *Settings) resolveBroker() Broker {
 		DataDir:                    dir,
 		WALPath:                    under("weir.wal.path", "wal"),
 		MetaPath:                   under("weir.meta.path", "meta"),
+		WALAbandoned:               SplitList(s.text("weir.wal.abandoned")),
 		WALShared:                  s.boolean("weir.wal.shared"),
 		ObjectStore:                s.text("weir.object.store"),
 		S3:                         s.resolveS3(),

@@ -27,6 +27,10 @@ type Heartbeat struct {
 	Floor metadata.ObjectID
 	// Leaves says that the broker has stopped serving for good: its lease is over.
 	Leaves bool
+	// WALSick says that a write to its log has hung for long, StoreSick that it has not reached the object store for long.
+	WALSick, StoreSick bool
+	// Log is what its log holds.
+	Log LogUse
 }
 
 // SessionsOptions are what Sessions need. All are required.
@@ -39,6 +43,8 @@ type SessionsOptions struct {
 	// Confirm calls done with whether this node led the quorum after the call, and then everything that was committed by
 	// then is applied.
 	Confirm func(done func(leads bool))
+	// UncommittedOffsetsMax is that of stream.Options, the same on all nodes. Zero: metadata.UncommittedOffsetsMax.
+	UncommittedOffsetsMax int64
 }
 
 // Sessions is what the active controller knows of who is alive, and what it decides from that (R9 to R13): it renews leases,
@@ -53,31 +59,41 @@ type Sessions struct {
 	term      uint64
 	brokers   map[metadata.BrokerID]*session
 	assigning map[metadata.BrokerEpoch]bool
+	logs      map[metadata.BrokerID]LogUse // as of the last heartbeat
+	reminder  task.Timer
 	fenced    env.Counter
 	alive     env.Gauge
+	waiting   env.Gauge
 	granted   *telemetry.Mark
 }
 
 // session is one broker epoch's.
 type session struct {
-	id       metadata.BrokerID
-	epoch    metadata.BrokerEpoch
-	heard    env.Time // when the last heartbeat came that counts
-	leaseEnd env.Time // by when every lease that was granted has certainly ended, on this node's clock
-	answered uint64   // Heartbeat.Answered of the last that counts
-	target   uint64   // an index that the next heartbeat's image must have to count
-	ending   bool     // nothing is granted any more
-	left     func()   // tells a broker that gave its lease up that its epoch has ended
-	timer    task.Timer
-	due      env.Time // of timer
+	id                 metadata.BrokerID
+	epoch              metadata.BrokerEpoch
+	heard              env.Time // when the last heartbeat came that counts
+	leaseEnd           env.Time // by when every lease that was granted has certainly ended, on this node's clock
+	answered           uint64   // Heartbeat.Answered of the last that counts
+	last               env.Time // when the last heartbeat came, whether it counts or not
+	failing            string   // why the last one does not count; empty: it does
+	walSick, storeSick bool     // as it said
+	target             uint64   // an index that the next heartbeat's image must have to count
+	ending             bool     // nothing is granted any more
+	left               func()   // tells a broker that gave its lease up that its epoch has ended
+	timer              task.Timer
+	due                env.Time // of timer
 }
 
 // NewSessions returns sessions of a node that does not lead.
 func NewSessions(o SessionsOptions) *Sessions {
+	if o.UncommittedOffsetsMax == 0 {
+		o.UncommittedOffsetsMax = metadata.UncommittedOffsetsMax
+	}
 	return &Sessions{
-		SessionsOptions: o, brokers: map[metadata.BrokerID]*session{}, assigning: map[metadata.BrokerEpoch]bool{},
+		SessionsOptions: o, brokers: map[metadata.BrokerID]*session{}, assigning: map[metadata.BrokerEpoch]bool{}, logs: map[metadata.BrokerID]LogUse{},
 		fenced:  o.Telemetry.Counter("weir_controller_brokers_fenced_total", "broker epochs that this controller ended since their lease was not renewed"),
 		alive:   o.Telemetry.Gauge("weir_controller_brokers_alive", "brokers that hold a lease, as the active controller knows; 0 on other nodes"),
+		waiting: o.Telemetry.Gauge("weir_controller_partitions_awaiting_lost_log", "partitions that wait for the write-ahead log of a broker that is gone, which nobody else can read; 0 on nodes that are not the active controller"),
 		granted: o.Telemetry.Mark("controller: a lease was renewed"),
 	}
 }
@@ -97,7 +113,10 @@ func (s *Sessions) Resign() {
 	}
 	clear(s.brokers)
 	clear(s.assigning)
+	clear(s.logs)
+	s.Loop.Stop(&s.reminder)
 	s.alive.Set(0)
+	s.waiting.Set(0)
 }
 
 // ImageChanged follows the image: who is registered, and whose WAL is to be recovered.
@@ -123,6 +142,7 @@ func (s *Sessions) ImageChanged() {
 	}
 	s.alive.Set(alive)
 	s.assign()
+	s.reviewWaiting()
 }
 
 // begin gives a broker one full session.
@@ -152,8 +172,8 @@ func (s *Sessions) review(k *session) {
 	case now < over:
 		s.expect(k, over)
 	default:
-		s.Telemetry.Warn("a broker does not renew its lease any more. Its partitions go to others once the lease has ended, if others can read its write-ahead log; else they wait until it is back",
-			slog.Int64("broker", int64(k.id)), slog.Int64("epoch", int64(k.epoch)), slog.Duration("silent", now.Sub(k.heard)))
+		s.Telemetry.Warn("a broker is taken for dead, and its lease is not renewed any more. Its partitions go to others once the lease has ended, if others can read its write-ahead log; else they wait until it is back",
+			slog.Int64("broker", int64(k.id)), slog.Int64("epoch", int64(k.epoch)), slog.String("reason", s.reason(k)), slog.Duration("for", now.Sub(k.heard)))
 		s.end(k, func() { s.fence(k) })
 	}
 }
@@ -222,7 +242,9 @@ func (s *Sessions) Renew(h Heartbeat, granted, ended func()) {
 		return
 	}
 	now, applied := s.Loop.Now(), s.Image.AppliedIndex()
-	if (h.Answered > k.answered || k.answered == 0) && h.Applied >= k.target { // R13
+	s.logs[h.Broker] = h.Log
+	k.last, k.walSick, k.storeSick = now, h.WALSick, h.StoreSick
+	if k.failing = s.failing(k, &h); k.failing == "" {
 		k.heard, k.answered, k.target = now, h.Answered, applied
 	}
 	s.Confirm(func(leads bool) {
@@ -233,6 +255,54 @@ func (s *Sessions) Renew(h Heartbeat, granted, ended func()) {
 		s.granted.Hit()
 		granted()
 	})
+}
+
+// failing says why a heartbeat does not count (R13); empty: it does. A broker whose heartbeats do not count for a session is fenced like one that
+// sends none: it could do nothing for its partitions, and would keep them from everybody else.
+func (s *Sessions) failing(k *session, h *Heartbeat) string {
+	switch {
+	case h.Answered <= k.answered && k.answered > 0:
+		return "it gets no answers"
+	case h.Applied < k.target:
+		return "its metadata stand still"
+	case h.WALSick && s.anotherLogIsWell(k):
+		return "writes to its write-ahead log hang"
+	case h.StoreSick && s.mostReachTheStore():
+		return "it does not reach the object store"
+	}
+	return ""
+}
+
+// anotherLogIsWell reports whether anybody could do better than a broker whose log hangs. If all logs do, to fence all brokers would
+// only make it worse.
+func (s *Sessions) anotherLogIsWell(k *session) bool {
+	for _, id := range slices.Sorted(maps.Keys(s.brokers)) {
+		if other := s.brokers[id]; other != k && !other.ending && !other.walSick {
+			return true
+		}
+	}
+	return false
+}
+
+// mostReachTheStore reports whether the object store is well as far as most brokers say: one that is away for most is
+// nobody's own fault.
+func (s *Sessions) mostReachTheStore() bool {
+	well := 0
+	for _, id := range slices.Sorted(maps.Keys(s.brokers)) {
+		if k := s.brokers[id]; !k.storeSick && !k.ending {
+			well++
+		}
+	}
+	return 2*well > len(s.brokers)
+}
+
+// reason is why a session is over.
+func (s *Sessions) reason(k *session) string {
+	if k.failing != "" && s.Loop.Now().Sub(k.last) < s.Config.SessionTimeout {
+		s.Telemetry.Hit("controller: taken for dead, " + k.failing)
+		return k.failing
+	}
+	return "it is silent"
 }
 
 // Register proposes a new epoch of a broker, once no lease of its older one can be left (R11). done hears the verdict.

@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -188,6 +189,58 @@ func TestBrokerThatHearsNothingIsFenced(t *testing.T) {
 			require.True(t, r.fenced(2))
 		})
 	}
+}
+
+// sick sends a heartbeat of a broker, well but for its log or its way to the store.
+func (r *sessionRig) sick(id metadata.BrokerID, wal, store bool) {
+	r.sent[id]++
+	r.s.Renew(controller.Heartbeat{
+		Broker: id, Epoch: r.epochs[id], Number: r.sent[id], Answered: r.sent[id], Applied: r.image.AppliedIndex(), WALSick: wal, StoreSick: store,
+	}, func() {}, func() {})
+	r.majority(true)
+}
+
+// R13: a broker whose log hangs, or that alone does not reach the store, is as good as silent. What is away for all is nobody's
+// own fault.
+func TestSickBrokersAreFencedIfOthersAreWell(t *testing.T) {
+	for name, c := range map[string]struct {
+		wal, store []metadata.BrokerID
+		fenced     []metadata.BrokerID
+	}{
+		"one log":                  {wal: []metadata.BrokerID{2}, fenced: []metadata.BrokerID{2}},
+		"all logs but one":         {wal: []metadata.BrokerID{1, 2, 3}, fenced: []metadata.BrokerID{1, 2, 3}},
+		"all logs":                 {wal: []metadata.BrokerID{1, 2, 3, 4}},
+		"the store from one":       {store: []metadata.BrokerID{2}, fenced: []metadata.BrokerID{2}},
+		"the store from half":      {store: []metadata.BrokerID{2, 3}},
+		"the store from all":       {store: []metadata.BrokerID{1, 2, 3, 4}},
+		"a log, the store for all": {wal: []metadata.BrokerID{3}, store: []metadata.BrokerID{1, 2, 3, 4}, fenced: []metadata.BrokerID{3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newSessionRig(t)
+			for range 40 {
+				for id := metadata.BrokerID(1); id <= 4; id++ {
+					r.sick(id, slices.Contains(c.wal, id), slices.Contains(c.store, id))
+				}
+				r.pass(session / 8)
+			}
+			for id := metadata.BrokerID(1); id <= 4; id++ {
+				require.Equal(t, slices.Contains(c.fenced, id), r.fenced(id), "broker %d", id)
+			}
+		})
+	}
+}
+
+// A log that hangs for less than a session is slow, no more.
+func TestBrokersRecoverFromSickness(t *testing.T) {
+	r := newSessionRig(t)
+	for range 10 {
+		for range 6 {
+			r.sick(2, true, true)
+			r.pass(session/8, 1, 3, 4)
+		}
+		r.pass(session/8, 1, 2, 3, 4)
+	}
+	require.False(t, r.fenced(2))
 }
 
 // R11: a node that starts anew waits until no lease of its older process can be left.

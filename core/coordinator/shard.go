@@ -197,6 +197,10 @@ func (s *Shard) apply(batch []byte) error {
 	if h.NextOffset() <= s.applied {
 		return nil
 	}
+	if h.Records == 0 { // what was lost (R16)
+		s.applied = h.NextOffset()
+		return nil
+	}
 	producer, epoch := int64(record.NoProducer), int16(-1)
 	if h.Transactional() {
 		producer, epoch = h.ProducerID, h.ProducerEpoch

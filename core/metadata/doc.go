@@ -32,6 +32,9 @@
 // invariants again, so that damage is found at the start and not by a later
 // record.
 //
+// A part of object 0 stands for offsets that were given up with the only WAL that held them (R16). It keeps a stream's parts
+// joined, is retained and trimmed as others are, from the time at which it was given up, and is no source of a replacement.
+//
 // # An object's life
 //
 // A leased id is prepared. From there it is committed, by a commit or a replacement of which

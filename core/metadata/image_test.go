@@ -31,7 +31,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: own, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 26).Draw(t, "kind") {
+	switch rapid.IntRange(0, 31).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{
 			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
@@ -90,8 +90,30 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		return drawReplacement(t, im, object, epoch)
 	case 23:
 		return &metadata.CleanStream{Epoch: epoch, Stream: stream, Cleaned: small("cleaned", 60)}
+	case 24, 25:
+		return drawAbandon(t, im, own, epoch)
 	}
 	return drawCommit(t, im, object, epoch)
+}
+
+// drawAbandon gives up what a broker owes, for whoever is alive to lead, and sometimes for who is not.
+func drawAbandon(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
+	small := func(label string, most int64) int64 { return rapid.Int64Range(0, most).Draw(t, label) }
+	r := &metadata.AbandonWAL{Broker: own, Epoch: epoch, Offsets: small("offsets", 9), At: small("at", 9), Term: uint64(small("term", 2))}
+	for _, b := range im.Brokers() {
+		if !b.Fenced || small("fenced leader", 9) == 0 {
+			r.Leaders = append(r.Leaders, metadata.Leader{Broker: b.ID, Epoch: b.Epoch})
+		}
+	}
+	if r.Term == 0 {
+		r.Leaders = []metadata.Leader{{Broker: own, Epoch: epoch}}
+		for _, o := range im.Recoveries() {
+			if small("ended", 2) > 0 {
+				r.Ended = append(r.Ended, o.Ended)
+			}
+		}
+	}
+	return r
 }
 
 func drawTakeOver(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
@@ -247,7 +269,9 @@ func wantReferences(t *rapid.T, im *metadata.Image) {
 		for _, p := range topic.Partitions {
 			s, _ := im.Stream(p.Stream)
 			for _, part := range s.Parts {
-				references[part.Object]++
+				if !part.Lost() {
+					references[part.Object]++
+				}
 			}
 		}
 	}
@@ -488,6 +512,7 @@ func TestGolden(t *testing.T) {
 		wantGolden(t, fmt.Sprintf("testdata/records.v%d", version+1), log)
 	}
 	wantGolden(t, "testdata/snapshot.v6", im.AppendSnapshot(nil))
+	wantAbandonGolden(t, im)
 	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3", "testdata/snapshot.v4", "testdata/snapshot.v5"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
@@ -495,6 +520,23 @@ func TestGolden(t *testing.T) {
 			t.Fatalf("loaded %+v, %v", loaded, err)
 		}
 	}
+}
+
+// wantAbandonGolden holds the record that gives up a WAL, and the snapshot of what it makes, against what was released.
+func wantAbandonGolden(t *testing.T, im *metadata.Image) {
+	epoch := metadata.BrokerEpoch(im.AppliedIndex() + 1)
+	abandon := &metadata.AbandonWAL{Broker: 8, Epoch: epoch, Offsets: 1000, At: 1_700_000_000_000, Leaders: []metadata.Leader{{Broker: 1, Epoch: 13}}, Term: 1}
+	for _, r := range []metadata.Record{
+		&metadata.RegisterBroker{ID: 8, Incarnation: [16]byte{8}},
+		&metadata.CreateTopic{ID: topicID("lost"), Name: "lost", Leaders: []metadata.Leader{{Broker: 8, Epoch: epoch}}},
+		&metadata.FenceBroker{ID: 8, Epoch: epoch, Term: 1},
+		abandon,
+	} {
+		if err := im.Apply(im.AppliedIndex()+1, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantGolden(t, "testdata/abandon.v1", append(abandon.AppendTo(nil), im.AppendSnapshot(nil)...))
 }
 
 func wantGolden(t *testing.T, path string, got []byte) {

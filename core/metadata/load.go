@@ -130,6 +130,9 @@ func (im *Image) loadStreams(s *contents) error {
 			im.owe(&stream.Ranges[i], 1)
 		}
 		for i := range stream.Parts {
+			if stream.Parts[i].Lost() {
+				continue
+			}
 			o := im.objects[stream.Parts[i].Object]
 			if o == nil {
 				return fmt.Errorf("stream %d refers to object %d, which is not there", stream.ID, stream.Parts[i].Object)

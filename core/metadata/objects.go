@@ -49,8 +49,11 @@ func (im *Image) unprepare(first, end ObjectID) {
 	im.leases = slices.Replace(im.leases, i, i+1, left...)
 }
 
-// unrefer takes one reference off an object, and destroys it with the last.
+// unrefer takes one reference off an object, and destroys it with the last. A lost part refers to none.
 func (im *Image) unrefer(id ObjectID) {
+	if id == 0 {
+		return
+	}
 	o := im.objects[id]
 	if o == nil || o.State != ObjectCommitted || o.Parts <= 0 {
 		telemetry.Assert(8, false, "object %d is referred to, but is not committed: %+v", id, o)

@@ -43,6 +43,7 @@ const (
 	typeUnregisterBroker
 	typeReplaceParts
 	typeCleanStream
+	typeAbandonWAL
 )
 
 // version is the newest version of a type. Each type has its own: fields ask the coder which one they read or write.
@@ -104,6 +105,8 @@ func (t recordType) empty() Record {
 		return &ReplaceParts{}
 	case typeCleanStream:
 		return &CleanStream{}
+	case typeAbandonWAL:
+		return &AbandonWAL{}
 	}
 	return nil
 }
@@ -571,9 +574,11 @@ func (r *DeleteObjects) fields(c *coder) {
 
 // OfController reports whether only the active controller proposes such a record, in its own term (R10).
 func OfController(r Record) bool {
-	switch r.(type) {
+	switch r := r.(type) {
 	case *FenceBroker, *AssignRecovery, *RegisterBroker, *FoundCluster:
 		return true
+	case *AbandonWAL:
+		return r.Term > 0
 	}
 	return false
 }

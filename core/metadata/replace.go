@@ -126,7 +126,7 @@ func (im *Image) validateReplacement(r *ReplaceParts, p *Replacement) (s *Stream
 		return nil, 0, false
 	}
 	for i, source := range p.Sources {
-		if q := &s.Parts[at+i]; q.Object != source.Object || q.Start != source.Start || q.End != source.End {
+		if q := &s.Parts[at+i]; q.Lost() || q.Object != source.Object || q.Start != source.Start || q.End != source.End {
 			return nil, 0, false
 		}
 	}

@@ -21,6 +21,8 @@ import (
 //	fence BROKER EPOCH                 assign ENDED BY
 //	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint
 //	clean STREAM EPOCH CLEANED
+//	abandon BROKER EPOCH LEADER...     by the controller of term 1; gives 100 offsets up
+//	forgo BROKER EPOCH ENDED...        by the broker itself
 //	replace OBJECT EPOCH STREAM:SOURCES>PARTS...   SOURCES are OBJECT[START,END) and PARTS [START,END), joined by +
 //
 // Each answers with the record's index and the verdict. Partitions are led by
@@ -62,6 +64,7 @@ func (w *world) applyLines(input string) string {
 			w.t.Fatalf("%s: %v", line, err)
 		}
 		before := w.im.AppendSnapshot(nil)
+		w.im.BeginTerm(1)
 		fmt.Fprintf(&out, "%d: ", w.index)
 		if err := w.im.Apply(w.index, decoded); err != nil {
 			fmt.Fprintf(&out, "refused: %v\n", err)
@@ -79,6 +82,8 @@ func granted(r metadata.Record, o metadata.Outcome) string {
 	switch r := r.(type) {
 	case *metadata.LeaseObjects, *metadata.AllocateProducerIDs:
 		return fmt.Sprintf("granted from %d", o.First)
+	case *metadata.AbandonWAL:
+		return fmt.Sprintf("%d partitions lost their tails", o.First)
 	case *metadata.CommitObject:
 		var words []string
 		for i, p := range r.Parts {
@@ -128,6 +133,23 @@ func (w *world) parse(f []string) metadata.Record {
 		r := &metadata.SealRanges{By: metadata.BrokerEpoch(w.number(f[1]))}
 		for _, text := range f[2:] {
 			r.Seals = append(r.Seals, w.seal(text))
+		}
+		return r
+	case "abandon":
+		r := &metadata.AbandonWAL{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Offsets: 100, At: 1000, Term: 1}
+		for _, text := range f[3:] {
+			l := metadata.Leader{Broker: metadata.BrokerID(w.number(text))}
+			if b, ok := w.im.Broker(l.Broker); ok {
+				l.Epoch = b.Epoch
+			}
+			r.Leaders = append(r.Leaders, l)
+		}
+		return r
+	case "forgo":
+		own := metadata.Leader{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2]))}
+		r := &metadata.AbandonWAL{Broker: own.Broker, Epoch: own.Epoch, Offsets: 100, At: 1000, Leaders: []metadata.Leader{own}}
+		for _, ended := range f[3:] {
+			r.Ended = append(r.Ended, metadata.BrokerEpoch(w.number(ended)))
 		}
 		return r
 	case "unregister":
@@ -268,6 +290,9 @@ func (w *world) show() string {
 			fmt.Fprintf(&out, "the log of epoch %d of broker %d is recovered by epoch %d\n", r.Ended, r.Broker, r.By)
 		}
 	}
+	for _, x := range w.im.WaitingWALs() {
+		fmt.Fprintf(&out, "%d partitions wait for the logs of broker %d, %d without a leader; %d records at least\n", x.Partitions, x.Broker, x.Leaderless, x.Records)
+	}
 	for _, t := range w.im.Topics() {
 		for _, p := range t.Partitions {
 			s, _ := w.im.Stream(p.Stream)
@@ -280,6 +305,10 @@ func (w *world) show() string {
 				fmt.Fprintf(&out, "  range %d of epoch %d: from %d, committed to %d, end %d\n", r.LeaderEpoch, r.BrokerEpoch, r.Start, r.Committed, r.End)
 			}
 			for _, part := range s.Parts {
+				if part.Lost() {
+					fmt.Fprintf(&out, "  part [%d,%d) is lost\n", part.Start, part.End)
+					continue
+				}
 				fmt.Fprintf(&out, "  part [%d,%d) in object %d\n", part.Start, part.End, part.Object)
 			}
 		}

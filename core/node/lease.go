@@ -100,9 +100,17 @@ func (l *lease) granted(number uint64, sent env.Time) {
 	}
 }
 
-const heartbeatBytes = 45
+// A heartbeat has heartbeatBytes; those of releases before health was part of it (R13) end with leaving.
+const (
+	heartbeatBytes = heartbeatBare + 17
+	heartbeatBare  = 45
 
-// heartbeat is what is sent: i32 broker, i64 epoch, u64 number, u64 answered, u64 applied index, u64 lowest object id in use, u8 1 if the broker leaves.
+	walSick   = 1
+	storeSick = 2
+)
+
+// heartbeat is what is sent: i32 broker, i64 epoch, u64 number, u64 answered, u64 applied index, u64 lowest object id in use, u8 1 if the broker
+// leaves, u8 flags of what is sick, i64 bytes in the log, i64 bytes that it may hold.
 func (l *lease) heartbeat(leaves bool) []byte {
 	order := binary.LittleEndian
 	b := order.AppendUint32(nil, uint32(l.node.config.NodeID))
@@ -115,10 +123,38 @@ func (l *lease) heartbeat(leaves bool) []byte {
 		floor = l.node.engine.ObjectFloor()
 	}
 	b = order.AppendUint64(b, uint64(floor))
+	leaving, sick := byte(0), byte(0)
 	if leaves {
-		return append(b, 1)
+		leaving = 1
 	}
-	return append(b, 0)
+	if l.node.logHangs() {
+		sick |= walSick
+	}
+	if l.node.store.Unreachable(l.node.config.Cluster.SessionTimeout / 4) {
+		sick |= storeSick
+	}
+	use := l.node.logUse()
+	b = order.AppendUint64(append(b, leaving, sick), uint64(use.Bytes))
+	return order.AppendUint64(b, uint64(use.BytesMax))
+}
+
+// logHangs reports whether a write to the log, or the recovery of one, gets nowhere (R13). A log in the object store is as well as that is.
+func (n *Node) logHangs() bool {
+	switch session := n.config.Cluster.SessionTimeout; {
+	case n.config.WALObject:
+		return false
+	case n.log != nil:
+		return n.log.Waits() >= session/4
+	default:
+		return n.progress > 0 && n.loop.Now().Sub(n.progress) >= session
+	}
+}
+
+func (n *Node) logUse() controller.LogUse {
+	if n.log == nil {
+		return controller.LogUse{Bytes: -1, BytesMax: n.config.WALBytes}
+	}
+	return controller.LogUse{Bytes: n.log.Used(), BytesMax: n.log.Size()}
 }
 
 // leave gives the lease up, for the others to go on at once; done runs when the controller knows it, or after a while.
@@ -147,13 +183,18 @@ const leaveTimeout = 2 * time.Second
 // heartbeatOf takes another broker's heartbeat, or this one's.
 func (n *Node) heartbeatOf(from int32, b []byte, reply func([]byte, *peer.Refusal)) {
 	order := binary.LittleEndian
-	if len(b) != heartbeatBytes || int32(order.Uint32(b)) != from {
+	if len(b) != heartbeatBytes && len(b) != heartbeatBare || int32(order.Uint32(b)) != from {
 		reply(nil, &peer.Refusal{Code: refusedBusy, Text: "malformed"})
 		return
 	}
 	h := controller.Heartbeat{
 		Broker: metadata.BrokerID(from), Epoch: metadata.BrokerEpoch(order.Uint64(b[4:])), Number: order.Uint64(b[12:]),
 		Answered: order.Uint64(b[20:]), Applied: order.Uint64(b[28:]), Floor: metadata.ObjectID(order.Uint64(b[36:])), Leaves: b[44] != 0,
+		Log: controller.LogUse{Bytes: -1, BytesMax: -1},
+	}
+	if len(b) == heartbeatBytes {
+		h.WALSick, h.StoreSick = b[45]&walSick != 0, b[45]&storeSick != 0
+		h.Log = controller.LogUse{Bytes: int64(order.Uint64(b[46:])), BytesMax: int64(order.Uint64(b[54:]))}
 	}
 	if n.sweeper != nil && n.metadata.image.Current(h.Epoch) {
 		n.sweeper.InUseFloor(h.Epoch, h.Floor)

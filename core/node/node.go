@@ -67,6 +67,7 @@ type Tuning struct {
 	ProducerIDBlock    int64         // controller.Options
 	ProducersMax       int           // partition.Options
 	CleanBytesMin      int64         // coordinator.Options
+	UncommittedOffsets int64         // stream.Options.UncommittedOffsetsMax; the same on all nodes
 	FirstEpoch         int16         // txn.Options
 	FirstGeneration    int32         // group.Options
 
@@ -81,6 +82,7 @@ type Node struct {
 	config    *config.Broker
 	loop      *task.Loop
 	telemetry *telemetry.Registry
+	store     *telemetry.StoreWatch
 
 	gate         gate
 	metadata     metadataLog
@@ -106,15 +108,17 @@ type Node struct {
 	broker       *broker.Broker
 	epoch        metadata.BrokerEpoch
 	incarnation  [16]byte
-	listeners    []config.Listener   // as advertised
-	ends         []metadata.RangeEnd // of ranges in recovered logs, until they are taken over
+	listeners    []config.Listener      // as advertised
+	ends         []metadata.RangeEnd    // of ranges in recovered logs, until they are taken over
+	abandoned    []metadata.BrokerEpoch // whose logs are lost, and given up by this broker's administrator
 
 	transactionRuntime *coordinator.Runtime
 	coordinatorMemory  *coordinator.Memory
 
 	begun    bool
-	step     string // of the start, while it runs
-	started  bool   // the start is over
+	step     string   // of the start, while it runs
+	progress env.Time // when the recovery of a log at the start last got on; 0: none runs
+	started  bool     // the start is over
 	failed   bool
 	ending   func() // set once Shutdown was called
 	shutting bool
@@ -133,7 +137,8 @@ func New(e env.Env, o Options) *Node {
 		n.config = o.Settings.Broker()
 	}
 	n.lines = telemetry.NewLimiter(roomLineInterval)
-	n.env.Store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
+	n.store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
+	n.env.Store = n.store
 	n.gate.network = e.Network
 	n.handovers.node = n
 	n.adoptions.known = map[metadata.BrokerEpoch]bool{}

@@ -29,6 +29,7 @@ const (
 	methodMove                                  // see moveFor; to the leader of the partitions
 	methodDescribeQuorum                        // nothing; the leader answers with a quorum.State
 	methodChangeMember                          // see changeMemberFor; to the leader
+	methodAbandonWAL                            // a wire.AbandonWALRequest, answered with its response; to the leader
 )
 
 // Refusals by which callers branch.
@@ -139,6 +140,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodHeartbeat, leading(n.heartbeatOf))
 	w.calls.Handle(methodDescribeQuorum, leading(n.describeQuorumFor))
 	w.calls.Handle(methodChangeMember, leading(n.changeMemberFor))
+	w.calls.Handle(methodAbandonWAL, leading(n.abandonWALFor))
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)

@@ -27,7 +27,8 @@ type RecoveryOptions struct {
 type ClusterReport struct {
 	quorum.Rebuilt
 	Topics, Partitions, Objects int
-	// Logs are the files on the log disk that hold acknowledged records which are in
+	Brokers                     int // that are registered
+	// Logs are the files on the log disks that hold acknowledged records which are in
 	// no object yet: the next start recovers them, and needs each. ObjectLogs are logs in the
 	// object store that do.
 	Logs, ObjectLogs []string
@@ -90,6 +91,7 @@ func (c *ClusterRecovery) report(found quorum.Rebuilt) ClusterReport {
 		r.Topics++
 		r.Partitions += len(t.Partitions)
 	}
+	r.Brokers = len(image.Brokers())
 	image.Objects(func(*metadata.Object) { r.Objects++ })
 	for _, epoch := range image.EpochsOwing() {
 		if _, object := image.ObjectWAL(epoch); object {

@@ -108,6 +108,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 	if n.peers != nil {
 		n.sessions = controller.NewSessions(controller.SessionsOptions{
 			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata, Config: &n.config.Cluster, Confirm: n.quorum.ConfirmLeadership,
+			UncommittedOffsetsMax: n.options.Tuning.UncommittedOffsets,
 		})
 		n.balancer = controller.NewBalancer(controller.BalancerOptions{
 			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: n.sessions.Alive, Move: n.Move,
@@ -266,7 +267,8 @@ func (n *Node) buildStorage() {
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
 		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes,
-		NewState: partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
+		UncommittedOffsetsMax: t.UncommittedOffsets,
+		NewState:              partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
@@ -292,24 +294,49 @@ func logName(epoch metadata.BrokerEpoch) string {
 	return fmt.Sprintf("%s%016x", logPrefix, int64(epoch))
 }
 
+// missingLogPoll is how often a start looks whether a missing log is there, or is not owed any more.
+const missingLogPoll = time.Second
+
 // checkLogs ends the start while nothing was changed yet if the device lacks a log that
-// is owed: an old copy of the disks must not end the epoch of a newer one.
+// is owed: an old copy of the disks must not end the epoch of a newer one. Beside other brokers it waits, since its quorum may need this
+// node, not least to give the log up.
 func (n *Node) checkLogs(p *task.Proc) error {
-	epochs, err := n.findLogs(p)
-	if err != nil {
-		return err
-	}
-	for _, owing := range n.metadata.image.EpochsOwingOf(metadata.BrokerID(n.config.NodeID)) {
-		if _, object := n.metadata.image.ObjectWAL(owing); object {
-			continue
+	for !n.failed {
+		missing, err := n.missingLogs(p)
+		if err != nil || len(missing) == 0 {
+			return err
 		}
-		if !slices.Contains(epochs, owing) && n.recovers(owing) {
-			n.telemetry.Hit("node: an owed log is missing")
-			return fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. There is no way yet to start without them",
-				logName(owing), n.config.WALPath)
+		n.telemetry.Hit("node: an owed log is missing")
+		name := logName(missing[0])
+		err = fmt.Errorf("file %s is missing, and records that it holds were acknowledged: bring it back to %s. If it is lost for good, and other "+
+			"brokers run, weir abandon-wal gives the records up; else --set weir.wal.abandoned=%s does, and this broker starts without them", name, n.config.WALPath, name)
+		if n.peers == nil {
+			return err
 		}
+		n.lines.Error(n.telemetry, "missing log", n.loop.Now(), "this broker waits for its write-ahead log, and its partitions with it", slog.String("error", err.Error()))
+		p.Sleep(missingLogPoll)
 	}
 	return nil
+}
+
+// missingLogs are the ended epochs of this broker whose logs are owed and not there, but for those that may be done without.
+func (n *Node) missingLogs(p *task.Proc) (missing []metadata.BrokerEpoch, err error) {
+	epochs, err := n.findLogs(p)
+	if err != nil {
+		return nil, err
+	}
+	n.abandoned = nil
+	for _, owing := range n.metadata.image.EpochsOwingOf(metadata.BrokerID(n.config.NodeID)) {
+		_, object := n.metadata.image.ObjectWAL(owing)
+		switch {
+		case object || slices.Contains(epochs, owing) || !n.recovers(owing):
+		case slices.Contains(n.config.WALAbandoned, logName(owing)):
+			n.abandoned = append(n.abandoned, owing)
+		default:
+			missing = append(missing, owing)
+		}
+	}
+	return missing, nil
 }
 
 // recoverLogs reads the logs of ended epochs, the oldest first.
@@ -323,6 +350,7 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 		n.telemetry.Hit("node: several logs recovered at one start")
 	}
 	for _, epoch := range epochs {
+		n.sayIfGivenUp(epoch)
 		if err := n.recoverLog(p, epoch); err != nil {
 			return err
 		}
@@ -391,11 +419,13 @@ func (n *Node) findLogs(p *task.Proc) (epochs []metadata.BrokerEpoch, err error)
 // countingReplayer counts the batches of a log.
 type countingReplayer struct {
 	stream.Replayer
+	node    *Node
 	batches int64
 }
 
 func (r *countingReplayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
 	r.batches++
+	r.node.progress = r.node.loop.Now()
 	return r.Replayer.Replay(id, h, batch)
 }
 
@@ -404,13 +434,15 @@ func (n *Node) recoverLog(p *task.Proc, epoch metadata.BrokerEpoch) (err error) 
 	if err := n.fenceLog(p, epoch); err != nil {
 		return err
 	}
-	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions}
+	began, into := n.loop.Now(), &countingReplayer{Replayer: n.partitions, node: n}
+	n.progress = began
 	p.Await(func(wake func()) {
 		n.engine.RecoverLog(n.storedName(epoch), epoch, into, func(ends []metadata.RangeEnd, recoverErr error) {
 			n.ends, err = append(n.ends, ends...), recoverErr
 			wake()
 		})
 	})
+	n.progress = 0
 	if err == nil {
 		n.telemetry.Info("recovered a write-ahead log", slog.Int64("epoch", int64(epoch)), slog.Int64("batches", into.batches),
 			slog.Duration("took", n.loop.Now().Sub(began)))
@@ -470,6 +502,9 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 }
 
 func (n *Node) takeOver(p *task.Proc) (err error) {
+	if err := n.forgoLogs(p); err != nil {
+		return err
+	}
 	p.Await(func(wake func()) {
 		n.controller.TakeOver(n.epoch, n.ends, func(takeErr error) {
 			err = takeErr

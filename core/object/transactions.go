@@ -2,6 +2,7 @@ package object
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 
@@ -211,6 +212,14 @@ func (s *AbortedSearch) await(t *Transactions) {
 		}
 		s.pending[n.Producer] = n.First
 	}
+}
+
+// Abort takes it that what no run has decided was aborted: the markers are lost.
+func (s *AbortedSearch) Abort() {
+	for _, producer := range slices.Sorted(maps.Keys(s.pending)) {
+		s.found = append(s.found, AbortedTransaction{producer, s.pending[producer]})
+	}
+	s.pending = nil
 }
 
 // Undecided is how many transactions no run has decided.

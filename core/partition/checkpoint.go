@@ -138,7 +138,8 @@ func (w *window) append(dst []byte, end, maxTimestamp int64) []byte {
 }
 
 // LoadState rebuilds a state from a checkpoint as of end. An empty checkpoint is
-// a state that knows no producer. now is when its producers count as last seen.
+// a state that knows no producer. One that is as of a lower offset counts as of end: what lay between is lost (R16), and
+// producers go on from where the checkpoint has them, as in Kafka after an unclean election. now is when its producers count as last seen.
 // producersMax bounds the producers kept (0: DefaultProducersMax).
 func LoadState(checkpoint []byte, end int64, now env.Time, producersMax int) (*State, error) {
 	if producersMax <= 0 {
@@ -162,7 +163,7 @@ func LoadState(checkpoint []byte, end int64, now env.Time, producersMax int) (*S
 }
 
 func (s *State) load(version byte, r *reader, end int64, now env.Time) error {
-	if s.end = r.varint(); s.end != end {
+	if s.end = r.varint(); s.end > end {
 		return fmt.Errorf("%w: it is as of offset %d, not %d", ErrCheckpoint, s.end, end)
 	}
 	s.maxTimestamp = r.varint()
@@ -174,6 +175,7 @@ func (s *State) load(version byte, r *reader, end int64, now env.Time) error {
 	if r.failed || len(r.b) > 0 {
 		return fmt.Errorf("%w: %d bytes left over", ErrCheckpoint, len(r.b))
 	}
+	s.end = end
 	return nil
 }
 

@@ -41,7 +41,8 @@ type Rebuilt struct {
 // changes nothing. Then it seals the first free name, so that the lost disk, should it come back, can
 // ship nothing more; reads again, now that nothing can be added; begins a new incarnation of the
 // cluster, whose ids and epochs lie above all of the old one's; and writes the disk, whose directory
-// must be empty. It goes on for as long as the store takes. done gets an error for people. A rebuild
+// must be empty. Of a quorum that had several members, any node can be the first of the new incarnation, as its only
+// voter, with a disk of a new number; the others join it with empty disks. It goes on for as long as the store takes. done gets an error for people. A rebuild
 // that was cut off is begun anew.
 func Rebuild(o Options, confirm func(Rebuilt) bool, done func(Rebuilt, error)) {
 	o, err := o.resolve()
@@ -111,7 +112,12 @@ func (q *Quorum) loadChain(r *remote) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.head.node != q.o.Node {
+	if !c.single(memberID(c.head.node, 0)) {
+		// Any of several may begin anew. As another member than before: old disks of the others know the old ones.
+		if q.id == memberID(q.o.Node, 0) {
+			q.id = memberID(q.o.Node, uint32(q.nonce("rebuild disk", c.head.at.sequence))|1)
+		}
+	} else if c.head.node != q.o.Node {
 		return nil, fmt.Errorf("the cluster's metadata belong to node %d, but this is node %d: set node.id to %d", c.head.node, q.o.Node, c.head.node)
 	}
 	return c, c.load(q.o.Machine)

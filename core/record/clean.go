@@ -100,10 +100,11 @@ func AppendEmpty(dst []byte, h *Header) []byte {
 	return dst
 }
 
-// AppendFiller appends to dst a batch without records, producer and time that takes the offsets [base, base+offsets).
-func AppendFiller(dst []byte, base int64, offsets int32, leaderEpoch int32) []byte {
+// AppendFiller appends to dst a batch without records, producer and time that takes the offsets [base, base+offsets), as Kafka keeps one
+// where all records of a batch were compacted away: readers go on behind it. There are at least one and at most 1<<31 offsets.
+func AppendFiller(dst []byte, base, offsets int64, leaderEpoch int32) []byte {
 	return AppendEmpty(dst, &Header{
-		BaseOffset: base, LeaderEpoch: leaderEpoch, LastOffsetDelta: offsets - 1, MaxTimestamp: NoTimestamp,
+		BaseOffset: base, LeaderEpoch: leaderEpoch, LastOffsetDelta: int32(offsets - 1), MaxTimestamp: NoTimestamp,
 		ProducerID: NoProducer, ProducerEpoch: -1, BaseSequence: -1,
 	})
 }

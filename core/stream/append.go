@@ -48,6 +48,10 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 		a.refuse("stream append refused: cache full")
 		return 0, false
 	}
+	if !s.reaches(s.end + int64(b.Offsets)) {
+		a.refuse("stream append refused: too many offsets are not committed")
+		return 0, false
+	}
 	p := a.newPending(s, &b)
 	if !a.log.Append(&p.Append) {
 		a.recycle(p)

@@ -32,6 +32,10 @@ func (c *cleanPass) index() error {
 		if err != nil {
 			return err
 		}
+		if part.Lost() {
+			at = part.End
+			continue
+		}
 		end := min(part.End, c.plan.End) // it may have been joined with what comes behind, whose transactions may be open
 		err = c.walk(&part, at, end, x.Begin, func(data []byte) {
 			for !full && len(data) > 0 {
@@ -124,12 +128,15 @@ func (c *cleanPass) rewrite() error {
 		if err != nil {
 			return err
 		}
-		if !c.group.takes(&part, c.CleanObjectBytes) {
+		if part.Lost() || !c.group.takes(&part, c.CleanObjectBytes) {
 			if err := c.flush(); err != nil {
 				return err
 			}
 		}
 		at = part.End
+		if part.Lost() {
+			continue
+		}
 		if part.Bytes > c.CleanObjectBytes {
 			changes, err := c.changes(&part)
 			if err != nil {
@@ -359,7 +366,7 @@ func (g *cleanGroup) fill(end int64) {
 		return
 	}
 	h := &g.last
-	b := record.AppendFiller(nil, h.BaseOffset, h.LastOffsetDelta+1, h.LeaderEpoch)
+	b := record.AppendFiller(nil, h.BaseOffset, int64(h.LastOffsetDelta)+1, h.LeaderEpoch)
 	g.batches = append(g.batches, object.Batch{Data: b, Base: h.BaseOffset, End: h.NextOffset(), MaxTimestamp: record.NoTimestamp})
 	g.bytes += int64(len(b))
 }

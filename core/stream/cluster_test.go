@@ -333,6 +333,26 @@ func (c *cluster) takeOver(ends []metadata.RangeEnd) {
 	}
 }
 
+// abandon gives up the log of the incarnation that ended (R16): the next one gets its ranges, above the most that it held.
+func (c *cluster) abandon(offsets int64) {
+	delete(c.w.disk.files, logName(c.epoch))
+	for _, id := range c.sorted() {
+		s, h := c.streams[id], c.histories[id]
+		r := s.Newest()
+		from := committedOf(r)
+		r.Committed, r.End, s.CheckpointEnd = from+offsets, from+offsets, from+offsets
+		s.Parts = append(s.Parts, metadata.Part{Start: from, End: r.End, LeaderEpoch: r.LeaderEpoch, MaxTimestamp: metadata.UntimedAt(0)})
+		s.Ranges = append(s.Ranges, metadata.Range{LeaderEpoch: r.LeaderEpoch + 1, BrokerEpoch: c.epoch + 1, Start: r.End, Committed: r.End, End: -1})
+		sum, _ := h.sumAt(from)
+		h.cutTo(from)
+		h.batches, h.ends, h.sums = append(h.batches, record.AppendFiller(nil, from, offsets, r.LeaderEpoch)), append(h.ends, r.End), append(h.sums, sum)
+		h.acked = r.End
+		if len(s.Checkpoint) > 0 {
+			s.Checkpoint = encodeState(r.End, sum)
+		}
+	}
+}
+
 func (c *cluster) create(id metadata.StreamID) {
 	c.streams[id] = &metadata.Stream{ID: id, Ranges: []metadata.Range{{BrokerEpoch: c.epoch, End: -1}}}
 	c.histories[id] = &history{}

@@ -97,6 +97,9 @@ func (c *compactor) weigh(s *Stream) {
 	}
 	s.weighed = c.passes
 	for i := range image.Parts {
+		if image.Parts[i].Lost() {
+			continue
+		}
 		u := c.inUse[image.Parts[i].Object]
 		c.inUse[image.Parts[i].Object] = usage{u.bytes + image.Parts[i].Bytes, u.parts + 1}
 	}
@@ -173,7 +176,17 @@ func (c *compactor) parts(s *Stream) []metadata.Part {
 	if !ok || !s.leads(image) {
 		return nil
 	}
-	return image.Parts
+	return behindLost(image.Parts)
+}
+
+// behindLost are the parts behind the newest that is lost: nothing is joined over one, and what lies before it stays as it is.
+func behindLost(parts []metadata.Part) []metadata.Part {
+	for i := len(parts) - 1; i >= 0; i-- {
+		if parts[i].Lost() {
+			return parts[i+1:]
+		}
+	}
+	return parts
 }
 
 // each implements mergeView.

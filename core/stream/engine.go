@@ -90,7 +90,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 	start := committedOf(r)
 	s := &Stream{
 		engine: e, id: id, leaderEpoch: leaderEpoch, owner: owner, stored: e.reader.Log(id, owner), start: r.Start,
-		committed: start, cut: start, highWatermark: start, end: start, pinnedFrom: start, logStart: image.LogStart,
+		reach: reach{from: start}, committed: start, cut: start, highWatermark: start, end: start, pinnedFrom: start, logStart: image.LogStart,
 	}
 	s.stored.cached = s.inCache
 	s.entries.pool = &e.appends.cache.entries
@@ -156,6 +156,7 @@ func (e *Engine) ImageShipped() {
 		return
 	}
 	e.trimmer.trimShipped()
+	e.appends.offerRoom()
 	e.recovered.refresh() // the image may have records of which nobody was told yet
 }
 

@@ -75,6 +75,10 @@ type Options struct {
 	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
 	// makes smaller objects.
 	CheckpointBytes int
+	// UncommittedOffsetsMax bounds the offsets of a stream that are appended and not committed: an append that would pass it waits
+	// for a commit. Zero: metadata.UncommittedOffsetsMax, which is the maximum and the same for all brokers of a cluster: a
+	// WAL that is given up is taken to have held no more (R16).
+	UncommittedOffsetsMax int64
 	// Compaction is how small parts of streams become larger ones.
 	Compaction CompactionOptions
 }
@@ -151,6 +155,7 @@ func (o Options) resolve() Options {
 	o.CleanIndexBytes = orDefault(o.CleanIndexBytes, cleanIndexBytes)
 	o.CleanObjectBytes = orDefault(o.CleanObjectBytes, 32<<20)
 	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
+	o.UncommittedOffsetsMax = min(orDefault(o.UncommittedOffsetsMax, metadata.UncommittedOffsetsMax), metadata.UncommittedOffsetsMax)
 	o.Compaction.resolve()
 	if o.Failed == nil {
 		o.Failed = func(err error) { panic(err) }

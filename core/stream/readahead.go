@@ -72,6 +72,10 @@ func (l *CommittedLog) readAhead(c *cursor) {
 		if err != nil {
 			return
 		}
+		if part.Lost() {
+			c.ahead = part.End
+			continue
+		}
 		index := l.indexAhead(c, part, most)
 		if index == nil {
 			return
@@ -112,7 +116,7 @@ func (l *CommittedLog) indexAhead(c *cursor, part metadata.Part, most int64) *he
 			break
 		}
 		next, err := l.partFor(part.End)
-		if err != nil {
+		if err != nil || next.Lost() {
 			break
 		}
 		part = next

@@ -168,6 +168,10 @@ func (r *storeRead) step() {
 		r.done(Fetched{Err: err})
 		return
 	}
+	if part.Lost() {
+		r.done(l.passOver(&part, r.offset))
+		return
+	}
 	r.resolved++
 	l.reader.indexes.with(l.id, &part, r.deadline, func(index *heldIndex, err error) {
 		if err != nil {

@@ -95,6 +95,7 @@ type abortedSearch struct {
 	at       int64
 	deadline env.Time
 	restarts int
+	lost     bool // a part that was searched is lost: some markers may be
 	done     func(Fetched)
 	again    func() // reads anew; nil: nothing was read
 }
@@ -140,6 +141,9 @@ func (q *abortedSearch) next() {
 		q.restart()
 		return
 	}
+	if q.lost {
+		q.Abort() // what is not known to be committed
+	}
 	telemetry.Assert(7, q.Undecided() == 0, "stream %d: %d transactions below the last stable offset have no marker", s.id, q.Undecided())
 	q.end(nil)
 }
@@ -159,6 +163,13 @@ func (q *abortedSearch) searchPart() {
 	part, err := log.partFor(q.at)
 	if err != nil {
 		q.end(err)
+		return
+	}
+	if part.Lost() {
+		q.lost = true
+		if q.visit(&object.Transactions{}, part.End) {
+			q.next()
+		}
 		return
 	}
 	if q.at != q.From && part.Start != q.at {

@@ -25,6 +25,7 @@ import (
 //	arrive                    late PUTs arrive
 //	read 1 offset=0 bytes=1000
 //	trim 1 to=5 / delete 1 / crash / shutdown
+//	abandon offsets=100       the log of the incarnation that ended is gone, and is given up
 //	state                     streams, ranges, parts, objects, log
 type story struct {
 	t       *testing.T
@@ -94,6 +95,10 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 		s.w.crash()
 	case "shutdown":
 		s.n.shutdown()
+	case "abandon":
+		var offsets int64
+		d.ScanArgs(t, "offsets", &offsets)
+		s.c.abandon(offsets)
 	case "state":
 		return s.state()
 	default:

@@ -135,6 +135,7 @@ type Stream struct {
 	compacted     int64 // by key, since the stream was opened: below, the store has less than the log cache
 	pinnedFrom    int64 // entries from here on are pinned in the cache and keep the WAL
 
+	reach   reach
 	entries ring[entry, *entry] // in the log cache
 	// transactions are those of the entries.
 	transactions object.Transactions

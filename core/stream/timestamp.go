@@ -31,7 +31,7 @@ func (s *Stream) findTimestampBy(deadline env.Time, from, ts int64, done func(Fe
 	}
 	q.ts = s.largestTimestampFrom(from)
 	part, err := s.stored.partFor(from)
-	if err != nil || s.inCache(from) || part.Start == from || part.LargestTimestamp() < q.ts {
+	if err != nil || s.inCache(from) || part.Lost() || part.Start == from || part.LargestTimestamp() < q.ts {
 		q.next()
 		return
 	}
@@ -105,7 +105,7 @@ func (q *timestampSearch) next() {
 			q.done(Fetched{Err: err})
 			return
 		}
-		if part.LargestTimestamp() < q.ts {
+		if part.Lost() || part.LargestTimestamp() < q.ts {
 			q.from = part.End
 			continue
 		}

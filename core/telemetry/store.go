@@ -37,6 +37,10 @@ type StoreWatch struct {
 	registry *Registry
 	lines    *Limiter
 	kinds    [storeOperations]watchedOperation
+	failed   struct {
+		count         int      // operations, since one was last answered
+		since, newest env.Time // when the first of them began, and the newest ended
+	}
 }
 
 // watchedOperation is what is known of one kind of operation.
@@ -124,6 +128,15 @@ func (w *StoreWatch) Abandon() {
 	}
 }
 
+// storeEvidence is for how long a failure says that the store is not reached now: longer than any pause between two tries.
+const storeEvidence = 30 * time.Second
+
+// Unreachable reports whether the store has answered nothing for at least that long, although it was asked again and again.
+func (w *StoreWatch) Unreachable(after time.Duration) bool {
+	f := &w.failed
+	return f.count > 1 && f.newest.Sub(f.since) >= after && w.clock.Now().Sub(f.newest) < storeEvidence
+}
+
 // ended takes the outcome of an operation that was submitted at began. A refusal is an answer.
 func (w *StoreWatch) ended(kind storeOperation, began env.Time, outcome env.Outcome, err error) {
 	k := &w.kinds[kind]
@@ -139,6 +152,11 @@ func (w *StoreWatch) ended(kind storeOperation, began env.Time, outcome env.Outc
 	if !k.failing {
 		k.failing, k.since = true, began
 	}
+	if f := &w.failed; f.count == 0 {
+		f.since = began
+	}
+	w.failed.count++
+	w.failed.newest = w.clock.Now()
 	if now := w.clock.Now(); !cause.Passing() || now.Sub(k.since) >= storePatience {
 		w.warn(kind, cause, now, err)
 	}
@@ -154,6 +172,7 @@ func (w *StoreWatch) warn(kind storeOperation, cause env.StoreCause, now env.Tim
 
 func (w *StoreWatch) worked(kind storeOperation) {
 	k := &w.kinds[kind]
+	w.failed.count = 0
 	k.success.Now()
 	if k.warned {
 		w.registry.Info("the object store answers again", slog.String("operation", storeOperationNames[kind]),

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"weir/core/env"
 	"weir/core/record"
@@ -110,6 +111,14 @@ func (l *Log) Used() int64 { return int64(l.End() - l.marks.trim) }
 
 // Size is the number of bytes that the log may take. It falls when a full device makes the log smaller.
 func (l *Log) Size() int64 { return l.config.SizeBytes }
+
+// Waits is for how long the oldest group in flight has been under way; 0: none is.
+func (l *Log) Waits() time.Duration {
+	if len(l.commit.inFlight) == 0 {
+		return 0
+	}
+	return l.loop.Now().Sub(l.commit.inFlight[0].began)
+}
 
 // OnSpace sets the function that runs when space came free after a refused Append.
 func (l *Log) OnSpace(f func()) { l.onSpace = f }

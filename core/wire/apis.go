@@ -94,7 +94,21 @@ func FindAPI(key int16) *API {
 		}
 	}
 	if low == len(APIs) || APIs[low].Key != key {
-		return nil
+		return ownAPI(key)
 	}
 	return &APIs[low]
+}
+
+// ownAPIs are weir's own, which clients of Kafka neither know nor are told of: weir's commands use them.
+var ownAPIs = [...]API{
+	{Key: AbandonWALKey, BytesMax: earlyBytesMax, Schema: &abandonWALSchema},
+}
+
+func ownAPI(key int16) *API {
+	for i := range ownAPIs {
+		if ownAPIs[i].Key == key {
+			return &ownAPIs[i]
+		}
+	}
+	return nil
 }

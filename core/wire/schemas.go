@@ -139,6 +139,8 @@ var (
 
 	unregisterBrokerSchema = Schema{flexible: 0, fields: []wireField{wireInt32}}
 
+	abandonWALSchema = Schema{flexible: 0, fields: []wireField{wireInt32, wireInt64, wireBool}}
+
 	addRaftVoterSchema = Schema{flexible: 0, fields: []wireField{
 		wireNullable, wireInt32, wireInt32, wireUUID, structs(wireString, wireString, wireInt16), wireBool.from(1),
 	}}

@@ -89,6 +89,8 @@ const (
 	// AbortMarker and CommitMarker end a transaction in the partition.
 	AbortMarker
 	CommitMarker
+	// GivenUp is an empty batch that takes offsets which were given up.
+	GivenUp
 )
 
 // Batch is one batch that a read returned.
@@ -199,6 +201,10 @@ type Partition struct {
 	// Undone are the stamps at which the metadata disk was exchanged or rebuilt: what was applied and not
 	// acknowledged before, such as a log start that readers saw, may be undone since.
 	Undone []int64
+	// Lost are the offsets that an administrator gave up, ascending: what was acknowledged there may be lost, and only that (R16).
+	Lost []Lost
+	// OutOfOrder is how often an idempotent producer was told that a batch of its session is missing, which was acknowledged.
+	OutOfOrder int
 
 	batches []Batch
 	foreign []string

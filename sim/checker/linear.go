@@ -37,7 +37,7 @@ type call struct {
 // those with trims, which the model does not know, and those that may hold markers and were never read to the end.
 func CheckLinear(p *Partition) (*Violation, bool) {
 	unread := p.MarkersMax > 0 && len(p.Drains) == 0
-	if unread || p.Retention.any() || len(p.Trims) > 0 || len(p.Appends)+len(p.Reads) > LinearMax || len(p.foreign) > 0 {
+	if unread || len(p.Lost) > 0 || p.Retention.any() || len(p.Trims) > 0 || len(p.Appends)+len(p.Reads) > LinearMax || len(p.foreign) > 0 {
 		return nil, false
 	}
 	result := porcupine.CheckOperationsTimeout(model, operations(p), 20*time.Second)

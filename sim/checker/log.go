@@ -64,6 +64,7 @@ func newLog(p *Partition) *log {
 	for _, text := range p.foreign {
 		l.violate("I2", "%s", text)
 	}
+	l.checkMissed()
 	l.placeAcknowledged()
 	l.placeReads()
 	l.orderByOffset()
@@ -133,6 +134,13 @@ func (l *log) place(base int64, id int32, how string) {
 	}
 	l.at[base] = id + 1
 	if before := l.position[id]; before != unknown && before != base {
+		if l.lost(before) { // it was sent again
+			l.position[id] = base
+			return
+		}
+		if l.lost(base) {
+			return
+		}
 		l.violate("I6", "%s lies at offset %d and, %s, at %d", l.describe(id), before, how, base)
 		return
 	}
@@ -177,6 +185,10 @@ func (l *log) placeMarker(r *Read, b Batch) {
 }
 
 func (l *log) placeRead(r *Read, b Batch) {
+	if b.Kind == GivenUp {
+		l.placeLost(r, b)
+		return
+	}
 	if b.marker() {
 		l.placeMarker(r, b)
 		return
@@ -195,6 +207,9 @@ func (l *log) placeRead(r *Read, b Batch) {
 		l.violate("I2", "read from the future: %s in %s", l.describe(b.ID), r.describe())
 	}
 	l.place(b.Base, b.ID, "read")
+	if l.lost(b.Base) {
+		return
+	}
 	l.seen[b.ID] = min(l.seen[b.ID], r.Return)
 	if before := l.epoch[b.ID]; before != unknown && before != b.Epoch {
 		l.violate("epoch", "%s was of leader epoch %d and is of %d in %s", l.describe(b.ID), before, b.Epoch, r.describe())
@@ -242,6 +257,9 @@ func (l *log) orderByOffset() {
 		maxCall = max(maxCall, l.Appends[id].Call)
 		l.placed = append(l.placed, placed{int64(base), id, maxCall})
 		l.end = max(l.end, int64(base)+int64(l.Appends[id].Records))
+	}
+	for _, gone := range l.Lost {
+		l.end = max(l.end, gone.End)
 	}
 }
 
@@ -307,7 +325,7 @@ func (l *log) checkNotAhead(q mark) {
 		l.violate("I3", "high watermark %d by %s passed what was called only later", q.offset, q.describe())
 	}
 	called, _ := slices.BinarySearchFunc(l.Appends, q.back, func(a Append, back int64) int { return cmp.Compare(a.Call, back) })
-	sent := l.MarkersMax
+	sent := l.MarkersMax + l.offsetsLost()
 	if called > 0 {
 		sent += l.called[called-1]
 	}
@@ -519,6 +537,9 @@ func (l *log) checkHeld(d int, drain *Drain, held []bool) {
 		}
 		if position != unknown && position+int64(l.Appends[id].Records) <= drain.Start {
 			continue // trimmed; whether rightly so, checkTrims says
+		}
+		if position == unknown && len(l.Lost) > 0 || position != unknown && l.lost(position) {
+			continue
 		}
 		l.violate("I1", "lost write: %s, known at %s to lie at %d, is not in drain %d [%d, %d)",
 			l.describe(int32(id)), instant(stamp), position, d+1, drain.Start, drain.End)

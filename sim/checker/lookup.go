@@ -55,6 +55,9 @@ func (q *Lookup) describe() string {
 }
 
 func (l *log) checkLookup(q *Lookup) bool {
+	if len(l.Lost) > 0 {
+		return true // what was lost was found before, and is not any more
+	}
 	floor := l.startMax(q.Return)
 	if q.Offset >= 0 && q.Offset < int64(len(l.at)) && l.at[q.Offset] < 0 {
 		if m := l.markerAt(q.Offset); m.Marker.Timestamp != q.Found || m.Marker.Timestamp < q.Timestamp {

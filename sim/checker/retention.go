@@ -28,7 +28,7 @@ func (l *log) checkRetention() {
 			if end > q.offset {
 				break
 			}
-			if end <= trimmed || l.old(a, q.back) {
+			if end <= trimmed || l.old(a, q.back) || l.lost(p.base) {
 				continue
 			}
 			if behind := l.bytesBehind(end, q.back); l.Retention.Bytes == 0 || behind < l.Retention.Bytes {

@@ -21,6 +21,8 @@ type Cluster struct {
 
 	// Several says that the machines are one cluster of several brokers: clients follow leaders and coordinators.
 	Several bool
+	// LogsLost says that a log was lost for good: what was acknowledged may be gone, if an administrator gave that up.
+	LogsLost bool
 
 	Topics     []*Topic
 	Partitions []*Partition

@@ -528,6 +528,11 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 		p.nextEpoch()
 	case code == wire.OutOfOrderSequence && position > 0:
 		a.Code = code // its predecessor has to be sent again
+	case code == wire.OutOfOrderSequence && p.LogsLost: // what it had acknowledged is gone with a log
+		part.History.OutOfOrder++
+		a.Code = code
+		part.drop(position)
+		p.nextEpoch()
 	case code == wire.OutOfOrderSequence || code == wire.UnknownProducerID || code == wire.InvalidProducerEpoch || code == wire.ProducerFenced:
 		p.unexpected(part, a, code)
 		part.drop(position)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"weir/sim/event"
@@ -12,7 +13,8 @@ import (
 //
 // The fault atlas: every fault ends, but that a zone may be lost for good, where a majority of the voters is left and others can read
 // the logs of the dead. (Where each log is on its machine's own disk, the partitions of a broker that is away wait for its
-// return.) Machines join while the clients work. Clocks differ by less than the brokers are told; a broker whose clock lies may serve stale
+// return, or until an administrator gives up what only a lost log held.) Machines join while the clients work. Clocks differ by less than the
+// brokers are told; a broker whose clock lies may serve stale
 // reads. No disk is exchanged for an older copy.
 func ClusterSwarm(seed uint64) *Plan {
 	s := &swarm{rand: event.SeedRand(seed)}
@@ -26,7 +28,38 @@ func ClusterSwarm(seed uint64) *Plan {
 	s.machines(p)
 	s.members(p)
 	s.clusterFaults(p)
+	s.lostLogs(p)
+	s.lostQuorum(p)
 	return p
+}
+
+// lostQuorum lets the metadata disks of all brokers be lost, in one seed of sixteen of those that may lose them, and the cluster be
+// rebuilt from the object store. Nothing that was acknowledged is lost.
+func (s *swarm) lostQuorum(p *Plan) {
+	d := s.rand.Stream("plan lost quorum", 0)
+	if p.Config.ShipAsync != 0 || !d.PerMille(60) {
+		return
+	}
+	p.add(Strike{Kind: "meta-lost", At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 2*p.Config.Session)})
+}
+
+// lostLogs lets one seed in eight of those whose logs are on disks of their own lose one or two of these. Groups and transactions have
+// no part in it: what they were promised may be lost with the log of their coordinator. Nor has a breaker, whose reader takes no gap.
+func (s *swarm) lostLogs(p *Plan) {
+	d := s.rand.Stream("plan lost logs", 0)
+	if p.Config.WALShared != 0 || p.Config.WALObject != 0 || !d.PerMille(125) {
+		return
+	}
+	p.Config.Ahead = pick[int64](&d, 1000, 5000)
+	p.Workloads = slices.DeleteFunc(p.Workloads, func(w Workload) bool {
+		return w.Kind == "member" || w.Kind == "pipe" || w.Kind == "transactor" || w.Kind == "committer" || w.Kind == "breaker"
+	})
+	for range d.Between(1, 2) {
+		p.add(Strike{
+			Kind: pick(&d, LossKinds...), At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 2*p.Config.Session),
+			Node: d.Between(1, int64(len(p.Brokers))),
+		})
+	}
 }
 
 const (

@@ -87,6 +87,7 @@ type Config struct {
 	SparseBytes     int64         // Compaction.SparseBytesMin
 	CompactRate     int64         // weir.compaction.bytes.per.second; 0: no bound
 	NoCompaction    int64         // not 0: weir.compaction.enabled=false
+	Ahead           int64         // UncommittedOffsets: that a broker gives beyond what is committed. 0: 2^31, too many for a log that is given up
 	CleanBytes      int64         // CleanBytesMin: after which a coordinator writes its state anew; 16 KiB
 
 	// Coordinators.
@@ -314,6 +315,7 @@ func (c *Config) fields() []field {
 		{"txn-id-expiration", &c.TxnIDExpiration},
 		{"group-session", &c.GroupSession},
 		{"assignment-interval", &c.AssignmentInterval},
+		{"ahead", &c.Ahead},
 		{"first-epoch", &c.FirstEpoch},
 		{"first-generation", &c.FirstGeneration},
 	}
@@ -488,7 +490,7 @@ func parseFault(words []string) (faults.Fault, error) {
 }
 
 func readFault(words []string) (faults.Fault, error) {
-	if len(words) == 0 || !contains(FaultKinds, words[0]) && !contains(ClusterFaultKinds, words[0]) {
+	if len(words) == 0 || !contains(FaultKinds, words[0]) && !contains(ClusterFaultKinds, words[0]) && !contains(LossKinds, words[0]) {
 		return faults.Parse(strings.Join(words, " "))
 	}
 	s := Strike{Kind: words[0]}

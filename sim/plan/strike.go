@@ -44,10 +44,17 @@ import (
 //	meta-lost    the metadata disk is empty after For, and is rebuilt from the object store; so is the other disk if the
 //	             WAL is always in the store
 //
+// Those of a cluster lose a log for good. After For the machine is switched on again, with what is left of its disks, and waits until an
+// administrator gives its log up (R16):
+//
+//	wal-lost     the log's disk is empty
+//	disks-lost   both disks are empty; the node returns as a new member of the quorum (R18). The second time in a run it is wal-lost, since
+//	             a quorum may lose one voter at a time
+//
 // A plan's line may give a strike's kind and fields instead of a fault, as plans did before package faults:
 // "fault wal-slow at=1s for=2s rate=3000".
 type Strike struct {
-	Kind   string        // one of FaultKinds or ClusterFaultKinds
+	Kind   string        // one of FaultKinds, ClusterFaultKinds or LossKinds
 	At     time.Duration // when it strikes, after the start of the workloads
 	For    time.Duration // how long it lasts, or how long the machine is down
 	Client int64         // whose connections; -1: all
@@ -73,6 +80,9 @@ var FaultKinds = []string{
 
 // ClusterFaultKinds are the kinds of strikes that only a cluster of several machines has.
 var ClusterFaultKinds = []string{"peer-cut", "peer-cut-in", "peer-cut-out", "peer-slow", "peer-reset", "isolate", "clock-drift"}
+
+// LossKinds are the kinds of strikes by which a cluster loses a log for good.
+var LossKinds = []string{"wal-lost", "disks-lost"}
 
 // unit is what a strike's Rate is.
 type unit uint8
@@ -123,6 +133,8 @@ func strikeKinds() (all []kind) {
 		kind{name: "meta-old", on: faults.Disks, disk: faults.Meta, effect: faults.Restore},
 		kind{name: "disks-old", on: faults.Disks, disk: faults.AllDisks, effect: faults.Restore},
 		kind{name: "meta-lost", on: faults.Disks, disk: faults.Meta, effect: faults.Lose},
+		kind{name: "wal-lost", on: faults.Disks, disk: faults.WAL, effect: faults.Lose},
+		kind{name: "disks-lost", on: faults.Disks, disk: faults.AllDisks, effect: faults.Lose},
 		kind{name: "store-slow", on: faults.Store, effect: faults.Slow, unit: factor},
 		kind{name: "store-uplink", on: faults.Store, effect: faults.Uplink, unit: bandwidth},
 		kind{name: "store-downlink", on: faults.Store, effect: faults.Downlink, unit: bandwidth},

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestStrikesAreFaults(t *testing.T) {
 }
 
 func TestEachKindIsInTheTable(t *testing.T) {
-	all := append(append([]string(nil), FaultKinds...), ClusterFaultKinds...)
+	all := slices.Concat(FaultKinds, ClusterFaultKinds, LossKinds)
 	for _, name := range all {
 		require.Equal(t, name, kindOf(name).name)
 	}
