@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -58,7 +59,9 @@ func failoverCommand(ctx context.Context, args []string) error {
 	set.IntVar(&f.load.RecordBytes, "record-bytes", 1024, "size of each record's value")
 	set.IntVar(&f.load.BatchBytes, "batch-bytes", 16<<10, "largest batch")
 	set.IntVar(&f.load.Clients, "clients", 2, "idempotent producers that write the log")
+	rate := set.Float64("mb", 60, "MB (10^6 bytes) of values a second while the log is written: too many for the disk, and the broker uploads")
 	set.Parse(args)
+	f.load.Rate = *rate * 1e6
 	if f.kind != "device" && f.kind != "object" {
 		return fmt.Errorf("no log is called %q", f.kind)
 	}
@@ -100,12 +103,35 @@ func (f *failover) run(ctx context.Context) error {
 		return err
 	}
 	f.load.Brokers = f.addresses()
-	outcome, err := produce(ctx, &f.load)
+	f.load.Limit = time.Duration(float64(f.load.Bytes) / f.load.Rate * float64(time.Second))
+	outcome, err := atRate(ctx, &f.load)
 	if err != nil {
 		return err
 	}
+	if f.kind == "device" {
+		uploaded, err := treeBytes(filepath.Join(f.dir, "objects"))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d MB in the object store before the kill\n", uploaded/1e6)
+	}
 	fmt.Printf("%s log, %d partitions: %v\n", f.kind, f.load.Partitions, outcome)
 	return f.measure(ctx)
+}
+
+// treeBytes is the size of the files below a directory.
+func treeBytes(dir string) (sum int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
 }
 
 // start starts the brokers. None of them uploads what the load is.

@@ -59,20 +59,23 @@ func (f *failover) measure(ctx context.Context) error {
 	return nil
 }
 
+// printTakeover prints what the brokers say of it.
 func (f *failover) printTakeover() {
 	for i, b := range f.brokers {
 		for line := range strings.SplitSeq(b.Tail(200), "\n") {
-			if strings.Contains(line, "took over") {
+			if strings.Contains(line, "took over") || strings.Contains(line, "read a dead") {
 				fmt.Printf("broker %d: %s\n", i+1, line)
 			}
 		}
 	}
 }
 
-// awaitFence waits until a broker says that it fenced the victim, or any does.
+// awaitFence waits until a broker says that the victim is fenced and who recovers its log, or any does.
 func (t *takeover) awaitFence(ctx context.Context, b *failoverBroker) error {
 	for ctx.Err() == nil {
-		_, err := b.WaitLine(func(line string) bool { return strings.Contains(line, "fenced a broker") }, 0)
+		_, err := b.WaitLine(func(line string) bool {
+			return strings.Contains(line, "recovers the log of an ended epoch") || strings.Contains(line, "fenced a broker")
+		}, 0)
 		t.mutex.Lock()
 		if err == nil && t.fenced.IsZero() {
 			t.fenced = time.Now()

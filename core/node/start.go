@@ -277,6 +277,7 @@ func (n *Node) buildStorage() {
 		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, ProducersMax: t.ProducersMax,
 		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
+	n.adoptions.states = n.partitions.NewReplayed()
 }
 
 // transactionGrace is how long after the longest timeout of a transaction its end is still waited for, as in Kafka.
