@@ -237,3 +237,37 @@ func TestNothingAcknowledgedIsLostToARecovererInAHurry(t *testing.T) {
 	})
 	require.NotZero(t, found)
 }
+
+// R6: creates in flight leave a hole, and what lies behind it was never acknowledged: the log ends in the hole.
+func TestTheEndOfAnObjectLogIsTheFirstHole(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	var j *journal
+	j = w.createObject(tiny, counts{&j})
+	add := func() {
+		w.turn(func() { j.append(100) })
+		w.pass(time.Second)
+	}
+	for range 14 {
+		add()
+		b.settle(w)
+	}
+	for range 3 {
+		add()
+		for i := b.find("compute"); i >= 0; i = b.find("compute") {
+			b.finish(i)
+		}
+	}
+	last := b.find("put c/wal/0000000000000007/0000000000000010") // a place where the search looks
+	require.GreaterOrEqual(t, last, 0)
+	b.finish(last)
+	require.Equal(t, 14, j.durable)
+	w.crash()
+	b.pending = nil
+	r := b.broker()
+	s := r.recoverLatestObject(0)
+	b.settle(r)
+	require.NoError(t, s.err)
+	require.Equal(t, 14, s.count(t)+len(s.entries))
+	require.Contains(t, b.objects, "c/wal/0000000000000007/000000000000000f", "the seal")
+}
