@@ -50,9 +50,11 @@ func (n *Node) adopt() {
 			err := a.run(p)
 			n.adoptions.reading--
 			if err != nil && !n.failed && !n.shutting {
-				delete(n.adoptions.known, r.Ended)
 				a.warn(err)
-				n.loop.After(adoptRetry, n.adopt)
+				n.loop.After(adoptRetry, func() {
+					delete(n.adoptions.known, r.Ended)
+					n.adopt()
+				})
 			}
 			a.opened()
 		})
