@@ -179,6 +179,11 @@ bench-coordinators: build ## groups and transactions of weir beside Apache Kafka
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench coordinators --kafka-libs .cache/kafka/libs --weir bin/weir
 
+.PHONY: bench-failover
+bench-failover: build ## kill the broker of 1,000 partitions with 1 GiB in its log, of both kinds, and print the time until others acknowledge
+	./bin/weir-bench failover -weir bin/weir -log device
+	./bin/weir-bench failover -weir bin/weir -log object
+
 .PHONY: conformance
 conformance: build ## run the conformance suite on weir
 	./bin/weir-conformance run --slow --weir bin/weir

@@ -59,8 +59,11 @@
 // R4. Each commit carries for each of its streams a checkpoint: the producers
 // with their epochs, last five batches and open transactions, exactly as of the
 // end offset that it commits. The checkpoint with the highest end counts, whatever the order in
-// which commits apply. The WAL repeats the same content in summaries. A new
-// leader joins checkpoint, summary and the batch headers that follow without a
+// which commits apply. The WAL repeats the same content in summaries: of each stream that is not wholly committed, the end of what was
+// appended before, and its state there, in full. Who takes over joins the newest summary and the batches that follow it without a
+// gap; of a stream that the summary lacks it takes the image's checkpoint, which must be as of where that joins. Whatever does not join, and a summary
+// that lacks a stream for another reason than that it is committed (it overflowed, or the stream's owner was gone), has the whole log
+// read instead: checkpoint, and all batch headers that follow, over all logs of the stream that are owed, in order, again without a
 // gap. Two stories say why "exactly": if the state of a batch that is not yet
 // durable is stored, its retry after a crash is "a duplicate" of something
 // stored nowhere; if durable state is missing, the retry is appended twice. For
@@ -163,10 +166,13 @@
 //
 // R14. A fence (metadata.FenceBroker) ends the epoch, and names its WAL as one to be recovered. Where others can read the WAL
 // (a shared device, or the object kind), the controller names a recoverer, and another if that dies (AssignRecovery); else the broker's next epoch recovers
-// it, and the partitions wait for that. The recoverer fences the log (R8), reads it, and gives every open range its seal, a new
+// it, and the partitions wait for that. The recoverer fences the log (R8), finds out how it ends, and gives every open range its seal, a new
 // leader among those alive, and the state of its producers as of the seal, in one record for many (SealRanges): so a new leader
-// opens from the image alone, whatever the log holds. What the log holds of the ranges is uploaded in the background by the recoverer; until then, readers of it
-// wait, and everybody else is served. Two recoveries of one log may find different ends, by what its owner had in flight and never acknowledged: the first seal
+// opens from the image alone, whatever the log holds. How it ends is read from the newest summary and what follows (R4; stream.Engine.RecoverEnds), which
+// the superblock names and, of an object log, the last slots have: that takes as long for a long log as for a short one. Several logs of brokers that died together are opened
+// one after another. Then the recoverer reads the log whole, checks all of it, and uploads what it holds of the ranges in the background; until then, readers of it
+// wait, and everybody else is served. So damage before the newest summary is found when the partitions are open already: it is as loud, and
+// the log stays; their readers wait, for what was acknowledged is nowhere else. Two recoveries of one log may find different ends, by what its owner had in flight and never acknowledged: the first seal
 // that applies counts, and whoever reads the log after it cuts there.
 //
 // R15. A planned move (node.Move, a shutdown, the balancer) is a seal of the leader's own. New appends wait in the partition; once all that was

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/partition"
+	"weir/core/stream"
 	"weir/core/task"
 )
 
@@ -17,75 +20,163 @@ const (
 	adoptRecordsMax = 16
 )
 
-// adoptions are the logs of other brokers' ended epochs that this one recovers (R14): it reads them, hands their partitions to
-// the brokers that are alive, and uploads what they hold.
+// adoptions are the logs of other brokers' ended epochs that this one recovers (R14): it finds out how they end, hands their
+// partitions to the brokers that are alive, and then reads and uploads what they hold.
 type adoptions struct {
-	known map[metadata.BrokerEpoch]bool // recovered, or being recovered; lookups only
-	busy  bool                          // one is being read
+	known   map[metadata.BrokerEpoch]bool // recovered, or being recovered; lookups only
+	opening bool                          // the partitions of one are being handed out
+	reading int                           // logs that are being recovered
+	states  *partition.Replayed           // what logs say that are read whole before all that they hold has a new range
 }
 
 // Adopts reports whether the log of another broker's ended epoch is being read. A shutdown does not wait for it: what the read
 // holds goes with the process.
-func (n *Node) Adopts() bool { return n.adoptions.busy }
+func (n *Node) Adopts() bool { return n.adoptions.reading > 0 }
 
-// adopt recovers what the image says that this epoch is to recover, one log after another.
+// adopt recovers what the image says that this epoch is to recover: the partitions of one log after another get their new leaders, and meanwhile
+// those before are read.
 func (n *Node) adopt() {
-	if n.peers == nil || !n.started || n.failed || n.shutting || n.adoptions.busy {
+	if n.peers == nil || !n.started || n.failed || n.shutting || n.adoptions.opening {
 		return
 	}
 	for _, r := range n.metadata.image.Recoveries() {
 		if r.By != n.epoch || n.adoptions.known[r.Ended] {
 			continue
 		}
-		n.adoptions.known[r.Ended], n.adoptions.busy = true, true
+		n.adoptions.known[r.Ended], n.adoptions.opening = true, true
+		n.adoptions.reading++
 		n.loop.Go("recover another broker's log", func(p *task.Proc) {
-			err := n.adoptLog(p, r)
-			n.adoptions.busy = false
+			a := &adoption{node: n, log: r, began: n.loop.Now()}
+			err := a.run(p)
+			n.adoptions.reading--
 			if err != nil && !n.failed && !n.shutting {
-				delete(n.adoptions.known, r.Ended)
-				n.lines.Warn(n.telemetry, "adopt", n.loop.Now(),
-					"the log of a dead broker cannot be recovered, and its partitions have no leader; it is tried again. Start that broker, or see what keeps this one from reading the log",
-					slog.Int64("broker", int64(r.Broker)), slog.Int64("epoch", int64(r.Ended)), slog.String("error", err.Error()))
-				n.loop.After(adoptRetry, n.adopt)
-				return
+				a.warn(err)
+				n.loop.After(adoptRetry, func() {
+					delete(n.adoptions.known, r.Ended)
+					n.adopt()
+				})
 			}
-			n.adopt()
+			a.opened()
 		})
 		return
 	}
 }
 
-func (n *Node) adoptLog(p *task.Proc, r metadata.Recovery) error {
-	began := n.loop.Now()
-	if err := n.fenceLog(p, r.Ended); err != nil {
+// adoption is the recovery of one log.
+type adoption struct {
+	node  *Node
+	log   metadata.Recovery
+	began env.Time
+	next  bool // the next log's turn came
+	taken bool // its partitions have leaders
+	soon  bool // its newest summary said how it ends
+	whole bool // all of it was read
+}
+
+// opened lets the next log have its turn.
+func (a *adoption) opened() {
+	if n := a.node; !a.next {
+		a.next, n.adoptions.opening = true, false
+		n.loop.Post(n.adopt)
+	}
+}
+
+func (a *adoption) warn(err error) {
+	text := "the log of a dead broker cannot be recovered, and its partitions have no leader; it is tried again. Start that broker, or see what keeps this one from reading the log"
+	if a.taken {
+		text = "the log of a dead broker cannot be read; its partitions have other leaders, and readers of what only the log has wait. It is tried again. See what keeps this broker from reading it"
+	}
+	a.node.lines.Warn(a.node.telemetry, "adopt", a.node.loop.Now(), text,
+		slog.Int64("broker", int64(a.log.Broker)), slog.Int64("epoch", int64(a.log.Ended)), slog.String("error", err.Error()))
+}
+
+func (a *adoption) run(p *task.Proc) error {
+	n := a.node
+	if err := n.fenceLog(p, a.log.Ended); err != nil {
 		return err
 	}
-	var ends []metadata.RangeEnd
-	var err error
-	p.Await(func(wake func()) {
-		n.engine.RecoverLog(n.storedName(r.Ended), r.Ended, n.partitions, func(found []metadata.RangeEnd, recoverErr error) {
-			ends, err = found, recoverErr
-			wake()
-		})
-	})
-	if err != nil || n.failed {
-		return err
+	if len(n.metadata.image.OpenRanges(a.log.Ended)) > 0 {
+		if err := a.open(p); err != nil || n.failed {
+			return err
+		}
 	}
-	if err := n.sealRecovered(p, ends); err != nil {
+	a.taken = true
+	a.opened()
+	if err := a.readRest(p); err != nil || n.failed {
 		return err
 	}
 	n.engine.UploadTails() // ranges that were sealed before change nothing in the image, by which it would learn of them
 	n.telemetry.Hit("node: another broker's log was recovered")
-	n.telemetry.Info("took over a dead broker's partitions", slog.Int64("broker", int64(r.Broker)), slog.Int64("epoch", int64(r.Ended)),
-		slog.Int("partitions", len(ends)), slog.Duration("took", n.loop.Now().Sub(began)))
+	n.telemetry.Info("read a dead broker's log", slog.Int64("broker", int64(a.log.Broker)), slog.Int64("epoch", int64(a.log.Ended)),
+		slog.Duration("took", n.loop.Now().Sub(a.began)))
 	return nil
 }
 
+// readRest reads the log for those who read its records. A newer log may continue the states of one without open ranges.
+func (a *adoption) readRest(p *task.Proc) error {
+	if a.whole {
+		return nil
+	}
+	var into stream.Replayer
+	if !a.soon {
+		into = a.node.adoptions.states
+	}
+	_, err := a.read(p, into)
+	return err
+}
+
+// open gives the log's partitions to brokers that are alive: at once, if the newest summary says enough, else once all of the log was read, after
+// those before it.
+func (a *adoption) open(p *task.Proc) error {
+	n := a.node
+	into := n.partitions.NewReplayed()
+	var ends []metadata.RangeEnd
+	var err error
+	p.Await(func(wake func()) {
+		n.engine.RecoverEnds(n.storedName(a.log.Ended), a.log.Ended, into, func(found []metadata.RangeEnd, recoverErr error) {
+			ends, err = found, recoverErr
+			wake()
+		})
+	})
+	if a.soon = err == nil; a.soon {
+		n.telemetry.Hit("node: partitions of another broker's log opened before it was read")
+	} else if !n.failed {
+		n.telemetry.Hit("node: partitions of another broker's log opened once it was read")
+		for n.adoptions.reading > 1 && !n.failed {
+			p.Sleep(startPoll)
+		}
+		into = n.adoptions.states
+		ends, err = a.read(p, into)
+	}
+	if err != nil || n.failed {
+		return err
+	}
+	if err := n.sealRecovered(p, ends, into); err != nil {
+		return err
+	}
+	n.telemetry.Info("took over a dead broker's partitions", slog.Int64("broker", int64(a.log.Broker)), slog.Int64("epoch", int64(a.log.Ended)),
+		slog.Int("partitions", len(ends)), slog.Duration("took", n.loop.Now().Sub(a.began)))
+	return nil
+}
+
+// read reads the whole log.
+func (a *adoption) read(p *task.Proc, into stream.Replayer) (ends []metadata.RangeEnd, err error) {
+	n := a.node
+	p.Await(func(wake func()) {
+		n.engine.RecoverLog(n.storedName(a.log.Ended), a.log.Ended, into, func(found []metadata.RangeEnd, recoverErr error) {
+			ends, err = found, recoverErr
+			wake()
+		})
+	})
+	a.whole = err == nil
+	return ends, err
+}
+
 // sealRecovered closes the ranges of a recovered log at their ends, and opens the next of each for a broker that is alive.
-func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd) error {
+func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd, states *partition.Replayed) error {
 	seals := make([]metadata.Seal, 0, len(ends))
 	for _, e := range ends {
-		seals = append(seals, metadata.Seal{RangeEnd: e, Checkpoint: n.partitions.TakeRecovered(e.Stream, e.End)})
+		seals = append(seals, metadata.Seal{RangeEnd: e, Checkpoint: states.Checkpoint(e.Stream, e.End)})
 	}
 	for !n.failed && len(seals) > 0 {
 		alive := n.aliveBut(0)

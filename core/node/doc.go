@@ -16,6 +16,12 @@
 // Logs of ended epochs may be of either kind: those on the device are found there, those in the object store are named by
 // the image, which also says where each begins. The kind of this epoch's log is registered with it.
 //
+// # Logs of dead brokers
+//
+// A running node recovers the logs of other brokers' ended epochs that the image assigns to it (adopt.go, R14): first it finds out how one ends, and
+// gives its partitions to brokers that are alive; then it reads all of it, and uploads it, while the next log has its turn. Where the log's newest summary is not
+// enough, it is read first.
+//
 // # Order of the metadata
 //
 // The quorum hands over records in the order of its log. Each is applied to the

@@ -280,6 +280,7 @@ func (n *Node) buildStorage() {
 		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax,
 		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
+	n.adoptions.states = n.partitions.NewReplayed()
 }
 
 // cleanInterval is log.cleaner.backoff.ms, but at least a second: a search looks at all partitions.

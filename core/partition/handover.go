@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"weir/core/metadata"
 	"weir/core/wire"
 )
 
@@ -67,14 +66,3 @@ func (p *Partition) Serves() wire.Code {
 }
 
 func (m *Manager) leased() bool { return m.options.Leased == nil || m.options.Leased() }
-
-// TakeRecovered returns the state that a replayed log gives a stream, as a checkpoint exactly as of end, and forgets it: for the
-// record that hands the stream to a new leader. Nil: the image's own checkpoint is as of end.
-func (m *Manager) TakeRecovered(id metadata.StreamID, end int64) []byte {
-	s := m.recovered[id]
-	delete(m.recovered, id)
-	if s == nil || s.end != end {
-		return nil
-	}
-	return s.AppendCheckpoint(nil)
-}

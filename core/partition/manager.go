@@ -99,7 +99,7 @@ type Manager struct {
 	byName     map[string]*topic
 	byID       map[metadata.TopicID]*topic
 	topics     []*topic
-	recovered  map[metadata.StreamID]*State // as of what was replayed, until they are opened
+	recovered  *Replayed // of the partitions that are not open yet
 	early      earlyGaps
 	blocked    task.Queue[*Partition] // in the order in which they ran out of room
 	queueTimer task.Timer
@@ -149,7 +149,7 @@ func newManager(o Options) *Manager {
 	if o.Telemetry == nil {
 		o.Telemetry = telemetry.New(nil, nil)
 	}
-	return &Manager{
+	m := &Manager{
 		duplicate:     o.Telemetry.Mark("partition: a duplicate was recognised"),
 		heldBack:      o.Telemetry.Mark("partition: a batch was held back for one before it"),
 		recodes:       o.Telemetry.Mark("partition: a batch was compressed as its topic says"),
@@ -172,8 +172,9 @@ func newManager(o Options) *Manager {
 		byName:    make(map[string]*topic),
 		byID:      make(map[metadata.TopicID]*topic),
 		early:     earlyGaps{byPartition: make(map[partitionID]gaps)},
-		recovered: make(map[metadata.StreamID]*State),
 	}
+	m.recovered = m.NewReplayed()
+	return m
 }
 
 // ImageChanged opens what this broker newly leads, closes what it no longer
@@ -310,8 +311,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 // where nothing was, or where it is newer.
 func (m *Manager) rebuild(s *metadata.Stream) (*State, error) {
 	start := s.Ranges[len(s.Ranges)-1].Start
-	state := m.recovered[s.ID]
-	delete(m.recovered, s.ID)
+	state := m.recovered.take(s.ID)
 	if state == nil || state.end < s.CheckpointEnd {
 		var err error
 		if state, err = LoadState(s.Checkpoint, s.CheckpointEnd, m.loop.Now(), m.options.ProducersMax); err != nil {

@@ -33,19 +33,45 @@ func (s *recoveredState) Replay(h *record.Header, batch []byte) error {
 	return s.State.Replay(h, batch, s.loop.Now())
 }
 
-// Replay implements stream.Replayer.
+// Replayed is the state of producers as logs that are recovered say. It implements stream.Replayer.
+type Replayed struct {
+	manager *Manager
+	states  map[metadata.StreamID]*State // as of what was replayed
+}
+
+// NewReplayed returns one for a log whose streams others will own: what the manager's own has, it does not know.
+func (m *Manager) NewReplayed() *Replayed {
+	return &Replayed{manager: m, states: make(map[metadata.StreamID]*State)}
+}
+
+// Replay implements stream.Replayer, for the partitions that will be opened here.
 func (m *Manager) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
+	return m.recovered.Replay(id, h, batch)
+}
+
+// Agrees implements stream.Replayer.
+func (m *Manager) Agrees(id metadata.StreamID, end int64, summary []byte) error {
+	return m.recovered.Agrees(id, end, summary)
+}
+
+// Restore implements stream.Replayer.
+func (m *Manager) Restore(id metadata.StreamID, end int64, summary []byte) error {
+	return m.recovered.Restore(id, end, summary)
+}
+
+// Replay implements stream.Replayer.
+func (r *Replayed) Replay(id metadata.StreamID, h *record.Header, batch []byte) error {
+	m := r.manager
 	image, ok := m.options.Image.Stream(id)
 	if !ok {
 		return nil
 	}
-	s := m.recovered[id]
+	s := r.states[id]
 	if s == nil || s.end < image.CheckpointEnd { // of a log whose recovery failed, or that is uploaded by now
-		var err error
-		if s, err = LoadState(image.Checkpoint, image.CheckpointEnd, m.loop.Now(), m.options.ProducersMax); err != nil {
+		if err := r.load(id, image.Checkpoint, image.CheckpointEnd); err != nil {
 			return err
 		}
-		m.recovered[id] = s
+		s = r.states[id]
 	}
 	if h.BaseOffset < s.end {
 		return nil // the checkpoint has it
@@ -53,14 +79,45 @@ func (m *Manager) Replay(id metadata.StreamID, h *record.Header, batch []byte) e
 	return s.Replay(h, batch, m.loop.Now())
 }
 
+// Restore implements stream.Replayer.
+func (r *Replayed) Restore(id metadata.StreamID, end int64, summary []byte) error {
+	return r.load(id, summary, end)
+}
+
+func (r *Replayed) load(id metadata.StreamID, checkpoint []byte, end int64) error {
+	s, err := LoadState(checkpoint, end, r.manager.loop.Now(), r.manager.options.ProducersMax)
+	if err != nil {
+		return err
+	}
+	r.states[id] = s
+	return nil
+}
+
 // Agrees implements stream.Replayer.
-func (m *Manager) Agrees(id metadata.StreamID, end int64, summary []byte) error {
-	s := m.recovered[id]
+func (r *Replayed) Agrees(id metadata.StreamID, end int64, summary []byte) error {
+	s := r.states[id]
 	if s == nil || s.end != end {
 		return nil
 	}
-	m.agrees.Hit()
+	r.manager.agrees.Hit()
 	return s.agrees(summary)
+}
+
+// take returns what was replayed of a stream, or nil, and forgets it.
+func (r *Replayed) take(id metadata.StreamID) *State {
+	s := r.states[id]
+	delete(r.states, id)
+	return s
+}
+
+// Checkpoint returns the state that the log gives a stream, as a checkpoint exactly as of end, and forgets it: for the
+// record that hands the stream to a new leader. Nil: the image's own checkpoint is as of end.
+func (r *Replayed) Checkpoint(id metadata.StreamID, end int64) []byte {
+	s := r.take(id)
+	if s == nil || s.end != end {
+		return nil
+	}
+	return s.AppendCheckpoint(nil)
 }
 
 // agrees compares a recovered state with a summary as of the same offset. The former owner may have forgotten

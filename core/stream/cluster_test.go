@@ -29,6 +29,8 @@ type cluster struct {
 	proposed     []int // parts of each commit
 	refused      int
 	agreed       int                             // summaries that were compared
+	soon         int                             // logs whose ends were found before all was read
+	restored     int                             // states that were found so
 	lookups      int                             // of streams, by the engine
 	object       bool                            // the next incarnation's log is of the object kind
 	slots        map[metadata.BrokerEpoch]uint64 // of epochs whose logs are
@@ -428,6 +430,15 @@ func (r *replayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 	return s.Replay(h, batch)
 }
 
+func (r *replayer) Restore(id metadata.StreamID, end int64, summary []byte) error {
+	loaded, err := newTestState(summary, end)
+	if err != nil {
+		return err
+	}
+	r.states[id] = loaded.(*testState)
+	return nil
+}
+
 func (r *replayer) Agrees(id metadata.StreamID, end int64, summary []byte) error {
 	s := r.states[id]
 	if s == nil || s.end != end {
@@ -519,11 +530,13 @@ func boot(w *world, c *cluster, o Options, config wal.Config) *node {
 func logName(epoch metadata.BrokerEpoch) string { return fmt.Sprintf("wal-%016x", int64(epoch)) }
 
 func (n *node) recover() (all []metadata.RangeEnd, failure error) {
-	into := &replayer{n.c, map[metadata.StreamID]*testState{}}
+	into := &replayer{c: n.c, states: map[metadata.StreamID]*testState{}}
 	for epoch := metadata.BrokerEpoch(1); epoch < n.c.epoch; epoch++ {
 		if _, object := n.c.slots[epoch]; n.w.disk.files[logName(epoch)] == nil && !object {
 			continue
 		}
+		soon := n.recoverEnds(epoch)
+		before := len(all)
 		ended := false
 		n.w.turn(func() {
 			n.e.RecoverLog(n.c.logName(epoch), epoch, into, func(ends []metadata.RangeEnd, err error) {
@@ -534,9 +547,54 @@ func (n *node) recover() (all []metadata.RangeEnd, failure error) {
 		if failure != nil {
 			return nil, failure
 		}
+		if soon != nil {
+			soon.check(all[before:], into)
+		}
 	}
 	n.c.checkEnds(all)
 	return all, nil
+}
+
+// foundSoon is what the newest summary of a log and what follows it say.
+type foundSoon struct {
+	replayer
+	ends []metadata.RangeEnd
+}
+
+// recoverEnds finds the ends of a log before it is read; nil: it does not say them.
+func (n *node) recoverEnds(epoch metadata.BrokerEpoch) *foundSoon {
+	f := &foundSoon{replayer: replayer{c: n.c, states: map[metadata.StreamID]*testState{}}}
+	ended, failed := false, false
+	n.w.turn(func() {
+		n.e.RecoverEnds(n.c.logName(epoch), epoch, f, func(ends []metadata.RangeEnd, err error) {
+			f.ends, failed, ended = slices.Clone(ends), err != nil, true
+		})
+	})
+	n.w.until("the end of a log", func() bool { return ended })
+	if failed {
+		return nil
+	}
+	n.c.soon++
+	return f
+}
+
+// check holds what was found soon against what all of the log says: ends, and states where they do not follow from the image.
+func (f *foundSoon) check(ends []metadata.RangeEnd, into *replayer) {
+	if !slices.Equal(f.ends, ends) {
+		f.c.w.t.Fatalf("all of the log says that its ranges end at %v, its newest summary and what follows say %v", ends, f.ends)
+	}
+	for _, e := range ends {
+		whole, soon := into.states[e.Stream], f.states[e.Stream]
+		if soon != nil {
+			f.c.restored++
+		}
+		known := f.c.streams[e.Stream]
+		switch {
+		case known == nil || known.CheckpointEnd == e.End:
+		case soon == nil || whole == nil || soon.end != e.End || *soon != *whole:
+			f.c.w.t.Fatalf("stream %d ends at %d: all of the log gives %+v, its newest summary and what follows give %+v", e.Stream, e.End, whole, soon)
+		}
+	}
 }
 
 // checkEnds makes sure that nothing acknowledged is missing (I1), and forgets what was not.

@@ -41,6 +41,7 @@
 //     is an upload (put.go, commit.go): it takes an id of the idLease (ids.go), is built, put and committed.
 //   - trimmer (trim.go) gives up the WAL below what the streams still need, once that is shipped. Commits carry the slot
 //     where that is in an object WAL; slots below the one that a shipped commit carried are deleted.
+//   - latest (recover_latest.go) finds out how an ended incarnation's WAL ends, from its newest summary and what follows.
 //   - recoveredLogs (recover.go, tail.go) is the WALs of ended incarnations: it reads from them, and removes those
 //     that are not owed. Its tailUploader (tail_upload.go) makes uploads of them.
 //   - compactor (compactor.go) makes few large parts of the many small ones that uploads leave. What is to be done says

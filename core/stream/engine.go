@@ -167,9 +167,16 @@ func (e *Engine) ImageShipped() {
 // open ranges, for the record that closes them (R3). Errors mean damage to acknowledged data, or a
 // device that fails: the broker must not start as if nothing were missing. A log of which nothing is
 // owed any more is removed unread (R3), once the record that freed it is shipped: what it holds, damage included,
-// matters to nobody.
+// matters to nobody. Without into the states are known: the image seals all ranges.
 func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
 	e.recovered.recover(name, epoch, into, done)
+}
+
+// RecoverEnds finds the ends of an ended broker epoch's open ranges, and their states into into, by the newest summary of its log
+// and what follows: it takes as long for a log that holds much. Nothing of it can be read then: RecoverLog is to follow, once the
+// ranges are sealed. An error says that this log must be read whole to know; into is worth nothing then.
+func (e *Engine) RecoverEnds(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
+	e.recovered.recoverEnds(name, epoch, into, done)
 }
 
 // UploadTails uploads what it can of the recovered logs although the engine has none of its own yet: those of

@@ -85,19 +85,26 @@ const owedPoll = 20 * time.Millisecond
 
 var errOwed = errors.New("the records are in the write-ahead log of another broker, or of a dead one, and are not uploaded yet")
 
-// owedElsewhere returns the first offset that only another broker's WAL holds, or a dead one's that another recovers: what
-// lies from there up to the start of this range can be read once it is committed (R14, R15).
+// owedElsewhere returns the first offset that only another broker's WAL holds, or a dead one's that another recovers or this one has not read
+// yet: what lies from there up to the start of this range can be read once it is committed, or the log was read (R14, R15).
 func (s *Stream) owedElsewhere() (from int64, ok bool) {
 	image, known := s.engine.base.Image.Stream(s.id)
 	if !known {
 		return 0, false
 	}
-	from = max(image.CommittedEnd(), image.LogStart)
-	if from >= s.start {
-		return 0, false
+	for i := range image.Ranges {
+		r := &image.Ranges[i]
+		if r.Start >= s.start {
+			break
+		}
+		if from = max(committedOf(r), image.LogStart); from >= r.End {
+			continue
+		}
+		if _, here := s.engine.recovered.at(s.id, from); !here {
+			return from, true
+		}
 	}
-	_, here := s.engine.recovered.at(s.id, from)
-	return from, !here
+	return 0, false
 }
 
 // awaitOwed tries a read again in a while.

@@ -28,6 +28,8 @@ type Replayer interface {
 	// Agrees compares a stream's state with a summary that its former owner wrote as of end. An error says
 	// what differs that may not. A state as of another offset is not compared.
 	Agrees(id metadata.StreamID, end int64, summary []byte) error
+	// Restore begins a stream's state with a summary as of end, which is above the image's checkpoint.
+	Restore(id metadata.StreamID, end int64, summary []byte) error
 }
 
 // recovery is the reading of one ended incarnation's log. What it takes of memory is the tail's entries: no
@@ -35,8 +37,7 @@ type Replayer interface {
 type recovery struct {
 	logs   *recoveredLogs
 	name   string
-	object bool // the log is of the object kind
-	into   Replayer
+	into   Replayer // nil: the states are known
 	tail   *tail
 	ranges map[rangeKey]*recovered
 	found  []*recovered // those that are not nil
@@ -67,7 +68,7 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 		done(nil, nil)
 		return
 	}
-	r := &recovery{logs: l, name: name, object: at.Object, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
+	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
 	wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
 		ends, err := r.finish(sealed, err)
 		if err != nil && sealed != nil {
@@ -131,6 +132,9 @@ func (r *recovery) visit(n wal.Entry) {
 	if h.Transactional() {
 		t.entries.pool.addTransaction(&t.transactions, n.Batch, n.BaseOffset)
 	}
+	if r.into == nil {
+		return
+	}
 	if err := r.into.Replay(t.id, &h, n.Batch); err != nil {
 		r.err = r.corrupt("stream %d: checkpoint and batches do not follow each other: %v", t.id, err)
 	}
@@ -188,20 +192,26 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 		return nil, r.corrupt("it is the log of broker epoch %d, not %d", sealed.BrokerEpoch, r.tail.epoch)
 	}
 	r.tail.sealed = sealed
-	switch {
-	case sealed.Raced:
-		r.logs.Telemetry.Hit("stream recover: a create came before the seal")
-	case sealed.Torn && r.object:
-		r.logs.Telemetry.Hit("stream recover: slots behind the end of an object log")
-	case sealed.Torn:
-		r.logs.Telemetry.Hit("stream recover: torn tail")
-	}
+	hitEnd(r.logs, sealed)
 	if err := r.join(); err != nil {
 		return nil, err
 	}
 	at, _ := slices.BinarySearchFunc(r.logs.tails, r.tail.epoch, func(t *tail, epoch metadata.BrokerEpoch) int { return cmp.Compare(t.epoch, epoch) })
 	r.logs.tails = slices.Insert(r.logs.tails, at, r.tail)
 	return r.ends(), nil
+}
+
+// hitEnd marks how a log ended.
+func hitEnd(l *recoveredLogs, sealed *wal.Sealed) {
+	_, object := l.Image.ObjectWAL(metadata.BrokerEpoch(sealed.BrokerEpoch))
+	switch {
+	case sealed.Raced:
+		l.Telemetry.Hit("stream recover: a create came before the seal")
+	case sealed.Torn && object:
+		l.Telemetry.Hit("stream recover: slots behind the end of an object log")
+	case sealed.Torn:
+		l.Telemetry.Hit("stream recover: torn tail")
+	}
 }
 
 // join orders what was found and checks it against the seals.
@@ -249,7 +259,7 @@ func (r *recovery) agree(s *streamSummary, at wal.Position) error {
 			s.stream, s.leaderEpoch, at, s.end, t.next)
 	}
 	r.logs.Telemetry.Hit("stream recover: summary agrees")
-	if s.state == nil {
+	if s.state == nil || r.into == nil {
 		return nil
 	}
 	if err := r.into.Agrees(s.stream, s.end, s.state); err != nil {

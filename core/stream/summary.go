@@ -12,7 +12,7 @@ import (
 // are unsigned varints. The WAL sums it.
 const (
 	summaryVersion  = 1
-	summaryOverflow = 1 // flag: it has not all streams
+	summaryOverflow = 1 // flag: it has not all streams of which others need to know
 	summaryBytesMax = 1 << 20
 	// summaryStreamBytesMin is the smallest encoding of a stream.
 	summaryStreamBytesMin = 4
@@ -26,7 +26,11 @@ func (e *Engine) AppendSummary(dst []byte) []byte {
 	start := len(dst)
 	dst = append(dst, summaryVersion, 0)
 	for _, s := range e.streams.ordered {
-		if s.owner == nil || s.gone || s.committed >= s.end {
+		if s.gone || s.committed >= s.end || s.handed {
+			continue
+		}
+		if s.owner == nil { // nobody knows its state any more: a recoverer reads all of the log
+			dst[start+1] |= summaryOverflow
 			continue
 		}
 		mark := len(dst)

@@ -26,6 +26,11 @@
 // and what is written again. A source needs nothing of the broker that wrote the log, so that one broker reads
 // another's log in the same way, from a shared disk or from the object store; slotSource has the seal.
 //
+// RecoverLatest is the same scan, begun near the end, for those who must know soon what the newest summary says and what follows it. On a device the superblock
+// names that summary, and the header of its group is looked for in the blocks before it. Of an object log the end is looked for by the headers of
+// some slots, further and further apart, then of all around the last that was found: one that exists says that those which its writer could not have in flight
+// with it were durable. Nothing that the rest of the log holds is looked at.
+//
 // # Groups and records
 //
 // A [Position] counts bytes ever logged and only grows. All integers are little-endian.

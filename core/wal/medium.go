@@ -57,6 +57,9 @@ type source interface {
 	// open prepares the source for reading, on a proc that may wait, and returns what is recorded
 	// beside the groups. After an error it is closed.
 	open(p *task.Proc) (head, error)
+	// openLatest is open for a scan that begins near the end: with the group of the newest summary or, where it is not known which that is,
+	// back groups before the end. The head's trim point is where it begins. ErrNoSummary: no such group is known.
+	openLatest(p *task.Proc, back int) (head, error)
 	// group reads the group that may start at a position: the trim point, or the end of the group read
 	// before. The header is zero if there is none of this log, and may name another position; data is
 	// nil if the group is not wholly there, and valid until the next call. It begins with the group's

@@ -440,11 +440,13 @@ func everyDurableAppendIsFound(rt *rapid.T, w *world) {
 	}
 	odds := rapid.IntRange(0, 20).Draw(rt, "odds")
 	h.w.crash(func() bool { return rapid.IntRange(1, 20).Draw(rt, "keep") <= odds })
+	soon := h.w.recoverLatest("wal-7")
 	r := h.w.recover("wal-7")
 	if r.err != nil {
 		rt.Fatal(r.err)
 	}
 	h.j.expect(r, h.first(r))
+	soon.check(rt, r)
 	again := h.w.recover("wal-7")
 	if again.err != nil || len(again.entries) != len(r.entries) || again.sealed.End != r.sealed.End {
 		rt.Fatalf("a second recovery differs: %v", again.err)

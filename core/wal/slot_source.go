@@ -108,19 +108,28 @@ func (s *slotSource) missing() error {
 // next is the slot after those that were visited.
 func (s *slotSource) next() (*slotRead, error) {
 	if len(s.window) == 0 {
-		s.window = s.readSlots(s.first+uint64(len(s.places)), slotsAhead, false)
+		s.window = s.readSlots(slotsFrom(s.first+uint64(len(s.places)), slotsAhead), false)
 	}
 	r := s.window[0]
 	return r, r.err
 }
 
-// readSlots reads slots from one on, all at a time, or only their headers.
-func (s *slotSource) readSlots(from uint64, n int, headOnly bool) []*slotRead {
-	reads := make([]*slotRead, n)
+// slotsFrom are n slots from one on.
+func slotsFrom(first uint64, n int) []uint64 {
+	slots := make([]uint64, n)
+	for i := range slots {
+		slots[i] = first + uint64(i)
+	}
+	return slots
+}
+
+// readSlots reads slots, all at a time, or only their headers.
+func (s *slotSource) readSlots(slots []uint64, headOnly bool) []*slotRead {
+	reads := make([]*slotRead, len(slots))
 	s.proc.Await(func(wake func()) {
-		left := n
+		left := len(reads)
 		for i := range reads {
-			reads[i] = &slotRead{source: s, slot: from + uint64(i), headOnly: headOnly, done: func() {
+			reads[i] = &slotRead{source: s, slot: slots[i], headOnly: headOnly, done: func() {
 				if left--; left == 0 {
 					wake()
 				}
@@ -178,7 +187,7 @@ func (s *slotSource) later() (later []groupHeader, err error) {
 	if missing, err := s.next(); err != nil || missing.size > 0 {
 		return nil, err
 	}
-	for _, r := range s.readSlots(s.first+uint64(len(s.places))+1, inFlightMaxHard, true) {
+	for _, r := range s.readSlots(slotsFrom(s.first+uint64(len(s.places))+1, inFlightMaxHard), true) {
 		if r.err == nil && r.isGroup() && (s.id == identity{} || r.header.identity == s.id) {
 			later = append(later, r.header)
 		}

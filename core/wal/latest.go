@@ -1,0 +1,204 @@
+package wal
+
+import (
+	"errors"
+
+	"weir/core/env"
+	"weir/core/task"
+)
+
+// ErrNoSummary says that a log has no summary where one is found at once.
+var ErrNoSummary = errors.New("wal has no summary that is found without reading all of it")
+
+// slotsBack is how many slots before the end of an object log are tried for a summary. It goes into each, unless that would
+// make the log twice as large.
+var slotsBack = []int{1, 16}
+
+// RecoverLatest is for those who must know soon where the streams of a log end, and what their state is there, whatever the
+// log holds: it visits the newest summary that is found without reading the log, and then all that follows. It checks that, makes it
+// durable and seals the log as Recover does, which reads the rest at any time after, and finds only then what is damaged there.
+// The log that done gets is closed. ErrNoSummary: there is none, or it is not found at once; nothing was visited. Other errors are
+// those of Recover.
+func RecoverLatest(loop *task.Loop, e env.Env, at Stored, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
+	loop.Go("recover the end of a wal", func(p *task.Proc) {
+		back := slotsBack
+		if !at.Object {
+			back = slotsBack[:1]
+		}
+		var sealed *Sealed
+		err := ErrNoSummary
+		for i := 0; i < len(back) && errors.Is(err, ErrNoSummary); i++ {
+			sealed, err = recoverLatest(p, at.source(loop, e), at.Name, back[i], visit, summary)
+		}
+		done(sealed, err)
+	})
+}
+
+func recoverLatest(p *task.Proc, from source, name string, back int, visit func(Entry), summary func(at Position, state []byte)) (*Sealed, error) {
+	found := false
+	s := &scanner{source: from, name: name, sealed: &Sealed{Name: name, source: from, closed: true}}
+	s.visit = func(n Entry) {
+		if found {
+			visit(n)
+		}
+	}
+	s.summary = func(at Position, state []byte) {
+		found = true
+		summary(at, state)
+	}
+	var err error
+	if s.head, err = from.openLatest(p, back); err != nil {
+		return nil, err
+	}
+	err = s.scan()
+	from.scanned()
+	from.close()
+	switch {
+	case err != nil:
+		return nil, err
+	case !found:
+		return nil, ErrNoSummary
+	}
+	return s.sealed, nil
+}
+
+// openLatest implements source: the superblock names the newest summary.
+func (s *deviceSource) openLatest(p *task.Proc, _ int) (head, error) {
+	h, err := s.open(p)
+	if err != nil {
+		return h, err
+	}
+	start, ok := Position(0), false
+	if !h.blank {
+		start, ok, err = s.summaryGroup()
+	}
+	if err == nil && !ok {
+		err = ErrNoSummary
+	}
+	if err != nil {
+		s.scanned()
+		s.close()
+		return h, err
+	}
+	h.trim = start
+	return h, nil
+}
+
+// summaryGroup finds the start of the group with the summary that the superblock names: the nearest header before it, unless that is further
+// away than most groups are large. A header is of its place alone, so nothing else passes for it; the scan checks the group.
+func (s *deviceSource) summaryGroup() (start Position, ok bool, err error) {
+	summary := s.super.summary
+	if summary == noPosition || summary < s.super.trim {
+		return 0, false, nil
+	}
+	last := summary / blockBytes * blockBytes
+	lap := last - Position(uint64(last)%uint64(s.super.region)) // a group does not cross the region's end
+	first := max(s.super.trim, lap, last-min(last, windowBytes-blockBytes))
+	data, err := s.bytes(first, int(last-first)+blockBytes)
+	if err != nil || data == nil {
+		return 0, false, err
+	}
+	for at := last; ; at -= blockBytes {
+		h, ok := decodeGroupHeader(data[at-first:], s.super.identity)
+		if ok && h.at == at {
+			return at, s.super.holds(&h) && summary < at+Position(h.bytes), nil
+		}
+		if at == first {
+			return 0, false, nil
+		}
+	}
+}
+
+const (
+	// slotDoublings is how often the distance doubles at which the end of an object log is looked for.
+	slotDoublings = 24
+	// slotSteps is in how many places at a time it is looked for, once it is known between which slots it lies.
+	slotSteps = 32
+)
+
+// openLatest implements source: it finds the slot where the log ends, and starts some before it.
+func (s *slotSource) openLatest(p *task.Proc, back int) (head, error) {
+	s.proc = p
+	end, err := s.findEnd()
+	if err != nil {
+		return head{}, err
+	}
+	if end < s.first+uint64(back) {
+		return head{}, ErrNoSummary
+	}
+	s.first = end - uint64(back)
+	return s.open(p)
+}
+
+// findEnd finds the first slot that has no group. A slot that has one says that all slots inFlightMaxHard before it were durable, since
+// its writer creates no further ahead; so only those around the last that is found are looked at one by one.
+func (s *slotSource) findEnd() (uint64, error) {
+	last, missing, err := s.bracket()
+	for err == nil && missing-last > inFlightMaxHard {
+		last, missing, err = s.narrow(last, missing)
+	}
+	if err != nil {
+		return 0, err
+	}
+	from := max(s.first, last-min(last, inFlightMaxHard))
+	slots := make([]uint64, 0, 2*inFlightMaxHard+1)
+	for slot := from; slot <= last+inFlightMaxHard; slot++ {
+		slots = append(slots, slot)
+	}
+	groups, err := s.haveGroups(slots)
+	if err != nil {
+		return 0, err
+	}
+	for i, slot := range slots {
+		if !groups[i] {
+			return slot, nil
+		}
+	}
+	return 0, ErrNoSummary // the writer is still at work
+}
+
+// bracket finds a slot that has a group, or is the first, and a later one that has none.
+func (s *slotSource) bracket() (last, missing uint64, err error) {
+	slots := make([]uint64, slotDoublings)
+	for i := range slots {
+		slots[i] = s.first + 1<<i
+	}
+	return s.between(s.first, slots, s.first+1<<slotDoublings)
+}
+
+// narrow looks between two slots.
+func (s *slotSource) narrow(last, missing uint64) (uint64, uint64, error) {
+	slots := make([]uint64, 0, slotSteps-1)
+	for i := range uint64(slotSteps - 1) {
+		slots = append(slots, last+(i+1)*(missing-last)/slotSteps)
+	}
+	return s.between(last, slots, missing)
+}
+
+// between returns the highest of some slots, ascending, that has a group, or last, and the one after that, or missing.
+func (s *slotSource) between(last uint64, slots []uint64, missing uint64) (uint64, uint64, error) {
+	groups, err := s.haveGroups(slots)
+	if err != nil {
+		return 0, 0, err
+	}
+	for i := len(slots) - 1; i >= 0; i-- {
+		if groups[i] {
+			return slots[i], missing, nil
+		}
+		missing = slots[i]
+	}
+	return last, missing, nil
+}
+
+// haveGroups reports which slots have a group, all looked at together.
+func (s *slotSource) haveGroups(slots []uint64) ([]bool, error) {
+	groups := make([]bool, len(slots))
+	for i, r := range s.readSlots(slots, true) {
+		if r.err != nil {
+			return nil, r.err
+		}
+		groups[i] = r.isGroup()
+		r.drop()
+	}
+	return groups, nil
+}
