@@ -271,6 +271,7 @@ func clusterConfig(c *plan.Config, host string) config.Cluster {
 	return config.Cluster{
 		ListenerName: l.Name, Listener: l, Advertised: l, Secret: "simulated", SessionTimeout: c.Session, HeartbeatInterval: c.Session / 6,
 		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000, BalanceInterval: 2 * c.Session, ImbalancePercent: 10,
+		BalanceLoadFloor: 2 << 10, BalanceMoves: 4,
 	}
 }
 

@@ -26,13 +26,16 @@ const (
 	defaultConnections = 10_000
 )
 
+// DrainKey is set while a broker is drained.
+const DrainKey = "weir.broker.drain"
+
 // brokerKeys are a broker's keys, sorted: Kafka's that mean something here or are
 // defaults of topics, and weir's own.
 var brokerKeys = []Definition{
 	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. 0: it does not; the client asks again."),
 	words(List, "advertised.listeners", nil, "Where clients reach the broker, as NAME://host:port,...; unset: as in listeners.").checked(checkListeners),
 	boolean("auto.create.topics.enable", "true", "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
-	boolean("auto.leader.rebalance.enable", "true", "Whether the active controller moves leaders of partitions so that all brokers lead about as many."),
+	boolean("auto.leader.rebalance.enable", "true", "Whether the active controller moves leaders of partitions so that all brokers move about as many bytes for clients, and lead about as many."),
 	integer(Int, "background.threads", 10, 1, maxInt, unusedThreads).dynamic(),
 	integer(Int, "broker.heartbeat.interval.ms", 2000, 1, maxInt, "How often a broker renews its lease at the active controller, in milliseconds; at most a quarter of broker.session.timeout.ms is used."),
 	words(String, "broker.rack", nil, "The availability zone of this broker."),
@@ -67,7 +70,7 @@ var brokerKeys = []Definition{
 	integer(Int, "group.max.size", maxInt, 1, maxInt, "The maximum number of members of a group of the classic protocol."),
 	integer(Int, "group.min.session.timeout.ms", 6000, 1, maxInt, "The minimum session timeout that a member of the classic protocol may ask for, in milliseconds."),
 	integer(Long, "leader.imbalance.check.interval.seconds", 300, 1, 1<<31, "How often the active controller looks whether leaders are to be moved, in seconds."),
-	integer(Int, "leader.imbalance.per.broker.percentage", 10, 0, 100, "By how many percent a broker may lead more partitions than its share before any are moved."),
+	integer(Int, "leader.imbalance.per.broker.percentage", 10, 0, 100, "By how many percent a broker may move more bytes for clients than its share, or lead more partitions, before any are moved."),
 	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
 	integer(Long, "log.cleaner.delete.retention.ms", 86_400_000, 0, maxLong, "The default of the topic key delete.retention.ms.").dynamic(),
@@ -124,7 +127,10 @@ var brokerKeys = []Definition{
 	integer(Int, "transaction.state.log.num.partitions", 50, 1, maxInt, "The number of partitions of __transaction_state when it is created. It cannot be changed later."),
 	integer(Int, "transactional.id.expiration.ms", 604_800_000, 1, maxInt, "How long a transactional id without a transaction is kept, in milliseconds. A producer that comes back later has to begin anew."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
+	integer(Long, "weir.balance.load.floor.bytes", 1<<20, 1, 1<<40, "The load of a broker in bytes a second, in and out, below which differences between brokers move no leaders."),
+	integer(Int, "weir.balance.moves.in.flight", 32, 1, 1024, "How many partitions the active controller may have on their way to other brokers, to spread the leaders or to empty a drained broker. More is faster, and has more clients look for their leaders at a time."),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
+	boolean(DrainKey, "false", "Whether this broker gives its partitions to other brokers and is given none, until it is set to false again (weir drain). It is set for one broker, at run time.").ofOne(),
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
 	integer(Int, "weir.clock.drift.max.ppm", 10_000, 0, 500_000, "How much faster or slower the monotonic clocks of two nodes may run, in parts per million. Leases are shortened by it, and the wait for their end is lengthened. If clocks differ by more, a reader may see old records; no acknowledged record is lost."),
 	secret("weir.cluster.secret", "What the nodes of a cluster prove to each other that they know. The same on all nodes. Without it a node accepts others on a loopback address only."),

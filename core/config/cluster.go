@@ -32,6 +32,10 @@ type Cluster struct {
 	BalanceInterval time.Duration
 	// ImbalancePercent is leader.imbalance.per.broker.percentage.
 	ImbalancePercent int
+	// BalanceLoadFloor is weir.balance.load.floor.bytes, in bytes a second.
+	BalanceLoadFloor int64
+	// BalanceMoves is weir.balance.moves.in.flight.
+	BalanceMoves int
 	// Secret is weir.cluster.secret.
 	Secret string
 }
@@ -93,6 +97,7 @@ func (s *Settings) cluster() Cluster {
 	if s.boolean("auto.leader.rebalance.enable") {
 		c.BalanceInterval = time.Duration(s.integer("leader.imbalance.check.interval.seconds")) * time.Second
 	}
+	c.BalanceLoadFloor, c.BalanceMoves = s.integer("weir.balance.load.floor.bytes"), int(s.integer("weir.balance.moves.in.flight"))
 	c.ImbalancePercent = int(s.integer("leader.imbalance.per.broker.percentage"))
 	c.Voters, _ = parseVoters(s.text("controller.quorum.voters")) // validated
 	node := int32(s.integer("node.id"))

@@ -170,6 +170,9 @@ func (s *Settings) set(layer int, key, value string) error {
 	if err := d.Validate(value); err != nil {
 		return err
 	}
+	if d.Update == OneBroker {
+		return fmt.Errorf("%s is set while the broker runs", key)
+	}
 	s.static[layer] = put(s.static[layer], key, value)
 	s.fresh, s.topicEntries = false, nil
 	return nil

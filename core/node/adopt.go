@@ -88,7 +88,7 @@ func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd) error {
 		seals = append(seals, metadata.Seal{RangeEnd: e, Checkpoint: n.partitions.TakeRecovered(e.Stream, e.End)})
 	}
 	for !n.failed && len(seals) > 0 {
-		alive := n.aliveBut(0)
+		alive := n.takersBut(0)
 		if len(alive) == 0 {
 			p.Sleep(startPoll)
 			continue

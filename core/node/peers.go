@@ -31,6 +31,9 @@ const (
 	methodChangeMember                          // see changeMemberFor; to the leader
 )
 
+// methodLoad is a controller.LoadReport; to the leader of the quorum. The numbers between are free.
+const methodLoad peer.Method = 16
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
@@ -139,6 +142,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodHeartbeat, leading(n.heartbeatOf))
 	w.calls.Handle(methodDescribeQuorum, leading(n.describeQuorumFor))
 	w.calls.Handle(methodChangeMember, leading(n.changeMemberFor))
+	w.calls.Handle(methodLoad, leading(n.loadOf))
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)

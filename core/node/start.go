@@ -112,6 +112,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 		n.balancer = controller.NewBalancer(controller.BalancerOptions{
 			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: n.sessions.Alive, Move: n.Move,
 			Interval: n.config.Cluster.BalanceInterval, ImbalancePercent: n.config.Cluster.ImbalancePercent,
+			LoadFloor: n.config.Cluster.BalanceLoadFloor, MovesMax: n.config.Cluster.BalanceMoves,
 		})
 		n.leadershipChanged()
 	}
@@ -208,6 +209,7 @@ func (n *Node) register(p *task.Proc) error {
 	}
 	n.keepLease()
 	n.buildStorage()
+	n.reportLoads()
 	return nil
 }
 
