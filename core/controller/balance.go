@@ -242,9 +242,14 @@ func (b *Balancer) move(m move) {
 	if m.why == reasonLoad {
 		b.Telemetry.Hit("controller: a partition is moved for its load")
 	}
-	b.lines.Info(b.Telemetry, fmt.Sprint(m.why, m.from, m.to), now, "moving a partition to another broker", slog.String("since", m.why.String()),
-		slog.Uint64("stream", uint64(m.stream)), slog.Int64("from", int64(m.from)), slog.Int64("to", int64(m.to)),
-		slog.Int64("bytes_per_second", m.rate), slog.Int64("leader_has", m.has), slog.Int64("mean", m.mean))
+	attrs := []slog.Attr{
+		slog.String("since", m.why.String()), slog.Uint64("stream", uint64(m.stream)), slog.Int64("from", int64(m.from)), slog.Int64("to", int64(m.to)),
+		slog.Int64("bytes_per_second", m.rate),
+	}
+	if m.why != reasonDrain {
+		attrs = append(attrs, slog.Int64("leader_has", m.has), slog.Int64("mean", m.mean))
+	}
+	b.lines.Info(b.Telemetry, fmt.Sprint(m.why, m.from, m.to), now, "moving a partition to another broker", attrs...)
 	b.Move(m.stream, m.to, func(err error) {
 		if err != nil {
 			delete(b.flying, m.stream)

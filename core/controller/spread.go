@@ -257,9 +257,8 @@ func (s *standing) place(from metadata.BrokerID, p held) move {
 	to := slices.MinFunc(s.hosts, func(a, b *host) int {
 		return cmp.Or(cmp.Compare(s.cost(a, &p), s.cost(b, &p)), cmp.Compare(a.id, b.id))
 	})
-	m := move{stream: p.stream, from: from, to: to.id, why: reasonDrain, rate: p.rate, has: int64(to.count), mean: int64(s.count / len(s.hosts))}
 	s.give(to, p)
-	return m
+	return move{stream: p.stream, from: from, to: to.id, why: reasonDrain, rate: p.rate}
 }
 
 // cost is by how much the potential rises with one more partition.
