@@ -283,6 +283,10 @@ func (w *world) setVoters() {
 	if w.plan.Config.Session == 0 {
 		return
 	}
+	if w.plan.Config.Bootstrap != 0 {
+		w.setBootstrap()
+		return
+	}
 	var voters []config.Voter
 	for _, b := range w.brokers[:min(len(w.brokers), votersMax)] {
 		voters = append(voters, config.Voter{Node: b.config.NodeID, Address: b.config.Cluster.Listener.Address()})
@@ -290,6 +294,18 @@ func (w *world) setVoters() {
 	for _, b := range w.brokers {
 		b.config.Cluster.Voters = voters
 		_, b.config.Cluster.Votes = b.config.Cluster.Voter(b.config.NodeID)
+	}
+}
+
+// setBootstrap tells every broker where some are, and lets the first ones vote.
+func (w *world) setBootstrap() {
+	var addresses []string
+	for _, b := range w.brokers[:min(len(w.brokers), votersMax)] {
+		addresses = append(addresses, b.config.Cluster.Listener.Address())
+	}
+	for i, b := range w.brokers {
+		c := &b.config.Cluster
+		c.Bootstrap, c.AutoJoin, c.Votes = addresses, true, i < votersMax
 	}
 }
 

@@ -47,6 +47,8 @@ var brokerKeys = []Definition{
 	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds. 0: never."),
 	integer(Long, "connections.max.reauth.ms", 0, 0, maxLong, "How long an authentication lasts, in milliseconds. Without effect: there is no authentication yet."),
 	words(List, "controller.listener.names", nil, "The listener for the other nodes of the cluster, which listeners names too; clients are not served there. Unset: this node is a cluster of its own.").checked(oneElement),
+	boolean("controller.quorum.auto.join.enable", "false", "Whether a node with the controller role that finds the quorum by controller.quorum.bootstrap.servers becomes a voter by itself, once it has caught up. Without, kafka-metadata-quorum add-controller makes it one. An odd number of voters is useful, five at most."),
+	words(List, "controller.quorum.bootstrap.servers", nil, "Where to find the metadata's quorum, as host:port,... of the listeners for other nodes of some of them, in place of controller.quorum.voters: any that runs tells who leads. The same on all nodes, or not.").checked(checkAddresses),
 	integer(Int, "controller.quorum.election.timeout.ms", 1000, 10, maxInt, "How long the leader of the metadata's quorum may be silent before the voters elect another, in milliseconds."),
 	words(List, "controller.quorum.voters", nil, "The nodes that vote in the metadata's quorum, as node.id@host:port,... with the addresses of their listeners for other nodes: one, three or five. The same on all nodes; nodes that are not named follow.").checked(checkVoters),
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor of topics created without one. Only 1 is served: with more, such topics are refused. Records are kept by the write-ahead log and the object store, not by replicas."),
@@ -174,6 +176,15 @@ func checkAddress(value string) error {
 	port, err := parseInteger(value[colon+1:])
 	if colon < 0 || err != nil || port < 0 || port > 65535 {
 		return fmt.Errorf("must be host:port")
+	}
+	return nil
+}
+
+func checkAddresses(value string) error {
+	for _, one := range SplitList(value) {
+		if err := checkAddress(one); err != nil {
+			return fmt.Errorf("%q %w", one, err)
+		}
 	}
 	return nil
 }

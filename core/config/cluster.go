@@ -17,6 +17,10 @@ type Cluster struct {
 	Listener, Advertised Listener
 	// Voters is controller.quorum.voters, ascending by node.
 	Voters []Voter
+	// Bootstrap is controller.quorum.bootstrap.servers: addresses of nodes, whichever they are.
+	Bootstrap []string
+	// AutoJoin is controller.quorum.auto.join.enable: a node that is to vote becomes a voter by itself.
+	AutoJoin bool
 	// Votes says that this node is to vote: it is among the voters, or there are none, and process.roles allows it.
 	Votes bool
 	// ElectionTimeout is controller.quorum.election.timeout.ms.
@@ -76,13 +80,13 @@ func (c *Cluster) loopback() bool {
 
 func (c *Cluster) validate() error {
 	switch {
-	case c.ListenerName == "" && len(c.Voters) > 0:
-		return fmt.Errorf("controller.quorum.voters is set, and controller.listener.names is not: name the listener for other nodes")
+	case c.ListenerName == "" && len(c.Voters)+len(c.Bootstrap) > 0:
+		return fmt.Errorf("controller.quorum.voters or controller.quorum.bootstrap.servers is set, and controller.listener.names is not: name the listener for other nodes")
 	case c.ListenerName == "":
 		return nil
 	case c.Listener.Name == "":
 		return fmt.Errorf("controller.listener.names: there is no listener %s", c.ListenerName)
-	case len(c.Voters) > 1 && !c.Several():
+	case len(c.Voters)+len(c.Bootstrap) > 1 && !c.Several():
 		return fmt.Errorf("weir.cluster.secret is needed where other nodes are reached beyond this machine, or whoever reaches %s is one of them", c.Listener)
 	}
 	return nil
@@ -100,6 +104,7 @@ func (s *Settings) cluster() Cluster {
 	c.BalanceLoadFloor, c.BalanceMoves = s.integer("weir.balance.load.floor.bytes"), int(s.integer("weir.balance.moves.in.flight"))
 	c.ImbalancePercent = int(s.integer("leader.imbalance.per.broker.percentage"))
 	c.Voters, _ = parseVoters(s.text("controller.quorum.voters")) // validated
+	c.Bootstrap, c.AutoJoin = SplitList(s.text("controller.quorum.bootstrap.servers")), s.boolean("controller.quorum.auto.join.enable")
 	node := int32(s.integer("node.id"))
 	own, named := c.Voter(node)
 	c.Votes = (named || len(c.Voters) == 0) && slices.Contains(SplitList(s.text("process.roles")), "controller")
@@ -134,7 +139,8 @@ func clientListeners(all []Listener, name string) []Listener {
 	return slices.DeleteFunc(all, func(l Listener) bool { return l.Name == name })
 }
 
-const votersMax = 5
+// VotersMax is how many voters are useful.
+const VotersMax = 5
 
 func checkVoters(value string) error {
 	_, err := parseVoters(value)
@@ -157,8 +163,8 @@ func parseVoters(value string) ([]Voter, error) {
 			return nil, fmt.Errorf("node %d is named twice", voters[i].Node)
 		}
 	}
-	if len(voters) > votersMax {
-		return nil, fmt.Errorf("there are %d voters, and at most %d are useful", len(voters), votersMax)
+	if len(voters) > VotersMax {
+		return nil, fmt.Errorf("there are %d voters, and at most %d are useful", len(voters), VotersMax)
 	}
 	return voters, nil
 }

@@ -34,6 +34,9 @@ const (
 // methodLoad is a controller.LoadReport; to the leader of the quorum. The numbers between are free.
 const methodLoad peer.Method = 16
 
+// methodLeader is nothing; any node answers, see leaderOf.
+const methodLeader peer.Method = 17
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
@@ -82,8 +85,7 @@ func (n *Node) openPeers(p *task.Proc) error {
 	if op.Err != nil {
 		return fmt.Errorf("listener %s: %w; free the address, or change the key listeners", c.Listener, op.Err)
 	}
-	w.address = c.Advertised.Address()
-	if c.Advertised.Port == 0 {
+	if w.address = c.Advertised.On(n.options.Hostname).Address(); c.Advertised.Port == 0 {
 		w.address = op.Bound
 	}
 	n.peers = w
@@ -143,6 +145,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodDescribeQuorum, leading(n.describeQuorumFor))
 	w.calls.Handle(methodChangeMember, leading(n.changeMemberFor))
 	w.calls.Handle(methodLoad, leading(n.loadOf))
+	w.calls.Handle(methodLeader, w.leaderOf)
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)

@@ -7,7 +7,7 @@
 // Two nodes share one connection. Whoever has something to send dials; if both do at once, the connection stays
 // that the node with the lower node.id dialed. A newer connection of the same end replaces the older, which may be one that a
 // machine left behind when it lost its power. Nodes are known by their addresses, which the caller gives, or by having
-// dialed. A connection that carries nothing is closed by the world when it has been idle for long, and dialed anew.
+// dialed; of an address alone ([Mesh.Find]) the handshake tells whose it is. A connection that carries nothing is closed by the world when it has been idle for long, and dialed anew.
 //
 // Delivery is at most once, and in order while a connection lasts. What waits for a connection, or on a slow one, is bounded
 // in bytes; beyond, and when a connection ends, messages are lost, and their sender is not told. Raft wants no more

@@ -42,6 +42,9 @@ func (s *swarm) machines(p *Plan) {
 			p.Config.WALDiskBytes = max(p.Config.WALDiskBytes, 5*(p.Config.WALBytes+512<<10)) + 1<<20
 		}
 	}
+	if b := s.rand.Stream("plan bootstrap", 0); b.PerMille(300) {
+		p.Config.Bootstrap = 1
+	}
 	first := d.Below(zones)
 	for i := range d.Between(3, 5) {
 		b := Broker{Zone: 1 + (first+i)%zones}

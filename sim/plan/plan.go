@@ -107,6 +107,9 @@ type Config struct {
 	Session time.Duration
 	// Election is controller.quorum.election.timeout.ms; an eighth of Session.
 	Election time.Duration
+	// Bootstrap is not 0 if the machines find the quorum by addresses alone (controller.quorum.bootstrap.servers), and become voters by
+	// themselves.
+	Bootstrap int64
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -270,6 +273,7 @@ func (c *Config) fields() []field {
 		{"come-back", &c.ComeBack},
 		{"session", &c.Session},
 		{"election", &c.Election},
+		{"bootstrap", &c.Bootstrap},
 		{"clean", &c.CleanBytes},
 		{"compact-parts", &c.CompactParts},
 		{"join-parts", &c.JoinParts},
