@@ -51,20 +51,30 @@ func startPair(t *testing.T, quorum string, settings ...string) *pair {
 	t.Helper()
 	p := &pair{dir: t.TempDir(), peers: [2]string{freeAddress(t), freeAddress(t)}}
 	for i := range p.brokers {
-		args := []string{"server"}
-		for _, s := range append([]string{
-			fmt.Sprintf("node.id=%d", i+1), fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://%s", p.peers[i]),
-			"controller.listener.names=CONTROLLER", fmt.Sprintf(quorum, p.peers[0]),
-			"weir.object.store=file:objects", fmt.Sprintf("weir.data.dir=broker-%d", i+1), "weir.wal.shared=true", "weir.wal.path=wal",
-		}, settings...) {
-			args = append(args, "--set", s)
-		}
-		p.brokers[i] = start(t, p.dir, nil, args...)
+		p.brokers[i] = p.launch(t, i+1, quorum, settings)
 	}
 	for i := range p.brokers {
 		p.addresses[i] = readyAt(t, p.brokers[i])
 	}
 	return p
+}
+
+// launch starts a broker of the cluster: one of the pair, or another.
+func (p *pair) launch(t *testing.T, id int, quorum string, settings []string) *process.Process {
+	t.Helper()
+	own := freeAddress(t)
+	if id <= len(p.peers) {
+		own = p.peers[id-1]
+	}
+	args := []string{"server"}
+	for _, s := range append([]string{
+		fmt.Sprintf("node.id=%d", id), fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://%s", own),
+		"controller.listener.names=CONTROLLER", fmt.Sprintf(quorum, p.peers[0]),
+		"weir.object.store=file:objects", fmt.Sprintf("weir.data.dir=broker-%d", id), "weir.wal.shared=true", "weir.wal.path=wal",
+	}, settings...) {
+		args = append(args, "--set", s)
+	}
+	return start(t, p.dir, nil, args...)
 }
 
 // create makes a topic.

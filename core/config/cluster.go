@@ -42,6 +42,20 @@ type Cluster struct {
 	BalanceMoves int
 	// Secret is weir.cluster.secret.
 	Secret string
+	// Secure says that the listener for other nodes has the protocol SSL in listener.security.protocol.map: both ends of a connection need
+	// a certificate that an authority of TLS has signed.
+	Secure bool
+	// TLS has the certificates of connections between nodes.
+	TLS TLS
+}
+
+// TLS is where certificates are, as the keys ssl.* say.
+type TLS struct {
+	KeyStore   string // ssl.keystore.location
+	Key, Chain string // ssl.keystore.key, ssl.keystore.certificate.chain
+	TrustStore string // ssl.truststore.location
+	Trusted    string // ssl.truststore.certificates
+	AnyHost    bool   // ssl.endpoint.identification.algorithm is empty
 }
 
 // Voter is an element of controller.quorum.voters.
@@ -51,7 +65,9 @@ type Voter struct {
 }
 
 // Several reports whether there may be other nodes.
-func (c *Cluster) Several() bool { return c.ListenerName != "" && (c.Secret != "" || c.loopback()) }
+func (c *Cluster) Several() bool {
+	return c.ListenerName != "" && (c.Secret != "" || c.Secure || c.loopback())
+}
 
 // Voter finds a voter by its node.
 func (c *Cluster) Voter(node int32) (Voter, bool) {
@@ -87,7 +103,7 @@ func (c *Cluster) validate() error {
 	case c.Listener.Name == "":
 		return fmt.Errorf("controller.listener.names: there is no listener %s", c.ListenerName)
 	case len(c.Voters)+len(c.Bootstrap) > 1 && !c.Several():
-		return fmt.Errorf("weir.cluster.secret is needed where other nodes are reached beyond this machine, or whoever reaches %s is one of them", c.Listener)
+		return fmt.Errorf("weir.cluster.secret, or the protocol SSL in listener.security.protocol.map, is needed where other nodes are reached beyond this machine, or whoever reaches %s is one of them", c.Listener)
 	}
 	return nil
 }
@@ -110,6 +126,11 @@ func (s *Settings) cluster() Cluster {
 	c.Votes = (named || len(c.Voters) == 0) && slices.Contains(SplitList(s.text("process.roles")), "controller")
 	if names := SplitList(s.text("controller.listener.names")); len(names) == 1 {
 		c.ListenerName = strings.ToUpper(names[0])
+	}
+	c.Secure = c.ListenerName != "" && s.protocolOf(c.ListenerName) == ssl
+	c.TLS = TLS{
+		KeyStore: s.text("ssl.keystore.location"), Key: s.text("ssl.keystore.key"), Chain: s.text("ssl.keystore.certificate.chain"),
+		TrustStore: s.text("ssl.truststore.location"), Trusted: s.text("ssl.truststore.certificates"), AnyHost: s.text("ssl.endpoint.identification.algorithm") == "",
 	}
 	c.Listener = listenerNamed(s.listeners("listeners"), c.ListenerName)
 	c.Advertised = listenerNamed(s.listeners("advertised.listeners"), c.ListenerName)

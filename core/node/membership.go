@@ -41,6 +41,12 @@ func (w *peers) join() {
 	}
 }
 
+// mayFound reports whether this node may found a cluster: it is to vote, and the others will find it.
+func (w *peers) mayFound() bool {
+	c := &w.node.config.Cluster
+	return c.Votes && (len(c.Bootstrap) == 0 || slices.Contains(c.Bootstrap, w.address) || len(c.Voters) > 0)
+}
+
 // knock asks whoever listens at an address who leads the quorum, and that to be added to it.
 func (w *peers) knock(address string, join []byte) {
 	if address == w.address {

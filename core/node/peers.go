@@ -72,12 +72,12 @@ func (n *Node) openPeers(p *task.Proc) error {
 	}
 	w := &peers{node: n}
 	w.mesh = peer.New(peer.Options{
-		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID, Incarnation: n.incarnation, Secret: []byte(c.Secret),
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID, Incarnation: n.incarnation, Secret: []byte(c.Secret), Secure: c.Secure,
 		FrameBytesMax: peerFrameBytesMax, QueueBytesMax: 4 * peerFrameBytesMax, Decode: decodePeer, Received: w.received,
 	})
 	w.calls = peer.NewCalls(n.loop, n.config.NodeID, w.mesh.Send)
 	w.serve()
-	op := &env.Listen{Name: c.Listener.Name, Address: c.Listener.Address(), Handler: w.mesh.Handler(), Codec: w.mesh.Codec()}
+	op := &env.Listen{Name: c.Listener.Name, Address: c.Listener.Address(), Handler: w.mesh.Handler(), Codec: w.mesh.Codec(), Secure: c.Secure}
 	p.Await(func(wake func()) {
 		op.Done = func(*env.Listen) { wake() }
 		n.env.Network.Listen(op)

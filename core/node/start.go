@@ -128,7 +128,7 @@ func (n *Node) quorumOptions() quorum.Options {
 	}
 	if n.peers != nil {
 		o.Peers, o.ElectionTimeout, o.LeadershipChanged = n.peers, n.config.Cluster.ElectionTimeout, n.leadershipChanged
-		o.Joins = !n.config.Cluster.Votes
+		o.Joins = !n.peers.mayFound()
 	}
 	return o
 }

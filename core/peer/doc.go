@@ -27,7 +27,7 @@
 // Whoever dialed says hello; the other answers; the first proves, and the other is ready. A proof is the
 // HMAC-SHA256, under the cluster's secret, of "weir peer", a byte that tells the ends apart (0: dialed), and both hellos, the dialing
 // end's first: each is fresh by the other's nonce. It tells that the peer is of the cluster; it hides nothing of what follows,
-// so that a listener beyond the machine needs TLS. Until a peer has proved that, its frames may have 128 bytes.
+// so that a listener beyond the machine needs TLS ([Options].Secure). Until a peer has proved that, its frames may have 128 bytes.
 //
 // The version spoken is the highest that both have; without one the connection ends, loudly. Both must belong to the same
 // cluster, if both know theirs.

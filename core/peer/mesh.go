@@ -24,6 +24,8 @@ type Options struct {
 	// Secret is the cluster's: who has it is a peer. Empty: everybody is, which is for listeners that only this machine
 	// reaches.
 	Secret []byte
+	// Secure says that nodes are reached by TLS.
+	Secure bool
 	// FrameBytesMax is the largest frame that a peer may send.
 	FrameBytesMax int
 	// QueueBytesMax bounds what waits to be sent to one peer, by the sizes that [Mesh.Send] is told. Beyond, messages are
@@ -192,7 +194,7 @@ func (m *Mesh) dial(n *node) {
 	}
 	n.dialing = true
 	c := m.newConn(n)
-	m.o.Env.Network.Dial(&env.Dial{Address: n.address, Handler: c, Codec: shaking{}, Timeout: m.o.HandshakeTimeout, Done: func(d *env.Dial) {
+	m.o.Env.Network.Dial(&env.Dial{Address: n.address, Handler: c, Codec: shaking{}, Secure: m.o.Secure, Timeout: m.o.HandshakeTimeout, Done: func(d *env.Dial) {
 		if d.Err != nil {
 			m.dialFailed(n, d.Err)
 		}
