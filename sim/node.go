@@ -274,6 +274,7 @@ func clusterConfig(c *plan.Config, host string) config.Cluster {
 	return config.Cluster{
 		ListenerName: l.Name, Listener: l, Advertised: l, Secret: "simulated", SessionTimeout: c.Session, HeartbeatInterval: c.Session / 6,
 		ElectionTimeout: cmp.Or(c.Election, c.Session/8), DriftMaxPPM: 10_000, BalanceInterval: 2 * c.Session, ImbalancePercent: imbalancePercent,
+		BalanceLoadFloor: 2 << 10, BalanceMoves: 4,
 	}
 }
 
@@ -285,6 +286,10 @@ func (w *world) setVoters() {
 	if w.plan.Config.Session == 0 {
 		return
 	}
+	if w.plan.Config.Bootstrap != 0 {
+		w.setBootstrap()
+		return
+	}
 	var voters []config.Voter
 	for _, b := range w.brokers[:min(len(w.brokers), int(cmp.Or(w.plan.Config.Voters, votersMax)))] {
 		voters = append(voters, config.Voter{Node: b.config.NodeID, Address: b.config.Cluster.Listener.Address()})
@@ -292,6 +297,18 @@ func (w *world) setVoters() {
 	for _, b := range w.brokers {
 		b.config.Cluster.Voters = voters
 		_, b.config.Cluster.Votes = b.config.Cluster.Voter(b.config.NodeID)
+	}
+}
+
+// setBootstrap tells every broker where some are, and lets the first ones vote.
+func (w *world) setBootstrap() {
+	var addresses []string
+	for _, b := range w.brokers[:min(len(w.brokers), votersMax)] {
+		addresses = append(addresses, b.config.Cluster.Listener.Address())
+	}
+	for i, b := range w.brokers {
+		c := &b.config.Cluster
+		c.Bootstrap, c.AutoJoin, c.Votes = addresses, true, i < votersMax
 	}
 }
 

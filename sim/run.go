@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"weir/bill"
+	"weir/core/controller"
 	"weir/core/env"
+	"weir/core/metadata"
 	"weir/core/task"
 	"weir/sim/checker"
 	"weir/sim/client"
@@ -530,11 +532,32 @@ func (w *world) settle([]*client.Topic) {
 	w.endZombies()
 	w.run(store.LateMax, never)
 	w.await(SweepLimit, "late requests to the object store", w.store.Settled)
+	w.awaitDrains()
 	w.compareImages()
 	w.audit()
 	if !w.violated() {
 		w.stop()
 	}
+}
+
+// awaitDrains: a broker that is drained leads nothing in the end, as long as another is not.
+func (w *world) awaitDrains() {
+	w.await(convergeLimit, "drained brokers to lead nothing", func() bool {
+		n := w.imageHolder()
+		return n == nil || !drainedLeads(n.Image())
+	})
+}
+
+func drainedLeads(image *metadata.Image) bool {
+	takers := controller.Takers(image, image.Brokers())
+	for _, t := range image.Topics() {
+		for i := range t.Partitions {
+			if !slices.ContainsFunc(takers, func(b *metadata.Broker) bool { return b.ID == t.Partitions[i].Leader }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkLosses: a store that keeps everything is never told to have lost something.

@@ -50,7 +50,7 @@ its old log held is not part of the cluster any more.`,
 func (f *abandonFlags) run(in io.Reader, out io.Writer) error {
 	found, err := ask[*wire.AbandonWALResponse](f.servers, &wire.AbandonWALRequest{Broker: f.broker})
 	if err == nil {
-		err = refusedBy(found)
+		err = refusedBy(found.ErrorCode, found.ErrorMessage)
 	}
 	if err != nil {
 		return err
@@ -72,23 +72,13 @@ func (f *abandonFlags) run(in io.Reader, out io.Writer) error {
 	}
 	done, err := ask[*wire.AbandonWALResponse](f.servers, &wire.AbandonWALRequest{Broker: f.broker, Epoch: found.Waiting[0].Epoch, GiveUp: true})
 	if err == nil {
-		err = refusedBy(done)
+		err = refusedBy(done.ErrorCode, done.ErrorMessage)
 	}
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "The logs of broker %d are given up. Its partitions have leaders among the brokers that are alive.\n", f.broker)
 	return nil
-}
-
-func refusedBy(r *wire.AbandonWALResponse) error {
-	switch {
-	case r.ErrorCode == 0:
-		return nil
-	case r.ErrorMessage == nil:
-		return fmt.Errorf("refused with error %d", r.ErrorCode)
-	}
-	return errors.New(*r.ErrorMessage)
 }
 
 // describeWaiting says what is lost at most.

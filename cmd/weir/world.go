@@ -14,6 +14,7 @@ import (
 	"weir/core/config"
 	"weir/core/env"
 	"weir/core/object"
+	"weir/realio/certificates"
 	"weir/realio/compute"
 	"weir/realio/disk"
 	"weir/realio/filestore"
@@ -54,7 +55,9 @@ func openWorld(c *config.Broker, logger *logging.Logger, m *metrics.Metrics) (*r
 	if err := w.openStore(c, logger); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
-	w.openNetwork(c, arena)
+	if err := w.openNetwork(c, arena); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
 	if err := w.serveMetrics(c.MetricsAddress); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -123,13 +126,25 @@ func quietly(end func()) func() error {
 	}
 }
 
-func (w *realWorld) openNetwork(c *config.Broker, arena *memory.Arena) {
-	n := socket.New(socket.Options{
+func (w *realWorld) openNetwork(c *config.Broker, arena *memory.Arena) error {
+	o := socket.Options{
 		Deliver: w.mailbox.Deliver, Log: w.env.Log, Metrics: w.metrics, Arena: arena, BudgetBytes: c.QueuedMaxRequestBytes,
 		ConnectionsMax: c.MaxConnections, ConnectionsPerIPMax: c.MaxConnectionsPerIP, IdleTimeout: c.ConnectionsMaxIdle,
-	})
+	}
+	if c.Cluster.Secure {
+		t := &c.Cluster.TLS
+		all, err := certificates.Open(certificates.Options{
+			KeyStore: t.KeyStore, Key: t.Key, Chain: t.Chain, TrustStore: t.TrustStore, Trusted: t.Trusted, AnyHost: t.AnyHost, Log: w.env.Log,
+		})
+		if err != nil {
+			return fmt.Errorf("TLS between nodes: %w", err)
+		}
+		o.Certificates = all
+	}
+	n := socket.New(o)
 	w.opened(quietly(n.Stop))
 	w.env.Network = n
+	return nil
 }
 
 // serveMetrics serves the metrics, if an address is set.

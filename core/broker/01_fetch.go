@@ -501,6 +501,7 @@ func (f *fetching) answer() {
 			}
 			first = false
 			bytes += t.read.Bytes
+			t.partition.Served(t.read.Bytes)
 		}
 	}
 	// Partitions that are not there come last, as in Kafka.

@@ -9,6 +9,8 @@
 package broker
 
 import (
+	"strconv"
+
 	"weir/core/config"
 	"weir/core/controller"
 	"weir/core/metadata"
@@ -157,12 +159,11 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 	b := a.broker
 	id := allBrokers
 	if p.name != "" {
-		own, err := b.brokerOf(p.name, "Node", "")
-		if err != nil {
+		var err error
+		if id, err = a.configuredBroker(p); err != nil {
 			done(err)
 			return
 		}
-		id = metadata.BrokerID(own)
 	}
 	if _, err := b.settings.AlterBroker(config.Overrides(b.image.BrokerConfigs(id)), opsOf(p.ops), a.replace); err != nil {
 		done(configRefusal(err))
@@ -173,6 +174,20 @@ func (a *altering) alterBroker(p *alteringPart, done func(error)) {
 		return
 	}
 	b.controller.AlterBrokerConfigs(id, p.ops, a.replace, a.validateOnly, func(err error) { done(configRefusal(err)) })
+}
+
+// configuredBroker is the broker that a change is for: as in Kafka the one that is asked. Any broker takes a drain, also that of one that is away.
+func (a *altering) configuredBroker(p *alteringPart) (metadata.BrokerID, error) {
+	b := a.broker
+	id, err := strconv.ParseInt(p.name, 10, 32)
+	if err != nil || a.replace || len(p.ops) != 1 || p.ops[0].Key != config.DrainKey {
+		own, err := b.brokerOf(p.name, "Node", "")
+		return metadata.BrokerID(own), err
+	}
+	if _, known := b.image.Broker(metadata.BrokerID(id)); !known {
+		return 0, &controller.Error{Code: wire.BrokerIDNotRegistered, Message: "Broker ID " + p.name + " is not currently registered"}
+	}
+	return metadata.BrokerID(id), nil
 }
 
 // checkMinInSyncReplicas refuses what Kafka refuses since eligible leader replicas (KIP-966): min.insync.replicas

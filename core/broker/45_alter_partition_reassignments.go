@@ -1,7 +1,7 @@
 // AlterPartitionReassignments (45), versions 0-1 (KIP-455): whether the replication factor may change (KIP-860, version 1).
 //
 // The object store keeps the copies, so a reassignment moves the lead alone, and takes milliseconds: the first of the replicas
-// asked for that is alive leads. A partition is shown on as many brokers as its topic has replicas (metadata.Image.Replicas), the
+// asked for that is alive and not drained leads. A partition is shown on as many brokers as its topic has replicas (metadata.Image.Replicas), the
 // leader first; the replicas behind the first, and how many there are, change nothing.
 //
 // Differences from Kafka: the answer comes once the old leader has begun to hand over; if none of the brokers is alive, or the
@@ -105,7 +105,7 @@ func (a *reassigning) next(out *kmsg.AlterPartitionAssignmentsResponse) {
 	})
 }
 
-// nextLeader is who is to lead a partition by a reassignment: the first of the replicas that is alive.
+// nextLeader is who is to lead a partition by a reassignment: the first of the replicas that is alive and not drained.
 func (b *Broker) nextLeader(topic *metadata.Topic, q *kmsg.AlterPartitionAssignmentsRequestTopicPartition, mayChangeFactor bool) (metadata.BrokerID, error) {
 	switch {
 	case topic == nil:
@@ -123,10 +123,10 @@ func (b *Broker) nextLeader(topic *metadata.Topic, q *kmsg.AlterPartitionAssignm
 	}
 	i := slices.IndexFunc(q.Replicas, func(id int32) bool {
 		n, _ := b.image.Broker(metadata.BrokerID(id))
-		return n.Ready()
+		return n.Ready() && !controller.Drained(b.image, n.ID)
 	})
 	if i < 0 {
-		return 0, &controller.Error{Code: wire.InvalidReplicaAssignment, Message: "All brokers of the assignment are fenced: none could lead."}
+		return 0, &controller.Error{Code: wire.InvalidReplicaAssignment, Message: "All brokers of the assignment are fenced or drained: none could lead."}
 	}
 	return metadata.BrokerID(q.Replicas[i]), nil
 }

@@ -1,7 +1,7 @@
 // AddRaftVoter (80), versions 0-1 (KIP-853): when to answer (KIP-1186, version 1). What it shares with RemoveRaftVoter
 // (81_remove_raft_voter.go) is here too.
 //
-// A node becomes an observer of the metadata's quorum by configuration alone (controller.quorum.voters names whom to ask), and
+// A node becomes an observer of the metadata's quorum by configuration alone (controller.quorum.voters or controller.quorum.bootstrap.servers names whom to ask), and
 // a voter if that names it. This makes an observer a voter that is not named there. The endpoint of a request is not used: the
 // node has told its own. A cluster of one node has no others, and answers as Kafka does with static voters.
 //
@@ -55,7 +55,7 @@ func (b *Broker) addVoter(r *kmsg.AddRaftVoterRequest, v voterKey, done func(err
 		case slices.ContainsFunc(s.Voters, func(m quorum.MemberState) bool { return m.ID.Node() == v.node }):
 			done(&controller.Error{Code: wire.DuplicateVoter, Message: fmt.Sprintf("The voter id for %v is already part of the set of voters %v.", v, keysOf(s.Voters))})
 		case at < 0:
-			done(&controller.Error{Code: wire.InvalidRequest, Message: fmt.Sprintf("%v is not an observer of the metadata's quorum: start the node with the keys controller.quorum.voters and controller.listener.names first.", v)})
+			done(&controller.Error{Code: wire.InvalidRequest, Message: fmt.Sprintf("%v is not an observer of the metadata's quorum: start the node with the keys controller.quorum.bootstrap.servers and controller.listener.names first.", v)})
 		default:
 			b.cluster.ChangeMember(quorum.PromoteVoter, s.Learners[at].ID, done)
 		}

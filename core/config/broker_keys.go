@@ -26,13 +26,16 @@ const (
 	defaultConnections = 10_000
 )
 
+// DrainKey is set while a broker is drained.
+const DrainKey = "weir.broker.drain"
+
 // brokerKeys are a broker's keys, sorted: Kafka's that mean something here or are
 // defaults of topics, and weir's own.
 var brokerKeys = []Definition{
 	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. 0: it does not; the client asks again."),
 	words(List, "advertised.listeners", nil, "Where clients reach the broker, as NAME://host:port,...; unset: as in listeners.").checked(checkListeners),
 	boolean("auto.create.topics.enable", "true", "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
-	boolean("auto.leader.rebalance.enable", "true", "Whether the active controller moves leaders of partitions so that all brokers lead about as many."),
+	boolean("auto.leader.rebalance.enable", "true", "Whether the active controller moves leaders of partitions so that all brokers move about as many bytes for clients, and lead about as many."),
 	integer(Int, "background.threads", 10, 1, maxInt, unusedThreads).dynamic(),
 	integer(Int, "broker.heartbeat.interval.ms", 2000, 1, maxInt, "How often a broker renews its lease at the active controller, in milliseconds; at most a quarter of broker.session.timeout.ms is used."),
 	words(String, "broker.rack", nil, "The availability zone of this broker."),
@@ -44,6 +47,8 @@ var brokerKeys = []Definition{
 	integer(Long, "connections.max.idle.ms", 600_000, 0, maxLong, "Connections idle for this long are closed, in milliseconds. 0: never."),
 	integer(Long, "connections.max.reauth.ms", 0, 0, maxLong, "How long an authentication lasts, in milliseconds. Without effect: there is no authentication yet."),
 	words(List, "controller.listener.names", nil, "The listener for the other nodes of the cluster, which listeners names too; clients are not served there. Unset: this node is a cluster of its own.").checked(oneElement),
+	boolean("controller.quorum.auto.join.enable", "false", "Whether a node with the controller role that finds the quorum by controller.quorum.bootstrap.servers becomes a voter by itself, once it has caught up. Without, kafka-metadata-quorum add-controller makes it one. An odd number of voters is useful, five at most."),
+	words(List, "controller.quorum.bootstrap.servers", nil, "Where to find the metadata's quorum, as host:port,... of the listeners for other nodes of some of them, in place of controller.quorum.voters: any that runs tells who leads. A node whose own address, as in advertised.listeners, is not among them does not found a cluster.").checked(checkAddresses),
 	integer(Int, "controller.quorum.election.timeout.ms", 1000, 10, maxInt, "How long the leader of the metadata's quorum may be silent before the voters elect another, in milliseconds."),
 	words(List, "controller.quorum.voters", nil, "The nodes that vote in the metadata's quorum, as node.id@host:port,... with the addresses of their listeners for other nodes: one, three or five. The same on all nodes; nodes that are not named follow.").checked(checkVoters),
 	integer(Int, "default.replication.factor", 1, 1, maxInt, "The replication factor of topics created without one. Only 1 is served: with more, such topics are refused. Records are kept by the write-ahead log and the object store, not by replicas."),
@@ -66,9 +71,10 @@ var brokerKeys = []Definition{
 	integer(Int, "group.max.session.timeout.ms", 1_800_000, 1, maxInt, "The maximum session timeout that a member of the classic protocol may ask for, in milliseconds."),
 	integer(Int, "group.max.size", maxInt, 1, maxInt, "The maximum number of members of a group of the classic protocol."),
 	integer(Int, "group.min.session.timeout.ms", 6000, 1, maxInt, "The minimum session timeout that a member of the classic protocol may ask for, in milliseconds."),
+	words(String, "inter.broker.listener.name", nil, "Without effect: nodes reach each other on the listener of controller.listener.names, whose protocol is that of listener.security.protocol.map."),
 	integer(Long, "leader.imbalance.check.interval.seconds", 300, 1, 1<<31, "How often the active controller looks whether leaders are to be moved, in seconds."),
-	integer(Int, "leader.imbalance.per.broker.percentage", 10, 0, 100, "By how many percent a broker may lead more partitions than its share before any are moved."),
-	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... PLAINTEXT is the only protocol yet that a listener can have.").checked(checkProtocols),
+	integer(Int, "leader.imbalance.per.broker.percentage", 10, 0, 100, "By how many percent a broker may move more bytes for clients than its share, or lead more partitions, before any are moved."),
+	words(String, "listener.security.protocol.map", text("PLAINTEXT:PLAINTEXT"), "The protocol of each listener's name, as NAME:PROTOCOL,.... Listeners of clients can only have PLAINTEXT yet; the listener for other nodes (controller.listener.names) PLAINTEXT or SSL, which is TLS where both ends need a certificate.").checked(checkProtocols),
 	words(List, "listeners", text("PLAINTEXT://127.0.0.1:9092"), "Where the broker listens, as NAME://host:port,...; an empty host is every address, port 0 a free port.").checked(checkListeners),
 	integer(Long, "log.cleaner.backoff.ms", 15_000, 0, maxLong, "How long until it is looked again for a partition to compact by key after there was none, in milliseconds; at least a second.").dynamic(),
 	integer(Long, "log.cleaner.dedupe.buffer.size", 128<<20, 1<<20, maxLong, "The maximum number of bytes in memory for the keys of one pass of compaction, 24 for each key. With less, a pass over many keys takes several. It is used only while a pass runs.").dynamic(),
@@ -120,13 +126,24 @@ var brokerKeys = []Definition{
 	integer(Int, "producer.id.expiration.ms", 86_400_000, 1, maxInt, "How long an idle idempotent producer is remembered, in milliseconds. A retry that comes later is appended a second time.").dynamic(),
 	integer(Long, "queued.max.request.bytes", defaultQueuedBytes, -1, maxLong, "The maximum number of bytes of requests in memory; sockets are not read while it is reached. The same number bounds the responses that clients have not read yet. -1: the default."),
 	integer(Int, "socket.request.max.bytes", 100<<20, 1<<20, 256<<20, "The largest Produce request, in bytes. All other requests have smaller limits of their own."),
+	words(String, "ssl.endpoint.identification.algorithm", text("https"), "Whether the certificate of a node must name the host at which it was reached: https; empty: not.", "https", ""),
+	words(String, "ssl.keystore.certificate.chain", nil, "The certificate of this node in PEM, and those of the authorities between it and one that the others trust; in place of ssl.keystore.location."),
+	secret("ssl.keystore.key", "The private key of ssl.keystore.certificate.chain in PEM (PKCS #8), not encrypted."),
+	words(String, "ssl.keystore.location", nil, "A file in PEM with the private key of this node, which is not encrypted, and its certificate. A file that changes is in force a second later, for new connections."),
+	words(String, "ssl.keystore.type", text("PEM"), "The format of the keystore: PEM only.", "PEM"),
+	words(String, "ssl.truststore.certificates", nil, "The certificates of the authorities that sign those of the nodes, in PEM; in place of ssl.truststore.location."),
+	words(String, "ssl.truststore.location", nil, "A file in PEM with the certificates of the authorities that sign those of the nodes. It should have nothing but an authority of the cluster's own: whoever has a certificate of it is a node. Changes are taken over as those of ssl.keystore.location."),
+	words(String, "ssl.truststore.type", text("PEM"), "The format of the truststore: PEM only.", "PEM"),
 	integer(Int, "transaction.abort.timed.out.transaction.cleanup.interval.ms", 10_000, 1, maxInt, "How often transactions are looked for whose time is over, in milliseconds: they run for up to so much longer."),
 	integer(Int, "transaction.max.timeout.ms", 900_000, 1, maxInt, "The longest time that a producer may ask for its transactions, in milliseconds. Consumers that read committed records wait for open transactions."),
 	integer(Int, "transaction.remove.expired.transaction.cleanup.interval.ms", 3_600_000, 1, maxInt, "How often transactional ids are looked for that are not used any more, in milliseconds."),
 	integer(Int, "transaction.state.log.num.partitions", 50, 1, maxInt, "The number of partitions of __transaction_state when it is created. It cannot be changed later."),
 	integer(Int, "transactional.id.expiration.ms", 604_800_000, 1, maxInt, "How long a transactional id without a transaction is kept, in milliseconds. A producer that comes back later has to begin anew."),
 	boolean("unclean.leader.election.enable", "false", unusedReplicas).dynamic(),
+	integer(Long, "weir.balance.load.floor.bytes", 1<<20, 1, 1<<40, "The load of a broker in bytes a second, in and out, below which differences between brokers move no leaders."),
+	integer(Int, "weir.balance.moves.in.flight", 32, 1, 1024, "How many partitions the active controller may have on their way to other brokers, to spread the leaders or to empty a drained broker. More is faster, and has more clients look for their leaders at a time."),
 	integer(Long, "weir.block.cache.bytes", defaultBlockCacheBytes, 8<<20, maxLong, "Memory for records read back from the object store, in bytes."),
+	boolean(DrainKey, "false", "Whether this broker gives its partitions to other brokers and is given none, until it is set to false again (weir drain). It is set for one broker, at run time.").ofOne(),
 	integer(Long, "weir.cache.bytes", defaultCacheBytes, 32<<20, maxLong, "Memory for recent records, in bytes: all that waits for upload, then what was appended last, and some 250 bytes for each batch of that. Less than weir.wal.size.bytes leaves a part of the log unused."),
 	integer(Int, "weir.clock.drift.max.ppm", 10_000, 0, 500_000, "How much faster or slower the monotonic clocks of two nodes may run, in parts per million. Leases are shortened by it, and the wait for their end is lengthened. If clocks differ by more, a reader may see old records; no acknowledged record is lost."),
 	secret("weir.cluster.secret", "What the nodes of a cluster prove to each other that they know. The same on all nodes. Without it a node accepts others on a loopback address only."),
@@ -176,6 +193,15 @@ func checkAddress(value string) error {
 	return nil
 }
 
+func checkAddresses(value string) error {
+	for _, one := range SplitList(value) {
+		if err := checkAddress(one); err != nil {
+			return fmt.Errorf("%q %w", one, err)
+		}
+	}
+	return nil
+}
+
 func someElement(value string) error {
 	if len(SplitList(value)) == 0 {
 		return fmt.Errorf("at least one value is needed")
@@ -185,10 +211,13 @@ func someElement(value string) error {
 
 // protocols are Kafka's. A map may name them for listeners that are not used, as the
 // file that comes with Kafka does.
-var protocols = []string{plaintext, "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
+var protocols = []string{plaintext, ssl, "SASL_PLAINTEXT", "SASL_SSL"}
 
-// plaintext is the only protocol that is served yet.
-const plaintext = "PLAINTEXT"
+// plaintext is the only protocol that clients are served by yet; ssl is TLS, between nodes.
+const (
+	plaintext = "PLAINTEXT"
+	ssl       = "SSL"
+)
 
 func checkProtocols(value string) error {
 	for _, pair := range SplitList(value) {

@@ -17,6 +17,10 @@ type Cluster struct {
 	Listener, Advertised Listener
 	// Voters is controller.quorum.voters, ascending by node.
 	Voters []Voter
+	// Bootstrap is controller.quorum.bootstrap.servers: addresses of nodes, whichever they are.
+	Bootstrap []string
+	// AutoJoin is controller.quorum.auto.join.enable: a node that is to vote becomes a voter by itself.
+	AutoJoin bool
 	// Votes says that this node is to vote: it is among the voters, or there are none, and process.roles allows it.
 	Votes bool
 	// ElectionTimeout is controller.quorum.election.timeout.ms.
@@ -32,8 +36,26 @@ type Cluster struct {
 	BalanceInterval time.Duration
 	// ImbalancePercent is leader.imbalance.per.broker.percentage.
 	ImbalancePercent int
+	// BalanceLoadFloor is weir.balance.load.floor.bytes, in bytes a second.
+	BalanceLoadFloor int64
+	// BalanceMoves is weir.balance.moves.in.flight.
+	BalanceMoves int
 	// Secret is weir.cluster.secret.
 	Secret string
+	// Secure says that the listener for other nodes has the protocol SSL in listener.security.protocol.map: both ends of a connection need
+	// a certificate that an authority of TLS has signed.
+	Secure bool
+	// TLS has the certificates of connections between nodes.
+	TLS TLS
+}
+
+// TLS is where certificates are, as the keys ssl.* say.
+type TLS struct {
+	KeyStore   string // ssl.keystore.location
+	Key, Chain string // ssl.keystore.key, ssl.keystore.certificate.chain
+	TrustStore string // ssl.truststore.location
+	Trusted    string // ssl.truststore.certificates
+	AnyHost    bool   // ssl.endpoint.identification.algorithm is empty
 }
 
 // Voter is an element of controller.quorum.voters.
@@ -43,7 +65,9 @@ type Voter struct {
 }
 
 // Several reports whether there may be other nodes.
-func (c *Cluster) Several() bool { return c.ListenerName != "" && (c.Secret != "" || c.loopback()) }
+func (c *Cluster) Several() bool {
+	return c.ListenerName != "" && (c.Secret != "" || c.Secure || c.loopback())
+}
 
 // Voter finds a voter by its node.
 func (c *Cluster) Voter(node int32) (Voter, bool) {
@@ -72,14 +96,14 @@ func (c *Cluster) loopback() bool {
 
 func (c *Cluster) validate() error {
 	switch {
-	case c.ListenerName == "" && len(c.Voters) > 0:
-		return fmt.Errorf("controller.quorum.voters is set, and controller.listener.names is not: name the listener for other nodes")
+	case c.ListenerName == "" && len(c.Voters)+len(c.Bootstrap) > 0:
+		return fmt.Errorf("controller.quorum.voters or controller.quorum.bootstrap.servers is set, and controller.listener.names is not: name the listener for other nodes")
 	case c.ListenerName == "":
 		return nil
 	case c.Listener.Name == "":
 		return fmt.Errorf("controller.listener.names: there is no listener %s", c.ListenerName)
-	case len(c.Voters) > 1 && !c.Several():
-		return fmt.Errorf("weir.cluster.secret is needed where other nodes are reached beyond this machine, or whoever reaches %s is one of them", c.Listener)
+	case len(c.Voters)+len(c.Bootstrap) > 1 && !c.Several():
+		return fmt.Errorf("weir.cluster.secret, or the protocol SSL in listener.security.protocol.map, is needed where other nodes are reached beyond this machine, or whoever reaches %s is one of them", c.Listener)
 	}
 	return nil
 }
@@ -93,13 +117,20 @@ func (s *Settings) cluster() Cluster {
 	if s.boolean("auto.leader.rebalance.enable") {
 		c.BalanceInterval = time.Duration(s.integer("leader.imbalance.check.interval.seconds")) * time.Second
 	}
+	c.BalanceLoadFloor, c.BalanceMoves = s.integer("weir.balance.load.floor.bytes"), int(s.integer("weir.balance.moves.in.flight"))
 	c.ImbalancePercent = int(s.integer("leader.imbalance.per.broker.percentage"))
 	c.Voters, _ = parseVoters(s.text("controller.quorum.voters")) // validated
+	c.Bootstrap, c.AutoJoin = SplitList(s.text("controller.quorum.bootstrap.servers")), s.boolean("controller.quorum.auto.join.enable")
 	node := int32(s.integer("node.id"))
 	own, named := c.Voter(node)
 	c.Votes = (named || len(c.Voters) == 0) && slices.Contains(SplitList(s.text("process.roles")), "controller")
 	if names := SplitList(s.text("controller.listener.names")); len(names) == 1 {
 		c.ListenerName = strings.ToUpper(names[0])
+	}
+	c.Secure = c.ListenerName != "" && s.protocolOf(c.ListenerName) == ssl
+	c.TLS = TLS{
+		KeyStore: s.text("ssl.keystore.location"), Key: s.text("ssl.keystore.key"), Chain: s.text("ssl.keystore.certificate.chain"),
+		TrustStore: s.text("ssl.truststore.location"), Trusted: s.text("ssl.truststore.certificates"), AnyHost: s.text("ssl.endpoint.identification.algorithm") == "",
 	}
 	c.Listener = listenerNamed(s.listeners("listeners"), c.ListenerName)
 	c.Advertised = listenerNamed(s.listeners("advertised.listeners"), c.ListenerName)
@@ -129,7 +160,8 @@ func clientListeners(all []Listener, name string) []Listener {
 	return slices.DeleteFunc(all, func(l Listener) bool { return l.Name == name })
 }
 
-const votersMax = 5
+// VotersMax is how many voters are useful.
+const VotersMax = 5
 
 func checkVoters(value string) error {
 	_, err := parseVoters(value)
@@ -152,8 +184,8 @@ func parseVoters(value string) ([]Voter, error) {
 			return nil, fmt.Errorf("node %d is named twice", voters[i].Node)
 		}
 	}
-	if len(voters) > votersMax {
-		return nil, fmt.Errorf("there are %d voters, and at most %d are useful", len(voters), votersMax)
+	if len(voters) > VotersMax {
+		return nil, fmt.Errorf("there are %d voters, and at most %d are useful", len(voters), VotersMax)
 	}
 	return voters, nil
 }

@@ -153,7 +153,6 @@ log.retention.check.interval.ms=300000
 		t.Errorf("resolved to %+v", *b)
 	}
 	want := []string{
-		"controller.quorum.bootstrap.servers", "inter.broker.listener.name",
 		"offsets.topic.replication.factor",
 	}
 	if !slices.Equal(s.Unknown(), want) {
@@ -448,9 +447,20 @@ func TestCluster(t *testing.T) {
 
 	c = load(t, file+"node.id=7\n", nil).Broker().Cluster
 	require.False(t, c.Votes)
+	c = load(t, "listeners=PLAINTEXT://:9092,CONTROLLER://127.0.0.1:9093\ncontroller.listener.names=CONTROLLER\nprocess.roles=broker,controller\n"+
+		"controller.quorum.bootstrap.servers=a:9093, b:9093\ncontroller.quorum.auto.join.enable=true\n", nil).Broker().Cluster
+	require.Equal(t, []string{"a:9093", "b:9093"}, c.Bootstrap)
+	require.True(t, c.Votes && c.AutoJoin && len(c.Voters) == 0)
+	require.False(t, c.Secure)
+	tls := "listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:"
+	c = load(t, tls+"SSL\ncontroller.quorum.voters=1@a:1,2@b:1\nssl.keystore.location=own.pem\nssl.truststore.location=trust.pem\nssl.endpoint.identification.algorithm=\n", nil).Broker().Cluster
+	require.True(t, c.Secure && c.Several(), "certificates are as good as a secret")
+	require.Equal(t, config.TLS{KeyStore: "own.pem", TrustStore: "trust.pem", AnyHost: true}, c.TLS)
 	for _, bad := range []string{
+		tls + "SASL_SSL", tls + "SSL\nssl.keystore.type=JKS",
 		"controller.quorum.voters=1@a:9093", // without a listener
 		"controller.quorum.voters=1@a", "controller.quorum.voters=1@a:1,1@b:1", "controller.quorum.voters=1@a:1,2@a:1,3@a:1,4@a:1,5@a:1,6@a:1",
+		"controller.quorum.bootstrap.servers=a:9093", "controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=a",
 		"process.roles=controller", "controller.listener.names=A,B", "controller.listener.names=OTHER",
 		file + "listeners=PLAINTEXT://:9092,CONTROLLER://:9093", // reached from everywhere, without a secret
 		"listeners=CONTROLLER://127.0.0.1:9093\ncontroller.listener.names=CONTROLLER",

@@ -27,10 +27,11 @@ const (
 // Update says who may change a broker key while the broker runs.
 type Update uint8
 
-// Kafka's update modes.
+// Update modes, Kafka's but for the last.
 const (
 	ReadOnly    Update = iota // only by a restart
 	ClusterWide               // for a broker or for all
+	OneBroker                 // for one broker, only at run time; not Kafka's
 )
 
 // Definition is one configuration key. Definitions are never changed.
@@ -179,6 +180,12 @@ func parseBool(value string) (bool, error) {
 	return false, fmt.Errorf("expected value to be either true or false")
 }
 
+// IsTrue reads a valid value of a Boolean.
+func IsTrue(value string) bool {
+	set, _ := parseBool(value)
+	return set
+}
+
 func parseInteger(value string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 }
@@ -259,6 +266,8 @@ func (d Definition) checked(f func(string) error) Definition {
 	return d
 }
 func (d Definition) dynamic() Definition { d.Update = ClusterWide; return d }
+
+func (d Definition) ofOne() Definition { d.Update = OneBroker; return d }
 
 func same(key string) Synonym            { return Synonym{key, 1} }
 func times(key string, by int64) Synonym { return Synonym{key, by} }

@@ -24,6 +24,14 @@ func (l Listener) Address() string {
 // String is NAME://host:port.
 func (l Listener) String() string { return l.Name + "://" + l.Address() }
 
+// On is the listener with hostname for its host if it is on every address.
+func (l Listener) On(hostname string) Listener {
+	if l.Host == "" || l.Host == "0.0.0.0" || l.Host == "::" {
+		l.Host = hostname
+	}
+	return l
+}
+
 // ParseListeners reads NAME://host:port,... Names are unique; a host may be empty.
 func ParseListeners(value string) ([]Listener, error) {
 	var all []Listener
@@ -79,9 +87,7 @@ func FormatListeners(all []Listener) string {
 func (b *Broker) Advertise(bound []Listener, hostname string) []Listener {
 	out := make([]Listener, len(bound))
 	for i, l := range bound {
-		if l.Host == "" || l.Host == "0.0.0.0" || l.Host == "::" {
-			l.Host = hostname
-		}
+		l = l.On(hostname)
 		for _, a := range b.AdvertisedListeners {
 			if a.Name != l.Name {
 				continue

@@ -137,13 +137,7 @@ func (s *Settings) setEnvironment(variables map[string]string) (faults []error) 
 // not served: it must not be open to all because its name was mistaken for one.
 func (s *Settings) checkListenersMapped() error {
 	for _, l := range s.Broker().Listeners {
-		protocol := ""
-		for _, pair := range SplitList(s.text("listener.security.protocol.map")) {
-			if name, p, _ := strings.Cut(pair, ":"); strings.EqualFold(name, l.Name) {
-				protocol = p
-			}
-		}
-		switch protocol {
+		switch protocol := s.protocolOf(l.Name); protocol {
 		case plaintext:
 		case "":
 			return fmt.Errorf("listener.security.protocol.map has no protocol for listener %s", l.Name)
@@ -152,7 +146,22 @@ func (s *Settings) checkListenersMapped() error {
 				protocol, l.Name, plaintext)
 		}
 	}
+	name := s.Broker().Cluster.ListenerName
+	if protocol := s.protocolOf(name); protocol != "" && protocol != plaintext && protocol != ssl {
+		return fmt.Errorf("protocol %s of listener %s, which is for other nodes, is not supported, only %s and %s: change listener.security.protocol.map",
+			protocol, name, plaintext, ssl)
+	}
 	return nil
+}
+
+// protocolOf is the protocol of a listener; empty: the map has none.
+func (s *Settings) protocolOf(listener string) (protocol string) {
+	for _, pair := range SplitList(s.text("listener.security.protocol.map")) {
+		if name, p, _ := strings.Cut(pair, ":"); strings.EqualFold(name, listener) {
+			protocol = p
+		}
+	}
+	return protocol
 }
 
 func (s *Settings) set(layer int, key, value string) error {
@@ -169,6 +178,9 @@ func (s *Settings) set(layer int, key, value string) error {
 	}
 	if err := d.Validate(value); err != nil {
 		return err
+	}
+	if d.Update == OneBroker {
+		return fmt.Errorf("%s is set while the broker runs", key)
 	}
 	s.static[layer] = put(s.static[layer], key, value)
 	s.fresh, s.topicEntries = false, nil

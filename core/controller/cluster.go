@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weir/core/config"
 	"weir/core/metadata"
 	"weir/core/wire"
 )
@@ -40,8 +41,17 @@ func (c *Controller) UnregisterBroker(id metadata.BrokerID, done func(error)) {
 		if errors.Is(err, metadata.ErrUnknownBroker) || errors.Is(err, metadata.ErrBrokerInUse) {
 			err = c.mayUnregister(id)
 		}
+		if err == nil && Drained(c.image, id) {
+			c.endDrain(id, func() { done(nil) })
+			return
+		}
 		done(kafka(err))
 	})
+}
+
+// endDrain lets whoever registers under the id of a broker that is gone for good take partitions.
+func (c *Controller) endDrain(id metadata.BrokerID, done func()) {
+	c.AlterBrokerConfigs(id, []ConfigOp{{Key: config.DrainKey, Op: config.OpDelete}}, false, false, func(error) { done() })
 }
 
 func (c *Controller) mayUnregister(id metadata.BrokerID) error {

@@ -29,6 +29,9 @@ func (c *Controller) AlterTopicConfigs(topic string, ops []ConfigOp, replace, va
 func (c *Controller) AlterBrokerConfigs(id metadata.BrokerID, ops []ConfigOp, replace, validateOnly bool, done func(error)) {
 	set, base := c.image.BrokerConfigsAt(id)
 	next, err := c.options.Settings.AlterBroker(config.Overrides(set), opsOf(ops), replace)
+	if err == nil {
+		err = c.mayDrain(id, next)
+	}
 	if err != nil || validateOnly {
 		done(kafka(err))
 		return

@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"strings"
 
 	"weir/core/config"
 	"weir/core/metadata"
@@ -215,15 +217,32 @@ func (c *Controller) alive() []*metadata.Broker {
 	return slices.DeleteFunc(slices.Clone(c.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() })
 }
 
-// placed spreads count new partitions over the brokers, by turns.
+// placed spreads count new partitions over the brokers and their zones, by turns.
 func (c *Controller) placed(count int) []metadata.Leader {
-	brokers, first := c.alive(), int(uint64(c.image.NextStream()))
+	brokers, first := inTurns(Takers(c.image, c.alive())), int(uint64(c.image.NextStream()))
 	leaders := make([]metadata.Leader, count)
 	for i := range leaders {
 		b := brokers[(first+i)%len(brokers)]
 		leaders[i] = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
 	}
 	return leaders
+}
+
+// inTurns orders brokers so that zones take turns, as far as they have as many brokers.
+func inTurns(brokers []*metadata.Broker) []*metadata.Broker {
+	before := func(b *metadata.Broker) (n int) {
+		for _, other := range brokers {
+			if other.Rack == b.Rack && other.ID < b.ID {
+				n++
+			}
+		}
+		return n
+	}
+	out := slices.Clone(brokers)
+	slices.SortStableFunc(out, func(a, b *metadata.Broker) int {
+		return cmp.Or(cmp.Compare(before(a), before(b)), strings.Compare(a.Rack, b.Rack))
+	})
+	return out
 }
 
 // validateAssignment validates a manual assignment, each partition's replicas being of

@@ -49,6 +49,8 @@ type Listen struct {
 	Address string // host:port; port 0 picks a free one
 	Handler ConnHandler
 	Codec   Codec // what connections begin with; see Network.SetCodec
+	// Secure asks for TLS on which both ends prove by a certificate who they are. A connection that fails to is not opened.
+	Secure bool
 
 	Bound string // the address really bound
 	Err   error  // ErrAddrInUse
@@ -63,6 +65,8 @@ type Dial struct {
 	Address string // host:port
 	Handler ConnHandler
 	Codec   Codec // what the connection begins with; see Network.SetCodec
+	// Secure is that of the listener there.
+	Secure bool
 	// Timeout bounds the wait for the connection; 0 is 10 s
 	// (socket.connection.setup.timeout.ms).
 	Timeout time.Duration
@@ -93,7 +97,7 @@ type ConnInfo struct {
 	// ("User:name"). Empty is User:ANONYMOUS: today's listeners authenticate nobody.
 	Principal string
 	// Certificate is the distinguished name in the certificate that the peer presented;
-	// empty without mutual TLS, which no listener has today.
+	// empty without mutual TLS.
 	Certificate string
 }
 

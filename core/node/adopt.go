@@ -179,7 +179,7 @@ func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd, states *par
 		seals = append(seals, metadata.Seal{RangeEnd: e, Checkpoint: states.Checkpoint(e.Stream, e.End)})
 	}
 	for !n.failed && len(seals) > 0 {
-		alive := n.aliveBut(0)
+		alive := n.takersBut(0)
 		if len(alive) == 0 {
 			p.Sleep(startPoll)
 			continue

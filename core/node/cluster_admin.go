@@ -136,18 +136,20 @@ func (c clusterOf) QuorumEndpoint(node int32) (config.Listener, bool) {
 	if n.peers == nil {
 		return config.Listener{}, false
 	}
-	address := ""
-	if v, ok := n.config.Cluster.Voter(node); ok {
-		address = v.Address
-	}
-	if b, ok := n.metadata.image.Broker(metadata.BrokerID(node)); ok && b.Peer != "" {
-		address = b.Peer
-	}
-	all, err := config.ParseListeners(n.config.Cluster.ListenerName + "://" + address)
+	all, err := config.ParseListeners(n.config.Cluster.ListenerName + "://" + n.peerAddress(node))
 	if err != nil {
 		return config.Listener{}, false
 	}
 	return all[0], true
+}
+
+// peerAddress is where the other nodes reach a node; empty: that is not known.
+func (n *Node) peerAddress(node int32) string {
+	if b, ok := n.metadata.image.Broker(metadata.BrokerID(node)); ok && b.Peer != "" {
+		return b.Peer
+	}
+	v, _ := n.config.Cluster.Voter(node)
+	return v.Address
 }
 
 // ChangeMember implements broker.Cluster.
@@ -175,7 +177,7 @@ func (n *Node) changeMemberFor(_ int32, body []byte, reply func([]byte, *peer.Re
 	n.quorum.ChangeMembers(quorum.MemberChange(body[0]), quorum.MemberID(binary.LittleEndian.Uint64(body[1:])), func(err error) {
 		switch {
 		case err == nil:
-			n.telemetry.Info("the members of the metadata's quorum were changed by an administrator")
+			n.telemetry.Info("the members of the metadata's quorum were changed")
 			reply(nil, nil)
 		case errors.Is(err, quorum.ErrMembers):
 			reply(nil, &peer.Refusal{Code: refusedForGood, Text: err.Error()})

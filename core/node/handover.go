@@ -144,7 +144,7 @@ func (h *handovers) decided(count int) {
 
 // leave gives everything that this broker leads to the others, before a shutdown: it reports whether there is anybody.
 func (n *Node) leave(done func()) bool {
-	others := n.aliveBut(n.epoch)
+	others := n.takersBut(n.epoch)
 	open := slices.Clone(n.partitions.Partitions())
 	if n.peers == nil || len(others) == 0 || len(open) == 0 {
 		return false
@@ -192,9 +192,10 @@ func (n *Node) linger(done func()) {
 	})
 }
 
-// aliveBut are the brokers that may lead, but for one.
-func (n *Node) aliveBut(epoch metadata.BrokerEpoch) []*metadata.Broker {
-	return slices.DeleteFunc(slices.Clone(n.metadata.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() || b.Epoch == epoch })
+// takersBut are the brokers that may be given partitions, but for one.
+func (n *Node) takersBut(epoch metadata.BrokerEpoch) []*metadata.Broker {
+	alive := slices.DeleteFunc(slices.Clone(n.metadata.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() || b.Epoch == epoch })
+	return controller.Takers(n.metadata.image, alive)
 }
 
 // awaitUploads waits, within a bound, until nothing that was handed over is in this broker's log alone: its new leaders' readers

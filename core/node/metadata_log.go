@@ -203,6 +203,7 @@ func (n *Node) imageChanged() {
 	}
 	if n.sessions != nil {
 		n.sessions.ImageChanged()
+		n.balancer.ImageChanged()
 	}
 	if n.failed || n.broker == nil || ended {
 		return

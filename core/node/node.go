@@ -96,6 +96,7 @@ type Node struct {
 	handovers    handovers
 	moves        moves                // that clients asked for
 	balancer     *controller.Balancer // nil without peers
+	loads        loadReports
 	adoptions    adoptions
 	sweeper      *controller.Sweeper
 	slotSweeper  *controller.SlotSweeper // nil: no log is in the object store

@@ -32,6 +32,12 @@ const (
 	methodAbandonWAL                            // a wire.AbandonWALRequest, answered with its response; to the leader
 )
 
+// methodLoad is a controller.LoadReport; to the leader of the quorum. The numbers between are free.
+const methodLoad peer.Method = 16
+
+// methodLeader is nothing; any node answers, see leaderOf.
+const methodLeader peer.Method = 17
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
@@ -67,12 +73,12 @@ func (n *Node) openPeers(p *task.Proc) error {
 	}
 	w := &peers{node: n}
 	w.mesh = peer.New(peer.Options{
-		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID, Incarnation: n.incarnation, Secret: []byte(c.Secret),
+		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID, Incarnation: n.incarnation, Secret: []byte(c.Secret), Secure: c.Secure,
 		FrameBytesMax: peerFrameBytesMax, QueueBytesMax: 4 * peerFrameBytesMax, Decode: decodePeer, Received: w.received,
 	})
 	w.calls = peer.NewCalls(n.loop, n.config.NodeID, w.mesh.Send)
 	w.serve()
-	op := &env.Listen{Name: c.Listener.Name, Address: c.Listener.Address(), Handler: w.mesh.Handler(), Codec: w.mesh.Codec()}
+	op := &env.Listen{Name: c.Listener.Name, Address: c.Listener.Address(), Handler: w.mesh.Handler(), Codec: w.mesh.Codec(), Secure: c.Secure}
 	p.Await(func(wake func()) {
 		op.Done = func(*env.Listen) { wake() }
 		n.env.Network.Listen(op)
@@ -80,8 +86,7 @@ func (n *Node) openPeers(p *task.Proc) error {
 	if op.Err != nil {
 		return fmt.Errorf("listener %s: %w; free the address, or change the key listeners", c.Listener, op.Err)
 	}
-	w.address = c.Advertised.Address()
-	if c.Advertised.Port == 0 {
+	if w.address = c.Advertised.On(n.options.Hostname).Address(); c.Advertised.Port == 0 {
 		w.address = op.Bound
 	}
 	n.peers = w
@@ -141,6 +146,8 @@ func (w *peers) serve() {
 	w.calls.Handle(methodDescribeQuorum, leading(n.describeQuorumFor))
 	w.calls.Handle(methodChangeMember, leading(n.changeMemberFor))
 	w.calls.Handle(methodAbandonWAL, leading(n.abandonWALFor))
+	w.calls.Handle(methodLoad, leading(n.loadOf))
+	w.calls.Handle(methodLeader, w.leaderOf)
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)

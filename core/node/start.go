@@ -113,6 +113,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 		n.balancer = controller.NewBalancer(controller.BalancerOptions{
 			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: n.sessions.Alive, Move: n.Move,
 			Interval: n.config.Cluster.BalanceInterval, ImbalancePercent: n.config.Cluster.ImbalancePercent,
+			LoadFloor: n.config.Cluster.BalanceLoadFloor, MovesMax: n.config.Cluster.BalanceMoves,
 		})
 		n.leadershipChanged()
 	}
@@ -128,7 +129,7 @@ func (n *Node) quorumOptions() quorum.Options {
 	}
 	if n.peers != nil {
 		o.Peers, o.ElectionTimeout, o.LeadershipChanged = n.peers, n.config.Cluster.ElectionTimeout, n.leadershipChanged
-		o.Joins = !n.config.Cluster.Votes
+		o.Joins = !n.peers.mayFound()
 	}
 	return o
 }
@@ -209,6 +210,7 @@ func (n *Node) register(p *task.Proc) error {
 	}
 	n.keepLease()
 	n.buildStorage()
+	n.reportLoads()
 	return nil
 }
 

@@ -50,6 +50,8 @@ type Partition struct {
 	watches      []*Watch
 	takenBytes   int64     // appended since it opened
 	durableBytes int64     // since it opened
+	servedBytes  int64     // to readers, since it opened
+	loadTaken    Load      // as of the last Manager.TakeLoad
 	expired      env.Time  // when a full state was last searched for expired producers; 0: never
 	closed       wire.Code // set when it is closed
 	blocked      bool      // in manager.blocked

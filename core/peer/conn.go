@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"weir/core/env"
@@ -150,15 +151,28 @@ func (c *conn) meet(b []byte) (why string) {
 		return fmt.Sprintf("it speaks versions %d to %d, this node %d to %d: upgrade one version at a time", peer.versionMin, peer.versionMax, versionMin, versionMax)
 	case peer.cluster != [16]byte{} && m.cluster != [16]byte{} && peer.cluster != m.cluster:
 		return "it belongs to another cluster: correct the addresses of nodes"
+	case peer.node == m.o.Node && peer.incarnation == m.o.Incarnation && m.foundItself(&peer):
+		return "this node dialed itself, and does not again"
 	case peer.node == m.o.Node && peer.incarnation == m.o.Incarnation:
 		return "this node dialed itself: correct the addresses of nodes"
 	case peer.node == m.o.Node:
 		return "it has the node.id of this node: give each node one of its own"
-	case c.target != nil && peer.node != c.target.id:
+	case c.target != nil && c.target.id != seedID && peer.node != c.target.id:
 		return fmt.Sprintf("it is node %d, where node %d was expected: correct the addresses of nodes", peer.node, c.target.id)
 	}
 	c.peer = peer
 	return ""
+}
+
+// foundItself forgets a seed that turned out to be this node's own address, of those that all nodes are given. It reports whether it was one.
+func (m *Mesh) foundItself(dialing *hello) bool {
+	for _, id := range slices.Sorted(maps.Keys(m.conns)) {
+		if c := m.conns[id]; c.target != nil && c.target.id == seedID && c.own.nonce == dialing.nonce {
+			c.target.address = ""
+			return true
+		}
+	}
+	return false
 }
 
 // admit lets the peer's messages through: it has proved that it belongs to the cluster.
@@ -172,7 +186,7 @@ func (c *conn) begin() (why string) {
 	c.mesh.o.Loop.Stop(&c.timeout)
 	c.leavePending()
 	if c.target != nil {
-		c.target.dialing = false
+		c.target.dialing, c.target.seeks, c.target.found = false, false, c.peer.node
 	}
 	if !c.mesh.use(c) {
 		return "the peer's own connection is used"

@@ -7,7 +7,7 @@
 // Two nodes share one connection. Whoever has something to send dials; if both do at once, the connection stays
 // that the node with the lower node.id dialed. A newer connection of the same end replaces the older, which may be one that a
 // machine left behind when it lost its power. Nodes are known by their addresses, which the caller gives, or by having
-// dialed. A connection that carries nothing is closed by the world when it has been idle for long, and dialed anew.
+// dialed; of an address alone ([Mesh.Find]) the handshake tells whose it is. A connection that carries nothing is closed by the world when it has been idle for long, and dialed anew.
 //
 // Delivery is at most once, and in order while a connection lasts. What waits for a connection, or on a slow one, is bounded
 // in bytes; beyond, and when a connection ends, messages are lost, and their sender is not told. Raft wants no more
@@ -27,7 +27,7 @@
 // Whoever dialed says hello; the other answers; the first proves, and the other is ready. A proof is the
 // HMAC-SHA256, under the cluster's secret, of "weir peer", a byte that tells the ends apart (0: dialed), and both hellos, the dialing
 // end's first: each is fresh by the other's nonce. It tells that the peer is of the cluster; it hides nothing of what follows,
-// so that a listener beyond the machine needs TLS. Until a peer has proved that, its frames may have 128 bytes.
+// so that a listener beyond the machine needs TLS ([Options].Secure). Until a peer has proved that, its frames may have 128 bytes.
 //
 // The version spoken is the highest that both have; without one the connection ends, loudly. Both must belong to the same
 // cluster, if both know theirs.

@@ -24,6 +24,8 @@ type Options struct {
 	// Secret is the cluster's: who has it is a peer. Empty: everybody is, which is for listeners that only this machine
 	// reaches.
 	Secret []byte
+	// Secure says that nodes are reached by TLS.
+	Secure bool
 	// FrameBytesMax is the largest frame that a peer may send.
 	FrameBytesMax int
 	// QueueBytesMax bounds what waits to be sent to one peer, by the sizes that [Mesh.Send] is told. Beyond, messages are
@@ -52,7 +54,8 @@ type Mesh struct {
 	conns   map[env.ConnID]*conn
 	pending []*conn // those that were accepted and are not proved, the oldest first
 	nodes   map[int32]*node
-	used    int64 // nodes with a connection
+	seeds   map[string]*node // by address; which nodes they are is found out
+	used    int64            // nodes with a connection
 	lines   *telemetry.Limiter
 	nonces  uint64
 	closed  bool
@@ -64,9 +67,14 @@ type metrics struct {
 	connected                        env.Gauge
 }
 
+// seedID is the id of a node of which only the address is known.
+const seedID = -1
+
 // node is another node of the cluster.
 type node struct {
 	id       int32
+	seeks    bool  // a seed: nobody was found there yet
+	found    int32 // a seed: who was found there last
 	address  string
 	conn     *conn // that is used; nil: none
 	dialing  bool
@@ -91,7 +99,7 @@ func New(o Options) *Mesh {
 	}
 	t := o.Telemetry
 	return &Mesh{
-		o: o, conns: map[env.ConnID]*conn{}, nodes: map[int32]*node{}, lines: telemetry.NewLimiter(lineInterval),
+		o: o, conns: map[env.ConnID]*conn{}, nodes: map[int32]*node{}, seeds: map[string]*node{}, lines: telemetry.NewLimiter(lineInterval),
 		metrics: metrics{
 			sent:      t.Counter("weir_peer_sent_total", "messages handed to connections to other nodes"),
 			received:  t.Counter("weir_peer_received_total", "messages received from other nodes"),
@@ -119,6 +127,22 @@ func (m *Mesh) SetAddress(id int32, address string) {
 		n.address, n.failures = address, 0
 		m.dial(n)
 	}
+}
+
+// Find finds the node that listens at an address, if there is a connection to it; else it is dialed, and known once that has succeeded. An
+// address of this node's own is nobody's.
+func (m *Mesh) Find(address string) (id int32, ok bool) {
+	s := m.seeds[address]
+	if s == nil {
+		s = &node{id: seedID, found: seedID, address: address}
+		m.seeds[address] = s
+	}
+	if s.found != seedID && m.Connected(s.found) {
+		return s.found, true
+	}
+	s.seeks = true
+	m.dial(s)
+	return 0, false
 }
 
 func (m *Mesh) node(id int32) *node {
@@ -165,12 +189,12 @@ func (m *Mesh) write(n *node, c *conn, f queued) {
 
 // dial opens a connection to a node for which something waits, unless there is one, or will be.
 func (m *Mesh) dial(n *node) {
-	if m.closed || n.conn != nil || n.dialing || n.redial.Pending() || n.address == "" || len(n.queue) == 0 {
+	if m.closed || n.conn != nil || n.dialing || n.redial.Pending() || n.address == "" || len(n.queue) == 0 && !n.seeks {
 		return
 	}
 	n.dialing = true
 	c := m.newConn(n)
-	m.o.Env.Network.Dial(&env.Dial{Address: n.address, Handler: c, Codec: shaking{}, Timeout: m.o.HandshakeTimeout, Done: func(d *env.Dial) {
+	m.o.Env.Network.Dial(&env.Dial{Address: n.address, Handler: c, Codec: shaking{}, Secure: m.o.Secure, Timeout: m.o.HandshakeTimeout, Done: func(d *env.Dial) {
 		if d.Err != nil {
 			m.dialFailed(n, d.Err)
 		}
@@ -242,5 +266,8 @@ func (m *Mesh) Close() {
 	for _, id := range slices.Sorted(maps.Keys(m.nodes)) {
 		m.o.Loop.Stop(&m.nodes[id].redial)
 		m.drop(m.nodes[id])
+	}
+	for _, address := range slices.Sorted(maps.Keys(m.seeds)) {
+		m.o.Loop.Stop(&m.seeds[address].redial)
 	}
 }

@@ -46,6 +46,11 @@ func (l *Limiter) Allow(cause string, now env.Time) (omitted int64, ok bool) {
 	return omitted, true
 }
 
+// Info writes a line on a normal event if the limiter allows one; see [Limiter.Log].
+func (l *Limiter) Info(r *Registry, cause string, now env.Time, message string, attrs ...slog.Attr) {
+	l.Log(r.log, slog.LevelInfo, cause, now, message, attrs...)
+}
+
 // Warn writes a warning if the limiter allows one; see [Limiter.Log].
 func (l *Limiter) Warn(r *Registry, cause string, now env.Time, message string, attrs ...slog.Attr) {
 	l.Log(r.log, slog.LevelWarn, cause, now, message, attrs...)

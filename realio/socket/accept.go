@@ -24,9 +24,13 @@ type listener struct {
 	name    string
 	handler env.ConnHandler
 	codec   env.Codec
+	secure  bool // with TLS
 }
 
 func (n *Network) listen(e *env.Listen) (*listener, error) {
+	if e.Secure && n.o.Certificates == nil {
+		return nil, listenError(e.Address, errNoCertificates)
+	}
 	config := net.ListenConfig{KeepAlive: 0} // the system's probes, every 15 s
 	socket, err := config.Listen(context.Background(), "tcp", e.Address)
 	if err != nil {
@@ -38,7 +42,7 @@ func (n *Network) listen(e *env.Listen) (*listener, error) {
 		socket.Close()
 		return nil, listenError(e.Address, net.ErrClosed)
 	}
-	l := &listener{network: n, socket: socket.(*net.TCPListener), name: e.Name, handler: e.Handler, codec: e.Codec}
+	l := &listener{network: n, socket: socket.(*net.TCPListener), name: e.Name, handler: e.Handler, codec: e.Codec, secure: e.Secure}
 	n.listeners = append(n.listeners, l)
 	return l, nil
 }
@@ -80,7 +84,12 @@ func (l *listener) take(socket *net.TCPConn) {
 		return
 	}
 	n.counts.accepted.Add(1)
-	n.o.Deliver(&opened{conn: c, info: env.ConnInfo{Listener: l.name, Remote: remote.String()}})
+	info := env.ConnInfo{Listener: l.name, Remote: remote.String()}
+	if l.secure {
+		n.group.Go(func() { c.secureAccepted(info) })
+		return
+	}
+	n.o.Deliver(&opened{conn: c, info: info})
 	n.group.Go(c.read)
 }
 

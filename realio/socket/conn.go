@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -19,6 +20,7 @@ type conn struct {
 	listener *listener
 	socket   *net.TCPConn
 	raw      syscall.RawConn
+	tls      *tls.Conn // on socket; nil: plaintext
 	ip       netip.Addr
 	source   *source // of ip, from enter on
 	dialed   bool    // by this end

@@ -110,14 +110,15 @@ func (c *conn) idle() bool {
 
 // counts are the network's metrics, and what its next log line will say.
 type counts struct {
-	accepted, refused, overdue, foreignTotal, frames, received, sent, budgetWaits env.Counter
-	connections, budgetUsed                                                       env.Gauge
-	budgetWaitsSeen                                                               int64
+	accepted, refused, overdue, foreignTotal, unproved, frames, received, sent, budgetWaits env.Counter
+	connections, budgetUsed                                                                 env.Gauge
+	budgetWaitsSeen                                                                         int64
 
 	mu          sync.Mutex
 	newRefusals int64
 	lastRefused netip.Addr
 	foreigners  foreigners
+	strangers   strangers
 }
 
 func (k *counts) init(m env.Metrics) {
@@ -127,6 +128,7 @@ func (k *counts) init(m env.Metrics) {
 	k.accepted = m.Counter("weir_network_connections_accepted_total", "Connections accepted.")
 	k.refused = m.Counter("weir_network_connections_refused_total", "Connections closed at once because there were too many.")
 	k.overdue = m.Counter("weir_network_connections_overdue_total", "Connections closed because they were idle, slow, or took nothing.")
+	k.unproved = m.Counter("weir_network_connections_unproved_total", "Connections closed because they did not prove by a certificate who they are.")
 	k.foreignTotal = m.Counter("weir_network_connections_foreign_total", "Connections closed because they spoke TLS or HTTP instead of Kafka's protocol.")
 	k.frames = m.Counter("weir_network_frames_received_total", "Frames received.")
 	k.received = m.Counter("weir_network_received_bytes_total", "Bytes read from sockets.")
@@ -161,6 +163,7 @@ func (n *Network) report(connections int) {
 			slog.Int64("count", refusals), slog.String("last", ip.String()), slog.Int("open", connections))
 	}
 	n.reportForeigners(time.Now())
+	n.reportStrangers(time.Now())
 }
 
 // silent counts nothing.

@@ -22,7 +22,7 @@ func (n *Network) Dial(op *env.Dial) {
 			return
 		}
 		op.Conn, op.Err = c.id, nil
-		n.o.Deliver(&opened{conn: c, info: env.ConnInfo{Remote: op.Address}, dial: op})
+		n.o.Deliver(&opened{conn: c, info: env.ConnInfo{Remote: op.Address, Certificate: c.certificate()}, dial: op})
 		c.read()
 	})
 }
@@ -31,6 +31,9 @@ func (n *Network) dial(op *env.Dial) (*conn, error) {
 	timeout := op.Timeout
 	if timeout == 0 {
 		timeout = dialTimeout
+	}
+	if op.Secure && n.o.Certificates == nil {
+		return nil, fmt.Errorf("dial %s: %w", op.Address, errNoCertificates)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -51,6 +54,11 @@ func (n *Network) dial(op *env.Dial) (*conn, error) {
 	if c == nil || !n.enterDialed(c) {
 		tcp.Close()
 		return nil, fmt.Errorf("dial %s: %w", op.Address, ErrStopped)
+	}
+	if op.Secure {
+		if err := c.secureDialed(ctx, op.Address); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }

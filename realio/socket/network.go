@@ -40,6 +40,8 @@ type Options struct {
 	Metrics env.Metrics
 	// Arena gives the memory of frames. Nil: one that keeps 64 MiB for reuse.
 	Arena *memory.Arena
+	// Certificates are those of connections with TLS (env.Listen.Secure). Nil: there are none, and such listeners fail.
+	Certificates Certificates
 	// BudgetBytes bounds the bytes of all frames that are not released yet
 	// (queued.max.request.bytes). Zero: 256 MiB. Sockets are not read while it is used up.
 	// A frame counts with its size and 512 bytes; its memory is up to a quarter larger. A

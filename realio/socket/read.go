@@ -302,7 +302,9 @@ func (c *conn) resumeReading() {
 func (c *conn) fill(dst []byte) error {
 	in := &c.in
 	in.into, in.got, in.err = dst, 0, nil
-	if err := c.raw.Read(in.try); err != nil {
+	if c.tls != nil {
+		c.readSecure()
+	} else if err := c.raw.Read(in.try); err != nil {
 		return err
 	}
 	if in.err != nil {
@@ -323,11 +325,7 @@ func (c *conn) fill(dst []byte) error {
 // only while there is something in it.
 func (c *conn) tryRead(fd uintptr) bool {
 	in := &c.in
-	dst := in.into
-	if dst == nil {
-		in.makeRoom()
-		dst = in.buffer[in.w:min(in.w+c.network.readShare(), readBytes)]
-	}
+	dst := c.destination()
 	for {
 		n, err := syscall.Read(int(fd), dst)
 		switch {
@@ -342,14 +340,27 @@ func (c *conn) tryRead(fd uintptr) bool {
 	}
 }
 
+// destination is where the next bytes go: what was asked for, or the buffer.
+func (c *conn) destination() []byte {
+	in := &c.in
+	if in.into != nil {
+		return in.into
+	}
+	in.makeRoom()
+	return in.buffer[in.w:min(in.w+c.network.readShare(), readBytes)]
+}
+
 // waits notes that the socket is empty, in the middle of a frame or between two.
 func (c *conn) waits() {
-	if c.in.into != nil || c.in.buffered() > 0 {
-		if c.frameSince.Load() == 0 {
-			c.frameSince.Store(c.network.tick.Load())
-		}
-	}
+	c.noteWait()
 	c.in.stashBuffer()
+}
+
+// noteWait notes since when a frame that has begun waits for its bytes.
+func (c *conn) noteWait() {
+	if (c.in.into != nil || c.in.buffered() > 0) && c.frameSince.Load() == 0 {
+		c.frameSince.Store(c.network.tick.Load())
+	}
 }
 
 // stashBuffer gives the buffer back if what is in it is no more than a head.

@@ -113,7 +113,7 @@ func (c *conn) takeQueue() []*env.Send {
 	if c.closing && !c.failed {
 		c.flushed = true
 		c.lingers.Store(c.network.tick.Load())
-		_ = c.socket.CloseWrite()
+		c.closeWrite()
 	}
 	return nil
 }
@@ -215,7 +215,10 @@ func (c *conn) writeChunk(b *batch) (err error) {
 	now := c.network.tick.Load()
 	c.active.Store(now)
 	c.writeSince.Store(now)
-	if len(b.chunk) == 1 {
+	switch {
+	case c.tls != nil:
+		return c.writeSecure(b.chunk)
+	case len(b.chunk) == 1:
 		_, err = c.socket.Write(b.chunk[0])
 		return err
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"slices"
+	"strconv"
 
 	"weir/core/wire"
 
@@ -27,11 +28,25 @@ func (o *Operator) steerCluster() {
 			o.pause()
 		case away >= 0 && o.draws.PerMille(500):
 			o.unregister(v.Brokers[away].NodeID)
+		case o.draws.PerMille(150):
+			o.drain(v.Brokers[o.draws.Below(int64(len(v.Brokers)))].NodeID, o.draws.PerMille(500))
 		case o.draws.PerMille(900):
 			o.reassign(v.Brokers)
 		default:
 			o.unregister(v.Brokers[o.draws.Below(int64(len(v.Brokers)))].NodeID)
 		}
+	})
+}
+
+// drain tells a broker to give up what it leads, or ends that. The last one that is not drained is refused.
+func (o *Operator) drain(id int32, cancel bool) {
+	set := "true"
+	if cancel {
+		set = "false"
+	}
+	o.alter(kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), "weir.broker.drain", set, true, func(code int16) {
+		o.among("the drain of a broker", code, wire.InvalidRequest, wire.BrokerIDNotRegistered, wire.NotController)
+		o.pause()
 	})
 }
 

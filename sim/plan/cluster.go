@@ -83,6 +83,9 @@ func (s *swarm) machines(p *Plan) {
 			p.Config.WALDiskBytes = max(p.Config.WALDiskBytes, brokersMax*(p.Config.WALBytes+512<<10)) + 1<<20
 		}
 	}
+	if b := s.rand.Stream("plan bootstrap", 0); b.PerMille(300) {
+		p.Config.Bootstrap = 1
+	}
 	first := d.Below(zones)
 	for i := range pick[int64](&d, 3, 3, 4, 5, 6, brokersMax) {
 		b := Broker{Zone: 1 + (first+i)%zones}

@@ -117,6 +117,9 @@ type Config struct {
 	LostZone int64
 	LostAt   time.Duration
 	LostHow  int64
+	// Bootstrap is not 0 if the machines find the quorum by addresses alone (controller.quorum.bootstrap.servers), and become voters by
+	// themselves.
+	Bootstrap int64
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -296,6 +299,7 @@ func (c *Config) fields() []field {
 		{"lost-zone", &c.LostZone},
 		{"lost-at", &c.LostAt},
 		{"lost-how", &c.LostHow},
+		{"bootstrap", &c.Bootstrap},
 		{"clean", &c.CleanBytes},
 		{"compact-parts", &c.CompactParts},
 		{"join-parts", &c.JoinParts},
