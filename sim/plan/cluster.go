@@ -37,8 +37,8 @@ func ClusterSwarm(seed uint64) *Plan {
 // rebuilt from the object store. Nothing that was acknowledged is lost.
 func (s *swarm) lostQuorum(p *Plan) {
 	d := s.rand.Stream("plan lost quorum", 0)
-	if p.Config.ShipAsync != 0 || !d.PerMille(60) {
-		return
+	if p.Config.ShipAsync != 0 || p.Config.LostZone != 0 || !d.PerMille(60) {
+		return // nobody rebuilds a cluster on a machine that is lost for good
 	}
 	p.add(Strike{Kind: "meta-lost", At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 2*p.Config.Session)})
 }
