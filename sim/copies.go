@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/core/controller"
 	"weir/core/env"
 	"weir/core/node"
 	"weir/core/quorum"
@@ -111,7 +112,7 @@ func (b *broker) insert(meta, wal *disk.Disk) {
 		b.wal.CopyFrom(wal)
 	}
 	b.cluster.Undone()
-	b.served = false
+	b.served, b.lastError = false, nil
 	b.bootAfter(bootSoon)
 }
 
@@ -145,7 +146,9 @@ func (b *broker) restoreDisks(f *plan.Strike) {
 		newMeta, newWAL := b.shelve(b.meta), b.shelve(b.wal)
 		b.insert(meta, wal)
 		b.underWay(f.For, func() {
-			if newestLog(newWAL) < newestLog(b.wal) {
+			// A start makes its log before it finds out that one is missing, and opens nothing then.
+			missing := !b.served && errors.Is(b.lastError, controller.ErrWALNotRead)
+			if newestLog(newWAL) < newestLog(b.wal) && !missing {
 				b.queue.Hit("copies: old disks served, since nothing was owed")
 				return
 			}

@@ -120,7 +120,7 @@ func (c *Controller) endsToClose(epoch metadata.BrokerEpoch, ends []metadata.Ran
 	for _, r := range c.image.OpenRangesToRecover(epoch) {
 		end, ok := known[name{r.Stream, r.LeaderEpoch}]
 		if !ok || end < 0 {
-			return nil, fmt.Errorf("stream %d, leader epoch %d is open in a WAL that was not read; bring the WAL file back, or the records in it are lost", r.Stream, r.LeaderEpoch)
+			return nil, fmt.Errorf("stream %d, leader epoch %d is open in a %w; bring the WAL file back, or the records in it are lost", r.Stream, r.LeaderEpoch, ErrWALNotRead)
 		}
 		todo = append(todo, metadata.RangeEnd{Stream: r.Stream, LeaderEpoch: r.LeaderEpoch, End: end})
 	}

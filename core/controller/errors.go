@@ -9,6 +9,9 @@ import (
 	"weir/core/wire"
 )
 
+// ErrWALNotRead: nobody may open the next range of a stream, since only a WAL that is not here says how far the one before reached.
+var ErrWALNotRead = errors.New("WAL that was not read")
+
 // Error carries a Kafka error code and a message for people.
 type Error struct {
 	Code    int16
