@@ -28,9 +28,9 @@ type AbandonWAL struct {
 	Epoch   BrokerEpoch
 	Ended   []BrokerEpoch // whose WALs; empty: all that no other broker can read
 	Offsets int64         // UncommittedOffsetsMax of the release that proposes it
-	At      int64    // wall-clock milliseconds of the proposer
-	Leaders []Leader // streams are spread over them; their epochs must be current
-	Term    uint64   // of the controller that proposes it; 0: the broker itself does
+	At      int64         // wall-clock milliseconds of the proposer
+	Leaders []Leader      // streams are spread over them; their epochs must be current
+	Term    uint64        // of the controller that proposes it; 0: the broker itself does
 }
 
 // AppendTo implements Record.
