@@ -22,6 +22,10 @@
 // copies whose log is the newest, or runs recover-cluster until that ends well. Nothing
 // acknowledged may be lost by it. What clients only saw may be undone.
 //
+// In a cluster a log may be lost for good (losses.go). Its broker waits for it, partitions wait for the broker, and the plan's administrator gives
+// it up by name ([client.Abandoner], R16). The checker is told which offsets that were, after the world has made sure that only lost
+// logs held them: what was acknowledged there may be gone, and nothing else, and no offset may have a second value.
+//
 // The same commit, seed and plan give the same trace hash on every machine, at any
 // GOMAXPROCS, with or without the race detector. The simulator starts no goroutine;
 // time comes from its event queue, and every random draw from the seed.

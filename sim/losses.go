@@ -30,8 +30,9 @@ type rangeName struct {
 
 // loseLog: the log's disk is lost, or both disks are.
 func (b *broker) loseLog(f *plan.Strike) {
+	spare := b.spareVoter()
 	b.crash(true)
-	if f.Kind == "disks-lost" && !b.losses.metadata {
+	if f.Kind == "disks-lost" && !b.losses.metadata && spare {
 		b.losses.metadata = true
 		b.meta.Wipe()
 	}
@@ -87,6 +88,14 @@ func (w *world) loseQuorum(f *plan.Strike) {
 // awaitsRebuild reports whether another machine has to rebuild the cluster first.
 func (b *broker) awaitsRebuild() bool {
 	return !b.rebuilding && slices.ContainsFunc(b.brokers, func(o *broker) bool { return o.rebuilding })
+}
+
+// spareVoter reports whether the quorum survives the loss of a voter: those that are running know of three at least.
+func (w *world) spareVoter() bool {
+	return slices.ContainsFunc(w.brokers, func(b *broker) bool {
+		n, ok := coreOf(b.machine.Node())
+		return ok && b.ready && n.Voters() >= 3
+	})
 }
 
 // isLost reports whether a broker waits for a log that is lost.

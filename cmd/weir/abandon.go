@@ -34,7 +34,8 @@ that broker is lost for good: as long as there is any hope for the disk, the par
 A broker that is gone with a log disk of its own leaves partitions without a leader: nobody else can read what was acknowledged and
 is not in the object store yet. This command says how much that is at most, asks, and then accepts the loss: the partitions go to
 brokers that are alive, and their next records get offsets above all that the lost log can have given. Readers pass over the gap. Idempotent
-producers of what was lost are told so (OUT_OF_ORDER_SEQUENCE_NUMBER), as after an unclean election in Kafka.
+producers of what was lost are told so (OUT_OF_ORDER_SEQUENCE_NUMBER), as after an unclean election in Kafka. If partitions of
+__consumer_offsets or __transaction_state are among them, so are offsets and transactions that were committed since their last upload.
 
 Without --broker it lists what waits. The broker must be dead. If it comes back later, with or without its disk, it starts as any other; what
 its old log held is not part of the cluster any more.`,

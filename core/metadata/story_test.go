@@ -135,23 +135,8 @@ func (w *world) parse(f []string) metadata.Record {
 			r.Seals = append(r.Seals, w.seal(text))
 		}
 		return r
-	case "abandon":
-		r := &metadata.AbandonWAL{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Offsets: 100, At: 1000, Term: 1}
-		for _, text := range f[3:] {
-			l := metadata.Leader{Broker: metadata.BrokerID(w.number(text))}
-			if b, ok := w.im.Broker(l.Broker); ok {
-				l.Epoch = b.Epoch
-			}
-			r.Leaders = append(r.Leaders, l)
-		}
-		return r
-	case "forgo":
-		own := metadata.Leader{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2]))}
-		r := &metadata.AbandonWAL{Broker: own.Broker, Epoch: own.Epoch, Offsets: 100, At: 1000, Leaders: []metadata.Leader{own}}
-		for _, ended := range f[3:] {
-			r.Ended = append(r.Ended, metadata.BrokerEpoch(w.number(ended)))
-		}
-		return r
+	case "abandon", "forgo":
+		return w.abandon(f)
 	case "unregister":
 		return &metadata.UnregisterBroker{ID: metadata.BrokerID(w.number(f[1]))}
 	case "create":
@@ -198,6 +183,27 @@ func (w *world) parse(f []string) metadata.Record {
 	}
 	w.t.Fatalf("unknown record %v", f)
 	return nil
+}
+
+// abandon is an AbandonWAL of a controller, whose last words are leaders; or of the broker itself, whose last words are ended epochs.
+func (w *world) abandon(f []string) metadata.Record {
+	r := &metadata.AbandonWAL{Broker: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2])), Offsets: 100, At: 1000}
+	if f[0] == "forgo" {
+		r.Leaders = []metadata.Leader{{Broker: r.Broker, Epoch: r.Epoch}}
+		for _, ended := range f[3:] {
+			r.Ended = append(r.Ended, metadata.BrokerEpoch(w.number(ended)))
+		}
+		return r
+	}
+	r.Term = 1
+	for _, text := range f[3:] {
+		l := metadata.Leader{Broker: metadata.BrokerID(w.number(text))}
+		if b, ok := w.im.Broker(l.Broker); ok {
+			l.Epoch = b.Epoch
+		}
+		r.Leaders = append(r.Leaders, l)
+	}
+	return r
 }
 
 func (w *world) seal(text string) (s metadata.Seal) {

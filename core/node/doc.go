@@ -10,7 +10,8 @@
 //
 // Each step needs the one before it. Ranges are opened for an epoch only
 // after its log exists, so that an epoch which owns a range and has no file has
-// lost acknowledged records: the start fails, and says so. Connections that come
+// lost acknowledged records: the start fails, and says so. Beside other brokers it waits for the file, as a member of the quorum, until an administrator
+// gives it up (R16). Connections that come
 // before the addresses are registered wait, muted.
 //
 // Logs of ended epochs may be of either kind: those on the device are found there, those in the object store are named by

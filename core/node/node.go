@@ -163,6 +163,15 @@ func (n *Node) Abandon() { n.loop.Abandon() }
 // Image is the cluster's metadata as this node knows it, for audits.
 func (n *Node) Image() *metadata.Image { return n.metadata.image }
 
+// Voters is how many members of the metadata's quorum vote, as far as this node knows; 0: nothing yet. It is for audits.
+func (n *Node) Voters() int {
+	if n.quorum == nil {
+		return 0
+	}
+	voters, _ := n.quorum.Members()
+	return len(voters)
+}
+
 // Telemetry is the node's marks and metrics.
 func (n *Node) Telemetry() *telemetry.Registry { return n.telemetry }
 

@@ -72,7 +72,7 @@ func (c *ClusterRecovery) Shutdown(done func()) {
 
 func (c *ClusterRecovery) start() {
 	quorum.Rebuild(quorum.Options{
-		Loop: c.loop, Env: c.env, Telemetry: telemetry.New(c.env.Log, c.env.Metrics), Node: c.options.Config.NodeID, Machine: &c.metadata,
+		Loop: c.loop, Env: c.env, Telemetry: telemetry.New(c.env.Log, c.env.Metrics), Node: c.options.Config.NodeID, Machine: &c.metadata, Among: c.options.Config.Cluster.Several(),
 	}, func(found quorum.Rebuilt) bool {
 		return !c.ended && c.options.Confirm(c.report(found))
 	}, func(found quorum.Rebuilt, err error) {

@@ -69,6 +69,8 @@ type Options struct {
 	// has. Only with Peers. A cluster founded by a node that is no voter would be one that the others
 	// cannot find, since they ask the voters to let them in.
 	Joins bool
+	// Among says that Rebuild may be by a node whose disk has never shipped: there are several, and any of them may be first.
+	Among bool
 	// ElectionTimeout is how long the leader may be silent before the others elect another, and
 	// how long it leads on without hearing a majority; at most twice as long passes until an
 	// election. Zero: 1 s (controller.quorum.election.timeout.ms). Shorter than a round trip

@@ -112,7 +112,7 @@ func (q *Quorum) loadChain(r *remote) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.single(memberID(c.head.node, 0)) {
+	if q.o.Among || !c.single(memberID(c.head.node, 0)) {
 		// Any of several may begin anew. As another member than before: old disks of the others know the old ones.
 		if q.id == memberID(q.o.Node, 0) {
 			q.id = memberID(q.o.Node, uint32(q.nonce("rebuild disk", c.head.at.sequence))|1)

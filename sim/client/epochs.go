@@ -36,7 +36,7 @@ func (k *Consumer) askEpoch(p *consumerPart) {
 		k.next()
 		return
 	}
-	wrong, want := current+1000, int16(wire.UnknownLeaderEpoch)
+	wrong, want := current+1<<20, int16(wire.UnknownLeaderEpoch)
 	if current > 0 && k.draws.PerMille(500) {
 		wrong, want = int32(k.draws.Below(int64(current))), wire.FencedLeaderEpoch
 	}

@@ -48,8 +48,9 @@ import (
 // administrator gives its log up (R16):
 //
 //	wal-lost     the log's disk is empty
-//	disks-lost   both disks are empty; the node returns as a new member of the quorum (R18). The second time in a run it is wal-lost, since
-//	             a quorum may lose one voter at a time
+//	disks-lost   both disks are empty; the node returns as a new member of the quorum (R18). The second time in a run, and while there are less than
+//	             three voters, it is wal-lost, since a quorum survives the loss of a minority. Of all machines: the cluster is rebuilt from the object
+//	             store, as after the loss of all metadata disks (meta-lost)
 //
 // A plan's line may give a strike's kind and fields instead of a fault, as plans did before package faults:
 // "fault wal-slow at=1s for=2s rate=3000".
