@@ -175,7 +175,7 @@
 // the log stays; their readers wait, for what was acknowledged is nowhere else. Two recoveries of one log may find different ends, by what its owner had in flight and never acknowledged: the first seal
 // that applies counts, and whoever reads the log after it cuts there.
 //
-// R15. A planned move (node.Move, a shutdown, the balancer) is a seal of the leader's own. New appends wait in the partition; once all that was
+// R15. A planned move (node.Move, a shutdown, the balancer, a drain) is a seal of the leader's own. New appends wait in the partition; once all that was
 // appended before is durable and acknowledged, the partition serves no reads either, and the leader proposes the seal at its end, with the
 // state of producers there and the next leader. It proposes the same seal again until the image says what became of it; if the next leader is gone, it seals
 // for itself, under a new leader epoch. Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for

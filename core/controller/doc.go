@@ -21,6 +21,10 @@
 // WALs. They are independent of decisions: they propose records like any other part, and a store that
 // answers late or not at all delays only them.
 //
+// The [Balancer] spreads the leaders of partitions over brokers and zones, by what clients move through them as the brokers report it
+// ([LoadReport]), and empties brokers that an administrator drains ([Drained]): those are given nothing, by anybody who opens
+// ranges ([Takers]), as long as another is alive. It asks leaders to move partitions, and proposes nothing itself.
+//
 // Invariants: each done is called once, on the loop, unless the node ends; an
 // object id is proposed for deletion only when it is dead, or destroyed for longer
 // than the grace (I8, R20).
