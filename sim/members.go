@@ -37,6 +37,10 @@ const (
 	lostDeaf
 )
 
+// deafMarkers is how many more markers a transaction may leave in a partition if its coordinator may hear nobody for good: it
+// does not hear that they are written, and writes those of the first generation again, until its epoch is known to have ended.
+const deafMarkers = 100
+
 // loseZone loses the machines of a zone for good, once all voters vote: before, those that are left may be no majority.
 func (w *world) loseZone() {
 	c := &w.plan.Config

@@ -21,6 +21,8 @@ type Cluster struct {
 
 	// Several says that the machines are one cluster of several brokers: clients follow leaders and coordinators.
 	Several bool
+	// MarkersMore is how many markers more than usual a transaction may leave in a partition.
+	MarkersMore int64
 
 	Topics     []*Topic
 	Partitions []*Partition
