@@ -51,7 +51,7 @@ func (w *world) startClients(topics []*client.Topic) *clients {
 		case "operator":
 			c.operators = append(c.operators, client.NewOperator(w.cluster, int(l.Client), client.OperatorOptions{
 				Topic: w.operated[len(c.operators)], BatchBytes: int(config.MessageMaxBytes), RoomBytes: int(config.SocketRequestMaxBytes) - 2048,
-				Pause: l.Pause, Lag: l.Lag,
+				Pause: l.Pause, Lag: l.Lag, Voters: w.plan.Config.RemoveVoters != 0,
 			}))
 		case "member":
 			c.plain = append(c.plain, w.member(l, topics))

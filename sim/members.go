@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"slices"
+	"time"
+
 	"weir/sim/event"
 	"weir/sim/plan"
 )
@@ -34,9 +37,20 @@ const (
 	lostDeaf
 )
 
-// loseZone loses the machines of a zone for good.
+// deafMarkers is how many more markers a transaction may leave in a partition if its coordinator may hear nobody for good: it
+// does not hear that they are written, and writes those of the first generation again, until its epoch is known to have ended.
+const deafMarkers = 100
+
+// loseZone loses the machines of a zone for good, once all voters vote: before, those that are left may be no majority.
 func (w *world) loseZone() {
 	c := &w.plan.Config
+	switch {
+	case w.healed:
+		return
+	case !w.allVote():
+		w.queue.Call(lossRetry, w.loseZone)
+		return
+	}
 	w.queue.Hit([...]string{"world: a zone was lost for good", "world: a zone was isolated for good", "world: a zone went deaf for good"}[c.LostHow])
 	w.queue.Note(event.KindFault, 0, event.SumString("lost-zone"), uint64(c.LostZone), uint64(c.LostHow))
 	for _, b := range w.brokers {
@@ -45,6 +59,22 @@ func (w *world) loseZone() {
 		}
 	}
 	w.keepLost()
+}
+
+// lossRetry is after how long the loss of a zone is tried again.
+const lossRetry = 100 * time.Millisecond
+
+// allVote reports whether the leader of the quorum knows all voters of the plan as such.
+func (w *world) allVote() bool {
+	planned := min(len(w.brokers), w.voters())
+	return slices.ContainsFunc(w.brokers, func(b *broker) bool {
+		n, ok := coreOf(b.machine.Node())
+		if !ok || !b.machine.Running() {
+			return false
+		}
+		voters, leads := n.LeadsQuorum()
+		return leads && voters == planned
+	})
 }
 
 // keepLost sees that what is lost stays so, whatever was healed.

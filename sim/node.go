@@ -281,6 +281,9 @@ func clusterConfig(c *plan.Config, host string) config.Cluster {
 // votersMax is how many of a cluster's machines vote, the first ones, if the plan does not say.
 const votersMax = 3
 
+// voters is how many of the cluster's machines vote, the first ones, if there are so many.
+func (w *world) voters() int { return int(cmp.Or(w.plan.Config.Voters, votersMax)) }
+
 // setVoters tells every broker who votes.
 func (w *world) setVoters() {
 	if w.plan.Config.Session == 0 {
@@ -291,7 +294,7 @@ func (w *world) setVoters() {
 		return
 	}
 	var voters []config.Voter
-	for _, b := range w.brokers[:min(len(w.brokers), int(cmp.Or(w.plan.Config.Voters, votersMax)))] {
+	for _, b := range w.brokers[:min(len(w.brokers), w.voters())] {
 		voters = append(voters, config.Voter{Node: b.config.NodeID, Address: b.config.Cluster.Listener.Address()})
 	}
 	for _, b := range w.brokers {

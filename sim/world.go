@@ -90,6 +90,9 @@ func newWorld(seed uint64, p *plan.Plan, options Options) *world {
 	}
 	w.setVoters()
 	w.cluster.Several = p.Config.Session > 0 && len(w.brokers) > 1
+	if p.Config.LostHow == lostDeaf {
+		w.cluster.MarkersMore = deafMarkers
+	}
 	for i := range p.Workloads {
 		w.net.Place(int(p.Workloads[i].Client), p.Workloads[i].Zone)
 	}

@@ -22,6 +22,7 @@ type coverage struct {
 // memberMarks are places that a run reaches whose members change after the start.
 var memberMarks = []string{
 	"world: a broker joined", "world: a zone was lost for good", "world: a zone was isolated for good", "world: a zone went deaf for good", "node: a broker was unregistered",
+	"world: an operator removed a voter",
 }
 
 func (c *coverage) add(r *sim.Result) {

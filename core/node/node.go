@@ -175,6 +175,15 @@ func (n *Node) Voters() int {
 // Telemetry is the node's marks and metrics.
 func (n *Node) Telemetry() *telemetry.Registry { return n.telemetry }
 
+// LeadsQuorum reports whether this node leads the metadata's quorum, and how many members vote then, as far as it has applied.
+func (n *Node) LeadsQuorum() (voters int, leads bool) {
+	if n.quorum == nil || !n.quorum.Leads() {
+		return 0, false
+	}
+	members, _ := n.quorum.Members()
+	return len(members), true
+}
+
 // Epoch is the broker epoch of this incarnation; 0 before it is registered.
 func (n *Node) Epoch() metadata.BrokerEpoch { return n.epoch }
 

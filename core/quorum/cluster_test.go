@@ -582,6 +582,8 @@ func TestALearnerThatLacksItsPromotionVotes(t *testing.T) {
 	c.change(AddLearner, func() MemberID { return other.node.replica.Member() })
 	c.until("the learner follows", func() bool { return other.node.q != nil && other.node.q.Leader() == first.node.replica.Member() })
 	id := other.node.replica.Member()
+	c.until("the learner has caught up", func() bool { return other.node.q.Applied() == first.node.q.Applied() })
+	c.rest()
 	c.cut[[2]int{0, 1}] = true
 	first.w.now = c.now
 	first.w.turn(func() { first.node.q.ChangeMembers(PromoteVoter, id, func(error) {}) })
@@ -596,4 +598,24 @@ func TestALearnerThatLacksItsPromotionVotes(t *testing.T) {
 	clear(c.cut)
 	c.propose(c.awaitLeader())
 	c.until("an entry", func() bool { return len(c.acked) > 0 })
+}
+
+// A change of the voters is known after a restart, although nothing was written behind it: those that are left are a majority with it,
+// and none without.
+func TestAPromotionOutlivesTheRestartOfAll(t *testing.T) {
+	c := newCluster(t, 7, 3)
+	c.found()
+	c.until("all know of the promotion", func() bool {
+		return !slices.ContainsFunc(c.nodes, func(n *clusterNode) bool {
+			voters, _ := n.node.q.Members()
+			return len(voters) != 3
+		})
+	})
+	c.rest()
+	for i := range c.nodes {
+		c.stop(i, func() bool { return false })
+	}
+	c.start(1)
+	c.start(2)
+	c.awaitLeader()
 }

@@ -98,9 +98,14 @@ func (q *Quorum) nextSegment() uint64 {
 }
 
 // needsWrite reports whether a storage message has anything that must be durable. How far the log
-// is committed goes with the next group: raft finds it out again.
+// is committed goes with the next group: raft finds it out again. But not without a majority of the voters that it knows of: that a change of
+// them is committed is written at once. The story: a fifth voter is promoted, all restart without knowing so, and two of the other four
+// are lost for good. The three that are left are a majority, and would wait for the dead for ever.
 func (q *Quorum) needsWrite(m *raftpb.Message) bool {
-	return len(m.GetEntries()) > 0 || m.GetSnapshot() != nil || m.Term != nil && (m.GetTerm() != q.store.hard.term || m.GetVote() != q.store.hard.vote)
+	if len(m.GetEntries()) > 0 || m.GetSnapshot() != nil {
+		return true
+	}
+	return m.Term != nil && (m.GetTerm() != q.store.hard.term || m.GetVote() != q.store.hard.vote || q.store.changesUpTo(m.GetCommit()))
 }
 
 // settle answers the first storage message at once if everything before it is durable and it has

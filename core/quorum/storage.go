@@ -23,6 +23,12 @@ type storage struct {
 
 func (s *storage) last() uint64 { return s.index + uint64(len(s.entries)) }
 
+// changesUpTo reports whether a change of the members is committed by an index, and was not before.
+func (s *storage) changesUpTo(commit uint64) bool {
+	from, to := max(s.hard.commit, s.index), min(commit, s.last())
+	return from < to && slices.ContainsFunc(s.entries[from-s.index:to-s.index], func(e *raftpb.Entry) bool { return e.GetType() != raftpb.EntryNormal })
+}
+
 // append adds entries that became durable. An entry at an index that is taken replaces it and
 // everything after it; what the snapshot holds is passed over. Not ok if there is a gap.
 func (s *storage) append(entries []*raftpb.Entry) (ok bool) {

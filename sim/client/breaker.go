@@ -11,6 +11,7 @@ import (
 	"weir/core/record"
 	"weir/core/wire"
 	"weir/sim/checker"
+	"weir/sim/event"
 )
 
 // BreakerOptions configure a breaker.
@@ -39,13 +40,13 @@ var BreakerConfigs = []Config{
 // are refused are in no history, so that the checker finds any that is read.
 type Breaker struct {
 	session
-	options  BreakerOptions
-	ending   bool
-	standIn  bool
-	next     int // the next refusal of the last round; every one is asked for once after the faults
-	frames   []*frameBreaker
-	stored   int // valid batches that its own topic has taken
-	silences int // in a row, of a broker that alone can answer
+	options     BreakerOptions
+	ending      bool
+	standIn     bool
+	next        int // the next refusal of the last round; every one is asked for once after the faults
+	frames      []*frameBreaker
+	stored      int        // valid batches that its own topic has taken
+	silentSince event.Time // a broker that alone can answer; 0: it is not
 }
 
 // NewBreaker makes a breaker; Start starts it.
@@ -132,7 +133,9 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 			b.unheard(r, done)
 			return
 		}
-		b.silences = 0
+		if alter, ok := r.(*kmsg.IncrementalAlterConfigsRequest); ok && brokerNamed(alter) != anyBroker {
+			b.silentSince = 0
+		}
 		again, codes := false, codesOf(response)
 		if len(codes) == 0 {
 			b.fail("refusal", "%s: client %d was answered nothing in version %d", c.name, b.client, r.GetVersion())
@@ -155,17 +158,19 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 	})
 }
 
-// silencesMax is how often in a row a broker that alone can answer may be silent before it counts as lost for good.
-const silencesMax = 20
+// silenceMax is for how long a broker that alone can answer may be silent before it counts as lost for good.
+const silenceMax = 40 * time.Second
 
 // unheard gives a question up that only a broker could answer which is lost for good. All others are asked again.
 func (b *Breaker) unheard(r kmsg.Request, done func()) {
 	alter, ok := r.(*kmsg.IncrementalAlterConfigsRequest)
-	if !ok || b.routes == nil || brokerNamed(alter) == anyBroker {
+	if !ok || b.routes == nil || brokerNamed(alter) == anyBroker || !b.ending {
 		return
 	}
-	if b.silences++; b.silences >= silencesMax && b.ending {
-		b.silences = 0
+	if b.silentSince == 0 {
+		b.silentSince = b.Queue.Now()
+	}
+	if b.Queue.Now().Sub(b.silentSince) > silenceMax {
 		done()
 	}
 }

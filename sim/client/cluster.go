@@ -23,6 +23,8 @@ type Cluster struct {
 	Several bool
 	// LogsLost says that a log was lost for good: what was acknowledged may be gone, if an administrator gave that up.
 	LogsLost bool
+	// MarkersMore is how many markers more than usual a transaction may leave in a partition.
+	MarkersMore int64
 
 	Topics     []*Topic
 	Partitions []*Partition

@@ -23,6 +23,8 @@ type OperatorOptions struct {
 	// Lag is how far below the newest version of each request it may speak, in thousandths of
 	// the range that both sides have. 0: always the newest. At most 1000.
 	Lag int64
+	// Voters says whether it removes voters of the metadata's quorum, too.
+	Voters bool
 }
 
 // Operator changes the configuration and the partitions of a topic and of the

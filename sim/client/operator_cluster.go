@@ -14,6 +14,10 @@ import (
 
 // steerCluster lists the brokers, and moves a partition or unregisters a broker.
 func (o *Operator) steerCluster() {
+	if o.options.Voters && o.draws.PerMille(300) {
+		o.removeVoter()
+		return
+	}
 	r := kmsg.NewPtrDescribeClusterRequest()
 	r.EndpointType, r.IncludeFencedBrokers = 1, true
 	o.request(r, func(response kmsg.Response, err error) {
@@ -76,6 +80,40 @@ func (o *Operator) reassign(brokers []kmsg.DescribeClusterResponseBroker) {
 				return
 			}
 			o.among("ListPartitionReassignments", response.(*kmsg.ListPartitionReassignmentsResponse).ErrorCode)
+			o.pause()
+		})
+	})
+}
+
+// removeVoter removes a voter of the metadata's quorum. Its node asks to be added again, and becomes a voter once it has caught up.
+func (o *Operator) removeVoter() {
+	d := kmsg.NewPtrDescribeQuorumRequest()
+	p := kmsg.NewDescribeQuorumRequestTopicPartition()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic, topic.Partitions = "__cluster_metadata", append(topic.Partitions, p)
+	d.Topics = append(d.Topics, topic)
+	o.request(d, func(response kmsg.Response, err error) {
+		if err != nil {
+			return
+		}
+		v := response.(*kmsg.DescribeQuorumResponse)
+		if v.ErrorCode != wire.None || len(v.Topics) == 0 || len(v.Topics[0].Partitions) == 0 || len(v.Topics[0].Partitions[0].CurrentVoters) < 2 {
+			o.pause()
+			return
+		}
+		voters := v.Topics[0].Partitions[0].CurrentVoters
+		voter := voters[o.draws.Below(int64(len(voters)))]
+		r := kmsg.NewPtrRemoveRaftVoterRequest()
+		r.VoterID, r.VoterDirectoryID = voter.ReplicaID, voter.ReplicaDirectoryID
+		o.request(r, func(response kmsg.Response, err error) {
+			if err != nil {
+				return
+			}
+			code := response.(*kmsg.RemoveRaftVoterResponse).ErrorCode
+			o.among("RemoveRaftVoter", code, wire.VoterNotFound, wire.InvalidRequest, wire.RequestTimedOut, wire.NotController, wire.NotLeaderOrFollower)
+			if code == wire.None {
+				o.Queue.Hit("world: an operator removed a voter")
+			}
 			o.pause()
 		})
 	})

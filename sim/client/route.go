@@ -170,6 +170,8 @@ func (s *session) route(limit time.Duration, r kmsg.Request, done func(kmsg.Resp
 		s.requestAt(s.leaderOf(t.Topic, t.Partitions[0].Partition), limit, r, done)
 	case *kmsg.IncrementalAlterConfigsRequest:
 		s.askNode(brokerNamed(r), limit, r, done)
+	case *kmsg.FindCoordinatorRequest:
+		s.askNode(s.nextBroker(), limit, r, done)
 	default:
 		s.main.send(limit, r, done)
 	}
@@ -446,7 +448,8 @@ func (s *session) toCoordinator(key coordinatorKey, limit time.Duration, r kmsg.
 	if !s.choose(f) {
 		return
 	}
-	s.main.send(requestTimeout, f, func(response kmsg.Response, err error) {
+	// Each time another broker is asked: one that hears nothing of the others answers what it knew once.
+	s.askNode(s.nextBroker(), requestTimeout, f, func(response kmsg.Response, err error) {
 		if err != nil {
 			done(r.ResponseKind(), err)
 			return

@@ -33,7 +33,7 @@ type session struct {
 	up       bool
 	stopped  bool
 	draws    event.Stream
-	versions [80]versionRange
+	versions [96]versionRange
 	lag      int64 // how far below the newest version this client may be, in thousandths of the range
 	format   *kmsg.RequestFormatter
 	serial   uint64

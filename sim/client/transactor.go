@@ -379,7 +379,7 @@ func (t *Transactor) addPartitions() {
 		if !part.wanted {
 			continue
 		}
-		part.History.MarkersMax += markersMax
+		part.History.MarkersMax += markersMax + t.MarkersMore
 		if n := len(r.Topics); n > 0 && r.Topics[n-1].Topic == part.Topic.Name {
 			r.Topics[n-1].Partitions = append(r.Topics[n-1].Partitions, part.Index)
 			continue
@@ -458,7 +458,7 @@ func (t *Transactor) prepare(part *txnPart) {
 		return
 	}
 	if !t.options.First && !part.added {
-		part.History.MarkersMax += markersMax
+		part.History.MarkersMax += markersMax + t.MarkersMore
 		part.added = true
 	}
 	a := b.spec.append(t.client, t.Stamp())

@@ -119,6 +119,9 @@ func (s *swarm) members(p *Plan) {
 		p.Config.LostZone, p.Config.LostAt = zone, d.Duration(p.Config.Duration/10, p.Config.Duration*9/10)
 		p.Config.LostHow = d.Below(3)
 	}
+	if p.Config.LostZone == 0 && voters >= 3 { // else those that are left might be no majority
+		p.Config.RemoveVoters = d.Below(2)
+	}
 }
 
 // survives reports whether a cluster comes back to work without a zone: a majority of its voters is left, which are the first machines, and so are

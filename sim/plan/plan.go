@@ -112,6 +112,8 @@ type Config struct {
 	Election time.Duration
 	// Voters is how many of the machines vote in the metadata's quorum, the first ones; 3, or all if they are fewer.
 	Voters int64
+	// RemoveVoters is not 0 if operators remove voters, which come back as new ones.
+	RemoveVoters int64
 	// LostZone is a zone that the cluster loses for good at LostAt; 0: none. The others must come back to work without its machines.
 	// LostHow says how: 0, their power is gone; 1, they run on, isolated from everybody; 2, they hear no machine of another zone any more.
 	LostZone int64
@@ -296,6 +298,7 @@ func (c *Config) fields() []field {
 		{"session", &c.Session},
 		{"election", &c.Election},
 		{"voters", &c.Voters},
+		{"remove-voters", &c.RemoveVoters},
 		{"lost-zone", &c.LostZone},
 		{"lost-at", &c.LostAt},
 		{"lost-how", &c.LostHow},

@@ -3,6 +3,8 @@ package plan
 import (
 	"cmp"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 func TestTextFormIsWhole(t *testing.T) {
@@ -21,12 +23,16 @@ func TestTextFormIsWhole(t *testing.T) {
 
 func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
 	faults, sizes := map[string]int{}, map[int]int{}
-	voters, lost, joins := map[int64]int{}, 0, 0
+	voters, lost, joins, removals := map[int64]int{}, 0, 0, 0
 	calm := 0
 	for seed := uint64(0); seed < 600; seed++ {
 		p := ClusterSwarm(seed)
 		sizes[len(p.Brokers)]++
 		voters[p.Config.Voters]++
+		if p.Config.RemoveVoters != 0 {
+			removals++
+			require.Zero(t, p.Config.LostZone, "those that are left may be no majority")
+		}
 		if p.Config.LostZone != 0 {
 			lost++
 		}
@@ -70,8 +76,8 @@ func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
 			t.Errorf("drew %s %d times", kind, faults[kind])
 		}
 	}
-	if len(voters) != 3 || lost < 30 || joins < 100 {
-		t.Errorf("drew voters %v, %d lost zones, %d machines that join", voters, lost, joins)
+	if len(voters) != 3 || lost < 30 || joins < 100 || removals < 100 {
+		t.Errorf("drew voters %v, %d lost zones, %d machines that join, %d plans in which voters are removed", voters, lost, joins, removals)
 	}
 	if len(sizes) != 5 || calm < 30 || calm > 90 {
 		t.Errorf("drew clusters of %v brokers, %d calm ones", sizes, calm)
