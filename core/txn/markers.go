@@ -79,11 +79,18 @@ func (m *Machine) stopMarking(e *entry) {
 	m.c.marking.Set(m.c.marked(-1))
 }
 
-// writeMarkers sends the marker to all partitions that lack it, or completes the transaction if none does.
+// writeMarkers sends the marker to all partitions that lack it, under the lease (R9), or completes the transaction if none does.
 func (m *Machine) writeMarkers(e *entry, k *marking) {
 	todo := k.left
 	if len(todo) == 0 {
 		m.complete(e, k)
+		return
+	}
+	// Another coordinator may have completed the transaction by now, and a partition forgotten the producer since: it would take the
+	// marker of an epoch that has long ended.
+	if !m.shard.Leased() {
+		k.last = wire.NotCoordinator
+		m.retryMarking(e, k, m.writeMarkers)
 		return
 	}
 	k.left, k.open = nil, len(todo)

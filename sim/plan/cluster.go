@@ -44,7 +44,8 @@ func (s *swarm) lostQuorum(p *Plan) {
 }
 
 // lostLogs lets one seed in eight of those whose logs are on disks of their own lose one or two of these. Groups and transactions have
-// no part in it: what they were promised may be lost with the log of their coordinator. Nor has a breaker, whose reader takes no gap.
+// no part in it: what they were promised may be lost with the log of their coordinator. Nor have a breaker, whose reader takes no gap,
+// and a keeper, whose values may be lost.
 func (s *swarm) lostLogs(p *Plan) {
 	d := s.rand.Stream("plan lost logs", 0)
 	if p.Config.WALShared != 0 || p.Config.WALObject != 0 || !d.PerMille(125) {
@@ -52,7 +53,7 @@ func (s *swarm) lostLogs(p *Plan) {
 	}
 	p.Config.Ahead = pick[int64](&d, 1000, 5000)
 	p.Workloads = slices.DeleteFunc(p.Workloads, func(w Workload) bool {
-		return w.Kind == "member" || w.Kind == "pipe" || w.Kind == "transactor" || w.Kind == "committer" || w.Kind == "breaker"
+		return w.Kind == "member" || w.Kind == "pipe" || w.Kind == "transactor" || w.Kind == "committer" || w.Kind == "breaker" || w.Kind == "keeper"
 	})
 	for range d.Between(1, 2) {
 		p.add(Strike{
