@@ -36,7 +36,6 @@ type failover struct {
 	weir string
 	dir  string
 	kind string // of the log: device, a directory that all reach, or object
-	keep bool
 
 	brokers []*failoverBroker
 	victim  int
