@@ -2,6 +2,7 @@
 //
 //	weir-sim run -seed N            one seed; exit 1 and a line to replay it if it fails
 //	weir-sim fuzz -seeds N          many seeds, or -duration D
+//	weir-sim fuzz -cluster          clusters; at the end, how often each fault was injected and what was seen of it
 //	weir-sim shrink -seed N         a smaller plan with which the seed still fails, and its failure
 //	weir-sim plan -seed N           the plan that a seed draws
 //	weir-sim scale -partitions N    a cluster with many partitions loses a zone; what that costs with N, N/2 and N/4 of them
