@@ -72,7 +72,7 @@ func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
 		}
 	}
 	for _, kind := range append(append([]string(nil), ClusterFaultKinds...), FaultKinds...) {
-		if drawn := faults[kind] > 0; drawn == needsWait(kind) {
+		if drawn := faults[kind] > 0; drawn == (needsWait(kind) && kind != "meta-lost") { // which the whole quorum suffers here
 			t.Errorf("drew %s %d times", kind, faults[kind])
 		}
 	}
