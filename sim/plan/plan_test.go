@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -71,8 +72,8 @@ func TestClusterSwarmDrawsWhatItSays(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range append(append([]string(nil), ClusterFaultKinds...), FaultKinds...) {
-		if drawn := faults[kind] > 0; drawn == (needsWait(kind) && kind != "meta-lost") { // which the whole quorum suffers here
+	for _, kind := range slices.Concat(ClusterFaultKinds, FaultKinds, LossKinds) {
+		if drawn, copied := faults[kind] > 0, needsWait(kind) && kind != "meta-lost"; drawn == copied {
 			t.Errorf("drew %s %d times", kind, faults[kind])
 		}
 	}
