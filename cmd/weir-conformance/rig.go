@@ -26,6 +26,7 @@ type rig struct {
 	dir              string
 	kafka            *process.Process
 	subject          *weirbin.Broker
+	members          []*weirbin.Broker // of a cluster
 }
 
 // both starts the reference and the subject of a comparison.
@@ -61,17 +62,47 @@ func (r *rig) startWeir(settings map[string]string) (address string, err error) 
 	if err != nil {
 		return "", err
 	}
-	keys := map[string]string{"node.id": "1", "weir.wal.bytes": "268435456"}
-	for key, value := range settings {
-		if _, known := config.BrokerKey(key); known {
-			keys[key] = value
-		}
-	}
+	keys := known(settings)
+	keys["node.id"], keys["weir.wal.bytes"] = "1", "268435456"
 	r.subject, err = weirbin.Start(weirbin.Options{Path: r.weir, Dir: dir, Config: keys})
 	if err != nil {
 		return "", err
 	}
 	return r.subject.Address, nil
+}
+
+// startCluster starts brokers of one cluster, in which nothing moves by itself, and returns the address of the last.
+func (r *rig) startCluster(brokers int, settings map[string]string) (address string, err error) {
+	dir, err := r.directory("weir-")
+	if err != nil {
+		return "", err
+	}
+	keys := known(settings)
+	keys["auto.leader.rebalance.enable"] = "false"
+	cluster, err := weirbin.NewCluster(r.weir, dir, brokers, keys)
+	if err != nil {
+		return "", err
+	}
+	for i := range brokers {
+		b, err := cluster.Launch(i)
+		if err != nil {
+			return "", err
+		}
+		r.members = append(r.members, b)
+	}
+	last := r.members[brokers-1]
+	return last.Address, waitFor(last.Address, last.Process)
+}
+
+// known are the settings that weir has.
+func known(settings map[string]string) map[string]string {
+	keys := map[string]string{}
+	for key, value := range settings {
+		if _, known := config.BrokerKey(key); known {
+			keys[key] = value
+		}
+	}
+	return keys
 }
 
 func (r *rig) startKafka(settings map[string]string) (address string, err error) {
@@ -108,16 +139,19 @@ func waitFor(address string, p *process.Process) error {
 		}
 		select {
 		case <-p.Ended():
-			return fmt.Errorf("kafka ended: %w\n%s", p.Wait(), p.Tail(30))
+			return fmt.Errorf("the broker ended: %w\n%s", p.Wait(), p.Tail(30))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("kafka does not listen on %s\n%s", address, p.Tail(30))
+	return fmt.Errorf("no broker listens on %s\n%s", address, p.Tail(30))
 }
 
 func (r *rig) stop() {
 	if r.subject != nil {
 		r.subject.Stop(stopGrace)
+	}
+	for _, b := range r.members {
+		b.Kill() // one after the other could wait for those that are gone
 	}
 	if r.kafka != nil {
 		r.kafka.Stop(stopGrace)

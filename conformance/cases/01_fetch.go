@@ -156,7 +156,7 @@ func fetchTransactions() []suite.Case {
 		}},
 		suite.Case{Name: "overlapping transactions are all listed", Needs: needs, Run: func(c *suite.C) {
 			t := newTopic(c, "t", 1)
-			a, b, d := newProducer(c, c.Name("a")), newProducer(c, c.Name("b")), newProducer(c, c.Name("d"))
+			a, b, d := newProducer(c, c.TransactionalID("a")), newProducer(c, c.TransactionalID("b")), newProducer(c, c.TransactionalID("d"))
 			a.write(t, 0, 1) // 0
 			b.write(t, 0, 1) // 1
 			d.write(t, 0, 1) // 2

@@ -41,6 +41,7 @@ func offsetCommit() []suite.Case {
 			c.Code(commitCode(c, r), choose(c.V >= 9, kerr.GroupIDNotFound, kerr.IllegalGeneration))
 		}},
 		suite.Case{Name: "the empty id is a group", Run: func(c *suite.C) {
+			needEmptyGroup(c)
 			c.OK(commitCode(c, commitRequest("", newTopic(c, "t", 1), 0, 7)))
 		}},
 		suite.Case{Name: "unknown member", Needs: classic, Run: func(c *suite.C) {
@@ -169,7 +170,7 @@ func offsetCommit() []suite.Case {
 			c.Equal("Offset", fetchCommitted(c, m.group, t, 0).Offset, 7)
 		}},
 		suite.Case{Name: "a commit keeps a member", Needs: classicAndOffsets, Run: func(c *suite.C) {
-			t, silent, m := newTopic(c, "t", 1), newMember(c, c.Name("silent")), newMember(c, c.Name("g"))
+			t, silent, m := newTopic(c, "t", 1), newMember(c, c.Group("silent")), newMember(c, c.Name("g"))
 			m.session = int32(c.ConfigInt("group.min.session.timeout.ms", 1000)) + 1900
 			silent.session = 2 * m.session
 			stable(m)

@@ -60,6 +60,7 @@ func offsetFetch() []suite.Case {
 			}
 		}},
 		suite.Case{Name: "the empty id is a group", Run: func(c *suite.C) {
+			needEmptyGroup(c)
 			c.Equal("Offset", fetchCommitted(c, "", newTopic(c, "t", 1), 0).Offset, -1)
 		}},
 		suite.Case{Name: "unknown topic", Versions: upTo(9), Needs: []int16{8}, Run: func(c *suite.C) {
@@ -76,10 +77,10 @@ func offsetFetch() []suite.Case {
 		}},
 		suite.Case{Name: "many groups", Versions: from(8), Needs: []int16{8}, Run: func(c *suite.C) {
 			t := newTopic(c, "t", 1)
-			commitSimple(c, c.Name("a"), t, 7)
-			commitSimple(c, c.Name("b"), t, 8)
-			r := fetchRequest(c.Name("a"), t, 0)
-			r.Groups = append(r.Groups, fetchRequest(c.Name("b"), t, 0).Groups[0], allOffsets(c.Name("b")).Groups[0], fetchRequest(c.Name("none"), t, 0).Groups[0])
+			commitSimple(c, c.Group("a"), t, 7)
+			commitSimple(c, c.Group("b"), t, 8)
+			r := fetchRequest(c.Group("a"), t, 0)
+			r.Groups = append(r.Groups, fetchRequest(c.Group("b"), t, 0).Groups[0], allOffsets(c.Group("b")).Groups[0], fetchRequest(c.Name("none"), t, 0).Groups[0])
 			answer := suite.Call(c, r)
 			c.Equal("Groups", len(answer.Groups), 4)
 			for i, want := range []int64{7, 8, 8, -1} {

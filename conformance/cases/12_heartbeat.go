@@ -57,7 +57,7 @@ func heartbeat() []suite.Case {
 			c.Code(m.heartbeat(), kerr.UnknownMemberID)
 		}},
 		suite.Case{Name: "heartbeats keep a member", Needs: classic, Run: func(c *suite.C) {
-			silent, m := newMember(c, c.Name("silent")), newMember(c, c.Name("g"))
+			silent, m := newMember(c, c.Group("silent")), newMember(c, c.Name("g"))
 			m.session = int32(c.ConfigInt("group.min.session.timeout.ms", 1000)) + 1900
 			silent.session = 2 * m.session
 			stable(m)

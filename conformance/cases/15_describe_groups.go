@@ -21,6 +21,7 @@ func describeGroups() []suite.Case {
 			c.Equal("ErrorMessage", *g.ErrorMessage, "Group "+c.Name("g")+" not found.")
 		}},
 		suite.Case{Name: "the empty id is a group", Serial: true, Needs: []int16{8}, Run: func(c *suite.C) {
+			needEmptyGroup(c)
 			commitSimple(c, "", newTopic(c, "t", 1), 5)
 			c.Equal("State", describeGroup(c, "").State, "Empty")
 		}},
@@ -88,7 +89,7 @@ func describeGroups() []suite.Case {
 			c.Equal("Protocol", g.Protocol, "")
 		}},
 		suite.Case{Name: "several groups in order", Needs: classic, Run: func(c *suite.C) {
-			a, b := oneMember(c, c.Name("a")), oneMember(c, c.Name("b"))
+			a, b := oneMember(c, c.Group("a")), oneMember(c, c.Group("b"))
 			r := kmsg.NewPtrDescribeGroupsRequest()
 			r.Groups = []string{b.group, c.Name("none"), a.group}
 			answer := suite.Call(c, r)

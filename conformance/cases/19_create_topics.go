@@ -60,7 +60,7 @@ func createTopicsCases() []suite.Case {
 			c.OK(created(c, r).ErrorCode)
 		}},
 		suite.Case{Name: "too many replicas", Run: func(c *suite.C) {
-			for _, n := range []int16{2, 0, -2} {
+			for _, n := range []int16{int16(c.Broker.Brokers) + 1, 0, -2} {
 				r := createTopics(c.Name("t"), 1)
 				r.Topics[0].ReplicationFactor = n
 				c.Code(created(c, r).ErrorCode, kerr.InvalidReplicationFactor)

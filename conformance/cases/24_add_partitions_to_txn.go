@@ -34,7 +34,7 @@ func addPartitionsToTxn() []suite.Case {
 		}},
 		suite.Case{Name: "unknown transactional id", Versions: upTo(3), Needs: transactions, Run: func(c *suite.C) {
 			t, p := newTopic(c, "t", 1), firstProducer(c, c.Name("x"))
-			p.id = c.Name("other")
+			p.id = c.TransactionalID("other")
 			c.Code(addCode(p, p.addRequest(t, 0)), kerr.InvalidProducerIDMapping)
 		}},
 		suite.Case{Name: "empty transactional id", Versions: upTo(3), Needs: transactions, Run: func(c *suite.C) {
@@ -58,12 +58,12 @@ func addPartitionsToTxn() []suite.Case {
 		suite.Case{Name: "an unknown topic spoils the others", Versions: upTo(3), Needs: describe, Run: func(c *suite.C) {
 			t, p := newTopic(c, "t", 1), firstProducer(c, c.Name("x"))
 			r := p.addRequest(t, 0)
-			r.Topics = append(r.Topics, p.addRequest(topic{name: c.Name("none")}, 0).Topics...)
+			r.Topics = append(r.Topics, p.addRequest(topic{name: c.TransactionalID("none")}, 0).Topics...)
 			codes := map[string]int16{}
 			for _, in := range suite.Call(p, r).Topics {
 				codes[in.Topic] = in.Partitions[0].ErrorCode
 			}
-			c.Equal("ErrorCode", codes, map[string]int16{t.name: kerr.OperationNotAttempted.Code, c.Name("none"): kerr.UnknownTopicOrPartition.Code})
+			c.Equal("ErrorCode", codes, map[string]int16{t.name: kerr.OperationNotAttempted.Code, c.TransactionalID("none"): kerr.UnknownTopicOrPartition.Code})
 			c.Equal("State", describeTransaction(c, p.id).State, "Empty")
 		}},
 		suite.Case{Name: "an unknown partition", Versions: upTo(3), Needs: transactions, Run: func(c *suite.C) {
@@ -71,7 +71,7 @@ func addPartitionsToTxn() []suite.Case {
 			c.Code(addCode(p, p.addRequest(t, 5)), kerr.UnknownTopicOrPartition)
 		}},
 		suite.Case{Name: "many transactions", Versions: from(4), Needs: describe, Run: func(c *suite.C) {
-			t, a, b := newTopic(c, "t", 1), firstProducer(c, c.Name("a")), firstProducer(c, c.Name("b"))
+			t, a, b := newTopic(c, "t", 1), firstProducer(c, c.TransactionalID("a")), firstProducer(c, c.TransactionalID("b"))
 			b.epoch += 5
 			r := a.addRequest(t, 0)
 			r.Transactions = append(r.Transactions, b.addRequest(t, 0).Transactions...)
@@ -96,7 +96,7 @@ func addPartitionsToTxn() []suite.Case {
 		}},
 		suite.Case{Name: "unknown transactional ids", Versions: from(4), Needs: transactions, Run: func(c *suite.C) {
 			t, p := newTopic(c, "t", 1), firstProducer(c, c.Name("x"))
-			p.id = c.Name("none")
+			p.id = c.TransactionalID("none")
 			c.Equal("ErrorCode", codesByID(suite.Call(c, p.addRequest(t, 0))), map[string]int16{p.id: kerr.InvalidProducerIDMapping.Code})
 		}},
 	)
@@ -127,7 +127,7 @@ func addOffsetsToTxn() []suite.Case {
 		}},
 		suite.Case{Name: "unknown transactional id", Needs: transactions, Run: func(c *suite.C) {
 			p := firstProducer(c, c.Name("x"))
-			p.id = c.Name("none")
+			p.id = c.TransactionalID("none")
 			c.Code(suite.Call(p, p.addOffsetsRequest(c.Name("g"))).ErrorCode, kerr.InvalidProducerIDMapping)
 		}},
 		suite.Case{Name: "another producer id", Needs: transactions, Run: func(c *suite.C) {

@@ -99,7 +99,7 @@ func endTxn() []suite.Case {
 		}},
 		suite.Case{Name: "unknown transactional id", Needs: transactions, Run: func(c *suite.C) {
 			p := generation(c, c.Name("x"))
-			p.id = c.Name("none")
+			p.id = c.TransactionalID("none")
 			c.Code(suite.Call(p, p.endRequest(true)).ErrorCode, kerr.InvalidProducerIDMapping)
 		}},
 		suite.Case{Name: "empty transactional id", Needs: transactions, Run: func(c *suite.C) {

@@ -129,7 +129,7 @@ func txnOffsetCommit() []suite.Case {
 		suite.Case{Name: "unknown transactional id", Versions: from(5), Needs: staging, Run: func(c *suite.C) {
 			t, p := newTopic(c, "t", 1), stager(c)
 			r := p.offsetsRequest(c.Name("g"), t, 5)
-			r.TransactionalID = c.Name("none")
+			r.TransactionalID = c.TransactionalID("none")
 			c.Code(suite.Call(p, r).Topics[0].Partitions[0].ErrorCode, kerr.InvalidProducerIDMapping)
 		}},
 		suite.Case{Name: "offsets deleted while staged", Needs: append([]int16{47}, staging...), Run: func(c *suite.C) {

@@ -13,6 +13,7 @@ func deleteGroups() []suite.Case {
 			c.Code(deleteGroup(c, c.Name("g")), kerr.GroupIDNotFound)
 		}},
 		suite.Case{Name: "the empty id is a group", Serial: true, Needs: []int16{8}, Run: func(c *suite.C) {
+			needEmptyGroup(c)
 			commitSimple(c, "", newTopic(c, "t", 1), 5)
 			c.OK(deleteGroup(c, ""))
 			c.Code(deleteGroup(c, ""), kerr.GroupIDNotFound)
@@ -39,7 +40,7 @@ func deleteGroups() []suite.Case {
 		suite.Case{Name: "each group has its answer", Needs: classicAndOffsets, Run: func(c *suite.C) {
 			t := newTopic(c, "t", 1)
 			commitSimple(c, c.Name("g"), t, 5)
-			m := oneMember(c, c.Name("full"))
+			m := oneMember(c, c.Group("full"))
 			r := kmsg.NewPtrDeleteGroupsRequest()
 			r.Groups = []string{c.Name("g"), m.group, c.Name("none")}
 			codes := map[string]int16{}

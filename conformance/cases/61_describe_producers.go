@@ -91,7 +91,7 @@ func describeTransactions() []suite.Case {
 			c.Equal("State", describeTransaction(c, p.id).State, "CompleteAbort")
 		}},
 		suite.Case{Name: "unknown transactional id", Run: func(c *suite.C) {
-			c.Code(describeTransaction(c, c.Name("none")).ErrorCode, kerr.TransactionalIDNotFound)
+			c.Code(describeTransaction(c, c.TransactionalID("none")).ErrorCode, kerr.TransactionalIDNotFound)
 		}},
 		suite.Case{Name: "empty transactional id", Run: func(c *suite.C) {
 			c.Code(describeTransaction(c, "").ErrorCode, kerr.InvalidRequest)

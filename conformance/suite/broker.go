@@ -31,6 +31,10 @@ type Broker struct {
 	IsWeir bool
 	// NodeID of the broker.
 	NodeID int32
+	// Brokers is how many the cluster has.
+	Brokers int
+
+	coordinators coordinators
 }
 
 // Highest is the highest version of an API that both the endpoint and kmsg know.
@@ -38,9 +42,9 @@ func (b *Broker) Highest(key int16) int16 {
 	return min(b.Versions[key].Max, kmsg.RequestForKey(key).MaxVersion())
 }
 
-// ask learns the endpoint's versions, features and configuration.
+// ask learns the endpoint's versions and features.
 func ask(ctx context.Context, o rawconn.Options) (*Broker, error) {
-	b := &Broker{Options: o, Versions: map[int16]Span{}, Features: map[string]int16{}, Config: map[string]string{}}
+	b := &Broker{Options: o, Versions: map[int16]Span{}, Features: map[string]int16{}, Config: map[string]string{}, Brokers: 1}
 	q, err := b.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -61,19 +65,16 @@ func ask(ctx context.Context, o rawconn.Options) (*Broker, error) {
 	for _, f := range versions.SupportedFeatures {
 		b.IsWeir = b.IsWeir || strings.HasPrefix(f.Name, "weir.")
 	}
-	return b, b.describe(ctx, q)
+	return b, nil
 }
 
-// describe asks for the node id and the configuration.
-func (b *Broker) describe(ctx context.Context, q prober) error {
-	metadata, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, q)
+// describe asks for the broker's configuration.
+func (b *Broker) describe(ctx context.Context) error {
+	q, err := b.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("ask for metadata: %w", err)
+		return err
 	}
-	if len(metadata.Brokers) != 1 {
-		return fmt.Errorf("the cluster has %d brokers; the suite needs one", len(metadata.Brokers))
-	}
-	b.NodeID = metadata.Brokers[0].NodeID
+	defer q.Close()
 	r := kmsg.NewPtrDescribeConfigsRequest()
 	r.Version = b.Highest(r.Key())
 	resource := kmsg.NewDescribeConfigsRequestResource()
@@ -109,7 +110,7 @@ func (p prober) Request(_ context.Context, r kmsg.Request) (kmsg.Response, error
 	return p.Receive(r)
 }
 
-// warm waits until the endpoint gives producer ids and its coordinators are loaded, so that no case meets the errors of a
+// warm waits until the endpoint gives producer ids and what it has of coordinators is loaded, so that no case meets the errors of a
 // broker that has just started.
 func (b *Broker) warm(ctx context.Context) error {
 	q, err := b.connect(ctx)
@@ -136,6 +137,9 @@ func (b *Broker) warm(ctx context.Context) error {
 var coldCodes = []int16{
 	kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code, kerr.RequestTimedOut.Code, kerr.ConcurrentTransactions.Code,
 }
+
+// elsewhere reports whether a code says that another broker of the cluster is the coordinator.
+func (b *Broker) elsewhere(code int16) bool { return b.Brokers > 1 && code == kerr.NotCoordinator.Code }
 
 func (b *Broker) until(ctx context.Context, q prober, cold func(context.Context, prober) (int16, error)) error {
 	for deadline := time.Now().Add(warmLimit); ; time.Sleep(pollPause) {
@@ -186,7 +190,7 @@ func (b *Broker) coldGroups(ctx context.Context, q prober) (int16, error) {
 		return 0, err
 	}
 	for _, g := range answer.Groups {
-		if g.ErrorCode != 0 {
+		if g.ErrorCode != 0 && !b.elsewhere(g.ErrorCode) {
 			return g.ErrorCode, nil
 		}
 	}
@@ -206,7 +210,7 @@ func (b *Broker) coldTransactions(ctx context.Context, q prober) (int16, error) 
 		return 0, err
 	}
 	for _, state := range answer.TransactionStates {
-		if slices.Contains(coldCodes, state.ErrorCode) {
+		if slices.Contains(coldCodes, state.ErrorCode) && !b.elsewhere(state.ErrorCode) {
 			return state.ErrorCode, nil
 		}
 	}

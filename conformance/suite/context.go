@@ -44,6 +44,14 @@ func (c *C) Context() context.Context { return c.ctx }
 // Name is a name that no other case uses, and that is the same each time that this case asks for it.
 func (c *C) Name(what string) string { return c.prefix + what }
 
+// Group is a [C.Name] of a group that the broker coordinates. Name("g") and Name("none") are two.
+func (c *C) Group(what string) string { return coordinated(c.Broker.coordinators.groups, c.Name(what)) }
+
+// TransactionalID is a [C.Name] of a transactional id that the broker coordinates. Name("x") is one.
+func (c *C) TransactionalID(what string) string {
+	return coordinated(c.Broker.coordinators.transactions, c.Name(what))
+}
+
 // Config is a value of the broker's configuration; empty if there is no such key.
 func (c *C) Config(key string) string { return c.Broker.Config[key] }
 
@@ -187,6 +195,7 @@ func (p *Pending[R]) Wait() R {
 	if err != nil {
 		p.on.c.Fail("%s: %v", describe(p.request), err)
 	}
+	p.on.c.settle(p.request, answer)
 	return answer
 }
 

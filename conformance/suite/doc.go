@@ -10,7 +10,8 @@
 // `make conformance-kafka` shows. Where weir differs on purpose, the case stands in [Differences] with the reason; it is then
 // run on weir all the same, counted as skipped while it fails, and reported once it passes.
 //
-// Raw cases talk to the broker at the bootstrap address only, so that the suite needs a cluster of one broker.
+// Raw cases talk to one broker only. In a cluster of several each case has one of them, in turn: its names are chosen such that this
+// broker coordinates its groups and transactional ids, and the partitions of the topics that it creates are moved there.
 //
 // The package may call conformance/rawconn and franz-go, and nothing of weir: it knows brokers by their sockets alone.
 package suite

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -17,6 +18,8 @@ const progressEvery = 10 * time.Second
 // Options say what to run, and where.
 type Options struct {
 	Endpoint rawconn.Options
+	// Brokers is how many brokers its cluster has at least; zero is one.
+	Brokers int
 	// Cases are all that there are.
 	Cases []Case
 	// Run is a regular expression over the names of runs; empty is all.
@@ -69,14 +72,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	broker, err := ask(ctx, o.Endpoint)
+	homes, err := prepare(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Endpoint.Address, err)
 	}
-	if err := broker.warm(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Endpoint.Address, err)
-	}
-	s := &session{Options: o, broker: broker, begun: time.Now()}
+	broker := homes[0]
+	s := &session{Options: o, homes: homes, broker: broker, begun: time.Now()}
 	for _, r := range expand(o.Cases) {
 		if filter.MatchString(r.name) && (!o.Short || r.highest(broker)) {
 			s.runs = append(s.runs, r)
@@ -87,10 +88,37 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return s.result(), nil
 }
 
+// prepare learns what brokers there are and waits until they are warm.
+func prepare(ctx context.Context, o Options) ([]*Broker, error) {
+	first, err := ask(ctx, o.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	homes, err := first.homes(ctx, o.Brokers)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range homes {
+		if err := errors.Join(b.describe(ctx), b.warm(ctx)); err != nil {
+			return nil, err
+		}
+	}
+	if len(homes) == 1 {
+		return homes, nil
+	}
+	for _, b := range homes {
+		if err := b.coordinates(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return homes, nil
+}
+
 // session is one call of Run.
 type session struct {
 	Options
-	broker   *Broker
+	homes    []*Broker // a case talks to one
+	broker   *Broker   // the first
 	runs     []run
 	outcomes []Outcome
 	begun    time.Time
@@ -147,7 +175,8 @@ func (s *session) one(ctx context.Context, i int) {
 
 // execute runs a case and catches how it ends. A panic that is not a verdict is a failure too.
 func (s *session) execute(ctx context.Context, r *run, i int) (status Status, text string) {
-	c := &C{V: r.version, key: r.key, Broker: s.broker, prefix: fmt.Sprintf("conf-%d-%d-", s.begun.UnixMilli()%1_000_000_000, i)}
+	c := &C{V: r.version, key: r.key, Broker: s.homes[i%len(s.homes)]}
+	c.prefix = c.Broker.prefix(fmt.Sprintf("conf-%d-%d-", s.begun.UnixMilli()%1_000_000_000, i))
 	c.ctx, c.cancel = context.WithTimeout(ctx, caseLimit)
 	defer c.end()
 	defer func() {

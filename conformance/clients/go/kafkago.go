@@ -27,7 +27,7 @@ var kafkaGoScenarios = []scenario{
 }
 
 func kafkaGoClient() *kafka.Client {
-	return &kafka.Client{Addr: kafka.TCP(bootstrap), Timeout: 10 * time.Second}
+	return &kafka.Client{Addr: kafka.TCP(bootstrap), Timeout: 10 * time.Second, Transport: &kafka.Transport{}}
 }
 
 func kafkaGoTopic(ctx context.Context, partitions int) (string, error) {
