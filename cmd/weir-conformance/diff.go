@@ -20,6 +20,7 @@ func diffCommand(args []string) int {
 	set.StringVar(&started.libs, "kafka-libs", "", "start Apache Kafka from the jars in this directory as the reference")
 	set.StringVar(&started.java, "java", "java", "the Java 17 program")
 	set.StringVar(&started.weir, "weir", "", "start this weir program as the subject")
+	set.IntVar(&started.brokers, "cluster", 1, "brokers of the cluster that --weir starts")
 	set.Parse(args)
 	diff.SetNow(time.Now().Add(-time.Hour).UnixMilli())
 	if err := started.both(&o); err != nil {

@@ -23,6 +23,7 @@ const (
 // rig is the brokers that the command itself starts, on free ports of loopback with data in a directory of its own.
 type rig struct {
 	libs, java, weir string
+	brokers          int
 	dir              string
 	kafka            *process.Process
 	subject          *weirbin.Broker
@@ -37,7 +38,11 @@ func (r *rig) both(o *diff.Options) (err error) {
 		}
 	}
 	if r.weir != "" {
-		if o.Subject, err = r.startWeir(nil); err != nil {
+		start := r.startWeir
+		if r.brokers > 1 {
+			start = r.startCluster
+		}
+		if o.Subject, err = start(nil); err != nil {
 			return err
 		}
 	}
@@ -71,27 +76,31 @@ func (r *rig) startWeir(settings map[string]string) (address string, err error) 
 	return r.subject.Address, nil
 }
 
-// startCluster starts brokers of one cluster, in which nothing moves by itself, and returns the address of the last.
-func (r *rig) startCluster(brokers int, settings map[string]string) (address string, err error) {
+// startCluster starts brokers of one cluster, in which nothing moves by itself, and returns the address of the first.
+func (r *rig) startCluster(settings map[string]string) (address string, err error) {
 	dir, err := r.directory("weir-")
 	if err != nil {
 		return "", err
 	}
 	keys := known(settings)
-	keys["auto.leader.rebalance.enable"] = "false"
-	cluster, err := weirbin.NewCluster(r.weir, dir, brokers, keys)
+	keys["auto.leader.rebalance.enable"], keys["broker.rack"] = "false", "" // as one broker has none
+	cluster, err := weirbin.NewCluster(r.weir, dir, r.brokers, keys)
 	if err != nil {
 		return "", err
 	}
-	for i := range brokers {
+	for i := range r.brokers {
 		b, err := cluster.Launch(i)
 		if err != nil {
 			return "", err
 		}
 		r.members = append(r.members, b)
 	}
-	last := r.members[brokers-1]
-	return last.Address, waitFor(last.Address, last.Process)
+	for _, b := range r.members {
+		if err := waitFor(b.Address, b.Process); err != nil {
+			return "", err
+		}
+	}
+	return cluster.Address(0), nil
 }
 
 // known are the settings that weir has.

@@ -45,7 +45,7 @@ func runCommand(args []string) int {
 	set.StringVar(&started.libs, "kafka-libs", "", "start Apache Kafka from the jars in this directory and test it")
 	set.StringVar(&started.java, "java", "java", "the Java 17 program")
 	set.StringVar(&started.weir, "weir", "", "start this weir program and test it")
-	set.IntVar(&o.Brokers, "cluster", 1, "brokers of the cluster under test; with --weir so many are started")
+	set.IntVar(&started.brokers, "cluster", 1, "brokers of the cluster that --weir starts")
 	list := set.Bool("list", false, "print the names of the cases and run none")
 	login.flags(set)
 	set.Parse(args)
@@ -57,10 +57,11 @@ func runCommand(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := errors.Join(login.apply(&o.Endpoint), started.one(&o.Endpoint.Address, o.Brokers)); err != nil {
+	if err := errors.Join(login.apply(&o.Endpoint), started.one(&o.Endpoint.Address)); err != nil {
 		started.stop()
 		fail(err)
 	}
+	o.Brokers = len(started.members)
 	result, err := suite.Run(ctx, o)
 	started.stop()
 	if err != nil {
@@ -78,14 +79,14 @@ func runCommand(args []string) int {
 }
 
 // one starts the broker under test, unless its address is given.
-func (r *rig) one(address *string, brokers int) (err error) {
+func (r *rig) one(address *string) (err error) {
 	switch {
 	case *address != "" && r.libs == "" && r.weir == "":
 		return nil
 	case *address == "" && r.libs != "" && r.weir == "":
 		*address, err = r.startKafka(runSettings)
-	case *address == "" && r.libs == "" && r.weir != "" && brokers > 1:
-		*address, err = r.startCluster(brokers, runSettings)
+	case *address == "" && r.libs == "" && r.weir != "" && r.brokers > 1:
+		*address, err = r.startCluster(runSettings)
 	case *address == "" && r.libs == "" && r.weir != "":
 		*address, err = r.startWeir(runSettings)
 	default:

@@ -135,6 +135,9 @@ func (e *endpoint) tryCreate(topics []topicSpec) error {
 	for _, spec := range topics {
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = spec.name, spec.partitions, 1
+		if e.home != single { // made there, not moved there, so that leader epochs are as on one broker
+			t.NumPartitions, t.ReplicationFactor, t.ReplicaAssignment = -1, -1, e.allHere(spec.partitions)
+		}
 		r.Topics = append(r.Topics, t)
 	}
 	answer, err := e.call(r, nil)

@@ -12,5 +12,8 @@
 // that are meant stand in reasons.txt, each with its reason; a case with any other difference fails. What shows the effect
 // of a request is asked again for some seconds, since a broker may apply changes behind its answer.
 //
+// Cases talk to one broker. In a cluster of several the coordinators' topics, and each topic that a request makes, are moved to that
+// broker, and of the brokers that an answer shows only this one is compared. It should have the node id of the other endpoint's broker.
+//
 // The package may call kmsg and nothing of weir: it knows brokers by their sockets alone.
 package diff

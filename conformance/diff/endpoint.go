@@ -20,12 +20,16 @@ type endpoint struct {
 	vars    map[string]int64    // what earlier answers of the case gave: session and producer ids
 	ids     map[string][16]byte // topic ids by name
 	names   map[[16]byte]string
+	home    int32     // the broker, where the cluster has several; or single
 	shared  *endpoint // knows the topics that cases share
 }
 
 // newEndpoint returns an endpoint that is not connected yet. It knows the topics of shared, if that is not nil.
 func newEndpoint(address string, shared *endpoint) *endpoint {
-	e := &endpoint{address: address, shared: shared}
+	e := &endpoint{address: address, home: single, shared: shared}
+	if shared != nil {
+		e.home = shared.home
+	}
 	e.reset()
 	return e
 }
@@ -90,5 +94,9 @@ func (e *endpoint) call(r kmsg.Request, raw func([]byte) []byte) (kmsg.Response,
 		}
 		return nil, nil
 	}
-	return e.receive(r)
+	answer, err := e.receive(r)
+	if err == nil {
+		err = e.placeMade(answer)
+	}
+	return answer, err
 }

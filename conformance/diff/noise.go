@@ -46,6 +46,7 @@ var presence = map[string]string{
 	"LogEndOffset": "length of the metadata log", "HighWatermark": "",
 	"FinalizedFeaturesEpoch": "length of the metadata log",
 	"LeaderEpoch":            "",
+	"ControllerID":           "any broker may be shown",
 }
 
 // flattener turns an answer into lines "path = value", noise left out.
@@ -170,11 +171,14 @@ func (f *flattener) elements(v reflect.Value, name string) []string {
 	return lines
 }
 
-// foreign reports whether an element of a listing is a topic that is neither the case's own nor one of the strange names
-// that cases ask for.
+// foreign reports whether an element of a listing is another broker, or a topic that is neither the case's own nor one of the
+// strange names that cases ask for.
 func (f *flattener) foreign(v reflect.Value) bool {
 	if v.Kind() != reflect.Struct {
 		return false
+	}
+	if f.endpoint.elsewhere(v) {
+		return true
 	}
 	if v.Type() == reflect.TypeFor[kmsg.ListConfigResourcesResponseConfigResource]() {
 		return v.FieldByName("Type").Int() == int64(kmsg.ConfigResourceTypeTopic) && !f.mine(v.FieldByName("Name").String())

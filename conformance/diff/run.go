@@ -62,18 +62,21 @@ func Run(o Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("ask %s for its versions: %w", o.Subject, err)
 	}
-	for _, address := range []string{o.Reference, o.Subject} {
-		if err := warm(address); err != nil {
+	left, right := newEndpoint(o.Reference, nil), newEndpoint(o.Subject, nil)
+	defer left.close()
+	defer right.close()
+	for _, e := range []*endpoint{left, right} {
+		if err := e.settle(); err != nil {
+			return Result{}, fmt.Errorf("prepare %s: %w", e.address, err)
+		}
+		if err := warm(e.address); err != nil {
 			return Result{}, err
 		}
-		if err := align(address); err != nil {
+		if err := align(e.address); err != nil {
 			return Result{}, err
 		}
 	}
 	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
-	left, right := newEndpoint(o.Reference, nil), newEndpoint(o.Subject, nil)
-	defer left.close()
-	defer right.close()
 	shared := sharedTopics(cases)
 	for _, e := range []*endpoint{left, right} {
 		if err := e.create(shared); err != nil {

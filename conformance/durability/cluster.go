@@ -19,6 +19,8 @@ type ClusterOptions struct {
 	// Launch starts a broker, numbered from 0, on the data that it left. Options.Launch is not used, and Options.Address has the
 	// addresses of all, separated by commas.
 	Launch func(broker int) (*process.Process, error)
+	// Addresses are those of all.
+	Addresses []string
 	// Brokers is how many there are.
 	Brokers int
 	// For is how long they are disturbed.
@@ -41,27 +43,8 @@ type ClusterReport struct {
 // RunCluster disturbs a cluster under load, and then looks for every record. The brokers are dead when it returns.
 func RunCluster(ctx context.Context, o ClusterOptions) (report ClusterReport, err error) {
 	c := &clusterRun{o: &o, random: rand.New(rand.NewPCG(o.Seed, 2)), brokers: make([]*process.Process, o.Brokers)}
-	defer func() {
-		for i, b := range c.brokers {
-			if b == nil {
-				continue
-			}
-			if err != nil {
-				o.Log("broker %d printed last:\n%s", i+1, b.Tail(40))
-			}
-			b.Kill()
-		}
-	}()
-	for i := range c.brokers {
-		if err := c.launch(i); err != nil {
-			return c.report, err
-		}
-	}
-	forever := make(chan struct{})
-	if err := eventually(ctx, o.RecoveryLimit, forever, func(ctx context.Context) error { return awaitBrokers(ctx, &o) }); err != nil {
-		return c.report, err
-	}
-	if err := eventually(ctx, o.RecoveryLimit, forever, func(ctx context.Context) error { return createTopic(ctx, &o.Options) }); err != nil {
+	defer func() { c.end(err) }()
+	if err := c.begin(ctx); err != nil {
 		return c.report, err
 	}
 	fleet, err := launch(ctx, &o.Options)
@@ -83,9 +66,35 @@ func RunCluster(ctx context.Context, o ClusterOptions) (report ClusterReport, er
 	return c.report, err
 }
 
-// awaitBrokers wants all brokers in the cluster, so that each gets partitions.
-func awaitBrokers(ctx context.Context, o *ClusterOptions) error {
-	client, err := connect(o.Address)
+// begin starts the brokers and makes the topic once all are there, so that each gets partitions.
+func (c *clusterRun) begin(ctx context.Context) error {
+	for i := range c.brokers {
+		if err := c.launch(i); err != nil {
+			return err
+		}
+	}
+	if err := eventually(ctx, c.o.RecoveryLimit, nil, func(ctx context.Context) error { return awaitBrokers(ctx, c.o, c.o.Address) }); err != nil {
+		return err
+	}
+	return eventually(ctx, c.o.RecoveryLimit, nil, func(ctx context.Context) error { return createTopic(ctx, &c.o.Options) })
+}
+
+// end kills the brokers, and shows their last words after a failure.
+func (c *clusterRun) end(err error) {
+	for i, b := range c.brokers {
+		if b == nil {
+			continue
+		}
+		if err != nil {
+			c.o.Log("broker %d printed last:\n%s", i+1, b.Tail(40))
+		}
+		b.Kill()
+	}
+}
+
+// awaitBrokers wants the broker at an address, or one of several, to know of all.
+func awaitBrokers(ctx context.Context, o *ClusterOptions, address string) error {
+	client, err := connect(address)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package durability
 import (
 	"flag"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +13,10 @@ import (
 	"weir/internal/weirbin"
 )
 
-var clusterFor = flag.Duration("cluster-for", 15*time.Second, "how long the brokers of a cluster are killed and stopped")
+var (
+	clusterFor = flag.Duration("cluster-for", 15*time.Second, "how long the brokers of a cluster are killed and stopped")
+	roundsFlag = flag.Int("rolling-rounds", 1, "how often all brokers of a cluster are restarted, one after the other")
+)
 
 // TestACluster: three brokers in three racks with one directory for their logs are killed and stopped, one at a time.
 func TestACluster(t *testing.T) { disturbCluster(t, nil) }
@@ -22,13 +26,21 @@ func TestAClusterOfObjectLogs(t *testing.T) {
 	disturbCluster(t, map[string]string{"weir.wal.kind": "object"})
 }
 
+// TestARollingRestart: each broker of three is stopped and started again while applications with franz-go's defaults produce and consume
+// in a group; no error reaches them.
+func TestARollingRestart(t *testing.T) {
+	o := clusterOptions(t, newCluster(t, nil))
+	o.Calm = 500 * time.Millisecond
+	report, err := RunRolling(t.Context(), o, *roundsFlag)
+	t.Logf("%d restarts, %v at most until a broker ended; %d records acknowledged, %d read; a partition went without an acknowledgement for %v at most",
+		report.Restarts, report.StopMax.Round(time.Millisecond), report.Acked, report.Read, report.SilenceMax.Round(time.Millisecond))
+	require.NoError(t, err)
+}
+
 func disturbCluster(t *testing.T, config map[string]string) {
-	cluster := newCluster(t, config)
-	o := options(t, cluster.Addresses(), nil)
-	o.Partitions, o.RecordsPerSecond = 12, 1000
-	report, err := RunCluster(t.Context(), ClusterOptions{
-		Options: o, Launch: launchOf(cluster), Brokers: cluster.Brokers(), For: *clusterFor, Down: 3 * time.Second, Calm: 2 * time.Second,
-	})
+	o := clusterOptions(t, newCluster(t, config))
+	o.For, o.Down, o.Calm = *clusterFor, 3*time.Second, 2*time.Second
+	report, err := RunCluster(t.Context(), o)
 	require.NoError(t, err)
 	t.Logf("%d kills and %d stops; %d records acknowledged, %d refused, %d read; a partition went without an acknowledgement for %v at most",
 		report.Kills, report.Stops, report.Acked, report.Refused, report.Read, report.SilenceMax.Round(time.Millisecond))
@@ -51,6 +63,12 @@ func newCluster(t *testing.T, config map[string]string) *weirbin.Cluster {
 	cluster, err := weirbin.NewCluster(path, keptIfFailed(t), 3, all)
 	require.NoError(t, err)
 	return cluster
+}
+
+func clusterOptions(t *testing.T, cluster *weirbin.Cluster) ClusterOptions {
+	o := options(t, strings.Join(cluster.Addresses(), ","), nil)
+	o.Partitions, o.RecordsPerSecond = 12, 1000
+	return ClusterOptions{Options: o, Launch: launchOf(cluster), Addresses: cluster.Addresses(), Brokers: cluster.Brokers()}
 }
 
 func launchOf(cluster *weirbin.Cluster) func(broker int) (*process.Process, error) {

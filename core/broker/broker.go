@@ -221,6 +221,9 @@ func (b *Broker) hangUpAll(abort bool) {
 	}
 }
 
+// Connections is how many clients are connected.
+func (b *Broker) Connections() int { return len(b.conns) }
+
 func (b *Broker) checkDrained() {
 	if !b.draining || len(b.conns) > 0 || b.drained == nil {
 		return

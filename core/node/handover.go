@@ -173,6 +173,25 @@ func (n *Node) leave(done func()) bool {
 // leaveLimit bounds how long a shutdown waits for others to take the partitions.
 const leaveLimit = 10 * time.Second
 
+// lingerTime is how long a broker that has given its partitions away goes on saying who leads them now. A client that finds a closed port
+// instead looks at the metadata when it next may, which is seconds later with some, and others show the failure to the application. It
+// is longer than clients wait before they try again at first (100 to 500 ms).
+const lingerTime = time.Second
+
+// linger lets clients learn where the partitions went, and gives away what this broker was given meanwhile.
+func (n *Node) linger(done func()) {
+	if n.broker.Connections() == 0 {
+		done()
+		return
+	}
+	n.telemetry.Hit("node: a shutdown lingers for clients to learn of the new leaders")
+	n.loop.After(lingerTime, func() {
+		if n.failed || !n.leave(done) {
+			done()
+		}
+	})
+}
+
 // aliveBut are the brokers that may lead, but for one.
 func (n *Node) aliveBut(epoch metadata.BrokerEpoch) []*metadata.Broker {
 	return slices.DeleteFunc(slices.Clone(n.metadata.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() || b.Epoch == epoch })

@@ -27,6 +27,7 @@ type lease struct {
 	waiting  bool
 	timer    task.Timer
 	lapsed   bool // it was said that the lease is over
+	left     bool // it was given up
 }
 
 // Leased reports whether this broker may acknowledge and serve now. A node that has no peers needs no lease: nobody else can
@@ -51,7 +52,8 @@ func (n *Node) epochEnded() bool {
 	return n.peers != nil && n.epoch != 0 && !n.failed && !n.metadata.image.Current(n.epoch)
 }
 
-// keepLease renews the lease for as long as the incarnation lasts.
+// keepLease renews the lease for as long as the incarnation lasts, until it gives the lease up at the end of its shutdown: before,
+// it answers clients and owes uploads.
 func (n *Node) keepLease() {
 	if n.peers == nil {
 		return
@@ -62,7 +64,7 @@ func (n *Node) keepLease() {
 
 func (l *lease) renew() {
 	n := l.node
-	if n.failed || n.shutting {
+	if n.failed || l.left {
 		return
 	}
 	n.loop.Reset(&l.timer, n.config.Cluster.HeartbeatInterval, l.renew)
@@ -87,6 +89,9 @@ func (l *lease) renew() {
 }
 
 func (l *lease) granted(number uint64, sent env.Time) {
+	if l.left {
+		return
+	}
 	l.until = max(l.until, sent.Add(l.node.config.Cluster.Lease()))
 	l.answered = max(l.answered, number)
 	if l.lapsed && l.node.loop.Now() < l.until {
@@ -119,7 +124,7 @@ func (l *lease) heartbeat(leaves bool) []byte {
 // leave gives the lease up, for the others to go on at once; done runs when the controller knows it, or after a while.
 func (l *lease) leave(done func()) {
 	n := l.node
-	l.until = 0
+	l.left, l.until = true, 0
 	n.loop.Stop(&l.timer)
 	deadline := n.loop.Now().Add(leaveTimeout)
 	var ask func()

@@ -191,7 +191,7 @@ func (n *Node) shutdown() {
 		return
 	}
 	drain := func() { n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) }) }
-	if !n.leave(drain) {
+	if !n.leave(func() { n.linger(drain) }) {
 		drain()
 	}
 }

@@ -20,7 +20,8 @@ type Cluster struct {
 	Path string
 	// Dir holds a directory for each broker, and what they share: the objects, and the logs unless they are objects too.
 	Dir string
-	// Config has the keys of all brokers beside ids, racks, listeners, voters, and where logs and objects are; they win over those.
+	// Config has the keys of all brokers beside ids, racks, listeners, voters, and where logs and objects are; they win over
+	// those, and an empty value takes a key away.
 	Config map[string]string
 
 	ports, peers []int
@@ -47,22 +48,36 @@ func (c *Cluster) Brokers() int { return len(c.ports) }
 // Address is host:port of a broker, numbered from 0; its node id is one more.
 func (c *Cluster) Address(broker int) string { return fmt.Sprintf("127.0.0.1:%d", c.ports[broker]) }
 
-// Addresses are those of all brokers, separated by commas.
-func (c *Cluster) Addresses() string {
+// Addresses are those of all brokers.
+func (c *Cluster) Addresses() []string {
 	all := make([]string, len(c.ports))
 	for i := range all {
 		all[i] = c.Address(i)
 	}
-	return strings.Join(all, ",")
+	return all
 }
 
-// Launch starts a broker on the data that it left and does not wait for it. The caller ends it.
+// Launch starts a broker on the data that it left and does not wait for it. The caller ends it. What it prints is added to weir.log in
+// the broker's directory.
 func (c *Cluster) Launch(broker int) (*Broker, error) {
 	own := filepath.Join(c.Dir, fmt.Sprintf("broker-%d", broker+1))
 	if err := os.MkdirAll(own, 0o755); err != nil {
 		return nil, err
 	}
-	return Launch(Options{Path: c.Path, Dir: own, Port: c.ports[broker], Config: c.config(broker)})
+	log, err := os.OpenFile(filepath.Join(own, "weir.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	b, err := Launch(Options{Path: c.Path, Dir: own, Port: c.ports[broker], Config: c.config(broker), Echo: log})
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	go func() {
+		<-b.Ended()
+		log.Close()
+	}()
+	return b, nil
 }
 
 func (c *Cluster) config(broker int) map[string]string {
@@ -80,5 +95,6 @@ func (c *Cluster) config(broker int) map[string]string {
 		config["weir.wal.shared"], config["weir.wal.path"] = "true", filepath.Join(c.Dir, "wal")
 	}
 	maps.Copy(config, c.Config)
+	maps.DeleteFunc(config, func(_, value string) bool { return value == "" })
 	return config
 }
