@@ -88,6 +88,15 @@ clients-kafka: build ## the foreign scenarios on Apache Kafka 4.4, which decides
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	MAKE="$(MAKE)" CLIENTS_ON="-on-kafka $(abspath .cache/kafka/libs)" sh conformance/clients/all.sh java connect python node go
 
+.PHONY: clients-cluster
+clients-cluster: build ## the foreign scenarios on a cluster of three weir brokers: each program knows one, kills strike another each time, restarts all in turn
+	MAKE="$(MAKE)" CLIENTS_ON="-weir $(abspath bin/weir) -cluster 3" sh conformance/clients/all.sh java python node go
+
+.PHONY: rolling
+rolling: build ## restart the brokers of a cluster of three in turn under applications with the defaults of franz-go, librdkafka and kafka-clients: none sees an error (needs Python 3.11 with venv, Java 17 and Maven)
+	$(GO) test -count=1 -v ./conformance/durability -run TestARollingRestart -rolling-rounds 5 -weir $(abspath bin/weir)
+	$(MAKE) clients-python clients-java CLIENTS_ON="-weir $(abspath bin/weir) -cluster 3 -scenarios broker-rolling-restart"
+
 # What the scenarios run on; the list of scenarios in CLIENTS.md is renewed with CLIENTS_ON='-weir bin/weir -update'.
 CLIENTS_ON   ?= -weir $(abspath bin/weir)
 CLIENTS_TEST  = $(GO) test -count=1 -v -timeout 60m ./conformance/clients $(CLIENTS_ON)
@@ -178,6 +187,15 @@ conformance: build ## run the conformance suite on weir
 conformance-kafka: build ## run the conformance suite on Apache Kafka 4.4, which decides whether a case is right (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-conformance run --slow --kafka-libs .cache/kafka/libs
+
+.PHONY: conformance-cluster
+conformance-cluster: build ## run the conformance suite on a cluster of three weir brokers: each case on one of them
+	./bin/weir-conformance run --slow --weir bin/weir --cluster 3
+
+.PHONY: diff-cluster
+diff-cluster: build ## like diff-kafka, with a broker of a cluster of three weir brokers (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-conformance diff --kafka-libs .cache/kafka/libs --weir bin/weir --cluster 3
 
 .PHONY: diff-kafka
 diff-kafka: build ## send generated requests to Apache Kafka 4.4 and to weir, and compare every field (needs Java 17 and Maven)

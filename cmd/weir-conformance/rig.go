@@ -83,7 +83,8 @@ func (r *rig) startCluster(settings map[string]string) (address string, err erro
 		return "", err
 	}
 	keys := known(settings)
-	keys["auto.leader.rebalance.enable"], keys["broker.rack"] = "false", "" // as one broker has none
+	keys["auto.leader.rebalance.enable"] = "false"
+	keys["broker.rack"], keys["broker.session.timeout.ms"] = "", "" // as a broker alone
 	cluster, err := weirbin.NewCluster(r.weir, dir, r.brokers, keys)
 	if err != nil {
 		return "", err

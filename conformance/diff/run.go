@@ -76,6 +76,13 @@ func Run(o Options) (Result, error) {
 			return Result{}, err
 		}
 	}
+	if right.home != single {
+		meant, err := parseReasons(clusterReasonsText)
+		if err != nil {
+			return Result{}, err
+		}
+		reasons = append(reasons, meant...)
+	}
 	cases := slices.DeleteFunc(Cases(versions), func(c *Case) bool { return !filter.MatchString(c.Name) })
 	shared := sharedTopics(cases)
 	for _, e := range []*endpoint{left, right} {
@@ -334,8 +341,12 @@ type reason struct {
 	text         string
 }
 
-//go:embed reasons.txt
-var reasonsText string
+var (
+	//go:embed reasons.txt
+	reasonsText string
+	//go:embed reasons_cluster.txt
+	clusterReasonsText string
+)
 
 // parseReasons reads lines "case pattern | line pattern | reason".
 func parseReasons(text string) (all []*reason, err error) {

@@ -564,6 +564,38 @@ def broker_restart(client, protocol):
     member.close()
 
 
+@scenario("confluent-kafka/broker-rolling-restart")
+def librdkafka_rolling_restart():
+    """Applications with the client's defaults see no error while all brokers are restarted, one after the other."""
+    of, errors, read, sent = topic(6), [], set(), 0
+    defaults = {"bootstrap.servers": BOOTSTRAP}
+    producers = [rd.Producer(defaults), rd.Producer(defaults | {"enable.idempotence": True})]
+    consumer = rd.Consumer(defaults | {"group.id": name(), "auto.offset.reset": "earliest"})
+    consumer.subscribe([of])
+
+    def poll():
+        message = consumer.poll(0.01)
+        if message is not None:
+            errors.append(message.error()) if message.error() else read.add(message.value())
+
+    rd_fill(of, 0, 100)
+    wait("the group reads", lambda: poll() or len(read) == 100)
+    restarts = threading.Thread(target=control, args=["restart"])
+    restarts.start()
+    while restarts.is_alive():
+        for producer in producers:
+            producer.produce(of, key=f"k{sent}", value=f"n{sent}", on_delivery=lambda err, _: err and errors.append(err))
+            producer.poll(0)
+            sent += 1
+        poll()
+    restarts.join()
+    for producer in producers:
+        equal(0, producer.flush(LIMIT))
+    wait("all records", lambda: poll() or len(read) == 100 + sent)
+    consumer.close()
+    equal([], errors)
+
+
 @scenario("confluent-kafka/admin-topics")
 def librdkafka_admin_topics():
     of, admin = topic(1), rd_admin()

@@ -91,6 +91,7 @@ public final class Scenarios {
             scenarios.put("admin-groups/" + protocol, () -> describeAndDelete(protocol));
             scenarios.put("transaction-offsets/" + protocol, () -> consumeTransformProduce(protocol));
             scenarios.put("broker-restart/" + protocol, () -> brokerRestarts(protocol));
+            scenarios.put("broker-rolling-restart/" + protocol, () -> brokersRestart(protocol));
         }
         scenarios.put("group-join-leave/classic-cooperative", () -> rebalance("classic",
             Map.of(ConsumerConfig.PARTITION_ASSIGNMENT_STRATEGY_CONFIG, CooperativeStickyAssignor.class.getName())));
@@ -437,6 +438,41 @@ public final class Scenarios {
             }
         }
         equal(200, read.size());
+    }
+
+    /** Applications with the client's defaults see no error while all brokers are restarted, one after the other. */
+    private void brokersRestart(String protocol) throws Exception {
+        String topic = topic(6);
+        Set<String> read = new HashSet<>();
+        List<Future<?>> sent = new ArrayList<>();
+        Map<String, Object> defaults = Map.of(ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
+        Map<String, Object> plain = new HashMap<>(defaults);
+        plain.put(ProducerConfig.ENABLE_IDEMPOTENCE_CONFIG, false);
+        Map<String, Object> member = new HashMap<>(defaults);
+        member.putAll(Map.of(ConsumerConfig.GROUP_ID_CONFIG, name(), ConsumerConfig.GROUP_PROTOCOL_CONFIG, protocol, ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest"));
+        try (KafkaProducer<String, String> idempotent = new KafkaProducer<>(defaults, new StringSerializer(), new StringSerializer());
+            KafkaProducer<String, String> other = new KafkaProducer<>(plain, new StringSerializer(), new StringSerializer());
+            KafkaConsumer<String, String> consumer = new KafkaConsumer<>(member, new StringDeserializer(), new StringDeserializer())) {
+            consumer.subscribe(List.of(topic));
+            fill(topic, 0, 100);
+            await("the group reads", () -> {
+                consumer.poll(POLL).forEach(record -> read.add(record.value()));
+                return read.size() == 100;
+            });
+            for (Future<?> restarts = control("restart"); !restarts.isDone();) {
+                for (KafkaProducer<String, String> producer : List.of(idempotent, other)) {
+                    sent.add(producer.send(new ProducerRecord<>(topic, "k" + sent.size(), "n" + sent.size())));
+                }
+                consumer.poll(Duration.ofMillis(10)).forEach(record -> read.add(record.value()));
+            }
+            for (Future<?> one : sent) {
+                one.get();
+            }
+            await("all records", () -> {
+                consumer.poll(POLL).forEach(record -> read.add(record.value()));
+                return read.size() == 100 + sent.size();
+            });
+        }
     }
 
     /** The broker is killed twice while a producer has batches on the way: each record is there once and in order. */
