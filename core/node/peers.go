@@ -29,6 +29,7 @@ const (
 	methodMove                                  // see moveFor; to the leader of the partitions
 	methodDescribeQuorum                        // nothing; the leader answers with a quorum.State
 	methodChangeMember                          // see changeMemberFor; to the leader
+	methodArriving                              // u64 streams that the sender is about to give to the receiver
 )
 
 // Refusals by which callers branch.
@@ -142,6 +143,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)
+	w.calls.Handle(methodArriving, n.arriving)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.
