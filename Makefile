@@ -174,6 +174,12 @@ bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with 
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compare --unsummed --kafka-libs .cache/kafka/libs --weir bin/weir
 
+.PHONY: bench-moves
+bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 2 GiB, with a shared log directory and with object logs
+	./bin/weir-bench moves --weir bin/weir --mib 10
+	./bin/weir-bench moves --weir bin/weir --mib 2048
+	./bin/weir-bench moves --weir bin/weir --mib 10 --object-wal
+
 .PHONY: bench-coordinators
 bench-coordinators: build ## groups and transactions of weir beside Apache Kafka: heartbeats, a huge group, transactions, commits (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)

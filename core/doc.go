@@ -178,8 +178,9 @@
 // R15. A planned move (node.Move, a shutdown, the balancer, a drain) is a seal of the leader's own. New appends wait in the partition; once all that was
 // appended before is durable and acknowledged, the partition serves no reads either, and the leader proposes the seal at its end, with the
 // state of producers there and the next leader. It proposes the same seal again until the image says what became of it; if the next leader is gone, it seals
-// for itself, under a new leader epoch. Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
-// it.
+// for itself, under a new leader epoch. The next leader is told before, so that producers which come there before it has opened the
+// partition wait for that (a courtesy: nothing depends on it). Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
+// it. Before a broker that shuts down closes its connections, it goes on saying for a second who leads its partitions, under a lease that it renews to the end.
 //
 // R16. Where nobody but a dead broker can read its WAL, its partitions wait for it; the active controller says so each minute. An administrator
 // may give the WAL up by the broker's name (weir abandon-wal, metadata.AbandonWAL), as long as the broker is fenced at the epoch that the

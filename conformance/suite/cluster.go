@@ -60,6 +60,10 @@ func (b *Broker) homes(ctx context.Context, brokers int) (all []*Broker, err err
 	if err != nil {
 		return nil, err
 	}
+	if len(known) == 1 {
+		b.NodeID = known[0].NodeID
+		return []*Broker{b}, nil // at the address that was given, whatever it says of itself
+	}
 	for _, one := range known {
 		o := b.Options
 		o.Address = net.JoinHostPort(one.Host, strconv.Itoa(int(one.Port)))

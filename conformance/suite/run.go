@@ -104,7 +104,6 @@ func prepare(ctx context.Context, o Options) ([]*Broker, error) {
 		}
 	}
 	if len(homes) == 1 {
-		homes[0].Address = o.Endpoint.Address // as it is reached from here
 		return homes, nil
 	}
 	for _, b := range homes {

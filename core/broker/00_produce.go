@@ -75,6 +75,7 @@ func (p *pendingProduce) submit(t *produceTopic, part *producePart) {
 	case part.replaced:
 		p.release()
 		p.answered()
+	case p.plane.arrivals.hold(p, t, part, code):
 	case code == wire.NotLeaderOrFollower && part.Code == wire.None:
 		p.plane.partitions.Refused(t.id, string(t.wireName), part.index, &part.Header)
 		p.refuse(part, code, "")

@@ -133,6 +133,7 @@ func New(o Options) *Broker {
 		held:           newHeldAnswers(o.Config.QueuedMaxRequestBytes),
 		late:           newLateReads(o.Loop, o.Config.QueuedMaxRequestBytes, o.Telemetry.Mark("fetch: a late read was served")),
 	}
+	b.data.arrivals = arrivals{plane: b.data, waited: o.Telemetry.Mark("produce: a batch waited for its partition to be handed over")}
 	b.turnstile = newTurnstile(o, &b.data.held)
 	return b
 }
@@ -200,6 +201,7 @@ func (b *Broker) Closed(id env.ConnID, _ error) {
 func (b *Broker) Drain(timeout time.Duration, done func()) {
 	b.draining, b.drained = true, done
 	b.data.late.close()
+	b.data.arrivals.close()
 	if b.groups != nil {
 		b.groups.Each(func(s *coordinator.Shard) { s.Machine().(*group.Machine).AnswerParked(wire.NotCoordinator) })
 	}
@@ -220,6 +222,16 @@ func (b *Broker) hangUpAll(abort bool) {
 		}
 	}
 }
+
+// Arriving notes partitions that their leaders are about to give to this broker.
+func (b *Broker) Arriving(streams []metadata.StreamID) {
+	if !b.draining {
+		b.data.arrivals.announce(streams)
+	}
+}
+
+// Arrived is called after partitions may have been opened; what waits for them goes on in a turn of its own.
+func (b *Broker) Arrived() { b.data.arrivals.opened() }
 
 // Connections is how many clients are connected.
 func (b *Broker) Connections() int { return len(b.conns) }

@@ -80,6 +80,8 @@ type dataPlane struct {
 	operators        *telemetry.Limiter
 	strangeMarkers   env.Counter
 
+	arrivals arrivals
+
 	held heldAnswers
 	late lateReads
 }
@@ -97,6 +99,24 @@ func (d *dataPlane) find(byID bool, id metadata.TopicID, name []byte, index int3
 
 // hint says who leads a partition, for KIP-951.
 func (d *dataPlane) hint(byID bool, id metadata.TopicID, name string, index int32) leaderHint {
+	p := d.known(byID, id, name, index)
+	if p == nil || p.Leader < 0 {
+		return leaderHint{}
+	}
+	return leaderHint{known: true, id: p.Leader, epoch: p.LeaderEpoch}
+}
+
+// streamOf is the stream of a partition that the image knows, open here or not.
+func (d *dataPlane) streamOf(byID bool, id metadata.TopicID, name string, index int32) (metadata.StreamID, bool) {
+	p := d.known(byID, id, name, index)
+	if p == nil {
+		return 0, false
+	}
+	return p.Stream, true
+}
+
+// known is a partition as the image has it, or nil.
+func (d *dataPlane) known(byID bool, id metadata.TopicID, name string, index int32) *metadata.Partition {
 	var t *metadata.Topic
 	var ok bool
 	if byID {
@@ -104,11 +124,10 @@ func (d *dataPlane) hint(byID bool, id metadata.TopicID, name string, index int3
 	} else {
 		t, ok = d.image.Topic(name)
 	}
-	if !ok || index < 0 || int(index) >= len(t.Partitions) || t.Partitions[index].Leader < 0 {
-		return leaderHint{}
+	if !ok || index < 0 || int(index) >= len(t.Partitions) {
+		return nil
 	}
-	p := &t.Partitions[index]
-	return leaderHint{known: true, id: p.Leader, epoch: p.LeaderEpoch}
+	return &t.Partitions[index]
 }
 
 // hinted says whether a code comes with a hint of the leader.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"weir/core/controller"
 	"weir/core/metadata"
 	"weir/core/partition"
+	"weir/core/peer"
 	"weir/core/quorum"
 	"weir/core/task"
 	"weir/core/wire"
@@ -94,6 +96,7 @@ func (h *handovers) propose(piece []readyHandover) {
 	if len(piece) == 0 || n.failed {
 		return
 	}
+	h.announce(piece)
 	r := &metadata.SealRanges{By: n.epoch}
 	for _, p := range piece {
 		r.Seals = append(r.Seals, metadata.Seal{
@@ -111,6 +114,37 @@ func (h *handovers) propose(piece []readyHandover) {
 		n.telemetry.Hit("node: a seal is proposed again")
 		n.loop.After(sealRetry, func() { h.propose(piece) })
 	})
+}
+
+// announce tells the next leaders what they are about to get, so that producers which hear of it first may wait for them there. It is a
+// courtesy: nothing depends on its arrival.
+func (h *handovers) announce(piece []readyHandover) {
+	n := h.node
+	for _, b := range n.metadata.image.Brokers() {
+		var body []byte
+		for _, p := range piece {
+			if p.next.Broker == b.ID && p.next.Epoch != n.epoch {
+				body = binary.LittleEndian.AppendUint64(body, uint64(p.Partition.Stream))
+			}
+		}
+		if len(body) > 0 {
+			n.peers.calls.Call(int32(b.ID), methodArriving, body, callTimeout, func([]byte, error) {})
+		}
+	}
+}
+
+// arriving takes an announcement of partitions that are about to come here.
+func (n *Node) arriving(_ int32, body []byte, reply func([]byte, *peer.Refusal)) {
+	if len(body)%8 != 0 || len(body) > 8*sealsMax || n.partitions == nil || n.broker == nil || n.failed {
+		reply(nil, &peer.Refusal{Code: refusedBusy, Text: "malformed, or this node is not ready"})
+		return
+	}
+	streams := make([]metadata.StreamID, 0, len(body)/8)
+	for ; len(body) > 0; body = body[8:] {
+		streams = append(streams, metadata.StreamID(binary.LittleEndian.Uint64(body)))
+	}
+	n.broker.Arriving(streams)
+	reply(nil, nil)
 }
 
 // taken gives what was refused to this broker itself, under a new leader epoch: whoever was to have it is gone.

@@ -265,8 +265,12 @@ func (n *Node) shippedTo(index uint64) {
 func (n *Node) refreshPartitions(err error) bool {
 	if err != nil {
 		n.fail(err)
+		return false
 	}
-	return err == nil
+	if n.peers != nil {
+		n.broker.Arrived()
+	}
+	return true
 }
 
 // topicsOf names the topics of streams that are still there.

@@ -38,6 +38,9 @@ const methodLoad peer.Method = 16
 // methodLeader is nothing; any node answers, see leaderOf.
 const methodLeader peer.Method = 17
 
+// methodArriving is u64 streams that the sender is about to give to the receiver.
+const methodArriving peer.Method = 18
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
@@ -151,6 +154,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodMarker, n.markerOf)
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)
+	w.calls.Handle(methodArriving, n.arriving)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.

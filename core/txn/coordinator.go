@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 
@@ -139,7 +140,20 @@ func (c *Coordinator) EndTxn(q EndRequest, done func(Producer, wire.Code)) {
 		done(NoProducer, code)
 		return
 	}
-	m.do(q.TransactionalID, func(t *Transaction, k clock) decision { return t.end(&q, k) }, func(d decision) { done(d.producer, d.code) })
+	m.do(q.TransactionalID, func(t *Transaction, k clock) decision { return t.end(&q, k) }, func(d decision) {
+		if d.code == wire.InvalidTxnState {
+			m.warnEnd(&q)
+		}
+		done(d.producer, d.code)
+	})
+}
+
+// warnEnd says why a producer gets INVALID_TXN_STATE, which ends it.
+func (m *Machine) warnEnd(q *EndRequest) {
+	if e, ok := m.ids.Get(q.TransactionalID); ok {
+		m.warn("end", "the end of a transaction was refused: none is open, or it ended otherwise; the producer can go on only after it begins anew", e,
+			slog.Bool("commit", q.Commit), slog.Int64("of", q.Producer.ID), slog.Int("epoch", int(q.Producer.Epoch)), slog.Int("current", int(e.Epoch)), slog.Int("generation", int(q.Version)))
+	}
 }
 
 // AddForClient adds partitions for a client (AddPartitionsToTxn, AddOffsetsToTxn), all or none.

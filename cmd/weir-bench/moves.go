@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir/internal/weirbin"
+)
+
+const (
+	movesTopic = "moved"
+	// movesPace is the time between two records of the producer, which is the resolution of a pause.
+	movesPace = time.Millisecond
+	// movesSettle is the time from a move to the next: what a move disturbs is over by then.
+	movesSettle = 500 * time.Millisecond
+	movesLimit  = 10 * time.Second
+)
+
+// movesCommand measures how long a producer is held up while its partition moves from broker to broker.
+func movesCommand(ctx context.Context, args []string) error {
+	set := newFlags("moves")
+	weir := set.String("weir", "bin/weir", "the weir program")
+	brokers := set.Int("brokers", 3, "brokers of the cluster")
+	moves := set.Int("moves", 100, "how often the partition moves")
+	megabytes := set.Int("mib", 10, "MiB in the partition before")
+	object := set.Bool("object-wal", false, "keep logs in the object store instead of a shared directory")
+	set.Parse(args)
+	dir, err := os.MkdirTemp("", "weir-moves-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	config := map[string]string{"auto.leader.rebalance.enable": "false"}
+	if *object {
+		config["weir.wal.kind"] = "object"
+	}
+	cluster, err := weirbin.NewCluster(*weir, dir, *brokers, config)
+	if err != nil {
+		return err
+	}
+	for i := range *brokers {
+		b, err := cluster.Launch(i)
+		if err != nil {
+			return err
+		}
+		defer b.Kill()
+	}
+	m := &mover{brokers: *brokers}
+	if err := m.begin(ctx, cluster.Addresses(), *megabytes<<20); err != nil {
+		return err
+	}
+	defer m.client.Close()
+	return m.run(ctx, *moves, *megabytes)
+}
+
+// mover moves one partition under one producer with the client's defaults.
+type mover struct {
+	brokers int
+	client  *kgo.Client
+	admin   *kadm.Client
+
+	mutex  sync.Mutex
+	delays []delay // of acknowledged records, in the order of their answers
+	failed error
+}
+
+// delay is how long a record took, from when it was due.
+type delay struct {
+	due  time.Time
+	took time.Duration
+}
+
+// begin waits for all brokers, makes the topic, and fills it.
+func (m *mover) begin(ctx context.Context, addresses []string, size int) (err error) {
+	m.client, err = kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.DefaultProduceTopic(movesTopic), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		return err
+	}
+	m.admin = kadm.NewClient(m.client)
+	err = retry(ctx, func() error {
+		known, err := m.admin.ListBrokers(ctx)
+		if err == nil && len(known) < m.brokers {
+			err = fmt.Errorf("%d of %d brokers", len(known), m.brokers)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := m.admin.CreateTopic(ctx, 1, 1, nil, movesTopic); err != nil {
+		return err
+	}
+	value := make([]byte, 100<<10)
+	for range size / len(value) {
+		m.client.Produce(ctx, &kgo.Record{Value: value}, func(_ *kgo.Record, err error) { m.fail(err) })
+	}
+	return errors.Join(m.client.Flush(ctx), m.failed)
+}
+
+func (m *mover) fail(err error) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.failed = errors.Join(m.failed, err)
+}
+
+func (m *mover) run(ctx context.Context, moves, megabytes int) error {
+	producing, stop := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	group.Go(func() { m.produce(producing) })
+	time.Sleep(2 * movesSettle)
+	began := make([]time.Time, 0, moves)
+	calm := time.Now()
+	for range moves {
+		began = append(began, time.Now())
+		if err := m.move(ctx); err != nil {
+			stop()
+			return err
+		}
+		time.Sleep(movesSettle)
+	}
+	stop()
+	group.Wait()
+	if err := errors.Join(m.client.Flush(ctx), m.failed); err != nil {
+		return err
+	}
+	pauses := make([]time.Duration, 0, moves)
+	for _, at := range began {
+		pauses = append(pauses, m.longest(at, at.Add(movesSettle)))
+	}
+	slices.Sort(pauses)
+	fmt.Printf("%d moves of a partition of %d MiB: a producer waits p50 %v  p99 %v  max %v; before the moves %v at most\n", moves, megabytes,
+		quantile(pauses, 50), quantile(pauses, 99), pauses[len(pauses)-1].Round(100*time.Microsecond), m.longest(time.Time{}, calm).Round(100*time.Microsecond))
+	return nil
+}
+
+// produce sends a record whenever one is due.
+func (m *mover) produce(ctx context.Context) {
+	for due := time.Now(); ctx.Err() == nil; due = due.Add(movesPace) {
+		time.Sleep(time.Until(due))
+		m.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Value: []byte("record")}, func(_ *kgo.Record, err error) {
+			took := time.Since(due)
+			m.mutex.Lock()
+			defer m.mutex.Unlock()
+			m.failed = errors.Join(m.failed, err)
+			m.delays = append(m.delays, delay{due, took})
+		})
+	}
+}
+
+// move gives the partition to the next broker and waits until the metadata say so.
+func (m *mover) move(ctx context.Context) error {
+	leader, err := m.leader(ctx)
+	if err != nil {
+		return err
+	}
+	next := leader%int32(m.brokers) + 1
+	var to kadm.AlterPartitionAssignmentsReq
+	to.Assign(movesTopic, 0, []int32{next})
+	answers, err := m.admin.AlterPartitionAssignments(ctx, to)
+	if err = errors.Join(err, answers.Error()); err != nil {
+		return fmt.Errorf("move from %d to %d: %w", leader, next, err)
+	}
+	return retry(ctx, func() error {
+		now, err := m.leader(ctx)
+		if err == nil && now != next {
+			err = fmt.Errorf("broker %d leads, not %d", now, next)
+		}
+		return err
+	})
+}
+
+func (m *mover) leader(ctx context.Context) (int32, error) {
+	name := movesTopic
+	r := kmsg.NewPtrMetadataRequest()
+	r.Topics = []kmsg.MetadataRequestTopic{{Topic: &name}}
+	answer, err := r.RequestWith(ctx, m.client)
+	if err != nil {
+		return 0, err
+	}
+	if err := kerr.ErrorForCode(answer.Topics[0].ErrorCode); err != nil {
+		return 0, err
+	}
+	return answer.Topics[0].Partitions[0].Leader, nil
+}
+
+// longest is the longest delay of a record that was due in a span.
+func (m *mover) longest(from, to time.Time) (longest time.Duration) {
+	for _, d := range m.delays {
+		if !d.due.Before(from) && d.due.Before(to) {
+			longest = max(longest, d.took)
+		}
+	}
+	return longest
+}
+
+// quantile is a percentile of sorted values: the least that so many of them do not exceed.
+func quantile(sorted []time.Duration, percent int) time.Duration {
+	return sorted[(len(sorted)*percent+99)/100-1].Round(100 * time.Microsecond)
+}
+
+func retry(ctx context.Context, try func() error) error {
+	for deadline := time.Now().Add(movesLimit); ; time.Sleep(5 * time.Millisecond) {
+		err := try()
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
