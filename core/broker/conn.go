@@ -93,6 +93,7 @@ type conn struct {
 	busy         bool     // the head is under way and lets nothing start behind it
 	heldBack     bool     // the turnstile knows that it waits
 	decoding     bool     // a request is decoded again, and none starts behind it meanwhile
+	hangs        bool     // a request ends the connection once those before it are answered, and none starts behind it
 	pumping      bool
 	full, muted  bool // muted as long as full
 	ending       bool // Close was called
@@ -176,7 +177,7 @@ func (c *conn) sendHead() bool {
 // startNext starts the first waiting request if the order allows it.
 func (c *conn) startNext() bool {
 	r := c.waiting
-	if r == nil || c.busy || c.decoding {
+	if r == nil || c.busy || c.decoding || c.hangs {
 		return false
 	}
 	shared := r.fault == nil && r.Key == produceKey
@@ -316,7 +317,7 @@ func (r *Request) silence() {
 
 // hangUp implements exchange.
 func (r *Request) hangUp() {
-	r.close = true
+	r.close, r.conn.hangs = true, true
 	r.end()
 }
 

@@ -69,6 +69,24 @@ func TestOtherRequestsWaitForTheirTurn(t *testing.T) {
 	}
 }
 
+// A request that gets no answer fails behind one that waits for its own: what the client sent behind it must not be appended without it.
+func TestNothingStartsBehindARequestThatHangsUp(t *testing.T) {
+	r := newRig(t, "")
+	id := r.connect()
+	r.send(id, produceOf("t", -1, 0))
+	r.send(id, produceOf("unknown", 0, 0))
+	r.send(id, produceOf("t", 0, 1))
+	r.turn()
+	if r.logs[2].end != 0 || len(r.net.closed) != 0 {
+		t.Fatalf("the log ends at %d, closed are %v", r.logs[2].end, r.net.closed)
+	}
+	r.logs[1].durable()
+	r.turn()
+	if got := r.answered(id); !slices.Equal(got, []int32{1}) || !slices.Equal(r.net.closed, []env.ConnID{id}) || r.logs[2].end != 0 {
+		t.Fatalf("answered %v, closed %v, the log ends at %d", got, r.net.closed, r.logs[2].end)
+	}
+}
+
 func TestSilentRequestKeepsTheOrder(t *testing.T) {
 	r := newRig(t, "")
 	id := r.connect()
