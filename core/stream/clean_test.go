@@ -306,9 +306,11 @@ func TestNoPassBeginsWhileAnotherBrokerOwesRecords(t *testing.T) {
 	o.drain(n)
 	plan := func() clean.Plan { return o.stream.CleanPlan(1, 0, &clean.Config{}) }
 	require.EqualValues(t, 1, plan().End)
-	o.stream.start = 5 // as if what lies between were in the log of the leader before
+	owed := &c.streams[1].Ranges[0]
+	end := owed.End
+	o.stream.start, owed.End = 5, 5 // as if what lies between were in the log of the leader before
 	require.Zero(t, plan())
-	o.stream.start = 0
+	o.stream.start, owed.End = 0, end
 	require.EqualValues(t, 1, c.streams[1].CommittedEnd())
 	n.shutdown()
 }
