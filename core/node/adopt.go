@@ -151,9 +151,7 @@ func (a *adoption) open(p *task.Proc) error {
 	if err != nil || n.failed {
 		return err
 	}
-	if err := n.sealRecovered(p, ends, into); err != nil {
-		return err
-	}
+	n.sealRecovered(p, a.seals(p, ends, into))
 	n.telemetry.Info("took over a dead broker's partitions", slog.Int64("broker", int64(a.log.Broker)), slog.Int64("epoch", int64(a.log.Ended)),
 		slog.Int("partitions", len(ends)), slog.Duration("took", n.loop.Now().Sub(a.began)))
 	return nil
@@ -172,12 +170,35 @@ func (a *adoption) read(p *task.Proc, into stream.Replayer) (ends []metadata.Ran
 	return ends, err
 }
 
-// sealRecovered closes the ranges of a recovered log at their ends, and opens the next of each for a broker that is alive.
-func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd, states *partition.Replayed) error {
+// seals are what closes the ranges of a recovered log at their ends. Each states the producers as of the end: as the log says, or the image. If neither
+// does, nothing was written in the range, and an older log says it, which is read first or uploaded.
+func (a *adoption) seals(p *task.Proc, ends []metadata.RangeEnd, states *partition.Replayed) []metadata.Seal {
+	n := a.node
 	seals := make([]metadata.Seal, 0, len(ends))
 	for _, e := range ends {
 		seals = append(seals, metadata.Seal{RangeEnd: e, Checkpoint: states.Checkpoint(e.Stream, e.End)})
 	}
+	for !n.failed && slices.ContainsFunc(seals, n.lacksState) {
+		n.telemetry.Hit("node: another broker's log waits for an older one, which has the state of its producers")
+		a.opened()
+		p.Sleep(startPoll)
+		for i := range seals {
+			if s := &seals[i]; len(s.Checkpoint) == 0 {
+				s.Checkpoint = n.adoptions.states.Checkpoint(s.Stream, s.End)
+			}
+		}
+	}
+	return seals
+}
+
+// lacksState reports whether nothing says the state of producers as of a seal's end.
+func (n *Node) lacksState(s metadata.Seal) bool {
+	image, ok := n.metadata.image.Stream(s.Stream)
+	return ok && image.Newest().LeaderEpoch == s.LeaderEpoch && len(s.Checkpoint) == 0 && image.CheckpointEnd != s.End
+}
+
+// sealRecovered closes the ranges of a recovered log, and opens the next of each for a broker that is alive.
+func (n *Node) sealRecovered(p *task.Proc, seals []metadata.Seal) {
 	for !n.failed && len(seals) > 0 {
 		alive := n.takersBut(0)
 		if len(alive) == 0 {
@@ -197,9 +218,11 @@ func (n *Node) sealRecovered(p *task.Proc, ends []metadata.RangeEnd, states *par
 			}
 			left = append(left, refused...)
 		}
+		if len(left) == len(seals) { // those that were alive are not any more
+			p.Sleep(sealRetry)
+		}
 		seals = left
 	}
-	return nil
 }
 
 // sealPieces proposes a record for each piece, all at once, since each takes as long as a round of the quorum and a PUT. It

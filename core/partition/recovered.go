@@ -111,13 +111,12 @@ func (r *Replayed) take(id metadata.StreamID) *State {
 }
 
 // Checkpoint returns the state that the log gives a stream, as a checkpoint exactly as of end, and forgets it: for the
-// record that hands the stream to a new leader. Nil: the image's own checkpoint is as of end.
+// record that hands the stream to a new leader. Nil: the log does not say, or not yet.
 func (r *Replayed) Checkpoint(id metadata.StreamID, end int64) []byte {
-	s := r.take(id)
-	if s == nil || s.end != end {
+	if s := r.states[id]; s == nil || s.end != end {
 		return nil
 	}
-	return s.AppendCheckpoint(nil)
+	return r.take(id).AppendCheckpoint(nil)
 }
 
 // agrees compares a recovered state with a summary as of the same offset. The former owner may have forgotten
