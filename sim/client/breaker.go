@@ -149,7 +149,11 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 				b.fail("refusal", "%s: client %d was answered %s in version %d, and not %s", c.name, b.client, checker.CodeName(code), r.GetVersion(), codeNames(c.want))
 			}
 		}
-		if again && b.ending {
+		switch {
+		case again && b.ending && b.routes != nil && slices.Contains(codes, wire.RequestTimedOut):
+			b.drop() // who is asked may hear nobody any more: the next connection is to another broker
+			return
+		case again && b.ending:
 			b.after(50*time.Millisecond, b.step)
 			return
 		}
