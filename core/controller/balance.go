@@ -45,6 +45,10 @@ const (
 	drainPace = 100 * time.Millisecond
 	// drainPaceIdle is the same while there is nothing to move.
 	drainPaceIdle = time.Second
+	// evenPace is the same, at least, while numbers are being evened out: what a new broker is to get does not wait for one look after
+	// another. evenPaceEach is added for each partition, since a step goes through all of them.
+	evenPace     = 100 * time.Millisecond
+	evenPaceEach = 10 * time.Microsecond
 	// restLooks is for how many looks a partition that was moved stays where it is.
 	restLooks = 3
 	// balanceLineInterval is how often a decision of one kind between the same brokers has a line.
@@ -79,6 +83,7 @@ type Balancer struct {
 	active   bool
 	ledger   *ledger
 	timer    task.Timer
+	evens    task.Timer
 	drains   task.Timer
 	draining bool                           // drains is set
 	began    env.Time                       // when this node became the active controller
@@ -126,6 +131,7 @@ func (b *Balancer) Start() {
 // Stop ends that.
 func (b *Balancer) Stop() {
 	b.Loop.Stop(&b.timer)
+	b.Loop.Stop(&b.evens)
 	b.Loop.Stop(&b.drains)
 	b.active, b.draining = false, false
 	b.forget()
@@ -159,6 +165,27 @@ func (b *Balancer) look() {
 	for _, m := range s.spread(b.MovesMax-len(b.flying), &b.habits) {
 		b.move(m)
 	}
+	b.goOnEvening(s)
+}
+
+// goOnEvening takes the next step soon, if numbers are not even yet.
+func (b *Balancer) goOnEvening(s *standing) {
+	if b.habits.evening {
+		b.Loop.Reset(&b.evens, evenPace+time.Duration(s.count)*evenPaceEach, b.even)
+	}
+}
+
+// even moves what room there is for, to even out numbers. Loads wait for the next look, and its figures.
+func (b *Balancer) even() {
+	b.land()
+	s := b.observe()
+	if s == nil || b.recovering() {
+		return // a look goes on with it
+	}
+	for _, m := range s.even(nil, b.MovesMax-len(b.flying), &b.habits) {
+		b.move(m)
+	}
+	b.goOnEvening(s)
 }
 
 // recovering reports whether partitions are on their way already, from brokers that died.

@@ -221,6 +221,22 @@ func TestBalancerGivesANewBrokerWork(t *testing.T) {
 	require.Zero(t, r.looks(20))
 }
 
+// A new broker gets its share soon after one look, with no more moves in flight than are allowed: not by some moves each look.
+func TestANewBrokersShareDoesNotWaitForLooks(t *testing.T) {
+	r := newBalanceRig(t, []string{"a", "b"})
+	r.moveTakes = 20 * time.Millisecond
+	r.topic("t", 90)
+	r.looks(3)
+	r.join(3, "c")
+	r.looks(1)
+	_, counts := r.led()
+	require.Less(t, counts[3], 30, "it has just begun")
+	r.pass(5 * time.Second)
+	_, counts = r.led()
+	require.Equal(t, map[metadata.BrokerID]int{1: 30, 2: 30, 3: 30}, counts)
+	require.LessOrEqual(t, r.flewMost, 4)
+}
+
 // One busy topic among many idle ones: each broker gets its share of both.
 func TestBalancerSeesLoadBehindEqualNumbers(t *testing.T) {
 	r := newBalanceRig(t, []string{"a", "b", "c"})

@@ -156,9 +156,14 @@ func (s *standing) spread(room int, of *habits) (moves []move) {
 	}
 	of.heat = heat
 	moves = s.steps(moves, room, reasonLoad, s.cools)
+	return s.even(moves, room, of)
+}
+
+// even adds moves that even out numbers, up to room in all: from where they are uneven until nothing is left to do.
+func (s *standing) even(moves []move, room int, of *habits) []move {
 	if of.evening = of.evening || s.uneven(); of.evening {
 		moves = s.steps(moves, room, reasonCount, s.evens)
-		of.evening = len(moves) == room
+		of.evening = len(moves) >= room
 	}
 	return moves
 }
