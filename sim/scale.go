@@ -47,6 +47,7 @@ func Scale(o ScaleOptions) *ScaleResult {
 	s := &scale{world: w, r: &ScaleResult{Partitions: o.Partitions}, stopwatch: o.Stopwatch}
 	for _, b := range w.brokers {
 		b.machine.Around = s.turn(b)
+		b.config.Cluster.BalanceMoves = 0 // as many as in production
 	}
 	w.guard(s.story)
 	for _, b := range w.brokers {
