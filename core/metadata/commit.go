@@ -165,6 +165,7 @@ func (s *Stream) insert(p *CommitPart, object ObjectID) {
 func (im *Image) pass(s *Stream, r *Range, p *CommitPart) {
 	if len(p.Checkpoint) > 0 && (len(s.Checkpoint) == 0 || p.Part.End > s.CheckpointEnd) {
 		s.Checkpoint, s.CheckpointEnd = bytes.Clone(p.Checkpoint), p.Part.End
+		s.passLost()
 	}
 	if p.Part.End == r.End {
 		im.owe(r, -1)
