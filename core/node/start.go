@@ -36,6 +36,7 @@ func (n *Node) start(p *task.Proc) {
 		{"catch up with the cluster", n.catchUp},
 		{"look for write-ahead logs", n.checkLogs},
 		{"register the broker", n.register},
+		{"give lost write-ahead logs up", n.forgoLogs},
 		{"recover the write-ahead log", n.recoverLogs},
 		{"create the write-ahead log", n.createLog},
 		{"take over ranges", n.takeOver},
@@ -505,9 +506,6 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 }
 
 func (n *Node) takeOver(p *task.Proc) (err error) {
-	if err := n.forgoLogs(p); err != nil {
-		return err
-	}
 	p.Await(func(wake func()) {
 		n.controller.TakeOver(n.epoch, n.ends, func(takeErr error) {
 			err = takeErr
