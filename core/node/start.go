@@ -262,6 +262,7 @@ func (n *Node) buildStorage() {
 	compaction.Allowed = func() bool {
 		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.ReplacementsLevel
 	}
+	mayClean := func() bool { return n.metadata.image.Feature(controller.MetadataFeature) >= controller.CleaningLevel }
 	compaction.Disabled, compaction.BytesPerSecond = n.config.CompactionDisabled, n.config.CompactionBytesPerSecond
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
@@ -269,7 +270,7 @@ func (n *Node) buildStorage() {
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
-		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes,
+		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes, MayClean: mayClean,
 		UncommittedOffsetsMax: t.UncommittedOffsets,
 		NewState:              partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
