@@ -49,6 +49,8 @@ func (s *Sessions) AbandonWAL(id metadata.BrokerID, epoch metadata.BrokerEpoch, 
 func (s *Sessions) mayAbandon(id metadata.BrokerID, epoch metadata.BrokerEpoch) error {
 	b, known := s.Image.Broker(id)
 	switch {
+	case s.Image.Feature(MetadataFeature) < CleaningLevel:
+		return refuse(wire.UnsupportedVersion, "Brokers of an older release would not know what this means: upgrade feature %s to level %d first.", MetadataFeature, CleaningLevel)
 	case !known:
 		return refuse(wire.BrokerIDNotRegistered, "Broker ID %d is not currently registered", id)
 	case !b.Fenced:

@@ -62,3 +62,14 @@ func TestLogOfABrokerThatIsBackIsNotGivenUp(t *testing.T) {
 	require.Error(t, r.abandon(5, old))
 	require.Error(t, r.abandon(5, r.epochs[5]))
 }
+
+// Brokers of an older release would end at the record.
+func TestNoLogIsGivenUpAmongOlderReleases(t *testing.T) {
+	r := newSessionRig(t)
+	r.lose()
+	r.log.Propose(&metadata.SetFeatures{Features: []metadata.Feature{{Name: controller.MetadataFeature, Level: controller.CleaningLevel - 1}}}, func(_ metadata.Outcome, err error) { r.must(err) })
+	var e *controller.Error
+	require.ErrorAs(t, r.abandon(5, r.epochs[5]), &e)
+	require.EqualValues(t, wire.UnsupportedVersion, e.Code, e.Message)
+	require.NotEmpty(t, r.image.WaitingWALs())
+}

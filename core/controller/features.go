@@ -25,6 +25,10 @@ const (
 // it know neither the record nor parts that reach over ranges, nor indexes of joined objects.
 const ReplacementsLevel = 2
 
+// CleaningLevel is the level of MetadataFeature from which on streams are compacted by key (metadata.CleanStream), lost logs are given
+// up (metadata.AbandonWAL), and heartbeats say how well their broker is (R13): releases before it know none of that.
+const CleaningLevel = 3
+
 // Feature is a feature that this program knows, and the levels that it serves. A feature of level 0 is not in use.
 type Feature struct {
 	Name     string
@@ -36,7 +40,7 @@ type Feature struct {
 var Features = []Feature{
 	{GroupFeature, 0, 1},
 	{TransactionFeature, 0, 2},
-	{MetadataFeature, 1, ReplacementsLevel},
+	{MetadataFeature, 1, CleaningLevel},
 }
 
 // newestFeatures is what a new cluster starts with.

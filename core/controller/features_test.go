@@ -15,14 +15,14 @@ func serveFeatures(t *testing.T) {
 	before := controller.Features
 	t.Cleanup(func() { controller.Features = before })
 	controller.Features = []controller.Feature{
-		{Name: controller.GroupFeature, Max: 1}, {Name: controller.TransactionFeature, Max: 2}, {Name: controller.MetadataFeature, Min: 1, Max: 2},
+		{Name: controller.GroupFeature, Max: 1}, {Name: controller.TransactionFeature, Max: 2}, {Name: controller.MetadataFeature, Min: 1, Max: 3},
 	}
 }
 
 func TestUpdateFeatures(t *testing.T) {
 	serveFeatures(t)
 	r := newRig(t)
-	all := []metadata.Feature{{Name: "group.version", Level: 1}, {Name: "transaction.version", Level: 2}, {Name: "weir.metadata", Level: 2}}
+	all := []metadata.Feature{{Name: "group.version", Level: 1}, {Name: "transaction.version", Level: 2}, {Name: "weir.metadata", Level: 3}}
 	require.Equal(t, all, r.image.Features(), "a new cluster has the newest of each")
 	for _, c := range []struct {
 		update   controller.FeatureUpdate
@@ -34,8 +34,8 @@ func TestUpdateFeatures(t *testing.T) {
 		{controller.FeatureUpdate{Name: "transaction.version", Level: 2, Type: 1}, false, "", 2},
 		{controller.FeatureUpdate{Name: "transaction.version", Level: 2, Type: 2}, false, "", 2},
 		{controller.FeatureUpdate{Name: "transaction.version", Level: 3, Type: 1}, false, "Invalid update version 3 for feature transaction.version. Local controller 1 only supports versions 0-2", 2},
-		{controller.FeatureUpdate{Name: "weir.metadata", Level: 3, Type: 1}, false, "Invalid update version 3 for feature weir.metadata. Local controller 1 only supports versions 1-2", 2},
-		{controller.FeatureUpdate{Name: "weir.metadata", Level: 1, Type: 2}, false, "Invalid update version 1 for feature weir.metadata. The metadata have been written in the present version already.", 2},
+		{controller.FeatureUpdate{Name: "weir.metadata", Level: 4, Type: 1}, false, "Invalid update version 4 for feature weir.metadata. Local controller 1 only supports versions 1-3", 3},
+		{controller.FeatureUpdate{Name: "weir.metadata", Level: 1, Type: 2}, false, "Invalid update version 1 for feature weir.metadata. The metadata have been written in the present version already.", 3},
 		{controller.FeatureUpdate{Name: "transaction.version", Level: 1, Type: 1}, false, "Invalid update version 1 for feature transaction.version. Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.", 2},
 		{controller.FeatureUpdate{Name: "group.version", Level: 1, Type: 0}, false, "Invalid update version 1 for feature group.version. The controller does not support the given upgrade type.", 1},
 		{controller.FeatureUpdate{Name: "group.version", Level: 0, Type: 4}, false, "Invalid update version 0 for feature group.version. The controller does not support the given upgrade type.", 1},
@@ -75,6 +75,6 @@ func TestUpdateFeatures(t *testing.T) {
 
 func TestClusterOfANewerReleaseIsRefused(t *testing.T) {
 	require.NoError(t, controller.ValidateFeatures([]metadata.Feature{{Name: "weir.metadata", Level: 1}}))
-	require.ErrorContains(t, controller.ValidateFeatures([]metadata.Feature{{Name: "weir.metadata", Level: 3}}), "does not serve")
+	require.ErrorContains(t, controller.ValidateFeatures([]metadata.Feature{{Name: "weir.metadata", Level: 4}}), "does not serve")
 	require.ErrorContains(t, controller.ValidateFeatures([]metadata.Feature{{Name: "other.version", Level: 1}}), "does not serve")
 }

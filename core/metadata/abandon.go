@@ -16,7 +16,7 @@ const UncommittedOffsetsMax = 1 << 31
 // acknowledged and is in no object yet is lost. What those epochs owe is given up: each of their ranges is committed up to its end
 // by a part without an object ([Part.Lost]). One that is open ends Offsets above what is committed, where its WAL ended at most, so
 // that no offset ever gets a second value, and the next range opens there for one of Leaders. The state of producers stays that of
-// the newest checkpoint.
+// the newest checkpoint, and counts as of the end of what is lost behind it: a newer log goes on from there.
 //
 // The active controller proposes it in its term, of a broker whose newest epoch, Epoch, is fenced: once the broker has registered anew,
 // it recovers its logs itself. A broker that starts without its logs proposes it of those that Ended names, which its Epoch recovers, by the word
@@ -139,8 +139,11 @@ func (im *Image) giveUp(s *Stream, epochs []BrokerEpoch, r *AbandonWAL) (any boo
 		}
 		any = true
 		s.insertLost(n, end, UntimedAt(r.At))
+		if n.Open() || s.CheckpointEnd >= n.Committed {
+			s.CheckpointEnd = max(s.CheckpointEnd, end)
+		}
 		if n.Open() {
-			n.Committed, s.CheckpointEnd = end, end
+			n.Committed = end
 			im.takeOver(s, r.Leaders[uint64(s.ID)%uint64(len(r.Leaders))], end)
 			break // the newest
 		}
@@ -171,6 +174,14 @@ func (s *Stream) insertLost(n *Range, end, maxTimestamp int64) {
 	lost := Part{Start: n.Committed, End: end, LeaderEpoch: n.LeaderEpoch, MaxTimestamp: maxTimestamp}
 	i, _ := slices.BinarySearchFunc(s.Parts, lost.Start, func(q Part, start int64) int { return cmp.Compare(q.Start, start) })
 	s.Parts = slices.Insert(s.Parts, i, lost)
+}
+
+// passLost lets the state of producers count as of the end of what is lost behind it: nothing says more, and what follows begins there.
+func (s *Stream) passLost() {
+	i, _ := slices.BinarySearchFunc(s.Parts, s.CheckpointEnd, func(q Part, end int64) int { return cmp.Compare(q.Start, end) })
+	for ; i < len(s.Parts) && s.Parts[i].Lost() && s.Parts[i].Start == s.CheckpointEnd; i++ {
+		s.CheckpointEnd = s.Parts[i].End
+	}
 }
 
 // GivenUp reports whether a WAL of an epoch was given up, as far as the log starts have not passed what it held.

@@ -107,7 +107,7 @@ func (s *Stream) validate(r *Range, p *CommitPart) verdict {
 		return refused
 	}
 	below := part.End <= s.LogStart
-	switch checkpointed := len(p.Checkpoint) > 0 || len(s.Checkpoint) > 0 && s.CheckpointEnd >= part.End; {
+	switch checkpointed := len(p.Checkpoint) > 0 || s.CheckpointEnd >= part.End; {
 	case below && checkpointed:
 		return passed
 	case below:
@@ -163,8 +163,9 @@ func (s *Stream) insert(p *CommitPart, object ObjectID) {
 // pass moves the range's committed end over a part. The checkpoint of the highest
 // end counts, in whatever order commits apply (R4).
 func (im *Image) pass(s *Stream, r *Range, p *CommitPart) {
-	if len(p.Checkpoint) > 0 && (len(s.Checkpoint) == 0 || p.Part.End > s.CheckpointEnd) {
+	if len(p.Checkpoint) > 0 && p.Part.End > s.CheckpointEnd {
 		s.Checkpoint, s.CheckpointEnd = bytes.Clone(p.Checkpoint), p.Part.End
+		s.passLost()
 	}
 	if p.Part.End == r.End {
 		im.owe(r, -1)

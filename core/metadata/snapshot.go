@@ -32,13 +32,12 @@ var ErrSnapshot = errors.New("metadata snapshot is invalid")
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // AppendSnapshot appends the image's state, whose bytes depend on nothing but the
-// records that were applied (I10).
+// records that were applied (I10). Like records, it is of the lowest version that has room for it.
 func (im *Image) AppendSnapshot(dst []byte) []byte {
-	start := len(dst)
-	dst = append(dst, snapshotMagic...)
-	dst = append(dst, snapshotVersion)
-	c := coder{b: dst, version: snapshotVersion}
 	contents := im.contents()
+	c := coder{version: contents.version()}
+	start := len(dst)
+	c.b = append(append(dst, snapshotMagic...), c.version)
 	contents.fields(&c)
 	return binary.BigEndian.AppendUint32(c.b, crc32.Checksum(c.b[start:], castagnoli))
 }
@@ -99,6 +98,14 @@ type contents struct {
 
 	groupConfigs []groupConfigs
 	objectWALs   []ObjectWAL
+}
+
+// version is the lowest that has room for the contents.
+func (k *contents) version() uint8 {
+	if slices.ContainsFunc(k.streams, func(s *Stream) bool { return s.Cleaned > 0 }) {
+		return snapshotVersion
+	}
+	return snapshotVersion - 1
 }
 
 func (im *Image) contents() contents {

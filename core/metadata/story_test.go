@@ -304,6 +304,9 @@ func (w *world) show() string {
 			s, _ := w.im.Stream(p.Stream)
 			fmt.Fprintf(&out, "%s-%d stream %d leader epoch %d: log start %d, committed to %d, checkpoint %q\n",
 				t.Name, p.Index, s.ID, p.LeaderEpoch, s.LogStart, s.CommittedEnd(), s.Checkpoint)
+			if says := fmt.Sprintf("as of %d", s.CheckpointEnd); s.CheckpointEnd > 0 && says != string(s.Checkpoint) {
+				fmt.Fprintf(&out, "  which counts %s\n", says)
+			}
 			if s.Cleaned > 0 {
 				fmt.Fprintf(&out, "  compacted by key to %d\n", s.Cleaned)
 			}

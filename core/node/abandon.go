@@ -79,7 +79,7 @@ func (n *Node) waitingWALs(of int32) (all []wire.WaitingWAL) {
 }
 
 // forgoLogs gives up logs of this broker that are lost, by the word of its administrator (config.Broker.WALAbandoned): without it the broker
-// could not start, and where no other runs, nobody could be asked.
+// could not start, and where no other runs, nobody could be asked. It comes before newer logs are read, which go on from where these ended.
 func (n *Node) forgoLogs(p *task.Proc) (err error) {
 	if len(n.abandoned) == 0 {
 		return nil

@@ -26,6 +26,7 @@ type adoptions struct {
 	known   map[metadata.BrokerEpoch]bool // recovered, or being recovered; lookups only
 	opening bool                          // the partitions of one are being handed out
 	reading int                           // logs that are being recovered
+	waiting int                           // of them, those that were read and lack what an older log says
 	states  *partition.Replayed           // what logs say that are read whole before all that they hold has a new range
 }
 
@@ -126,7 +127,7 @@ func (a *adoption) readRest(p *task.Proc) error {
 }
 
 // open gives the log's partitions to brokers that are alive: at once, if the newest summary says enough, else once all of the log was read, after
-// those before it.
+// those before it. It waits for no log that itself waits for what an older one says: this may be that one, if it could not be read at first.
 func (a *adoption) open(p *task.Proc) error {
 	n := a.node
 	into := n.partitions.NewReplayed()
@@ -142,7 +143,7 @@ func (a *adoption) open(p *task.Proc) error {
 		n.telemetry.Hit("node: partitions of another broker's log opened before it was read")
 	} else if !n.failed {
 		n.telemetry.Hit("node: partitions of another broker's log opened once it was read")
-		for n.adoptions.reading > 1 && !n.failed {
+		for n.adoptions.reading-n.adoptions.waiting > 1 && !n.failed {
 			p.Sleep(startPoll)
 		}
 		into = n.adoptions.states
@@ -178,6 +179,8 @@ func (a *adoption) seals(p *task.Proc, ends []metadata.RangeEnd, states *partiti
 	for _, e := range ends {
 		seals = append(seals, metadata.Seal{RangeEnd: e, Checkpoint: states.Checkpoint(e.Stream, e.End)})
 	}
+	n.adoptions.waiting++
+	defer func() { n.adoptions.waiting-- }()
 	for !n.failed && slices.ContainsFunc(seals, n.lacksState) {
 		n.telemetry.Hit("node: another broker's log waits for an older one, which has the state of its producers")
 		a.opened()

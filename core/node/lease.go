@@ -100,7 +100,7 @@ func (l *lease) granted(number uint64, sent env.Time) {
 	}
 }
 
-// A heartbeat has heartbeatBytes; those of releases before health was part of it (R13) end with leaving.
+// A heartbeat has heartbeatBytes; those of a cluster below controller.CleaningLevel end with leaving, before health (R13).
 const (
 	heartbeatBytes = heartbeatBare + 17
 	heartbeatBare  = 45
@@ -132,6 +132,9 @@ func (l *lease) heartbeat(leaves bool) []byte {
 	}
 	if l.node.store.Unreachable(l.node.config.Cluster.SessionTimeout / 4) {
 		sick |= storeSick
+	}
+	if l.node.metadata.image.Feature(controller.MetadataFeature) < controller.CleaningLevel {
+		return append(b, leaving) // a controller of an older release knows no more
 	}
 	use := l.node.logUse()
 	b = order.AppendUint64(append(b, leaving, sick), uint64(use.Bytes))

@@ -36,6 +36,7 @@ func (n *Node) start(p *task.Proc) {
 		{"catch up with the cluster", n.catchUp},
 		{"look for write-ahead logs", n.checkLogs},
 		{"register the broker", n.register},
+		{"give lost write-ahead logs up", n.forgoLogs},
 		{"recover the write-ahead log", n.recoverLogs},
 		{"create the write-ahead log", n.createLog},
 		{"take over ranges", n.takeOver},
@@ -261,6 +262,7 @@ func (n *Node) buildStorage() {
 	compaction.Allowed = func() bool {
 		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.ReplacementsLevel
 	}
+	mayClean := func() bool { return n.metadata.image.Feature(controller.MetadataFeature) >= controller.CleaningLevel }
 	compaction.Disabled, compaction.BytesPerSecond = n.config.CompactionDisabled, n.config.CompactionBytesPerSecond
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
@@ -268,7 +270,7 @@ func (n *Node) buildStorage() {
 		CacheBytes: n.config.CacheBytes, BlockCacheBytes: n.config.BlockCacheBytes,
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
-		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes,
+		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes, MayClean: mayClean,
 		UncommittedOffsetsMax: t.UncommittedOffsets,
 		NewState:              partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
 	})
@@ -505,9 +507,6 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 }
 
 func (n *Node) takeOver(p *task.Proc) (err error) {
-	if err := n.forgoLogs(p); err != nil {
-		return err
-	}
 	p.Await(func(wake func()) {
 		n.controller.TakeOver(n.epoch, n.ends, func(takeErr error) {
 			err = takeErr

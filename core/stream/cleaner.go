@@ -62,7 +62,7 @@ func (e *Engine) SetCleanIndexBytes(bytes int64) {
 // CleanPlan plans a pass over what is committed of the stream, below limit.
 func (s *Stream) CleanPlan(limit, now int64, c *clean.Config) clean.Plan {
 	image, ok := s.engine.base.Image.Stream(s.id)
-	if allowed := s.engine.base.Compaction.Allowed; !ok || s.owner == nil || s.compacting || allowed != nil && !allowed() {
+	if mayClean := s.engine.base.MayClean; !ok || s.owner == nil || s.compacting || mayClean != nil && !mayClean() {
 		return clean.Plan{}
 	}
 	if _, owed := s.owedElsewhere(); owed { // the search for what was aborted may lead there

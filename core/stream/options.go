@@ -71,6 +71,8 @@ type Options struct {
 	CleanIndexBytes int64
 	// CleanObjectBytes is how much of a compacted stream goes into one object, and is in memory meanwhile. Zero: 32 MiB.
 	CleanObjectBytes int64
+	// MayClean says whether all members of the cluster know what compaction by key does. Nil: they do.
+	MayClean func() bool
 	// CheckpointBytes is about how many bytes of checkpoints go into one object; they are
 	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
 	// makes smaller objects.

@@ -281,6 +281,9 @@ func (d *Disk) Snapshot(serial uint64) *Disk {
 	return s
 }
 
+// Lose takes a file away.
+func (d *Disk) Lose(name string) { d.remove(name) }
+
 // Volume is where the disk's files lie.
 func (d *Disk) Volume() *Volume { return d.options.Volume }
 
