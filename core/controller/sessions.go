@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -305,11 +306,21 @@ func (s *Sessions) reason(k *session) string {
 	return "it is silent"
 }
 
-// Register proposes a new epoch of a broker, once no lease of its older one can be left (R11). done hears the verdict.
+// Register proposes a new epoch of a broker, once no lease of its older one can be left (R11). done hears the verdict: it is
+// metadata.ErrEpochEnded if this incarnation had its epoch. An incarnation asks until its own image has the answer; what the log has
+// already is not proposed again, since a log that grows with each question is one that whoever lags behind never catches up with.
 func (s *Sessions) Register(r *metadata.RegisterBroker, done func(error)) {
 	r.Term = s.term
 	k := s.brokers[r.ID]
-	if b, ok := s.Image.Broker(r.ID); k == nil || !ok || b.Incarnation == r.Incarnation {
+	b, ok := s.Image.Broker(r.ID)
+	switch again := ok && b.Incarnation == r.Incarnation; {
+	case again && b.Fenced:
+		done(fmt.Errorf("%w: epoch %d of broker %d", metadata.ErrEpochEnded, b.Epoch, b.ID))
+		return
+	case again && r.Stands(b):
+		done(nil)
+		return
+	case again || !ok || k == nil:
 		s.propose(r, done)
 		return
 	}

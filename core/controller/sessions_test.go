@@ -262,6 +262,22 @@ func TestRegistrationWaitsForTheOlderLease(t *testing.T) {
 	require.False(t, b.Fenced)
 }
 
+// An incarnation asks until its own image has its registration. However often it does, the log has it once.
+func TestRegistrationThatIsRepeatedIsNotProposedAgain(t *testing.T) {
+	r := newSessionRig(t)
+	index := r.image.AppliedIndex()
+	require.True(t, r.incarnate(2, 1))
+	require.Equal(t, index, r.image.AppliedIndex())
+
+	r.pass(2*session, 1, 3, 4)
+	require.True(t, r.fenced(2))
+	index = r.image.AppliedIndex()
+	var refused error
+	r.s.Register(&metadata.RegisterBroker{ID: 2, Incarnation: [16]byte{1, 2}, Listeners: listeners, SharedWAL: true}, func(err error) { refused = err })
+	require.ErrorIs(t, refused, metadata.ErrEpochEnded)
+	require.Equal(t, index, r.image.AppliedIndex())
+}
+
 func TestBrokerThatLeavesIsFencedAtOnce(t *testing.T) {
 	r := newSessionRig(t)
 	r.beat(2, 0)

@@ -96,6 +96,12 @@ func (r *RegisterBroker) apply(im *Image) error {
 	return nil
 }
 
+// Stands reports whether a broker is registered as the record says, so that it would change nothing.
+func (r *RegisterBroker) Stands(b *Broker) bool {
+	return b.ID == r.ID && b.Incarnation == r.Incarnation && !b.Fenced &&
+		b.Rack == r.Rack && b.Peer == r.Peer && b.SharedWAL == r.SharedWAL && slices.Equal(b.Listeners, r.Listeners)
+}
+
 // endEpoch notes that the WAL of an ended epoch is to be recovered, by another epoch, which takes over what that was to
 // recover, too; 0: by whom is decided later.
 func (im *Image) endEpoch(b *Broker, by BrokerEpoch) {

@@ -197,15 +197,22 @@ func (r *TrimStream) apply(im *Image) error {
 		return nil
 	}
 	s.LogStart = r.LogStart
-	below := 0
-	for below < len(s.Parts) && s.Parts[below].End <= s.LogStart {
-		im.unrefer(s.Parts[below].Object)
-		below++
+	below := s.passed(s.Parts)
+	for i := range below {
+		im.unrefer(s.Parts[i].Object)
 	}
 	s.Parts = slices.Delete(s.Parts, 0, below)
 	im.pruneRanges(s)
 	im.changed(s.ID)
 	return nil
+}
+
+// passed is how many of parts, which ascend, the log start has passed.
+func (s *Stream) passed(parts []Part) (below int) {
+	for below < len(parts) && parts[below].End <= s.LogStart {
+		below++
+	}
+	return below
 }
 
 // pruneRanges drops what Stream.Ranges says is dropped, and asserts I4 on the rest.

@@ -11,7 +11,7 @@ import (
 // ReplaceParts replaces parts of streams by parts of new objects that hold the same offsets (R3a, compaction);
 // Outcome.Accepted says for which streams that was done. A stream's replacement is refused unless all of its
 // sources are still parts of it, as they are named and one behind the other; so whatever happened meanwhile
-// (trim, deletion, another replacement) wins. Sources lose a reference, and an object is destroyed with its
+// (trim, deletion, another replacement) wins; new parts that lie wholly below the log start are left out. Sources lose a reference, and an object is destroyed with its
 // last. Epoch is who replaces: it must be current, own the newest range of each stream, and hold the leases of the new ids. Records that
 // name the same object add to it, so that a large replacement can be cut into several.
 //
@@ -168,15 +168,17 @@ func (im *Image) keeps(r *ReplaceParts, id ObjectID) bool {
 	return named && (!committed || o.State == ObjectCommitted)
 }
 
-// replace puts the new parts in the place of the sources.
+// replace puts the new parts in the place of the sources. A trim that came first counts: of a source that it reached into, only the
+// new parts that it has not passed are kept. There is at least one, since the source is still there.
 func (im *Image) replace(s *Stream, at int, r *ReplaceParts, p *Replacement) {
-	for i := range p.Parts {
-		im.referNew(r, p.Parts[i].Object)
+	parts := p.Parts[s.passed(p.Parts):]
+	for i := range parts {
+		im.referNew(r, parts[i].Object)
 	}
 	for _, source := range p.Sources {
 		im.unrefer(source.Object)
 	}
-	s.Parts = slices.Replace(s.Parts, at, at+len(p.Sources), p.Parts...)
+	s.Parts = slices.Replace(s.Parts, at, at+len(p.Sources), parts...)
 	if at > 0 && s.Parts[at-1].End > s.Parts[at].Start {
 		telemetry.Assert(4, false, "stream %d: part [%d, %d) overlaps another", s.ID, s.Parts[at].Start, s.Parts[at].End)
 	}

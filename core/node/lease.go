@@ -218,7 +218,11 @@ func (n *Node) registerFor(from int32, b []byte, reply func([]byte, *peer.Refusa
 	n.sessions.Register(r, func(err error) {
 		if err != nil {
 			n.telemetry.Warn("a broker could not be registered", slog.Int64("broker", int64(from)), slog.String("error", err.Error()))
-			reply(nil, &peer.Refusal{Code: refusedBusy, Text: err.Error()})
+			code := refusedBusy
+			if errors.Is(err, metadata.ErrEpochEnded) {
+				code = refusedEnded
+			}
+			reply(nil, &peer.Refusal{Code: code, Text: err.Error()})
 			return
 		}
 		reply(nil, nil)
@@ -231,8 +235,11 @@ func (n *Node) registerAtLeader(p *task.Proc, b metadata.Broker) (metadata.Broke
 	r := &metadata.RegisterBroker{ID: b.ID, Incarnation: b.Incarnation, Rack: b.Rack, Listeners: b.Listeners, Peer: n.peers.address, SharedWAL: n.config.WALShared, ObjectWAL: n.config.WALObject}
 	body := r.AppendTo(nil)
 	for !n.failed {
-		asked := false
-		n.peers.askLeader(methodRegister, body, n.config.Cluster.Term()+callTimeout, func([]byte, error) { asked = true })
+		asked, ended := false, false
+		n.peers.askLeader(methodRegister, body, n.config.Cluster.Term()+callTimeout, func(_ []byte, err error) {
+			var refused *peer.Refusal
+			asked, ended = true, errors.As(err, &refused) && refused.Code == refusedEnded
+		})
 		for !n.failed {
 			if known, ok := n.metadata.image.Broker(b.ID); ok && known.Incarnation == b.Incarnation && len(known.Listeners) == len(b.Listeners) {
 				if known.Fenced {
@@ -243,6 +250,9 @@ func (n *Node) registerAtLeader(p *task.Proc, b metadata.Broker) (metadata.Broke
 					p.Await(func(wake func()) { n.metadata.awaitShipped(index, wake) })
 				}
 				return known.Epoch, nil
+			}
+			if ended {
+				return 0, ErrFenced
 			}
 			if asked {
 				break

@@ -27,6 +27,8 @@ type cluster struct {
 	objects   map[string][]byte
 	now       env.Time
 	cut       map[[2]int]bool // links that drop everything
+	slow      map[[2]int]bool // links whose packets are held in late
+	late      []packet
 	serial    int
 	acked     []string        // proposals that succeeded
 	refused   map[string]bool // proposals that are not in the log
@@ -68,7 +70,11 @@ func newCluster(t testing.TB, seed uint64, nodes int) *cluster {
 // Send implements Peers.
 func (n *clusterNode) Send(m *Message) {
 	to := int(m.To.Node())
-	if !n.c.cut[[2]int{n.index, to}] {
+	switch link := [2]int{n.index, to}; {
+	case n.c.cut[link]:
+	case n.c.slow[link]:
+		n.c.late = append(n.c.late, packet{n.index, to, m})
+	default:
 		n.c.net = append(n.c.net, packet{n.index, to, m})
 	}
 }
@@ -162,22 +168,26 @@ func (c *cluster) pass() {
 // rest completes and delivers everything until nothing is under way.
 func (c *cluster) rest() {
 	for range 1_000_000 {
-		busy := false
-		for _, n := range c.nodes {
-			if n.up && len(n.w.pending) > 0 {
-				c.complete(n, 0)
-				busy = true
-			}
-		}
-		if len(c.net) > 0 {
-			c.deliver(0, false)
-			busy = true
-		}
-		if !busy {
+		if !c.round() {
 			return
 		}
 	}
 	c.t.Fatal("the cluster never comes to rest")
+}
+
+// round completes one operation of each node and delivers one packet. It reports whether there was any.
+func (c *cluster) round() (busy bool) {
+	for _, n := range c.nodes {
+		if n.up && len(n.w.pending) > 0 {
+			c.complete(n, 0)
+			busy = true
+		}
+	}
+	if len(c.net) > 0 {
+		c.deliver(0, false)
+		busy = true
+	}
+	return busy
 }
 
 // until lets everything happen in order until a condition holds.
@@ -435,6 +445,38 @@ func TestAMemberThatWasAwayForLongFetchesASnapshot(t *testing.T) {
 	c.stop(away, never)
 	c.start(away)
 	c.converge()
+}
+
+// The log's start passes a snapshot while a member installs it. The member is offered a newer one as soon as it says that it has that one.
+func TestASnapshotThatTheLogHasLeftBehindIsFollowedByANewerOne(t *testing.T) {
+	c := newCluster(t, 3, 3)
+	c.snapshots = 5
+	c.found()
+	leader := c.awaitLeader()
+	away := (leader.index + 1) % 3
+	c.stop(away, always)
+	extend := func(entries int) {
+		for range entries {
+			want := len(c.acked) + 1
+			c.propose(leader)
+			c.until("an entry", func() bool { return len(c.acked) >= want })
+		}
+	}
+	extend(50)
+	c.start(away)
+	n := c.nodes[away]
+	for limit := c.now.Add(time.Minute); n.node.q == nil || !n.node.q.fetch.active; {
+		require.Less(t, c.now, limit)
+		if !c.round() {
+			c.pass()
+		}
+	}
+	c.slow = map[[2]int]bool{{away, leader.index}: true}
+	extend(50)
+	c.net, c.late, c.slow = append(c.net, c.late...), nil, nil
+	limit := c.now.Add(10 * time.Second)
+	c.until("the member has everything", func() bool { return len(n.node.machine.entries) == len(c.longest) })
+	require.Less(t, c.now, limit)
 }
 
 // A member that has what an offered snapshot holds says so: else the leader would wait for it.

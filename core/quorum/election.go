@@ -94,18 +94,24 @@ func (q *Quorum) tick() {
 	q.tellPosition()
 }
 
-// reviewFetches tells raft of snapshots that nobody seems to fetch any more, so that they are offered again.
+// reviewFetches tells raft of snapshots that are installed, and of those that nobody seems to fetch any more, so that a newer one is
+// offered. Raft goes on by itself only with a member that has everything up to the log's start, which may have moved on meanwhile.
 func (q *Quorum) reviewFetches() {
-	fetching := map[uint64]int{}
+	fetching, installed := map[uint64]int{}, map[uint64]bool{}
 	q.node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
 		if p.State == tracker.StateSnapshot {
-			fetching[id] = q.election.fetching[id] + 1
+			fetching[id], installed[id] = q.election.fetching[id]+1, p.Match >= p.PendingSnapshot
 		}
 	})
-	for _, id := range q.store.members.ids() {
-		if fetching[uint64(id)] > snapshotTicks {
-			delete(fetching, uint64(id))
-			q.node.ReportSnapshot(uint64(id), raft.SnapshotFailure)
+	for _, m := range q.store.members.ids() {
+		switch id := uint64(m); {
+		case installed[id]:
+			q.o.Telemetry.Hit("quorum: a member installed a snapshot that the log had left behind")
+			delete(fetching, id)
+			q.node.ReportSnapshot(id, raft.SnapshotFinish)
+		case fetching[id] > snapshotTicks:
+			delete(fetching, id)
+			q.node.ReportSnapshot(id, raft.SnapshotFailure)
 		}
 	}
 	q.election.fetching = fetching

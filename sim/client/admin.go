@@ -89,6 +89,9 @@ func (s *session) create(topics []*Topic, done func(made bool)) {
 		}
 		made := true
 		for _, t := range response.(*kmsg.CreateTopicsResponse).Topics {
+			if s.leaves(t.ErrorCode) {
+				return
+			}
 			made = made && (t.ErrorCode == wire.None || t.ErrorCode == wire.TopicAlreadyExists)
 		}
 		done(made)

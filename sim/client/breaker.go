@@ -150,8 +150,7 @@ func (b *Breaker) refuse(c *refusal, done func()) {
 			}
 		}
 		switch {
-		case again && b.ending && b.routes != nil && slices.Contains(codes, wire.RequestTimedOut):
-			b.drop() // who is asked may hear nobody any more: the next connection is to another broker
+		case again && b.ending && b.leaves(codes...):
 			return
 		case again && b.ending:
 			b.after(50*time.Millisecond, b.step)

@@ -207,6 +207,8 @@ func (h *Churn) remove() {
 				}
 			}
 			h.gone, h.topic = h.topic, nil
+		} else if h.leaves(code) {
+			return
 		}
 		h.after(h.pause(), h.step)
 	})

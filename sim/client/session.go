@@ -3,10 +3,12 @@ package client
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"weir/core/wire"
 	"weir/sim/event"
 )
 
@@ -189,6 +191,16 @@ func (s *session) drop() {
 		s.main.close()
 		s.lost()
 	}
+}
+
+// leaves reports whether a cluster's broker answered that it timed out, and leaves it: it may hear nobody any more. The next connection is to
+// another broker.
+func (s *session) leaves(codes ...int16) bool {
+	if s.routes == nil || !slices.Contains(codes, wire.RequestTimedOut) {
+		return false
+	}
+	s.drop()
+	return true
 }
 
 // lost ends every open request without an answer, and connects again.
