@@ -180,7 +180,8 @@
 // state of producers there and the next leader. It proposes the same seal again until the image says what became of it; if the next leader is gone, it seals
 // for itself, under a new leader epoch. The next leader is told before, so that producers which come there before it has opened the
 // partition wait for that (a courtesy: nothing depends on it). Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
-// it. Before a broker that shuts down closes its connections, it goes on saying for a second who leads its partitions, under a lease that it renews to the end.
+// it. Before a broker that shuts down closes its connections, it goes on saying for a second who leads its partitions, under a lease that it renews to the end. It
+// has told the others before that it leaves, so that two which leave together do not give their partitions to each other (a courtesy, too).
 //
 // R16. Where nobody but a dead broker can read its WAL, its partitions wait for it; the active controller says so each minute. An administrator
 // may give the WAL up by the broker's name (weir abandon-wal, metadata.AbandonWAL), as long as the broker is fenced at the epoch that the
@@ -196,7 +197,8 @@
 // between two uploads; an append that would pass it waits for one. And no offset was acknowledged by the old owner later: its lease had ended
 // before its fence (R10).
 //
-// The state of producers stays that of the newest checkpoint, whose end counts as the new start. So whose acknowledged batches are lost is told
+// The state of producers stays that of the newest checkpoint, which counts as of the end of what is lost behind it: there the next range begins, or a
+// newer log of the same broker goes on. So whose acknowledged batches are lost is told
 // that a sequence is missing, as after an unclean election in Kafka; a batch that was never acknowledged is appended when it is sent again. A
 // transaction that was open there stays open until its coordinator ends it; if only its marker was lost, it hangs, and operators are
 // told (partition.Options.TransactionLate). Where the markers of committed batches are lost, readers take their transactions for aborted.

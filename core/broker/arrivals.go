@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -22,15 +21,25 @@ const arrivalLimit = 250 * time.Millisecond
 // here until it is open, and those that come behind it for that partition wait too.
 type arrivals struct {
 	plane     *dataPlane
-	announced []arrival      // ascending by stream
-	waiting   []waitingBatch // in the order in which they came
+	announced map[metadata.StreamID]env.Time // until when they are waited for; lookups only
+	order     []arrival                      // in which the announcements came: the first ends first
+	waiting   []waitingBatch                 // in the order in which they came
+	held      map[metadata.StreamID]bool     // that something waits for; lookups only
 	timer     task.Timer
 	waited    *telemetry.Mark
 }
 
+// arrival is one announcement.
 type arrival struct {
 	stream metadata.StreamID
 	until  env.Time
+}
+
+// announcedMax bounds the announcements that are kept: more are not listened to.
+const announcedMax = 100_000
+
+func newArrivals(d *dataPlane, waited *telemetry.Mark) arrivals {
+	return arrivals{plane: d, announced: map[metadata.StreamID]env.Time{}, held: map[metadata.StreamID]bool{}, waited: waited}
 }
 
 // waitingBatch is a batch that is not submitted yet.
@@ -43,14 +52,26 @@ type waitingBatch struct {
 
 // announce notes partitions that are about to be led here.
 func (a *arrivals) announce(streams []metadata.StreamID) {
-	now := a.plane.loop.Now()
-	a.announced = slices.DeleteFunc(a.announced, func(e arrival) bool { return e.until <= now || slices.Contains(streams, e.stream) })
+	a.forget()
+	until := a.plane.loop.Now().Add(arrivalLimit)
 	for _, stream := range streams {
-		if a.plane.partitions.Find(stream) == nil {
-			a.announced = append(a.announced, arrival{stream, now.Add(arrivalLimit)})
+		if len(a.order) < announcedMax && a.announced[stream] != until && a.plane.partitions.Find(stream) == nil {
+			a.announced[stream] = until
+			a.order = append(a.order, arrival{stream, until})
 		}
 	}
-	slices.SortStableFunc(a.announced, func(x, y arrival) int { return cmp.Compare(x.stream, y.stream) })
+}
+
+// forget drops the announcements that are over.
+func (a *arrivals) forget() {
+	over := 0
+	for over < len(a.order) && a.order[over].until <= a.plane.loop.Now() {
+		if e := a.order[over]; a.announced[e.stream] == e.until {
+			delete(a.announced, e.stream)
+		}
+		over++
+	}
+	a.order = slices.Delete(a.order, 0, over)
 }
 
 // hold keeps a batch until its partition is open, if it was announced, and reports whether it does. code is what the partition was
@@ -64,26 +85,18 @@ func (a *arrivals) hold(p *pendingProduce, t *produceTopic, part *producePart, c
 	if !ok {
 		return false
 	}
-	behind := slices.ContainsFunc(a.waiting, func(w waitingBatch) bool { return w.stream == stream })
-	until := a.untilOf(stream)
-	if !behind && (until == 0 || code != wire.NotLeaderOrFollower) {
+	until := a.announced[stream]
+	expected := until > a.plane.loop.Now() && code == wire.NotLeaderOrFollower
+	if !expected && !a.held[stream] {
 		return false
 	}
 	a.waited.Hit()
+	a.held[stream] = true
 	a.waiting = append(a.waiting, waitingBatch{stream, p, t, part})
 	if len(a.waiting) == 1 {
 		a.plane.loop.Reset(&a.timer, until.Sub(a.plane.loop.Now()), a.proceed)
 	}
 	return true
-}
-
-// untilOf is until when batches for a stream wait; zero if they do not.
-func (a *arrivals) untilOf(stream metadata.StreamID) env.Time {
-	at, found := slices.BinarySearchFunc(a.announced, stream, func(e arrival, s metadata.StreamID) int { return cmp.Compare(e.stream, s) })
-	if !found || a.announced[at].until <= a.plane.loop.Now() {
-		return 0
-	}
-	return a.announced[at].until
 }
 
 // opened is called when partitions may have been opened.
@@ -97,6 +110,7 @@ func (a *arrivals) opened() {
 func (a *arrivals) proceed() {
 	waiting := a.waiting
 	a.waiting = nil
+	clear(a.held)
 	a.plane.loop.Stop(&a.timer)
 	for _, w := range waiting {
 		w.produce.submit(w.topic, w.part)
@@ -105,6 +119,7 @@ func (a *arrivals) proceed() {
 
 // close submits all that waits: nothing is waited for any more.
 func (a *arrivals) close() {
-	a.announced = nil
+	a.order = nil
+	clear(a.announced)
 	a.proceed()
 }

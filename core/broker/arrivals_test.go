@@ -80,3 +80,37 @@ func TestNothingWaitsForAPartitionThroughADrain(t *testing.T) {
 	r.durable()
 	require.EqualValues(t, wire.NotLeaderOrFollower, x.produced()[3].ErrorCode)
 }
+
+// An announcement that is repeated counts from the last time, and none is kept longer than it counts.
+func TestAnnouncementsAreForgotten(t *testing.T) {
+	r := newDataRig(t)
+	a := &r.plane.arrivals
+	a.announce([]metadata.StreamID{4, 4, 9})
+	r.pass(arrivalLimit / 2)
+	a.announce([]metadata.StreamID{4})
+	r.pass(arrivalLimit / 2)
+	x := r.writeAll()
+	x.want(false)
+	a.announce([]metadata.StreamID{8})
+	require.Len(t, a.announced, 2, "4 and 8")
+	r.pass(arrivalLimit)
+	r.durable()
+	require.EqualValues(t, wire.NotLeaderOrFollower, x.produced()[3].ErrorCode)
+	a.announce(nil)
+	require.Empty(t, a.announced)
+	require.Empty(t, a.order)
+}
+
+// Whoever announces everything takes no more memory than so much.
+func TestAnnouncementsAreBounded(t *testing.T) {
+	r := newDataRig(t)
+	streams := make([]metadata.StreamID, announcedMax)
+	for round := range 3 {
+		for i := range streams {
+			streams[i] = metadata.StreamID(4 + round*announcedMax + i)
+		}
+		r.plane.arrivals.announce(streams)
+	}
+	require.Len(t, r.plane.arrivals.announced, announcedMax)
+	require.Len(t, r.plane.arrivals.order, announcedMax)
+}

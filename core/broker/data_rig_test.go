@@ -244,7 +244,7 @@ func newDataRig(t *testing.T) *dataRig {
 		trim:           func(_ metadata.StreamID, _ int64, done func(error)) { r.trims = append(r.trims, done) },
 		allocate:       func(done func(first, count int64, err error)) { r.grants = append(r.grants, done) },
 	}
-	r.plane.arrivals = arrivals{plane: r.plane, waited: &telemetry.Mark{}}
+	r.plane.arrivals = newArrivals(r.plane, &telemetry.Mark{})
 	return r
 }
 

@@ -46,7 +46,7 @@ type readyHandover struct {
 // handOver gives a partition to another broker; to this one, if that is not alive any more. It reports whether it began.
 func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 	b, ok := n.metadata.image.Broker(to)
-	if !ok || !b.Ready() || p.Closed() != wire.None {
+	if !ok || !b.Ready() || n.leavers.has(b) || p.Closed() != wire.None {
 		return false
 	}
 	h := &n.handovers
@@ -229,7 +229,7 @@ func (n *Node) linger(done func()) {
 // takersBut are the brokers that may be given partitions, but for one.
 func (n *Node) takersBut(epoch metadata.BrokerEpoch) []*metadata.Broker {
 	alive := slices.DeleteFunc(slices.Clone(n.metadata.image.Brokers()), func(b *metadata.Broker) bool { return !b.Ready() || b.Epoch == epoch })
-	return controller.Takers(n.metadata.image, alive)
+	return controller.Takers(n.metadata.image, n.leavers.but(alive))
 }
 
 // awaitUploads waits, within a bound, until nothing that was handed over is in this broker's log alone: its new leaders' readers

@@ -94,6 +94,7 @@ type Node struct {
 	sessions     *controller.Sessions // nil without peers
 	lease        lease
 	handovers    handovers
+	leavers      leavers
 	moves        moves                // that clients asked for
 	balancer     *controller.Balancer // nil without peers
 	loads        loadReports
@@ -142,6 +143,7 @@ func New(e env.Env, o Options) *Node {
 	n.env.Store = n.store
 	n.gate.network = e.Network
 	n.handovers.node = n
+	n.leavers = leavers{}
 	n.adoptions.known = map[metadata.BrokerEpoch]bool{}
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
 	n.unshipped = unshipped{wait: !n.config.ShipAsync, streams: map[metadata.StreamID]uint64{}}
@@ -219,6 +221,7 @@ func (n *Node) shutdown() {
 		return
 	}
 	drain := func() { n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) }) }
+	n.tellLeaving()
 	if !n.leave(func() { n.linger(drain) }) {
 		drain()
 	}

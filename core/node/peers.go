@@ -41,6 +41,9 @@ const methodLeader peer.Method = 17
 // methodArriving is u64 streams that the sender is about to give to the receiver.
 const methodArriving peer.Method = 18
 
+// methodLeaving is the i64 broker epoch of the sender, which is about to end: nothing is to be given to it.
+const methodLeaving peer.Method = 19
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
@@ -155,6 +158,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
 	w.calls.Handle(methodMove, n.moveFor)
 	w.calls.Handle(methodArriving, n.arriving)
+	w.calls.Handle(methodLeaving, n.leavingOf)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.

@@ -112,7 +112,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 			UncommittedOffsetsMax: n.options.Tuning.UncommittedOffsets,
 		})
 		n.balancer = controller.NewBalancer(controller.BalancerOptions{
-			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: n.sessions.Alive, Move: n.Move,
+			Loop: n.loop, Telemetry: n.telemetry, Image: n.metadata.image, Alive: func() []*metadata.Broker { return n.leavers.but(n.sessions.Alive()) }, Move: n.Move,
 			Interval: n.config.Cluster.BalanceInterval, ImbalancePercent: n.config.Cluster.ImbalancePercent,
 			LoadFloor: n.config.Cluster.BalanceLoadFloor, MovesMax: n.config.Cluster.BalanceMoves,
 		})
