@@ -45,10 +45,10 @@ const (
 	drainPace = 100 * time.Millisecond
 	// drainPaceIdle is the same while there is nothing to move.
 	drainPaceIdle = time.Second
-	// evenPace is the same, at least, while numbers are being evened out: what a new broker is to get does not wait for one look after
-	// another. evenPaceEach is added for each partition, since a step goes through all of them.
-	evenPace     = 100 * time.Millisecond
-	evenPaceEach = 10 * time.Microsecond
+	// evenPace is the same while numbers are being evened out: what a new broker is to get does not wait for one look after another.
+	evenPace = 100 * time.Millisecond
+	// evenSteps is how many of these steps go by what the first of them saw, which goes through all partitions.
+	evenSteps = 50
 	// restLooks is for how many looks a partition that was moved stays where it is.
 	restLooks = 3
 	// balanceLineInterval is how often a decision of one kind between the same brokers has a line.
@@ -84,6 +84,8 @@ type Balancer struct {
 	ledger   *ledger
 	timer    task.Timer
 	evens    task.Timer
+	evening  *standing // as of the steps until now; nil: to be looked at anew
+	steps    int       // that went by it
 	drains   task.Timer
 	draining bool                           // drains is set
 	began    env.Time                       // when this node became the active controller
@@ -117,6 +119,7 @@ func NewBalancer(o BalancerOptions) *Balancer {
 func (b *Balancer) forget() {
 	b.ledger = newLedger(b.Image, b.Interval/2)
 	b.flying, b.moved, b.habits = map[metadata.StreamID]flight{}, map[metadata.StreamID]env.Time{}, habits{}
+	b.evening = nil
 	b.inFlight.Set(0)
 }
 
@@ -158,6 +161,7 @@ func (b *Balancer) ImageChanged() {
 func (b *Balancer) look() {
 	b.again()
 	b.land()
+	b.endRests()
 	s := b.observe()
 	if s == nil || b.recovering() {
 		return
@@ -165,27 +169,31 @@ func (b *Balancer) look() {
 	for _, m := range s.spread(b.MovesMax-len(b.flying), &b.habits) {
 		b.move(m)
 	}
-	b.goOnEvening(s)
+	b.evening, b.steps = s, 0
+	b.goOnEvening()
 }
 
 // goOnEvening takes the next step soon, if numbers are not even yet.
-func (b *Balancer) goOnEvening(s *standing) {
+func (b *Balancer) goOnEvening() {
 	if b.habits.evening {
-		b.Loop.Reset(&b.evens, evenPace+time.Duration(s.count)*evenPaceEach, b.even)
+		b.Loop.Reset(&b.evens, evenPace, b.even)
 	}
 }
 
 // even moves what room there is for, to even out numbers. Loads wait for the next look, and its figures.
 func (b *Balancer) even() {
 	b.land()
-	s := b.observe()
-	if s == nil || b.recovering() {
+	if b.steps++; b.evening == nil || b.steps == evenSteps {
+		b.evening, b.steps = b.observe(), 0
+	}
+	if b.evening == nil || b.recovering() {
+		b.evening = nil
 		return // a look goes on with it
 	}
-	for _, m := range s.even(nil, b.MovesMax-len(b.flying), &b.habits) {
+	for _, m := range b.evening.even(nil, b.MovesMax-len(b.flying), &b.habits) {
 		b.move(m)
 	}
-	b.goOnEvening(s)
+	b.goOnEvening()
 }
 
 // recovering reports whether partitions are on their way already, from brokers that died.
@@ -230,7 +238,7 @@ func (b *Balancer) heldOf(p *metadata.Partition, topic int, known bool) held {
 	return h
 }
 
-// land forgets what is over: moves that happened or were given up, and the rest of those that were moved long ago.
+// land forgets the moves that are over: they happened, or were given up.
 func (b *Balancer) land() {
 	now := b.Loop.Now()
 	for _, id := range slices.Sorted(maps.Keys(b.flying)) {
@@ -239,12 +247,17 @@ func (b *Balancer) land() {
 			delete(b.flying, id)
 		}
 	}
+	b.inFlight.Set(int64(len(b.flying)))
+}
+
+// endRests lets partitions be moved again that were moved long ago.
+func (b *Balancer) endRests() {
+	now := b.Loop.Now()
 	for _, id := range slices.Sorted(maps.Keys(b.moved)) {
 		if now.Sub(b.moved[id]) >= restLooks*b.Interval {
 			delete(b.moved, id)
 		}
 	}
-	b.inFlight.Set(int64(len(b.flying)))
 }
 
 // move is a decision and its reason.
@@ -258,8 +271,8 @@ type move struct {
 
 func (b *Balancer) move(m move) {
 	s, ok := b.Image.Stream(m.stream)
-	if !ok {
-		return
+	if !ok || s.Newest().Broker != m.from {
+		return // it was deleted or moved since it was looked at
 	}
 	now := b.Loop.Now()
 	b.flying[m.stream] = flight{to: m.to, epoch: s.Newest().LeaderEpoch, until: now.Add(moveTimeout)}
@@ -280,6 +293,7 @@ func (b *Balancer) move(m move) {
 	b.Move(m.stream, m.to, func(err error) {
 		if err != nil {
 			delete(b.flying, m.stream)
+			b.evening = nil // it counted as moved
 			b.lines.Warn(b.Telemetry, "refused", b.Loop.Now(), "a partition was not moved", slog.Uint64("stream", uint64(m.stream)), slog.String("error", err.Error()))
 		}
 	})
