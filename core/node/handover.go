@@ -43,7 +43,8 @@ type readyHandover struct {
 	next metadata.Leader
 }
 
-// handOver gives a partition to another broker; to this one, if that is not alive any more. It reports whether it began.
+// handOver gives a partition to another broker; to this one, if that is not alive any more. It reports whether it began: not while the
+// partition is being given away already.
 func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 	b, ok := n.metadata.image.Broker(to)
 	if !ok || !b.Ready() || n.leavers.has(b) || p.Closed() != wire.None {
@@ -51,18 +52,22 @@ func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 	}
 	h := &n.handovers
 	next := metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
-	h.open++
 	decided := false
-	p.HandOver(func(r *partition.Handover) {
+	begun := p.HandOver(func(r *partition.Handover) {
 		decided = true
 		h.ready = append(h.ready, readyHandover{r, next})
 		if len(h.ready) == 1 {
 			n.loop.Post(h.seal)
 		}
 	})
+	if begun == nil {
+		n.telemetry.Hit("node: a partition is being given away already")
+		return false
+	}
+	h.open++
 	n.loop.After(handoverTimeout, func() {
 		if !decided {
-			p.Resume()
+			begun.Resume()
 			h.decided(1)
 		}
 	})

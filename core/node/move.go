@@ -12,6 +12,7 @@ import (
 var (
 	errNoSuchBroker = errors.New("the broker that is to lead is not registered, or is fenced")
 	errNoLeader     = errors.New("the partition has no leader that could give it away; it gets another once its log is recovered")
+	errNotBegun     = errors.New("the broker that is to lead is not registered, or is fenced; or the partition is being given away already")
 	errNotAnswered  = errors.New("the partition's leader did not answer")
 )
 
@@ -56,7 +57,7 @@ func (n *Node) moveFor(_ int32, body []byte, reply func([]byte, *peer.Refusal)) 
 		return
 	}
 	if !n.handOver(p, metadata.BrokerID(int32(order.Uint32(body[12:])))) {
-		reply(nil, &peer.Refusal{Code: refusedBusy, Text: errNoSuchBroker.Error()})
+		reply(nil, &peer.Refusal{Code: refusedBusy, Text: errNotBegun.Error()})
 		return
 	}
 	reply(nil, nil)

@@ -17,18 +17,22 @@ type Handover struct {
 	ready bool
 }
 
-// HandOver begins a handover. The partition goes on once it is closed, by a record that seals its range, or by [Partition.Resume].
-func (p *Partition) HandOver(ready func(*Handover)) {
+// HandOver begins a handover, unless one is under way or the partition is closed: nil. The partition goes on once it is closed, by a record
+// that seals its range, or by [Handover.Resume].
+func (p *Partition) HandOver(ready func(*Handover)) *Handover {
 	if p.closed != wire.None || p.handover != nil {
-		return
+		return nil
 	}
-	p.handover = &Handover{Partition: p, Ready: ready}
+	h := &Handover{Partition: p, Ready: ready}
+	p.handover = h
 	p.stepHandover()
+	return h
 }
 
-// Resume ends a handover that is certainly not going to happen.
-func (p *Partition) Resume() {
-	if p.handover == nil || p.closed != wire.None {
+// Resume ends a handover that is certainly not going to happen: nobody has proposed its seal, or will. It ends no other one of the partition.
+func (h *Handover) Resume() {
+	p := h.Partition
+	if p.handover != h || p.closed != wire.None {
 		return
 	}
 	p.handover = nil

@@ -146,7 +146,7 @@ func TestABatchThatIsCompressedAnewWaitsForTheEndOfAHandover(t *testing.T) {
 		require.EqualValues(t, 1, ready.End)
 		r.want(before, wire.None, 0)
 		if resumes {
-			r.p.Resume()
+			ready.Resume()
 			r.log.durable(2)
 			r.want(a, wire.None, 1)
 		} else {
@@ -165,8 +165,7 @@ func TestAHandoverThatEndsBeforeABatchIsCompressedAnew(t *testing.T) {
 	released := r.recodes(compress.LZ4)
 	a := r.keep(record.Builder{ProducerID: 5}, 3000, released)
 	b := r.keep(record.Builder{ProducerID: 5, BaseSequence: 1, Codec: compress.LZ4}, 10, released)
-	r.p.HandOver(func(*Handover) {})
-	r.p.Resume()
+	r.p.HandOver(func(*Handover) {}).Resume()
 	require.Empty(t, r.log.taken)
 	r.computeAll()
 	r.log.durable(2)

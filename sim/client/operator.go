@@ -172,7 +172,10 @@ func (o *Operator) alterCluster() {
 func (o *Operator) change(give func(done func(code int16)), note func()) {
 	o.next = func() {
 		give(func(code int16) {
-			if code != 0 {
+			switch {
+			case code != 0 && o.ending && o.leaves(code):
+				return
+			case code != 0:
 				o.after(50*time.Millisecond, o.next)
 				return
 			}
@@ -262,7 +265,11 @@ func (o *Operator) describe(done func()) {
 		for _, key := range operatorKeys {
 			inForce = o.described(&v.Resources[0], key, o.set[key]) && inForce
 		}
-		if !inForce {
+		switch {
+		case !inForce && o.ending && o.routes != nil:
+			o.drop() // who is asked may hear nobody any more: the next connection is to another broker
+			return
+		case !inForce:
 			o.after(100*time.Millisecond, o.step)
 			return
 		}

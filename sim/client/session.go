@@ -193,10 +193,10 @@ func (s *session) drop() {
 	}
 }
 
-// leaves reports whether a cluster's broker answered that it timed out, and leaves it: it may hear nobody any more. The next connection is to
-// another broker.
+// leaves reports whether a cluster's broker answered that it timed out or knows no controller, and leaves it: it may hear nobody any more.
+// The next connection is to another broker.
 func (s *session) leaves(codes ...int16) bool {
-	if s.routes == nil || !slices.Contains(codes, wire.RequestTimedOut) {
+	if s.routes == nil || !slices.Contains(codes, wire.RequestTimedOut) && !slices.Contains(codes, wire.NotController) {
 		return false
 	}
 	s.drop()
