@@ -121,6 +121,9 @@ func (c *conn) shake(b []byte) (why string) {
 			return wrongSecret
 		}
 		c.step = proves
+		if c.target != nil {
+			c.target.found = c.peer.node // also if the peer prefers its own connection, and ends this one before it is ready
+		}
 		c.admit()
 		c.send(append([]byte{byte(kindProof)}, prove(c.mesh.o.Secret, true, &c.own, &c.peer)...))
 	case kind == kindProof && !c.dialed && c.step == proves && len(b) == 1+proofBytes:
@@ -232,11 +235,16 @@ func (c *conn) Closed(_ env.ConnID, reason error) {
 	if used {
 		m.abandon(m.nodes[c.peer.node])
 	}
-	if c.target == nil || !c.target.dialing {
+	t := c.target
+	if t == nil || !t.dialing {
+		return
+	}
+	if t.id == seedID && t.found != seedID && m.Connected(t.found) {
+		t.dialing, t.seeks = false, false // who is there is known and connected
 		return
 	}
 	if reason == nil {
 		reason = env.ErrConnGone
 	}
-	m.dialFailed(c.target, fmt.Errorf("the connection ended in its handshake: %w", reason))
+	m.dialFailed(t, fmt.Errorf("the connection ended in its handshake: %w", reason))
 }

@@ -22,6 +22,7 @@ type net struct {
 	all   []*host
 	conns env.ConnID
 	dead  bool // frames and dials go nowhere
+	hasty bool // what was sent before a close does not arrive
 }
 
 // host is one node's end of the net. It implements env.Network, env.Clock, env.Rand, env.Logger and env.Metrics.
@@ -177,6 +178,9 @@ func (h *host) SetCodec(id env.ConnID, c env.Codec) { h.ends[id].codec = c }
 
 func (h *host) Close(id env.ConnID, _ bool) {
 	e := h.ends[id]
+	if h.n.hasty {
+		e.other.queue = nil
+	}
 	h.queue = append(h.queue, func() { e.end() })
 }
 

@@ -57,6 +57,22 @@ func TestNodesThatFindEachOtherShareAConnection(t *testing.T) {
 	}
 }
 
+// The lower node's own connection is preferred, and it resets the one by which it is looked for before that is ready: who it is was said already.
+func TestANodeIsFoundByAConnectionThatIsNotUsed(t *testing.T) {
+	for seed := range uint64(100) {
+		n := newNet(t, seed)
+		n.hasty = true
+		a, b := n.add(1, nil), n.add(2, nil)
+		a.turn(func() { a.mesh.SetAddress(2, address(2)) })
+		require.True(t, a.send(2, "hello"))
+		b.turn(func() { b.mesh.Find(address(1)) })
+		n.rest()
+		_, ok := n.find(b, address(1))
+		require.True(t, ok, "seed %d", seed)
+		n.clean()
+	}
+}
+
 // All nodes are given the same addresses: a node is not found at its own.
 func TestNodeDoesNotFindItself(t *testing.T) {
 	n := newNet(t, 1)
