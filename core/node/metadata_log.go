@@ -99,7 +99,7 @@ var errBacklogged = fmt.Errorf("the object store has not taken the metadata's lo
 func putOff(r metadata.Record) bool {
 	switch r.(type) {
 	case *metadata.CreateTopic, *metadata.DeleteTopic, *metadata.AddPartitions, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.SetGroupConfigs, *metadata.SetFeatures,
-		*metadata.AllocateProducerIDs, *metadata.TrimStream, *metadata.CleanStream, *metadata.UnregisterBroker:
+		*metadata.AllocateProducerIDs, *metadata.TrimStream, *metadata.UnregisterBroker:
 		return true
 	}
 	return false

@@ -48,6 +48,8 @@ func (t *Transactor) deleteDoomed() {
 			t.Queue.Hit("client: a topic was deleted within a transaction")
 			t.doom = gone
 			t.parts = slices.DeleteFunc(t.parts, func(p *txnPart) bool { return p.Topic == t.options.Doomed })
+		} else if len(v.Topics) == 1 && t.leaves(v.Topics[0].ErrorCode) {
+			return
 		}
 		t.again()
 	})
