@@ -230,7 +230,8 @@
 // What waits for the shipment of its record: a registration, a range that was opened (a
 // new topic or partition, a takeover), a leased block of object or producer ids, and
 // what an administrator changed. An answer that follows from the image alone, such as
-// "the topic exists already", waits until the image as it is then is shipped. What
+// "the topic exists already", waits until the image as it is then is shipped; and administrative requests are
+// answered from an image that has everything that was committed when they came (broker, whenCurrent). What
 // clients only see before (a topic, a log start) may be undone with the metadata disk.
 // WAL space and objects are given up only after the record that frees them is shipped,
 // whatever the settings; weir.metadata.shipping=async drops the other waits, and then

@@ -22,7 +22,18 @@ const newPartitionsMax = 10_000
 // createTopics makes topics. Each is validated alone; what passes goes to the
 // controller together.
 func (b *Broker) createTopics(x exchange, r *kmsg.CreateTopicsRequest) {
-	x.releaseFrame()
+	b.whenCurrent(x, r.TimeoutMillis, func() { b.createTopicsNow(x, r) }, func(code int16, message *string) {
+		out := r.ResponseKind().(*kmsg.CreateTopicsResponse)
+		for i := range r.Topics {
+			t := kmsg.NewCreateTopicsResponseTopic()
+			t.Topic, t.ErrorCode, t.ErrorMessage = r.Topics[i].Topic, code, message
+			out.Topics = append(out.Topics, t)
+		}
+		x.replyMessage(out)
+	})
+}
+
+func (b *Broker) createTopicsNow(x exchange, r *kmsg.CreateTopicsRequest) {
 	out := r.ResponseKind().(*kmsg.CreateTopicsResponse)
 	accepted, places := b.validateNewTopics(r, out)
 	w := b.newWait(x, func() { x.replyMessage(out) })

@@ -18,8 +18,6 @@ const deleteTopicsByID = 6
 
 // deleteTopics deletes topics by name or id.
 func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
-	x.releaseFrame()
-	out := r.ResponseKind().(*kmsg.DeleteTopicsResponse)
 	asked := r.Topics
 	if r.Version < deleteTopicsByID {
 		asked = make([]kmsg.DeleteTopicsRequestTopic, len(r.TopicNames))
@@ -27,6 +25,19 @@ func (b *Broker) deleteTopics(x exchange, r *kmsg.DeleteTopicsRequest) {
 			asked[i].Topic = &r.TopicNames[i]
 		}
 	}
+	b.whenCurrent(x, r.TimeoutMillis, func() { b.deleteTopicsNow(x, r, asked) }, func(code int16, message *string) {
+		out := r.ResponseKind().(*kmsg.DeleteTopicsResponse)
+		for i := range asked {
+			t := kmsg.NewDeleteTopicsResponseTopic()
+			t.Topic, t.TopicID, t.ErrorCode, t.ErrorMessage = asked[i].Topic, asked[i].TopicID, code, message
+			out.Topics = append(out.Topics, t)
+		}
+		x.replyMessage(out)
+	})
+}
+
+func (b *Broker) deleteTopicsNow(x exchange, r *kmsg.DeleteTopicsRequest, asked []kmsg.DeleteTopicsRequestTopic) {
+	out := r.ResponseKind().(*kmsg.DeleteTopicsResponse)
 	ids, places := b.validateDeletions(r.Version, asked, out)
 	w := b.newWait(x, func() { x.replyMessage(out) })
 	if len(ids) > 0 {

@@ -29,7 +29,6 @@ const configuredGroupBytesMax = 1 << 10
 // alterConfigs replaces all that is set on each resource: what the request does not
 // name is removed.
 func (b *Broker) alterConfigs(x exchange, r *kmsg.AlterConfigsRequest) {
-	x.releaseFrame()
 	a := b.newAltering(len(r.Resources), true, r.ValidateOnly)
 	for i := range r.Resources {
 		q := &r.Resources[i]
@@ -92,6 +91,15 @@ func (a *altering) add(r resource, ops []controller.ConfigOp, err error) {
 // run changes each resource, and calls answer when all are done. There is no
 // timeout: these requests have none.
 func (a *altering) run(x exchange, answer func()) {
+	a.broker.whenCurrent(x, 0, func() { a.runNow(x, answer) }, func(code int16, message *string) {
+		for i := range a.parts {
+			a.parts[i].code, a.parts[i].message = code, message
+		}
+		answer()
+	})
+}
+
+func (a *altering) runNow(x exchange, answer func()) {
 	open, gone := 1, false
 	x.onGone(func() { gone = true })
 	done := func() {

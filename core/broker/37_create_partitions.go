@@ -14,7 +14,18 @@ import (
 // createPartitions adds partitions to topics, each independently. Every topic asked
 // for is in the answer, once.
 func (b *Broker) createPartitions(x exchange, r *kmsg.CreatePartitionsRequest) {
-	x.releaseFrame()
+	b.whenCurrent(x, r.TimeoutMillis, func() { b.createPartitionsNow(x, r) }, func(code int16, message *string) {
+		out := r.ResponseKind().(*kmsg.CreatePartitionsResponse)
+		for i := range r.Topics {
+			t := kmsg.NewCreatePartitionsResponseTopic()
+			t.Topic, t.ErrorCode, t.ErrorMessage = r.Topics[i].Topic, code, message
+			out.Topics = append(out.Topics, t)
+		}
+		x.replyMessage(out)
+	})
+}
+
+func (b *Broker) createPartitionsNow(x exchange, r *kmsg.CreatePartitionsRequest) {
 	out := r.ResponseKind().(*kmsg.CreatePartitionsResponse)
 	times := make(map[string]int, len(r.Topics))
 	for i := range r.Topics {

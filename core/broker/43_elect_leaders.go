@@ -24,7 +24,17 @@ const (
 // electLeaders says of each partition why it has no election. Null topics ask for all that need one: then each topic is in
 // the answer with its partitions that have no leader.
 func (b *Broker) electLeaders(x exchange, r *kmsg.ElectLeadersRequest) {
-	x.releaseFrame()
+	b.whenCurrent(x, r.TimeoutMillis, func() { b.electLeadersNow(x, r) }, func(code int16, message *string) {
+		out := r.ResponseKind().(*kmsg.ElectLeadersResponse)
+		out.ErrorCode = code
+		for i := range r.Topics {
+			addElections(out, r.Topics[i].Topic, r.Topics[i].Partitions, func(int32) (int16, string) { return code, *message })
+		}
+		x.replyMessage(out)
+	})
+}
+
+func (b *Broker) electLeadersNow(x exchange, r *kmsg.ElectLeadersRequest) {
 	out := r.ResponseKind().(*kmsg.ElectLeadersResponse)
 	kind, refused, why := r.ElectionType, int16(0), ""
 	if r.Version == 0 {

@@ -15,7 +15,6 @@ import (
 // incrementalAlterConfigs changes single keys of resources: set, delete, and append
 // to or subtract from lists.
 func (b *Broker) incrementalAlterConfigs(x exchange, r *kmsg.IncrementalAlterConfigsRequest) {
-	x.releaseFrame()
 	a := b.newAltering(len(r.Resources), false, r.ValidateOnly)
 	for i := range r.Resources {
 		q := &r.Resources[i]

@@ -38,7 +38,14 @@ type reassignment struct {
 }
 
 func (b *Broker) alterPartitionReassignments(x exchange, r *kmsg.AlterPartitionAssignmentsRequest) {
-	x.releaseFrame()
+	b.whenCurrent(x, r.TimeoutMillis, func() { b.reassignNow(x, r) }, func(code int16, message *string) {
+		out := r.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
+		out.AllowReplicationFactorChange, out.ErrorCode, out.ErrorMessage = r.AllowReplicationFactorChange, code, message
+		x.replyMessage(out)
+	})
+}
+
+func (b *Broker) reassignNow(x exchange, r *kmsg.AlterPartitionAssignmentsRequest) {
 	out := r.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
 	out.AllowReplicationFactorChange = r.AllowReplicationFactorChange
 	switch {

@@ -12,7 +12,14 @@ import (
 // updateFeatures sets the levels of features. All are set or none, so a refusal stands at the top; each feature has an
 // outcome of its own up to version 1, and only if the request succeeds.
 func (b *Broker) updateFeatures(x exchange, r *kmsg.UpdateFeaturesRequest) {
-	x.releaseFrame()
+	b.whenCurrent(x, r.TimeoutMillis, func() { b.updateFeaturesNow(x, r) }, func(code int16, message *string) {
+		out := r.ResponseKind().(*kmsg.UpdateFeaturesResponse)
+		out.ErrorCode, out.ErrorMessage = code, message
+		x.replyMessage(out)
+	})
+}
+
+func (b *Broker) updateFeaturesNow(x exchange, r *kmsg.UpdateFeaturesRequest) {
 	out := r.ResponseKind().(*kmsg.UpdateFeaturesResponse)
 	updates := make([]controller.FeatureUpdate, len(r.FeatureUpdates))
 	for i := range r.FeatureUpdates {

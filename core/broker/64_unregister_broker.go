@@ -13,10 +13,12 @@ import (
 
 // unregisterBroker removes a broker that is gone for good.
 func (b *Broker) unregisterBroker(x exchange, r *kmsg.UnregisterBrokerRequest) {
-	x.releaseFrame()
-	out := r.ResponseKind().(*kmsg.UnregisterBrokerResponse)
-	b.cluster.Unregister(metadata.BrokerID(r.BrokerID), func(err error) {
-		out.ErrorCode, out.ErrorMessage = refusal(err)
+	answer := func(code int16, message *string) {
+		out := r.ResponseKind().(*kmsg.UnregisterBrokerResponse)
+		out.ErrorCode, out.ErrorMessage = code, message
 		x.replyMessage(out)
-	})
+	}
+	b.whenCurrent(x, 0, func() {
+		b.cluster.Unregister(metadata.BrokerID(r.BrokerID), func(err error) { answer(refusal(err)) })
+	}, answer)
 }

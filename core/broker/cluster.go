@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"weir/core/config"
 	"weir/core/metadata"
 	"weir/core/quorum"
@@ -22,6 +24,9 @@ type Cluster interface {
 	ChangeMember(change quorum.MemberChange, id quorum.MemberID, done func(error))
 	// Unregister removes a broker that is gone for good, and its place among the observers of the quorum.
 	Unregister(id metadata.BrokerID, done func(error))
+	// CatchUp calls done, at once or later, once the image holds everything that was committed when it was called, or with why that
+	// cannot be known within timeout.
+	CatchUp(timeout time.Duration, done func(error))
 	// AbandonWAL asks the active controller what waits for the logs of brokers that are gone, or to give one's up (R16).
 	AbandonWAL(r *wire.AbandonWALRequest, done func(*wire.AbandonWALResponse))
 }

@@ -28,6 +28,8 @@ type fakeCluster struct {
 	refuse    map[metadata.StreamID]error
 	asked     []string
 	endpoints bool
+	catchUp   func() // what the image lacks appears; nil: nothing
+	behind    error  // why it cannot be told
 }
 
 // member is a node's disk number 7.
@@ -90,6 +92,15 @@ func (c *fakeCluster) Unregister(id metadata.BrokerID, done func(error)) {
 			return
 		}
 		done(nil)
+	})
+}
+
+func (c *fakeCluster) CatchUp(_ time.Duration, done func(error)) {
+	c.rig.loop.Post(func() {
+		if c.catchUp != nil {
+			c.catchUp()
+		}
+		done(c.behind)
 	})
 }
 

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"time"
@@ -185,45 +184,6 @@ func (w *peers) close() {
 	w.node.loop.Stop(&w.joining)
 	w.calls.Close()
 	w.mesh.Close()
-}
-
-// confirmIndex answers with the index that holds everything that anybody knew when the request was sent.
-func (w *peers) confirmIndex(_ int32, _ []byte, reply func([]byte, *peer.Refusal)) {
-	w.node.quorum.ConfirmLeadership(func(leads bool) {
-		if !leads {
-			reply(nil, &peer.Refusal{Code: refusedNotLeader, Text: "this node does not lead the metadata's quorum any more"})
-			return
-		}
-		reply(binary.LittleEndian.AppendUint64(nil, w.node.quorum.Applied()), nil)
-	})
-}
-
-// catchUp waits until the image has everything that anybody knew when it began.
-func (n *Node) catchUp(p *task.Proc) error {
-	if n.peers == nil {
-		return nil
-	}
-	for !n.failed {
-		var index uint64
-		known := false
-		p.Await(func(wake func()) {
-			n.peers.askLeader(methodCatchUp, nil, callTimeout, func(body []byte, err error) {
-				if err == nil && len(body) == 8 {
-					index, known = binary.LittleEndian.Uint64(body), true
-				}
-				wake()
-			})
-		})
-		if !known {
-			p.Sleep(startPoll)
-			continue
-		}
-		for n.quorum.Applied() < index && !n.failed {
-			p.Sleep(startPoll)
-		}
-		return nil
-	}
-	return nil
 }
 
 // startPoll is how often a start looks whether it can go on.
