@@ -1,9 +1,11 @@
 package quorum
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 )
 
@@ -44,7 +46,8 @@ func (q *Quorum) respond(m *raftpb.Message) {
 			q.send(r)
 			continue
 		}
-		if err := q.node.Step(r); err != nil {
+		// A member that is removed while it leads has no vote of its own to count any more.
+		if err := q.node.Step(r); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
 			panic(fmt.Sprintf("quorum: raft refuses its own answer: %v", err))
 		}
 	}

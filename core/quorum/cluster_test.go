@@ -661,3 +661,29 @@ func TestAPromotionOutlivesTheRestartOfAll(t *testing.T) {
 	c.start(2)
 	c.awaitLeader()
 }
+
+// A leader that is removed while it writes what comes behind its removal: the answer of its own disk is of no member any more.
+func TestALeaderThatIsRemovedStillWrites(t *testing.T) {
+	c := newCluster(t, 9, 3)
+	c.found()
+	first := c.awaitLeader()
+	c.rest()
+	done := false
+	first.w.turn(func() {
+		first.node.q.ChangeMembers(RemoveMember, first.node.replica.Member(), func(err error) { done = err == nil })
+	})
+	c.propose(first)
+	c.complete(first, 0) // the removal is durable, the next group is under way
+	for !done {
+		require.NotEmpty(t, c.net)
+		c.deliver(0, false)
+		for _, n := range c.nodes {
+			for n != first && len(n.w.pending) > 0 {
+				c.complete(n, 0)
+			}
+		}
+	}
+	require.NotEmpty(t, first.w.pending)
+	c.rest()
+	c.until("another leader", func() bool { l := c.leader(); return l != nil && l != first })
+}
