@@ -201,8 +201,9 @@
 // newer log of the same broker goes on. So whose acknowledged batches are lost is told
 // that a sequence is missing, as after an unclean election in Kafka; a batch that was never acknowledged is appended when it is sent again. A
 // transaction that was open there stays open until its coordinator ends it; if only its marker was lost, it hangs, and operators are
-// told (partition.Options.TransactionLate); if its producer writes in another transaction before anybody ends it, readers take the outcome of that
-// for the outcome of both. Where the markers of committed batches are lost, readers take their transactions for aborted.
+// told (partition.Options.TransactionLate); if its producer writes in another transaction before anybody ends it, the leader ends it before that with
+// an abort marker of its own (partition, endForgotten): coordinators agree to a producer's next transaction only once the markers of the last are written.
+// Where the markers of committed batches are lost, readers take their transactions for aborted.
 //
 // A proposal of a node that does not lead the quorum travels to the leader with the name of its origin, which is in the log
 // beside the record (metadata.Origin): the node completes its proposal when it applies it. It is sent again only if it certainly is not in the log.

@@ -112,7 +112,7 @@ type Manager struct {
 	computing  int    // computations under way
 	drained    func() // runs when there are none
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, unleased, recodes, recodedLate *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, forgotten, unleased, recodes, recodedLate *telemetry.Mark
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
@@ -159,6 +159,7 @@ func newManager(o Options) *Manager {
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
 		unverified:    o.Telemetry.Mark("partition: a batch of a transaction that is not open was refused"),
+		forgotten:     o.Telemetry.Mark("partition: a transaction was aborted whose marker was lost"),
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
 			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),

@@ -286,6 +286,9 @@ func (p *Partition) append(a *Append) bool {
 		maxTimestamp = a.LogAppendTime
 	}
 	marker, _ := markerOf(&a.Header, a.Data) // checkMarker has read it without an error
+	if a.Origin != OriginReplica && !p.endForgotten(&a.Header) {
+		return false
+	}
 	base, ok := p.log.Append(stream.Batch{
 		Data:          a.Data,
 		Offsets:       a.Header.LastOffsetDelta + 1,

@@ -10,6 +10,7 @@ import (
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/record"
+	"weir/core/stream"
 	"weir/core/wire"
 )
 
@@ -263,6 +264,33 @@ func (p *Partition) End(e EndTransaction, done func(*Append)) {
 	}
 	a.Header, _ = record.ReadHeader(a.Data)
 	p.Append(a)
+}
+
+// endForgotten appends an abort marker before a batch that would begin a transaction while one of an older epoch is open. Coordinators
+// agree to a producer's next transaction only once the markers of the last one are written, so that its marker was lost, with a
+// write-ahead log that was given up (R16). Without it, readers would take the outcome of the next transaction for that of both (I7). What
+// the coordinator had decided nobody knows here: it is aborted, as those are whose marker is lost with their records. False: the
+// stream has no room, and nothing was appended.
+func (p *Partition) endForgotten(h *record.Header) bool {
+	known := p.state.find(h.ProducerID)
+	if h.Control() || !h.Transactional() || known == nil || known.appended.openFrom == noTransaction || h.ProducerEpoch <= known.appended.epoch {
+		return true
+	}
+	now, open := p.manager.env.Clock.WallMillis(), known.appended.openFrom
+	marker := record.Marker{CoordinatorEpoch: known.appended.coordinator}
+	data := record.AppendMarker(nil, h.ProducerID, h.ProducerEpoch, marker, now)
+	own, _ := record.ReadHeader(data)
+	base, ok := p.log.Append(stream.Batch{Data: data, Offsets: 1, MaxTimestamp: now, LogAppendTime: -1, Release: func() {}})
+	if !ok {
+		return false
+	}
+	p.state.appended(&own, &marker, base, now, p.takenBytes, p.manager.loop.Now())
+	p.takenBytes += int64(own.Bytes)
+	p.manager.forgotten.Hit()
+	p.manager.operators.Warn(p.manager.options.Telemetry, "forgotten transaction", p.manager.loop.Now(),
+		"the marker of a transaction was lost with a write-ahead log that was given up: the transaction is aborted here, whatever was decided",
+		slog.String("topic", p.Name), slog.Int64("partition", int64(p.Index)), slog.Int64("producer_id", h.ProducerID), slog.Int64("start_offset", open))
+	return true
 }
 
 // transactionLateDefault is Options.TransactionLate where it is not set.

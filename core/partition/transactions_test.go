@@ -465,3 +465,42 @@ func TestWatchersHearOfTheEndOfOlderTransactions(t *testing.T) {
 	require.EqualValues(t, 4, r.p.LastStable())
 	require.Positive(t, w.Bytes())
 }
+
+// The marker of a transaction was lost with a log that was given up (R16): the next transaction's outcome is not its own (I7).
+func TestATransactionWhoseMarkerWasLostEndsBeforeTheNextOne(t *testing.T) {
+	r := newRig(t)
+	r.open(7, 0, 0, 2)
+	r.durable()
+	a := r.open(7, 1, 0, 3)
+	require.EqualValues(t, 3, a.BaseOffset, "behind the marker")
+	r.durable()
+	require.EqualValues(t, 3, r.p.LastStable(), "the first is over")
+	require.EqualValues(t, 3, r.p.Producers()[0].OpenFrom)
+	r.end(7, 2, commit(1), 2)
+	r.durable()
+	require.EqualValues(t, 7, r.p.LastStable())
+	m, err := record.ReadMarker(r.log.taken[1].Data)
+	require.NoError(t, err)
+	require.Equal(t, record.Marker{CoordinatorEpoch: noCoordinator}, m)
+}
+
+func TestAForgottenTransactionWaitsForRoom(t *testing.T) {
+	r := newRig(t)
+	r.open(7, 0, 0, 2)
+	r.durable()
+	var a *Append
+	for room := range 2 { // for nothing, then for the marker
+		r.log.room = room
+		if room == 0 {
+			a = r.open(7, 1, 0, 3)
+		} else {
+			r.p.pump()
+		}
+		require.EqualValues(t, 2+room, r.log.at)
+	}
+	r.log.room = -1
+	r.p.pump()
+	r.durable()
+	require.EqualValues(t, 3, a.BaseOffset)
+	require.EqualValues(t, 3, r.p.LastStable())
+}
