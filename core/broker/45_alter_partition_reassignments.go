@@ -41,6 +41,16 @@ func (b *Broker) alterPartitionReassignments(x exchange, r *kmsg.AlterPartitionA
 	b.whenCurrent(x, r.TimeoutMillis, func() { b.reassignNow(x, r) }, func(code int16, message *string) {
 		out := r.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
 		out.AllowReplicationFactorChange, out.ErrorCode, out.ErrorMessage = r.AllowReplicationFactorChange, code, message
+		for i := range r.Topics {
+			q, t := &r.Topics[i], kmsg.NewAlterPartitionAssignmentsResponseTopic()
+			t.Topic = q.Topic
+			for j := range q.Partitions {
+				p := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
+				p.Partition, p.ErrorCode, p.ErrorMessage = q.Partitions[j].Partition, code, message
+				t.Partitions = append(t.Partitions, p)
+			}
+			out.Topics = append(out.Topics, t)
+		}
 		x.replyMessage(out)
 	})
 }

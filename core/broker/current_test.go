@@ -49,7 +49,8 @@ var administrations = map[string]func(r *rig) []int16{
 		return []int16{out.ErrorCode, out.Topics[0].Partitions[0].ErrorCode}
 	},
 	"AlterPartitionReassignments": func(r *rig) []int16 {
-		return []int16{ask[*kmsg.AlterPartitionAssignmentsResponse](r, 1, reassign("t", onto(0, 2))).ErrorCode}
+		out := ask[*kmsg.AlterPartitionAssignmentsResponse](r, 1, reassign("t", onto(0, 2)))
+		return []int16{out.ErrorCode, out.Topics[0].Partitions[0].ErrorCode}
 	},
 	"UnregisterBroker": func(r *rig) []int16 {
 		q := kmsg.NewPtrUnregisterBrokerRequest()

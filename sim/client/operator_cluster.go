@@ -72,9 +72,9 @@ func (o *Operator) reassign(brokers []kmsg.DescribeClusterResponseBroker) {
 			return
 		}
 		v := response.(*kmsg.AlterPartitionAssignmentsResponse)
-		o.among("AlterPartitionReassignments", v.ErrorCode)
+		o.among("AlterPartitionReassignments", v.ErrorCode, wire.NotController)
 		o.among("AlterPartitionReassignments of a partition", v.Topics[0].Partitions[0].ErrorCode,
-			wire.UnknownTopicOrPartition, wire.InvalidReplicaAssignment, wire.LeaderNotAvailable, wire.RequestTimedOut)
+			wire.UnknownTopicOrPartition, wire.InvalidReplicaAssignment, wire.LeaderNotAvailable, wire.RequestTimedOut, wire.NotController)
 		o.request(kmsg.NewPtrListPartitionReassignmentsRequest(), func(response kmsg.Response, err error) {
 			if err != nil {
 				return

@@ -260,7 +260,7 @@ func (o *Operator) electLeaders() {
 			return
 		}
 		v := response.(*kmsg.ElectLeadersResponse)
-		o.among("ElectLeaders", v.ErrorCode)
+		o.among("ElectLeaders", v.ErrorCode, wire.NotController)
 		for _, t := range v.Topics {
 			for i := range t.Partitions {
 				if t.Partitions[i].ErrorCode == 0 {
