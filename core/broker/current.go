@@ -1,10 +1,6 @@
 package broker
 
-import (
-	"time"
-
-	"weir/core/task"
-)
+import "time"
 
 // catchUpTimeout bounds the wait of an administrative request for the newest image.
 const catchUpTimeout = 10 * time.Second
@@ -15,27 +11,19 @@ const catchUpTimeout = 10 * time.Second
 // less: catchUpTimeout), refuse runs instead, with the code and message for each part of the response.
 func (b *Broker) whenCurrent(x exchange, timeoutMillis int32, handle func(), refuse func(code int16, message *string)) {
 	x.releaseFrame()
-	ended := false
-	var timer task.Timer
-	end := func(then func()) {
-		if !ended {
-			ended = true
-			b.loop.Stop(&timer)
-			then()
-		}
-	}
-	x.onGone(func() { end(func() {}) })
+	gone := false
+	x.onGone(func() { gone = true })
 	timeout := catchUpTimeout
 	if timeoutMillis > 0 {
 		timeout = min(timeout, millisOf(timeoutMillis))
 	}
 	b.cluster.CatchUp(timeout, func(err error) {
-		end(func() {
-			if err == nil {
-				handle()
-				return
-			}
+		switch {
+		case gone:
+		case err != nil:
 			refuse(refusal(err))
-		})
+		default:
+			handle()
+		}
 	})
 }

@@ -43,7 +43,8 @@ type catchUp struct {
 }
 
 func (c *catchUp) ask() {
-	c.node.peers.askLeader(methodCatchUp, nil, catchUpTry, func(body []byte, err error) {
+	try := min(catchUpTry, c.deadline.Sub(c.node.loop.Now()))
+	c.node.peers.askLeader(methodCatchUp, nil, try, func(body []byte, err error) {
 		if err != nil || len(body) != 8 {
 			c.again()
 			return
