@@ -149,7 +149,7 @@ func (m *mutant) hunt(b *bench) (found string, err error) {
 	if m.test != nil {
 		return m.runTests(b.dir)
 	}
-	f, err := m.seek(b, m.args)
+	f, err := m.seek(b, m.args, b.limit)
 	if err != nil {
 		return "", err
 	}
@@ -158,7 +158,7 @@ func (m *mutant) hunt(b *bench) (found string, err error) {
 
 // seek plants the defect in the copy, simulates with these arguments, and takes the defect out again. The seed that fails must pass
 // without the defect.
-func (m *mutant) seek(b *bench, args []string) (f finding, err error) {
+func (m *mutant) seek(b *bench, args []string, limit time.Duration) (f finding, err error) {
 	restore, err := m.plant(b.dir)
 	if err != nil {
 		return f, err
@@ -168,13 +168,13 @@ func (m *mutant) seek(b *bench, args []string) (f finding, err error) {
 	if err := build(b.dir, binary); err != nil {
 		return f, fmt.Errorf("the defect does not compile: %w", err)
 	}
-	if f, err = b.simulate(binary, args); err != nil {
+	if f, err = b.simulate(binary, args, limit); err != nil {
 		return f, err
 	}
 	again := exec.Command(b.sound, append(b.fuzz(args), "-first-seed", f.seed, "-seeds", "1")...)
 	again.Dir = b.dir
 	if out, err := again.CombinedOutput(); err != nil {
-		return f, fmt.Errorf("seed %s fails without the defect too: %w\n%s", f.seed, err, out)
+		return f, fmt.Errorf("%w: seed %s fails without the defect too: %w\n%s", errFalseAlarm, f.seed, err, out)
 	}
 	return f, nil
 }
@@ -219,12 +219,15 @@ func (b *bench) fuzz(args []string) []string {
 	return append([]string{"fuzz", "-j", strconv.Itoa(b.jobs)}, args...)
 }
 
-var errNotFound = errors.New("not found")
+var (
+	errNotFound   = errors.New("not found")
+	errFalseAlarm = errors.New("not due to the defect")
+)
 
 // simulate runs seeds until one fails or the limit is used up. The limit is processor
 // time, so that the load of the machine does not matter.
-func (b *bench) simulate(binary string, args []string) (f finding, err error) {
-	fuzz := exec.Command(binary, append(b.fuzz(args), "-cpu", b.limit.String())...)
+func (b *bench) simulate(binary string, args []string, limit time.Duration) (f finding, err error) {
+	fuzz := exec.Command(binary, append(b.fuzz(args), "-cpu", limit.String())...)
 	fuzz.Dir = b.dir
 	out, err := fuzz.CombinedOutput()
 	usage, _ := fuzz.ProcessState.SysUsage().(*syscall.Rusage)
@@ -235,7 +238,7 @@ func (b *bench) simulate(binary string, args []string) (f finding, err error) {
 		return f, fmt.Errorf("%w in %v of processor time", errNotFound, f.cpu)
 	case !errors.As(err, &exit) || exit.ExitCode() != 1:
 		return f, fmt.Errorf("the simulator failed: %w\n%s", err, out)
-	case f.cpu > b.limit:
+	case f.cpu > limit:
 		return f, fmt.Errorf("%w in time: only after %v of processor time", errNotFound, f.cpu)
 	}
 	said := failure.FindSubmatch(out)
