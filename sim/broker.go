@@ -174,7 +174,7 @@ func (b *broker) boot() {
 func (b *broker) failed(err error) {
 	b.failures++
 	b.lastError = err
-	b.refusedToStart(err)
+	b.endsOlder(err)
 	b.queue.Hit("world: the node gave up")
 	b.queue.Note(event.KindNode, b.machine.ID, 3, uint64(b.failures), 0)
 	// Not from within its own turn.

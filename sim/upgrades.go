@@ -103,13 +103,24 @@ func (b *broker) downgrade() {
 	b.change(b.plan.Brokers[b.machine.ID-1].Release)
 }
 
-// refusedToStart takes the end of an incarnation of a release that does not serve the level. Its administrator heeds what it says.
-func (b *broker) refusedToStart(err error) {
-	if !b.downgraded || !strings.Contains(err.Error(), "start the release that served it last") && !strings.Contains(err.Error(), "start the version that wrote it") {
-		return
+// endsOlder takes the end of an incarnation of an older release: it may find what it does not know only once the level was raised beyond it. The
+// administrator who started it then heeds what it says.
+func (b *broker) endsOlder(err error) {
+	unknown := strings.Contains(err.Error(), "a newer release wrote it")
+	switch raised := b.raisedBeyond(b.release); {
+	case b.release == 0:
+	case unknown && !raised:
+		b.violate(checker.Violation{Invariant: "level", Text: fmt.Sprintf("broker %d serves weir.metadata up to %d, as the cluster uses it, and ends: %v", b.config.NodeID, b.release, err)})
+	case b.downgraded && raised && (unknown || strings.Contains(err.Error(), "start the release that served it last")):
+		b.queue.Hit("world: a downgraded broker refused to start")
+		b.endDowngrade()
 	}
-	b.queue.Hit("world: a downgraded broker refused to start")
-	b.endDowngrade()
+}
+
+// raisedBeyond reports whether the level in force is one that a release does not serve.
+func (w *world) raisedBeyond(release int64) bool {
+	image := w.newestImage()
+	return image != nil && int64(image.Feature(controller.MetadataFeature)) > release
 }
 
 func (b *broker) endDowngrade() { b.downgraded, b.release = false, 0 }

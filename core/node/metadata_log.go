@@ -199,10 +199,10 @@ func (m *metadataLog) Shipped() uint64 {
 func (n *Node) imageChanged() {
 	if n.peers != nil {
 		n.peers.imageChanged()
-	}
-	if err := controller.ValidateFeatures(n.metadata.image.Features(), n.release.features()); err != nil {
-		n.fail(err)
-		return
+		if err := controller.ValidateFeatures(n.metadata.image.Features(), n.release.features()); err != nil {
+			n.fail(err) // another node raised a level, and was wrong about this one
+			return
+		}
 	}
 	ended := n.epochEnded()
 	if ended && !n.shutting {
