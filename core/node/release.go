@@ -60,7 +60,7 @@ func (r release) reads(snapshot []byte) error {
 }
 
 // supportTimeout bounds the wait for what another node serves.
-const supportTimeout = 5 * time.Second
+const supportTimeout = 2 * time.Second
 
 // featuresOf answers which features this node serves.
 func (n *Node) featuresOf(_ int32, _ []byte, reply func([]byte, *peer.Refusal)) {
