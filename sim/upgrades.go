@@ -85,7 +85,8 @@ func (w *world) raised() {
 	image := w.newestImage()
 	for _, b := range w.brokers {
 		if _, registered := image.Broker(metadata.BrokerID(b.config.NodeID)); registered && b.release != 0 {
-			w.violate(checker.Violation{Invariant: "level", Text: fmt.Sprintf("weir.metadata was raised to %d, and broker %d serves %d at most", controller.CleaningLevel, b.config.NodeID, b.release)})
+			w.violate(checker.Violation{Invariant: "level", Text: fmt.Sprintf(
+				"weir.metadata was raised to %d, and broker %d serves %d at most", controller.CleaningLevel, b.config.NodeID, b.release)})
 		}
 	}
 	if i := w.plan.Config.Downgrade; i > 0 && i <= int64(len(w.brokers)) && !w.healed {
@@ -107,13 +108,14 @@ func (b *broker) downgrade() {
 // administrator who started it then heeds what it says.
 func (b *broker) endsOlder(err error) {
 	unknown := strings.Contains(err.Error(), "a newer release wrote it")
-	switch raised := b.raisedBeyond(b.release); {
+	switch {
 	case b.release == 0:
-	case unknown && !raised:
-		b.violate(checker.Violation{Invariant: "level", Text: fmt.Sprintf("broker %d serves weir.metadata up to %d, as the cluster uses it, and ends: %v", b.config.NodeID, b.release, err)})
-	case b.downgraded && raised && (unknown || strings.Contains(err.Error(), "start the release that served it last")):
+	case b.downgraded && (unknown || strings.Contains(err.Error(), "start the release that served it last")):
 		b.queue.Hit("world: a downgraded broker refused to start")
 		b.endDowngrade()
+	case unknown && !b.raisedBeyond(b.release):
+		b.violate(checker.Violation{Invariant: "level", Text: fmt.Sprintf(
+			"broker %d serves weir.metadata up to %d, as the cluster uses it, and ends: %v", b.config.NodeID, b.release, err)})
 	}
 }
 
