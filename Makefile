@@ -70,6 +70,10 @@ golden: ## the golden seeds at GOMAXPROCS 1 and 2, with and without the race det
 mutants: ## plant each defect of sim/mutants/ in a copy of the source; the simulator, or the tests that it names, must find it
 	$(GO) run ./internal/mutants -j $(JOBS)
 
+.PHONY: mutants-by-seeds
+mutants-by-seeds: ## a defect of each rule, hunted by random seeds alone: ten minutes of processor time each, and fifteen rules at least are found
+	$(GO) run ./internal/mutants -seeds-only -j $(JOBS) -cpu 10m
+
 .PHONY: soak
 soak: ## simulate random seeds for SOAKTIME=1h, then kill the real broker for as long as a minute
 	$(GO) run ./cmd/weir-sim fuzz -first-seed $$(date +%s)000 -duration $(SOAKTIME) -j $(JOBS)

@@ -188,7 +188,8 @@
 // administrator was shown. What its ended epochs owe is committed by parts without an object (Part.Lost), over which readers pass with an empty
 // batch; an open range ends metadata.UncommittedOffsetsMax above what is committed of it, and the next one begins there. If the broker comes back
 // with its disk, its epoch has ended, its ranges are another's, and its log is removed with one line. Where no broker can start without the lost
-// log, since it is alone or all have lost theirs, weir.wal.abandoned names it, and the start gives it up for itself.
+// log, since it is alone or all have lost theirs, weir.wal.abandoned names it, and the start gives it up for itself. Releases below controller.CleaningLevel
+// would end at the record: there nothing is given up, and a start that is to do so raises the level before, which is refused while such a release is left.
 //
 // No offset gets a second value: an owner gives no offset further than UncommittedOffsetsMax above what is committed of the range, by records that
 // are shipped (stream.reach; the start of a range is shipped before the range is used). What is committed and shipped never goes back, not even

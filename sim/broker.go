@@ -35,6 +35,8 @@ type broker struct {
 	gone       bool   // the cluster has lost it for good
 	real       bool   // runs the real node, not a stand-in
 	rebuilding bool   // the metadata disk was lost: recover-cluster runs before the broker
+	release    int64  // which it runs, by the highest level of weir.metadata that it serves; 0: the newest
+	downgraded bool   // it is to be started as a release that does not serve the level in force
 	lostLog    bool   // its log disk was lost, and it has not served since
 	lastError  error
 	draws      event.Stream
@@ -48,7 +50,7 @@ func (w *world) addBroker(spec plan.Broker) *broker {
 	if block == 0 {
 		block = 4096
 	}
-	b := &broker{world: w, zone: spec.Zone, wanted: spec.Start == 0, machine: machine.New(w.queue, id)}
+	b := &broker{world: w, zone: spec.Zone, wanted: spec.Start == 0, release: spec.Release, machine: machine.New(w.queue, id)}
 	b.drift = c.DriftPPM + spec.DriftPPM
 	b.machine.Clock().DriftPPM = b.drift
 	b.machine.Slow = c.ComputeSlow
@@ -139,10 +141,17 @@ func (b *broker) boot() {
 		b.machine.Start(b.recoverCluster(e, box))
 		return
 	}
+	bounds := tuning(&b.plan.Config)
+	if bounds.MetadataLevel = int16(b.release); b.release != 0 {
+		b.queue.Hit("world: a broker ran as an older release")
+	}
 	built := b.options.Build(e, NodeOptions{
-		Config: b.config, Tuning: tuning(&b.plan.Config),
+		Config: b.config, Tuning: bounds,
 		Ready: func(address string) {
 			if !box.Dead() {
+				if b.downgraded && b.release != 0 {
+					b.violate(checker.Violation{Invariant: "level", Text: fmt.Sprintf("broker %d serves as a release that does not know the level in force", b.config.NodeID)})
+				}
 				b.ready, b.served = true, true
 				b.found()
 				b.cluster.Serves(b.machine.ID, address)
@@ -165,6 +174,7 @@ func (b *broker) boot() {
 func (b *broker) failed(err error) {
 	b.failures++
 	b.lastError = err
+	b.endsOlder(err)
 	b.queue.Hit("world: the node gave up")
 	b.queue.Note(event.KindNode, b.machine.ID, 3, uint64(b.failures), 0)
 	// Not from within its own turn.

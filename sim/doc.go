@@ -22,6 +22,10 @@
 // copies whose log is the newest, or runs recover-cluster until that ends well. Nothing
 // acknowledged may be lost by it. What clients only saw may be undone.
 //
+// A cluster may begin as an older release of weir, known by the highest level of weir.metadata that it serves (upgrades.go), whose brokers are restarted as the
+// newest one by one; the level is then raised, or too early, or never. A broker of an older release that meets what it does not know before that has found a
+// violation.
+//
 // In a cluster a log may be lost for good (losses.go). Its broker waits for it, partitions wait for the broker, and the plan's administrator gives
 // it up by name ([client.Abandoner], R16). The checker is told which offsets that were, after the world has made sure that only lost
 // logs held them: what was acknowledged there may be gone, and nothing else, and no offset may have a second value.

@@ -315,6 +315,7 @@ func (w *world) heal() {
 	w.keepLost()
 	w.net.Healed()
 	w.endCopy()
+	w.healDowngrades()
 	for _, b := range w.brokers {
 		b.machine.Resume()
 		b.machine.Clock().SetDrift(b.drift)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/core/config"
+	"weir/core/controller"
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/node"
@@ -117,7 +118,7 @@ func (w *world) compareImages() {
 
 // auditParts: however often a partition was uploaded, it comes to consist of few objects.
 func (w *world) auditParts(image *metadata.Image) {
-	if w.plan.Config.NoCompaction != 0 || w.store.Discarded > 0 {
+	if w.plan.Config.NoCompaction != 0 || w.store.Discarded > 0 || w.level() < controller.ReplacementsLevel {
 		return
 	}
 	few := func() bool {

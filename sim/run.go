@@ -125,6 +125,7 @@ func panicked(value any, stack []byte) checker.Violation {
 
 const (
 	offsetsClient = 47
+	raiserClient  = 45
 	abandonClient = 46
 	pollerClient  = 48
 	pollProducer  = 49
@@ -148,6 +149,7 @@ func (w *world) story() {
 	c := w.startClients(topics)
 	w.schedule(false)
 	w.changeMembers()
+	w.scheduleUpgrades()
 	w.run(w.plan.Config.Duration, never)
 	w.heal()
 	c.end()
@@ -159,7 +161,7 @@ func (w *world) story() {
 		w.late(convergeLimit, "readers to be served from "+c.unserved())
 		return
 	}
-	if !w.settleGroups(c.members) {
+	if !w.settleGroups(c.members) || !w.awaitRaised() {
 		return
 	}
 	c.stopReaders()
@@ -370,7 +372,7 @@ const compactLimit = 5 * time.Minute
 
 // awaitCompacted: with any dirty byte being worth it, all that keepers wrote is compacted in the end.
 func (w *world) awaitCompacted() {
-	if w.violated() || w.imageHolder() == nil {
+	if w.violated() || w.level() < controller.CleaningLevel {
 		return
 	}
 	w.await(compactLimit, "the compaction of all that keepers wrote", func() bool {

@@ -67,6 +67,7 @@ type world struct {
 	copies     copies
 	effects    effects
 	losses     losses
+	upgrades   upgrades
 	draws      event.Stream
 	workload   bill.Account // of the store, when the workload was over
 }

@@ -13,10 +13,20 @@ import (
 type coverage struct {
 	runs    map[string]int // that had a kind of fault
 	effects map[string]*sim.Effect
-	calm    int // runs without a fault
-	killed  int // runs with a power failure or SIGKILL
-	members int // runs in which members came, went or were lost
-	both    int // runs with both
+	calm    int            // runs without a fault
+	killed  int            // runs with a power failure or SIGKILL
+	members int            // runs in which members came, went or were lost
+	both    int            // runs with both
+	marks   map[string]int // runs that reached one of mixedMarks
+}
+
+// mixedMarks are places that runs of mixed versions reach, and what the table calls such runs.
+var mixedMarks = []struct{ mark, name string }{
+	{"world: a broker ran as an older release", "with brokers of an older release"},
+	{"world: a broker was upgraded", "in which brokers were upgraded"},
+	{"world: a level that some do not serve was refused", "in which a level was refused that some did not serve"},
+	{"world: the level was raised", "in which the level was raised"},
+	{"world: a downgraded broker refused to start", "in which a downgraded broker refused to start"},
 }
 
 // memberMarks are places that a run reaches whose members change after the start.
@@ -27,7 +37,7 @@ var memberMarks = []string{
 
 func (c *coverage) add(r *sim.Result) {
 	if c.runs == nil {
-		c.runs, c.effects = map[string]int{}, map[string]*sim.Effect{}
+		c.runs, c.effects, c.marks = map[string]int{}, map[string]*sim.Effect{}, map[string]int{}
 	}
 	killed := false
 	for kind, e := range r.Effects {
@@ -39,6 +49,11 @@ func (c *coverage) add(r *sim.Result) {
 		}
 		sum.Add(e)
 		killed = killed || strings.HasPrefix(kind, "crash") || strings.HasPrefix(kind, "kill")
+	}
+	for _, m := range mixedMarks {
+		if r.Marks[m.mark] > 0 {
+			c.marks[m.mark]++
+		}
 	}
 	changed := slices.ContainsFunc(memberMarks, func(mark string) bool { return r.Marks[mark] > 0 })
 	for _, count := range []struct {
@@ -58,4 +73,9 @@ func (c *coverage) print() {
 		fmt.Printf("%-20s %6d %9d %8d %8d %9d %8d %8d\n", kind, c.runs[kind], e.Injected, e.Retries, e.Fences, e.Failovers, e.Moves, e.None)
 	}
 	fmt.Printf("runs without a fault: %d; with a kill: %d; whose members changed: %d; with both: %d\n", c.calm, c.killed, c.members, c.both)
+	fmt.Print("runs of mixed versions:")
+	for i, m := range mixedMarks {
+		fmt.Printf("%s %d %s", [...]string{"", ";"}[min(i, 1)], c.marks[m.mark], m.name)
+	}
+	fmt.Println()
 }

@@ -2,7 +2,7 @@
 // (KAFKA-17011, version 4), and the check that the client reached the broker that it meant (KIP-1242, version 5).
 //
 // Keys are announced once all their versions are served, but for Produce (see wire.APIs). So are features, by
-// controller.Features: weir's own level of metadata among them.
+// Options.Features: weir's own level of metadata among them.
 
 package broker
 
@@ -32,7 +32,7 @@ func (b *Broker) apiVersions(x exchange, r *kmsg.ApiVersionsRequest) {
 		out.ApiKeys[i] = advertised(&wire.APIs[i])
 	}
 	if r.Version >= 3 {
-		addFeatures(out, controller.Features)
+		addFeatures(out, b.features)
 		b.addFinalized(out)
 	}
 	x.replyMessage(out)

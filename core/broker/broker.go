@@ -81,6 +81,8 @@ type Options struct {
 	Transactions *txn.Coordinator
 	// Verifier asks transaction coordinators. Needed where producers use transactional ids.
 	Verifier TransactionVerifier
+	// Features are those that this release serves. Nil: controller.Features.
+	Features []controller.Feature
 	// AwaitApplied calls done once the coordinator of a partition of an internal topic has applied everything below end,
 	// which is durable, or with a code if it cannot. Nil: there are no coordinators.
 	AwaitApplied func(topic string, index int32, end int64, done func(wire.Code))
@@ -98,6 +100,7 @@ type Broker struct {
 	cluster    Cluster
 	clock      env.Clock
 	controller Controller
+	features   []controller.Feature
 	partitions *partition.Manager
 	groups     *coordinator.Runtime
 
@@ -115,9 +118,12 @@ type Broker struct {
 
 // New returns a broker that answers on every listener it is made the handler of.
 func New(o Options) *Broker {
+	if o.Features == nil {
+		o.Features = controller.Features
+	}
 	b := &Broker{
 		loop: o.Loop, net: o.Env.Network, telemetry: o.Telemetry,
-		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, cluster: o.Cluster, clock: o.Env.Clock, controller: o.Controller, partitions: o.Partitions,
+		config: o.Config, settings: o.Settings, disk: o.Env.WAL, image: o.Image, cluster: o.Cluster, clock: o.Env.Clock, controller: o.Controller, features: o.Features, partitions: o.Partitions,
 		groups: o.Groups, transactions: o.Transactions, creating: map[string]bool{},
 		byID: make(map[env.ConnID]*conn), counts: newCounts(o.Telemetry),
 	}

@@ -15,7 +15,7 @@ import (
 func (c *Controller) FoundCluster(clusterID string, done func(error)) {
 	c.propose(&metadata.FoundCluster{
 		ClusterID: clusterID,
-		Features:  newestFeatures(),
+		Features:  newest(c.options.Features),
 	}, done)
 }
 

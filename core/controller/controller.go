@@ -67,6 +67,10 @@ type Options struct {
 	Config *config.Broker
 	// Settings validates changes of configurations.
 	Settings *config.Settings
+	// Features are those that this release serves. Nil: Features.
+	Features []Feature
+	// Others asks all other brokers and voters which features they serve. Nil: there are none.
+	Others func(done func([]Support))
 	// ProducerIDBlock is how many producer ids one allocation grants. Zero: 1,000, as in
 	// Kafka. A restart loses the rest of a block; smaller blocks cost more records.
 	ProducerIDBlock int64
@@ -101,6 +105,9 @@ func New(o Options) *Controller {
 	}
 	if o.RecordBytesMax == 0 {
 		o.RecordBytesMax = DefaultRecordBytesMax
+	}
+	if o.Features == nil {
+		o.Features = Features
 	}
 	return &Controller{
 		options: o, image: o.Image, proposer: o.Proposer,

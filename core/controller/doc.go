@@ -15,7 +15,8 @@
 //
 // A cluster uses the levels of [Features] that its records name: those that it was founded with, and those that
 // UpdateFeatures has set since (KIP-584). A cluster of a release that did not know a feature goes on without it until an
-// administrator raises its level; a program does not start on a cluster that uses a level which it does not serve.
+// administrator raises its level; a program does not start on a cluster that uses a level which it does not serve. A level is raised only once all
+// brokers, fenced ones too, and voters have said that they serve it: they are asked each time ([Support]), and nothing is kept of the answers.
 //
 // The [Sweeper] deletes destroyed and orphaned objects from the object store, the [SlotSweeper] what is left of object
 // WALs. They are independent of decisions: they propose records like any other part, and a store that

@@ -43,21 +43,34 @@ var Features = []Feature{
 	{MetadataFeature, 1, CleaningLevel},
 }
 
-// newestFeatures is what a new cluster starts with.
-func newestFeatures() []metadata.Feature {
-	out := make([]metadata.Feature, len(Features))
-	for i, f := range Features {
+// FeaturesOf are the features of the release whose highest level of MetadataFeature was this one; 0: of this release.
+func FeaturesOf(level int16) []Feature {
+	if level == 0 {
+		return Features
+	}
+	of := slices.Clone(Features)
+	for i := range of {
+		if of[i].Name == MetadataFeature {
+			of[i].Max = level
+		}
+	}
+	return of
+}
+
+// newest is what a new cluster starts with.
+func newest(served []Feature) []metadata.Feature {
+	out := make([]metadata.Feature, len(served))
+	for i, f := range served {
 		out[i] = metadata.Feature{Name: f.Name, Level: f.Max}
 	}
 	return out
 }
 
-// ValidateFeatures returns an error if the cluster uses a feature, or a level, that this program does not serve: a newer one
+// ValidateFeatures returns an error if the cluster uses a feature, or a level, that is not among those served: a newer release
 // set it.
-func ValidateFeatures(used []metadata.Feature) error {
+func ValidateFeatures(used []metadata.Feature, served []Feature) error {
 	for _, u := range used {
-		at := slices.IndexFunc(Features, func(f Feature) bool { return f.Name == u.Name })
-		if at < 0 || u.Level > Features[at].Max {
+		if f := find(served, u.Name); f == nil || u.Level > f.Max {
 			return fmt.Errorf("the cluster uses feature %s at level %d, which this release does not serve; start the release that served it last", u.Name, u.Level)
 		}
 	}
@@ -81,49 +94,71 @@ const (
 	UnsafeDowngrade UpgradeType = 3
 )
 
-// UpdateFeatures sets the levels of features, all or none. Of those named twice the last one counts. Its refusals are
+// UpdateFeatures sets the levels of features, all or none. Of those named twice the last one counts. A level is raised only if all
+// brokers and voters serve it, which are asked: one that does not answer, be it fenced, may be of an older release. Refusals are
 // INVALID_UPDATE_VERSION, in Kafka's words.
 func (c *Controller) UpdateFeatures(updates []FeatureUpdate, validateOnly bool, done func(error)) {
 	last := make(map[string]int, len(updates))
 	for i := range updates {
 		last[updates[i].Name] = i
 	}
-	r := &metadata.SetFeatures{}
+	var distinct []FeatureUpdate
 	for i := range updates {
-		u := &updates[i]
-		if last[u.Name] != i {
-			continue
+		if last[updates[i].Name] == i {
+			distinct = append(distinct, updates[i])
 		}
-		if why := c.updateRefusal(u); why != "" {
-			done(refuse(wire.InvalidUpdateVersion, "The update failed for all features since the following feature had an error: "+
-				"Invalid update version %d for feature %s. %s", u.Level, u.Name, why))
-			return
-		}
-		r.Features = append(r.Features, metadata.Feature{Name: u.Name, Level: u.Level})
 	}
-	if validateOnly || len(r.Features) == 0 {
-		done(nil)
+	if err := c.refuseUpdates(distinct, c.updateRefusal); err != nil {
+		done(err)
 		return
 	}
-	slices.SortStableFunc(r.Features, func(a, b metadata.Feature) int { return strings.Compare(a.Name, b.Name) })
-	c.propose(r, func(err error) { done(kafka(err)) })
+	c.askSupport(distinct, func(err error) {
+		if err == nil { // the image may have changed meanwhile
+			err = c.refuseUpdates(distinct, c.updateRefusal)
+		}
+		if err != nil || validateOnly || len(distinct) == 0 {
+			done(err)
+			return
+		}
+		c.propose(setFeatures(distinct), func(err error) { done(kafka(err)) })
+	})
 }
 
-// updateRefusal says why a level cannot be set; empty: it can.
+// refuseUpdates returns the refusal of the first update for which there is a reason.
+func (c *Controller) refuseUpdates(updates []FeatureUpdate, reason func(*FeatureUpdate) string) error {
+	for i := range updates {
+		if why := reason(&updates[i]); why != "" {
+			return refuse(wire.InvalidUpdateVersion, "The update failed for all features since the following feature had an error: "+
+				"Invalid update version %d for feature %s. %s", updates[i].Level, updates[i].Name, why)
+		}
+	}
+	return nil
+}
+
+func setFeatures(updates []FeatureUpdate) *metadata.SetFeatures {
+	r := &metadata.SetFeatures{}
+	for _, u := range updates {
+		r.Features = append(r.Features, metadata.Feature{Name: u.Name, Level: u.Level})
+	}
+	slices.SortStableFunc(r.Features, func(a, b metadata.Feature) int { return strings.Compare(a.Name, b.Name) })
+	return r
+}
+
+// updateRefusal says why this release cannot set a level, whatever the others serve; empty: it can.
 func (c *Controller) updateRefusal(u *FeatureUpdate) string {
 	now := c.image.Feature(u.Name)
-	at := slices.IndexFunc(Features, func(f Feature) bool { return f.Name == u.Name })
+	f := find(c.options.Features, u.Name)
 	switch {
 	case u.Type < Upgrade || u.Type > UnsafeDowngrade:
 		return "The controller does not support the given upgrade type."
 	case u.Level < 0:
 		return "A feature version cannot be less than 0."
-	case at < 0 && u.Level == 0:
+	case f == nil && u.Level == 0:
 		return fmt.Sprintf("Feature %s not found.", u.Name)
-	case at < 0:
+	case f == nil:
 		return fmt.Sprintf("Local controller %d does not support this feature.", c.options.Broker)
-	case u.Level < Features[at].Min || u.Level > Features[at].Max:
-		return fmt.Sprintf("Local controller %d only supports versions %s", c.options.Broker, Features[at].levels())
+	case !f.serves(u.Level):
+		return fmt.Sprintf("Local controller %d only supports versions %s", c.options.Broker, f.levels())
 	case u.Level < now && u.Name == MetadataFeature:
 		return "The metadata have been written in the present version already."
 	case u.Level < now && u.Type == Upgrade:
@@ -132,6 +167,18 @@ func (c *Controller) updateRefusal(u *FeatureUpdate) string {
 		return "Can't downgrade to a newer version."
 	}
 	return ""
+}
+
+func (f *Feature) serves(level int16) bool { return f.Min <= level && level <= f.Max }
+
+// find returns the feature of a name, or nil.
+func find(features []Feature, name string) *Feature {
+	for i := range features {
+		if features[i].Name == name {
+			return &features[i]
+		}
+	}
+	return nil
 }
 
 // levels is the range of levels as Kafka prints it.

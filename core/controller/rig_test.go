@@ -28,7 +28,9 @@ type rig struct {
 	settings  *config.Settings
 	c         *controller.Controller
 	epoch     metadata.BrokerEpoch
-	draws     []uint64 // what Rand gives first
+	draws     []uint64             // what Rand gives first
+	others    []controller.Support // what other nodes say that they serve
+	asked     int                  // how often they were asked
 }
 
 // reporter is a *testing.T or a *rapid.T.
@@ -111,11 +113,23 @@ func newRigOf(t reporter, recordBytesMax int) *rig {
 	r.store = &fakeStore{rig: r, objects: map[string]bool{}}
 	r.c = controller.New(controller.Options{
 		Loop: r.loop, Env: env.Env{Clock: r, Rand: r, Store: r.store}, Telemetry: r.telemetry, Image: r.image, Proposer: r.log,
-		Broker: 1, Config: r.settings.Broker(), Settings: r.settings, RecordBytesMax: recordBytesMax,
+		Broker: 1, Config: r.settings.Broker(), Settings: r.settings, RecordBytesMax: recordBytesMax, Others: r.askOthers,
 	})
 	r.c.FoundCluster("MkU3OEVBNTcwNTJENDM2Qg", r.must)
 	r.register()
 	return r
+}
+
+// askOthers answers for other nodes.
+func (r *rig) askOthers(done func([]controller.Support)) {
+	r.asked++
+	r.loop.Post(func() { done(r.others) })
+}
+
+// level sets the level of records that the cluster uses.
+func (r *rig) level(level int16) {
+	set := &metadata.SetFeatures{Features: []metadata.Feature{{Name: controller.MetadataFeature, Level: level}}}
+	r.log.Propose(set, func(_ metadata.Outcome, err error) { r.must(err) })
 }
 
 func (r *rig) must(err error) {

@@ -26,6 +26,18 @@ const (
 	objectWALBytesMin     = 2
 )
 
+// SnapshotVersionBeforeCleaning is the newest version that releases knew before streams were compacted by key. It is written as long as no
+// stream is.
+const SnapshotVersionBeforeCleaning = snapshotVersion - 1
+
+// SnapshotVersion is the version of a snapshot's format; 0: it is too short to be one.
+func SnapshotVersion(data []byte) uint8 {
+	if len(data) <= len(snapshotMagic) {
+		return 0
+	}
+	return data[len(snapshotMagic)]
+}
+
 // ErrSnapshot: the bytes are no snapshot of a version known here, or damaged.
 var ErrSnapshot = errors.New("metadata snapshot is invalid")
 
@@ -105,7 +117,7 @@ func (k *contents) version() uint8 {
 	if slices.ContainsFunc(k.streams, func(s *Stream) bool { return s.Cleaned > 0 }) {
 		return snapshotVersion
 	}
-	return snapshotVersion - 1
+	return SnapshotVersionBeforeCleaning
 }
 
 func (im *Image) contents() contents {

@@ -20,6 +20,10 @@ func (c clusterOf) AbandonWAL(r *wire.AbandonWALRequest, done func(*wire.Abandon
 		done(abandonRefused(&controller.Error{Code: wire.InvalidRequest, Message: "This broker is a cluster of its own: no other one waits for its log."}))
 		return
 	}
+	if !n.release.serves(methodAbandonWAL) {
+		done(abandonRefused(&controller.Error{Code: wire.UnsupportedVersion, Message: "This release does not know what it means to give a log up."}))
+		return
+	}
 	n.peers.askLeader(methodAbandonWAL, r.AppendTo(nil), callTimeout, func(b []byte, err error) {
 		out := &wire.AbandonWALResponse{}
 		if err == nil {
@@ -92,6 +96,9 @@ func (n *Node) forgoLogs(p *task.Proc) (err error) {
 	r.Ended = slices.DeleteFunc(r.Ended, func(epoch metadata.BrokerEpoch) bool { return !n.metadata.image.EpochOwes(epoch) })
 	if len(r.Ended) == 0 {
 		return nil
+	}
+	if err := n.raiseLevel(p); err != nil {
+		return err
 	}
 	p.Await(func(wake func()) {
 		n.metadata.Propose(r, func(_ metadata.Outcome, proposeErr error) {

@@ -148,7 +148,7 @@ func (m *metadataLog) proposeFor(from int32, body []byte, reply func([]byte, *pe
 		reply(nil, &peer.Refusal{Code: refusedUnknown, Text: "a proposal without its origin"})
 		return
 	}
-	r, err := metadata.DecodeRecord(record)
+	r, err := m.node.release.decode(record)
 	switch {
 	case err != nil || metadata.OfController(r):
 		reply(nil, &peer.Refusal{Code: refusedUnknown, Text: fmt.Sprintf("a record that only a controller proposes, or none: %v", err)})

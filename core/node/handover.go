@@ -125,6 +125,9 @@ func (h *handovers) propose(piece []readyHandover) {
 // courtesy: nothing depends on its arrival.
 func (h *handovers) announce(piece []readyHandover) {
 	n := h.node
+	if !n.release.serves(methodArriving) {
+		return
+	}
 	for _, b := range n.metadata.image.Brokers() {
 		var body []byte
 		for _, p := range piece {

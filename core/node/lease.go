@@ -133,12 +133,17 @@ func (l *lease) heartbeat(leaves bool) []byte {
 	if l.node.store.Unreachable(l.node.config.Cluster.SessionTimeout / 4) {
 		sick |= storeSick
 	}
-	if l.node.metadata.image.Feature(controller.MetadataFeature) < controller.CleaningLevel {
+	if min(int16(l.node.release), l.node.metadata.image.Feature(controller.MetadataFeature)) < controller.CleaningLevel {
 		return append(b, leaving) // a controller of an older release knows no more
 	}
 	use := l.node.logUse()
 	b = order.AppendUint64(append(b, leaving, sick), uint64(use.Bytes))
 	return order.AppendUint64(b, uint64(use.BytesMax))
+}
+
+// readsHeartbeat reports whether the release knows heartbeats of so many bytes.
+func (r release) readsHeartbeat(bytes int) bool {
+	return bytes == heartbeatBare || bytes == heartbeatBytes && r >= controller.CleaningLevel
 }
 
 // logHangs reports whether a write to the log, or the recovery of one, gets nowhere (R13). A log in the object store is as well as that is.
@@ -186,7 +191,7 @@ const leaveTimeout = 2 * time.Second
 // heartbeatOf takes another broker's heartbeat, or this one's.
 func (n *Node) heartbeatOf(from int32, b []byte, reply func([]byte, *peer.Refusal)) {
 	order := binary.LittleEndian
-	if len(b) != heartbeatBytes && len(b) != heartbeatBare || int32(order.Uint32(b)) != from {
+	if !n.release.readsHeartbeat(len(b)) || int32(order.Uint32(b)) != from {
 		reply(nil, &peer.Refusal{Code: refusedBusy, Text: "malformed"})
 		return
 	}

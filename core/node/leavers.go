@@ -22,7 +22,7 @@ func (l leavers) but(brokers []*metadata.Broker) []*metadata.Broker {
 
 // tellLeaving tells the others that this broker is about to end.
 func (n *Node) tellLeaving() {
-	if n.peers == nil {
+	if n.peers == nil || !n.release.serves(methodLeaving) {
 		return
 	}
 	body := binary.LittleEndian.AppendUint64(nil, uint64(n.epoch))

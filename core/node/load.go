@@ -20,7 +20,7 @@ type loadReports struct {
 // reportLoads begins to report.
 func (n *Node) reportLoads() {
 	every := controller.LoadReportInterval(n.config.Cluster.BalanceInterval)
-	if n.peers == nil || every <= 0 {
+	if n.peers == nil || every <= 0 || !n.release.serves(methodLoad) {
 		return
 	}
 	n.loads.from = n.loop.Now()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"weir/core/config"
+	"weir/core/controller"
 	"weir/core/metadata"
 	"weir/core/quorum"
 )
@@ -26,7 +27,7 @@ func (m *metadataLog) Apply(index, term uint64, data []byte) error {
 	origin, forwarded, data, err := metadata.SplitOrigin(data)
 	var r metadata.Record
 	if err == nil {
-		r, err = metadata.DecodeRecord(data)
+		r, err = m.node.release.decode(data)
 	}
 	if err != nil {
 		return fmt.Errorf("metadata record: %w; start the version that wrote it", err)
@@ -63,6 +64,9 @@ func (m *metadataLog) AppendSnapshot(dst []byte) []byte { return m.image.AppendS
 // Restore implements quorum.StateMachine. It may come at any time: the image is
 // replaced in place, and the parts of the node are told that all of it is new.
 func (m *metadataLog) Restore(index uint64, snapshot []byte) error {
+	if err := m.node.release.reads(snapshot); err != nil {
+		return err
+	}
 	if err := m.image.Restore(index, snapshot); err != nil {
 		return err
 	}
@@ -195,6 +199,10 @@ func (m *metadataLog) Shipped() uint64 {
 func (n *Node) imageChanged() {
 	if n.peers != nil {
 		n.peers.imageChanged()
+		if err := controller.ValidateFeatures(n.metadata.image.Features(), n.release.features()); err != nil {
+			n.fail(err) // another node raised a level, and was wrong about this one
+			return
+		}
 	}
 	ended := n.epochEnded()
 	if ended && !n.shutting {

@@ -70,6 +70,7 @@ type Tuning struct {
 	UncommittedOffsets int64         // stream.Options.UncommittedOffsetsMax; the same on all nodes
 	FirstEpoch         int16         // txn.Options
 	FirstGeneration    int32         // group.Options
+	MetadataLevel      int16         // the node is of an older release, which serves controller.MetadataFeature up to this level only
 
 	Compaction stream.CompactionOptions // but what configuration keys say
 }
@@ -79,6 +80,7 @@ type Tuning struct {
 type Node struct {
 	env       env.Env
 	options   Options
+	release   release
 	config    *config.Broker
 	loop      *task.Loop
 	telemetry *telemetry.Registry
@@ -138,6 +140,7 @@ func New(e env.Env, o Options) *Node {
 	if n.config == nil {
 		n.config = o.Settings.Broker()
 	}
+	n.release = releaseOf(&o.Tuning)
 	n.lines = telemetry.NewLimiter(roomLineInterval)
 	n.store = telemetry.WatchStore(e.Store, e.Clock, n.telemetry)
 	n.env.Store = n.store

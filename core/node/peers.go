@@ -43,6 +43,9 @@ const methodArriving peer.Method = 18
 // methodLeaving is the i64 broker epoch of the sender, which is about to end: nothing is to be given to it.
 const methodLeaving peer.Method = 19
 
+// methodFeatures is nothing; any node answers with the features that it serves, as controller.AppendFeatures encodes them.
+const methodFeatures peer.Method = 20
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
@@ -142,22 +145,28 @@ func (w *peers) serve() {
 			h(from, body, reply)
 		}
 	}
-	w.calls.Handle(methodJoin, leading(w.admit))
-	w.calls.Handle(methodPropose, leading(n.metadata.proposeFor))
-	w.calls.Handle(methodShip, leading(n.metadata.shipFor))
-	w.calls.Handle(methodCatchUp, leading(w.confirmIndex))
-	w.calls.Handle(methodRegister, leading(n.registerFor))
-	w.calls.Handle(methodHeartbeat, leading(n.heartbeatOf))
-	w.calls.Handle(methodDescribeQuorum, leading(n.describeQuorumFor))
-	w.calls.Handle(methodChangeMember, leading(n.changeMemberFor))
-	w.calls.Handle(methodAbandonWAL, leading(n.abandonWALFor))
-	w.calls.Handle(methodLoad, leading(n.loadOf))
-	w.calls.Handle(methodLeader, w.leaderOf)
-	w.calls.Handle(methodMarker, n.markerOf)
-	w.calls.Handle(methodAddPartitions, n.addPartitionsOf)
-	w.calls.Handle(methodMove, n.moveFor)
-	w.calls.Handle(methodArriving, n.arriving)
-	w.calls.Handle(methodLeaving, n.leavingOf)
+	handle := func(m peer.Method, h peer.Handler) {
+		if n.release.serves(m) {
+			w.calls.Handle(m, h)
+		}
+	}
+	handle(methodJoin, leading(w.admit))
+	handle(methodPropose, leading(n.metadata.proposeFor))
+	handle(methodShip, leading(n.metadata.shipFor))
+	handle(methodCatchUp, leading(w.confirmIndex))
+	handle(methodRegister, leading(n.registerFor))
+	handle(methodHeartbeat, leading(n.heartbeatOf))
+	handle(methodDescribeQuorum, leading(n.describeQuorumFor))
+	handle(methodChangeMember, leading(n.changeMemberFor))
+	handle(methodAbandonWAL, leading(n.abandonWALFor))
+	handle(methodLoad, leading(n.loadOf))
+	handle(methodLeader, w.leaderOf)
+	handle(methodMarker, n.markerOf)
+	handle(methodAddPartitions, n.addPartitionsOf)
+	handle(methodMove, n.moveFor)
+	handle(methodArriving, n.arriving)
+	handle(methodLeaving, n.leavingOf)
+	handle(methodFeatures, n.featuresOf)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.

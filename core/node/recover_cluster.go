@@ -48,7 +48,7 @@ type ClusterRecovery struct {
 // NewClusterRecovery returns a recovery that its first turn starts.
 func NewClusterRecovery(e env.Env, o RecoveryOptions) *ClusterRecovery {
 	c := &ClusterRecovery{options: o, env: e, loop: task.NewLoop(e.Clock)}
-	c.metadata = metadataLog{node: &Node{loop: c.loop, config: o.Config}, image: metadata.NewImage()}
+	c.metadata = metadataLog{node: &Node{loop: c.loop, config: o.Config, release: thisRelease}, image: metadata.NewImage()}
 	return c
 }
 

@@ -105,6 +105,7 @@ func (n *Node) openQuorum(p *task.Proc) (err error) {
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image, Proposer: &n.metadata,
 		Broker: metadata.BrokerID(n.config.NodeID), Config: n.config, Settings: n.options.Settings,
 		RecordBytesMax: n.options.Tuning.RecordBytesMax, ProducerIDBlock: n.options.Tuning.ProducerIDBlock,
+		Features: n.release.features(), Others: n.askFeatures,
 	})
 	if n.peers != nil {
 		n.sessions = controller.NewSessions(controller.SessionsOptions{
@@ -191,7 +192,7 @@ func (n *Node) foundCluster(p *task.Proc) (err error) {
 		p.Sleep(startPoll) // whoever leads founds it
 	}
 	if known := n.metadata.image.ClusterID(); known == id {
-		return controller.ValidateFeatures(n.metadata.image.Features())
+		return controller.ValidateFeatures(n.metadata.image.Features(), n.release.features())
 	} else if known != "" {
 		return fmt.Errorf("the metadata belong to cluster %s, the disk's marker to %s: disks were mixed up", known, id)
 	}
@@ -523,7 +524,7 @@ func (n *Node) openPartitions(p *task.Proc) error {
 	n.broker = broker.New(broker.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Config: n.config, Settings: n.options.Settings,
 		Image: n.metadata.image, Cluster: clusterOf{n}, Controller: n.controller, Partitions: n.partitions, Groups: n.groups, AwaitApplied: n.awaitApplied,
-		Transactions: n.transactions, Verifier: produceVerifier{n},
+		Transactions: n.transactions, Verifier: produceVerifier{n}, Features: n.release.features(),
 	})
 	if n.unshipped.wait {
 		p.Await(func(wake func()) { n.metadata.awaitShipped(n.metadata.AppliedIndex(), wake) })

@@ -5,6 +5,8 @@
 //
 //	go run ./internal/mutants [-j JOBS] [-cpu SECONDS] [NAME...]
 //	go run ./internal/mutants -rules    the rules of core/doc.go, with the defects that break them and their scenarios
+//	go run ./internal/mutants -seeds-only [-cpu 10m] [-first-seed SEED] [NAME...]
+//	                                    for each rule, whether random seeds alone find a defect of it: no scenario, no test
 package main
 
 import (
@@ -26,6 +28,8 @@ func main() {
 	jobs := flag.Int("j", 2, "simulations at a time")
 	limit := flag.Duration("cpu", 2*time.Minute, "processor time in which a defect must be found")
 	table := flag.Bool("rules", false, "print which defects break each rule of the protocol, and which scenarios are about it")
+	random := flag.Bool("seeds-only", false, "hunt the defects that say so of their rule by random seeds alone, from a drawn first seed; fail if fewer than fifteen rules are found")
+	first := flag.Uint64("first-seed", 0, "with -seeds-only: the first seed; 0: a drawn one")
 	flag.Parse()
 	if *table {
 		os.Exit(rulesTable())
@@ -35,7 +39,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(2)
 	}
-	os.Exit(runAll(chosen(all, flag.Args()), *jobs, *limit))
+	all = chosen(all, flag.Args())
+	run := func(b *bench) int { return runAll(b, all) }
+	if *random {
+		run = func(b *bench) int { return huntRules(b, all, drawn(*first)) }
+	}
+	os.Exit(onBench(*jobs, *limit, run))
 }
 
 func rulesTable() int {
@@ -55,7 +64,16 @@ func chosen(all []*mutant, names []string) []*mutant {
 	return slices.DeleteFunc(all, func(m *mutant) bool { return !slices.Contains(names, m.name) })
 }
 
-func runAll(all []*mutant, jobs int, limit time.Duration) int {
+// bench is where defects are planted: a copy of the source.
+type bench struct {
+	dir   string
+	sound string // the simulator without a defect
+	jobs  int    // simulations at a time
+	limit time.Duration
+}
+
+// onBench runs something on a bench, which is gone afterwards.
+func onBench(jobs int, limit time.Duration, run func(*bench) int) int {
 	dir, err := os.MkdirTemp("", "weir-mutants-")
 	if err == nil {
 		defer os.RemoveAll(dir)
@@ -65,14 +83,18 @@ func runAll(all []*mutant, jobs int, limit time.Duration) int {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		return 2
 	}
-	sound := filepath.Join(dir, "weir-sim-sound")
-	if err := build(dir, sound); err != nil {
+	b := &bench{dir: dir, sound: filepath.Join(dir, "weir-sim-sound"), jobs: jobs, limit: limit}
+	if err := build(dir, b.sound); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants: the source without a defect:", err)
 		return 2
 	}
+	return run(b)
+}
+
+func runAll(b *bench, all []*mutant) int {
 	survived := 0
 	for _, m := range all {
-		found, err := m.hunt(dir, sound, jobs, limit)
+		found, err := m.hunt(b)
 		if err != nil {
 			fmt.Printf("FAIL  %-34s %v\n", m.name, err)
 			survived++
@@ -122,31 +144,39 @@ func build(dir, binary string) error {
 	return nil
 }
 
-// hunt plants the defect in the copy, simulates, and takes the defect out again. The
-// seed that fails must pass without the defect.
-func (m *mutant) hunt(dir, sound string, jobs int, limit time.Duration) (found string, err error) {
+// hunt finds the defect as its file says: by tests, or by seeds of the plan or swarm that it names.
+func (m *mutant) hunt(b *bench) (found string, err error) {
 	if m.test != nil {
-		return m.runTests(dir)
+		return m.runTests(b.dir)
 	}
-	restore, err := m.plant(dir)
+	f, err := m.seek(b, m.args, b.limit)
 	if err != nil {
 		return "", err
-	}
-	defer restore()
-	binary := filepath.Join(dir, "weir-sim")
-	if err := build(dir, binary); err != nil {
-		return "", fmt.Errorf("the defect does not compile: %w", err)
-	}
-	f, err := m.simulate(dir, binary, jobs, limit)
-	if err != nil {
-		return "", err
-	}
-	again := exec.Command(sound, append(m.fuzz(jobs), "-first-seed", f.seed, "-seeds", "1")...)
-	again.Dir = dir
-	if out, err := again.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("seed %s fails without the defect too: %w\n%s", f.seed, err, out)
 	}
 	return fmt.Sprintf("%-12s cpu=%-7v seed=%s", f.invariant, f.cpu, f.seed), nil
+}
+
+// seek plants the defect in the copy, simulates with these arguments, and takes the defect out again. The seed that fails must pass
+// without the defect.
+func (m *mutant) seek(b *bench, args []string, limit time.Duration) (f finding, err error) {
+	restore, err := m.plant(b.dir)
+	if err != nil {
+		return f, err
+	}
+	defer restore()
+	binary := filepath.Join(b.dir, "weir-sim")
+	if err := build(b.dir, binary); err != nil {
+		return f, fmt.Errorf("the defect does not compile: %w", err)
+	}
+	if f, err = b.simulate(binary, args, limit); err != nil {
+		return f, err
+	}
+	again := exec.Command(b.sound, append(b.fuzz(args), "-first-seed", f.seed, "-seeds", "1")...)
+	again.Dir = b.dir
+	if out, err := again.CombinedOutput(); err != nil {
+		return f, fmt.Errorf("%w: seed %s fails without the defect too: %w\n%s", errFalseAlarm, f.seed, err, out)
+	}
+	return f, nil
 }
 
 // runTests runs the tests that find the defect, without it and with it.
@@ -185,26 +215,31 @@ type finding struct {
 	cpu             time.Duration // of all runs up to it
 }
 
-func (m *mutant) fuzz(jobs int) []string {
-	return append([]string{"fuzz", "-j", strconv.Itoa(jobs)}, m.args...)
+func (b *bench) fuzz(args []string) []string {
+	return append([]string{"fuzz", "-j", strconv.Itoa(b.jobs)}, args...)
 }
+
+var (
+	errNotFound   = errors.New("not found")
+	errFalseAlarm = errors.New("not due to the defect")
+)
 
 // simulate runs seeds until one fails or the limit is used up. The limit is processor
 // time, so that the load of the machine does not matter.
-func (m *mutant) simulate(dir, binary string, jobs int, limit time.Duration) (f finding, err error) {
-	fuzz := exec.Command(binary, append(m.fuzz(jobs), "-cpu", limit.String())...)
-	fuzz.Dir = dir
+func (b *bench) simulate(binary string, args []string, limit time.Duration) (f finding, err error) {
+	fuzz := exec.Command(binary, append(b.fuzz(args), "-cpu", limit.String())...)
+	fuzz.Dir = b.dir
 	out, err := fuzz.CombinedOutput()
 	usage, _ := fuzz.ProcessState.SysUsage().(*syscall.Rusage)
 	f.cpu = time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Round(100 * time.Millisecond)
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return f, fmt.Errorf("not found in %v of processor time", f.cpu)
+		return f, fmt.Errorf("%w in %v of processor time", errNotFound, f.cpu)
 	case !errors.As(err, &exit) || exit.ExitCode() != 1:
 		return f, fmt.Errorf("the simulator failed: %w\n%s", err, out)
 	case f.cpu > limit:
-		return f, fmt.Errorf("found only after %v of processor time", f.cpu)
+		return f, fmt.Errorf("%w in time: only after %v of processor time", errNotFound, f.cpu)
 	}
 	said := failure.FindSubmatch(out)
 	if said == nil {

@@ -11,7 +11,8 @@ import (
 //
 // Its file begins with comment lines after #, of which one may say
 // "# args: ..." for the simulator, or "# test: ..." with arguments of go test where
-// tests of a package find it and no run of the simulator can. Then, for each piece:
+// tests of a package find it and no run of the simulator can. "# seeds: R9 -cluster" names the rule as
+// whose breach random seeds alone are to find it, and of which swarm (-cluster, or nothing). Then, for each piece:
 //
 //	--- path/of/file.go
 //	the text as it is, which occurs there once
@@ -21,6 +22,8 @@ type mutant struct {
 	name   string
 	args   []string
 	test   []string // nil: the simulator finds it
+	rule   string   // that random seeds are to find broken by it; empty: they need not
+	swarm  []string // of which seeds: arguments of the simulator
 	pieces []piece
 }
 
@@ -66,12 +69,18 @@ func parse(name, text string) (*mutant, error) {
 			m.args = strings.Fields(strings.TrimPrefix(trimmed, "# args: "))
 		case strings.HasPrefix(line, "# test: "):
 			m.test = strings.Fields(strings.TrimPrefix(trimmed, "# test: "))
+		case strings.HasPrefix(line, "# seeds: "):
+			said := strings.Fields(strings.TrimPrefix(trimmed, "# seeds: "))
+			m.rule, m.swarm = said[0], said[1:]
 		case trimmed != "" && !strings.HasPrefix(line, "#"):
 			return nil, fmt.Errorf("%q before the first piece", trimmed)
 		}
 	}
 	if len(m.pieces) == 0 {
 		return nil, fmt.Errorf("nothing to replace")
+	}
+	if len(m.swarm) > 1 || len(m.swarm) == 1 && m.swarm[0] != "-cluster" {
+		return nil, fmt.Errorf("random seeds are of the swarm or of -cluster, not of %q", m.swarm)
 	}
 	return m, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/faults"
 	"weir/sim/event"
 )
 
@@ -30,6 +31,7 @@ func ClusterSwarm(seed uint64) *Plan {
 	s.clusterFaults(p)
 	s.lostLogs(p)
 	s.lostQuorum(p)
+	s.mixed(p)
 	return p
 }
 
@@ -61,6 +63,44 @@ func (s *swarm) lostLogs(p *Plan) {
 			Node: d.Between(1, int64(len(p.Brokers))),
 		})
 	}
+}
+
+// mixed lets one seed in five begin with an older release, and upgrade its brokers one after another; some keep the level of the older
+// one, some do not upgrade all, and of those that raise it some try too early. Machines that join are of the newest release. A log can
+// be given up, and a quorum be found by addresses, only by the newest one.
+func (s *swarm) mixed(p *Plan) {
+	d := s.rand.Stream("plan mixed versions", 0)
+	if p.Config.Bootstrap != 0 || p.loses() || !d.PerMille(200) {
+		return
+	}
+	release, whole := d.Between(1, 2), d.PerMille(800)
+	at, step := p.Config.Duration/20, p.Config.Duration*7/10/time.Duration(len(p.Brokers))
+	for i := range p.Brokers {
+		b, each := &p.Brokers[i], s.rand.Stream("plan upgrade", uint64(i))
+		if b.Start > 0 {
+			continue
+		}
+		b.Release = release
+		if whole || each.PerMille(500) {
+			at += each.Duration(0, step)
+			b.Upgrade = at
+		}
+	}
+	if !whole || d.PerMille(250) {
+		return
+	}
+	p.Config.Finalize = pick(&d, at, at, d.Duration(p.Config.Duration/20, at))
+	if d.PerMille(300) {
+		p.Config.Downgrade = d.Between(1, int64(len(p.Brokers)))
+	}
+}
+
+// loses reports whether a log is lost for good.
+func (p *Plan) loses() bool {
+	return slices.ContainsFunc(p.Faults, func(f faults.Fault) bool {
+		strike, err := strikeOf(&f)
+		return err == nil && slices.Contains(LossKinds, strike.Kind)
+	})
 }
 
 const (

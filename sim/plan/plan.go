@@ -122,6 +122,10 @@ type Config struct {
 	// Bootstrap is not 0 if the machines find the quorum by addresses alone (controller.quorum.bootstrap.servers), and become voters by
 	// themselves.
 	Bootstrap int64
+	// Finalize is from when on an administrator raises weir.metadata to the newest level, after the start of the workloads, and asks again until it is;
+	// 0: nobody does. Downgrade is a machine that is then started once more as the release that it was; 0: none.
+	Finalize  time.Duration
+	Downgrade int64
 }
 
 // Broker is one machine of the cluster; machines are numbered from 1 in the plan's order.
@@ -132,6 +136,10 @@ type Broker struct {
 	DriftPPM int64
 	// Start is when it starts for the first time, after the start of the workloads; 0: with the cluster. It does not vote then.
 	Start time.Duration
+	// Release is the highest level of weir.metadata that its release serves; 0: the newest. Upgrade is when it is restarted as the newest
+	// release, after the start of the workloads; 0: never.
+	Release int64
+	Upgrade time.Duration
 }
 
 // Machines are the plan's brokers: at least one.
@@ -303,6 +311,8 @@ func (c *Config) fields() []field {
 		{"lost-at", &c.LostAt},
 		{"lost-how", &c.LostHow},
 		{"bootstrap", &c.Bootstrap},
+		{"finalize", &c.Finalize},
+		{"downgrade", &c.Downgrade},
 		{"clean", &c.CleanBytes},
 		{"compact-parts", &c.CompactParts},
 		{"join-parts", &c.JoinParts},
@@ -329,7 +339,7 @@ func (c *Config) fields() []field {
 }
 
 func (b *Broker) fields() []field {
-	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}, {"start", &b.Start}}
+	return []field{{"id", &b.NodeID}, {"zone", &b.Zone}, {"drift", &b.DriftPPM}, {"start", &b.Start}, {"release", &b.Release}, {"upgrade", &b.Upgrade}}
 }
 
 func (t *Topic) fields() []field {
