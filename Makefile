@@ -90,7 +90,7 @@ clients-kafka: build ## the foreign scenarios on Apache Kafka 4.4, which decides
 
 .PHONY: clients-cluster
 clients-cluster: build ## the foreign scenarios on a cluster of three weir brokers: each program knows one, kills strike another each time, restarts all in turn
-	MAKE="$(MAKE)" CLIENTS_ON="-weir $(abspath bin/weir) -cluster 3" sh conformance/clients/all.sh java python node go
+	MAKE="$(MAKE)" CLIENTS_ON="-weir $(abspath bin/weir) -cluster 3" sh conformance/clients/all.sh java connect python node go
 
 .PHONY: rolling
 rolling: build ## restart the brokers of a cluster of three in turn under applications with the defaults of franz-go, librdkafka and kafka-clients: none sees an error (needs Python 3.11 with venv, Java 17 and Maven)
@@ -173,6 +173,11 @@ bench: ## the Go benchmarks, six times each, for benchstat
 bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with one client (needs Java 17 and Maven)
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compare --unsummed --kafka-libs .cache/kafka/libs --weir bin/weir
+
+.PHONY: bench-kafka-cluster
+bench-kafka-cluster: build ## clusters of three brokers: weir with both kinds of logs beside Apache Kafka with three replicas (needs Java 17, Maven, ss of iproute2, and 25 GB of disk)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-bench clusters --kafka-libs .cache/kafka/libs --weir bin/weir
 
 .PHONY: bench-moves
 bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 2 GiB, with a shared log directory and with object logs
