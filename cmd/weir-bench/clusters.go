@@ -64,20 +64,25 @@ func (c *clusters) run(ctx context.Context) error {
 	if len(rows) == 0 {
 		return errors.New("no cluster to measure")
 	}
-	var rounds []*clusterRound
+	rounds, err := c.measureAll(ctx, rows)
+	fmt.Print(c.markdown(time.Now().UTC(), describeMachine(), rows, rounds))
+	return errors.Join(err, c.write(rounds))
+}
+
+// measureAll returns what was measured until a cluster failed, too.
+func (c *clusters) measureAll(ctx context.Context, rows []*clusterRow) (rounds []*clusterRound, err error) {
 	for round := range c.rounds {
 		for i := range rows {
 			row := rows[(i+round)%len(rows)]
 			figures, err := c.measure(ctx, row)
 			if err != nil {
-				return fmt.Errorf("round %d of %s: %w", round, row.name, err)
+				return rounds, fmt.Errorf("round %d of %s: %w", round, row.name, err)
 			}
 			rounds = append(rounds, &clusterRound{Rival: row.name, Round: round, Figures: figures})
-			fmt.Fprintf(os.Stderr, "round %d %s, load of the machine %s: %v\n", round, row.name, machineLoad(), figures)
+			fmt.Fprintf(os.Stderr, "round %d %s: %v\n", round, row.name, figures)
 		}
 	}
-	fmt.Print(c.markdown(time.Now().UTC(), describeMachine(), rows, rounds))
-	return c.write(rounds)
+	return rounds, nil
 }
 
 func (c *clusters) write(rounds []*clusterRound) error {
@@ -91,11 +96,11 @@ func (c *clusters) write(rounds []*clusterRound) error {
 	return os.WriteFile(c.output, append(text, '\n'), 0o644)
 }
 
-// machineLoad is the number of processes that ran or waited to run in the last minute, on average.
-func machineLoad() string {
+// machineLoad is how many threads ran or waited to run in the last minute, on average.
+func machineLoad() (load float64) {
 	text, _ := os.ReadFile("/proc/loadavg")
-	first, _, _ := strings.Cut(string(text), " ")
-	return first
+	_, _ = fmt.Sscan(string(text), &load)
+	return load
 }
 
 // clusterSession is one cluster under load.
@@ -144,7 +149,7 @@ func (s *clusterSession) loads(ctx context.Context) error {
 		}
 	}
 	used, err = s.running.usage()
-	s.figures["peak"] = float64(used.ResidentMax)
+	s.figures["peak"], s.figures["load"] = float64(used.ResidentMax), machineLoad()
 	return err
 }
 
@@ -231,6 +236,7 @@ var clusterFigures = []coordinatorFigure{
 	{"read/cpu", "brokers' CPU, s/GiB", "%.2f", 1},
 	{"idle", "resident memory after the start, all brokers, MiB", "%.0f", 1.0 / (1 << 20)},
 	{"peak", "at most, MiB", "%.0f", 1.0 / (1 << 20)},
+	{"load", "threads of the whole machine that ran or waited, on average", "%.0f", 1},
 }
 
 // markdown shows the medians, with the least and the most in parentheses.
