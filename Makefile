@@ -10,6 +10,7 @@ VERSITYGW = .cache/bin/versitygw
 RECORDS  ?= 1000000
 WORDS    ?= 100000
 KILLS    ?= 3
+DISTURB  ?= 600s
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -78,6 +79,14 @@ soak: ## simulate random seeds for SOAKTIME=1h, then kill the real broker for as
 .PHONY: durability
 durability: build ## kill the real broker 20 times while producers write, then look for every record; again with half of S3 refused
 	$(GO) test -count=1 -v -timeout 20m ./conformance/durability -kills 20
+
+.PHONY: durability-cluster
+durability-cluster: build $(VERSITYGW) ## kill and stop the brokers of a cluster of three for DISTURB=600s at a time, under idempotent producers and under groups in transactions, with each kind of log; object logs also on gofakes3 and versitygw
+	$(GO) test -count=1 -v -timeout 60m ./conformance/durability -run 'TestACluster$$|TestAClusterOfObjectLogs' -cluster-for $(DISTURB) -weir $(abspath bin/weir)
+	for store in gofakes3 $(abspath $(VERSITYGW)); do \
+	  $(GO) test -count=1 -v -timeout 60m ./conformance/durability -run TestAClusterOfObjectLogs -cluster-for $(DISTURB) -cluster-store $$store -weir $(abspath bin/weir) || exit 1; done
+	for wal in device object; do \
+	  $(GO) test -count=1 -v -timeout 60m ./conformance/exactlyonce -cluster 3 -for $(DISTURB) -wal $$wal -weir $(abspath bin/weir) || exit 1; done
 
 .PHONY: clients
 clients: build ## every foreign client on weir: runs the targets clients-*, says which runtimes are not here, and prints a table
@@ -180,9 +189,9 @@ bench-kafka-cluster: build ## clusters of three brokers: weir with both kinds of
 	./bin/weir-bench clusters --kafka-libs .cache/kafka/libs --weir bin/weir
 
 .PHONY: bench-moves
-bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 2 GiB, with a shared log directory and with object logs
+bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 10 GiB, with a shared log directory and with object logs
 	./bin/weir-bench moves --weir bin/weir --mib 10
-	./bin/weir-bench moves --weir bin/weir --mib 2048
+	./bin/weir-bench moves --weir bin/weir --mib 10240
 	./bin/weir-bench moves --weir bin/weir --mib 10 --object-wal
 
 .PHONY: bench-coordinators
