@@ -10,6 +10,7 @@ VERSITYGW = .cache/bin/versitygw
 RECORDS  ?= 1000000
 WORDS    ?= 100000
 KILLS    ?= 3
+DISTURB  ?= 600s
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -83,6 +84,14 @@ soak: ## simulate random seeds for SOAKTIME=1h, then kill the real broker for as
 durability: build ## kill the real broker 20 times while producers write, then look for every record; again with half of S3 refused
 	$(GO) test -count=1 -v -timeout 20m ./conformance/durability -kills 20
 
+.PHONY: durability-cluster
+durability-cluster: build $(VERSITYGW) ## kill and stop the brokers of a cluster of three for DISTURB=600s at a time, under idempotent producers and under groups in transactions, with each kind of log; object logs also on gofakes3 and versitygw
+	$(GO) test -count=1 -v -timeout 60m ./conformance/durability -run 'TestACluster$$|TestAClusterOfObjectLogs' -cluster-for $(DISTURB) -weir $(abspath bin/weir)
+	for store in gofakes3 $(abspath $(VERSITYGW)); do \
+	  $(GO) test -count=1 -v -timeout 60m ./conformance/durability -run TestAClusterOfObjectLogs -cluster-for $(DISTURB) -cluster-store $$store -weir $(abspath bin/weir) || exit 1; done
+	for wal in device object; do \
+	  $(GO) test -count=1 -v -timeout 60m ./conformance/exactlyonce -cluster 3 -for $(DISTURB) -wal $$wal -weir $(abspath bin/weir) || exit 1; done
+
 .PHONY: clients
 clients: build ## every foreign client on weir: runs the targets clients-*, says which runtimes are not here, and prints a table
 	MAKE="$(MAKE)" sh conformance/clients/all.sh java connect python node go carry tools
@@ -94,7 +103,7 @@ clients-kafka: build ## the foreign scenarios on Apache Kafka 4.4, which decides
 
 .PHONY: clients-cluster
 clients-cluster: build ## the foreign scenarios on a cluster of three weir brokers: each program knows one, kills strike another each time, restarts all in turn
-	MAKE="$(MAKE)" CLIENTS_ON="-weir $(abspath bin/weir) -cluster 3" sh conformance/clients/all.sh java python node go
+	MAKE="$(MAKE)" CLIENTS_ON="-weir $(abspath bin/weir) -cluster 3" sh conformance/clients/all.sh java connect python node go
 
 .PHONY: rolling
 rolling: build ## restart the brokers of a cluster of three in turn under applications with the defaults of franz-go, librdkafka and kafka-clients: none sees an error (needs Python 3.11 with venv, Java 17 and Maven)
@@ -178,10 +187,15 @@ bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with 
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compare --unsummed --kafka-libs .cache/kafka/libs --weir bin/weir
 
+.PHONY: bench-kafka-cluster
+bench-kafka-cluster: build ## clusters of three brokers: weir with both kinds of logs beside Apache Kafka with three replicas (needs Java 17, Maven, ss of iproute2, and 25 GB of disk)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-bench clusters --kafka-libs .cache/kafka/libs --weir bin/weir
+
 .PHONY: bench-moves
-bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 2 GiB, with a shared log directory and with object logs
+bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 10 GiB, with a shared log directory and with object logs
 	./bin/weir-bench moves --weir bin/weir --mib 10
-	./bin/weir-bench moves --weir bin/weir --mib 2048
+	./bin/weir-bench moves --weir bin/weir --mib 10240
 	./bin/weir-bench moves --weir bin/weir --mib 10 --object-wal
 
 .PHONY: bench-coordinators

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -41,7 +42,8 @@ func firstAckCommand(ctx context.Context, args []string) error {
 func firstAck(ctx context.Context, brokers string, begin time.Time, ended <-chan struct{}) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, firstAckLimit)
 	defer cancel()
-	if err := dial(ctx, brokers, ended); err != nil {
+	first, _, _ := strings.Cut(brokers, ",")
+	if err := dial(ctx, first, ended); err != nil {
 		return 0, err
 	}
 	l := load{Brokers: brokers, Partitions: 1, Clients: 1, RecordBytes: 1024, BatchBytes: 16 << 10}

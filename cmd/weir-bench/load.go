@@ -112,7 +112,7 @@ func newTopic(ctx context.Context, l *load) error {
 	}
 	defer client.Close()
 	topic := fmt.Sprintf("bench-%x", time.Now().UnixNano())
-	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(l.Partitions), 1, nil, topic)
+	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(l.Partitions), -1, nil, topic) // as many replicas as the brokers make by default
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", topic, err)
 	}

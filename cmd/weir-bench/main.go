@@ -5,11 +5,13 @@
 //	weir-bench consume -brokers HOST:PORT     how fast a topic is read from start to end
 //	weir-bench first-ack -- PROGRAM ARG...    time from a program's start to its first acknowledgement
 //	weir-bench compare -weir bin/weir         weir beside Apache Kafka, kfake and the null broker
+//	weir-bench clusters -weir bin/weir        clusters of three brokers: weir beside Apache Kafka
 //	weir-bench coordinators -weir bin/weir    groups and transactions: weir beside Apache Kafka
 //	weir-bench failover -weir bin/weir        time until others acknowledge what a dead broker led
 //	weir-bench moves -weir bin/weir           how long a producer waits while its partition moves in a cluster
 //	weir-bench null                           a broker that answers at once and keeps nothing
 //	weir-bench kfake                          franz-go's fake broker, in memory or with synced writes
+//	weir-bench s3                             an S3 store in memory (gofakes3)
 //	weir-bench kafka -kafka-libs DIR         Apache Kafka on an empty directory, in the foreground
 //
 // Client and broker share the machine here, so the client's CPU is part of every
@@ -29,11 +31,11 @@ import (
 func main() {
 	commands := map[string]func(context.Context, []string) error{
 		"produce": produceCommand, "rate": rateCommand, "consume": consumeCommand, "first-ack": firstAckCommand,
-		"compare": compareCommand, "coordinators": coordinatorsCommand, "failover": failoverCommand, "moves": movesCommand,
-		"null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand,
+		"compare": compareCommand, "clusters": clustersCommand, "coordinators": coordinatorsCommand, "failover": failoverCommand, "moves": movesCommand,
+		"null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand, "s3": fakeStoreCommand,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|coordinators|failover|moves|null|kfake|kafka [flags]   (-h after the verb lists its flags)")
+		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|clusters|coordinators|failover|moves|null|kfake|kafka|s3 [flags]   (-h after the verb lists its flags)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

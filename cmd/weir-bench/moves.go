@@ -117,9 +117,12 @@ func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	producing, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() { m.produce(producing) })
-	time.Sleep(2 * movesSettle)
-	began := make([]time.Time, 0, moves)
-	calm := time.Now()
+	time.Sleep(movesSettle)
+	var calm, began []time.Time
+	for range moves {
+		calm = append(calm, time.Now())
+		time.Sleep(movesSettle)
+	}
 	for range moves {
 		began = append(began, time.Now())
 		if err := m.move(ctx); err != nil {
@@ -133,14 +136,26 @@ func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	if err := errors.Join(m.client.Flush(ctx), m.failed); err != nil {
 		return err
 	}
-	pauses := make([]time.Duration, 0, moves)
-	for _, at := range began {
-		pauses = append(pauses, m.longest(at, at.Add(movesSettle)))
-	}
-	slices.Sort(pauses)
-	fmt.Printf("%d moves of a partition of %d MiB: a producer waits p50 %v  p99 %v  max %v; before the moves %v at most\n", moves, megabytes,
-		quantile(pauses, 50), quantile(pauses, 99), pauses[len(pauses)-1].Round(100*time.Microsecond), m.longest(time.Time{}, calm).Round(100*time.Microsecond))
+	fmt.Printf("%d moves of a partition of %d MiB: a producer waits %v; in as many spans of %v without a move %v; load of the machine %.0f\n",
+		moves, megabytes, m.pauses(began), movesSettle, m.pauses(calm), machineLoad())
 	return nil
+}
+
+// pauses are the longest delays of records that were due in the spans that began then.
+func (m *mover) pauses(began []time.Time) pauses {
+	var all pauses
+	for _, at := range began {
+		all = append(all, m.longest(at, at.Add(movesSettle)))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// pauses are sorted.
+type pauses []time.Duration
+
+func (p pauses) String() string {
+	return fmt.Sprintf("p50 %v, p99 %v, at most %v", quantile(p, 50), quantile(p, 99), p[len(p)-1].Round(100*time.Microsecond))
 }
 
 // produce sends a record whenever one is due.

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/twmb/franz-go/pkg/kfake"
 
-	"weir/internal/process"
+	"weir/internal/versitygw"
 	"weir/internal/weirbin"
 )
 
@@ -75,27 +74,12 @@ func TestWeirOnVersitygw(t *testing.T) {
 	if *versitygwFlag == "" {
 		t.Skip("no -versitygw given; `make clients` installs it and gives it")
 	}
-	dir := t.TempDir()
-	if err := os.Mkdir(dir+"/"+bucket, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	port, err := process.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	p, err := process.Start(process.Options{
-		Path: *versitygwFlag, Args: []string{"--port", address, "posix", dir},
-		Env: []string{"ROOT_ACCESS_KEY=" + accessKey, "ROOT_SECRET_KEY=" + secretKey},
-	})
+	p, endpoint, err := versitygw.Start(versitygw.Options{Path: *versitygwFlag, Dir: t.TempDir(), Bucket: bucket, AccessKey: accessKey, SecretKey: secretKey})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	if _, err := p.WaitLine(func(line string) bool { return strings.Contains(line, address) }, 30*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	validateWeir(t, weirbin.S3Config("http://"+address, bucket))
+	validateWeir(t, weirbin.S3Config(endpoint, bucket))
 }
 
 // validateWeir runs everything on the real broker as `make run` starts it, but for its

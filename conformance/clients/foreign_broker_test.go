@@ -162,15 +162,10 @@ func (b *killable) end(t *testing.T) {
 
 // serveControl kills one broker, another each time, or restarts all, one after the other.
 func (f *foreignBroker) serveControl(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var err error
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/kill"):
-		b := f.all[f.next%len(f.all)]
-		f.next++
-		b.process.Kill()
-		err = f.begin(b)
+		err = f.strike()
 	case strings.HasSuffix(r.URL.Path, "/restart"):
 		err = f.roll()
 	default:
@@ -182,6 +177,16 @@ func (f *foreignBroker) serveControl(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// strike kills one broker, another each time, and starts it again.
+func (f *foreignBroker) strike() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := f.all[f.next%len(f.all)]
+	f.next++
+	b.process.Kill()
+	return f.begin(b)
+}
+
 func (f *foreignBroker) begin(b *killable) error {
 	if err := b.launch(); err != nil {
 		return err
@@ -190,6 +195,8 @@ func (f *foreignBroker) begin(b *killable) error {
 }
 
 func (f *foreignBroker) roll() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, b := range f.all {
 		if err := b.process.Stop(time.Minute); err != nil {
 			return err

@@ -3,6 +3,7 @@ package durability
 import (
 	"flag"
 	"maps"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,11 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"weir/internal/process"
+	"weir/internal/versitygw"
 	"weir/internal/weirbin"
 )
 
 var (
 	clusterFor = flag.Duration("cluster-for", 15*time.Second, "how long the brokers of a cluster are killed and stopped")
+	storeFlag  = flag.String("cluster-store", "file", "where a cluster keeps its objects: file, gofakes3 (in the memory of the test), or the path of the versitygw program")
 	roundsFlag = flag.Int("rolling-rounds", 1, "how often all brokers of a cluster are restarted, one after the other")
 )
 
@@ -60,9 +63,28 @@ func newCluster(t *testing.T, config map[string]string) *weirbin.Cluster {
 		"weir.upload.interval.ms": "1000",
 	}
 	maps.Copy(all, config)
+	maps.Copy(all, storeConfig(t))
 	cluster, err := weirbin.NewCluster(path, keptIfFailed(t), 3, all)
 	require.NoError(t, err)
+	cluster.Env = weirbin.S3Env(accessKey, secretKey)
 	return cluster
+}
+
+// storeConfig starts the store that -cluster-store names, and returns the keys with which brokers find it.
+func storeConfig(t *testing.T) map[string]string {
+	switch *storeFlag {
+	case "file":
+		return nil
+	case "gofakes3":
+		_, config := newBadStore(t) // it behaves until it is told otherwise
+		return config
+	}
+	program, err := filepath.Abs(*storeFlag)
+	require.NoError(t, err)
+	p, endpoint, err := versitygw.Start(versitygw.Options{Path: program, Dir: t.TempDir(), Bucket: bucket, AccessKey: accessKey, SecretKey: secretKey})
+	require.NoError(t, err)
+	t.Cleanup(p.Kill)
+	return weirbin.S3Config(endpoint, bucket)
 }
 
 func clusterOptions(t *testing.T, cluster *weirbin.Cluster) ClusterOptions {

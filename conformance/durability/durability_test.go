@@ -28,7 +28,10 @@ var (
 	weirFlag    = flag.String("weir", "", "the weir program; empty builds it")
 )
 
-const bucket = "weir-durability"
+const (
+	bucket               = "weir-durability"
+	accessKey, secretKey = "durability", "durability-secret"
+)
 
 // fakeVariable has the port, and makes this test's program the broker that
 // TestABrokerThatForgetsIsFoundOut kills.
@@ -156,7 +159,7 @@ func weirOptions(t *testing.T, dir string, config map[string]string, plan ...str
 	path, args := weirProgram(t), faultPlan(t, plan...)
 	return options(t, fmt.Sprintf("127.0.0.1:%d", port), func() (*process.Process, error) {
 		b, err := weirbin.Launch(weirbin.Options{
-			Path: path, Dir: dir, Port: port, Config: keys, Args: args, Env: weirbin.S3Env("durability", "durability-secret"),
+			Path: path, Dir: dir, Port: port, Config: keys, Args: args, Env: weirbin.S3Env(accessKey, secretKey),
 		})
 		if err != nil {
 			return nil, err

@@ -59,7 +59,7 @@ func TestAnObjectLogNeedsConditionalCreate(t *testing.T) {
 	require.NoError(t, err)
 	b, err := weirbin.Launch(weirbin.Options{
 		Path: weirProgram(t), Dir: keptIfFailed(t), Port: port, Config: objectLog(weirbin.S3Config(server.URL, bucket)),
-		Env: weirbin.S3Env("durability", "durability-secret"),
+		Env: weirbin.S3Env(accessKey, secretKey),
 	})
 	require.NoError(t, err)
 	t.Cleanup(b.Process.Kill)

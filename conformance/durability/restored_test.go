@@ -44,7 +44,7 @@ func newRestoredRig(t *testing.T, more map[string]string) *restoredRig {
 func startRestoredRig(t *testing.T, dir string, more map[string]string) *restoredRig {
 	port, err := process.FreePort()
 	require.NoError(t, err)
-	r := &restoredRig{t: t, path: weirProgram(t), dir: dir, port: port, env: weirbin.S3Env("durability", "durability-secret")}
+	r := &restoredRig{t: t, path: weirProgram(t), dir: dir, port: port, env: weirbin.S3Env(accessKey, secretKey)}
 	r.config = map[string]string{
 		"weir.upload.interval.ms": "100", "weir.wal.size.bytes": "67108864", "weir.cache.bytes": "67108864", "weir.block.cache.bytes": "16777216",
 		"socket.request.max.bytes": "8388608",

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,58 +24,121 @@ import (
 	"weir/internal/weirbin"
 )
 
-var address = flag.String("address", "", "brokers to use instead of starting weir, separated by commas; they are not killed")
+var (
+	address     = flag.String("address", "", "brokers to use instead of starting weir, separated by commas; they are not killed")
+	weirFlag    = flag.String("weir", "", "the weir program; empty builds it")
+	brokersFlag = flag.Int("cluster", 1, "brokers of the cluster that is started")
+	walFlag     = flag.String("wal", "device", "where their logs are: device (one directory for all) or object")
+	forFlag     = flag.Duration("for", 0, "how long records go in while brokers are killed and stopped, one at a time; 0: some records, and a few kills")
+)
 
 const (
-	limit      = 4 * time.Minute
+	limit      = 4 * time.Minute // and the time of -for
 	records    = 3000
 	partitions = 4
 	workers    = 3
 	kills      = 3
+	// fillPace and fillBurst are for -for: so many records go in each time.
+	fillPace, fillBurst = 20 * time.Millisecond, 4
+	// downMin and downMax bound the time for which a broker is dead or stopped under -for, and the calm after it.
+	downMin, downMax = time.Second, 5 * time.Second
 )
 
-// cluster is a broker that can be killed.
+// cluster is a broker, or several, that can be killed.
 type cluster struct {
-	t       *testing.T
-	path    string
-	dir     string
-	port    int
-	process *process.Process
-	address string
+	t         *testing.T
+	launcher  *weirbin.Cluster // nil: the brokers are somebody else's
+	processes []*process.Process
+	address   string
 }
 
 func newCluster(t *testing.T) *cluster {
 	if *address != "" {
 		return &cluster{t: t, address: *address}
 	}
-	path, err := weirbin.Build(t.TempDir())
+	path, err := program(t)
 	require.NoError(t, err)
-	port, err := process.FreePort()
+	launcher, err := weirbin.NewCluster(path, t.TempDir(), *brokersFlag, config())
 	require.NoError(t, err)
-	c := &cluster{t: t, path: path, dir: t.TempDir(), port: port, address: fmt.Sprint("127.0.0.1:", port)}
-	c.start()
+	c := &cluster{t: t, launcher: launcher, processes: make([]*process.Process, *brokersFlag), address: strings.Join(launcher.Addresses(), ",")}
+	t.Cleanup(func() {
+		for i, p := range c.processes {
+			p.Kill()
+			if t.Failed() {
+				t.Logf("broker %d printed last:\n%s", i+1, p.Tail(40))
+			}
+		}
+	})
+	for i := range c.processes {
+		c.launch(i)
+	}
 	return c
 }
 
-func (c *cluster) start() {
-	b, err := weirbin.Start(weirbin.Options{Path: c.path, Dir: c.dir, Port: c.port, Config: map[string]string{
+func program(t *testing.T) (string, error) {
+	if *weirFlag != "" {
+		return filepath.Abs(*weirFlag)
+	}
+	return weirbin.Build(t.TempDir())
+}
+
+func config() map[string]string {
+	keys := map[string]string{
 		"weir.wal.size.bytes": "67108864", "weir.cache.bytes": "67108864", "weir.block.cache.bytes": "16777216", "socket.request.max.bytes": "8388608",
 		"weir.upload.interval.ms": "500", "offsets.topic.num.partitions": "4", "transaction.state.log.num.partitions": "4",
 		"group.initial.rebalance.delay.ms": "0",
-	}})
-	require.NoError(c.t, err)
-	c.process = b.Process
-	c.t.Cleanup(b.Kill)
+	}
+	if *walFlag == "object" {
+		keys["weir.wal.kind"] = "object"
+	}
+	return keys
 }
 
-// kill ends the broker with SIGKILL and starts it again; a given one it leaves alone.
+// launch starts a broker and waits until it listens.
+func (c *cluster) launch(i int) {
+	b, err := c.launcher.Launch(i)
+	require.NoError(c.t, err)
+	c.processes[i] = b.Process
+	_, err = b.WaitLine(func(line string) bool { return weirbin.ListeningAddress(line) != "" }, time.Minute)
+	require.NoError(c.t, err)
+}
+
+// kill ends the first broker with SIGKILL and starts it again; given ones it leaves alone.
 func (c *cluster) kill() {
-	if c.process == nil {
+	if c.launcher == nil {
 		return
 	}
-	c.process.Kill()
-	<-c.process.Ended()
-	c.start()
+	c.processes[0].Kill()
+	<-c.processes[0].Ended()
+	c.launch(0)
+}
+
+// disturb kills and stops brokers until the time of -for is over, and returns how often it did either.
+func (c *cluster) disturb(ctx context.Context) (killed, stopped int) {
+	draw := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 11))
+	wait := func() { sleep(ctx, downMin+time.Duration(draw.Int64N(int64(downMax-downMin)))) }
+	for end := time.Now().Add(*forFlag); time.Now().Before(end) && ctx.Err() == nil; wait() {
+		i := draw.IntN(len(c.processes))
+		if draw.IntN(2) == 0 {
+			killed++
+			c.processes[i].Kill()
+			wait()
+			c.launch(i)
+			continue
+		}
+		stopped++
+		require.NoError(c.t, syscall.Kill(c.processes[i].ID(), syscall.SIGSTOP))
+		wait()
+		require.NoError(c.t, syscall.Kill(c.processes[i].ID(), syscall.SIGCONT))
+	}
+	return killed, stopped
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 func (c *cluster) client(t *testing.T, options ...kgo.Opt) *kgo.Client {
@@ -87,27 +153,35 @@ func name(t *testing.T, what string) string {
 
 // TestPipeline: consume, transform, produce; with aborts, zombies and kills.
 func TestPipeline(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), limit+*forFlag)
 	defer cancel()
 	c := newCluster(t)
 	p := &pipeline{cluster: c, t: t, in: name(t, "in"), out: name(t, "out"), group: name(t, "group")}
 	p.create(ctx)
-	p.fill(ctx)
 	var all sync.WaitGroup
 	working, stop := context.WithCancel(ctx)
 	for i := range workers {
 		all.Go(func() { p.work(working, i) })
 	}
-	p.watch(ctx)
+	var sent map[string]bool
+	if *forFlag == 0 {
+		sent = p.fill(ctx)
+		p.watch(ctx, sent, kills)
+	} else {
+		sent = p.endure(ctx)
+		p.watch(ctx, sent, 0)
+	}
 	stop()
 	all.Wait()
 	counts := p.count(ctx)
-	require.Len(t, counts, records)
+	for value := range sent {
+		require.Positive(t, counts[value], "record %s did not come out", value)
+	}
 	for value, n := range counts {
 		require.Equal(t, 1, n, "record %s came out %d times", value, n)
 	}
-	require.Equal(t, int64(records), p.committed(ctx), "the group has read everything")
-	t.Logf("%d transactions committed, %d aborted, %d zombies refused", p.commits.Load(), p.aborts.Load(), p.refused.Load())
+	require.Equal(t, int64(len(counts)), p.committed(ctx), "the group has read everything")
+	t.Logf("%d records, %d transactions committed, %d aborted, %d zombies refused", len(counts), p.commits.Load(), p.aborts.Load(), p.refused.Load())
 	require.Positive(t, p.aborts.Load())
 }
 
@@ -116,6 +190,18 @@ type pipeline struct {
 	t                        *testing.T
 	in, out, group           string
 	commits, aborts, refused atomic.Int64
+}
+
+// endure lets records go in while brokers are killed and stopped, and returns those that were acknowledged.
+func (p *pipeline) endure(ctx context.Context) (sent map[string]bool) {
+	ended := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() { sent = p.trickle(ctx, ended) })
+	killed, stopped := p.disturb(ctx)
+	close(ended)
+	sending.Wait()
+	p.t.Logf("%d kills and %d stops; %d records went in", killed, stopped, len(sent))
+	return sent
 }
 
 func (p *pipeline) create(ctx context.Context) {
@@ -128,17 +214,62 @@ func (p *pipeline) create(ctx context.Context) {
 	}
 }
 
-func (p *pipeline) fill(ctx context.Context) {
+// fill sends all records at once, and returns them.
+func (p *pipeline) fill(ctx context.Context) map[string]bool {
 	client := p.client(p.t, kgo.DefaultProduceTopic(p.in))
 	defer client.Close()
+	sent := &ledger{records: map[string]bool{}}
 	for i := range records {
-		client.Produce(ctx, kgo.KeySliceRecord(fmt.Append(nil, i), fmt.Append(nil, i)), func(_ *kgo.Record, err error) {
-			if err != nil {
-				p.t.Error(err)
-			}
-		})
+		p.send(ctx, client, sent, i)
 	}
 	require.NoError(p.t, client.Flush(ctx))
+	return sent.records
+}
+
+// trickle sends records until ended is closed, and returns those that are acknowledged.
+func (p *pipeline) trickle(ctx context.Context, ended <-chan struct{}) map[string]bool {
+	client := p.client(p.t, kgo.DefaultProduceTopic(p.in))
+	defer client.Close()
+	sent := &ledger{records: map[string]bool{}}
+	pace := time.NewTicker(fillPace)
+	defer pace.Stop()
+	for i := 0; ; {
+		select {
+		case <-ended:
+			if err := client.Flush(ctx); err != nil {
+				p.t.Error(err)
+			}
+			return sent.records
+		case <-pace.C:
+		}
+		for range fillBurst {
+			p.send(ctx, client, sent, i)
+			i++
+		}
+	}
+}
+
+// ledger has the records that are acknowledged.
+type ledger struct {
+	mutex   sync.Mutex
+	records map[string]bool
+}
+
+// send sends a record. One that the client gave up on may come out or not.
+func (p *pipeline) send(ctx context.Context, client *kgo.Client, sent *ledger, i int) {
+	value := strconv.Itoa(i)
+	client.Produce(ctx, kgo.KeySliceRecord([]byte(value), []byte(value)), func(_ *kgo.Record, err error) {
+		var cut *kgo.ErrFirstReadEOF // a kill hit a connection in its first exchange: this client takes that for a wrong protocol
+		if err != nil {
+			if !errors.As(err, &cut) {
+				p.t.Error(err)
+			}
+			return
+		}
+		sent.mutex.Lock()
+		defer sent.mutex.Unlock()
+		sent.records[value] = true
+	})
 }
 
 func (p *pipeline) session(worker int) (*kgo.GroupTransactSession, error) {
@@ -215,16 +346,16 @@ func (p *pipeline) becomeZombie(ctx context.Context, s *kgo.GroupTransactSession
 	return false
 }
 
-// watch reads what comes out until all is there, and kills the broker meanwhile.
-func (p *pipeline) watch(ctx context.Context) {
+// watch reads what comes out until all that was sent is there, and kills the broker meanwhile.
+func (p *pipeline) watch(ctx context.Context, sent map[string]bool, kills int) {
 	client := p.client(p.t, kgo.ConsumeTopics(p.out), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	defer client.Close()
-	seen, killed := map[string]bool{}, 0
-	for len(seen) < records {
+	missing, all, killed := maps.Clone(sent), len(sent), 0
+	for len(missing) > 0 {
 		fetches := client.PollFetches(ctx)
-		require.NoError(p.t, ctx.Err(), "%d of %d records came out", len(seen), records)
-		fetches.EachRecord(func(r *kgo.Record) { seen[string(r.Value)] = true })
-		if killed < kills && len(seen) > (killed+1)*records/(kills+1) {
+		require.NoError(p.t, ctx.Err(), "%d of %d records did not come out", len(missing), all)
+		fetches.EachRecord(func(r *kgo.Record) { delete(missing, string(r.Value)) })
+		if killed < kills && all-len(missing) > (killed+1)*all/(kills+1) {
 			killed++
 			p.kill()
 		}

@@ -33,13 +33,18 @@ func Prepare(o Options) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(
-		os.WriteFile(filepath.Join(o.Dir, "server.properties"), []byte(properties(o.Dir, o.Port, controller)+o.Extra), 0o644),
+	return prepare(o, properties(o.Dir, o.Port, controller))
+}
+
+func prepare(o Options, properties string) error {
+	file := filepath.Join(o.Dir, "server.properties")
+	err := errors.Join(
+		os.WriteFile(file, []byte(properties+o.Extra), 0o644),
 		os.WriteFile(filepath.Join(o.Dir, "log4j2.properties"), []byte(logging), 0o644))
 	if err != nil {
 		return err
 	}
-	p, err := run(o, "kafka.tools.StorageTool", "format", "-t", "d2VpcndlaXJ3ZWlyd2Vpcg", "-c", filepath.Join(o.Dir, "server.properties"))
+	p, err := run(o, "kafka.tools.StorageTool", "format", "-t", "d2VpcndlaXJ3ZWlyd2Vpcg", "-c", file)
 	if err != nil {
 		return err
 	}

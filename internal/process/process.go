@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -125,12 +126,20 @@ func (p *Process) WaitLine(match func(string) bool, limit time.Duration) (string
 // Tail is the last n lines of output, of the few thousand that are kept.
 func (p *Process) Tail(n int) string { return p.output.tail(n) }
 
+// Ports between these are drawn: those above are for outgoing connections (32768 and up on Linux), one of which might take a port
+// between its choice and its use.
+const portMin, portMax = 10_240, 32_767
+
 // FreePort returns a port of 127.0.0.1 that nobody listened on a moment ago.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	var failed error
+	for range 100 {
+		port := portMin + rand.IntN(portMax-portMin+1)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+		failed = err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %w", failed)
 }

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -90,4 +92,20 @@ func TestUsageCountsWhatWasUsed(t *testing.T) {
 	if _, err := statCPU([]byte("7 (x) S 1")); err == nil {
 		t.Fatal("a short stat was read")
 	}
+}
+
+// A free port can be listened on, and is none that an outgoing connection takes.
+func TestFreePort(t *testing.T) {
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if port < portMin || port > portMax {
+		t.Errorf("port %d", port)
+	}
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"weir/internal/process"
@@ -23,6 +24,8 @@ type Cluster struct {
 	// Config has the keys of all brokers beside ids, racks, listeners, voters, and where logs and objects are; they win over
 	// those, and an empty value takes a key away.
 	Config map[string]string
+	// Env is added to the environment of each broker.
+	Env []string
 
 	ports, peers []int
 }
@@ -57,6 +60,9 @@ func (c *Cluster) Addresses() []string {
 	return all
 }
 
+// PeerPorts are those of the listeners for other brokers.
+func (c *Cluster) PeerPorts() []int { return slices.Clone(c.peers) }
+
 // Launch starts a broker on the data that it left and does not wait for it. The caller ends it. What it prints is added to weir.log in
 // the broker's directory.
 func (c *Cluster) Launch(broker int) (*Broker, error) {
@@ -68,7 +74,7 @@ func (c *Cluster) Launch(broker int) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := Launch(Options{Path: c.Path, Dir: own, Port: c.ports[broker], Config: c.config(broker), Echo: log})
+	b, err := Launch(Options{Path: c.Path, Dir: own, Port: c.ports[broker], Config: c.config(broker), Env: c.Env, Echo: log})
 	if err != nil {
 		log.Close()
 		return nil, err

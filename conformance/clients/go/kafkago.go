@@ -44,7 +44,7 @@ func kafkaGoTopic(ctx context.Context, partitions int) (string, error) {
 func kafkaGoWrite(ctx context.Context, topic string, codec kafka.Compression, messages ...kafka.Message) error {
 	w := &kafka.Writer{
 		Addr: kafka.TCP(bootstrap), Topic: topic, Balancer: &kafka.RoundRobin{}, RequiredAcks: kafka.RequireAll, Compression: codec,
-		BatchTimeout: 10 * time.Millisecond,
+		BatchTimeout: 10 * time.Millisecond, Transport: &kafka.Transport{}, // the default one remembers for seconds that there was no such topic
 	}
 	return errors.Join(w.WriteMessages(ctx, messages...), w.Close())
 }

@@ -3,6 +3,7 @@ import kafkajs from 'kafkajs'
 
 export const title = 'kafkajs'
 export const codecs = ['none', 'gzip'] // it brings no others
+export const restartPartitions = 2
 export const protocols = ['classic']
 export const transactionProtocols = ['classic']
 

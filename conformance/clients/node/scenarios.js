@@ -154,7 +154,7 @@ function scenariosOf(client) {
       assert.deepEqual(valuesOf(got).sort(), values(0, 100).sort())
     }
     all[`broker-restart/${protocol}`] = async () => {
-      const of = await topic(2)
+      const of = await topic(client.restartPartitions)
       const p = await producer()
       await p.send(of, values(0, 100).map((value) => ({ key: value, value })))
       let restarted
