@@ -137,11 +137,7 @@ func (w *world) mostParts(image *metadata.Image) (name string, parts, most int) 
 	for _, t := range image.Topics() {
 		for _, p := range t.Partitions {
 			s, _ := image.Stream(p.Stream)
-			bytes := int64(0)
-			for i := range s.Parts {
-				bytes += s.Parts[i].Bytes
-			}
-			bound := partsBound(c, bytes)
+			bound := partsBound(c, s.Parts)
 			if len(s.Parts)-bound > parts-most || name == "" {
 				name, parts, most = fmt.Sprintf("%s-%d", t.Name, p.Index), len(s.Parts), bound
 			}
@@ -150,11 +146,16 @@ func (w *world) mostParts(image *metadata.Image) (name string, parts, most int) 
 	return name, parts, most
 }
 
-// partsBound is how many parts a stream of so many bytes may consist of: a few of each size, and those that are too
-// large to be merged.
-func partsBound(c *plan.Config, bytes int64) int {
-	few := 3*int(cmp.Or(c.CompactParts, 8)) + 20
-	return few + int(16*bytes/cmp.Or(c.ObjectBytes, 10<<30))
+// partsBound is how many parts a stream may consist of in the end: as many as compaction leaves alone, or else those of which no two
+// that lie side by side fit into one object. What was lost stays, and nothing is joined over it.
+func partsBound(c *plan.Config, parts []metadata.Part) int {
+	bytes, lost := int64(0), 0
+	for i := range parts {
+		if bytes += parts[i].Bytes; parts[i].Lost() {
+			lost++
+		}
+	}
+	return max(20, int(2*bytes/cmp.Or(c.ObjectBytes, 10<<30))+2*lost+1)
 }
 
 // imageHolder is a node whose image counts, or nil.

@@ -29,7 +29,8 @@ const joinShare = 4
 // sourcesMax bounds the parts of one stream that become one.
 const sourcesMax = 64
 
-// partsWanted is how many parts a stream should have at most. With more of them fewer are enough to be merged.
+// partsWanted is how many parts a stream should have at most. With more of them fewer are enough to be merged, and in the end any
+// that lie side by side.
 const partsWanted = 20
 
 // element is what window sees of a part.
@@ -108,6 +109,24 @@ func window(all []element, w worth) (from, to int) {
 	return from, to
 }
 
+// cheapest finds the run of at least so many parts, two or more, that costs the least bytes for each part less, whatever their sizes.
+func cheapest(all []element, least int, bytesMost int64) (from, to int) {
+	var best int64
+	for i := range all {
+		bytes := int64(0)
+		for j := i; j < len(all) && j-i < sourcesMax && !all[j].barred; j++ {
+			if bytes += all[j].bytes; bytes > bytesMost {
+				break
+			}
+			less := int64(j - i)
+			if j+1-i >= least && (to == 0 || bytes*int64(to-from-1) < best*less) {
+				from, to, best = i, j+1, bytes
+			}
+		}
+	}
+	return from, to
+}
+
 // loadAfter is what an element adds to the load of those before it.
 func loadAfter(before []element, e *element) int64 {
 	for i := range before {
@@ -127,7 +146,7 @@ func (p *mergePolicy) rewritten(parts []metadata.Part, along bool, joinable func
 	}
 	all := make([]element, len(parts))
 	for i := range parts {
-		all[i] = element{bytes: parts[i].Bytes, load: parts[i].Bytes, barred: joinable(&parts[i])}
+		all[i] = element{bytes: parts[i].Bytes, load: parts[i].Bytes, barred: parts[i].Lost() || joinable(&parts[i])}
 	}
 	fanIn := p.rewriteFanIn
 	w := worth{fanIn: fanIn, ratio: int64(max(2, fanIn/2)), loadMost: p.rewriteBytes, bytesMost: p.rewriteBytes, patience: int64(2 * fanIn)}
@@ -151,7 +170,7 @@ func (p *mergePolicy) joined(parts []metadata.Part, held map[metadata.ObjectID]i
 		if p.finished(bytes) && part.Bytes > p.rewriteBytes/2 { // it moves alone
 			bytes, object = part.Bytes, 0
 		}
-		all[i] = element{bytes: part.Bytes, load: bytes, object: object, barred: p.finished(bytes), minor: !p.large(part) || bytes < p.joinBytesMin}
+		all[i] = element{bytes: part.Bytes, load: bytes, object: object, barred: part.Lost() || p.finished(bytes), minor: !p.large(part) || bytes < p.joinBytesMin}
 		total += part.Bytes
 	}
 	w := worth{fanIn: p.joinFanIn, ratio: 2, loadMost: p.objectBytesMax, bytesMost: max(total/joinShare, p.joinBytesMin), patience: 1}
@@ -159,6 +178,24 @@ func (p *mergePolicy) joined(parts []metadata.Part, held map[metadata.ObjectID]i
 		w.fanIn, w.bytesMost = 2, p.objectBytesMax
 	}
 	from, to := window(all, w)
+	return parts[from:to]
+}
+
+// crowded is the run of parts that a stream of too many is rid of when no other rule finds one: parts of different rules may lie
+// interleaved, and sizes in an order in which no run doubles its largest. Many at a time, if that is possible: the next
+// upload brings one more.
+func (p *mergePolicy) crowded(parts []metadata.Part, bytesMost int64) []metadata.Part {
+	if len(parts) <= partsWanted {
+		return nil
+	}
+	all := make([]element, len(parts))
+	for i := range parts {
+		all[i] = element{bytes: parts[i].Bytes, barred: parts[i].Lost()}
+	}
+	from, to := cheapest(all, max(p.rewriteFanIn, 2), bytesMost)
+	if to == 0 {
+		from, to = cheapest(all, 2, bytesMost)
+	}
 	return parts[from:to]
 }
 
@@ -229,30 +266,49 @@ func (p *mergePlan) bytes() (total int64) {
 	return total
 }
 
-// planner plans one compaction.
+// planner plans compactions of what a view shows. What it has seen counts until it is told to forget it.
 type planner struct {
 	*mergePolicy
 	view mergeView
 	held map[metadata.StreamID]map[metadata.ObjectID]int64 // what a block of streams has of each object, by its first id
 }
 
+func (p *mergePolicy) planner(view mergeView) planner { return planner{mergePolicy: p, view: view} }
+
+// forget makes the planner look anew: parts have changed, or may be compacted no longer.
+func (q *planner) forget() { q.held = nil }
+
 // plan finds something to do for a stream, and for its neighbours with it; false: nothing. The plan's parts are lent.
 // join says whether to look for something to join.
-func (p *mergePolicy) plan(view mergeView, id metadata.StreamID, parts []metadata.Part, join bool) (mergePlan, bool) {
-	q := planner{mergePolicy: p, view: view, held: map[metadata.StreamID]map[metadata.ObjectID]int64{}}
-	if n, _ := p.largeParts(parts); join && n >= p.joinFanIn {
+func (q *planner) plan(id metadata.StreamID, parts []metadata.Part, join bool) (mergePlan, bool) {
+	if n, _ := q.largeParts(parts); join && n >= q.joinFanIn {
 		if plan, ok := q.planJoin(id, parts); ok {
 			return plan, true
 		}
 	}
-	if len(p.rewritten(parts, false, func(*metadata.Part) bool { return false })) == 0 { // nearly always, and cheap to see
-		return q.planMove(parts, id)
+	if run := q.rewrittenOf(id, parts); len(run) > 0 {
+		return q.planRewrite(mergeRun{id, run}), true
 	}
-	run := p.rewritten(parts, false, q.joinable(id))
-	if len(run) == 0 {
-		return q.planMove(parts, id)
+	if run := q.crowded(parts, q.objectBytesMax); len(run) > 0 {
+		return q.planCrowded(mergeRun{id, run}), true
 	}
-	return q.planRewrite(mergeRun{id, run}), true
+	return q.planMove(parts, id)
+}
+
+// rewrittenOf is what a rewrite makes one of a stream's own accord.
+func (q *planner) rewrittenOf(id metadata.StreamID, parts []metadata.Part) []metadata.Part {
+	if len(q.rewritten(parts, false, func(*metadata.Part) bool { return false })) == 0 { // nearly always, and cheap to see
+		return nil
+	}
+	return q.rewritten(parts, false, q.joinable(id))
+}
+
+// planCrowded merges parts of a stream that has too many: in memory if they fit, else the store joins them alone.
+func (q *planner) planCrowded(seed mergeRun) mergePlan {
+	if plan := (mergePlan{join: true, runs: []mergeRun{seed}}); plan.bytes() > q.rewriteBytes {
+		return plan
+	}
+	return q.planRewrite(seed)
 }
 
 // planMove moves what the stream and its neighbours have of an object of which little else is in use: the store keeps an
@@ -300,9 +356,14 @@ func (q *planner) blockHeld(id metadata.StreamID) map[metadata.ObjectID]int64 {
 		held = map[metadata.ObjectID]int64{}
 		q.view.each(first, end, func(_ metadata.StreamID, parts []metadata.Part) {
 			for i := range parts {
-				held[parts[i].Object] += parts[i].Bytes
+				if !parts[i].Lost() {
+					held[parts[i].Object] += parts[i].Bytes
+				}
 			}
 		})
+		if q.held == nil {
+			q.held = map[metadata.StreamID]map[metadata.ObjectID]int64{}
+		}
 		q.held[first] = held
 	}
 	return held
@@ -320,7 +381,7 @@ func (q *planner) planRewrite(seed mergeRun) mergePlan {
 			if id >= inFirst && id < inEnd {
 				return
 			}
-			if run := q.rewritten(parts, true, q.joinable(id)); len(run) > 0 {
+			if run := q.rewrittenAlong(id, parts); len(run) > 0 {
 				more.runs = append(more.runs, mergeRun{id, run})
 			}
 		})
@@ -330,6 +391,14 @@ func (q *planner) planRewrite(seed mergeRun) mergePlan {
 		plan.runs = append(plan.runs, more.runs...)
 	}
 	return plan
+}
+
+// rewrittenAlong is what comes along of a neighbour.
+func (q *planner) rewrittenAlong(id metadata.StreamID, parts []metadata.Part) []metadata.Part {
+	if run := q.rewritten(parts, true, q.joinable(id)); len(run) > 0 {
+		return run
+	}
+	return q.crowded(parts, q.rewriteBytes)
 }
 
 // planJoin joins what the stream's block holds of the objects of a run of the stream's parts.

@@ -23,6 +23,7 @@ var (
 // makes of it. Some of the partitions stand for all of them.
 type year struct {
 	mergePolicy
+	plans  planner
 	im     *metadata.Image
 	index  uint64
 	nextID metadata.ObjectID
@@ -51,6 +52,7 @@ func newYear(p mergePolicy, streams, all int, retention time.Duration) *year {
 		y.ids = append(y.ids, p.Stream)
 	}
 	y.ends = make([]int64, streams)
+	y.plans = y.planner(y)
 	return y
 }
 
@@ -100,6 +102,7 @@ func (y *year) upload(every time.Duration, bytesPerSecond int64) {
 	}
 	y.uploadPuts += putRequests(r.Bytes)
 	y.apply(r)
+	y.plans.forget()
 	for _, id := range y.ids {
 		y.compact(id)
 	}
@@ -123,7 +126,7 @@ func (y *year) compact(id metadata.StreamID) {
 		s, _ := y.im.Stream(id)
 		y.partsMost = max(y.partsMost, len(s.Parts))
 		_, large := y.largeParts(s.Parts)
-		plan, ok := y.plan(y, id, s.Parts, y.seen[id] != large)
+		plan, ok := y.plans.plan(id, s.Parts, y.seen[id] != large)
 		if !ok {
 			y.seen[id] = large
 			return
@@ -153,6 +156,7 @@ func (y *year) replace(plan *mergePlan) {
 	}
 	y.count(plan, held, r)
 	y.apply(r)
+	y.plans.forget()
 	for i, ok := range y.im.Outcome().Accepted {
 		if !ok {
 			panic(fmt.Sprintf("stream %d was refused", r.Streams[i].Stream))
