@@ -40,6 +40,7 @@ type compactor struct {
 	free   env.Time   // when the bandwidth lets the next begin
 	serial uint64
 	most   int // parts of a stream, in this pass
+	sum    int // parts of all streams, in this pass
 
 	// Objects of which little is in use: compaction leaves them to those whose parts are not worth to be merged yet.
 	passes uint64
@@ -82,8 +83,9 @@ func (c *compactor) start() {
 	}
 	c.Loop.Reset(&c.pass, c.Compaction.Interval, func() {
 		c.metrics.partsMax.Set(int64(c.most))
+		c.metrics.parts.Set(int64(c.sum))
 		c.weighed()
-		c.most = 0
+		c.most, c.sum = 0, 0
 		c.noteAll()
 		c.start()
 	})
@@ -96,6 +98,7 @@ func (c *compactor) weigh(s *Stream) {
 		return
 	}
 	s.weighed = c.passes
+	c.sum += len(image.Parts)
 	for i := range image.Parts {
 		if image.Parts[i].Lost() {
 			continue
