@@ -108,15 +108,30 @@ func (s *shelf) settle() {
 	}
 }
 
-// partsMost is how many parts a stream has at most once there is nothing to do: no two that lie side by side fit into one object.
-func (s *shelf) partsMost(parts []metadata.Part) int {
-	bytes, lost := int64(0), 0
-	for _, p := range parts {
-		if bytes += p.Bytes; p.Lost() {
+// requireFew: a stream has no more parts than it should have beside those that are settled; or else no two that lie side by side fit
+// into one object. What is settled has its share of a large object, so that there is no more of it than there are bytes for.
+func (s *shelf) requireFew(id int) {
+	parts, held := s.streams[id], holdings{}
+	first, end := neighbours(metadata.StreamID(id), s.joinStreams)
+	s.each(first, end, func(of metadata.StreamID, parts []metadata.Part) {
+		for i := range parts {
+			held.add(of, &parts[i])
+		}
+	})
+	bytes, lost, settled := int64(0), 0, 0
+	for i := range parts {
+		p := &parts[i]
+		bytes += p.Bytes
+		switch {
+		case p.Lost():
 			lost++
+		case s.settled(p, held[p.Object]):
+			settled++
 		}
 	}
-	return max(partsWanted, int(2*bytes/s.objectBytesMax)+2*lost+1)
+	most := max(partsWanted+settled, int(2*bytes/s.objectBytesMax)+2*(lost+settled)+1)
+	require.LessOrEqual(s.t, len(parts), most, "stream %d, of which %d parts are settled: %v", id, settled, parts)
+	require.LessOrEqual(s.t, int64(settled), 2*settledShare*int64(s.joinStreams)*bytes/s.objectBytesMax, "stream %d: %v", id, parts)
 }
 
 // Whatever was uploaded, in whatever sizes and by whichever streams together, trimmed, lost or deleted, compacted meanwhile or not: in
@@ -153,8 +168,8 @@ func TestPartsAreFewAfterAnyHistory(t *testing.T) {
 			}
 		}
 		s.settle()
-		for id, parts := range s.streams {
-			require.LessOrEqual(t, len(parts), s.partsMost(parts), "stream %d: %v", id, parts)
+		for id := range s.streams {
+			s.requireFew(id)
 		}
 	})
 }

@@ -173,7 +173,9 @@ func (y *year) count(plan *mergePlan, held map[metadata.ObjectID]int64, r *metad
 	y.gets += int64(len(held)) // of indexes, which lie side by side
 	if plan.join {
 		const filled = 5 << 20 // of the first run, which makes the header a whole part
-		y.joinSent += indexes + filled
+		if y.joinSent += indexes + filled; len(plan.runs) == 1 {
+			y.joinSent += plan.bytes() // of a shared object, in pieces that are too small to be copied
+		}
 		y.copied += plan.bytes()
 		y.gets++
 		y.puts += int64(len(held)) + 4
