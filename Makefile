@@ -11,6 +11,7 @@ RECORDS  ?= 1000000
 WORDS    ?= 100000
 KILLS    ?= 3
 DISTURB  ?= 600s
+YEARDAYS ?= 365
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -197,6 +198,14 @@ bench-moves: build ## how long a producer waits while its partition moves: 10 Mi
 	./bin/weir-bench moves --weir bin/weir --mib 10
 	./bin/weir-bench moves --weir bin/weir --mib 10240
 	./bin/weir-bench moves --weir bin/weir --mib 10 --object-wal
+
+.PHONY: bench-months
+bench-months: build ## 2,000 uploads of 5,000 partitions in some minutes: p99 of the last minute beside the first, parts, metadata, turns of the loop
+	./bin/weir-bench months --weir bin/weir
+
+.PHONY: year
+year: ## simulate YEARDAYS=365 days of 100 MB/s over 10,000 partitions, 7 days of retention: what compaction of objects makes of it
+	$(GO) test ./core/stream -count=1 -v -timeout 3h -run TestAYearOfWriting -year-days $(YEARDAYS)
 
 .PHONY: bench-coordinators
 bench-coordinators: build ## groups and transactions of weir beside Apache Kafka: heartbeats, a huge group, transactions, commits (needs Java 17 and Maven)

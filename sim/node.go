@@ -134,15 +134,14 @@ func (w *world) auditParts(image *metadata.Image) {
 
 // mostParts finds the partition that exceeds its bound of parts most.
 func (w *world) mostParts(image *metadata.Image) (name string, parts, most int) {
-	c := &w.plan.Config
+	c, streams := &w.plan.Config, 0
+	for _, t := range image.Topics() {
+		streams += len(t.Partitions)
+	}
 	for _, t := range image.Topics() {
 		for _, p := range t.Partitions {
 			s, _ := image.Stream(p.Stream)
-			bytes := int64(0)
-			for i := range s.Parts {
-				bytes += s.Parts[i].Bytes
-			}
-			bound := partsBound(c, bytes)
+			bound := partsBound(c, s.Parts, streams)
 			if len(s.Parts)-bound > parts-most || name == "" {
 				name, parts, most = fmt.Sprintf("%s-%d", t.Name, p.Index), len(s.Parts), bound
 			}
@@ -151,11 +150,19 @@ func (w *world) mostParts(image *metadata.Image) (name string, parts, most int) 
 	return name, parts, most
 }
 
-// partsBound is how many parts a stream of so many bytes may consist of: a few of each size, and those that are too
-// large to be merged.
-func partsBound(c *plan.Config, bytes int64) int {
-	few := 3*int(cmp.Or(c.CompactParts, 8)) + 20
-	return few + int(16*bytes/cmp.Or(c.ObjectBytes, 10<<30))
+// partsBound is how many parts a stream may consist of in the end: as many as compaction leaves alone beside those that are settled,
+// or else those of which no two that lie side by side fit into one object. A part that is settled has at least a quarter of what so many
+// streams have on average of an object of more than half the largest size. What was lost stays, and nothing is joined over it.
+func partsBound(c *plan.Config, parts []metadata.Part, streams int) int {
+	bytes, lost := int64(0), 0
+	for i := range parts {
+		if bytes += parts[i].Bytes; parts[i].Lost() {
+			lost++
+		}
+	}
+	objectBytes := cmp.Or(c.ObjectBytes, 10<<30)
+	settled := int(2 * 4 * int64(streams) * bytes / objectBytes)
+	return max(20+settled, int(2*bytes/objectBytes)+2*(lost+settled)+1)
 }
 
 // imageHolder is a node whose image counts, or nil.

@@ -385,7 +385,7 @@ func (w *world) awaitCompacted() {
 	})
 }
 
-// cleaned is how far a keeper's topic is compacted.
+// cleaned is how far a keeper's topic is compacted. What was lost behind that has nothing to be compacted.
 func (w *world) cleaned(topic *client.Topic) int64 {
 	n := w.imageHolder()
 	if n == nil {
@@ -396,7 +396,13 @@ func (w *world) cleaned(topic *client.Topic) int64 {
 		return 0
 	}
 	s, _ := n.Image().Stream(t.Partitions[0].Stream)
-	return s.Cleaned
+	cleaned := s.Cleaned
+	for i := range s.Parts {
+		if p := &s.Parts[i]; p.Lost() && p.Start == cleaned {
+			cleaned = p.End
+		}
+	}
+	return cleaned
 }
 
 // readKept has keepers read their topics once more.

@@ -196,16 +196,17 @@ type metrics struct {
 	latency, shipLatency                    env.Histogram
 	applied, shipped, shippedAt, roomWaits  env.Gauge
 	elections                               env.Counter
-	leader                                  env.Gauge
+	leader, snapshotBytes                   env.Gauge
 }
 
 func newMetrics(t *telemetry.Registry) metrics {
 	return metrics{
-		bytes:     t.Counter("weir_quorum_written_bytes_total", "bytes written to the quorum's log in groups, padding included"),
-		groups:    t.Counter("weir_quorum_groups_total", "groups written to the quorum's log"),
-		snapshots: t.Counter("weir_quorum_snapshots_total", "snapshots of the metadata written"),
-		latency:   t.Histogram("weir_quorum_commit_nanoseconds", "time from the proposal of a record to its application"),
-		applied:   t.Gauge("weir_quorum_applied_index", "index of the last entry applied"),
+		bytes:         t.Counter("weir_quorum_written_bytes_total", "bytes written to the quorum's log in groups, padding included"),
+		groups:        t.Counter("weir_quorum_groups_total", "groups written to the quorum's log"),
+		snapshots:     t.Counter("weir_quorum_snapshots_total", "snapshots of the metadata written"),
+		snapshotBytes: t.Gauge("weir_quorum_snapshot_bytes", "size of the newest snapshot of the metadata that this process wrote"),
+		latency:       t.Histogram("weir_quorum_commit_nanoseconds", "time from the proposal of a record to its application"),
+		applied:       t.Gauge("weir_quorum_applied_index", "index of the last entry applied"),
 
 		elections: t.Counter("weir_quorum_elections_total", "elections that this node began since it heard no leader of the metadata's quorum"),
 		leader:    t.Gauge("weir_quorum_leader", "1 while this node leads the metadata's quorum, else 0"),

@@ -149,6 +149,7 @@ func (q *Quorum) takeSnapshot(f files) error {
 	q.snapshots.bytes -= p.bytes
 	q.snapshots.short = false
 	q.metrics.snapshots.Add(1)
+	q.metrics.snapshotBytes.Set(int64(len(p.data)))
 	q.o.Telemetry.Hit("quorum: snapshot")
 	if q.o.Shipping != ShipNever && q.ships() {
 		q.ship.upload = &p.shippable

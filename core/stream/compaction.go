@@ -29,7 +29,8 @@ const joinShare = 4
 // sourcesMax bounds the parts of one stream that become one.
 const sourcesMax = 64
 
-// partsWanted is how many parts a stream should have at most. With more of them fewer are enough to be merged.
+// partsWanted is how many parts a stream should have at most, beside those that are settled. With more of them fewer are enough to be
+// merged, and in the end any that lie side by side.
 const partsWanted = 20
 
 // element is what window sees of a part.
@@ -74,9 +75,9 @@ func (w *worth) ok(r *run) bool {
 	return r.count >= w.fanIn && r.bytes >= 2*r.large && r.bytes*max(int64(r.count), w.patience) >= w.ratio*w.patience*r.large && r.minor <= r.bytes/4
 }
 
-// full says that a run is worth it although it has few parts: no more of them fit.
+// full says that a run is worth it although it has few parts, or one much larger than the others: no more of them fit.
 func (w *worth) full(r *run) bool {
-	return r.count >= 2 && r.load > w.loadMost/2 && r.bytes >= 2*r.large && r.minor <= r.bytes/4
+	return r.count >= 2 && r.load > w.loadMost/2 && 2*r.bytes >= 3*r.large && r.minor <= r.bytes/4
 }
 
 // window finds the longest run of parts that are worth to be one, or as many as fit. Their bytes are twice those of the
@@ -108,6 +109,24 @@ func window(all []element, w worth) (from, to int) {
 	return from, to
 }
 
+// cheapest finds the run of at least so many parts, two or more, that costs the least bytes for each part less, whatever their sizes.
+func cheapest(all []element, least int, bytesMost int64) (from, to int) {
+	var best int64
+	for i := range all {
+		bytes := int64(0)
+		for j := i; j < len(all) && j-i < sourcesMax && !all[j].barred; j++ {
+			if bytes += all[j].bytes; bytes > bytesMost {
+				break
+			}
+			less := int64(j - i)
+			if j+1-i >= least && (to == 0 || bytes*int64(to-from-1) < best*less) {
+				from, to, best = i, j+1, bytes
+			}
+		}
+	}
+	return from, to
+}
+
 // loadAfter is what an element adds to the load of those before it.
 func loadAfter(before []element, e *element) int64 {
 	for i := range before {
@@ -118,52 +137,103 @@ func loadAfter(before []element, e *element) int64 {
 	return e.load
 }
 
-// rewritten is the run of a stream's parts that a rewrite makes one; joinable says which are none of its business. A run that
+// rewritten is the run of a stream's parts that a rewrite makes one; barred says which are none of its business. A run that
 // comes along with a neighbour's may have fewer parts. In neither case is what was rewritten before taken in for the
 // sake of a few small ones.
-func (p *mergePolicy) rewritten(parts []metadata.Part, along bool, joinable func(*metadata.Part) bool) []metadata.Part {
+func (p *mergePolicy) rewritten(parts []metadata.Part, along, crowded bool, barred func(*metadata.Part) bool) []metadata.Part {
 	if len(parts) < 2 {
 		return nil
 	}
 	all := make([]element, len(parts))
 	for i := range parts {
-		all[i] = element{bytes: parts[i].Bytes, load: parts[i].Bytes, barred: joinable(&parts[i])}
+		all[i] = element{bytes: parts[i].Bytes, load: parts[i].Bytes, barred: parts[i].Lost() || barred(&parts[i])}
 	}
 	fanIn := p.rewriteFanIn
 	w := worth{fanIn: fanIn, ratio: int64(max(2, fanIn/2)), loadMost: p.rewriteBytes, bytesMost: p.rewriteBytes, patience: int64(2 * fanIn)}
 	if along {
 		w.fanIn, w.ratio = max(2, fanIn/2), int64(max(2, fanIn/3))
 	}
-	if len(parts) > partsWanted {
+	if crowded {
 		w.fanIn, w.ratio = 2, 2
 	}
 	from, to := window(all, w)
 	return parts[from:to]
 }
 
-// joined is the run of a stream's parts that a join makes one; held is how much the stream's block has of each object. What
-// is not for joins is taken along where it lies between others.
-func (p *mergePolicy) joined(parts []metadata.Part, held map[metadata.ObjectID]int64) []metadata.Part {
+// joined is the run of a stream's parts that a join makes one. What is not for joins is taken along where it lies between others.
+func (p *mergePolicy) joined(parts []metadata.Part, crowded bool, held holdings) []metadata.Part {
 	all, total := make([]element, len(parts)), int64(0)
 	for i := range parts {
 		part := &parts[i]
-		bytes, object := held[part.Object], part.Object
-		if p.finished(bytes) && part.Bytes > p.rewriteBytes/2 { // it moves alone
+		h := held[part.Object]
+		bytes, object := h.bytes, part.Object
+		if p.finished(bytes) && h.mostly(part) { // it moves alone
 			bytes, object = part.Bytes, 0
 		}
-		all[i] = element{bytes: part.Bytes, load: bytes, object: object, barred: p.finished(bytes), minor: !p.large(part) || bytes < p.joinBytesMin}
+		all[i] = element{bytes: part.Bytes, load: bytes, object: object, barred: part.Lost() || p.finished(bytes), minor: !p.large(part) || bytes < p.joinBytesMin}
 		total += part.Bytes
 	}
 	w := worth{fanIn: p.joinFanIn, ratio: 2, loadMost: p.objectBytesMax, bytesMost: max(total/joinShare, p.joinBytesMin), patience: 1}
-	if len(parts) > partsWanted {
+	if crowded {
 		w.fanIn, w.bytesMost = 2, p.objectBytesMax
 	}
 	from, to := window(all, w)
 	return parts[from:to]
 }
 
-// finished says that what a block has of an object is too large to be joined with more.
-func (p *mergePolicy) finished(held int64) bool { return held > p.objectBytesMax/int64(p.joinFanIn) }
+// relieved is the run of parts that a crowded stream is rid of when no other rule finds one: parts of different rules may lie
+// interleaved, and sizes in an order in which no run doubles its largest. Many at a time, if that is possible: the next
+// upload brings one more.
+func (p *mergePolicy) relieved(parts []metadata.Part, bytesMost int64, settled func(*metadata.Part) bool) []metadata.Part {
+	all := make([]element, len(parts))
+	for i := range parts {
+		all[i] = element{bytes: parts[i].Bytes, barred: parts[i].Lost() || settled(&parts[i])}
+	}
+	from, to := cheapest(all, max(p.rewriteFanIn, 2), bytesMost)
+	if to == 0 {
+		from, to = cheapest(all, 2, bytesMost)
+	}
+	return parts[from:to]
+}
+
+// holding is what a block of streams has of an object.
+type holding struct {
+	bytes   int64
+	streams int64
+	last    metadata.StreamID // that was counted
+}
+
+type holdings map[metadata.ObjectID]holding
+
+func (h holdings) add(id metadata.StreamID, part *metadata.Part) {
+	if part.Lost() {
+		return
+	}
+	of := h[part.Object]
+	if of.streams == 0 || of.last != id {
+		of.streams, of.last = of.streams+1, id
+	}
+	of.bytes += part.Bytes
+	h[part.Object] = of
+}
+
+// mostly says that most of it is one part: the store copies long runs of it without its neighbours.
+func (h holding) mostly(part *metadata.Part) bool { return 2*part.Bytes >= h.bytes }
+
+// settledShare is the least share of an object, of what a stream has of it on average, of a part that is settled: one in so many.
+const settledShare = 4
+
+// settled says that a part stays as it is: its object is too large to be joined with more, and it has a fair share of that. Without its
+// neighbours it lies in pieces that are too small to be copied, so that to join it alone is to write it again.
+func (p *mergePolicy) settled(part *metadata.Part, h holding) bool {
+	if h.mostly(part) {
+		return p.finished(part.Bytes)
+	}
+	return p.finished(h.bytes) && p.large(part) && settledShare*h.streams*part.Bytes >= h.bytes
+}
+
+// finished says that what a block has of an object is too large to be joined with as much again.
+func (p *mergePolicy) finished(held int64) bool { return held > p.objectBytesMax/2 }
 
 // large is a cheap look at whether a part may be joined: it is, if those of its neighbours are as large.
 func (p *mergePolicy) large(part *metadata.Part) bool {
@@ -229,30 +299,66 @@ func (p *mergePlan) bytes() (total int64) {
 	return total
 }
 
-// planner plans one compaction.
+// planner plans compactions of what a view shows. What it has seen counts until it is told to forget it.
 type planner struct {
 	*mergePolicy
 	view mergeView
-	held map[metadata.StreamID]map[metadata.ObjectID]int64 // what a block of streams has of each object, by its first id
+	held map[metadata.StreamID]holdings // of blocks of streams, by their first id
 }
+
+func (p *mergePolicy) planner(view mergeView) planner { return planner{mergePolicy: p, view: view} }
+
+// forget makes the planner look anew: parts have changed, or may be compacted no longer.
+func (q *planner) forget() { q.held = nil }
 
 // plan finds something to do for a stream, and for its neighbours with it; false: nothing. The plan's parts are lent.
 // join says whether to look for something to join.
-func (p *mergePolicy) plan(view mergeView, id metadata.StreamID, parts []metadata.Part, join bool) (mergePlan, bool) {
-	q := planner{mergePolicy: p, view: view, held: map[metadata.StreamID]map[metadata.ObjectID]int64{}}
-	if n, _ := p.largeParts(parts); join && n >= p.joinFanIn {
+func (q *planner) plan(id metadata.StreamID, parts []metadata.Part, join bool) (mergePlan, bool) {
+	if n, _ := q.largeParts(parts); join && n >= q.joinFanIn {
 		if plan, ok := q.planJoin(id, parts); ok {
 			return plan, true
 		}
 	}
-	if len(p.rewritten(parts, false, func(*metadata.Part) bool { return false })) == 0 { // nearly always, and cheap to see
-		return q.planMove(parts, id)
+	if len(q.rewritten(parts, false, len(parts) > partsWanted, func(*metadata.Part) bool { return false })) > 0 { // nearly never, and cheap to see
+		if run := q.rewritten(parts, false, q.crowded(id, parts), q.barred(id)); len(run) > 0 {
+			return q.planRewrite(mergeRun{id, run}), true
+		}
 	}
-	run := p.rewritten(parts, false, q.joinable(id))
-	if len(run) == 0 {
-		return q.planMove(parts, id)
+	if run := q.relief(id, parts, q.objectBytesMax); len(run) > 0 {
+		return q.planRelief(mergeRun{id, run}), true
 	}
-	return q.planRewrite(mergeRun{id, run}), true
+	return q.planMove(parts, id)
+}
+
+// crowded says that a stream has too many parts.
+func (q *planner) crowded(id metadata.StreamID, parts []metadata.Part) bool {
+	if len(parts) <= partsWanted {
+		return false
+	}
+	n := 0
+	for i := range parts {
+		if !q.settled(&parts[i], q.blockHeld(id)[parts[i].Object]) {
+			n++
+		}
+	}
+	return n > partsWanted
+}
+
+// relief is what a stream that is crowded is rid of whatever the sizes of its parts.
+func (q *planner) relief(id metadata.StreamID, parts []metadata.Part, bytesMost int64) []metadata.Part {
+	if !q.crowded(id, parts) {
+		return nil
+	}
+	held := q.blockHeld(id)
+	return q.relieved(parts, bytesMost, func(part *metadata.Part) bool { return q.settled(part, held[part.Object]) })
+}
+
+// planRelief rewrites what fits into memory, with neighbours; else the store joins it alone.
+func (q *planner) planRelief(seed mergeRun) mergePlan {
+	if plan := (mergePlan{join: true, runs: []mergeRun{seed}}); plan.bytes() > q.rewriteBytes {
+		return plan
+	}
+	return q.planRewrite(seed)
 }
 
 // planMove moves what the stream and its neighbours have of an object of which little else is in use: the store keeps an
@@ -280,29 +386,32 @@ func (q *planner) planMove(parts []metadata.Part, id metadata.StreamID) (mergePl
 	return plan, true
 }
 
-// joinable says which parts of a stream are for joins: what the stream's block has of their objects is large enough, and not
-// so large that it is no source any more. A small part of such an object may be rewritten.
-func (q *planner) joinable(id metadata.StreamID) func(*metadata.Part) bool {
+// barred says which parts of a stream are not for rewrites: those that are settled, and those that are for joins, since what
+// the stream's block has of their objects is large enough, and not so large that it is no source any more.
+func (q *planner) barred(id metadata.StreamID) func(*metadata.Part) bool {
 	return func(part *metadata.Part) bool {
 		if part.Bytes > q.rewriteBytes/2 || !q.large(part) {
 			return part.Bytes > q.rewriteBytes/2
 		}
-		held := q.blockHeld(id)[part.Object]
-		return held >= q.joinBytesMin && !q.finished(held)
+		h := q.blockHeld(id)[part.Object]
+		return h.bytes >= q.joinBytesMin && !q.finished(h.bytes) || q.settled(part, h)
 	}
 }
 
 // blockHeld is what the block of a stream has of each object.
-func (q *planner) blockHeld(id metadata.StreamID) map[metadata.ObjectID]int64 {
+func (q *planner) blockHeld(id metadata.StreamID) holdings {
 	first, end := neighbours(id, q.joinStreams)
 	held := q.held[first]
 	if held == nil {
-		held = map[metadata.ObjectID]int64{}
-		q.view.each(first, end, func(_ metadata.StreamID, parts []metadata.Part) {
+		held = holdings{}
+		q.view.each(first, end, func(of metadata.StreamID, parts []metadata.Part) {
 			for i := range parts {
-				held[parts[i].Object] += parts[i].Bytes
+				held.add(of, &parts[i])
 			}
 		})
+		if q.held == nil {
+			q.held = map[metadata.StreamID]holdings{}
+		}
 		q.held[first] = held
 	}
 	return held
@@ -320,7 +429,7 @@ func (q *planner) planRewrite(seed mergeRun) mergePlan {
 			if id >= inFirst && id < inEnd {
 				return
 			}
-			if run := q.rewritten(parts, true, q.joinable(id)); len(run) > 0 {
+			if run := q.rewrittenAlong(id, parts); len(run) > 0 {
 				more.runs = append(more.runs, mergeRun{id, run})
 			}
 		})
@@ -332,16 +441,24 @@ func (q *planner) planRewrite(seed mergeRun) mergePlan {
 	return plan
 }
 
+// rewrittenAlong is what comes along of a neighbour.
+func (q *planner) rewrittenAlong(id metadata.StreamID, parts []metadata.Part) []metadata.Part {
+	if run := q.rewritten(parts, true, q.crowded(id, parts), q.barred(id)); len(run) > 0 {
+		return run
+	}
+	return q.relief(id, parts, q.rewriteBytes)
+}
+
 // planJoin joins what the stream's block holds of the objects of a run of the stream's parts.
 func (q *planner) planJoin(id metadata.StreamID, parts []metadata.Part) (mergePlan, bool) {
 	held := q.blockHeld(id)
-	run := q.joined(parts, held)
+	run := q.joined(parts, q.crowded(id, parts), held)
 	if len(run) == 0 {
 		return mergePlan{}, false
 	}
 	sources := make(map[metadata.ObjectID]bool, len(run))
 	for i := range run {
-		sources[run[i].Object] = !q.finished(held[run[i].Object])
+		sources[run[i].Object] = !q.finished(held[run[i].Object].bytes)
 	}
 	first, end := neighbours(id, q.joinStreams)
 	plan := mergePlan{join: true}

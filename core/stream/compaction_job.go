@@ -359,10 +359,21 @@ func (j *compaction) lay() {
 		}
 	}
 	j.extents = extentsOf(parts)
+	j.charge(j.sent())
 	w := j.newUpload()
 	w.layout = func(h object.Header) object.Built { return object.Join(h, j.extents, parts) }
 	w.compose = j.pieces
 	w.start()
+}
+
+// sent is how many bytes of a join pass through the broker: those of runs that are too small to be copied.
+func (j *compaction) sent() (bytes int64) {
+	for i := range j.extents {
+		if x := &j.extents[i]; x.Bytes < j.policy.joinBytesMin {
+			bytes += x.Bytes
+		}
+	}
+	return bytes
 }
 
 // extentsOf are the runs of bytes in which the blocks of parts lie, by object and place. Little that nobody needs is taken

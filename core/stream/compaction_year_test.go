@@ -23,6 +23,7 @@ var (
 // makes of it. Some of the partitions stand for all of them.
 type year struct {
 	mergePolicy
+	plans  planner
 	im     *metadata.Image
 	index  uint64
 	nextID metadata.ObjectID
@@ -51,6 +52,7 @@ func newYear(p mergePolicy, streams, all int, retention time.Duration) *year {
 		y.ids = append(y.ids, p.Stream)
 	}
 	y.ends = make([]int64, streams)
+	y.plans = y.planner(y)
 	return y
 }
 
@@ -100,6 +102,7 @@ func (y *year) upload(every time.Duration, bytesPerSecond int64) {
 	}
 	y.uploadPuts += putRequests(r.Bytes)
 	y.apply(r)
+	y.plans.forget()
 	for _, id := range y.ids {
 		y.compact(id)
 	}
@@ -123,7 +126,7 @@ func (y *year) compact(id metadata.StreamID) {
 		s, _ := y.im.Stream(id)
 		y.partsMost = max(y.partsMost, len(s.Parts))
 		_, large := y.largeParts(s.Parts)
-		plan, ok := y.plan(y, id, s.Parts, y.seen[id] != large)
+		plan, ok := y.plans.plan(id, s.Parts, y.seen[id] != large)
 		if !ok {
 			y.seen[id] = large
 			return
@@ -153,6 +156,7 @@ func (y *year) replace(plan *mergePlan) {
 	}
 	y.count(plan, held, r)
 	y.apply(r)
+	y.plans.forget()
 	for i, ok := range y.im.Outcome().Accepted {
 		if !ok {
 			panic(fmt.Sprintf("stream %d was refused", r.Streams[i].Stream))
@@ -169,7 +173,9 @@ func (y *year) count(plan *mergePlan, held map[metadata.ObjectID]int64, r *metad
 	y.gets += int64(len(held)) // of indexes, which lie side by side
 	if plan.join {
 		const filled = 5 << 20 // of the first run, which makes the header a whole part
-		y.joinSent += indexes + filled
+		if y.joinSent += indexes + filled; len(plan.runs) == 1 {
+			y.joinSent += plan.bytes() // of a shared object, in pieces that are too small to be copied
+		}
 		y.copied += plan.bytes()
 		y.gets++
 		y.puts += int64(len(held)) + 4

@@ -40,6 +40,7 @@ type compactor struct {
 	free   env.Time   // when the bandwidth lets the next begin
 	serial uint64
 	most   int // parts of a stream, in this pass
+	sum    int // parts of all streams, in this pass
 
 	// Objects of which little is in use: compaction leaves them to those whose parts are not worth to be merged yet.
 	passes uint64
@@ -82,8 +83,9 @@ func (c *compactor) start() {
 	}
 	c.Loop.Reset(&c.pass, c.Compaction.Interval, func() {
 		c.metrics.partsMax.Set(int64(c.most))
+		c.metrics.parts.Set(int64(c.sum))
 		c.weighed()
-		c.most = 0
+		c.most, c.sum = 0, 0
 		c.noteAll()
 		c.start()
 	})
@@ -96,6 +98,7 @@ func (c *compactor) weigh(s *Stream) {
 		return
 	}
 	s.weighed = c.passes
+	c.sum += len(image.Parts)
 	for i := range image.Parts {
 		if image.Parts[i].Lost() {
 			continue
@@ -143,6 +146,7 @@ func (c *compactor) pumpIn(d time.Duration) {
 
 // pump begins compactions, a slice of all streams at a time.
 func (c *compactor) pump() {
+	plans := c.policy.planner(c)
 	for range compactionScan {
 		if c.due.Len() == 0 || len(c.jobs) >= c.Compaction.JobsMax {
 			return
@@ -153,7 +157,7 @@ func (c *compactor) pump() {
 		}
 		s := c.due.Pop()
 		s.compactDue = false
-		c.consider(s)
+		c.consider(s, &plans)
 	}
 	c.pumpIn(0)
 }
@@ -176,17 +180,7 @@ func (c *compactor) parts(s *Stream) []metadata.Part {
 	if !ok || !s.leads(image) {
 		return nil
 	}
-	return behindLost(image.Parts)
-}
-
-// behindLost are the parts behind the newest that is lost: nothing is joined over one, and what lies before it stays as it is.
-func behindLost(parts []metadata.Part) []metadata.Part {
-	for i := len(parts) - 1; i >= 0; i-- {
-		if parts[i].Lost() {
-			return parts[i+1:]
-		}
-	}
-	return parts
+	return image.Parts
 }
 
 // each implements mergeView.
@@ -210,13 +204,13 @@ func contiguous(parts []metadata.Part) []metadata.Part {
 }
 
 // consider begins a compaction if a stream needs one.
-func (c *compactor) consider(s *Stream) {
+func (c *compactor) consider(s *Stream, plans *planner) {
 	c.weigh(s)
 	parts := c.parts(s)
 	c.most = max(c.most, len(parts))
 	parts = contiguous(parts)
 	_, large := c.policy.largeParts(parts)
-	plan, ok := c.policy.plan(c, s.id, parts, large != s.largeParts)
+	plan, ok := plans.plan(s.id, parts, large != s.largeParts)
 	if !ok {
 		s.largeParts = large // until they change there is nothing to join
 		return
@@ -225,6 +219,7 @@ func (c *compactor) consider(s *Stream) {
 		c.Telemetry.Hit("stream compaction: a part moves off an object that is little in use")
 	}
 	c.launch(&plan)
+	plans.forget()
 }
 
 // launch begins one compaction.
@@ -242,7 +237,8 @@ func (c *compactor) launch(plan *mergePlan) {
 	j.start()
 }
 
-// reserve keeps the bandwidth that a compaction takes: what is rewritten comes and goes, of what is joined only indexes do.
+// reserve keeps the bandwidth that a compaction takes: what is rewritten comes and goes. What is joined does not, but for runs that
+// turn out to be too small to be copied.
 func (c *compactor) reserve(plan *mergePlan) {
 	if !plan.join {
 		c.charge(plan.bytes())

@@ -77,6 +77,17 @@
 // for each 4 to 10 GiB. Where little is written, objects are too small to be joined and are rewritten some times: a few bytes
 // more, and few objects.
 //
+// These rules alone bound nothing. What is too large to be a source of joins may lie between what is too small to be joined, part by
+// part; and where sizes go 1 3 1 11 1 3 1 43 ... no run doubles its largest, so that s bytes may stay the square root of s
+// parts. So of a stream that has more than 20 parts, with none of these runs, the one goes that costs the least bytes for
+// each part less, of 8 parts and up if as many fit, else of 2: by a rewrite with its neighbours, or if it is larger than
+// that by a join of its own, of which the runs that S3 does not copy pass through the broker, 5 MiB at a time. Then a stream at
+// rest has at most 20 parts; or no two of its n parts that lie side by side fit into one object, and it has at least (n-1)/2
+// times 10 GiB. The year of writing needs none of this; what it costs is paid by streams whose history is odd.
+//
+// Offsets that were given up with a log (R16) are a boundary: nobody has their records, and nothing is joined over them. What lies
+// before and behind is merged as ever; 2 more parts stay for each at most, until retention takes it.
+//
 // An object of which less than a quarter has been in use for 10 minutes is given back: what is left of it moves.
 //
 // Compaction has the lowest priority. It begins nothing while uploads wait, appends are refused or half the GETs are taken; it

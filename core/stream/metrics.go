@@ -13,7 +13,7 @@ type metrics struct {
 
 	compactedObjects, compactedParts, compactionsFailed, compactionReads env.Counter
 	compactionBytesRead, compactionBytesWritten                          env.Counter
-	partsMax                                                             env.Gauge
+	partsMax, parts                                                      env.Gauge
 	compacted                                                            telemetry.LastSuccess
 }
 
@@ -39,6 +39,7 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 		compactionBytesRead:    t.Counter("weir_compaction_read_bytes_total", "bytes that compaction read from the store"),
 		compactionBytesWritten: t.Counter("weir_compaction_written_bytes_total", "bytes that compaction sent to the store; what the store copied by itself is not counted"),
 		partsMax:               t.Gauge("weir_compaction_stream_parts", "the most objects that hold records of one partition"),
+		parts:                  t.Gauge("weir_compaction_parts", "parts of all partitions that this broker leads: for each, the objects that hold its records"),
 		compacted:              t.LastSuccess(clock, "compaction", "when a compaction last replaced parts of streams; old while weir_compaction_stream_parts grows, it stands still"),
 
 		uncommitted: t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),

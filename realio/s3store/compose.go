@@ -26,9 +26,10 @@ var notMade = map[int]bool{http.StatusLengthRequired: true, http.StatusMethodNot
 // errShortRun: the object that is to be copied ends before the run does.
 var errShortRun = errors.New("an object that it is made of ends too early")
 
-// composedPart is one part of an object that is composed: bytes, read for it or given, or else a run of an object.
+// composedPart is one part of an object that is composed: pieces that are sent, read first where they are of other objects, or else
+// a run of an object that the store copies.
 type composedPart struct {
-	data          [][]byte
+	sent          []env.Piece
 	key           string
 	offset, bytes int64
 }
@@ -44,16 +45,17 @@ func (s *Store) compose(o *env.ComposeObject) (env.Outcome, error) {
 }
 
 func (s *Store) composeParts(o *env.ComposeObject) (env.Outcome, error) {
-	cut := composer{leastPart: partBytesMin, mostPart: copyBytesMax, read: s.readRun}
+	cut := composer{leastPart: partBytesMin, mostPart: copyBytesMax}
 	if s.noCopies.Load() {
 		cut.mostPart = max(s.options.PartBytes, 2*partBytesMin)
 	}
-	all, err := cut.parts(o.Pieces)
-	if err != nil {
-		return composeOutcome(err), err
-	}
+	all := cut.parts(o.Pieces)
 	if len(all) == 1 && all[0].key == "" {
-		return s.put(o.For, o.Key, all[0].data)
+		data, err := s.readPieces(all[0].sent)
+		if err != nil {
+			return composeOutcome(err), err
+		}
+		return s.put(o.For, o.Key, data)
 	}
 	u, err := s.beginComposing(o, len(all))
 	if err != nil {
@@ -111,63 +113,70 @@ func (s *Store) readRun(key string, offset, bytes int64) ([]byte, error) {
 	return into, err
 }
 
-// composer cuts pieces into parts that S3 takes: none but the last may be smaller than leastPart.
+// readPieces reads what of pieces is in other objects.
+func (s *Store) readPieces(pieces []env.Piece) (data [][]byte, err error) {
+	for i := range pieces {
+		p := &pieces[i]
+		given := p.Data
+		if p.Key != "" {
+			if given, err = s.readRun(p.Key, p.Offset, p.Bytes); err != nil {
+				return nil, err
+			}
+		}
+		data = append(data, given)
+	}
+	return data, nil
+}
+
+// composer cuts pieces into parts that S3 takes: none but the last may be smaller than leastPart. Runs that are too small to be
+// copied are sent in parts little larger than that: each is in memory while it is sent.
 type composer struct {
 	leastPart int64
 	mostPart  int64
-	read      func(key string, offset, bytes int64) ([]byte, error)
 	all       []composedPart
-	held      [][]byte // bytes that wait for a part of their own
-	size      int64    // of held
+	held      []env.Piece // that wait for a part of their own
+	size      int64       // of held
 }
 
-func (c *composer) parts(pieces []env.Piece) ([]composedPart, error) {
+func (c *composer) parts(pieces []env.Piece) []composedPart {
 	for i := range pieces {
-		p := &pieces[i]
-		if p.Key == "" {
-			c.hold(p.Data)
-			continue
-		}
-		if err := c.run(p.Key, p.Offset, p.Bytes); err != nil {
-			return nil, err
+		if p := &pieces[i]; p.Key == "" {
+			c.hold(*p)
+		} else {
+			c.run(p.Key, p.Offset, p.Bytes)
 		}
 	}
 	if c.size > 0 || len(c.all) == 0 {
 		c.flush()
 	}
-	return c.all, nil
+	return c.all
 }
 
-func (c *composer) hold(data []byte) {
-	c.held, c.size = append(c.held, data), c.size+int64(len(data))
+func (c *composer) hold(p env.Piece) {
+	if c.size >= c.leastPart {
+		c.flush()
+	}
+	c.held, c.size = append(c.held, p), c.size+p.Size()
 }
 
 func (c *composer) flush() {
-	c.all = append(c.all, composedPart{data: c.held})
+	c.all = append(c.all, composedPart{sent: c.held})
 	c.held, c.size = nil, 0
 }
 
 // run adds a run: what is held is filled up to a whole part first, and the rest is copied.
-func (c *composer) run(key string, offset, bytes int64) error {
+func (c *composer) run(key string, offset, bytes int64) {
 	if c.size > 0 && c.size < c.leastPart {
 		fill := min(bytes, c.leastPart-c.size)
 		if bytes-fill < c.leastPart {
 			fill = bytes // too little would be left to copy
 		}
-		data, err := c.read(key, offset, fill)
-		if err != nil {
-			return err
-		}
-		c.hold(data)
+		c.hold(env.Piece{Key: key, Offset: offset, Bytes: fill})
 		offset, bytes = offset+fill, bytes-fill
 	}
 	if bytes > 0 && bytes < c.leastPart {
-		data, err := c.read(key, offset, bytes)
-		if err != nil {
-			return err
-		}
-		c.hold(data)
-		return nil
+		c.hold(env.Piece{Key: key, Offset: offset, Bytes: bytes})
+		return
 	}
 	if bytes > 0 && c.size > 0 {
 		c.flush()
@@ -180,7 +189,6 @@ func (c *composer) run(key string, offset, bytes int64) error {
 		c.all = append(c.all, composedPart{key: key, offset: offset, bytes: n})
 		offset, bytes = offset+n, bytes-n
 	}
-	return nil
 }
 
 // copyAll sends and copies the parts, at most PartsMax at once, until the first error.
@@ -208,7 +216,11 @@ func (u *upload) copyAll(all []composedPart) (err error) {
 
 func (u *upload) makePart(i int, p *composedPart) error {
 	if p.key == "" {
-		return u.sendPart(i, p.data)
+		data, err := u.readPieces(p.sent)
+		if err != nil {
+			return err
+		}
+		return u.sendPart(i, data)
 	}
 	if u.noCopies.Load() {
 		data, err := u.readRun(p.key, p.offset, p.bytes)

@@ -15,6 +15,16 @@ type Keyed struct {
 	Transactional bool
 	Writes        []KeyedWrite
 	Scans         []KeyedScan
+	// Lost are offsets that were given up with the only log that held them: what was written there counts for nothing, and
+	// what was not acknowledged of it may come again behind them.
+	Lost []Lost
+	// OutOfOrder is how often the writer was told that a batch before its own is missing.
+	OutOfOrder int
+}
+
+// lost reports whether an offset was given up.
+func (k *Keyed) lost(offset int64) bool {
+	return slices.ContainsFunc(k.Lost, func(gone Lost) bool { return gone.holds(offset) })
 }
 
 // KeyedWrite is one record that was written. Its index in Keyed.Writes is what its timestamp says.
@@ -56,6 +66,9 @@ func (s *KeyedScan) describe() string {
 // reader sees the last value of each key, in the order of the writes, and each offset has one record for ever.
 func CheckKeyed(k *Keyed) (found []Violation) {
 	c := keyedCheck{Keyed: k, at: map[int64]int32{}, offsets: make([]int64, len(k.Writes))}
+	if k.OutOfOrder > 0 && len(k.Lost) == 0 {
+		c.violate("I6", "the writer was told %d times that a batch is missing, which was acknowledged, and nothing was given up", k.OutOfOrder)
+	}
 	for i := range k.Writes {
 		c.offsets[i] = -1
 		if w := &k.Writes[i]; w.Outcome == Done && w.Base >= 0 {
@@ -95,7 +108,7 @@ func (c *keyedCheck) place(offset int64, write int32, how string) {
 	if other, there := c.at[offset]; there && other != write {
 		c.violate("I2", "offset %d has two records: %s and, %s, %s", offset, c.write(other), how, c.write(write))
 	}
-	if before := c.offsets[write]; before >= 0 && before != offset {
+	if before := c.offsets[write]; before >= 0 && before != offset && !c.lost(before) {
 		c.violate("I6", "%s lies at offset %d and, %s, at %d", c.write(write), before, how, offset)
 	}
 	c.at[offset], c.offsets[write] = write, offset
@@ -116,6 +129,9 @@ func (c *keyedCheck) scan(s *KeyedScan) {
 			c.violate("I2", "%s found %s at offset %d with key %d (tombstone: %v)", s.describe(), c.write(r.Write), r.Offset, r.Key, r.Tombstone)
 		case w.Outcome == Failed:
 			c.violate("I7", "%s found %s at offset %d", s.describe(), c.write(r.Write), r.Offset)
+		case c.lost(r.Offset): // it was read before it was lost
+			c.place(r.Offset, r.Write, "read")
+			continue
 		case r.Offset <= before || r.Write <= highest:
 			c.violate("I2", "%s found %s at offset %d after offset %d, write %d", s.describe(), c.write(r.Write), r.Offset, before, highest)
 		}
@@ -139,7 +155,7 @@ func (c *keyedCheck) checkLatest(s *KeyedScan, last map[int32]int32) {
 	known := map[int32]int32{}
 	for i := range c.Writes {
 		switch w := &c.Writes[i]; {
-		case w.Outcome != Done || w.Return >= s.Call || w.Base < 0:
+		case w.Outcome != Done || w.Return >= s.Call || w.Base < 0 || c.lost(w.Base):
 		case w.Base < s.End:
 			known[w.Key] = int32(i)
 		case !c.Transactional:

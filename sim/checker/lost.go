@@ -8,9 +8,11 @@ type Lost struct {
 	By         int64 // stamp by which they were given up
 }
 
+func (gone Lost) holds(offset int64) bool { return gone.Start <= offset && offset < gone.End }
+
 // lost reports whether an offset was given up.
 func (l *log) lost(offset int64) bool {
-	return slices.ContainsFunc(l.Lost, func(gone Lost) bool { return gone.Start <= offset && offset < gone.End })
+	return slices.ContainsFunc(l.Lost, func(gone Lost) bool { return gone.holds(offset) })
 }
 
 // offsetsLost is how many offsets nobody may have sent anything for.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -83,8 +84,21 @@ func NewKeeper(c *Cluster, client int, options KeeperOptions) *Keeper {
 	return k
 }
 
-// History is what it wrote and read.
-func (k *Keeper) History() *checker.Keyed { return k.history }
+// nextEpoch gives up the batch, and goes on as a client does that is told of a gap: with an epoch of its own making.
+func (k *Keeper) nextEpoch() {
+	k.batch, k.sequence = nil, 0
+	if k.epoch == math.MaxInt16 {
+		k.initialize = true
+		return
+	}
+	k.epoch++
+}
+
+// History is what it wrote and read, and what was lost of it.
+func (k *Keeper) History() *checker.Keyed {
+	k.history.Lost = k.part.History.Lost
+	return k.history
+}
 
 // Start connects and begins.
 func (k *Keeper) Start() {
@@ -276,6 +290,9 @@ func (k *Keeper) send() {
 			k.fail("protocol", "no answer for %s in a produce response", k.history.Name)
 		case code == 0 || code == wire.DuplicateSequence:
 			k.acknowledged(code, base)
+		case code == wire.OutOfOrderSequence && k.LogsLost && k.options.ID == "": // what it knew of the producer is gone with a log
+			k.history.OutOfOrder++
+			k.nextEpoch()
 		case code == wire.OutOfOrderSequence || code == wire.InvalidProducerEpoch && k.options.ID == "":
 			k.fail("I6", "%s: %s for the batch with write %d, though all before it is acknowledged", k.history.Name, checker.CodeName(code), k.first)
 		case code == wire.PolicyViolation: // the partition knows as many producers as it may

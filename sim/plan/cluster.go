@@ -46,8 +46,7 @@ func (s *swarm) lostQuorum(p *Plan) {
 }
 
 // lostLogs lets one seed in eight of those whose logs are on disks of their own lose one or two of these. Groups and transactions have
-// no part in it: what they were promised may be lost with the log of their coordinator. Nor have a breaker, whose reader takes no gap,
-// and a keeper, whose values may be lost.
+// no part in it: what they were promised may be lost with the log of their coordinator. Nor has a breaker, whose reader takes no gap.
 func (s *swarm) lostLogs(p *Plan) {
 	d := s.rand.Stream("plan lost logs", 0)
 	if p.Config.WALShared != 0 || p.Config.WALObject != 0 || !d.PerMille(125) {
@@ -55,8 +54,11 @@ func (s *swarm) lostLogs(p *Plan) {
 	}
 	p.Config.Ahead = pick[int64](&d, 1000, 5000)
 	p.Workloads = slices.DeleteFunc(p.Workloads, func(w Workload) bool {
-		return w.Kind == "member" || w.Kind == "pipe" || w.Kind == "transactor" || w.Kind == "committer" || w.Kind == "breaker" || w.Kind == "keeper"
+		return w.Kind == "member" || w.Kind == "pipe" || w.Kind == "transactor" || w.Kind == "committer" || w.Kind == "breaker"
 	})
+	for i := range p.Workloads {
+		p.Workloads[i].Transacts = 0 // a keeper's transactions have a coordinator, too
+	}
 	for range d.Between(1, 2) {
 		p.add(Strike{
 			Kind: pick(&d, LossKinds...), At: d.Duration(0, p.Config.Duration), For: d.Duration(10*time.Millisecond, 2*p.Config.Session),
