@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -63,6 +64,9 @@ type Options struct {
 	// record that opened it may still be lost with the metadata disk. Call ImageChanged
 	// when that changes. Nil: always.
 	MayOpen func(id metadata.StreamID) bool
+	// Checkpoint returns the state of a stream's producers as of the image's CheckpointEnd. False: it is not at hand; call TopicsChanged
+	// once it is. Nil: the image has all.
+	Checkpoint func(s *metadata.Stream) (state []byte, ok bool)
 	// Leased reports whether this broker may acknowledge and serve now (R9). Nil: always.
 	Leased func() bool
 	// TopicConfig resolves a topic's overrides to its effective configuration.
@@ -112,7 +116,7 @@ type Manager struct {
 	computing  int    // computations under way
 	drained    func() // runs when there are none
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, unleased, recodes, recodedLate *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, unleased, recodes, recodedLate, awaited *telemetry.Mark
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
@@ -155,6 +159,7 @@ func newManager(o Options) *Manager {
 		recodes:       o.Telemetry.Mark("partition: a batch was compressed as its topic says"),
 		recodedLate:   o.Telemetry.Mark("partition: a batch was compressed while its partition was handed over"),
 		unleased:      o.Telemetry.Mark("partition: the lease ended while a batch waited"),
+		awaited:       o.Telemetry.Mark("partition: it waits for its checkpoint"),
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
@@ -282,19 +287,19 @@ func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	if m.options.MayOpen != nil && !m.options.MayOpen(s.ID) {
 		return nil
 	}
-	p, err := m.open(t, image.Index, s)
+	state, err := m.rebuild(s)
+	if errors.Is(err, stream.ErrCheckpointAway) {
+		m.awaited.Hit()
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("open %s-%d: %w", t.name, image.Index, err)
 	}
-	t.partitions[image.Index] = p
+	t.partitions[image.Index] = m.open(t, image.Index, s, state)
 	return nil
 }
 
-func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, error) {
-	state, err := m.rebuild(s)
-	if err != nil {
-		return nil, err
-	}
+func (m *Manager) open(t *topic, index int32, s *metadata.Stream, state *State) *Partition {
 	owned := &s.Ranges[len(s.Ranges)-1]
 	p := &Partition{
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
@@ -304,17 +309,17 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, e
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)
 	m.partitions = slices.Insert(m.partitions, at, p)
-	return p, nil
+	return p
 }
 
 // rebuild returns the state as of the start of the newest range (R4): what was replayed, or the checkpoint
-// where nothing was, or where it is newer.
+// where nothing was, or where it is newer. The error is stream.ErrCheckpointAway if that is not at hand.
 func (m *Manager) rebuild(s *metadata.Stream) (*State, error) {
 	start := s.Ranges[len(s.Ranges)-1].Start
 	state := m.recovered.take(s.ID)
 	if state == nil || state.end < s.CheckpointEnd {
 		var err error
-		if state, err = LoadState(s.Checkpoint, s.CheckpointEnd, m.loop.Now(), m.options.ProducersMax); err != nil {
+		if state, err = m.load(s); err != nil {
 			return nil, err
 		}
 	}
@@ -322,6 +327,18 @@ func (m *Manager) rebuild(s *metadata.Stream) (*State, error) {
 		return nil, fmt.Errorf("producer state ends at %d, the range begins at %d", state.end, start)
 	}
 	return state, nil
+}
+
+// load returns the state that the image's checkpoint has.
+func (m *Manager) load(s *metadata.Stream) (*State, error) {
+	checkpoint, ok := s.Checkpoint, true
+	if m.options.Checkpoint != nil {
+		checkpoint, ok = m.options.Checkpoint(s)
+	}
+	if !ok {
+		return nil, stream.ErrCheckpointAway
+	}
+	return LoadState(checkpoint, s.CheckpointEnd, m.loop.Now(), m.options.ProducersMax)
 }
 
 func (m *Manager) searchPartition(id metadata.StreamID) (int, bool) {

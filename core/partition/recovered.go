@@ -68,10 +68,11 @@ func (r *Replayed) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 	}
 	s := r.states[id]
 	if s == nil || s.end < image.CheckpointEnd { // of a log whose recovery failed, or that is uploaded by now
-		if err := r.load(id, image.Checkpoint, image.CheckpointEnd); err != nil {
+		loaded, err := m.load(image)
+		if err != nil {
 			return err
 		}
-		s = r.states[id]
+		s, r.states[id] = loaded, loaded
 	}
 	if h.BaseOffset < s.end {
 		return nil // the checkpoint has it
@@ -81,11 +82,7 @@ func (r *Replayed) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 
 // Restore implements stream.Replayer.
 func (r *Replayed) Restore(id metadata.StreamID, end int64, summary []byte) error {
-	return r.load(id, summary, end)
-}
-
-func (r *Replayed) load(id metadata.StreamID, checkpoint []byte, end int64) error {
-	s, err := LoadState(checkpoint, end, r.manager.loop.Now(), r.manager.options.ProducersMax)
+	s, err := LoadState(summary, end, r.manager.loop.Now(), r.manager.options.ProducersMax)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,9 @@ type Engine struct {
 	reader    *Reader
 	compactor compactor
 	cleaner   cleaner
-	scratch   []byte // of AppendSummary
+
+	checkpoints checkpoints
+	scratch     []byte // of AppendSummary
 }
 
 // NewEngine returns an engine without a WAL: recover old ones first
@@ -55,6 +57,9 @@ func NewEngine(o Options) *Engine {
 		BlockCacheBytes: o.BlockCacheBytes, GetsInFlightMax: o.GetsInFlightMax, ReadBudget: o.ReadBudget,
 	}, health)
 	e.appends.took = e.reader.appended
+	e.checkpoints = newCheckpoints(&e.base, &e.reader.gets)
+	e.checkpoints.tails = e.recovered.settle
+	e.recovered.checkpoints, e.recovered.uploads.checkpoints = &e.checkpoints, &e.checkpoints
 	e.compactor = compactor{
 		base: &e.base, streams: &e.streams, appends: &e.appends, uploads: &e.uploads, ids: &e.ids, gets: &e.reader.gets, policy: o.Compaction.policy(),
 	}
@@ -95,6 +100,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 	s.stored.cached = s.inCache
 	s.entries.pool = &e.appends.cache.entries
 	e.streams.add(s)
+	e.checkpoints.forget(id)
 	e.compactor.note(s)
 	e.compactor.start()
 	return s
@@ -132,6 +138,7 @@ func (e *Engine) StreamsChanged(ids []metadata.StreamID) {
 		if s := e.streams.open[id]; s != nil {
 			e.compactor.note(s)
 		}
+		e.checkpoints.refresh(id)
 	}
 	e.recovered.refreshOf(ids)
 	if moved {
@@ -144,6 +151,7 @@ func (e *Engine) ImageChanged() {
 	moved := e.streams.refreshAll()
 	e.recovered.refresh()
 	e.compactor.noteAll()
+	e.checkpoints.refreshAll()
 	if moved {
 		e.appends.settle()
 	}

@@ -22,6 +22,7 @@ func (e *Engine) Shutdown(done func()) {
 	e.base.begin()
 	e.reader.Shutdown(e.base.end)
 	e.recovered.again.end()
+	e.checkpoints.halt()
 	if e.base.log == nil {
 		e.base.Loop.Post(e.base.end)
 	} else {

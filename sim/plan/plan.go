@@ -62,6 +62,7 @@ type Config struct {
 	OwnObjectBytes  int64         // OwnObjectBytes
 	TailBytes       int64         // TailBytes
 	CheckpointBytes int64         // CheckpointBytes
+	InlineBytes     int64         // CheckpointInlineBytesMax: a checkpoint that is larger lies in an object
 	KeyObjectBytes  int64         // CleanObjectBytes: of a partition that is compacted by key, in one object
 	KeyIndexBytes   int64         // log.cleaner.dedupe.buffer.size; 1 MiB
 	Grace           time.Duration // SweepGrace: before destroyed objects are deleted
@@ -279,6 +280,7 @@ func (c *Config) fields() []field {
 		{"own-object", &c.OwnObjectBytes},
 		{"tail", &c.TailBytes},
 		{"checkpoints", &c.CheckpointBytes},
+		{"checkpoint-inline", &c.InlineBytes},
 		{"key-object", &c.KeyObjectBytes},
 		{"key-index", &c.KeyIndexBytes},
 		{"grace", &c.Grace},

@@ -74,6 +74,8 @@ func (s *swarm) tuning(c *Config) {
 	commits := s.rand.Stream("plan commits", 0)
 	c.QueueBytes = pick[int64](&commits, 0, 0, 500, 3000)
 	c.CheckpointBytes = pick[int64](&commits, 0, 0, 200, 2000)
+	inline := s.rand.Stream("plan stored checkpoints", 0)
+	c.InlineBytes = pick[int64](&inline, 0, 0, 1, 1, 80, 400)
 	backlog := s.rand.Stream("plan backlog", 0)
 	c.BacklogEntries = pick[int64](&backlog, 0, 0, 0, 2, 5)
 	switch room := s.rand.Stream("plan volume", 0); room.Below(8) {
