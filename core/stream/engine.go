@@ -33,7 +33,8 @@ type Engine struct {
 	cleaner   cleaner
 
 	checkpoints checkpoints
-	scratch     []byte // of AppendSummary
+	states      []*StoredStates // that records may still name
+	scratch     []byte          // of AppendSummary
 }
 
 // NewEngine returns an engine without a WAL: recover old ones first
@@ -207,6 +208,11 @@ func (e *Engine) ObjectFloor() metadata.ObjectID {
 	for _, j := range e.compactor.jobs {
 		if j.upload != nil && j.upload.id != 0 {
 			floor = min(floor, j.upload.id)
+		}
+	}
+	for _, s := range e.states {
+		if s.upload.id != 0 {
+			floor = min(floor, s.upload.id)
 		}
 	}
 	if w := e.cleaner.upload; w != nil && w.id != 0 {
