@@ -276,7 +276,7 @@ func (n *Node) buildStorage() {
 		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes, MayClean: mayClean,
 		CheckpointInlineBytesMax: t.CheckpointInlineBytesMax, MayStoreCheckpoints: mayStore, CheckpointArrived: n.checkpointArrived,
 		UncommittedOffsetsMax: t.UncommittedOffsets,
-		NewState:              partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
+		NewState:              partition.RecoveredState(n.loop), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
@@ -285,7 +285,7 @@ func (n *Node) buildStorage() {
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
-		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax,
+		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax, StoresCheckpoints: mayStore,
 		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
 	n.adoptions.states = n.partitions.NewReplayed()

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -84,10 +85,12 @@ type Options struct {
 	// than the longest that its coordinator lets it be. Zero: 20 minutes, five more than the default of
 	// transaction.max.timeout.ms. Shorter tells of transactions that are only slow.
 	TransactionLate time.Duration
-	// ProducersMax bounds the idempotent producers known of one partition; a new one
-	// above it is refused. Zero: DefaultProducersMax. A checkpoint holds all of them, so
-	// more make each commit larger.
+	// ProducersMax bounds the idempotent producers that all partitions know together; a new one above it is refused. Zero:
+	// DefaultProducersMax. What a partition that is opened knows already counts, and is not refused.
 	ProducersMax int
+	// StoresCheckpoints reports whether checkpoints may lie in objects: else a partition has few producers, for they must fit a
+	// record of the metadata. Nil: they may.
+	StoresCheckpoints func() bool
 }
 
 // queueCheckInterval is how often appends that wait for room are checked for
@@ -104,6 +107,7 @@ type Manager struct {
 	byID       map[metadata.TopicID]*topic
 	topics     []*topic
 	recovered  *Replayed // of the partitions that are not open yet
+	producers  producerRoom
 	early      earlyGaps
 	blocked    task.Queue[*Partition] // in the order in which they ran out of room
 	queueTimer task.Timer
@@ -120,6 +124,7 @@ type Manager struct {
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
+	producersKnown   env.Gauge
 	retained         telemetry.LastSuccess
 	trimFailed       bool // since the last round of housekeeping
 	operators        *telemetry.Limiter
@@ -166,19 +171,22 @@ func newManager(o Options) *Manager {
 		unverified:    o.Telemetry.Mark("partition: a batch of a transaction that is not open was refused"),
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
-			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),
+			"Batches of new idempotent producers that were refused because this broker knows as many producers as it may"),
 		transactionsLate: o.Telemetry.Gauge("weir_partition_transactions_late",
 			"Transactions that are open for longer than their coordinator lets them be: readers of committed records wait for them"),
-		retained:  o.Telemetry.LastSuccess(o.Env.Clock, "retention", "when a round of retention last ended after which nothing was refused"),
-		operators: telemetry.NewLimiter(operatorsInterval),
-		options:   o,
-		loop:      o.Loop,
-		env:       o.Env,
-		byName:    make(map[string]*topic),
-		byID:      make(map[metadata.TopicID]*topic),
-		early:     earlyGaps{byPartition: make(map[partitionID]gaps)},
+		producersKnown: o.Telemetry.Gauge("weir_partition_producers", "Idempotent producers that the partitions of this broker know, as of the last round of housekeeping"),
+		retained:       o.Telemetry.LastSuccess(o.Env.Clock, "retention", "when a round of retention last ended after which nothing was refused"),
+		operators:      telemetry.NewLimiter(operatorsInterval),
+		options:        o,
+		loop:           o.Loop,
+		env:            o.Env,
+		byName:         make(map[string]*topic),
+		byID:           make(map[metadata.TopicID]*topic),
+		early:          earlyGaps{byPartition: make(map[partitionID]gaps)},
 	}
 	m.recovered = m.NewReplayed()
+	m.producers = producerRoom{max: cmp.Or(o.ProducersMax, DefaultProducersMax), stores: o.StoresCheckpoints}
+	o.Telemetry.Gauge("weir_partition_producers_max", "Idempotent producers that the partitions of this broker may know together").Set(int64(m.producers.max))
 	return m
 }
 
@@ -305,6 +313,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream, state *State) 
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
 	}
+	state.settle(&m.producers)
 	p.takeEarly()
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)
@@ -338,7 +347,7 @@ func (m *Manager) load(s *metadata.Stream) (*State, error) {
 	if !ok {
 		return nil, stream.ErrCheckpointAway
 	}
-	return LoadState(checkpoint, s.CheckpointEnd, m.loop.Now(), m.options.ProducersMax)
+	return LoadState(checkpoint, s.CheckpointEnd, m.loop.Now())
 }
 
 func (m *Manager) searchPartition(id metadata.StreamID) (int, bool) {

@@ -69,7 +69,7 @@ type Config struct {
 	Listing         time.Duration // SweepListInterval: between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention; 5 s
 	ProducerIdle    time.Duration // after which an idle producer is forgotten; 24 h
-	Producers       int64         // ProducersMax: known of one partition
+	Producers       int64         // ProducersMax: known of a broker's partitions
 	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 	WALObject       int64         // 1: the WAL is in the object store; 2: in turns there and on the disk, from one start to the next
 	WALObjectBytes  int64         // weir.wal.object.bytes; 256 KiB
