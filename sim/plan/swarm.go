@@ -67,7 +67,7 @@ func (s *swarm) tuning(c *Config) {
 	c.ProducerIDs = pick[int64](&d, 0, 1, 3)
 	c.ListPage = pick[int64](&d, 0, 1, 3)
 	few := s.rand.Stream("plan producers", 0)
-	c.Producers = pick[int64](&few, 0, 0, 0, 0, 1, 2)
+	c.Producers = pick[int64](&few, 0, 0, 0, 0, 1, 2, 6)
 	if c.ProducerIdle > 0 {
 		c.ComeBack = c.ProducerIdle + 6*time.Second // a round of housekeeping more
 	}
@@ -244,6 +244,7 @@ func (s *swarm) coordinated(p *Plan) {
 func (s *swarm) compacted(p *Plan) {
 	d := s.rand.Stream("plan compacted", 0)
 	c := &p.Config
+	c.Producers = 0 // a keeper that a broker has no room for would wait for ever
 	c.KeyObjectBytes = pick[int64](&d, 0, 1, 1<<10, 8<<10)
 	c.KeyIndexBytes = pick[int64](&d, 0, 1) // the least is room for nine keys
 	transacts := c.TxnPartitions > 0
