@@ -334,7 +334,7 @@ func groupConfig() config.Groups {
 func tuning(c *plan.Config) node.Tuning {
 	return node.Tuning{
 		SummaryEveryBytes: c.SummaryBytes, SnapshotEntries: c.SnapshotEntries, QueueBytes: int(c.QueueBytes), BacklogEntries: int(c.BacklogEntries), RecordBytesMax: int(c.RecordBytes),
-		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes), CleanObjectBytes: c.KeyObjectBytes,
+		UploadsInFlightMax: int(c.Uploads), BlockBytes: int(c.DataBlockBytes), OwnObjectBytes: c.OwnObjectBytes, TailBytes: c.TailBytes, CheckpointBytes: int(c.CheckpointBytes), CheckpointInlineBytesMax: int(c.InlineBytes), CleanObjectBytes: c.KeyObjectBytes,
 		SweepGrace: c.Grace, SweepListInterval: c.Listing, SweepListPage: int(c.ListPage), ProducerIDBlock: c.ProducerIDs, ProducersMax: int(c.Producers), CleanBytesMin: cmp.Or(c.CleanBytes, 16<<10),
 		UncommittedOffsets: c.Ahead, FirstEpoch: int16(c.FirstEpoch), FirstGeneration: int32(c.FirstGeneration),
 		Compaction: stream.CompactionOptions{

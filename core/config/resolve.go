@@ -57,7 +57,7 @@ type Broker struct {
 	FetchSessionSlots int
 	// ProducerIDExpiration is producer.id.expiration.ms. A retry that comes after it is
 	// appended as a new batch, so too short a time gives duplicates; too long a time
-	// fills a partition's producer table (partition.DefaultProducersMax).
+	// fills a broker's table of producers (partition.DefaultProducersMax).
 	ProducerIDExpiration time.Duration
 	// RetentionCheckInterval is log.retention.check.interval.ms; 0, which the key
 	// refuses, turns retention off.

@@ -29,6 +29,9 @@ const ReplacementsLevel = 2
 // up (metadata.AbandonWAL), and heartbeats say how well their broker is (R13): releases before it know none of that.
 const CleaningLevel = 3
 
+// StoredCheckpointsLevel is the level of MetadataFeature from which on checkpoints may lie in objects (metadata.StoredCheckpoint).
+const StoredCheckpointsLevel = 3
+
 // Feature is a feature that this program knows, and the levels that it serves. A feature of level 0 is not in use.
 type Feature struct {
 	Name     string

@@ -35,6 +35,8 @@ const (
 	PurposeRecovery
 	// PurposeWALSlot: a slot of a write-ahead log that is kept in the store.
 	PurposeWALSlot
+	// PurposeCheckpoint: the state of partitions' producers, where it is too large for the metadata.
+	PurposeCheckpoint
 	// PurposeUpkeep: what the world does of its own, such as ending uploads that were left behind.
 	PurposeUpkeep
 	// Purposes is how many there are.
@@ -43,7 +45,7 @@ const (
 
 var purposeNames = [Purposes]string{
 	"unstated", "upload", "own_object", "tail_upload", "settle", "catch_up", "tail_read", "compaction", "sweep", "deletion",
-	"shipment", "snapshot", "founding", "recovery", "wal_slot", "upkeep",
+	"shipment", "snapshot", "founding", "recovery", "wal_slot", "checkpoint", "upkeep",
 }
 
 // String returns the purpose's name, as metrics have it.

@@ -274,6 +274,7 @@ func (im *Image) dropStream(id StreamID) {
 	for i := range s.Parts {
 		im.unrefer(s.Parts[i].Object)
 	}
+	im.unrefer(s.Stored.Object)
 	delete(im.streams, id)
 	im.changed(id)
 }

@@ -142,6 +142,8 @@ const (
 	newObjectBytesMin   = 2
 	replacementBytesMin = 3
 	sourceBytesMin      = 3
+
+	movedCheckpointBytesMin = 5
 )
 
 func (f *Feature) fields(c *coder) {

@@ -1,7 +1,6 @@
 package metadata
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"math"
@@ -33,10 +32,11 @@ func (r *CommitObject) apply(im *Image) error {
 	o, committed := im.objects[r.Object]
 	moved, accepted := committed, make([]bool, len(r.Parts))
 	references := int32(0)
+	var replaced []ObjectID // that had checkpoints, this one too; 0: none had
 	for i := range r.Parts {
 		p := &r.Parts[i]
 		s, of, v := im.validatePart(p, r.Epoch)
-		if v == taken && !keeps {
+		if !keeps && (v == taken || v == passed && p.Stored.Named()) {
 			v = refused
 		}
 		if v == taken {
@@ -44,8 +44,11 @@ func (r *CommitObject) apply(im *Image) error {
 			s.insert(p, r.Object)
 		}
 		if v == taken || v == passed {
-			im.pass(s, of, p)
-			moved = true
+			named, before := im.pass(s, of, p, r.Object)
+			if named {
+				references++
+			}
+			moved, replaced = true, append(replaced, before)
 		}
 		accepted[i] = v != refused
 	}
@@ -61,6 +64,9 @@ func (r *CommitObject) apply(im *Image) error {
 	}
 	if o.Parts += references; o.Parts == 0 && o.State == ObjectCommitted {
 		im.destroy(o)
+	}
+	for _, id := range replaced {
+		im.unrefer(id)
 	}
 	return nil
 }
@@ -103,11 +109,11 @@ func (im *Image) validatePart(p *CommitPart, epoch BrokerEpoch) (*Stream, *Range
 func (s *Stream) validate(r *Range, p *CommitPart) verdict {
 	part := &p.Part
 	if part.Start != r.Committed || part.End <= part.Start || !r.Open() && part.End > r.End ||
-		part.Bytes < 0 || part.IndexOffset < 0 || part.IndexBytes < 0 {
+		part.Bytes < 0 || part.IndexOffset < 0 || part.IndexBytes < 0 || !p.Stored.sound() {
 		return refused
 	}
 	below := part.End <= s.LogStart
-	switch checkpointed := len(p.Checkpoint) > 0 || s.CheckpointEnd >= part.End; {
+	switch checkpointed := len(p.Checkpoint) > 0 || p.Stored.Named() || s.CheckpointEnd >= part.End; {
 	case below && checkpointed:
 		return passed
 	case below:
@@ -162,9 +168,11 @@ func (s *Stream) insert(p *CommitPart, object ObjectID) {
 
 // pass moves the range's committed end over a part. The checkpoint of the highest
 // end counts, in whatever order commits apply (R4).
-func (im *Image) pass(s *Stream, r *Range, p *CommitPart) {
-	if len(p.Checkpoint) > 0 && p.Part.End > s.CheckpointEnd {
-		s.Checkpoint, s.CheckpointEnd = bytes.Clone(p.Checkpoint), p.Part.End
+// named says that the commit's object is referred to for it, before which object had the one before: 0, none.
+func (im *Image) pass(s *Stream, r *Range, p *CommitPart, object ObjectID) (named bool, before ObjectID) {
+	if stored := p.Stored; (len(p.Checkpoint) > 0 || stored.Named()) && p.Part.End > s.CheckpointEnd {
+		stored.Object = object
+		before, named = s.setCheckpoint(p.Checkpoint, stored, p.Part.End), stored.Named()
 		s.passLost()
 	}
 	if p.Part.End == r.End {
@@ -173,6 +181,7 @@ func (im *Image) pass(s *Stream, r *Range, p *CommitPart) {
 	r.Committed = p.Part.End
 	im.pruneRanges(s)
 	im.changed(s.ID)
+	return named, before
 }
 
 // owe counts a range for or against its WAL.
@@ -295,15 +304,21 @@ func (r *SealRanges) apply(im *Image) error {
 	if !im.Current(r.By) {
 		return fmt.Errorf("%w: epoch %d seals ranges", ErrEpochEnded, r.By)
 	}
+	if err := im.validateNew(r.Objects, r.By); err != nil {
+		return err
+	}
 	accepted := make([]bool, len(r.Seals))
 	for i := range r.Seals {
 		seal := &r.Seals[i]
 		s, ok := im.streams[seal.Stream]
-		if !ok || !im.validSeal(s, r.By, seal) {
+		if !ok || !im.validSeal(s, r, seal) {
 			continue
 		}
 		if seal.End > s.CheckpointEnd {
-			s.Checkpoint, s.CheckpointEnd = bytes.Clone(seal.Checkpoint), seal.End
+			if seal.Stored.Named() {
+				im.referNew(r.Objects, r.By, seal.Stored.Object)
+			}
+			im.unrefer(s.setCheckpoint(seal.Checkpoint, seal.Stored, seal.End))
 		}
 		im.takeOver(s, seal.Next, seal.End)
 		accepted[i] = true
@@ -314,10 +329,10 @@ func (r *SealRanges) apply(im *Image) error {
 
 // validSeal reports whether a seal fits the stream's newest range, and comes from whoever may close it: a broker that is
 // alive gives its partitions away itself (R12).
-func (im *Image) validSeal(s *Stream, by BrokerEpoch, seal *Seal) bool {
+func (im *Image) validSeal(s *Stream, r *SealRanges, seal *Seal) bool {
 	n := s.Newest()
-	may := n.BrokerEpoch == by || !im.Current(n.BrokerEpoch) && im.Recoverer(n.BrokerEpoch) == by
-	stated := seal.End == s.CheckpointEnd || len(seal.Checkpoint) > 0
-	return may && stated && n.Open() && n.LeaderEpoch == seal.LeaderEpoch && n.LeaderEpoch < math.MaxInt32 &&
+	may := n.BrokerEpoch == r.By || !im.Current(n.BrokerEpoch) && im.Recoverer(n.BrokerEpoch) == r.By
+	stated := seal.End == s.CheckpointEnd || len(seal.Checkpoint) > 0 || seal.Stored.Named() && im.keeps(r.Objects, seal.Stored.Object)
+	return may && stated && seal.Stored.sound() && n.Open() && n.LeaderEpoch == seal.LeaderEpoch && n.LeaderEpoch < math.MaxInt32 &&
 		seal.End >= n.Committed && seal.End >= s.LogStart && seal.End >= s.CheckpointEnd && im.currentEpoch(seal.Next.Broker, seal.Next.Epoch) == nil
 }

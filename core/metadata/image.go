@@ -392,6 +392,19 @@ func (im *Image) OpenRanges(epoch BrokerEpoch) []RangeEnd {
 	return im.open(func(r *Range) bool { return r.BrokerEpoch == epoch })
 }
 
+// OwedStreams returns the streams of which a broker epoch's WAL must live (R3), ascending. It looks at every stream.
+func (im *Image) OwedStreams(epoch BrokerEpoch) (owed []StreamID) {
+	if im.owed[epoch] == 0 {
+		return nil
+	}
+	for _, id := range im.streamIDs() {
+		if slices.ContainsFunc(im.streams[id].Ranges, func(r Range) bool { return r.BrokerEpoch == epoch && r.owes() }) {
+			owed = append(owed, id)
+		}
+	}
+	return owed
+}
+
 // OpenRangesToRecover returns the ranges that ended epochs of the same broker left open whose WALs the given epoch recovers, in
 // the same way.
 func (im *Image) OpenRangesToRecover(by BrokerEpoch) []RangeEnd {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"weir/core/metadata"
@@ -31,7 +32,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: own, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 31).Draw(t, "kind") {
+	switch rapid.IntRange(0, 33).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{
 			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
@@ -85,7 +86,9 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 19:
 		return &metadata.UnregisterBroker{ID: metadata.BrokerID(small("broker", 3))}
 	case 17, 18:
-		return drawSeals(t, im, own, epoch)
+		return drawSeals(t, im, object, own, epoch)
+	case 26, 27:
+		return drawMoves(t, im, object, epoch)
 	case 20, 21, 22:
 		return drawReplacement(t, im, object, epoch)
 	case 23:
@@ -125,7 +128,33 @@ func drawTakeOver(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch m
 	return r
 }
 
-func drawSeals(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
+// drawStored names a block of the record's object, and sometimes nothing that could be one.
+func drawStored(t *rapid.T) metadata.StoredCheckpoint {
+	return metadata.StoredCheckpoint{
+		Position: rapid.Int64Range(-1, 9).Draw(t, "position"), Bytes: int32(rapid.IntRange(-1, 9).Draw(t, "bytes")), Sum: uint32(rapid.IntRange(0, 9).Draw(t, "sum")),
+	}
+}
+
+func drawMoves(t *rapid.T, im *metadata.Image, object metadata.ObjectID, epoch metadata.BrokerEpoch) metadata.Record {
+	r := &metadata.MoveCheckpoints{Epoch: epoch, Objects: []metadata.NewObject{{ID: object, Bytes: 5}}}
+	for id := metadata.StreamID(1); id <= 12; id++ {
+		s, ok := im.Stream(id)
+		if !ok || rapid.Bool().Draw(t, "stays") {
+			continue
+		}
+		m := metadata.MovedCheckpoint{Stream: id, End: s.CheckpointEnd + int64(max(0, rapid.IntRange(-5, 1).Draw(t, "end")))}
+		if rapid.IntRange(0, 3).Draw(t, "stored") == 0 {
+			m.Checkpoint = fmt.Append(nil, m.End)
+		} else {
+			m.Stored = drawStored(t)
+			m.Stored.Object = object
+		}
+		r.Checkpoints = append(r.Checkpoints, m)
+	}
+	return r
+}
+
+func drawSeals(t *rapid.T, im *metadata.Image, object metadata.ObjectID, own metadata.BrokerID, epoch metadata.BrokerEpoch) metadata.Record {
 	r := &metadata.SealRanges{By: epoch}
 	for _, e := range append(im.OpenRangesToRecover(epoch), im.OpenRanges(epoch)...) {
 		s, _ := im.Stream(e.Stream)
@@ -136,6 +165,11 @@ func drawSeals(t *rapid.T, im *metadata.Image, own metadata.BrokerID, epoch meta
 		}
 		if rapid.IntRange(0, 3).Draw(t, "checkpoint") > 0 {
 			seal.Checkpoint = fmt.Append(nil, e.End)
+		}
+		if rapid.IntRange(0, 2).Draw(t, "stored") == 0 {
+			seal.Checkpoint, seal.Stored = nil, drawStored(t)
+			seal.Stored.Object = object
+			r.Objects = []metadata.NewObject{{ID: object, Bytes: 5}}
 		}
 		r.Seals = append(r.Seals, seal)
 	}
@@ -160,6 +194,9 @@ func drawCommit(t *rapid.T, im *metadata.Image, object metadata.ObjectID, epoch 
 		p.Part.End = p.Part.Start + rapid.Int64Range(0, 9).Draw(t, "offsets")
 		if rapid.IntRange(0, 3).Draw(t, "checkpoint") > 0 {
 			p.Checkpoint = fmt.Append(nil, p.Part.End)
+		}
+		if rapid.IntRange(0, 2).Draw(t, "stored") == 0 {
+			p.Checkpoint, p.Stored = nil, drawStored(t)
 		}
 		r.Parts = append(r.Parts, p)
 	}
@@ -262,7 +299,7 @@ func TestReplacementsKeepEveryOffset(t *testing.T) {
 	}
 }
 
-// wantReferences counts the parts of each object anew.
+// wantReferences counts anew what refers to each object: parts, and checkpoints that lie in it.
 func wantReferences(t *rapid.T, im *metadata.Image) {
 	references := map[metadata.ObjectID]int32{}
 	for _, topic := range im.Topics() {
@@ -272,6 +309,10 @@ func wantReferences(t *rapid.T, im *metadata.Image) {
 				if !part.Lost() {
 					references[part.Object]++
 				}
+			}
+			if s.Stored.Named() {
+				references[s.Stored.Object]++
+				wantOneCheckpoint(t, s)
 			}
 		}
 	}
@@ -284,6 +325,40 @@ func wantReferences(t *rapid.T, im *metadata.Image) {
 	if len(references) > 0 {
 		t.Fatalf("objects %v are referred to and not there", references)
 	}
+}
+
+// wantOneCheckpoint holds a stream whose checkpoint lies in an object to that.
+func wantOneCheckpoint(t *rapid.T, s *metadata.Stream) {
+	if len(s.Checkpoint) > 0 || s.Stored.End > s.CheckpointEnd {
+		t.Fatalf("stream %d has two checkpoints, or one from behind its end %d: %q, %+v", s.ID, s.CheckpointEnd, s.Checkpoint, s.Stored)
+	}
+}
+
+// R4, I8: a checkpoint that lies in an object keeps that object, whatever becomes of its parts, and lets go of it once it is replaced.
+func TestCheckpointsKeepTheirObjects(t *testing.T) {
+	alone := 0
+	rapid.Check(t, func(t *rapid.T) {
+		im := metadata.NewImage()
+		prelude := []metadata.Record{
+			&metadata.RegisterBroker{ID: 1},
+			&metadata.CreateTopic{ID: topicID("a"), Name: "a", Leaders: slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: 1}}, 3)},
+			&metadata.LeaseObjects{Epoch: 1, Count: 9},
+		}
+		for index := range uint64(rapid.IntRange(20, 100).Draw(t, "records")) {
+			r := drawRecord(t, im)
+			if index < uint64(len(prelude)) {
+				r = prelude[index]
+			}
+			_ = im.Apply(index+1, r)
+			wantReferences(t, im)
+			for id := metadata.StreamID(1); id <= 12; id++ {
+				if s, ok := im.Stream(id); ok && s.Stored.Named() && !slices.ContainsFunc(s.Parts, func(p metadata.Part) bool { return p.Object == s.Stored.Object }) {
+					alone++
+				}
+			}
+		}
+	})
+	require.Positive(t, alone, "no object was kept by a checkpoint alone: the test says nothing")
 }
 
 // I10: equal logs give equal images, however often the image was a snapshot in
@@ -494,6 +569,33 @@ func keyRecords(*metadata.Image) []metadata.Record {
 	return []metadata.Record{&metadata.CleanStream{Epoch: 13, Stream: 1, Cleaned: 10}}
 }
 
+// checkpointRecords have what is new for checkpoints that lie in objects; they follow everything else.
+func checkpointRecords(im *metadata.Image) []metadata.Record {
+	object := im.NextObject()
+	epoch := metadata.BrokerEpoch(im.AppliedIndex() + 1)
+	at := func(position int64) metadata.StoredCheckpoint {
+		return metadata.StoredCheckpoint{Position: position, Bytes: 5000, Sum: 0xcafe0000 + uint32(position)}
+	}
+	seal := metadata.Seal{RangeEnd: metadata.RangeEnd{Stream: 8, End: 20}, Next: metadata.Leader{Broker: 7, Epoch: epoch}, Stored: at(200)}
+	seal.Stored.Object = object + 1
+	moved := metadata.MovedCheckpoint{Stream: 9, End: 10, Stored: at(300)}
+	moved.Stored.Object = object + 2
+	return []metadata.Record{
+		&metadata.RegisterBroker{ID: 7, Incarnation: [16]byte{7}},
+		&metadata.CreateTopic{ID: topicID("many"), Name: "many", Leaders: slices.Repeat([]metadata.Leader{{Broker: 7, Epoch: epoch}}, 3)},
+		&metadata.LeaseObjects{Epoch: epoch, Count: 3},
+		&metadata.CommitObject{Object: object, Epoch: epoch, Bytes: 20_000, Parts: []metadata.CommitPart{
+			{Stream: 8, Part: metadata.Part{End: 10}, Stored: at(100)},
+			{Stream: 9, Part: metadata.Part{End: 10}, Stored: at(5100)},
+			{Stream: 10, Part: metadata.Part{End: 10}, Checkpoint: []byte("state as of 10")},
+		}},
+		&metadata.SealRanges{By: epoch, Seals: []metadata.Seal{seal}, Objects: []metadata.NewObject{{ID: object + 1, Bytes: 6000}}},
+		&metadata.MoveCheckpoints{Epoch: epoch, Objects: []metadata.NewObject{{ID: object + 2, Bytes: 7000}}, Checkpoints: []metadata.MovedCheckpoint{
+			moved, {Stream: 10, End: 10, Checkpoint: []byte("state")},
+		}},
+	}
+}
+
 // Golden files of released versions stay readable, and the bytes of this version
 // do not change by accident.
 func TestGolden(t *testing.T) {
@@ -516,6 +618,7 @@ func TestGolden(t *testing.T) {
 	}
 	wantGolden(t, "testdata/snapshot.v6", im.AppendSnapshot(nil))
 	wantAbandonGolden(t, im)
+	wantCheckpointGolden(t, im)
 	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3", "testdata/snapshot.v4"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
@@ -540,6 +643,19 @@ func wantAbandonGolden(t *testing.T, im *metadata.Image) {
 		}
 	}
 	wantGolden(t, "testdata/abandon.v1", append(abandon.AppendTo(nil), im.AppendSnapshot(nil)...))
+}
+
+func wantCheckpointGolden(t *testing.T, im *metadata.Image) {
+	var log []byte
+	for _, r := range checkpointRecords(im) {
+		encoded := r.AppendTo(nil)
+		log = append(binary.AppendUvarint(log, uint64(len(encoded))), encoded...)
+		require.NoError(t, im.Apply(im.AppliedIndex()+1, r))
+		for i, accepted := range im.Outcome().Accepted {
+			require.True(t, accepted, "%T, %d", r, i)
+		}
+	}
+	wantGolden(t, "testdata/checkpoints.v1", append(log, im.AppendSnapshot(nil)...))
 }
 
 func wantGolden(t *testing.T, path string, got []byte) {

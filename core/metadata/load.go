@@ -139,6 +139,13 @@ func (im *Image) loadStreams(s *contents) error {
 			}
 			o.Parts++
 		}
+		if stream.Stored.Named() {
+			o := im.objects[stream.Stored.Object]
+			if o == nil || !stream.Stored.sound() || stream.Stored.End > stream.CheckpointEnd || len(stream.Checkpoint) > 0 {
+				return fmt.Errorf("the checkpoint of stream %d lies in object %d, which is not there, or not as it should", stream.ID, stream.Stored.Object)
+			}
+			o.Parts++
+		}
 		im.streams[stream.ID] = stream
 	}
 	return nil

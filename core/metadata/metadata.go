@@ -90,9 +90,11 @@ type Stream struct {
 	// cache of epochs at the log start.
 	Ranges []Range
 	// Checkpoint is the state of producers exactly as of CheckpointEnd (R4): that
-	// of the highest end ever committed. Empty: none yet.
+	// of the highest end ever committed. Empty: none yet, or it is Stored.
 	Checkpoint    []byte
 	CheckpointEnd int64
+	// Stored names the checkpoint if it lies in an object, which lives as long as it is named.
+	Stored StoredCheckpoint
 	// Parts are what is committed and not wholly below the log start, ascending by
 	// offset. Ranges commit independently, so there may be gaps for a while.
 	Parts []Part
@@ -177,7 +179,7 @@ type Object struct {
 	State       ObjectState
 	BrokerEpoch BrokerEpoch // that committed it
 	Bytes       int64
-	Parts       int32  // still referenced by streams
+	Parts       int32  // still referenced by streams; a checkpoint that lies in it counts as one
 	DestroyedAt uint64 // log index of the record that took the last part away
 }
 

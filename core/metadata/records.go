@@ -3,6 +3,7 @@ package metadata
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrRecord: the bytes are no record of a type and version known here, or damaged.
@@ -44,6 +45,7 @@ const (
 	typeReplaceParts
 	typeCleanStream
 	typeAbandonWAL
+	typeMoveCheckpoints
 )
 
 // version is the newest version of a type. Each type has its own: fields ask the coder which one they read or write.
@@ -52,7 +54,9 @@ func (t recordType) version() uint8 {
 	switch t {
 	case typeRegisterBroker: // 3: object WAL
 		return 3
-	case typeCreateTopic, typeCommitObject:
+	case typeCommitObject: // 2: slot of an object WAL; 3: checkpoints that lie in the object
+		return 3
+	case typeCreateTopic, typeSealRanges:
 		return 2
 	default:
 		return 1
@@ -107,6 +111,8 @@ func (t recordType) empty() Record {
 		return &CleanStream{}
 	case typeAbandonWAL:
 		return &AbandonWAL{}
+	case typeMoveCheckpoints:
+		return &MoveCheckpoints{}
 	}
 	return nil
 }
@@ -264,6 +270,8 @@ type CommitPart struct {
 	LeaderEpoch int32
 	Part        Part
 	Checkpoint  []byte // state exactly as of Part.End
+	// Stored names the state instead, in the object of the commit. Object and End are set from the record.
+	Stored StoredCheckpoint
 }
 
 // CleanStream says how far a stream was compacted by key: the keys of what lies below Cleaned are known to no pass that is to
@@ -311,14 +319,18 @@ type AssignRecovery struct {
 type SealRanges struct {
 	By    BrokerEpoch
 	Seals []Seal
+	// Objects are those that seals name and that are not in the image yet, ascending: each is prepared for By.
+	Objects []NewObject
 }
 
 // Seal closes one range.
 type Seal struct {
 	RangeEnd
 	Next Leader // of the range that it opens; its epoch must be current
-	// Checkpoint is the state exactly as of End (R4). Empty: the image has it already.
+	// Checkpoint is the state exactly as of End (R4). Empty: the image has it already, or it is Stored.
 	Checkpoint []byte
+	// Stored names the state instead, in one of the record's objects. End is set from the seal.
+	Stored StoredCheckpoint
 }
 
 // ExpireObjects bars prepared ids of an epoch from being committed ever (R20).
@@ -386,10 +398,13 @@ func (r *LeaseObjects) AppendTo(dst []byte) []byte { return encode(dst, typeLeas
 
 // AppendTo implements Record.
 func (r *CommitObject) AppendTo(dst []byte) []byte {
-	if r.WALSlot == 0 {
-		return encodeAs(dst, typeCommitObject, 1, r)
+	switch {
+	case slices.ContainsFunc(r.Parts, func(p CommitPart) bool { return p.Stored.Named() }):
+		return encode(dst, typeCommitObject, r)
+	case r.WALSlot != 0:
+		return encodeAs(dst, typeCommitObject, 2, r)
 	}
-	return encode(dst, typeCommitObject, r)
+	return encodeAs(dst, typeCommitObject, 1, r)
 }
 
 // AppendTo implements Record.
@@ -408,7 +423,12 @@ func (r *UnregisterBroker) AppendTo(dst []byte) []byte { return encode(dst, type
 func (r *AssignRecovery) AppendTo(dst []byte) []byte { return encode(dst, typeAssignRecovery, r) }
 
 // AppendTo implements Record.
-func (r *SealRanges) AppendTo(dst []byte) []byte { return encode(dst, typeSealRanges, r) }
+func (r *SealRanges) AppendTo(dst []byte) []byte {
+	if len(r.Objects) == 0 {
+		return encodeAs(dst, typeSealRanges, 1, r)
+	}
+	return encode(dst, typeSealRanges, r)
+}
 
 // AppendTo implements Record.
 func (r *ExpireObjects) AppendTo(dst []byte) []byte { return encode(dst, typeExpireObjects, r) }
@@ -517,6 +537,9 @@ func (p *CommitPart) fields(c *coder) {
 	integer(c, &p.Part.IndexOffset)
 	integer(c, &p.Part.IndexBytes)
 	c.bytes(&p.Checkpoint)
+	if c.version >= 3 {
+		p.Stored.block(c)
+	}
 }
 
 func (r *CleanStream) fields(c *coder) {
@@ -554,12 +577,19 @@ func (r *AssignRecovery) fields(c *coder) {
 func (r *SealRanges) fields(c *coder) {
 	integer(c, &r.By)
 	list(c, &r.Seals, sealBytesMin, fieldsOf)
+	if c.version >= 2 {
+		list(c, &r.Objects, newObjectBytesMin, fieldsOf)
+	}
 }
 
 func (s *Seal) fields(c *coder) {
 	s.RangeEnd.fields(c)
 	s.Next.fields(c)
 	c.bytes(&s.Checkpoint)
+	if c.version >= 2 {
+		s.Stored.block(c)
+		natural(c, &s.Stored.Object)
+	}
 }
 
 func (r *ExpireObjects) fields(c *coder) {

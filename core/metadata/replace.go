@@ -22,7 +22,7 @@ type ReplaceParts struct {
 	Streams []Replacement // decided one after another
 }
 
-// NewObject is an object that a replacement makes.
+// NewObject is an object that a record makes part of the image.
 type NewObject struct {
 	ID    ObjectID
 	Bytes int64
@@ -96,18 +96,26 @@ func (im *Image) validateReplacer(r *ReplaceParts) error {
 	if !im.Current(r.Epoch) {
 		return fmt.Errorf("%w: epoch %d, replacement by %d objects", ErrEpochEnded, r.Epoch, len(r.Objects))
 	}
-	if len(r.Objects) == 0 || !ascending(r.Objects, func(a, b *NewObject) bool { return a.ID < b.ID }) {
-		return fmt.Errorf("%w: a replacement by %d objects, which do not ascend", ErrMalformed, len(r.Objects))
+	if len(r.Objects) == 0 {
+		return fmt.Errorf("%w: a replacement by no object", ErrMalformed)
 	}
-	for _, n := range r.Objects {
+	return im.validateNew(r.Objects, r.Epoch)
+}
+
+// validateNew decides whether an epoch may commit to objects: each is prepared for it, or was committed by it before.
+func (im *Image) validateNew(objects []NewObject, epoch BrokerEpoch) error {
+	if !ascending(objects, func(a, b *NewObject) bool { return a.ID < b.ID }) {
+		return fmt.Errorf("%w: %d new objects do not ascend", ErrMalformed, len(objects))
+	}
+	for _, n := range objects {
 		if n.Bytes < 0 {
 			return fmt.Errorf("%w: object %d of %d bytes", ErrMalformed, n.ID, n.Bytes)
 		}
-		if o, ok := im.objects[n.ID]; ok && o.BrokerEpoch == r.Epoch {
+		if o, ok := im.objects[n.ID]; ok && o.BrokerEpoch == epoch {
 			continue
 		}
-		if i, ok := im.searchLease(n.ID); !ok || im.leases[i].Epoch != r.Epoch {
-			return fmt.Errorf("%w: object %d, epoch %d", ErrNotPrepared, n.ID, r.Epoch)
+		if i, ok := im.searchLease(n.ID); !ok || im.leases[i].Epoch != epoch {
+			return fmt.Errorf("%w: object %d, epoch %d", ErrNotPrepared, n.ID, epoch)
 		}
 	}
 	return nil
@@ -131,7 +139,7 @@ func (im *Image) validateReplacement(r *ReplaceParts, p *Replacement) (s *Stream
 		}
 	}
 	for i := range p.Parts {
-		if !im.keeps(r, p.Parts[i].Object) {
+		if !im.keeps(r.Objects, p.Parts[i].Object) {
 			return nil, 0, false
 		}
 	}
@@ -162,8 +170,8 @@ func (p *Replacement) covers() bool {
 
 // keeps reports whether an object is one of the record's and may keep what it is given: not once it is
 // destroyed, since it may be gone.
-func (im *Image) keeps(r *ReplaceParts, id ObjectID) bool {
-	_, named := slices.BinarySearchFunc(r.Objects, id, func(n NewObject, id ObjectID) int { return cmp.Compare(n.ID, id) })
+func (im *Image) keeps(objects []NewObject, id ObjectID) bool {
+	_, named := slices.BinarySearchFunc(objects, id, func(n NewObject, id ObjectID) int { return cmp.Compare(n.ID, id) })
 	o, committed := im.objects[id]
 	return named && (!committed || o.State == ObjectCommitted)
 }
@@ -173,7 +181,7 @@ func (im *Image) keeps(r *ReplaceParts, id ObjectID) bool {
 func (im *Image) replace(s *Stream, at int, r *ReplaceParts, p *Replacement) {
 	parts := p.Parts[s.passed(p.Parts):]
 	for i := range parts {
-		im.referNew(r, parts[i].Object)
+		im.referNew(r.Objects, r.Epoch, parts[i].Object)
 	}
 	for _, source := range p.Sources {
 		im.unrefer(source.Object)
@@ -186,12 +194,12 @@ func (im *Image) replace(s *Stream, at int, r *ReplaceParts, p *Replacement) {
 }
 
 // referNew adds a reference to one of the record's objects, and commits it with the first.
-func (im *Image) referNew(r *ReplaceParts, id ObjectID) {
+func (im *Image) referNew(objects []NewObject, epoch BrokerEpoch, id ObjectID) {
 	o, committed := im.objects[id]
 	if !committed {
-		i, _ := slices.BinarySearchFunc(r.Objects, id, func(n NewObject, id ObjectID) int { return cmp.Compare(n.ID, id) })
+		i, _ := slices.BinarySearchFunc(objects, id, func(n NewObject, id ObjectID) int { return cmp.Compare(n.ID, id) })
 		im.unprepare(id, id+1)
-		o = &Object{ID: id, State: ObjectCommitted, BrokerEpoch: r.Epoch, Bytes: r.Objects[i].Bytes}
+		o = &Object{ID: id, State: ObjectCommitted, BrokerEpoch: epoch, Bytes: objects[i].Bytes}
 		im.objects[id] = o
 	}
 	o.Parts++

@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	snapshotMagic   = "weirMETA"
-	snapshotVersion = 6 // 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers; 5: object WALs; 6: how far streams are compacted by key
+	snapshotMagic = "weirMETA"
+	// 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers; 5: object WALs; 6: how far
+	// streams are compacted by key; 7: checkpoints that lie in objects
+	snapshotVersion = 7
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesMin        = 21
@@ -28,7 +30,7 @@ const (
 
 // SnapshotVersionBeforeCleaning is the newest version that releases knew before streams were compacted by key. It is written as long as no
 // stream is.
-const SnapshotVersionBeforeCleaning = snapshotVersion - 1
+const SnapshotVersionBeforeCleaning = snapshotVersion - 2
 
 // SnapshotVersion is the version of a snapshot's format; 0: it is too short to be one.
 func SnapshotVersion(data []byte) uint8 {
@@ -114,10 +116,16 @@ type contents struct {
 
 // version is the lowest that has room for the contents.
 func (k *contents) version() uint8 {
-	if slices.ContainsFunc(k.streams, func(s *Stream) bool { return s.Cleaned > 0 }) {
-		return snapshotVersion
+	version := uint8(SnapshotVersionBeforeCleaning)
+	for _, s := range k.streams {
+		if s.Stored.Named() {
+			return snapshotVersion
+		}
+		if s.Cleaned > 0 {
+			version = snapshotVersion - 1
+		}
 	}
-	return SnapshotVersionBeforeCleaning
+	return version
 }
 
 func (im *Image) contents() contents {
@@ -244,6 +252,13 @@ func (s *Stream) fields(c *coder) {
 	list(c, &s.Parts, partBytesMin, partWithObject)
 	if c.version >= 6 {
 		integer(c, &s.Cleaned)
+	}
+	if c.version >= 7 {
+		s.Stored.block(c)
+		if s.Stored.Named() {
+			natural(c, &s.Stored.Object)
+			integer(c, &s.Stored.End)
+		}
 	}
 }
 

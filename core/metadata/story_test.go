@@ -2,6 +2,7 @@ package metadata_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,11 +16,12 @@ import (
 //	register BROKER INCARNATION        found NAME
 //	create TOPIC PARTITIONS            grow TOPIC FROM COUNT       drop TOPIC
 //	lease EPOCH COUNT                  expire EPOCH FIRST END      deleted ID...
-//	commit OBJECT EPOCH PART...        PART is STREAM/LEADEREPOCH[START,END), followed by ! if it has no checkpoint
+//	commit OBJECT EPOCH PART...        PART is STREAM/LEADEREPOCH[START,END), followed by ! if it has no checkpoint, by @ if that lies in the object
 //	takeover EPOCH STREAM/LEADEREPOCH=END...
 //	trim STREAM LOGSTART
 //	fence BROKER EPOCH                 assign ENDED BY
-//	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint
+//	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint, by @OBJECT if that lies there
+//	move EPOCH STREAM=END@OBJECT...    where checkpoints lie from now on
 //	clean STREAM EPOCH CLEANED
 //	abandon BROKER EPOCH LEADER...     by the controller of term 1; gives 100 offsets up
 //	forgo BROKER EPOCH ENDED...        by the broker itself
@@ -104,6 +106,16 @@ func granted(r metadata.Record, o metadata.Outcome) string {
 			words = append(words, fmt.Sprintf("%d/%d %s", r.Seals[i].Stream, r.Seals[i].LeaderEpoch, word))
 		}
 		return strings.Join(words, ", ")
+	case *metadata.MoveCheckpoints:
+		var words []string
+		for i, m := range r.Checkpoints {
+			word := "refused"
+			if o.Accepted[i] {
+				word = "moved"
+			}
+			words = append(words, fmt.Sprintf("%d %s", m.Stream, word))
+		}
+		return strings.Join(words, ", ")
 	case *metadata.ReplaceParts:
 		var words []string
 		for i, p := range r.Streams {
@@ -133,6 +145,15 @@ func (w *world) parse(f []string) metadata.Record {
 		r := &metadata.SealRanges{By: metadata.BrokerEpoch(w.number(f[1]))}
 		for _, text := range f[2:] {
 			r.Seals = append(r.Seals, w.seal(text))
+			r.Objects = withObject(r.Objects, r.Seals[len(r.Seals)-1].Stored)
+		}
+		return r
+	case "move":
+		r := &metadata.MoveCheckpoints{Epoch: metadata.BrokerEpoch(w.number(f[1]))}
+		for _, text := range f[2:] {
+			m := metadata.MovedCheckpoint{Stored: stored()}
+			w.scan(text, "%d=%d@%d", &m.Stream, &m.End, &m.Stored.Object)
+			r.Checkpoints, r.Objects = append(r.Checkpoints, m), withObject(r.Objects, m.Stored)
 		}
 		return r
 	case "abandon", "forgo":
@@ -208,6 +229,11 @@ func (w *world) abandon(f []string) metadata.Record {
 
 func (w *world) seal(text string) (s metadata.Seal) {
 	bare, without := strings.CutSuffix(text, "!")
+	bare, object, named := strings.Cut(bare, "@")
+	if named {
+		without, s.Stored = true, stored()
+		s.Stored.Object = metadata.ObjectID(w.number(object))
+	}
 	w.scan(bare, "%d/%d=%d>%d", &s.Stream, &s.LeaderEpoch, &s.End, &s.Next.Broker)
 	if b, ok := w.im.Broker(s.Next.Broker); ok {
 		s.Next.Epoch = b.Epoch
@@ -218,8 +244,23 @@ func (w *world) seal(text string) (s metadata.Seal) {
 	return s
 }
 
+// stored is where in its object a checkpoint of the stories lies.
+func stored() metadata.StoredCheckpoint { return metadata.StoredCheckpoint{Position: 96, Bytes: 10} }
+
+func withObject(objects []metadata.NewObject, s metadata.StoredCheckpoint) []metadata.NewObject {
+	n := metadata.NewObject{ID: s.Object, Bytes: 50}
+	if !s.Named() || slices.Contains(objects, n) {
+		return objects
+	}
+	return append(objects, n)
+}
+
 func (w *world) part(text string) (p metadata.CommitPart) {
 	bare, without := strings.CutSuffix(text, "!")
+	bare, named := strings.CutSuffix(bare, "@")
+	if named {
+		without, p.Stored = true, stored()
+	}
 	w.scan(bare, "%d/%d[%d,%d)", &p.Stream, &p.LeaderEpoch, &p.Part.Start, &p.Part.End)
 	p.Part.Bytes = p.Part.End - p.Part.Start
 	if !without {
@@ -304,7 +345,10 @@ func (w *world) show() string {
 			s, _ := w.im.Stream(p.Stream)
 			fmt.Fprintf(&out, "%s-%d stream %d leader epoch %d: log start %d, committed to %d, checkpoint %q\n",
 				t.Name, p.Index, s.ID, p.LeaderEpoch, s.LogStart, s.CommittedEnd(), s.Checkpoint)
-			if says := fmt.Sprintf("as of %d", s.CheckpointEnd); s.CheckpointEnd > 0 && says != string(s.Checkpoint) {
+			if s.Stored.Named() {
+				fmt.Fprintf(&out, "  which lies in object %d, as of %d\n", s.Stored.Object, s.Stored.End)
+			}
+			if says := fmt.Sprintf("as of %d", s.CheckpointEnd); s.CheckpointEnd > 0 && s.Stored.End != s.CheckpointEnd && says != string(s.Checkpoint) {
 				fmt.Fprintf(&out, "  which counts %s\n", says)
 			}
 			if s.Cleaned > 0 {

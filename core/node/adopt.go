@@ -212,15 +212,22 @@ func (n *Node) sealRecovered(p *task.Proc, seals []metadata.Seal) {
 			b := alive[int(uint64(seals[i].Stream)%uint64(len(alive)))]
 			seals[i].Next = metadata.Leader{Broker: b.ID, Epoch: b.Epoch}
 		}
+		var states *stream.StoredStates
+		p.Await(func(wake func()) {
+			n.storeStates(seals, func(stored *stream.StoredStates) {
+				states = stored
+				wake()
+			})
+		})
 		var left []metadata.Seal
-		pieces := metadata.Chunks(seals, sealsMax, n.recordBytesMax(), func(s *metadata.Seal) int { return sealBytes + len(s.Checkpoint) })
-		for together := range slices.Chunk(pieces, adoptRecordsMax) {
-			refused, err := n.sealPieces(p, together)
+		for together := range slices.Chunk(metadata.Chunks(seals, sealsMax, n.recordBytesMax(), sealBytesOf), adoptRecordsMax) {
+			refused, err := n.sealPieces(p, together, states)
 			if err != nil {
 				p.Sleep(sealRetry)
 			}
 			left = append(left, refused...)
 		}
+		states.Release()
 		if len(left) == len(seals) { // those that were alive are not any more
 			p.Sleep(sealRetry)
 		}
@@ -230,11 +237,11 @@ func (n *Node) sealRecovered(p *task.Proc, seals []metadata.Seal) {
 
 // sealPieces proposes a record for each piece, all at once, since each takes as long as a round of the quorum and a PUT. It
 // returns the seals that still are to be made, and an error that some record met.
-func (n *Node) sealPieces(p *task.Proc, pieces [][]metadata.Seal) (left []metadata.Seal, err error) {
+func (n *Node) sealPieces(p *task.Proc, pieces [][]metadata.Seal, states *stream.StoredStates) (left []metadata.Seal, err error) {
 	open := len(pieces)
 	p.Await(func(wake func()) {
 		for _, piece := range pieces {
-			n.metadata.Propose(&metadata.SealRanges{By: n.epoch, Seals: piece}, func(_ metadata.Outcome, proposeErr error) {
+			n.metadata.Propose(n.sealRecord(piece, states), func(_ metadata.Outcome, proposeErr error) {
 				err = cmp.Or(proposeErr, err)
 				if open--; open == 0 {
 					wake()

@@ -13,6 +13,7 @@ import (
 	"weir/core/partition"
 	"weir/core/peer"
 	"weir/core/quorum"
+	"weir/core/stream"
 	"weir/core/task"
 	"weir/core/wire"
 )
@@ -22,13 +23,6 @@ const handoverTimeout = 5 * time.Second
 
 // sealRetry is how soon a seal whose outcome is not known is proposed again.
 const sealRetry = 50 * time.Millisecond
-
-const (
-	// sealsMax bounds the ranges that one record seals.
-	sealsMax = 1000
-	// sealBytes is about what one seal takes in a record, without its checkpoint.
-	sealBytes = 40
-)
 
 // handovers are the partitions that this broker gives away (R15). Several that become ready in one turn are sealed by one record.
 type handovers struct {
@@ -40,7 +34,7 @@ type handovers struct {
 
 type readyHandover struct {
 	*partition.Handover
-	next metadata.Leader
+	seal metadata.Seal
 }
 
 // handOver gives a partition to another broker; to this one, if that is not alive any more. It reports whether it began: not while the
@@ -55,7 +49,8 @@ func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 	decided := false
 	begun := p.HandOver(func(r *partition.Handover) {
 		decided = true
-		h.ready = append(h.ready, readyHandover{r, next})
+		end := metadata.RangeEnd{Stream: p.Stream, LeaderEpoch: p.LeaderEpoch(), End: r.End}
+		h.ready = append(h.ready, readyHandover{r, metadata.Seal{RangeEnd: end, Next: next, Checkpoint: r.Checkpoint}})
 		if len(h.ready) == 1 {
 			n.loop.Post(h.seal)
 		}
@@ -78,9 +73,38 @@ func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 func (h *handovers) seal() {
 	ready := h.ready
 	h.ready = nil
-	for _, piece := range metadata.Chunks(ready, sealsMax, h.node.recordBytesMax(), func(r *readyHandover) int { return sealBytes + len(r.Checkpoint) }) {
-		h.propose(piece)
+	h.store(ready)
+}
+
+// store proposes seals once the large checkpoints among them are in an object.
+func (h *handovers) store(ready []readyHandover) {
+	n := h.node
+	seals := sealsOf(ready)
+	n.storeStates(seals, func(states *stream.StoredStates) {
+		if n.failed {
+			return
+		}
+		for i := range ready {
+			ready[i].seal = seals[i]
+		}
+		pieces := metadata.Chunks(ready, sealsMax, n.recordBytesMax(), func(r *readyHandover) int { return sealBytesOf(&r.seal) })
+		left := len(pieces)
+		for _, piece := range pieces {
+			h.propose(piece, states, func() {
+				if left--; left == 0 {
+					states.Release()
+				}
+			})
+		}
+	})
+}
+
+func sealsOf(ready []readyHandover) []metadata.Seal {
+	seals := make([]metadata.Seal, len(ready))
+	for i := range ready {
+		seals[i] = ready[i].seal
 	}
+	return seals
 }
 
 // recordBytesMax is the size in bytes about which a record is cut into several.
@@ -88,8 +112,9 @@ func (n *Node) recordBytesMax() int {
 	return cmp.Or(n.options.Tuning.RecordBytesMax, controller.DefaultRecordBytesMax)
 }
 
-// propose repeats a seal until the image says what became of it: a partition that has asked for its seal serves nothing before.
-func (h *handovers) propose(piece []readyHandover) {
+// propose repeats a seal until the image says what became of it: a partition that has asked for its seal serves nothing before. ended
+// runs once these seals are not proposed any more as they are.
+func (h *handovers) propose(piece []readyHandover, states *stream.StoredStates, ended func()) {
 	n := h.node
 	piece = slices.DeleteFunc(piece, func(r readyHandover) bool {
 		if r.Partition.Closed() == wire.None {
@@ -99,25 +124,27 @@ func (h *handovers) propose(piece []readyHandover) {
 		return true
 	})
 	if len(piece) == 0 || n.failed {
+		ended()
 		return
 	}
 	h.announce(piece)
-	r := &metadata.SealRanges{By: n.epoch}
-	for _, p := range piece {
-		r.Seals = append(r.Seals, metadata.Seal{
-			RangeEnd: metadata.RangeEnd{Stream: p.Partition.Stream, LeaderEpoch: p.Partition.LeaderEpoch(), End: p.End}, Next: p.next, Checkpoint: p.Checkpoint,
-		})
-	}
-	n.metadata.Propose(r, func(o metadata.Outcome, err error) {
+	n.metadata.Propose(n.sealRecord(sealsOf(piece), states), func(o metadata.Outcome, err error) {
 		if err == nil {
+			ended()
 			h.taken(piece, o.Accepted)
+			return
+		}
+		if errors.Is(err, metadata.ErrNotPrepared) {
+			n.telemetry.Hit("node: the states of seals are stored again")
+			ended()
+			h.store(piece)
 			return
 		}
 		if errors.Is(err, metadata.ErrEpochEnded) || errors.Is(err, quorum.ErrClosed) {
 			return // the incarnation ends
 		}
 		n.telemetry.Hit("node: a seal is proposed again")
-		n.loop.After(sealRetry, func() { h.propose(piece) })
+		n.loop.After(sealRetry, func() { h.propose(piece, states, ended) })
 	})
 }
 
@@ -131,7 +158,7 @@ func (h *handovers) announce(piece []readyHandover) {
 	for _, b := range n.metadata.image.Brokers() {
 		var body []byte
 		for _, p := range piece {
-			if p.next.Broker == b.ID && p.next.Epoch != n.epoch {
+			if p.seal.Next.Broker == b.ID && p.seal.Next.Epoch != n.epoch {
 				body = binary.LittleEndian.AppendUint64(body, uint64(p.Partition.Stream))
 			}
 		}
@@ -155,7 +182,8 @@ func (n *Node) arriving(_ int32, body []byte, reply func([]byte, *peer.Refusal))
 	reply(nil, nil)
 }
 
-// taken gives what was refused to this broker itself, under a new leader epoch: whoever was to have it is gone.
+// taken gives what was refused to this broker itself, under a new leader epoch: whoever was to have it is gone. The object with its state
+// may be gone, too, if the seals that named it were taken and have newer ones: it is put anew.
 func (h *handovers) taken(piece []readyHandover, accepted []bool) {
 	n := h.node
 	var again []readyHandover
@@ -167,12 +195,12 @@ func (h *handovers) taken(piece []readyHandover, accepted []bool) {
 		case p.Partition.Closed() != wire.None:
 			h.decided(1)
 		default:
-			p.next = metadata.Leader{Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch}
+			p.seal.Next = metadata.Leader{Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch}
 			again = append(again, p)
 		}
 	}
 	if len(again) > 0 {
-		n.loop.After(sealRetry, func() { h.propose(again) })
+		n.loop.After(sealRetry, func() { h.store(again) })
 	}
 }
 

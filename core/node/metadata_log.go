@@ -269,6 +269,16 @@ func (n *Node) shippedTo(index uint64) {
 	}
 }
 
+// checkpointArrived opens a partition that waited for its checkpoint.
+func (n *Node) checkpointArrived(id metadata.StreamID) {
+	if n.failed || n.broker == nil {
+		return
+	}
+	if n.refreshPartitions(n.partitions.TopicsChanged(n.topicsOf([]metadata.StreamID{id}))) {
+		n.refreshCoordinators(&metadata.Changes{})
+	}
+}
+
 // refreshPartitions reports whether the partitions could follow the image.
 func (n *Node) refreshPartitions(err error) bool {
 	if err != nil {

@@ -50,27 +50,29 @@ type Options struct {
 // happens in every run. Unit, default, maximum and risk are those of the options named
 // beside each field.
 type Tuning struct {
-	SummaryEveryBytes  int64         // wal.Config
-	SnapshotEntries    int64         // quorum.Options
-	QueueBytes         int           // quorum.Options
-	BacklogEntries     int           // quorum.Options
-	RecordBytesMax     int           // controller.Options
-	UploadsInFlightMax int           // stream.Options
-	BlockBytes         int           // stream.Options
-	OwnObjectBytes     int64         // stream.Options
-	TailBytes          int64         // stream.Options
-	CheckpointBytes    int           // stream.Options
-	CleanObjectBytes   int64         // stream.Options
-	SweepGrace         time.Duration // controller.SweeperOptions.Grace
-	SweepListInterval  time.Duration // controller.SweeperOptions.ListInterval
-	SweepListPage      int           // controller.SweeperOptions.ListPage
-	ProducerIDBlock    int64         // controller.Options
-	ProducersMax       int           // partition.Options
-	CleanBytesMin      int64         // coordinator.Options
-	UncommittedOffsets int64         // stream.Options.UncommittedOffsetsMax; the same on all nodes
-	FirstEpoch         int16         // txn.Options
-	FirstGeneration    int32         // group.Options
-	MetadataLevel      int16         // the node is of an older release, which serves controller.MetadataFeature up to this level only
+	SummaryEveryBytes  int64 // wal.Config
+	SnapshotEntries    int64 // quorum.Options
+	QueueBytes         int   // quorum.Options
+	BacklogEntries     int   // quorum.Options
+	RecordBytesMax     int   // controller.Options
+	UploadsInFlightMax int   // stream.Options
+	BlockBytes         int   // stream.Options
+	OwnObjectBytes     int64 // stream.Options
+	TailBytes          int64 // stream.Options
+	CheckpointBytes    int   // stream.Options
+
+	CheckpointInlineBytesMax int           // stream.Options
+	CleanObjectBytes         int64         // stream.Options
+	SweepGrace               time.Duration // controller.SweeperOptions.Grace
+	SweepListInterval        time.Duration // controller.SweeperOptions.ListInterval
+	SweepListPage            int           // controller.SweeperOptions.ListPage
+	ProducerIDBlock          int64         // controller.Options
+	ProducersMax             int           // partition.Options
+	CleanBytesMin            int64         // coordinator.Options
+	UncommittedOffsets       int64         // stream.Options.UncommittedOffsetsMax; the same on all nodes
+	FirstEpoch               int16         // txn.Options
+	FirstGeneration          int32         // group.Options
+	MetadataLevel            int16         // the node is of an older release, which serves controller.MetadataFeature up to this level only
 
 	Compaction stream.CompactionOptions // but what configuration keys say
 }

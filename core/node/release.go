@@ -42,9 +42,17 @@ func (r release) decode(b []byte) (metadata.Record, error) {
 
 // levelOf is the first release that knows a record.
 func levelOf(r metadata.Record) release {
-	switch r.(type) {
+	switch r := r.(type) {
 	case *metadata.CleanStream, *metadata.AbandonWAL:
 		return controller.CleaningLevel
+	case *metadata.CommitObject:
+		if slices.ContainsFunc(r.Parts, func(p metadata.CommitPart) bool { return p.Stored.Named() }) {
+			return controller.StoredCheckpointsLevel
+		}
+	case *metadata.SealRanges:
+		if len(r.Objects) > 0 {
+			return controller.StoredCheckpointsLevel
+		}
 	case *metadata.ReplaceParts:
 		return controller.ReplacementsLevel
 	}

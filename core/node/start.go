@@ -264,6 +264,9 @@ func (n *Node) buildStorage() {
 		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.ReplacementsLevel
 	}
 	mayClean := func() bool { return n.metadata.image.Feature(controller.MetadataFeature) >= controller.CleaningLevel }
+	mayStore := func() bool {
+		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.StoredCheckpointsLevel
+	}
 	compaction.Disabled, compaction.BytesPerSecond = n.config.CompactionDisabled, n.config.CompactionBytesPerSecond
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
@@ -272,17 +275,18 @@ func (n *Node) buildStorage() {
 		UploadBytes: n.config.UploadBytes, UploadInterval: n.config.UploadInterval,
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
 		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes, MayClean: mayClean,
+		CheckpointInlineBytesMax: t.CheckpointInlineBytesMax, MayStoreCheckpoints: mayStore, CheckpointArrived: n.checkpointArrived,
 		UncommittedOffsetsMax: t.UncommittedOffsets,
-		NewState:              partition.RecoveredState(n.loop, t.ProducersMax), Failed: n.failure("the storage engine"),
+		NewState:              partition.RecoveredState(n.loop), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
 		Broker: metadata.BrokerID(n.config.NodeID), Epoch: n.epoch,
-		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream, MayOpen: n.unshipped.mayOpen, Leased: n.leased,
+		Engine: partition.OverStreams(n.engine), Trim: n.controller.TrimStream, MayOpen: n.unshipped.mayOpen, Checkpoint: n.engine.Checkpoint, Leased: n.leased,
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
-		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax,
+		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax, StoresCheckpoints: mayStore,
 		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
 	n.adoptions.states = n.partitions.NewReplayed()

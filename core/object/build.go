@@ -44,19 +44,25 @@ type Built struct {
 	Header Header
 	Body   [][]byte
 	Parts  []PartInfo // in the order given
+	// Checkpoints are in the order given.
+	Checkpoints []CheckpointInfo
 }
 
 // Build lays an object out, in the order of the parts. blockBytes is the size that a block does not
 // exceed unless its one batch does. It is pure, copies no batch and reads no more than the headers of
-// large ones; it panics on a part that is empty or has a gap that it may not have, since storing it would lose data.
-func Build(h Header, parts []Part, blockBytes int) Built {
+// large ones; it panics on a part that is empty or has a gap that it may not have, since storing it would lose data. Checkpoints lie
+// side by side behind the blocks; there may be none, or they may be all.
+func Build(h Header, parts []Part, blockBytes int, checkpoints ...Checkpoint) Built {
 	if len(h.Cluster) > clusterBytesMax {
 		panic(fmt.Sprintf("object: cluster id %q has more than %d bytes", h.Cluster, clusterBytesMax))
 	}
 	b := builder{h: h, at: HeaderBytes, blockBytes: blockBytes}
-	b.body = make([][]byte, 1, 2+batchesOf(parts))
+	b.body = make([][]byte, 1, 2+batchesOf(parts)+2*len(checkpoints))
 	for i := range parts {
 		b.add(&parts[i])
+	}
+	for i := range checkpoints {
+		b.addCheckpoint(&checkpoints[i])
 	}
 	return b.finish()
 }
@@ -76,6 +82,8 @@ type builder struct {
 	blockBytes int
 	infos      []PartInfo
 	indexes    []Index
+
+	checkpoints []CheckpointInfo
 }
 
 // add lays a part's blocks.
@@ -134,7 +142,7 @@ func (b *builder) finish() Built {
 	head := make([]byte, HeaderBytes)
 	b.h.encode(head)
 	b.body[0] = head
-	return Built{Header: b.h, Body: append(b.body, tail), Parts: b.infos}
+	return Built{Header: b.h, Body: append(b.body, tail), Parts: b.infos, Checkpoints: b.checkpoints}
 }
 
 func (b *builder) tailBytes() int {

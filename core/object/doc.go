@@ -16,6 +16,8 @@
 //	             | blocks of stream 3     |  a block: whole batches of one stream, one after another
 //	             | blocks of stream 7 ... |
 //	             +------------------------+
+//	             | checkpoints            |  of some streams; most objects have none
+//	             +------------------------+
 //	             | index of stream 3      |  one for each part, in the order of the parts
 //	             | index of stream 7 ...  |
 //	footer       +------------------------+
@@ -27,6 +29,9 @@
 // Where a stream was compacted by key, offsets are missing: the part still says which offsets it stands for, and each of its
 // blocks begins where the one before it ends. So a missing offset always lies before a batch of its own block: block and
 // part end with their last batch.
+//
+// An object may hold nothing but checkpoints: the state of streams that were handed over, or that of quiet streams, which would else
+// keep a large object alive.
 //
 // Header:
 //
@@ -67,13 +72,26 @@
 // log or of a compaction, needs no other state. Its size is at most 32 bytes for each transaction and producer of the
 // part, and a transaction is two batches at least.
 //
+// Checkpoint (a 40-byte head, then the state of a stream's producers as core/partition encodes it):
+//
+//	0 u32 magic "wchk"             12 u32 bytes of the state
+//	4 u16 version, u16 zero        16 u64 stream
+//	8 u32 CRC32C of head and       24 u64 object id
+//	      state, this field as     32 i64 offset as of which the state is
+//	      zero
+//
+// The image names a checkpoint by position, length, sum and offset (metadata.StoredCheckpoint): no reader takes another one for it,
+// and none is found by reading the object. So neither the footer nor the header mentions it, and releases that know no checkpoints
+// read the parts beside them.
+//
 // Footer (a 40-byte head, then 64 bytes for each part):
 //
 //	 0 u32 magic "wftr"              0 u64 stream
 //	 4 u16 version, u16 zero         8 i64 first offset
 //	 8 u32 CRC32C of the footer,    16 i64 offset after the last
 //	       this field as zero       24 i64 max timestamp
-//	12 u32 number of parts          32 u64 bytes of the batches
+//	12 u32 number of parts (may     32 u64 bytes of the batches
+//	       be 0)
 //	16 u64 object id                40 u64 position of the index
 //	24     nonce, 16 bytes          48 u32 bytes of the index
 //	                                52 i32 leader epoch

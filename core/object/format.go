@@ -54,6 +54,8 @@ func sumWithout(b []byte, hole int) uint32 {
 	return crc32.Update(sum, castagnoli, b[hole+4:])
 }
 
+func updateSum(sum uint32, b []byte) uint32 { return crc32.Update(sum, castagnoli, b) }
+
 // Nonce identifies one body among all that were ever made for a name.
 type Nonce [16]byte
 

@@ -51,7 +51,7 @@ func section(b []byte, magic uint32, newest uint16, head, row int, extra func() 
 		return 0, fmt.Errorf("%w: %d", ErrVersion, v)
 	}
 	rows := order.Uint32(b[12:])
-	if rows == 0 || int64(len(b)-head) != int64(rows)*int64(row)+extra() {
+	if int64(len(b)-head) != int64(rows)*int64(row)+extra() {
 		return 0, damaged("an %s of %d rows in %d bytes", what, rows, len(b))
 	}
 	return int(rows), nil
@@ -66,6 +66,9 @@ func ParseIndex(b []byte) (*Index, error) {
 	x := &Index{
 		Stream: order.Uint64(b[16:]), Object: order.Uint64(b[24:]),
 		LeaderEpoch: int32(order.Uint32(b[32:])), Blocks: make([]Block, n),
+	}
+	if n == 0 {
+		return nil, damaged("an index without blocks")
 	}
 	scattered := order.Uint16(b[4:]) >= indexScattered
 	for i := range x.Blocks {
@@ -115,9 +118,6 @@ func (x *Index) Find(offset int64) (int, bool) {
 
 // ParseFooter reads the footer, exactly b, of the object whose header is h.
 func ParseFooter(b []byte, h *Header) ([]PartInfo, error) {
-	if h.Parts == 0 && len(b) == footerHeadBytes {
-		return nil, damaged("a footer without parts")
-	}
 	n, err := section(b, footerMagic, FormatVersion, footerHeadBytes, partEntryBytes, func() int64 { return 0 }, "footer")
 	if err != nil {
 		return nil, err

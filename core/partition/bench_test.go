@@ -40,7 +40,7 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			clock := &fakeClock{}
 			m := newManager(Options{Loop: task.NewLoop(clock), Env: env.Env{Clock: clock}, ProducerIDExpiration: time.Hour, Engine: &fakeEngine{batchMax: 1 << 20}})
-			state, _ := LoadState(nil, 0, 0, 0)
+			state, _ := LoadState(nil, 0, 0)
 			log := &sinkLog{}
 			p := &Partition{Name: "t", manager: m, state: state, log: log, topic: &topic{config: config.Topic{
 				CleanupPolicy: "delete", MaxMessageBytes: 1 << 20, RecordBytesMax: 1 << 30, TimestampBeforeMaxMillis: 1<<63 - 1, TimestampAfterMaxMillis: 3_600_000,

@@ -23,7 +23,7 @@ func (r *rig) write(producer int64, epoch int16) *Append {
 // checkpoint would fit no record.
 func TestCoordinatorsWritesKeepToTheBoundOfProducers(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 3
+	r.manager.producers.max = 3
 	for i := range int64(3) {
 		r.write(i, 0)
 	}
@@ -44,7 +44,7 @@ func TestCoordinatorsWritesKeepToTheBoundOfProducers(t *testing.T) {
 // or it would be open for ever.
 func TestAMarkerWithoutRoomEndsWhatIsUnderWay(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 1
+	r.manager.producers.max = 1
 	r.write(1, 0)
 	late := r.transactional(2, 0, 0, 1)
 	late.Origin, late.Verification = OriginCoordinator, r.p.VerifyWrite(2, 0)
@@ -60,7 +60,7 @@ func TestAMarkerWithoutRoomEndsWhatIsUnderWay(t *testing.T) {
 // they are refused or wait.
 func TestStrangersPushOutNoVerification(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 5
+	r.manager.producers.max = 5
 	ask := func(producer int64) *Append {
 		a := r.transactional(producer, 0, 0, 1)
 		a.Verification, _ = r.p.Verify(&a.Header, true)
@@ -80,7 +80,7 @@ func TestStrangersPushOutNoVerification(t *testing.T) {
 	for id := range int64(20) {
 		ask(200 + id)
 	}
-	require.Len(t, r.p.verified.all, r.p.state.max)
+	require.Len(t, r.p.verified.all, r.manager.producers.max)
 	for _, a := range []*Append{agreed, written, waiting} {
 		r.p.Append(a)
 	}
@@ -138,7 +138,7 @@ func TestBytesOfManyWatchesCanBeAdded(t *testing.T) {
 	sum := int64(0)
 	for range 4 {
 		r := newRig(t)
-		state, err := LoadState(before.p.Checkpoint(nil), before.p.state.end, 0, 0)
+		state, err := LoadState(before.p.Checkpoint(nil), before.p.state.end, 0)
 		require.NoError(t, err)
 		r.p.state, r.log.at, r.log.hw = state, state.end, state.end
 		w := Watch{Moved: func() {}}
@@ -157,12 +157,12 @@ func TestACheckpointOfEveryBoundLoads(t *testing.T) {
 	times := []int64{math.MinInt64 + 1, -2, -1, 0, 1, wallZero, math.MaxInt64}
 	for _, end := range []int64{1, 1 << 31, math.MaxInt64} {
 		for i, newest := range times[2:] {
-			s := &State{end: end, maxTimestamp: newest, max: DefaultProducersMax}
+			s := &State{end: end, maxTimestamp: newest}
 			for i, w := range windowsAtBounds(end, times[:i+3]) {
 				s.producers = append(s.producers, &producer{id: int64(i), durable: w})
 			}
 			s.producers[len(s.producers)-1].id = math.MaxInt64
-			again, err := LoadState(s.AppendCheckpoint(nil), end, 0, 0)
+			again, err := LoadState(s.AppendCheckpoint(nil), end, 0)
 			require.NoError(t, err, "end %d, max timestamp %d", end, newest)
 			require.Equal(t, s.AppendCheckpoint(nil), again.AppendCheckpoint(nil))
 			for i, p := range s.producers {

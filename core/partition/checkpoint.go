@@ -140,12 +140,8 @@ func (w *window) append(dst []byte, end, maxTimestamp int64) []byte {
 // LoadState rebuilds a state from a checkpoint as of end. An empty checkpoint is
 // a state that knows no producer. One that is as of a lower offset counts as of end: what lay between is lost (R16), and
 // producers go on from where the checkpoint has them, as in Kafka after an unclean election. now is when its producers count as last seen.
-// producersMax bounds the producers kept (0: DefaultProducersMax).
-func LoadState(checkpoint []byte, end int64, now env.Time, producersMax int) (*State, error) {
-	if producersMax <= 0 {
-		producersMax = DefaultProducersMax
-	}
-	s := &State{end: end, maxTimestamp: -1, appendedMax: -1, max: producersMax}
+func LoadState(checkpoint []byte, end int64, now env.Time) (*State, error) {
+	s := &State{end: end, maxTimestamp: -1, appendedMax: -1}
 	if len(checkpoint) == 0 {
 		return s, nil
 	}

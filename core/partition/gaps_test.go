@@ -58,9 +58,9 @@ func TestNothingStandsInForABatchOfALaterEpoch(t *testing.T) {
 // first batch came, and fewer when the second came.
 func TestNothingStandsInForARefusedProducer(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 0
+	r.manager.producers.max = 0
 	r.want(r.send(7, 0, 0, 1), wire.PolicyViolation, -1)
-	r.p.state.max = 1
+	r.manager.producers.max = 1
 	r.want(r.send(7, 0, 1, 1), wire.OutOfOrderSequence, -1)
 	again := r.send(7, 0, 0, 1)
 	r.log.durable(1)

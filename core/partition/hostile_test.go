@@ -118,12 +118,12 @@ func (h *hostile) check() {
 	require.Equal(h.t, stable, h.p.LastStable())
 	require.GreaterOrEqual(h.t, stable, h.stable)
 	h.stable = stable
-	require.LessOrEqual(h.t, h.p.state.Producers(), h.p.state.max)
+	require.LessOrEqual(h.t, h.p.state.Producers(), h.manager.producers.max)
 	checkpoint := h.p.Checkpoint(nil)
-	again, err := LoadState(checkpoint, h.log.hw, 0, h.p.state.max)
+	again, err := LoadState(checkpoint, h.log.hw, 0)
 	require.NoError(h.t, err)
 	require.Equal(h.t, checkpoint, again.AppendCheckpoint(nil))
-	fresh, err := LoadState(nil, 0, 0, h.p.state.max)
+	fresh, err := LoadState(nil, 0, 0)
 	require.NoError(h.t, err)
 	for _, s := range []*State{fresh, again} {
 		h.eachFrom(s.end, func(header *record.Header, b []byte) { require.NoError(h.t, s.Replay(header, b, h.clock.now)) })
@@ -166,7 +166,7 @@ func (h *hostile) eachFrom(offset int64, f func(*record.Header, []byte)) {
 func TestHostileClientsLeaveAStateThatTheLogSays(t *testing.T) {
 	for seed := range uint64(200) {
 		h := &hostile{rig: newRig(t), draw: rand.New(rand.NewPCG(seed, 1)), answers: map[*Append]int{}}
-		h.p.state.max = 3
+		h.manager.producers.max = 3
 		for range 150 {
 			h.step()
 			h.check()

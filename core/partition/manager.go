@@ -1,6 +1,8 @@
 package partition
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -63,6 +65,9 @@ type Options struct {
 	// record that opened it may still be lost with the metadata disk. Call ImageChanged
 	// when that changes. Nil: always.
 	MayOpen func(id metadata.StreamID) bool
+	// Checkpoint returns the state of a stream's producers as of the image's CheckpointEnd. False: it is not at hand; call TopicsChanged
+	// once it is. Nil: the image has all.
+	Checkpoint func(s *metadata.Stream) (state []byte, ok bool)
 	// Leased reports whether this broker may acknowledge and serve now (R9). Nil: always.
 	Leased func() bool
 	// TopicConfig resolves a topic's overrides to its effective configuration.
@@ -80,10 +85,12 @@ type Options struct {
 	// than the longest that its coordinator lets it be. Zero: 20 minutes, five more than the default of
 	// transaction.max.timeout.ms. Shorter tells of transactions that are only slow.
 	TransactionLate time.Duration
-	// ProducersMax bounds the idempotent producers known of one partition; a new one
-	// above it is refused. Zero: DefaultProducersMax. A checkpoint holds all of them, so
-	// more make each commit larger.
+	// ProducersMax bounds the idempotent producers that all partitions know together; a new one above it is refused. Zero:
+	// DefaultProducersMax. What a partition that is opened knows already counts, and is not refused.
 	ProducersMax int
+	// StoresCheckpoints reports whether checkpoints may lie in objects: else a partition has few producers, for they must fit a
+	// record of the metadata. Nil: they may.
+	StoresCheckpoints func() bool
 }
 
 // queueCheckInterval is how often appends that wait for room are checked for
@@ -100,6 +107,7 @@ type Manager struct {
 	byID       map[metadata.TopicID]*topic
 	topics     []*topic
 	recovered  *Replayed // of the partitions that are not open yet
+	producers  producerRoom
 	early      earlyGaps
 	blocked    task.Queue[*Partition] // in the order in which they ran out of room
 	queueTimer task.Timer
@@ -112,10 +120,11 @@ type Manager struct {
 	computing  int    // computations under way
 	drained    func() // runs when there are none
 
-	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, forgotten, unleased, recodes, recodedLate *telemetry.Mark
+	duplicate, waiting, retention, heldBack, producersFull, agrees, unverified, forgotten, unleased, recodes, recodedLate, awaited *telemetry.Mark
 
 	producersRefused env.Counter
 	transactionsLate env.Gauge
+	producersKnown   env.Gauge
 	retained         telemetry.LastSuccess
 	trimFailed       bool // since the last round of housekeeping
 	operators        *telemetry.Limiter
@@ -155,6 +164,7 @@ func newManager(o Options) *Manager {
 		recodes:       o.Telemetry.Mark("partition: a batch was compressed as its topic says"),
 		recodedLate:   o.Telemetry.Mark("partition: a batch was compressed while its partition was handed over"),
 		unleased:      o.Telemetry.Mark("partition: the lease ended while a batch waited"),
+		awaited:       o.Telemetry.Mark("partition: it waits for its checkpoint"),
 		waiting:       o.Telemetry.Mark("partition: a duplicate waited for its original"),
 		retention:     o.Telemetry.Mark("partition: retention raised a log start"),
 		agrees:        o.Telemetry.Mark("stream recover: state agrees"),
@@ -162,19 +172,22 @@ func newManager(o Options) *Manager {
 		forgotten:     o.Telemetry.Mark("partition: a transaction was aborted whose marker was lost"),
 		producersFull: o.Telemetry.Mark("partition: a producer was refused since there are too many"),
 		producersRefused: o.Telemetry.Counter("weir_partition_producers_refused_total",
-			"Batches of new idempotent producers that were refused because their partition knows as many producers as it may"),
+			"Batches of new idempotent producers that were refused because this broker knows as many producers as it may"),
 		transactionsLate: o.Telemetry.Gauge("weir_partition_transactions_late",
 			"Transactions that are open for longer than their coordinator lets them be: readers of committed records wait for them"),
-		retained:  o.Telemetry.LastSuccess(o.Env.Clock, "retention", "when a round of retention last ended after which nothing was refused"),
-		operators: telemetry.NewLimiter(operatorsInterval),
-		options:   o,
-		loop:      o.Loop,
-		env:       o.Env,
-		byName:    make(map[string]*topic),
-		byID:      make(map[metadata.TopicID]*topic),
-		early:     earlyGaps{byPartition: make(map[partitionID]gaps)},
+		producersKnown: o.Telemetry.Gauge("weir_partition_producers", "Idempotent producers that the partitions of this broker know, as of the last round of housekeeping"),
+		retained:       o.Telemetry.LastSuccess(o.Env.Clock, "retention", "when a round of retention last ended after which nothing was refused"),
+		operators:      telemetry.NewLimiter(operatorsInterval),
+		options:        o,
+		loop:           o.Loop,
+		env:            o.Env,
+		byName:         make(map[string]*topic),
+		byID:           make(map[metadata.TopicID]*topic),
+		early:          earlyGaps{byPartition: make(map[partitionID]gaps)},
 	}
 	m.recovered = m.NewReplayed()
+	m.producers = producerRoom{max: cmp.Or(o.ProducersMax, DefaultProducersMax), stores: o.StoresCheckpoints}
+	o.Telemetry.Gauge("weir_partition_producers_max", "Idempotent producers that the partitions of this broker may know together").Set(int64(m.producers.max))
 	return m
 }
 
@@ -283,39 +296,40 @@ func (m *Manager) refreshPartition(t *topic, image *metadata.Partition) error {
 	if m.options.MayOpen != nil && !m.options.MayOpen(s.ID) {
 		return nil
 	}
-	p, err := m.open(t, image.Index, s)
+	state, err := m.rebuild(s)
+	if errors.Is(err, stream.ErrCheckpointAway) {
+		m.awaited.Hit()
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("open %s-%d: %w", t.name, image.Index, err)
 	}
-	t.partitions[image.Index] = p
+	t.partitions[image.Index] = m.open(t, image.Index, s, state)
 	return nil
 }
 
-func (m *Manager) open(t *topic, index int32, s *metadata.Stream) (*Partition, error) {
-	state, err := m.rebuild(s)
-	if err != nil {
-		return nil, err
-	}
+func (m *Manager) open(t *topic, index int32, s *metadata.Stream, state *State) *Partition {
 	owned := &s.Ranges[len(s.Ranges)-1]
 	p := &Partition{
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
 	}
+	state.settle(&m.producers)
 	p.takeEarly()
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
 	at, _ := m.searchPartition(s.ID)
 	m.partitions = slices.Insert(m.partitions, at, p)
-	return p, nil
+	return p
 }
 
 // rebuild returns the state as of the start of the newest range (R4): what was replayed, or the checkpoint
-// where nothing was, or where it is newer.
+// where nothing was, or where it is newer. The error is stream.ErrCheckpointAway if that is not at hand.
 func (m *Manager) rebuild(s *metadata.Stream) (*State, error) {
 	start := s.Ranges[len(s.Ranges)-1].Start
 	state := m.recovered.take(s.ID)
 	if state == nil || state.end < s.CheckpointEnd {
 		var err error
-		if state, err = LoadState(s.Checkpoint, s.CheckpointEnd, m.loop.Now(), m.options.ProducersMax); err != nil {
+		if state, err = m.load(s); err != nil {
 			return nil, err
 		}
 	}
@@ -323,6 +337,18 @@ func (m *Manager) rebuild(s *metadata.Stream) (*State, error) {
 		return nil, fmt.Errorf("producer state ends at %d, the range begins at %d", state.end, start)
 	}
 	return state, nil
+}
+
+// load returns the state that the image's checkpoint has.
+func (m *Manager) load(s *metadata.Stream) (*State, error) {
+	checkpoint, ok := s.Checkpoint, true
+	if m.options.Checkpoint != nil {
+		checkpoint, ok = m.options.Checkpoint(s)
+	}
+	if !ok {
+		return nil, stream.ErrCheckpointAway
+	}
+	return LoadState(checkpoint, s.CheckpointEnd, m.loop.Now())
 }
 
 func (m *Manager) searchPartition(id metadata.StreamID) (int, bool) {

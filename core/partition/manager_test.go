@@ -267,7 +267,7 @@ func TestRecoveredHeadersJoinTheCheckpoint(t *testing.T) {
 	header := func(offset int64, sequence int32) record.Header {
 		return record.Header{BaseOffset: offset, LastOffsetDelta: 9, ProducerID: 7, BaseSequence: sequence, Records: 10}
 	}
-	state, err := LoadState(nil, 0, 0, 0)
+	state, err := LoadState(nil, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestARecoveryBeginsAtTheNewestCheckpoint(t *testing.T) {
 	first, second, next := header(0, 0), header(10, 10), header(20, 20)
 	require.NoError(t, g.m.Replay(11, &first, nil))
 	require.Error(t, g.m.Replay(11, &next, nil), "another broker recovers what lies between")
-	newer, err := LoadState(nil, 0, 0, 0)
+	newer, err := LoadState(nil, 0, 0)
 	require.NoError(t, err)
 	for _, h := range []record.Header{first, second} {
 		require.NoError(t, newer.Replay(&h, nil, 0))
@@ -340,7 +340,7 @@ func TestANewerCheckpointCountsBeforeWhatWasReplayed(t *testing.T) {
 	s := g.image.streams[11]
 	h := header(0, 0)
 	require.NoError(t, g.m.Replay(11, &h, nil))
-	newer, err := LoadState(nil, 0, 0, 0)
+	newer, err := LoadState(nil, 0, 0)
 	require.NoError(t, err)
 	for _, h := range []record.Header{header(0, 0), header(10, 10)} {
 		require.NoError(t, newer.Replay(&h, nil, 0))

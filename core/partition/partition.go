@@ -272,7 +272,7 @@ func (p *Partition) checkProducer(a *Append) (duplicate, wire.Code, string) {
 func (p *Partition) checkPlace(a *Append) (wire.Code, string) {
 	if !p.admits(a.Header.ProducerID, a.Origin) {
 		p.noteGap(a)
-		return wire.PolicyViolation, "this partition knows as many producers as it may; see producer.id.expiration.ms"
+		return wire.PolicyViolation, "this broker knows as many producers as it may; see producer.id.expiration.ms"
 	}
 	if a.Origin == OriginClient && p.behindGap(&a.Header) {
 		return wire.OutOfOrderSequence, "a batch of this producer before it was given up, and has to come first"
@@ -412,6 +412,7 @@ func (p *Partition) Trimmed(int64) {}
 // become durable: their senders cannot know.
 func (p *Partition) close(code wire.Code) {
 	p.closed = code
+	p.state.leave()
 	const detail = "the partition was closed here"
 	for p.acks.Len() > 0 {
 		p.acks.Pop().fail(code, detail)

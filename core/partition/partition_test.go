@@ -111,7 +111,7 @@ func newRig(t *testing.T) *rig {
 		Loop: r.loop, Env: env.Env{Clock: r.clock, Compute: r}, ProducerIDExpiration: time.Hour, HousekeepingInterval: time.Minute, Engine: r.engine,
 		Trim: func(_ metadata.StreamID, at int64, _ func(error)) { r.trims = append(r.trims, at) },
 	})
-	state, err := LoadState(nil, 0, 0, 0)
+	state, err := LoadState(nil, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +119,7 @@ func newRig(t *testing.T) *rig {
 		CleanupPolicy: "delete", Retention: -1, RetentionBytes: -1,
 		MaxMessageBytes: 1 << 20, RecordBytesMax: 1<<31 - 1, TimestampBeforeMaxMillis: 1<<63 - 1, TimestampAfterMaxMillis: 3_600_000,
 	}}}
+	state.settle(&r.manager.producers)
 	r.log = &fakeLog{owner: r.p, room: -1}
 	r.p.log = r.log
 	r.manager.partitions = []*Partition{r.p}
@@ -400,7 +401,7 @@ func TestOrigins(t *testing.T) {
 // A producer that is forgotten too early has its late retry appended twice.
 func TestNewProducersAreRefusedRatherThanOldOnesForgotten(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 2
+	r.manager.producers.max = 2
 	first := r.send(1, 0, 0, 1)
 	r.clock.now = env.Time(10 * time.Minute)
 	r.send(2, 0, 0, 1)
@@ -594,13 +595,13 @@ func TestOldCheckpointsAreRead(t *testing.T) {
 		require.NoError(t, err)
 		old, err := hex.DecodeString(strings.TrimSpace(string(text)))
 		require.NoError(t, err)
-		s, err := LoadState(old, int64(map[int]int{1: 7, 2: 10, 3: 10}[version]), 0, 0)
+		s, err := LoadState(old, int64(map[int]int{1: 7, 2: 10, 3: 10}[version]), 0)
 		require.NoError(t, err)
 		require.Equal(t, written, s.AppendCheckpoint(nil), "version %d", version)
 	}
 	now[len(checkpointMagic)] = checkpointMarkers + 1
 	binary.BigEndian.PutUint32(now[len(now)-4:], crc32.Checksum(now[:len(now)-4], castagnoli))
-	_, err := LoadState(now, 10, 0, 0)
+	_, err := LoadState(now, 10, 0)
 	require.ErrorIs(t, err, ErrCheckpoint)
 	require.ErrorContains(t, err, "newer")
 }
@@ -622,7 +623,7 @@ func TestTheCheckpointIsExactlyAsOfTheHighWatermark(t *testing.T) {
 		if n > 0 {
 			r.log.durable(headers[n-1].NextOffset())
 		}
-		replayed, err := LoadState(nil, 0, 0, 0)
+		replayed, err := LoadState(nil, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -635,7 +636,7 @@ func TestTheCheckpointIsExactlyAsOfTheHighWatermark(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Fatalf("with %d batches durable the checkpoint differs from a replay of them", n)
 		}
-		loaded, err := LoadState(got, r.log.hw, 0, 0)
+		loaded, err := LoadState(got, r.log.hw, 0)
 		if err != nil || !slices.Equal(loaded.AppendCheckpoint(nil), got) {
 			t.Fatalf("a checkpoint does not come back: %v", err)
 		}
@@ -649,7 +650,7 @@ func TestARetryIsADuplicateAfterACheckpointAndReplay(t *testing.T) {
 	checkpoint := r.p.Checkpoint(nil)
 	late := r.send(7, 0, 4, 4)
 	late.Header.BaseOffset = late.BaseOffset
-	state, err := LoadState(checkpoint, 4, 0, 0)
+	state, err := LoadState(checkpoint, 4, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -669,7 +670,7 @@ func TestARetryIsADuplicateAfterACheckpointAndReplay(t *testing.T) {
 
 func TestProducersAreBoundedAndExpire(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 10
+	r.manager.producers.max = 10
 	for i := range int64(30) {
 		r.clock.now += env.Time(time.Second)
 		r.send(i, 0, 0, 1)
@@ -743,7 +744,7 @@ func TestEpochs(t *testing.T) {
 }
 
 func FuzzLoadState(f *testing.F) {
-	s, _ := LoadState(nil, 0, 0, 0)
+	s, _ := LoadState(nil, 0, 0)
 	f.Add(s.AppendCheckpoint(nil), int64(0))
 	for _, version := range []int{2, 3} {
 		if text, err := os.ReadFile(fmt.Sprintf("testdata/checkpoint-v%d.hex", version)); err == nil {
@@ -753,7 +754,7 @@ func FuzzLoadState(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, end int64) {
 		b = resum(b)
-		if s, err := LoadState(b, end, 0, 0); err == nil && len(b) > 0 {
+		if s, err := LoadState(b, end, 0); err == nil && len(b) > 0 {
 			s.AppendCheckpoint(nil)
 		}
 	})

@@ -24,11 +24,28 @@ const (
 	noTimestamp   = -1
 	// noCoordinator stands for the epoch of a coordinator that wrote no marker yet.
 	noCoordinator = -1
-	// DefaultProducersMax bounds the producers kept for one partition. So many, at
-	// producerBytesMax each, make a checkpoint that fits one record of the quorum's
-	// log: a larger one could never be committed, nor anything that follows it.
-	DefaultProducersMax = 5_000
+	// DefaultProducersMax bounds the producers that the partitions of one broker know together: at about 330 bytes each,
+	// some 170 MiB.
+	DefaultProducersMax = 1 << 19
+	// producersInlineMax bounds the producers of one partition while the cluster's records carry checkpoints, as those of
+	// earlier releases do. So many, at producerBytesMax each, make a checkpoint that fits one record of the quorum's log: a
+	// larger one could never be committed, nor anything that follows it.
+	producersInlineMax = 5_000
+	// verificationsMax bounds the verifications of one partition; they are as many as its producers may be at most.
+	verificationsMax = 5_000
 )
+
+// producerRoom is how many producers the partitions of a broker may know together, and how many they do.
+type producerRoom struct {
+	max, known int
+	// stores reports whether a partition may have more than producersInlineMax. Nil: it may.
+	stores func() bool
+}
+
+// full reports whether a partition that knows so many producers may know no other one.
+func (r *producerRoom) full(known int) bool {
+	return r.known >= r.max || known >= producersInlineMax && r.stores != nil && !r.stores()
+}
 
 // sequenceRange is what is remembered of one batch.
 type sequenceRange struct {
@@ -129,7 +146,24 @@ type State struct {
 	end          int64             // the durable state is exactly as of here
 	maxTimestamp int64             // of durable batches; -1: none
 	appendedMax  int64
-	max          int
+	room         *producerRoom // nil: no partition has the state yet; it takes what the log says
+}
+
+// settle counts the state's producers among those of a broker, until leave.
+func (s *State) settle(room *producerRoom) {
+	s.room = room
+	room.known += len(s.producers)
+}
+
+func (s *State) leave() {
+	s.count(-len(s.producers))
+	s.room = nil
+}
+
+func (s *State) count(producers int) {
+	if s.room != nil {
+		s.room.known += producers
+	}
 }
 
 // pendingBatch is the effect of a batch that is not durable yet.
@@ -262,7 +296,7 @@ func (s *State) checkEpochless(h *record.Header) (wire.Code, string) {
 }
 
 // full reports whether the state takes no further producer without forgetting one.
-func (s *State) full() bool { return len(s.producers) >= s.max }
+func (s *State) full() bool { return s.room != nil && s.room.full(len(s.producers)) }
 
 // appended notes a batch at the offset it was given; marker is nil for data. bytesBefore is what was appended before
 // it since the partition opened.
@@ -298,7 +332,10 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	if p := s.find(id); p != nil {
 		return p
 	}
-	s.makeRoom()
+	if s.full() {
+		s.evict()
+	}
+	s.count(1)
 	p := &producer{id: id, seen: now, appended: newWindow(), durable: newWindow()}
 	i, _ := s.search(id)
 	s.producers = slices.Insert(s.producers, i, p)
@@ -306,34 +343,30 @@ func (s *State) findOrAdd(id int64, now env.Time) *producer {
 	return p
 }
 
-// makeRoom forgets producers until there is room for another one; false: all have to stay.
-func (s *State) makeRoom() bool {
-	for s.full() {
-		if !s.evict() {
-			return false
-		}
+// evict forgets the producer whose last batch is the oldest, unless all have batches
+// that are not durable, or an open transaction. It happens for what coordinators append, where no late
+// retry is to be recognised, and for what a replica follows: for a client, an owner appends nothing of a new
+// producer before others have expired ([Partition.admits]). Whoever replays the log forgets none.
+func (s *State) evict() bool {
+	oldest := s.oldestIdle()
+	if oldest < 0 {
+		return false
 	}
+	s.producers = slices.Delete(s.producers, oldest, oldest+1)
+	s.last = nil
+	s.count(-1)
 	return true
 }
 
-// evict forgets the producer whose last batch is the oldest, unless all have batches
-// that are not durable, or an open transaction. It happens in replay, and for what coordinators append, where no late
-// retry is to be recognised: for a client, an owner appends nothing of a new
-// producer before others have expired ([Partition.admits]). Those that expired wrote
-// before all that it still knew, so whoever replays its log, without its clock, forgets
-// none of these by going by offsets.
-func (s *State) evict() bool {
+// oldestIdle finds the idle producer whose last batch is the oldest; -1: none is idle.
+func (s *State) oldestIdle() int {
 	oldest, at := -1, int64(0)
 	for i, p := range s.producers {
 		if last := p.lastOffset(); p.idle() && (oldest < 0 || last < at) {
 			oldest, at = i, last
 		}
 	}
-	if oldest >= 0 {
-		s.producers = slices.Delete(s.producers, oldest, oldest+1)
-		s.last = nil
-	}
-	return oldest >= 0
+	return oldest
 }
 
 // lastOffset is where the producer's newest batch begins; -1 if a marker was all.
@@ -382,9 +415,11 @@ func (s *State) becomesDurable(e *pendingBatch) {
 // expire forgets producers that have appended nothing for the given time and have no transaction open.
 func (s *State) expire(now env.Time, after time.Duration) {
 	s.last = nil
+	before := len(s.producers)
 	s.producers = slices.DeleteFunc(s.producers, func(p *producer) bool {
 		return p.idle() && now.Sub(p.seen) >= after
 	})
+	s.count(len(s.producers) - before)
 }
 
 // Replay applies a recovered batch, which must begin where the state ends. Of the batch, lent for the call, only

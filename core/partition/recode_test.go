@@ -91,7 +91,7 @@ func TestTheRecoderHasABudget(t *testing.T) {
 	r.p.topic.config.MaxMessageBytes, r.engine.batchMax = recodedBytesMax, recodedBytesMax
 	other := *r.p
 	other.Stream, other.log = 2, &fakeLog{room: -1}
-	other.state, _ = LoadState(nil, 0, 0, 0)
+	other.state, _ = LoadState(nil, 0, 0)
 	r.log.room = 0
 	r.keep(record.Builder{ProducerID: -1, Codec: compress.Gzip}, recodedBytesMax*3/4, released)
 	r.computeAll()
@@ -204,7 +204,7 @@ func TestTheManagerDrainsWhatIsCompressedAnew(t *testing.T) {
 	require.Len(t, r.compute, 1)
 	other := *r.p
 	other.Stream, other.log, other.recoding, other.queue = 2, &fakeLog{room: -1}, nil, task.Queue[*Append]{}
-	other.state, _ = LoadState(nil, 0, 0, 0)
+	other.state, _ = LoadState(nil, 0, 0)
 	r.manager.partitions = append(r.manager.partitions, &other)
 	r.manager.recoder.held = recodedBytesMax
 	r.p = &other

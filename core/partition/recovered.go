@@ -12,10 +12,9 @@ import (
 
 // RecoveredState returns what stream.Options.NewState asks for: the state of a
 // partition's producers while the storage engine replays a recovered tail.
-// producersMax is that of Options.
-func RecoveredState(loop *task.Loop, producersMax int) func(checkpoint []byte, end int64) (stream.State, error) {
+func RecoveredState(loop *task.Loop) func(checkpoint []byte, end int64) (stream.State, error) {
 	return func(checkpoint []byte, end int64) (stream.State, error) {
-		s, err := LoadState(checkpoint, end, loop.Now(), producersMax)
+		s, err := LoadState(checkpoint, end, loop.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -68,10 +67,11 @@ func (r *Replayed) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 	}
 	s := r.states[id]
 	if s == nil || s.end < image.CheckpointEnd { // of a log whose recovery failed, or that is uploaded by now
-		if err := r.load(id, image.Checkpoint, image.CheckpointEnd); err != nil {
+		loaded, err := m.load(image)
+		if err != nil {
 			return err
 		}
-		s = r.states[id]
+		s, r.states[id] = loaded, loaded
 	}
 	if h.BaseOffset < s.end {
 		return nil // the checkpoint has it
@@ -81,11 +81,7 @@ func (r *Replayed) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 
 // Restore implements stream.Replayer.
 func (r *Replayed) Restore(id metadata.StreamID, end int64, summary []byte) error {
-	return r.load(id, summary, end)
-}
-
-func (r *Replayed) load(id metadata.StreamID, checkpoint []byte, end int64) error {
-	s, err := LoadState(checkpoint, end, r.manager.loop.Now(), r.manager.options.ProducersMax)
+	s, err := LoadState(summary, end, r.manager.loop.Now())
 	if err != nil {
 		return err
 	}
@@ -120,24 +116,18 @@ func (r *Replayed) Checkpoint(id metadata.StreamID, end int64) []byte {
 }
 
 // agrees compares a recovered state with a summary as of the same offset. The former owner may have forgotten
-// producers that were idle, or one too many, and what came before; what it knew must be
-// what the batches say. Once there were too many producers, either may have
-// forgotten what the other still knows: then only what both know must agree.
+// producers that were idle, and what came before; what it knew must be what the batches say.
 func (s *State) agrees(summary []byte) error {
-	other, err := LoadState(summary, s.end, 0, s.max)
+	other, err := LoadState(summary, s.end, 0)
 	if err != nil {
 		return err
 	}
 	if other.maxTimestamp != s.maxTimestamp {
 		return fmt.Errorf("max timestamp is %d, the summary says %d", s.maxTimestamp, other.maxTimestamp)
 	}
-	full := len(s.producers) >= s.max
 	for _, p := range other.producers {
 		mine := s.find(p.id)
-		if mine == nil && full {
-			continue
-		}
-		if mine == nil || !mine.durable.endsWith(&p.durable, full) {
+		if mine == nil || !mine.durable.endsWith(&p.durable) {
 			return fmt.Errorf("producer %d is not as the summary says", p.id)
 		}
 	}
@@ -145,12 +135,8 @@ func (s *State) agrees(summary []byte) error {
 }
 
 // endsWith reports whether the last batches of w are those of v, of the same epoch and with the same open
-// transaction; partly, as far as w has them. Who forgot a producer forgot the coordinator of its last marker.
-func (w *window) endsWith(v *window, partly bool) bool {
-	n := v.n
-	if partly {
-		n = min(n, w.n)
-	}
-	coordinator := v.coordinator == w.coordinator || v.coordinator == noCoordinator || partly && w.coordinator == noCoordinator
-	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= n && slices.Equal(w.batches[w.n-n:w.n], v.batches[v.n-n:v.n])
+// transaction. Who forgot a producer forgot the coordinator of its last marker.
+func (w *window) endsWith(v *window) bool {
+	coordinator := v.coordinator == w.coordinator || v.coordinator == noCoordinator
+	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= v.n && slices.Equal(w.batches[w.n-v.n:w.n], v.batches[:v.n])
 }

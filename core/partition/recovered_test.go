@@ -8,11 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/quorum"
 	"weir/core/record"
 	"weir/core/task"
+	"weir/core/wire"
 )
 
 // A summary is what a checkpoint will be once everything appended is durable.
@@ -39,7 +42,7 @@ func TestTheSummaryIsAsOfEverythingAppended(t *testing.T) {
 
 // replayed is a recovered state of some batches of producers 7 and 9.
 func replayed(t *testing.T, batches int32) *recoveredState {
-	s, err := RecoveredState(task.NewLoop(&fakeClock{}), 0)(nil, 0)
+	s, err := RecoveredState(task.NewLoop(&fakeClock{}))(nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +83,13 @@ const transactionalBit = 1 << 4 // of a batch's attributes
 func TestARecoveredStateAgreesHoweverManyProducersThereWere(t *testing.T) {
 	for seed := range uint64(300) {
 		draw := rand.New(rand.NewPCG(seed, 0))
-		owner, err := LoadState(nil, 0, 0, 4)
+		owner, err := LoadState(nil, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
+		owner.settle(&producerRoom{max: 4})
 		next, end := map[int64]int32{}, int64(0)
-		again, _ := LoadState(nil, 0, 0, 4)
+		again, _ := LoadState(nil, 0, 0)
 		recovered := &recoveredState{again, task.NewLoop(&fakeClock{})}
 		for now := range env.Time(60) {
 			id := draw.Int64N(8)
@@ -121,21 +125,79 @@ func TestARecoveredStateAgreesHoweverManyProducersThereWere(t *testing.T) {
 	}
 }
 
-// A checkpoint that does not fit one record could never be committed, and with it nothing that was cut
-// later: the log would fill up for ever.
-func TestTheLargestCheckpointFitsARecord(t *testing.T) {
-	s := &State{end: math.MaxInt64, maxTimestamp: 1 << 62, max: DefaultProducersMax}
+// While records carry checkpoints, one that does not fit a record could never be committed, and with it nothing that was cut
+// later: the log would fill up for ever. Once they lie in objects, a partition may have as many producers as its broker.
+func TestTheLargestCheckpointFitsARecordThatCarriesIt(t *testing.T) {
+	stores := false
+	room := &producerRoom{max: 1 << 20, stores: func() bool { return stores }}
+	s := &State{end: math.MaxInt64, maxTimestamp: 1 << 62}
+	s.settle(room)
 	w := window{epoch: math.MaxInt16, n: windowBatches, coordinator: math.MaxInt32}
 	for i := range w.batches {
 		w.batches[i] = sequenceRange{base: math.MaxInt32, delta: math.MaxInt32, timestamp: -1 << 62}
 	}
-	for i := range int64(DefaultProducersMax) {
+	for i := int64(0); !s.full(); i++ {
 		s.producers = append(s.producers, &producer{id: i << 49, durable: w, appended: w})
 	}
 	const rest = 1 << 10 // of the record
 	part := metadata.CommitPart{Checkpoint: s.AppendCheckpoint(nil)}
 	r := metadata.CommitObject{Parts: []metadata.CommitPart{part}}
-	if n := len(r.AppendTo(nil)); n > quorum.EntryBytesMax-rest || len(part.Checkpoint) < DefaultProducersMax*(producerBytesMax-9) {
-		t.Fatalf("a checkpoint of %d bytes makes a record of %d, at most %d are taken", len(part.Checkpoint), n, quorum.EntryBytesMax)
+	require.LessOrEqual(t, len(r.AppendTo(nil)), quorum.EntryBytesMax-rest)
+	require.Greater(t, len(part.Checkpoint), producersInlineMax*(producerBytesMax-9))
+	stores = true
+	require.False(t, s.full())
+}
+
+// A broker's bound is on what all its partitions know together. What a partition brings counts, even above it; what is closed,
+// expires or is evicted does not any more.
+func TestProducersCountOverAllPartitions(t *testing.T) {
+	room := &producerRoom{max: 3}
+	state := func(producers ...int64) *State {
+		s, err := LoadState(nil, 0, 0)
+		require.NoError(t, err)
+		for _, id := range producers {
+			h := record.Header{BaseOffset: s.end, ProducerID: id}
+			require.NoError(t, s.Replay(&h, nil, 0))
+		}
+		s.settle(room)
+		return s
 	}
+	a := state(1, 2)
+	require.False(t, a.full())
+	b := state(1, 3)
+	require.True(t, a.full())
+	require.True(t, b.full())
+	b.leave()
+	require.Equal(t, 2, room.known)
+	require.False(t, b.full(), "nobody's state has no bound")
+	b.settle(room)
+	require.True(t, a.evict())
+	require.Equal(t, 3, room.known)
+	b.expire(10, 5)
+	require.Equal(t, 1, room.known)
+	require.False(t, a.full())
+}
+
+// A partition of a hundred thousand producers goes on where it was after a restart from its checkpoint.
+func TestAPartitionOfAHundredThousandProducers(t *testing.T) {
+	r := newRig(t)
+	const producers = 100_000
+	for i := range int64(producers) {
+		r.send(i, 0, 0, 1)
+		r.log.durable(r.log.at)
+	}
+	require.Equal(t, producers, r.p.state.Producers())
+	checkpoint := r.p.Checkpoint(nil)
+	loaded, err := LoadState(checkpoint, producers, 0)
+	require.NoError(t, err)
+	require.Equal(t, checkpoint, loaded.AppendCheckpoint(nil))
+	r.p.state.leave()
+	loaded.settle(&r.manager.producers)
+	r.p.state = loaded
+	again := r.send(producers/2, 0, 0, 1)
+	r.want(again, wire.None, producers/2)
+	next := r.send(producers/2, 0, 1, 1)
+	r.log.durable(r.log.at)
+	r.want(next, wire.None, producers)
+	t.Logf("a checkpoint of %d bytes", len(checkpoint))
 }

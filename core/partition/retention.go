@@ -25,6 +25,7 @@ func (m *Manager) housekeeping() {
 		p.retain()
 	}
 	m.transactionsLate.Set(int64(late))
+	m.producersKnown.Set(int64(m.producers.known))
 	if !m.trimFailed {
 		m.retained.Now()
 	}

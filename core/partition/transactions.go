@@ -155,7 +155,7 @@ func (p *Partition) verification(producer int64, epoch int16, bumps bool) *verif
 		v.newest = max(v.newest, epoch)
 		return v
 	}
-	if len(all.all) >= p.state.max {
+	if len(all.all) >= min(p.manager.producers.max, verificationsMax) {
 		all.dropOne()
 	}
 	all.last++

@@ -115,7 +115,7 @@ func (m *transactionModel) durable(n int) {
 // crash loses what is not durable, and rebuilds the state from the checkpoint and what follows it.
 func (m *transactionModel) crash() {
 	hw := m.r.log.hw
-	s, err := LoadState(m.checkpoint, m.at, 0, 0)
+	s, err := LoadState(m.checkpoint, m.at, 0)
 	require.NoError(m.T, err)
 	keep := 0
 	for ; keep < len(m.log) && m.log[keep].end <= hw; keep++ {

@@ -312,7 +312,7 @@ func TestMarkersOfAnyNumbersLeaveAStateThatLoads(t *testing.T) {
 			}
 		}
 		r.durable()
-		_, err := LoadState(r.p.state.AppendCheckpoint(nil), r.log.at, 0, 0)
+		_, err := LoadState(r.p.state.AppendCheckpoint(nil), r.log.at, 0)
 		require.NoError(t, err, "after markers of producer %d", id)
 	}
 	r.want(r.end(9, 0, commit(-2), 0), wire.TransactionCoordinatorFenced, -1)
@@ -321,20 +321,20 @@ func TestMarkersOfAnyNumbersLeaveAStateThatLoads(t *testing.T) {
 // Earlier releases took any epoch of a coordinator. A checkpoint made of what they logged must load.
 func TestARecoveredMarkerOfANegativeCoordinatorEpoch(t *testing.T) {
 	for _, epoch := range []int32{math.MinInt32, -2, -1} {
-		state, err := LoadState(nil, 0, 0, 0)
+		state, err := LoadState(nil, 0, 0)
 		require.NoError(t, err)
 		batch := record.AppendMarker(nil, 7, 3, commit(epoch), wallZero)
 		h, err := record.Check(batch)
 		require.NoError(t, err)
 		require.NoError(t, state.Replay(&h, batch, 0))
-		_, err = LoadState(state.AppendCheckpoint(nil), h.NextOffset(), 0, 0)
+		_, err = LoadState(state.AppendCheckpoint(nil), h.NextOffset(), 0)
 		require.NoError(t, err, "coordinator epoch %d", epoch)
 	}
 }
 
 func TestAMarkerForAnUnknownProducer(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 1
+	r.manager.producers.max = 1
 	a := r.end(7, 3, commit(5), 2)
 	b := r.end(8, 3, commit(5), 2)
 	r.durable()
@@ -376,7 +376,7 @@ func TestATransactionThatHangsIsCounted(t *testing.T) {
 
 func TestVerificationsAreBoundedAndExpire(t *testing.T) {
 	r := newRig(t)
-	r.p.state.max = 3
+	r.manager.producers.max = 3
 	var first *Append
 	for i := range int64(5) {
 		a := r.transactional(10-i, 0, 0, 1)
@@ -403,7 +403,7 @@ func TestCheckpointsAndSummariesHaveOpenTransactions(t *testing.T) {
 	r.end(7, 1, commit(4), 2)
 	r.open(9, 0, 0, 1)
 	check := func(bytes []byte, end int64, open ...int64) {
-		s, err := LoadState(bytes, end, 0, 0)
+		s, err := LoadState(bytes, end, 0)
 		require.NoError(t, err)
 		var firsts []int64
 		for _, o := range s.open {
@@ -413,7 +413,7 @@ func TestCheckpointsAndSummariesHaveOpenTransactions(t *testing.T) {
 	}
 	check(r.p.Checkpoint(nil), 3, 1, 2)
 	check(r.p.Summary(nil), 5, 2, 4)
-	replayed, err := LoadState(r.p.Checkpoint(nil), 3, 0, 0)
+	replayed, err := LoadState(r.p.Checkpoint(nil), 3, 0)
 	require.NoError(t, err)
 	for i := range r.log.taken[3:] {
 		batch := r.log.taken[3+i].Data
@@ -454,7 +454,7 @@ func TestWatchersHearOfTheEndOfOlderTransactions(t *testing.T) {
 	before.open(8, 0, 0, 1)
 	before.durable()
 	r := newRig(t)
-	state, err := LoadState(before.p.Checkpoint(nil), before.p.state.end, 0, 0)
+	state, err := LoadState(before.p.Checkpoint(nil), before.p.state.end, 0)
 	require.NoError(t, err)
 	r.p.state, r.log.at, r.log.hw = state, state.end, state.end
 	w := Watch{Moved: func() {}}

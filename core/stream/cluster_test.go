@@ -31,6 +31,7 @@ type cluster struct {
 	agreed       int                             // summaries that were compared
 	soon         int                             // logs whose ends were found before all was read
 	restored     int                             // states that were found so
+	stored       int                             // checkpoints that lie in objects
 	lookups      int                             // of streams, by the engine
 	object       bool                            // the next incarnation's log is of the object kind
 	slots        map[metadata.BrokerEpoch]uint64 // of epochs whose logs are
@@ -118,6 +119,15 @@ func (c *cluster) EpochOwes(epoch metadata.BrokerEpoch) bool {
 		}
 	}
 	return false
+}
+
+func (c *cluster) OwedStreams(epoch metadata.BrokerEpoch) (owed []metadata.StreamID) {
+	for _, id := range c.sorted() {
+		if slices.ContainsFunc(c.streams[id].Ranges, func(r metadata.Range) bool { return r.BrokerEpoch == epoch && (r.End < 0 || committedOf(&r) < r.End) }) {
+			owed = append(owed, id)
+		}
+	}
+	return owed
 }
 
 func (c *cluster) OpenRanges(epoch metadata.BrokerEpoch) (ends []metadata.RangeEnd) {
@@ -256,17 +266,33 @@ func (c *cluster) judge(id metadata.ObjectID, p *metadata.CommitPart) bool {
 	if !ok || p.Part.Start != committedOf(r) || (r.End >= 0 && p.Part.End > r.End) {
 		return false
 	}
-	c.checkPart(id, s, p)
+	checkpoint := c.checkpointOf(id, p)
+	c.checkPart(id, s, p, checkpoint)
 	r.Committed = p.Part.End
 	if p.Part.End > s.LogStart {
 		s.Parts = append(s.Parts, p.Part)
 		slices.SortFunc(s.Parts, func(a, b metadata.Part) int { return cmp.Compare(a.Start, b.Start) })
 	}
-	if p.Checkpoint != nil && p.Part.End > s.CheckpointEnd {
-		s.Checkpoint, s.CheckpointEnd = p.Checkpoint, p.Part.End
+	if checkpoint != nil && p.Part.End > s.CheckpointEnd {
+		s.Checkpoint, s.CheckpointEnd, s.Stored = p.Checkpoint, p.Part.End, p.Stored
 	}
 	c.prune(s)
 	return true
+}
+
+// checkpointOf is the checkpoint that a part brings, or that lies in its object.
+func (c *cluster) checkpointOf(id metadata.ObjectID, p *metadata.CommitPart) []byte {
+	if !p.Stored.Named() {
+		return p.Checkpoint
+	}
+	c.stored++
+	x := object.CheckpointInfo{Stream: uint64(p.Stream), End: p.Part.End, Position: p.Stored.Position, Bytes: p.Stored.Bytes, Sum: p.Stored.Sum}
+	data := c.w.store.objects[object.Key("cluster", uint64(id))]
+	state, err := x.OpenCheckpoint(uint64(id), data[x.Position:x.Position+int64(x.Bytes)])
+	if err != nil || len(p.Checkpoint) > 0 || p.Stored.Object != id || p.Stored.End != p.Part.End {
+		c.w.t.Fatalf("object %d of stream %d names a checkpoint %+v that does not lie there: %v", id, p.Stream, p.Stored, err)
+	}
+	return state
 }
 
 // prune forgets ranges that are wholly committed and trimmed.
@@ -292,6 +318,7 @@ func (c *cluster) sweep() {
 		for i := range s.Parts {
 			used[s.Parts[i].Object] = true
 		}
+		used[s.Stored.Object] = true
 	}
 	for id := range c.committed {
 		if !used[id] {
@@ -302,19 +329,19 @@ func (c *cluster) sweep() {
 }
 
 // checkPart holds a part against the history: nothing not durable, state exactly as of its end (R4).
-func (c *cluster) checkPart(id metadata.ObjectID, s *metadata.Stream, p *metadata.CommitPart) {
+func (c *cluster) checkPart(id metadata.ObjectID, s *metadata.Stream, p *metadata.CommitPart, checkpoint []byte) {
 	h := c.histories[s.ID]
 	sum, ok := h.sumAt(p.Part.End)
 	if !ok || p.Part.End > h.end() {
 		c.w.t.Fatalf("object %d of stream %d ends at %d, no batch does", id, s.ID, p.Part.End)
 	}
-	if p.Checkpoint == nil {
+	if checkpoint == nil {
 		if s.CheckpointEnd < p.Part.End {
 			c.w.t.Fatalf("object %d of stream %d brings no checkpoint at %d, the image has one at %d", id, s.ID, p.Part.End, s.CheckpointEnd)
 		}
 		return
 	}
-	if want := encodeState(p.Part.End, sum); !slices.Equal(p.Checkpoint, want) {
+	if want := encodeState(p.Part.End, sum); !slices.Equal(checkpoint, want) {
 		c.w.t.Fatalf("object %d of stream %d: the checkpoint is not as of %d", id, s.ID, p.Part.End)
 	}
 }
@@ -349,8 +376,8 @@ func (c *cluster) abandon(offsets int64) {
 		h.cutTo(from)
 		h.batches, h.ends, h.sums = append(h.batches, record.AppendFiller(nil, from, offsets, r.LeaderEpoch)), append(h.ends, r.End), append(h.sums, sum)
 		h.acked = r.End
-		if len(s.Checkpoint) > 0 {
-			s.Checkpoint = encodeState(r.End, sum)
+		if len(s.Checkpoint) > 0 || s.Stored.Named() {
+			s.Checkpoint, s.Stored = encodeState(r.End, sum), metadata.StoredCheckpoint{}
 		}
 	}
 }
@@ -407,6 +434,7 @@ func (s *testState) AppendCheckpoint(dst []byte) []byte {
 // replayer keeps the states of recovered streams, and holds what is replayed against the test's history.
 type replayer struct {
 	c      *cluster
+	e      *Engine
 	states map[metadata.StreamID]*testState
 }
 
@@ -417,7 +445,11 @@ func (r *replayer) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 	}
 	s := r.states[id]
 	if s == nil {
-		loaded, err := newTestState(r.c.streams[id].Checkpoint, r.c.streams[id].CheckpointEnd)
+		checkpoint, here := r.e.Checkpoint(r.c.streams[id])
+		if !here {
+			return ErrCheckpointAway
+		}
+		loaded, err := newTestState(checkpoint, r.c.streams[id].CheckpointEnd)
 		if err != nil {
 			return err
 		}
@@ -530,7 +562,7 @@ func boot(w *world, c *cluster, o Options, config wal.Config) *node {
 func logName(epoch metadata.BrokerEpoch) string { return fmt.Sprintf("wal-%016x", int64(epoch)) }
 
 func (n *node) recover() (all []metadata.RangeEnd, failure error) {
-	into := &replayer{c: n.c, states: map[metadata.StreamID]*testState{}}
+	into := &replayer{c: n.c, e: n.e, states: map[metadata.StreamID]*testState{}}
 	for epoch := metadata.BrokerEpoch(1); epoch < n.c.epoch; epoch++ {
 		if _, object := n.c.slots[epoch]; n.w.disk.files[logName(epoch)] == nil && !object {
 			continue
@@ -563,7 +595,7 @@ type foundSoon struct {
 
 // recoverEnds finds the ends of a log before it is read; nil: it does not say them.
 func (n *node) recoverEnds(epoch metadata.BrokerEpoch) *foundSoon {
-	f := &foundSoon{replayer: replayer{c: n.c, states: map[metadata.StreamID]*testState{}}}
+	f := &foundSoon{replayer: replayer{c: n.c, e: n.e, states: map[metadata.StreamID]*testState{}}}
 	ended, failed := false, false
 	n.w.turn(func() {
 		n.e.RecoverEnds(n.c.logName(epoch), epoch, f, func(ends []metadata.RangeEnd, err error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"weir/core/metadata"
+	"weir/core/object"
 )
 
 const commitTriesMax = 8 // in a row without a part accepted; then an object whose id is not known any more is put again under a new one
@@ -39,13 +40,22 @@ func (w *upload) commitPart(i int) metadata.CommitPart {
 	if maxTimestamp < 0 {
 		maxTimestamp = metadata.UntimedAt(w.Env.Clock.WallMillis())
 	}
-	return metadata.CommitPart{
+	c := metadata.CommitPart{
 		Stream: metadata.StreamID(p.Stream), LeaderEpoch: p.LeaderEpoch, Checkpoint: p.checkpoint,
 		Part: metadata.Part{
 			Object: w.id, Start: info.Start, End: info.End, LeaderEpoch: info.LeaderEpoch, MaxTimestamp: maxTimestamp,
 			Bytes: info.Bytes, IndexOffset: info.IndexPosition, IndexBytes: info.IndexBytes,
 		},
 	}
+	if p.block >= 0 {
+		c.Checkpoint, c.Stored = nil, storedIn(w.id, &w.built.Checkpoints[p.block])
+	}
+	return c
+}
+
+// storedIn is the name of a checkpoint that was laid into an object.
+func storedIn(id metadata.ObjectID, x *object.CheckpointInfo) metadata.StoredCheckpoint {
+	return metadata.StoredCheckpoint{Object: id, Position: x.Position, Bytes: x.Bytes, Sum: x.Sum, End: x.End}
 }
 
 // commitDone takes the answer. An error leaves open whether the record will apply; asking again is

@@ -31,7 +31,10 @@ type Engine struct {
 	reader    *Reader
 	compactor compactor
 	cleaner   cleaner
-	scratch   []byte // of AppendSummary
+
+	checkpoints checkpoints
+	states      []*StoredStates // that records may still name
+	scratch     []byte          // of AppendSummary
 }
 
 // NewEngine returns an engine without a WAL: recover old ones first
@@ -55,6 +58,9 @@ func NewEngine(o Options) *Engine {
 		BlockCacheBytes: o.BlockCacheBytes, GetsInFlightMax: o.GetsInFlightMax, ReadBudget: o.ReadBudget,
 	}, health)
 	e.appends.took = e.reader.appended
+	e.checkpoints = newCheckpoints(&e.base, &e.reader.gets)
+	e.checkpoints.tails = e.recovered.settle
+	e.recovered.checkpoints, e.recovered.uploads.checkpoints = &e.checkpoints, &e.checkpoints
 	e.compactor = compactor{
 		base: &e.base, streams: &e.streams, appends: &e.appends, uploads: &e.uploads, ids: &e.ids, gets: &e.reader.gets, policy: o.Compaction.policy(),
 	}
@@ -95,6 +101,7 @@ func (e *Engine) Open(id metadata.StreamID, leaderEpoch int32, owner Owner) *Str
 	s.stored.cached = s.inCache
 	s.entries.pool = &e.appends.cache.entries
 	e.streams.add(s)
+	e.checkpoints.forget(id)
 	e.compactor.note(s)
 	e.compactor.start()
 	return s
@@ -132,6 +139,7 @@ func (e *Engine) StreamsChanged(ids []metadata.StreamID) {
 		if s := e.streams.open[id]; s != nil {
 			e.compactor.note(s)
 		}
+		e.checkpoints.refresh(id)
 	}
 	e.recovered.refreshOf(ids)
 	if moved {
@@ -144,6 +152,7 @@ func (e *Engine) ImageChanged() {
 	moved := e.streams.refreshAll()
 	e.recovered.refresh()
 	e.compactor.noteAll()
+	e.checkpoints.refreshAll()
 	if moved {
 		e.appends.settle()
 	}
@@ -199,6 +208,11 @@ func (e *Engine) ObjectFloor() metadata.ObjectID {
 	for _, j := range e.compactor.jobs {
 		if j.upload != nil && j.upload.id != 0 {
 			floor = min(floor, j.upload.id)
+		}
+	}
+	for _, s := range e.states {
+		if s.upload.id != 0 {
+			floor = min(floor, s.upload.id)
 		}
 	}
 	if w := e.cleaner.upload; w != nil && w.id != 0 {

@@ -64,7 +64,7 @@ func newModel(rt *rapid.T, t testing.TB) *model {
 		BlockCacheBytes: rapid.SampledFrom([]int64{8 << 10, 128 << 10}).Draw(rt, "blocks"),
 		UploadBytes:     rapid.SampledFrom([]int64{8 << 10, 100 << 10}).Draw(rt, "upload"),
 		OwnObjectBytes:  16 << 10, BlockBytes: 4 << 10, UploadInterval: time.Second, ReadBudget: time.Hour,
-		TailBytes: 48 << 10, GetsInFlightMax: 4, CleanIndexBytes: 1, CleanObjectBytes: 6 << 10,
+		CheckpointInlineBytesMax: []int{1, 1 << 10}[m.draw(2)], TailBytes: 48 << 10, GetsInFlightMax: 4, CleanIndexBytes: 1, CleanObjectBytes: 6 << 10,
 		Compaction: CompactionOptions{
 			Interval: time.Second, RewriteFanIn: 2 + m.draw(4), JoinFanIn: 2 + m.draw(2), RewriteBytes: int64(8<<10 + m.draw(100<<10)), JoinBytesMin: int64(1 + m.draw(30<<10)),
 			ObjectBytesMax: int64(64<<10 + m.draw(400<<10)), SparseAge: time.Second, SparseBytesMin: 4 << 10,

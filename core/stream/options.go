@@ -77,6 +77,14 @@ type Options struct {
 	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
 	// makes smaller objects.
 	CheckpointBytes int
+	// CheckpointInlineBytesMax is the size of the largest checkpoint that commits carry: a larger one lies in the object of the
+	// commit, which names it. Zero: 4 KiB, the state of some 50 producers. To read it costs a GET when its partition is opened; to
+	// carry it costs its bytes in each commit, and in each snapshot of the metadata.
+	CheckpointInlineBytesMax int
+	// CheckpointArrived tells that a stream may be opened for which [Engine.Checkpoint] had none. Nil: nobody is told.
+	CheckpointArrived func(metadata.StreamID)
+	// MayStoreCheckpoints says whether all members of the cluster know checkpoints that lie in objects. Nil: they do.
+	MayStoreCheckpoints func() bool
 	// UncommittedOffsetsMax bounds the offsets of a stream that are appended and not committed: an append that would pass it waits
 	// for a commit. Zero: metadata.UncommittedOffsetsMax, which is the maximum and the same for all brokers of a cluster: a
 	// WAL that is given up is taken to have held no more (R16).
@@ -139,6 +147,9 @@ func (o *CompactionOptions) resolve() {
 	o.SparseBytesMin = orDefault(o.SparseBytesMin, 1<<20)
 }
 
+// mayStore reports whether checkpoints may lie in objects.
+func (o *Options) mayStore() bool { return o.MayStoreCheckpoints == nil || o.MayStoreCheckpoints() }
+
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
@@ -157,6 +168,7 @@ func (o Options) resolve() Options {
 	o.CleanIndexBytes = orDefault(o.CleanIndexBytes, cleanIndexBytes)
 	o.CleanObjectBytes = orDefault(o.CleanObjectBytes, 32<<20)
 	o.CheckpointBytes = orDefault(o.CheckpointBytes, 512<<10)
+	o.CheckpointInlineBytesMax = orDefault(o.CheckpointInlineBytesMax, 4<<10)
 	o.UncommittedOffsetsMax = min(orDefault(o.UncommittedOffsetsMax, metadata.UncommittedOffsetsMax), metadata.UncommittedOffsetsMax)
 	o.Compaction.resolve()
 	if o.Failed == nil {

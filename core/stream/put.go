@@ -26,7 +26,8 @@ func (w *upload) gotID(id metadata.ObjectID) {
 		for i := range w.parts {
 			parts[i] = w.parts[i].Part
 		}
-		layout = func(h object.Header) object.Built { return object.Build(h, parts, w.BlockBytes) }
+		checkpoints := w.blocks()
+		layout = func(h object.Header) object.Built { return object.Build(h, parts, w.BlockBytes, checkpoints...) }
 	}
 	var built object.Built
 	w.begin()
@@ -39,6 +40,19 @@ func (w *upload) gotID(id metadata.ObjectID) {
 			}
 		},
 	})
+}
+
+// blocks are the checkpoints that go into the object: those that would make the commit large.
+func (w *upload) blocks() (blocks []object.Checkpoint) {
+	for i := range w.parts {
+		p := &w.parts[i]
+		p.block = -1
+		if len(p.checkpoint) > w.CheckpointInlineBytesMax && w.mayStore() {
+			p.block = len(blocks)
+			blocks = append(blocks, object.Checkpoint{Stream: p.Stream, End: p.end(), State: p.checkpoint})
+		}
+	}
+	return blocks
 }
 
 // landed notes that an operation of the upload came back, and reports whether to go on.

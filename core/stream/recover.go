@@ -2,6 +2,7 @@ package stream
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -23,7 +24,7 @@ type rangeKey struct {
 type Replayer interface {
 	// Replay applies a batch of a recovered log to its stream's state, which begins with the image's
 	// checkpoint; batches that the checkpoint has change nothing. Those of one stream come in order, over
-	// all logs, and without a gap. Header and batch are lent for the call.
+	// all logs, and without a gap. Header and batch are lent for the call. ErrCheckpointAway has all come again.
 	Replay(id metadata.StreamID, h *record.Header, batch []byte) error
 	// Agrees compares a stream's state with a summary that its former owner wrote as of end. An error says
 	// what differs that may not. A state as of another offset is not compared.
@@ -69,12 +70,35 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 		return
 	}
 	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
-	wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
-		ends, err := r.finish(sealed, err)
-		if err != nil && sealed != nil {
-			sealed.Close()
+	r.withCheckpoints(func(owed []metadata.StreamID) {
+		wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
+			ends, err := r.finish(sealed, err)
+			if err != nil && sealed != nil {
+				sealed.Close()
+			}
+			if errors.Is(err, ErrCheckpointAway) && !l.stopping { // the image has a newer one by now
+				l.recover(name, epoch, into, done)
+				return
+			}
+			l.checkpoints.used(owed)
+			done(ends, err)
+		})
+	}, done)
+}
+
+// withCheckpoints has the checkpoints read with which the replay begins, if there is one.
+func (r *recovery) withCheckpoints(read func(owed []metadata.StreamID), done func([]metadata.RangeEnd, error)) {
+	l := r.logs
+	var owed []metadata.StreamID
+	if r.into != nil {
+		owed = l.Image.OwedStreams(r.tail.epoch)
+	}
+	l.checkpoints.await(owed, func() {
+		if l.stopping {
+			done(nil, ErrStopped)
+			return
 		}
-		done(ends, err)
+		read(owed)
 	})
 }
 
@@ -135,7 +159,9 @@ func (r *recovery) visit(n wal.Entry) {
 	if r.into == nil {
 		return
 	}
-	if err := r.into.Replay(t.id, &h, n.Batch); err != nil {
+	if err := r.into.Replay(t.id, &h, n.Batch); errors.Is(err, ErrCheckpointAway) {
+		r.err = err
+	} else if err != nil {
 		r.err = r.corrupt("stream %d: checkpoint and batches do not follow each other: %v", t.id, err)
 	}
 }

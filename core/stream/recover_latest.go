@@ -18,6 +18,7 @@ type latest struct {
 	open   map[rangeKey]*openRange
 	ends   []metadata.RangeEnd // of the open ranges, in the image's order
 	joined bool                // a summary was visited
+	away   []metadata.StreamID // whose checkpoints are to be read first
 	err    error
 }
 
@@ -27,6 +28,7 @@ type openRange struct {
 	next  int64
 	seen  int64 // end of the newest batch that the log is known to have, 0: none
 	state bool  // into has its state as of next; else the image must
+	away  bool  // its checkpoint is to be read before
 }
 
 var errSummaryOverflow = errors.New("the newest summary has not all streams")
@@ -46,8 +48,31 @@ func (l *recoveredLogs) recoverEnds(name string, epoch metadata.BrokerEpoch, int
 		}
 	}
 	wal.RecoverLatest(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
-		done(r.finish(sealed, err))
+		ends, err := r.finish(sealed, err)
+		if err == nil && len(r.away) > 0 {
+			l.Telemetry.Hit("stream recover: the ends are looked for again with checkpoints")
+			l.checkpoints.await(r.away, func() { l.recoverEndsAgain(name, epoch, into, done) })
+			return
+		}
+		l.checkpoints.used(r.streams())
+		done(ends, err)
 	})
+}
+
+func (l *recoveredLogs) recoverEndsAgain(name string, epoch metadata.BrokerEpoch, into Replayer, done func([]metadata.RangeEnd, error)) {
+	if l.stopping {
+		done(nil, ErrStopped)
+		return
+	}
+	l.recoverEnds(name, epoch, into, done)
+}
+
+func (r *latest) streams() []metadata.StreamID {
+	ids := make([]metadata.StreamID, len(r.ends))
+	for i := range r.ends {
+		ids[i] = r.ends[i].Stream
+	}
+	return ids
 }
 
 // visitSummary takes the state of the open ranges from the first summary, and holds later ones against what was visited before them.
@@ -100,7 +125,7 @@ func (r *latest) agree(t *openRange, s *streamSummary) error {
 	if t.next != s.end {
 		return fmt.Errorf("stream %d: a summary says that it ends at %d, the batches before it say %d", s.stream, s.end, t.next)
 	}
-	if s.state == nil {
+	if s.state == nil || t.away {
 		return nil
 	}
 	return r.into.Agrees(s.stream, s.end, s.state)
@@ -121,8 +146,11 @@ func (r *latest) visit(n wal.Entry) {
 	if err == nil && (n.BaseOffset != t.next || h.BaseOffset != n.BaseOffset || h.NextOffset() != end) {
 		err = fmt.Errorf("stream %d has a batch at offset %d where %d is next", n.Stream, n.BaseOffset, t.next)
 	}
-	if err == nil {
+	if err == nil && !t.away {
 		err = r.into.Replay(metadata.StreamID(n.Stream), &h, n.Batch)
+	}
+	if errors.Is(err, ErrCheckpointAway) { // the summary lacks the stream: it was wholly committed
+		t.away, r.away, err = true, append(r.away, metadata.StreamID(n.Stream)), nil
 	}
 	t.next, t.state, r.err = end, true, err
 }

@@ -12,7 +12,7 @@ import (
 // hurry is a recovery of some streams' only ranges, of which the image knows nothing yet.
 func hurry(n *node, ids ...metadata.StreamID) *latest {
 	l := &latest{
-		logs: &n.e.recovered, epoch: n.c.epoch, into: &replayer{c: n.c, states: map[metadata.StreamID]*testState{}},
+		logs: &n.e.recovered, epoch: n.c.epoch, into: &replayer{c: n.c, e: n.e, states: map[metadata.StreamID]*testState{}},
 		open: map[rangeKey]*openRange{},
 	}
 	for _, id := range ids {

@@ -22,6 +22,10 @@ func (e *Engine) Shutdown(done func()) {
 	e.base.begin()
 	e.reader.Shutdown(e.base.end)
 	e.recovered.again.end()
+	e.checkpoints.halt()
+	for _, s := range e.states {
+		e.base.Loop.Stop(&s.upload.timer)
+	}
 	if e.base.log == nil {
 		e.base.Loop.Post(e.base.end)
 	} else {
@@ -38,6 +42,9 @@ func (e *Engine) release() {
 		w.drop()
 	}
 	e.cleaner.drop()
+	for _, s := range e.states {
+		s.upload.drop()
+	}
 	e.uploads.queue, e.recovered.uploads.upload = nil, nil
 	e.compactor.release()
 	for _, t := range e.recovered.tails {

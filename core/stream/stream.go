@@ -43,6 +43,8 @@ type Image interface {
 	// EpochOwes reports whether a range of that broker epoch is open or not wholly
 	// committed, so that its WAL must live (R3).
 	EpochOwes(epoch metadata.BrokerEpoch) bool
+	// OwedStreams returns the streams with such ranges, ascending.
+	OwedStreams(epoch metadata.BrokerEpoch) []metadata.StreamID
 	// OpenRanges returns the newest ranges still open of that epoch, ascending by
 	// stream, their ends unknown.
 	OpenRanges(epoch metadata.BrokerEpoch) []metadata.RangeEnd

@@ -22,6 +22,8 @@ type recoveredLogs struct {
 	offerRoom func()                // is called when there may be fewer
 	again     waits                 // of reads that failed
 	uploads   tailUploader
+
+	checkpoints *checkpoints
 }
 
 // tail is what the WAL of an ended incarnation holds that is not committed yet.

@@ -26,6 +26,8 @@ type tailUploader struct {
 	attempts int
 	retry    task.Timer
 	failed   bool // Options.Failed was called
+
+	checkpoints *checkpoints
 }
 
 // tailPiece is what of one tail goes into one object.
@@ -141,7 +143,7 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 	if !ok {
 		return tailPart{}, false
 	}
-	part := tailPart{stream: s, checkpoint: len(image.Checkpoint)}
+	part := tailPart{stream: s, checkpoint: len(image.Checkpoint) + int(image.Stored.Bytes)}
 	part.part.Stream, part.part.LeaderEpoch = uint64(s.id), s.leaderEpoch
 	if s.state != nil {
 		return part, true
@@ -151,7 +153,13 @@ func (u *tailUploader) partOf(s *tailStream) (tailPart, bool) {
 			s.id, image.CheckpointEnd, s.entries.at(0).base))
 		return tailPart{}, false
 	}
-	state, err := u.NewState(image.Checkpoint, image.CheckpointEnd)
+	checkpoint, ok := u.checkpoints.of(image)
+	if !ok {
+		u.checkpoints.want(image).tail = true
+		return tailPart{}, false
+	}
+	state, err := u.NewState(checkpoint, image.CheckpointEnd)
+	u.checkpoints.forget(s.id)
 	if err != nil {
 		u.fail(fmt.Errorf("stream %d: rebuild its producers for the recovered tail: %w", s.id, err))
 		return tailPart{}, false

@@ -252,6 +252,7 @@ type uploadPart struct {
 	stream     *Stream // nil: of a recovered tail
 	bytes      int64
 	checkpoint []byte
+	block      int // in the object's checkpoints, or -1: the commit carries it
 }
 
 func (p *uploadPart) end() int64 { return p.Batches[len(p.Batches)-1].End }

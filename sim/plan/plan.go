@@ -62,13 +62,14 @@ type Config struct {
 	OwnObjectBytes  int64         // OwnObjectBytes
 	TailBytes       int64         // TailBytes
 	CheckpointBytes int64         // CheckpointBytes
+	InlineBytes     int64         // CheckpointInlineBytesMax: a checkpoint that is larger lies in an object
 	KeyObjectBytes  int64         // CleanObjectBytes: of a partition that is compacted by key, in one object
 	KeyIndexBytes   int64         // log.cleaner.dedupe.buffer.size; 1 MiB
 	Grace           time.Duration // SweepGrace: before destroyed objects are deleted
 	Listing         time.Duration // SweepListInterval: between two listings of the store
 	Housekeeping    time.Duration // between two rounds of retention; 5 s
 	ProducerIdle    time.Duration // after which an idle producer is forgotten; 24 h
-	Producers       int64         // ProducersMax: known of one partition
+	Producers       int64         // ProducersMax: known of a broker's partitions
 	ShipAsync       int64         // not 0: nothing waits for the metadata's copy in the store
 	WALObject       int64         // 1: the WAL is in the object store; 2: in turns there and on the disk, from one start to the next
 	WALObjectBytes  int64         // weir.wal.object.bytes; 256 KiB
@@ -287,6 +288,7 @@ func (c *Config) fields() []field {
 		{"own-object", &c.OwnObjectBytes},
 		{"tail", &c.TailBytes},
 		{"checkpoints", &c.CheckpointBytes},
+		{"checkpoint-inline", &c.InlineBytes},
 		{"key-object", &c.KeyObjectBytes},
 		{"key-index", &c.KeyIndexBytes},
 		{"grace", &c.Grace},

@@ -67,13 +67,15 @@ func (s *swarm) tuning(c *Config) {
 	c.ProducerIDs = pick[int64](&d, 0, 1, 3)
 	c.ListPage = pick[int64](&d, 0, 1, 3)
 	few := s.rand.Stream("plan producers", 0)
-	c.Producers = pick[int64](&few, 0, 0, 0, 0, 1, 2)
+	c.Producers = pick[int64](&few, 0, 0, 0, 0, 1, 2, 6)
 	if c.ProducerIdle > 0 {
 		c.ComeBack = c.ProducerIdle + 6*time.Second // a round of housekeeping more
 	}
 	commits := s.rand.Stream("plan commits", 0)
 	c.QueueBytes = pick[int64](&commits, 0, 0, 500, 3000)
 	c.CheckpointBytes = pick[int64](&commits, 0, 0, 200, 2000)
+	inline := s.rand.Stream("plan stored checkpoints", 0)
+	c.InlineBytes = pick[int64](&inline, 0, 0, 1, 1, 80, 400)
 	backlog := s.rand.Stream("plan backlog", 0)
 	c.BacklogEntries = pick[int64](&backlog, 0, 0, 0, 2, 5)
 	switch room := s.rand.Stream("plan volume", 0); room.Below(8) {
@@ -242,6 +244,7 @@ func (s *swarm) coordinated(p *Plan) {
 func (s *swarm) compacted(p *Plan) {
 	d := s.rand.Stream("plan compacted", 0)
 	c := &p.Config
+	c.Producers = 0 // a keeper that a broker has no room for would wait for ever
 	c.KeyObjectBytes = pick[int64](&d, 0, 1, 1<<10, 8<<10)
 	c.KeyIndexBytes = pick[int64](&d, 0, 1) // the least is room for nine keys
 	transacts := c.TxnPartitions > 0
