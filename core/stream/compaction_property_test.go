@@ -203,3 +203,25 @@ func TestPartsAreMergedOnBothSidesOfWhatIsLost(t *testing.T) {
 	require.Len(t, s.streams[0], 3)
 	require.True(t, s.streams[0][1].Lost())
 }
+
+// A stream that many large objects have a share of is not rewritten for their sake: what is settled stays, and does not make what
+// is small too many.
+func TestSettledPartsStay(t *testing.T) {
+	p := defaultPolicy()
+	s := newShelf(t, p, int(p.joinStreams))
+	for range 30 {
+		s.objects++
+		for id := range s.streams {
+			s.add(id, s.objects, 6<<30/int64(p.joinStreams))
+		}
+	}
+	for range 6 { // fewer than are rewritten
+		s.objects++
+		for id := range s.streams {
+			s.add(id, s.objects, 50_000)
+		}
+	}
+	s.settle()
+	require.Zero(t, s.merges)
+	require.Len(t, s.streams[0], 36)
+}

@@ -67,23 +67,28 @@
 // shared an object share what it becomes, so that joins find runs worth to be copied. With more than 20 parts, two
 // are enough for either. Any merge at least doubles the part in which a record of the largest source lies.
 //
+// Of an object of more than half of 10 GiB a part is settled, if it has a quarter of what each stream has of it on average: what the block
+// has of it is too large to be joined with as much again, and the part alone lies in pieces of a rewrite's size, some 400 kB, that S3 does
+// not copy. To join it would be to write it once more. Settled parts do not count among the 20.
+//
 // The arithmetic, for 10,000 partitions and 100 MB/s in uploads of 500 MB: a part has 50 kB. 8 of them in 64 streams are 26 MB,
 // one rewrite; each record is written once more: 1 + 1. A join sends its indexes, 0.1 %, and the first 5 MiB of its
 // object, which the header needs to be a part that S3 takes: 5 of 77 MB, then of 230, 690, ...: 8 % and 3 % and 1 %.
-// Together 2.13 bytes are written for one. Parts of a stream: up to 8 small ones, 2 for each level of joins, of which
-// there are 6 from 400 kB to a quarter of a week's 6 GB, and 4 of those: the levels are rarely full at one time, the model
-// counts 10 on average and 20 at most (TestAYearOfWriting prints it for weeks of writing, with objects and requests). Two levels of
-// rewriting would write 3 bytes for one and still leave 100 parts. A stream of more than some 100 GiB has a part
-// for each 4 to 10 GiB. Where little is written, objects are too small to be joined and are rewritten some times: a few bytes
-// more, and few objects.
+// Together 2.13 bytes are written for one, and with the merges of crowded streams 2.19. Parts of a stream: up to 8 small ones, and
+// 2 for each level of joins, of which there are 5 from 400 kB to the 80 to 160 MB that a stream has of an object of 5 to 10 GiB: the
+// levels are rarely full at one time. From there on one settled part for each 112 MB or so that retention keeps, 54 for the 6 GB of a week
+// (TestAYearOfWriting counts them, with objects and requests; make year). They are few because objects are large: with 40 GiB
+// there would be 24 parts after 5 days for 50. Two levels of rewriting would write 3 bytes for one. A stream that has objects of its own
+// (OwnObjectBytes) is joined alone, since its runs are long: it has a part for each 5 to 10 GiB. Where little is written, objects
+// are too small to be joined and are rewritten some times: a few bytes more, and few objects.
 //
 // These rules alone bound nothing. What is too large to be a source of joins may lie between what is too small to be joined, part by
 // part; and where sizes go 1 3 1 11 1 3 1 43 ... no run doubles its largest, so that s bytes may stay the square root of s
-// parts. So of a stream that has more than 20 parts, with none of these runs, the one goes that costs the least bytes for
-// each part less, of 8 parts and up if as many fit, else of 2: by a rewrite with its neighbours, or if it is larger than
+// parts. So of a stream that has more than 20 parts beside the settled ones, and none of these runs, the one goes that costs the least
+// bytes for each part less, of 8 parts and up if as many fit, else of 2: by a rewrite with its neighbours, or if it is larger than
 // that by a join of its own, of which the runs that S3 does not copy pass through the broker, 5 MiB at a time. Then a stream at
-// rest has at most 20 parts; or no two of its n parts that lie side by side fit into one object, and it has at least (n-1)/2
-// times 10 GiB. The year of writing needs none of this; what it costs is paid by streams whose history is odd.
+// rest has at most 20 parts that are not settled; or no two of its n parts that lie side by side, with neither settled, fit into one
+// object. A settled part has at least a quarter of 1/64 of 5 GiB: one for each 20 MB of the stream at most.
 //
 // Offsets that were given up with a log (R16) are a boundary: nobody has their records, and nothing is joined over them. What lies
 // before and behind is merged as ever; 2 more parts stay for each at most, until retention takes it.
