@@ -70,6 +70,15 @@
 // the same reason a duplicate is acknowledged only once the high watermark has
 // passed the original.
 //
+// A checkpoint above some KiB is no part of the record and the image: it lies in the commit's own object, as a block that says of
+// which stream, object and end offset it is (core/object), and the commit names position, length and sum (metadata.StoredCheckpoint). The name
+// is a reference: the object lives as long as it is named, whatever becomes of its parts, and until a newer checkpoint counts. Whoever
+// needs the state has it read before: a partition is opened once its checkpoint came, and no other waits for that; a log is replayed on
+// top of it; a tail is uploaded with it. What was read counts only while the image names it. Where nothing is uploaded, a record that states
+// producers (a seal, R14 and R15) names an object that was put for it, if one record has no room for all. The owner of a
+// stream that nobody writes to any more moves its checkpoint off an object that is little in use (metadata.MoveCheckpoints), exactly as of
+// its end. All that is from a level of weir.metadata on; before it a partition has as many producers as one record has room for.
+//
 // A checkpoint has no aborted transactions: they follow from the batches alone, and
 // the index of each stored part has those of its batches (core/object).
 //
@@ -168,7 +177,7 @@
 // (a shared device, or the object kind), the controller names a recoverer, and another if that dies (AssignRecovery); else the broker's next epoch recovers
 // it, and the partitions wait for that. The recoverer fences the log (R8), finds out how it ends, and gives every open range its seal, a new
 // leader among those alive, and the state of its producers as of the seal, in one record for many (SealRanges): so a new leader
-// opens from the image alone, whatever the log holds. How it ends is read from the newest summary and what follows (R4; stream.Engine.RecoverEnds), which
+// opens from the image alone, or from what that names (R4), whatever the log holds. How it ends is read from the newest summary and what follows (R4; stream.Engine.RecoverEnds), which
 // the superblock names and, of an object log, the last slots have: that takes as long for a long log as for a short one. Several logs of brokers that died together are opened
 // one after another. Then the recoverer reads the log whole, checks all of it, and uploads what it holds of the ranges in the background; until then, readers of it
 // wait, and everybody else is served. So damage before the newest summary is found when the partitions are open already: it is as loud, and
@@ -253,7 +262,7 @@
 //
 // R20. One name, one body, always create-if-absent. A create whose answer was
 // lost is settled by reading the object's nonce. Ids are leased in blocks; an
-// id that was never committed dies first by a record that bars a later commit;
+// id that was never committed dies first by a record that bars a later commit, also of a seal that would name it;
 // then comes the deletion, repeated when a late PUT returns. Otherwise a sweeper
 // with an old image would delete an object that is being committed.
 //

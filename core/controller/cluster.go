@@ -155,6 +155,11 @@ func (c *Controller) CleanStream(epoch metadata.BrokerEpoch, stream metadata.Str
 	c.propose(&metadata.CleanStream{Epoch: epoch, Stream: stream, Cleaned: cleaned}, done)
 }
 
+// MoveCheckpoints says where checkpoints lie from now on. The error is the image's.
+func (c *Controller) MoveCheckpoints(r *metadata.MoveCheckpoints, done func(error)) {
+	c.propose(r, done)
+}
+
 // LeaseObjects grants a block of object ids to a broker epoch (R19, R20). The error
 // is the image's.
 func (c *Controller) LeaseObjects(epoch metadata.BrokerEpoch, count int32, done func(first metadata.ObjectID, err error)) {

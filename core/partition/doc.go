@@ -19,11 +19,12 @@
 // exactly as of the high watermark. A duplicate of a batch that is not durable
 // yet is acknowledged together with it, never before.
 //
-// A partition knows at most Options.ProducersMax producers, so that a checkpoint fits
-// one record of the quorum's log. Once it knows as many, it refuses new idempotent
-// producers with POLICY_VIOLATION until one expires (producer.id.expiration.ms):
-// were one forgotten before, its late retry would be appended twice. What a coordinator appends
-// is never a retry: for it, producers without an open transaction are forgotten, and it is refused if there are none.
+// All partitions of a broker know at most Options.ProducersMax producers together, which bounds its memory; one partition may have
+// them all. What is opened with what it knew elsewhere counts, and is refused nothing of that. Once there are as many, all partitions
+// refuse new idempotent producers with POLICY_VIOLATION until some expire (producer.id.expiration.ms; a partition looks for its own at
+// once, for those of others with each round of housekeeping): were one forgotten before, its late retry would be appended twice. What a
+// coordinator appends is never a retry: for it, a producer of the same partition without an open transaction is forgotten, and it is
+// refused if there is none. Kafka has no bound. A partition whose checkpoint lies in the object store opens once that was read (R4).
 //
 // A batch that was refused so, or that waited too long for room, leaves a gap. What its producer
 // sent behind it is out of order until the batch itself comes, or a batch of a newer epoch.
@@ -45,7 +46,7 @@
 //   - A batch outside a transaction is refused with INVALID_TXN_STATE while one of its producer is open.
 //   - A transactional batch is appended only if its transaction is open here, or was verified since the last batch or
 //     marker of its producer ([Partition.Verify], for a coordinator's writes [Partition.VerifyWrite]; [Append.Verification]). Verifications are kept in memory
-//     alone: at most one for each producer, at most as many as producers, for producer.id.expiration.ms at most. A marker of
+//     alone: at most one for each producer, at most 5,000, for producer.id.expiration.ms at most. A marker of
 //     transaction version 2 leaves the verification of its own or a later epoch: that is of a transaction to come.
 //   - While a batch waits for a verification, or got a bad answer, none of a higher sequence is appended before it.
 //   - A marker ([Partition.End]) has an epoch not below its producer's, or INVALID_PRODUCER_EPOCH; of transaction version 2
@@ -60,7 +61,7 @@
 //
 // The last stable offset is that of the durable layer, so that it moves over a marker when that is durable. It is not
 // below the log start: DeleteRecords and retention may delete the beginning of an open transaction, whose first offset
-// stays in the state until its marker comes. A partition that knows as many producers as it may acknowledges the
+// stays in the state until its marker comes. A partition whose broker knows as many producers as it may acknowledges the
 // markers of others and does not write them: they end nothing here.
 //
 // # Reading

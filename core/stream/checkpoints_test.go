@@ -196,3 +196,25 @@ func TestAShutdownGivesUpCheckpoints(t *testing.T) {
 		n.shutdown()
 	}
 }
+
+// A quiet stream's checkpoint does not keep alive the object whose records have gone: it moves to a small one, or into the image.
+func TestTheCheckpointOfAQuietStreamMoves(t *testing.T) {
+	for _, inline := range []int{1, 100} {
+		w, c, n := startCompacting(t, func(o *Options) {
+			o.CheckpointInlineBytesMax, o.Compaction.SparseAge, o.Compaction.SparseBytesMin = 1, time.Second, 1<<10
+		})
+		a, b := n.create(1), n.create(2)
+		b.fill(n, 40<<10)
+		commitAll(n, a, b)
+		large := c.streams[1].Stored.Object
+		n.e.base.CheckpointInlineBytesMax = inline
+		w.turn(func() { c.trim(2, b.stream.End()); n.e.StreamsChanged([]metadata.StreamID{2}) })
+		commitAll(n, b)
+		w.until("the move", func() bool { return c.moved > 0 && c.streams[1].Stored.Object != large })
+		require.Equal(t, inline == 1, c.streams[1].Stored.Named())
+		require.Equal(t, inline != 1, len(c.streams[1].Checkpoint) > 0)
+		a.readAll(n, 1000)
+		commitAll(n, a)
+		n.shutdown()
+	}
+}

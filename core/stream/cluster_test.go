@@ -32,6 +32,7 @@ type cluster struct {
 	soon         int                             // logs whose ends were found before all was read
 	restored     int                             // states that were found so
 	stored       int                             // checkpoints that lie in objects
+	moved        int                             // checkpoints that were
 	lookups      int                             // of streams, by the engine
 	object       bool                            // the next incarnation's log is of the object kind
 	slots        map[metadata.BrokerEpoch]uint64 // of epochs whose logs are
@@ -255,6 +256,46 @@ func (c *cluster) CleanStream(epoch metadata.BrokerEpoch, id metadata.StreamID, 
 		}
 		done(nil)
 	}), func() {})
+}
+
+func (c *cluster) MoveCheckpoints(r *metadata.MoveCheckpoints, done func(error)) {
+	c.w.push(event(func() {
+		weather := c.weather()
+		if weather == "error" {
+			done(errors.New("proposal dropped"))
+			return
+		}
+		for i := range r.Checkpoints {
+			c.move(r, &r.Checkpoints[i])
+		}
+		if !c.keep {
+			c.sweep()
+		}
+		if weather == "lost" {
+			done(errors.New("answer lost"))
+			return
+		}
+		done(nil)
+	}), func() {})
+}
+
+// move takes a checkpoint that is exactly as of the one that it replaces (R4).
+func (c *cluster) move(r *metadata.MoveCheckpoints, m *metadata.MovedCheckpoint) {
+	s, ok := c.streams[m.Stream]
+	if !ok || s.CheckpointEnd != m.End || s.Newest().BrokerEpoch != r.Epoch {
+		return
+	}
+	state := m.Checkpoint
+	if m.Stored.Named() {
+		state = c.checkpointOf(m.Stored.Object, &metadata.CommitPart{Stream: m.Stream, Part: metadata.Part{End: m.End}, Stored: m.Stored})
+		c.committed[m.Stored.Object] = true
+	}
+	sum, ok := c.histories[m.Stream].sumAt(m.End)
+	if !ok || !slices.Equal(state, encodeState(m.End, sum)) {
+		c.w.t.Fatalf("stream %d: the checkpoint that was moved is not as of %d", m.Stream, m.End)
+	}
+	s.Checkpoint, s.Stored = m.Checkpoint, m.Stored
+	c.moved++
 }
 
 func (c *cluster) judge(id metadata.ObjectID, p *metadata.CommitPart) bool {

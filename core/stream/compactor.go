@@ -8,6 +8,7 @@ import (
 
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/task"
 )
 
@@ -46,12 +47,15 @@ type compactor struct {
 	passes uint64
 	inUse  map[metadata.ObjectID]usage    // in this pass
 	little map[metadata.ObjectID]env.Time // since when; lookups only
+
+	moving      bool // checkpoints of quiet streams
+	storeStates func([]object.Checkpoint, func(*StoredStates))
 }
 
 // usage is what streams of this broker use of an object.
 type usage struct {
 	bytes int64
-	parts int32
+	parts int32 // and checkpoints
 }
 
 // ofAll estimates the bytes of an object that are in use by all streams, those of other brokers too: their parts are taken to
@@ -86,6 +90,7 @@ func (c *compactor) start() {
 		c.metrics.parts.Set(int64(c.sum))
 		c.weighed()
 		c.most, c.sum = 0, 0
+		c.moveCheckpoints()
 		c.noteAll()
 		c.start()
 	})
@@ -103,9 +108,17 @@ func (c *compactor) weigh(s *Stream) {
 		if image.Parts[i].Lost() {
 			continue
 		}
-		u := c.inUse[image.Parts[i].Object]
-		c.inUse[image.Parts[i].Object] = usage{u.bytes + image.Parts[i].Bytes, u.parts + 1}
+		c.use(image.Parts[i].Object, image.Parts[i].Bytes)
 	}
+	if image.Stored.Named() {
+		c.use(image.Stored.Object, int64(image.Stored.Bytes))
+	}
+}
+
+// use notes that a stream needs so many bytes of an object.
+func (c *compactor) use(id metadata.ObjectID, bytes int64) {
+	u := c.inUse[id]
+	c.inUse[id] = usage{u.bytes + bytes, u.parts + 1}
 }
 
 // weighed ends a pass that has seen all streams.

@@ -34,6 +34,8 @@
 //
 //   - appender (append.go) takes batches into WAL and log cache (cache.go, ring.go), and tells owners what is
 //     durable. After commits it evicts, has the trimmer trim, and lets refused appends try again.
+//   - checkpoints (checkpoints.go) reads the checkpoints that lie in objects, for partitions that are to be opened, for recovery
+//     and for the upload of tails. [StoredStates] (states.go) is an object that is put for checkpoints alone.
 //   - [Stream] (stream.go, streams.go) is one open stream: its offsets, and what the image says of them. It reaches
 //     the other parts through its Engine: the appender, the uploader's counts, and for reads (read.go,
 //     stable.go, timestamp.go) whoever has the offset. The streamSet is all of them.
@@ -93,7 +95,8 @@
 // Offsets that were given up with a log (R16) are a boundary: nobody has their records, and nothing is joined over them. What lies
 // before and behind is merged as ever; 2 more parts stay for each at most, until retention takes it.
 //
-// An object of which less than a quarter has been in use for 10 minutes is given back: what is left of it moves.
+// An object of which less than a quarter has been in use for 10 minutes is given back: what is left of it moves, checkpoints of
+// quiet streams too (move_checkpoints.go).
 //
 // Compaction has the lowest priority. It begins nothing while uploads wait, appends are refused or half the GETs are taken; it
 // runs JobsMax compactions, each with a few GETs; BytesPerSecond bounds it. What fails is tried a few times and then left
@@ -161,10 +164,10 @@
 // the image lacks; operators get a line. Only an object whose id the image does not know any more is put
 // again, under a new id.
 //
-// Checkpoints make commits large: one of a partition with 5,000 producers may take 800 KiB. An
-// upload, a piece of a recovered tail and a turn of the loop each take a bounded number of bytes of them
-// (Options.CheckpointBytes). A cut of many streams therefore takes several turns; each stream is cut in
-// one, together with its checkpoint.
+// Checkpoints above Options.CheckpointInlineBytesMax lie in the object, and the commit names them: 16 bytes instead of up to 160 for each
+// producer. To encode them takes time all the same: an upload, a piece of a recovered tail and a turn of the loop each take a bounded
+// number of bytes of them (Options.CheckpointBytes), but at least one. A cut of many streams therefore takes several turns; each stream is
+// cut in one, together with its checkpoint.
 //
 // # Invariants
 //

@@ -64,6 +64,7 @@ func NewEngine(o Options) *Engine {
 	e.compactor = compactor{
 		base: &e.base, streams: &e.streams, appends: &e.appends, uploads: &e.uploads, ids: &e.ids, gets: &e.reader.gets, policy: o.Compaction.policy(),
 	}
+	e.compactor.storeStates = e.StoreStates
 	e.cleaner = cleaner{base: &e.base, ids: &e.ids, reader: e.reader, others: &e.compactor, metrics: newCleanMetrics(o.Telemetry, o.Env.Clock)}
 	o.Loop.OnTurnEnd(e.uploads.turnEnd)
 	return e

@@ -77,6 +77,8 @@ type Committer interface {
 	Replace(epoch metadata.BrokerEpoch, objects []metadata.NewObject, streams []metadata.Replacement, done func(accepted []bool, err error))
 	// CleanStream notes how far a stream is compacted by key; epoch is its owner.
 	CleanStream(epoch metadata.BrokerEpoch, stream metadata.StreamID, cleaned int64, done func(error))
+	// MoveCheckpoints says where checkpoints of streams that the proposer owns lie from now on. One that does not fit any more stays.
+	MoveCheckpoints(r *metadata.MoveCheckpoints, done func(error))
 }
 
 // Batch is one batch to append.
