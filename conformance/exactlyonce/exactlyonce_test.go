@@ -89,7 +89,8 @@ func config() map[string]string {
 		"group.initial.rebalance.delay.ms": "0",
 	}
 	if *walFlag == "object" {
-		keys["weir.wal.kind"] = "object"
+		// A transaction waits for five writes and more, one after another, which are a quarter of a second apart by default.
+		keys["weir.wal.kind"], keys["weir.wal.object.linger.max.ms"] = "object", "20"
 	}
 	return keys
 }
