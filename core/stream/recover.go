@@ -185,6 +185,9 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 	if err == nil {
 		err = r.err
 	}
+	if err == nil && r.logs.stopping {
+		err = ErrStopped // nobody would close it
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 
 	"weir/core/env"
@@ -193,12 +194,11 @@ func (s *slotSource) between(last uint64, slots []uint64, missing uint64) (uint6
 // haveGroups reports which slots have a group, all looked at together.
 func (s *slotSource) haveGroups(slots []uint64) ([]bool, error) {
 	groups := make([]bool, len(slots))
+	var err error
 	for i, r := range s.readSlots(slots, true) {
-		if r.err != nil {
-			return nil, r.err
-		}
+		err = cmp.Or(err, r.err)
 		groups[i] = r.isGroup()
-		r.drop()
+		r.drop() // each of them, although another one failed
 	}
-	return groups, nil
+	return groups, err
 }
