@@ -64,7 +64,8 @@ type Image struct {
 	byName    map[string]*Topic
 	byID      map[TopicID]*Topic
 	collision map[string]*Topic // names with '.' or '_', by what they collide in
-	owed      map[BrokerEpoch]int
+	owed      map[BrokerEpoch]int // ranges that are not wholly committed
+	leads     map[BrokerEpoch]int // ranges that are open
 	destroyed *btree.BTreeG[*Object] // by when, then id
 }
 
@@ -108,7 +109,7 @@ func NewImage() *Image {
 // derive makes the empty derived state.
 func (im *Image) derive() {
 	im.byName, im.byID, im.collision = map[string]*Topic{}, map[TopicID]*Topic{}, map[string]*Topic{}
-	im.owed = map[BrokerEpoch]int{}
+	im.owed, im.leads = map[BrokerEpoch]int{}, map[BrokerEpoch]int{}
 	im.destroyed = btree.NewBTreeGOptions(destroyedBefore, btree.Options{NoLocks: true})
 }
 

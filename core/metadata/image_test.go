@@ -92,6 +92,8 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		return &metadata.CleanStream{Epoch: epoch, Stream: stream, Cleaned: small("cleaned", 60)}
 	case 24, 25:
 		return drawAbandon(t, im, own, epoch)
+	case 26:
+		return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 1))}}}
 	}
 	return drawCommit(t, im, object, epoch)
 }
@@ -402,6 +404,9 @@ func wantDerivedEqual(t *rapid.T, a, b *metadata.Image) {
 		t.Fatalf("destroyed objects are %v and %v", list(a), list(b))
 	}
 	for epoch := metadata.BrokerEpoch(1); uint64(epoch) <= a.AppliedIndex(); epoch++ {
+		if leads := len(a.OpenRanges(epoch)) > 0; a.EpochLeads(epoch) != leads || b.EpochLeads(epoch) != leads {
+			t.Fatalf("epoch %d leads: %v and %v, by its ranges %v", epoch, a.EpochLeads(epoch), b.EpochLeads(epoch), leads)
+		}
 		if a.EpochOwes(epoch) != b.EpochOwes(epoch) || a.EpochOwes(epoch) != owes(a, epoch) {
 			t.Fatalf("epoch %d owes: %v and %v, by its ranges %v", epoch, a.EpochOwes(epoch), b.EpochOwes(epoch), owes(a, epoch))
 		}

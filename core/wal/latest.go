@@ -51,6 +51,7 @@ func recoverLatest(p *task.Proc, from source, name string, back int, visit func(
 	if s.head, err = from.openLatest(p, back); err != nil {
 		return nil, err
 	}
+	s.begin()
 	err = s.scan()
 	from.scanned()
 	from.close()

@@ -62,10 +62,16 @@ func (at Stored) source(loop *task.Loop, e env.Env) source {
 // A shared log must have been fenced first, by Fence, and is refused else. The directory may hold other logs, and their owners
 // may write to them meanwhile.
 func Recover(loop *task.Loop, e env.Env, at Stored, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
-	recoverFrom(loop, at.source(loop, e), at.Name, visit, summary, done)
+	RecoverReadable(loop, e, at, func(*Sealed) {}, visit, summary, done)
 }
 
-func recoverFrom(loop *task.Loop, from source, name string, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
+// RecoverReadable is Recover for those who know already how far the log counts, and that it was sealed, or fenced and made durable, up to there:
+// they may read what was visited while the rest is still read. opened gets the log before anything is visited; after an error it is closed.
+func RecoverReadable(loop *task.Loop, e env.Env, at Stored, opened func(*Sealed), visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
+	recoverFrom(loop, at.source(loop, e), at.Name, opened, visit, summary, done)
+}
+
+func recoverFrom(loop *task.Loop, from source, name string, opened func(*Sealed), visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
 	loop.Go("recover wal", func(p *task.Proc) {
 		s := &scanner{source: from, name: name, visit: visit, summary: summary, sealed: &Sealed{Name: name, source: from}}
 		var err error
@@ -73,10 +79,12 @@ func recoverFrom(loop *task.Loop, from source, name string, visit func(Entry), s
 			done(nil, err)
 			return
 		}
+		s.begin()
+		opened(s.sealed)
 		err = s.scan()
 		from.scanned()
 		if err != nil {
-			from.close()
+			s.sealed.Close()
 			done(nil, err)
 			return
 		}

@@ -18,8 +18,15 @@ type scanner struct {
 	vouched  Position // the highest mark of the groups read: everything below it was durable
 }
 
-func (s *scanner) scan() error {
+// begin says what the head says of the log, of which nothing was visited.
+func (s *scanner) begin() {
 	s.sealed.head = s.head
+	if !s.head.blank {
+		s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, s.head.trim
+	}
+}
+
+func (s *scanner) scan() error {
 	if s.head.blank {
 		return nil
 	}
@@ -41,7 +48,6 @@ func (s *scanner) scan() error {
 		}
 		s.sealed.Raced = s.sealed.Raced || more
 	}
-	s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, s.at
 	return nil
 }
 
@@ -68,6 +74,7 @@ func (s *scanner) groups() (reason string, err error) {
 		s.visitRecords(h, data)
 		s.vouched = max(s.vouched, h.durable)
 		s.at, s.sequence = s.at+Position(h.bytes), h.sequence+1
+		s.sealed.End = s.at // what was visited may be read
 	}
 }
 
