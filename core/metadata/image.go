@@ -63,9 +63,9 @@ type Image struct {
 	// What follows is derived from what is above.
 	byName    map[string]*Topic
 	byID      map[TopicID]*Topic
-	collision map[string]*Topic // names with '.' or '_', by what they collide in
-	owed      map[BrokerEpoch]int // ranges that are not wholly committed
-	leads     map[BrokerEpoch]int // ranges that are open
+	collision map[string]*Topic      // names with '.' or '_', by what they collide in
+	owed      map[BrokerEpoch]int    // ranges that are not wholly committed
+	leads     map[BrokerEpoch]int    // ranges that are open
 	destroyed *btree.BTreeG[*Object] // by when, then id
 }
 

@@ -77,12 +77,11 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 15:
 		return &metadata.FenceBroker{ID: own, Epoch: epoch, Term: uint64(small("term", 2))}
 	case 16:
-		r := &metadata.AssignRecovery{By: epoch, Term: uint64(small("term", 2))}
-		if all := im.Recoveries(); len(all) > 0 {
-			r.Ended = rapid.SampledFrom(all).Draw(t, "recovery").Ended
-		}
-		return r
+		return drawAssignment(t, im, epoch)
 	case 19:
+		if small("kind", 1) == 0 {
+			return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 1))}}}
+		}
 		return &metadata.UnregisterBroker{ID: metadata.BrokerID(small("broker", 3))}
 	case 17, 18:
 		return drawSeals(t, im, own, epoch)
@@ -92,10 +91,16 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		return &metadata.CleanStream{Epoch: epoch, Stream: stream, Cleaned: small("cleaned", 60)}
 	case 24, 25:
 		return drawAbandon(t, im, own, epoch)
-	case 26:
-		return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 1))}}}
 	}
 	return drawCommit(t, im, object, epoch)
+}
+
+func drawAssignment(t *rapid.T, im *metadata.Image, by metadata.BrokerEpoch) metadata.Record {
+	r := &metadata.AssignRecovery{By: by, Term: uint64(rapid.IntRange(0, 2).Draw(t, "term"))}
+	if all := im.Recoveries(); len(all) > 0 {
+		r.Ended = rapid.SampledFrom(all).Draw(t, "recovery").Ended
+	}
+	return r
 }
 
 // drawAbandon gives up what a broker owes, for whoever is alive to lead, and sometimes for who is not.
