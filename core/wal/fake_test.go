@@ -434,7 +434,7 @@ func (w *world) recover(name string) recovered {
 	}
 	w.turn(func() {
 		if w.stores != nil {
-			recoverFrom(w.loop, &memorySource{world: w, name: name}, name, func(*Sealed) {}, visit, summary, ended)
+			recoverFrom(w.loop, &memorySource{world: w, name: name}, name, visit, summary, ended)
 			return
 		}
 		Recover(w.loop, w.env(), Stored{Name: name}, visit, summary, ended)

@@ -12,6 +12,9 @@ type scanner struct {
 	head     head
 	visit    func(Entry)
 	summary  func(Position, []byte)
+	opened   func(*Sealed)
+	durable  bool // as far as the log counts, it was made so before
+	back     int  // begin so near the end, see source.openLatest; 0: begin at the trim point
 	sealed   *Sealed
 	at       Position // of the next group
 	sequence uint64   // its number, once a group was read
@@ -42,6 +45,9 @@ func (s *scanner) scan() error {
 		}
 		if mark > s.at {
 			return &CorruptError{File: s.name, At: s.at, Durable: mark, Reason: reason}
+		}
+		if s.durable {
+			return nil
 		}
 		if more, err = s.source.secure(max(s.head.trim, s.head.durable, s.vouched), s.at); err != nil {
 			return err
