@@ -23,7 +23,7 @@
 // R1. A commit names, for each of its streams, the range; it starts exactly at
 // that range's committed end and passes neither its seal nor the high
 // watermark. The range's owner commits; once its broker epoch has ended, only
-// the recoverer. Ranges of one stream commit independently.
+// its recoverer. Ranges of one stream commit independently.
 //
 // R2. A commit is validated part by part. A part of a deleted stream counts as
 // done. Data below the log start are done, but the committed end passes them
@@ -179,9 +179,18 @@
 // leader among those alive, and the state of its producers as of the seal, in one record for many (SealRanges): so a new leader
 // opens from the image alone, or from what that names (R4), whatever the log holds. How it ends is read from the newest summary and what follows (R4; stream.Engine.RecoverEnds), which
 // the superblock names and, of an object log, the last slots have: that takes as long for a long log as for a short one. Several logs of brokers that died together are opened
-// one after another. Then the recoverer reads the log whole, checks all of it, and uploads what it holds of the ranges in the background; until then, readers of it
-// wait, and everybody else is served. So damage before the newest summary is found when the partitions are open already: it is as loud, and
-// the log stays; their readers wait, for what was acknowledged is nowhere else. Two recoveries of one log may find different ends, by what its owner had in flight and never acknowledged: the first seal
+// one after another.
+//
+// What the log holds is recovered by the leaders of its streams, each its own (metadata.Image.Committer): so the image names a recoverer for each range by naming
+// its stream's leader, one that dies is replaced with the leader, its work repeats harmlessly, and a planned move takes it along. The
+// log has as many recoverers as its streams have leaders; each reads all of it, which costs reads and not requests (a GET for each slot), and spares a split of
+// positions, which would tear a stream's order apart. What has no leader that can read the log is recovered by whoever closes its ranges. The log is given up once all
+// ranges are committed, by whoever has it open. Each recoverer begins once no range of the log is open, and reads its last part first (a glance: some dozens of MB, at the newest
+// summary of a device or in the last slots), then the log whole, checks all of it, and uploads its streams in the background. The log is durable as far
+// as its seals, so its records are served as they are found: whoever has read a partition up to its end waits for the glance, and others until the
+// log was read as far as they are; everybody else is served. So damage before the newest summary is found when the partitions are open already: it is as loud, and
+// the log stays; what was found of it is served no more, and its readers wait, for what was acknowledged is nowhere else. Nothing is uploaded of a log
+// before all of it was read. Below level 3 of weir.metadata one recoverer does all of that. Two recoveries of one log may find different ends, by what its owner had in flight and never acknowledged: the first seal
 // that applies counts, and whoever reads the log after it cuts there.
 //
 // R15. A planned move (node.Move, a shutdown, the balancer, a drain) is a seal of the leader's own. New appends wait in the partition; once all that was

@@ -17,9 +17,17 @@ import (
 
 // takeover is what is seen, from outside, of a failover: it asks each survivor again and again for what it is waiting for.
 type takeover struct {
-	mutex                    sync.Mutex
-	left                     []int32 // partitions that have not acknowledged anything since the kill
-	fenced, first, last, old time.Time
+	mutex               sync.Mutex
+	left                []int32 // partitions that have not acknowledged anything since the kill
+	fenced, first, last time.Time
+	// What only the dead broker's log had: the first record of each partition, and the last, which a consumer lacks that had read all others.
+	oldest, newest awaited
+}
+
+// awaited are records that are read once somebody has them.
+type awaited struct {
+	at          map[int32]int64 // offsets of those that nobody has yet, by partition
+	first, last time.Time
 }
 
 // measure kills the victim and watches who takes over.
@@ -30,6 +38,10 @@ func (f *failover) measure(ctx context.Context) error {
 	for i := range f.load.Partitions {
 		t.left = append(t.left, int32(i))
 	}
+	var err error
+	if t.oldest.at, t.newest.at, err = f.tails(f.brokers[f.victim]); err != nil {
+		return err
+	}
 	killed := time.Now()
 	f.brokers[f.victim].Kill()
 	var group sync.WaitGroup
@@ -38,7 +50,7 @@ func (f *failover) measure(ctx context.Context) error {
 		if i == f.victim {
 			continue
 		}
-		for _, watch := range []func(context.Context, *failoverBroker) error{t.awaitFence, t.awaitAcknowledgements, t.awaitOldRecord} {
+		for _, watch := range []func(context.Context, *failoverBroker) error{t.awaitFence, t.awaitAcknowledgements, t.awaitOldest, t.awaitNewest} {
 			group.Go(func() {
 				if err := watch(ctx, b); err != nil {
 					failures <- err
@@ -53,8 +65,10 @@ func (f *failover) measure(ctx context.Context) error {
 		return err
 	}
 	after := func(from, to time.Time) time.Duration { return to.Sub(from).Round(time.Millisecond) }
-	fmt.Printf("detection: fenced %v after the kill\nfailover, from the fence: first acknowledgement %v, of the last partition %v, first old record read %v\n",
-		after(killed, t.fenced), after(t.fenced, t.first), after(t.fenced, t.last), after(t.fenced, t.old))
+	fmt.Printf("detection: fenced %v after the kill\nfailover, from the fence: first acknowledgement %v, of the last partition %v\n",
+		after(killed, t.fenced), after(t.fenced, t.first), after(t.fenced, t.last))
+	fmt.Printf("reads of what only the dead log has, from the fence: the oldest record of some partition %v, of each %v; the newest of some %v, of each %v\n",
+		after(t.fenced, t.oldest.first), after(t.fenced, t.oldest.last), after(t.fenced, t.newest.first), after(t.fenced, t.newest.last))
 	f.printTakeover()
 	return nil
 }
@@ -149,8 +163,48 @@ func (t *takeover) acknowledged(r *kmsg.ProduceResponse) {
 	t.left = slices.DeleteFunc(t.left, func(i int32) bool { return taken[i] })
 }
 
-// awaitOldRecord reads what only the dead broker's log had, the first of a partition's, until any broker has it.
-func (t *takeover) awaitOldRecord(ctx context.Context, b *failoverBroker) error {
+// tails are the first and the last offset of each partition that has records.
+func (f *failover) tails(b *failoverBroker) (oldest, newest map[int32]int64, err error) {
+	p, err := newPipe(b.address)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer p.close()
+	const latest = -1
+	r, topic := kmsg.NewPtrListOffsetsRequest(), kmsg.NewListOffsetsRequestTopic()
+	r.Version, r.ReplicaID, topic.Topic = 5, -1, failoverTopic
+	for i := range f.load.Partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = int32(i), latest
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	r.Topics = append(r.Topics, topic)
+	response, err := p.call(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	oldest, newest = map[int32]int64{}, map[int32]int64{}
+	for _, p := range response.(*kmsg.ListOffsetsResponse).Topics[0].Partitions {
+		if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+			return nil, nil, err
+		}
+		if p.Offset > 0 {
+			oldest[p.Partition], newest[p.Partition] = 0, p.Offset-1
+		}
+	}
+	return oldest, newest, nil
+}
+
+func (t *takeover) awaitOldest(ctx context.Context, b *failoverBroker) error {
+	return t.await(ctx, b, &t.oldest)
+}
+
+func (t *takeover) awaitNewest(ctx context.Context, b *failoverBroker) error {
+	return t.await(ctx, b, &t.newest)
+}
+
+// await reads what only the dead broker's log had, until some broker has had each of the records.
+func (t *takeover) await(ctx context.Context, b *failoverBroker, a *awaited) error {
 	p, err := newPipe(b.address)
 	if err != nil {
 		return err
@@ -158,16 +212,19 @@ func (t *takeover) awaitOldRecord(ctx context.Context, b *failoverBroker) error 
 	defer p.close()
 	for ctx.Err() == nil {
 		t.mutex.Lock()
-		known := !t.old.IsZero()
+		r := a.fetch()
 		t.mutex.Unlock()
-		if known {
+		if r == nil {
 			return nil
 		}
-		response, err := p.call(fetchOf(0))
+		response, err := p.call(r)
 		if err != nil {
 			return err
 		}
-		if err := t.fetched(response.(*kmsg.FetchResponse)); err != nil {
+		t.mutex.Lock()
+		err = a.fetched(response.(*kmsg.FetchResponse))
+		t.mutex.Unlock()
+		if err != nil {
 			return err
 		}
 		time.Sleep(failoverPoll)
@@ -175,32 +232,44 @@ func (t *takeover) awaitOldRecord(ctx context.Context, b *failoverBroker) error 
 	return context.Cause(ctx)
 }
 
-func fetchOf(partition int32) *kmsg.FetchRequest {
-	r := kmsg.NewPtrFetchRequest()
-	r.Version, r.MaxWaitMillis, r.MinBytes, r.MaxBytes = 11, 100, 1, 1<<20
-	topic, p := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.PartitionMaxBytes = partition, 1<<20
-	topic.Topic, topic.Partitions = failoverTopic, append(topic.Partitions, p)
+// fetch asks for some of the records that nobody had yet; nil: there are none.
+func (a *awaited) fetch() *kmsg.FetchRequest {
+	const together = 100 // larger answers would measure this program
+	if len(a.at) == 0 {
+		return nil
+	}
+	r, topic := kmsg.NewPtrFetchRequest(), kmsg.NewFetchRequestTopic()
+	r.Version, r.MaxWaitMillis, r.MinBytes, r.MaxBytes = 11, 0, 1, 64<<20
+	topic.Topic = failoverTopic
+	for i, offset := range a.at { // any order
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.Partition, p.FetchOffset, p.PartitionMaxBytes = i, offset, 64<<10
+		if topic.Partitions = append(topic.Partitions, p); len(topic.Partitions) == together {
+			break
+		}
+	}
 	r.Topics = append(r.Topics, topic)
 	return r
 }
 
-func (t *takeover) fetched(r *kmsg.FetchResponse) error {
-	if len(r.Topics) == 0 || len(r.Topics[0].Partitions) == 0 {
+// fetched takes off the list what came.
+func (a *awaited) fetched(r *kmsg.FetchResponse) error {
+	if len(r.Topics) == 0 {
 		return nil
 	}
-	p := &r.Topics[0].Partitions[0]
-	err := kerr.ErrorForCode(p.ErrorCode)
-	if errors.Is(err, kerr.OffsetOutOfRange) {
-		return fmt.Errorf("the first record of partition 0 is lost: %w", err)
-	}
-	if err != nil || len(p.RecordBatches) == 0 {
-		return nil
-	}
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	if t.old.IsZero() {
-		t.old = time.Now()
+	for i := range r.Topics[0].Partitions {
+		p := &r.Topics[0].Partitions[i]
+		err := kerr.ErrorForCode(p.ErrorCode)
+		if errors.Is(err, kerr.OffsetOutOfRange) {
+			return fmt.Errorf("a record of partition %d is lost: %w", p.Partition, err)
+		}
+		if err != nil || len(p.RecordBatches) == 0 {
+			continue
+		}
+		if a.last = time.Now(); a.first.IsZero() {
+			a.first = a.last
+		}
+		delete(a.at, p.Partition)
 	}
 	return nil
 }

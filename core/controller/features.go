@@ -13,7 +13,7 @@ import (
 const (
 	// MetadataFeature is the level of records and snapshots that a cluster uses. From ReplacementsLevel on they say what
 	// compaction does.
-	MetadataFeature = "weir.metadata"
+	MetadataFeature = metadata.LevelFeature
 	// GroupFeature is Kafka's group.version: at level 1 groups may use the protocol of KIP-848.
 	GroupFeature = "group.version"
 	// TransactionFeature is Kafka's transaction.version: at level 2 clients use the second generation of transactions
@@ -26,7 +26,8 @@ const (
 const ReplacementsLevel = 2
 
 // CleaningLevel is the level of MetadataFeature from which on streams are compacted by key (metadata.CleanStream), lost logs are given
-// up (metadata.AbandonWAL), and heartbeats say how well their broker is (R13): releases before it know none of that.
+// up (metadata.AbandonWAL), heartbeats say how well their broker is (R13), and the leaders of streams recover what a dead log holds of them
+// (metadata.LeadersRecoverLevel): releases before it know none of that.
 const CleaningLevel = 3
 
 // StoredCheckpointsLevel is the level of MetadataFeature from which on checkpoints may lie in objects (metadata.StoredCheckpoint).

@@ -99,7 +99,7 @@ func (im *Image) validatePart(p *CommitPart, epoch BrokerEpoch) (*Stream, *Range
 		return nil, nil, refused
 	}
 	r := s.rangeOf(p.LeaderEpoch)
-	if r == nil || !im.mayCommit(r, epoch) {
+	if r == nil || im.Committer(s, r) != epoch {
 		return nil, nil, refused
 	}
 	return s, r, s.validate(r, p)
@@ -122,23 +122,6 @@ func (s *Stream) validate(r *Range, p *CommitPart) verdict {
 		return refused // R4
 	}
 	return taken
-}
-
-// mayCommit applies R1: the owner commits; once its epoch has ended, the recoverer
-// that the image names for its WAL. It may begin before it has closed the range: it is
-// the only one that can, and never closes it below what it committed.
-func (im *Image) mayCommit(r *Range, epoch BrokerEpoch) bool {
-	return r.BrokerEpoch == epoch || im.Recoverer(r.BrokerEpoch) == epoch
-}
-
-// Recoverer is the epoch that recovers the WAL of an ended one; 0 if none is named.
-func (im *Image) Recoverer(ended BrokerEpoch) BrokerEpoch {
-	for _, r := range im.recoveries {
-		if r.Ended == ended {
-			return r.By
-		}
-	}
-	return 0
 }
 
 // rangeOf finds a range by its leader epoch. It is nearly always the newest.
@@ -186,11 +169,17 @@ func (im *Image) pass(s *Stream, r *Range, p *CommitPart, object ObjectID) (name
 
 // owe counts a range for or against its WAL.
 func (im *Image) owe(r *Range, by int) {
-	if !r.owes() {
-		return
+	if r.owes() {
+		count(im.owed, r.BrokerEpoch, by)
 	}
-	if im.owed[r.BrokerEpoch] += by; im.owed[r.BrokerEpoch] == 0 {
-		delete(im.owed, r.BrokerEpoch)
+	if r.Open() {
+		count(im.leads, r.BrokerEpoch, by)
+	}
+}
+
+func count(of map[BrokerEpoch]int, epoch BrokerEpoch, by int) {
+	if of[epoch] += by; of[epoch] == 0 {
+		delete(of, epoch)
 	}
 }
 

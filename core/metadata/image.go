@@ -63,8 +63,9 @@ type Image struct {
 	// What follows is derived from what is above.
 	byName    map[string]*Topic
 	byID      map[TopicID]*Topic
-	collision map[string]*Topic // names with '.' or '_', by what they collide in
-	owed      map[BrokerEpoch]int
+	collision map[string]*Topic      // names with '.' or '_', by what they collide in
+	owed      map[BrokerEpoch]int    // ranges that are not wholly committed
+	leads     map[BrokerEpoch]int    // ranges that are open
 	destroyed *btree.BTreeG[*Object] // by when, then id
 }
 
@@ -108,7 +109,7 @@ func NewImage() *Image {
 // derive makes the empty derived state.
 func (im *Image) derive() {
 	im.byName, im.byID, im.collision = map[string]*Topic{}, map[TopicID]*Topic{}, map[string]*Topic{}
-	im.owed = map[BrokerEpoch]int{}
+	im.owed, im.leads = map[BrokerEpoch]int{}, map[BrokerEpoch]int{}
 	im.destroyed = btree.NewBTreeGOptions(destroyedBefore, btree.Options{NoLocks: true})
 }
 
@@ -390,19 +391,6 @@ func (im *Image) OpenRanges(epoch BrokerEpoch) []RangeEnd {
 		return nil
 	}
 	return im.open(func(r *Range) bool { return r.BrokerEpoch == epoch })
-}
-
-// OwedStreams returns the streams of which a broker epoch's WAL must live (R3), ascending. It looks at every stream.
-func (im *Image) OwedStreams(epoch BrokerEpoch) (owed []StreamID) {
-	if im.owed[epoch] == 0 {
-		return nil
-	}
-	for _, id := range im.streamIDs() {
-		if slices.ContainsFunc(im.streams[id].Ranges, func(r Range) bool { return r.BrokerEpoch == epoch && r.owes() }) {
-			owed = append(owed, id)
-		}
-	}
-	return owed
 }
 
 // OpenRangesToRecover returns the ranges that ended epochs of the same broker left open whose WALs the given epoch recovers, in

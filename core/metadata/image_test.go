@@ -78,12 +78,11 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 15:
 		return &metadata.FenceBroker{ID: own, Epoch: epoch, Term: uint64(small("term", 2))}
 	case 16:
-		r := &metadata.AssignRecovery{By: epoch, Term: uint64(small("term", 2))}
-		if all := im.Recoveries(); len(all) > 0 {
-			r.Ended = rapid.SampledFrom(all).Draw(t, "recovery").Ended
-		}
-		return r
+		return drawAssignment(t, im, epoch)
 	case 19:
+		if small("kind", 1) == 0 {
+			return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 1))}}}
+		}
 		return &metadata.UnregisterBroker{ID: metadata.BrokerID(small("broker", 3))}
 	case 17, 18:
 		return drawSeals(t, im, object, own, epoch)
@@ -97,6 +96,14 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 		return drawAbandon(t, im, own, epoch)
 	}
 	return drawCommit(t, im, object, epoch)
+}
+
+func drawAssignment(t *rapid.T, im *metadata.Image, by metadata.BrokerEpoch) metadata.Record {
+	r := &metadata.AssignRecovery{By: by, Term: uint64(rapid.IntRange(0, 2).Draw(t, "term"))}
+	if all := im.Recoveries(); len(all) > 0 {
+		r.Ended = rapid.SampledFrom(all).Draw(t, "recovery").Ended
+	}
+	return r
 }
 
 // drawAbandon gives up what a broker owes, for whoever is alive to lead, and sometimes for who is not.
@@ -477,6 +484,9 @@ func wantDerivedEqual(t *rapid.T, a, b *metadata.Image) {
 		t.Fatalf("destroyed objects are %v and %v", list(a), list(b))
 	}
 	for epoch := metadata.BrokerEpoch(1); uint64(epoch) <= a.AppliedIndex(); epoch++ {
+		if leads := len(a.OpenRanges(epoch)) > 0; a.EpochLeads(epoch) != leads || b.EpochLeads(epoch) != leads {
+			t.Fatalf("epoch %d leads: %v and %v, by its ranges %v", epoch, a.EpochLeads(epoch), b.EpochLeads(epoch), leads)
+		}
 		if a.EpochOwes(epoch) != b.EpochOwes(epoch) || a.EpochOwes(epoch) != owes(a, epoch) {
 			t.Fatalf("epoch %d owes: %v and %v, by its ranges %v", epoch, a.EpochOwes(epoch), b.EpochOwes(epoch), owes(a, epoch))
 		}

@@ -191,8 +191,8 @@ const (
 	ObjectDestroyed
 )
 
-// Recovery says who recovers the WAL of an ended broker epoch, and so commits for its
-// ranges (R1).
+// Recovery says who recovers the WAL of an ended broker epoch: who closes its open ranges (R3), and commits those that are nobody else's
+// to commit ([Image.Committer]).
 type Recovery struct {
 	Ended, By BrokerEpoch // By 0: nobody yet
 	Broker    BrokerID    // whose epoch has ended

@@ -19,7 +19,7 @@ import (
 //	commit OBJECT EPOCH PART...        PART is STREAM/LEADEREPOCH[START,END), followed by ! if it has no checkpoint, by @ if that lies in the object
 //	takeover EPOCH STREAM/LEADEREPOCH=END...
 //	trim STREAM LOGSTART
-//	fence BROKER EPOCH                 assign ENDED BY
+//	fence BROKER EPOCH                 assign ENDED BY             level LEVEL
 //	seal BY STREAM/LEADEREPOCH=END>BROKER...   followed by ! if it has no checkpoint, by @OBJECT if that lies there
 //	move EPOCH STREAM=END@OBJECT...    where checkpoints lie from now on
 //	clean STREAM EPOCH CLEANED
@@ -141,6 +141,8 @@ func (w *world) parse(f []string) metadata.Record {
 		return &metadata.FenceBroker{ID: metadata.BrokerID(w.number(f[1])), Epoch: metadata.BrokerEpoch(w.number(f[2]))}
 	case "assign":
 		return &metadata.AssignRecovery{Ended: metadata.BrokerEpoch(w.number(f[1])), By: metadata.BrokerEpoch(w.number(f[2]))}
+	case "level":
+		return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(w.number(f[1]))}}}
 	case "seal":
 		r := &metadata.SealRanges{By: metadata.BrokerEpoch(w.number(f[1]))}
 		for _, text := range f[2:] {

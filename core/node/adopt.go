@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"weir/core/controller"
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/partition"
@@ -20,47 +21,107 @@ const (
 	adoptRecordsMax = 16
 )
 
-// adoptions are the logs of other brokers' ended epochs that this one recovers (R14): it finds out how they end, hands their
-// partitions to the brokers that are alive, and then reads and uploads what they hold.
+// adoptions are the logs of other brokers' ended epochs that this one recovers (R14). Of those that the image assigns to it, it finds out how they end, and
+// hands their partitions to the brokers that are alive. Then it reads what it leads of them, and of all others, and uploads that.
 type adoptions struct {
-	known   map[metadata.BrokerEpoch]bool // recovered, or being recovered; lookups only
+	known   map[metadata.BrokerEpoch]bool // assigned logs that are recovered, or being recovered; lookups only
+	busy    map[metadata.BrokerEpoch]bool // logs that are being recovered for either reason; lookups only
 	opening bool                          // the partitions of one are being handed out
-	reading int                           // logs that are being recovered
+	reading int                           // assigned logs that are being recovered
 	waiting int                           // of them, those that were read and lack what an older log says
+	tails   int                           // other logs that are being read
 	states  *partition.Replayed           // what logs say that are read whole before all that they hold has a new range
+
+	owing []metadata.BrokerEpoch // logs that may hold more for this broker to recover than it has read, in no order
+	named []metadata.Recovery    // as the image had them when all streams were looked at last
+	level int16                  // likewise
 }
 
 // Adopts reports whether the log of another broker's ended epoch is being read. A shutdown does not wait for it: what the read
 // holds goes with the process.
-func (n *Node) Adopts() bool { return n.adoptions.reading > 0 }
+func (n *Node) Adopts() bool { return n.adoptions.reading > 0 || n.adoptions.tails > 0 }
 
 // adopt recovers what the image says that this epoch is to recover: the partitions of one log after another get their new leaders, and meanwhile
 // those before are read.
 func (n *Node) adopt() {
-	if n.peers == nil || !n.started || n.failed || n.shutting || n.adoptions.opening {
+	if n.peers == nil || !n.started || n.failed || n.shutting {
+		return
+	}
+	n.adoptTails()
+	if n.adoptions.opening {
 		return
 	}
 	for _, r := range n.metadata.image.Recoveries() {
-		if r.By != n.epoch || n.adoptions.known[r.Ended] {
+		if r.By != n.epoch || n.adoptions.known[r.Ended] || n.adoptions.busy[r.Ended] {
 			continue
 		}
 		n.adoptions.known[r.Ended], n.adoptions.opening = true, true
 		n.adoptions.reading++
-		n.loop.Go("recover another broker's log", func(p *task.Proc) {
-			a := &adoption{node: n, log: r, began: n.loop.Now()}
-			err := a.run(p)
-			n.adoptions.reading--
-			if err != nil && !n.failed && !n.shutting {
-				a.warn(err)
-				n.loop.After(adoptRetry, func() {
-					delete(n.adoptions.known, r.Ended)
-					n.adopt()
-				})
-			}
-			a.opened()
-		})
+		a := &adoption{node: n, log: r, began: n.loop.Now()}
+		a.begin(func() { n.adoptions.reading-- }, func() { delete(n.adoptions.known, r.Ended) })
 		return
 	}
+}
+
+// noteOwed notes the logs of which this broker may have to recover more than before, since it leads streams that they have records of. It looks at
+// all streams only if other logs are to be recovered, or by others.
+func (n *Node) noteOwed(changes *metadata.Changes) {
+	im, a := n.metadata.image, &n.adoptions
+	recoveries, level := im.Recoveries(), im.Feature(controller.MetadataFeature)
+	if changes.All || a.level != level || !slices.Equal(a.named, recoveries) {
+		a.named, a.level, a.owing = slices.Clone(recoveries), level, nil
+		for _, r := range recoveries {
+			if r.Shared {
+				a.owing = append(a.owing, r.Ended)
+			}
+		}
+		return
+	}
+	if len(recoveries) == 0 {
+		return
+	}
+	for _, id := range changes.Streams {
+		if s, ok := im.Stream(id); ok {
+			n.noteOwedOf(s)
+		}
+	}
+}
+
+func (n *Node) noteOwedOf(s *metadata.Stream) {
+	for i := range s.Ranges[:len(s.Ranges)-1] {
+		r := &s.Ranges[i]
+		mine := r.Committed < r.End && r.BrokerEpoch != n.epoch && n.metadata.image.Committer(s, r) == n.epoch
+		if mine && !slices.Contains(n.adoptions.owing, r.BrokerEpoch) && !n.engine.HasTail(s.ID, r.LeaderEpoch) {
+			n.adoptions.owing = append(n.adoptions.owing, r.BrokerEpoch)
+		}
+	}
+}
+
+// adoptTails reads what this broker leads of the logs that have no open ranges any more: so a log is read once, however many records
+// its partitions are handed out with.
+func (n *Node) adoptTails() {
+	im := n.metadata.image
+	var later []metadata.BrokerEpoch
+	for _, ended := range n.adoptions.owing {
+		switch {
+		case im.EpochLeads(ended) || n.adoptions.busy[ended]:
+			later = append(later, ended)
+		case im.EpochOwes(ended) && n.engine.Lacks(ended):
+			n.adoptTail(ended)
+		}
+	}
+	n.adoptions.owing = later
+}
+
+func (n *Node) adoptTail(ended metadata.BrokerEpoch) {
+	named := slices.IndexFunc(n.adoptions.named, func(r metadata.Recovery) bool { return r.Ended == ended })
+	if named < 0 {
+		return
+	}
+	n.telemetry.Hit("node: a leader reads what another broker's log has of its streams")
+	n.adoptions.tails++
+	a := &adoption{node: n, log: n.adoptions.named[named], began: n.loop.Now(), next: true, taken: true, soon: true}
+	a.begin(func() { n.adoptions.tails-- }, func() { n.adoptions.owing = append(n.adoptions.owing, ended) })
 }
 
 // adoption is the recovery of one log.
@@ -72,6 +133,28 @@ type adoption struct {
 	taken bool // its partitions have leaders
 	soon  bool // its newest summary said how it ends
 	whole bool // all of it was read
+}
+
+// begin begins to recover the log. over is called when that has ended, and again if it failed, a while later.
+func (a *adoption) begin(over, again func()) {
+	n, ended := a.node, a.log.Ended
+	n.adoptions.busy[ended] = true
+	n.loop.Go("recover another broker's log", func(p *task.Proc) {
+		err := a.run(p)
+		over()
+		a.opened()
+		if err == nil || n.failed || n.shutting {
+			delete(n.adoptions.busy, ended)
+			n.loop.Post(n.adopt)
+			return
+		}
+		a.warn(err)
+		n.loop.After(adoptRetry, func() {
+			delete(n.adoptions.busy, ended)
+			again()
+			n.adopt()
+		})
+	})
 }
 
 // opened lets the next log have its turn.
@@ -96,7 +179,7 @@ func (a *adoption) run(p *task.Proc) error {
 	if err := n.fenceLog(p, a.log.Ended); err != nil {
 		return err
 	}
-	if len(n.metadata.image.OpenRanges(a.log.Ended)) > 0 {
+	if n.metadata.image.EpochLeads(a.log.Ended) {
 		if err := a.open(p); err != nil || n.failed {
 			return err
 		}

@@ -19,9 +19,9 @@
 //
 // # Logs of dead brokers
 //
-// A running node recovers the logs of other brokers' ended epochs that the image assigns to it (adopt.go, R14): first it finds out how one ends, and
-// gives its partitions to brokers that are alive; then it reads all of it, and uploads it, while the next log has its turn. Where the log's newest summary is not
-// enough, it is read first.
+// A running node recovers the logs of other brokers' ended epochs (adopt.go, R14). Of one that the image assigns to it, it finds out how it ends, and
+// gives its partitions to brokers that are alive; then the next log has its turn. Where the log's newest summary is not
+// enough, it is read first. Of any log that has no open ranges it reads what the streams that it leads have there, and uploads it.
 //
 // # Order of the metadata
 //

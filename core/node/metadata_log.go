@@ -234,6 +234,7 @@ func (n *Node) imageChanged() {
 		n.groupOptions.TopicsChanged()
 		n.refreshCoordinators(&changes)
 	}
+	n.noteOwed(&changes)
 	n.adopt()
 	if n.sweeper != nil {
 		n.sweeper.InUseFloor(n.epoch, n.engine.ObjectFloor())

@@ -149,7 +149,7 @@ func New(e env.Env, o Options) *Node {
 	n.gate.network = e.Network
 	n.handovers.node = n
 	n.leavers = leavers{}
-	n.adoptions.known = map[metadata.BrokerEpoch]bool{}
+	n.adoptions.known, n.adoptions.busy = map[metadata.BrokerEpoch]bool{}, map[metadata.BrokerEpoch]bool{}
 	n.metadata = metadataLog{node: n, image: metadata.NewImage()}
 	n.unshipped = unshipped{wait: !n.config.ShipAsync, streams: map[metadata.StreamID]uint64{}}
 	return n

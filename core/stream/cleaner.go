@@ -65,7 +65,7 @@ func (s *Stream) CleanPlan(limit, now int64, c *clean.Config) clean.Plan {
 	if mayClean := s.engine.base.MayClean; !ok || s.owner == nil || s.compacting || mayClean != nil && !mayClean() {
 		return clean.Plan{}
 	}
-	if _, owed := s.owedElsewhere(); owed { // the search for what was aborted may lead there
+	if _, owed := s.owedElsewhere(0); owed { // the search for what was aborted may lead there
 		return clean.Plan{}
 	}
 	return clean.PlanOf(partsOf(image), max(image.Cleaned, image.LogStart), min(limit, image.CommittedEnd()), now, c)

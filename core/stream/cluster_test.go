@@ -28,17 +28,18 @@ type cluster struct {
 	commits      int
 	proposed     []int // parts of each commit
 	refused      int
-	agreed       int                             // summaries that were compared
-	soon         int                             // logs whose ends were found before all was read
-	restored     int                             // states that were found so
-	stored       int                             // checkpoints that lie in objects
-	moved        int                             // checkpoints that were
-	lookups      int                             // of streams, by the engine
-	object       bool                            // the next incarnation's log is of the object kind
-	slots        map[metadata.BrokerEpoch]uint64 // of epochs whose logs are
-	replacements int                             // of streams, by compaction
-	outdated     int                             // of them, refused
-	keep         bool                            // what compaction replaced stays in the store
+	agreed       int                                        // summaries that were compared
+	soon         int                                        // logs whose ends were found before all was read
+	restored     int                                        // states that were found so
+	moved        int                                        // checkpoints that were
+	stored       int                                        // checkpoints that lie in objects
+	lookups      int                                        // of streams, by the engine
+	object       bool                                       // the next incarnation's log is of the object kind
+	committers   map[metadata.StreamID]metadata.BrokerEpoch // of ranges whose epoch has ended, if it is not the newest incarnation
+	slots        map[metadata.BrokerEpoch]uint64            // of epochs whose logs are
+	replacements int                                        // of streams, by compaction
+	outdated     int                                        // of them, refused
+	keep         bool                                       // what compaction replaced stays in the store
 }
 
 // history is what the test knows of one stream.
@@ -122,10 +123,21 @@ func (c *cluster) EpochOwes(epoch metadata.BrokerEpoch) bool {
 	return false
 }
 
-func (c *cluster) OwedStreams(epoch metadata.BrokerEpoch) (owed []metadata.StreamID) {
+// Committer: the newest incarnation recovers all logs, unless a test says otherwise.
+func (c *cluster) Committer(s *metadata.Stream, _ *metadata.Range) metadata.BrokerEpoch {
+	if by, ok := c.committers[s.ID]; ok {
+		return by
+	}
+	return c.epoch
+}
+
+func (c *cluster) OwedTo(by, ended metadata.BrokerEpoch) (owed []metadata.RangeEnd) {
 	for _, id := range c.sorted() {
-		if slices.ContainsFunc(c.streams[id].Ranges, func(r metadata.Range) bool { return r.BrokerEpoch == epoch && (r.End < 0 || committedOf(&r) < r.End) }) {
-			owed = append(owed, id)
+		s := c.streams[id]
+		for _, r := range s.Ranges {
+			if r.BrokerEpoch == ended && (r.End < 0 || committedOf(&r) < r.End) && c.Committer(s, &r) == by {
+				owed = append(owed, metadata.RangeEnd{Stream: id, LeaderEpoch: r.LeaderEpoch, End: r.End})
+			}
 		}
 	}
 	return owed

@@ -44,8 +44,8 @@
 //   - trimmer (trim.go) gives up the WAL below what the streams still need, once that is shipped. Commits carry the slot
 //     where that is in an object WAL; slots below the one that a shipped commit carried are deleted.
 //   - latest (recover_latest.go) finds out how an ended incarnation's WAL ends, from its newest summary and what follows.
-//   - recoveredLogs (recover.go, tail.go) is the WALs of ended incarnations: it reads from them, and removes those
-//     that are not owed. Its tailUploader (tail_upload.go) makes uploads of them.
+//   - recoveredLogs (recover.go, tail.go) is what WALs of ended incarnations have that this one is to commit: it reads from them, while they are still
+//     looked through, and removes those that are not owed. What they had last it finds first (glance.go). Its tailUploader (tail_upload.go) makes uploads of them.
 //   - compactor (compactor.go) makes few large parts of the many small ones that uploads leave. What is to be done says
 //     mergePolicy (compaction.go), which is pure; each compaction (compaction_job.go) does one of them.
 //   - cleaner (cleaner.go) compacts streams by key.
@@ -153,7 +153,7 @@
 // block cache holds at most BlockCacheBytes; blocks on their way from the store come on top, as much again at
 // most (ReaderOptions.GetBytesInFlightMax), and so do blocks that a receiver of [Fetched] still holds. So do
 // compactions, RewriteBytes each. A recovered tail is
-// uploaded in pieces of bounded size. Recovery keeps a note of each batch for that, and nothing else: the
+// uploaded in pieces of bounded size, once its log was read whole. Recovery keeps a note of each batch for that, and nothing else: the
 // state of producers is replayed, and held against the log's summaries, while the log is read.
 //
 // A pass of compaction by key takes CleanIndexBytes for keys, CleanObjectBytes for what it will write, and a few MiB for what it reads.

@@ -171,13 +171,14 @@ func (e *Engine) ImageShipped() {
 }
 
 // RecoverLog reads the log of an ended broker epoch and keeps, for reading and upload, what the image
-// says that epoch owns and has not committed. The image must be as new as the end of that epoch, and
+// says that epoch owns, has not committed, and this one is to commit, unless the engine has it already. The image must be as new as the end of that epoch, and
 // logs are recovered in order of their epochs. into gets each kept batch, and the summaries between them;
 // what it got counts only if done gets no error. done gets the ends of the epoch's
 // open ranges, for the record that closes them (R3). Errors mean damage to acknowledged data, or a
 // device that fails: the broker must not start as if nothing were missing. A log of which nothing is
 // owed any more is removed unread (R3), once the record that freed it is shipped: what it holds, damage included,
-// matters to nobody. Without into the states are known: the image seals all ranges.
+// matters to nobody. Without into the states are known, and logs may be read in any order; if the image says where all of those ranges end, they may be
+// read while the rest of the log is still looked at.
 func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
 	e.recovered.recover(name, epoch, into, done)
 }
@@ -187,6 +188,15 @@ func (e *Engine) RecoverLog(name string, epoch metadata.BrokerEpoch, into Replay
 // ranges are sealed. An error says that this log must be read whole to know; into is worth nothing then.
 func (e *Engine) RecoverEnds(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
 	e.recovered.recoverEnds(name, epoch, into, done)
+}
+
+// Lacks reports whether there is something of an ended epoch's log that the image has this epoch commit, and that the engine neither has read
+// nor reads now. It looks at every stream.
+func (e *Engine) Lacks(ended metadata.BrokerEpoch) bool { return len(e.recovered.lacking(ended)) > 0 }
+
+// HasTail reports whether a range of an ended epoch was read from that one's log, or is being read.
+func (e *Engine) HasTail(id metadata.StreamID, leaderEpoch int32) bool {
+	return e.recovered.has(id, leaderEpoch)
 }
 
 // UploadTails uploads what it can of the recovered logs although the engine has none of its own yet: those of

@@ -677,6 +677,26 @@ func TestALogIsGivenUpByAShipmentAfterADeletionThatNobodyToldOf(t *testing.T) {
 	n.shutdown()
 }
 
+// A shutdown does not wait for the reading of another broker's log. What is read when the engine has stopped is closed, and kept nowhere.
+func TestALogThatIsReadOnceTheEngineHasStoppedIsNotKept(t *testing.T) {
+	w, c, n := start(t)
+	n.create(1).fill(n, 30_000)
+	n.shutdown()
+	c.epoch++
+	o := smallOptions
+	o.Loop, o.Env, o.Telemetry, o.Image, o.Controller, o.Epoch, o.NewState = w.loop, w.env(), w.marks, c, c, c.epoch, newTestState
+	e := NewEngine(o)
+	var err error
+	stopped, read := false, false
+	w.turn(func() {
+		e.RecoverLog(logName(1), 1, nil, func(_ []metadata.RangeEnd, recoverErr error) { err, read = recoverErr, true })
+		e.Shutdown(func() { stopped = true })
+	})
+	w.until("the engine's end and that of the read", func() bool { return stopped && read })
+	require.ErrorIs(t, err, ErrStopped)
+	require.Empty(t, e.recovered.tails)
+}
+
 func TestShutdownAnswersReadsThatAreTriedAgain(t *testing.T) {
 	w, c, n := start(t)
 	n.create(1).fill(n, 10_000)

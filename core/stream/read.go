@@ -32,7 +32,7 @@ func (s *Stream) readBy(deadline env.Time, offset int64, maxBytes int, done func
 			e.recovered.read(t, s, offset, maxBytes, done)
 			return
 		}
-		if owed, ok := s.owedElsewhere(); ok && offset >= owed && offset < s.start {
+		if owed, ok := s.owedElsewhere(offset); ok && owed == offset {
 			s.awaitOwed(deadline, func() { s.readBy(deadline, offset, maxBytes, done) }, done)
 			return
 		}
@@ -85,9 +85,9 @@ const owedPoll = 20 * time.Millisecond
 
 var errOwed = errors.New("the records are in the write-ahead log of another broker, or of a dead one, and are not uploaded yet")
 
-// owedElsewhere returns the first offset that only another broker's WAL holds, or a dead one's that another recovers or this one has not read
-// yet: what lies from there up to the start of this range can be read once it is committed, or the log was read (R14, R15).
-func (s *Stream) owedElsewhere() (from int64, ok bool) {
+// owedElsewhere returns the first offset, from one on, that only another broker's WAL holds, or a dead one's that was not read as far: what
+// lies from there up to the start of this range can be read once it is committed, or found (R14, R15).
+func (s *Stream) owedElsewhere(offset int64) (from int64, ok bool) {
 	image, known := s.engine.base.Image.Stream(s.id)
 	if !known {
 		return 0, false
@@ -97,10 +97,11 @@ func (s *Stream) owedElsewhere() (from int64, ok bool) {
 		if r.Start >= s.start {
 			break
 		}
-		if from = max(committedOf(r), image.LogStart); from >= r.End {
-			continue
+		from = max(committedOf(r), image.LogStart, offset)
+		if from < r.End {
+			from = s.engine.recovered.reach(s.id, from)
 		}
-		if _, here := s.engine.recovered.at(s.id, from); !here {
+		if from < r.End {
 			return from, true
 		}
 	}

@@ -40,24 +40,18 @@ type recovery struct {
 	name   string
 	into   Replayer // nil: the states are known
 	tail   *tail
-	ranges map[rangeKey]*recovered
-	found  []*recovered // those that are not nil
+	ranges map[rangeKey]*tailStream // of the tail
+	glance *glance                  // nil: none
 	err    error
-}
-
-// recovered is what a log holds of one range. Nil stands for a range that the log does not owe.
-type recovered struct {
-	tailStream
-	start int64 // committed end: nothing below counts
-	limit int64 // seal: nothing at or above counts
-	seen  int64 // end of the newest batch in the log, whether it counts or not; 0: none
 }
 
 // recover is [Engine.RecoverLog].
 func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
 	at := wal.Stored{Name: name, Epoch: int64(epoch)}
 	at.First, at.Object = l.Image.ObjectWAL(epoch)
-	if !l.Image.EpochOwes(epoch) {
+	lacking := l.lacking(epoch)
+	switch {
+	case !l.Image.EpochOwes(epoch):
 		l.Telemetry.Hit("stream recover: nothing owed")
 		t := &tail{epoch: epoch, sealed: wal.Unread(l.Loop, l.Env, at)}
 		if l.freed(t) {
@@ -65,41 +59,138 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 			return
 		}
 		l.Telemetry.Hit("stream recover: nothing owed by what is not shipped")
-		l.tails = append(l.tails, t)
+		l.keep(t)
+		done(nil, nil)
+		return
+	case len(lacking) == 0:
+		l.Telemetry.Hit("stream recover: all that is owed is recovered elsewhere")
 		done(nil, nil)
 		return
 	}
-	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch}, ranges: make(map[rangeKey]*recovered)}
-	r.withCheckpoints(func(owed []metadata.StreamID) {
-		wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, func(sealed *wal.Sealed, err error) {
-			ends, err := r.finish(sealed, err)
-			if err != nil && sealed != nil {
-				sealed.Close()
-			}
-			if errors.Is(err, ErrCheckpointAway) && !l.stopping { // the image has a newer one by now
-				l.recover(name, epoch, into, done)
-				return
-			}
-			l.checkpoints.used(owed)
-			done(ends, err)
-		})
-	}, done)
-}
-
-// withCheckpoints has the checkpoints read with which the replay begins, if there is one.
-func (r *recovery) withCheckpoints(read func(owed []metadata.StreamID), done func([]metadata.RangeEnd, error)) {
-	l := r.logs
-	var owed []metadata.StreamID
-	if r.into != nil {
-		owed = l.Image.OwedStreams(r.tail.epoch)
+	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch, reading: true}, ranges: make(map[rangeKey]*tailStream)}
+	var replayed []metadata.StreamID // whose states begin with the image's checkpoints
+	for _, e := range lacking {
+		r.await(e)
+		if into != nil {
+			replayed = append(replayed, e.Stream)
+		}
 	}
-	l.checkpoints.await(owed, func() {
-		if l.stopping {
-			done(nil, ErrStopped)
+	l.underway = append(l.underway, r)
+	ended := func(sealed *wal.Sealed, err error) {
+		l.underway = slices.DeleteFunc(l.underway, func(u *recovery) bool { return u == r })
+		ends, err := r.finish(sealed, err)
+		if err != nil {
+			r.fail(sealed)
+		}
+		if errors.Is(err, ErrCheckpointAway) && !l.stopping { // the image has a newer one by now
+			l.recover(name, epoch, into, done)
 			return
 		}
-		read(owed)
+		l.checkpoints.used(replayed)
+		done(ends, err)
+	}
+	l.checkpoints.await(replayed, func() {
+		if l.stopping {
+			ended(nil, ErrStopped)
+			return
+		}
+		r.read(at, ended)
 	})
+}
+
+// read reads the log. ended hears when it was, and why it was not.
+func (r *recovery) read(at wal.Stored, ended func(*wal.Sealed, error)) {
+	l := r.logs
+	switch {
+	case !r.sealed():
+		wal.Recover(l.Loop, l.Env, at, r.visit, r.visitSummary, ended)
+	case r.into != nil:
+		wal.RecoverSealed(l.Loop, l.Env, at, func(*wal.Sealed) {}, r.visit, r.visitSummary, ended)
+	default:
+		r.glance = newGlance(r)
+		r.glance.take(at, func() {
+			if l.stopping {
+				ended(nil, ErrStopped)
+				return
+			}
+			wal.RecoverSealed(l.Loop, l.Env, at, r.opened, r.visit, r.visitSummary, ended)
+		})
+	}
+}
+
+// lacking are the ranges of an ended epoch that this one is to commit, and that it has not read and does not read now.
+func (l *recoveredLogs) lacking(ended metadata.BrokerEpoch) []metadata.RangeEnd {
+	return slices.DeleteFunc(l.Image.OwedTo(l.Epoch, ended), func(e metadata.RangeEnd) bool { return l.has(e.Stream, e.LeaderEpoch) })
+}
+
+// has reports whether a range was read from a log, or is looked for in one by now.
+func (l *recoveredLogs) has(id metadata.StreamID, leaderEpoch int32) bool {
+	for t := range l.of(id) {
+		if t.leaderEpoch == leaderEpoch && t.entries.len() > 0 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(l.underway, func(r *recovery) bool {
+		t := r.ranges[rangeKey{id, leaderEpoch}]
+		return t != nil && !t.gone
+	})
+}
+
+// await makes a range of the log one that is looked for: all that it owes must be there.
+func (r *recovery) await(e metadata.RangeEnd) {
+	image, ok := r.logs.Image.Stream(e.Stream)
+	if !ok {
+		return
+	}
+	owned, ok := rangeOf(image, e.LeaderEpoch)
+	if !ok {
+		return
+	}
+	t := &tailStream{tail: r.tail, id: e.Stream, leaderEpoch: e.LeaderEpoch, start: committedOf(owned), limit: owned.End}
+	t.next = t.start
+	t.entries.pool = r.logs.notes
+	if t.limit < 0 {
+		t.limit = math.MaxInt64
+	}
+	r.tail.streams = append(r.tail.streams, t)
+	r.ranges[rangeKey{t.id, t.leaderEpoch}] = t
+}
+
+// sealed reports whether the image says where all ranges end that are looked for: whoever found that out has made the log durable up to there.
+func (r *recovery) sealed() bool {
+	return !slices.ContainsFunc(r.tail.streams, func(t *tailStream) bool { return t.limit == math.MaxInt64 })
+}
+
+// opened lets readers have what was visited, while the rest is still read.
+func (r *recovery) opened(sealed *wal.Sealed) {
+	if r.logs.stopping || sealed.BrokerEpoch != int64(r.tail.epoch) {
+		return
+	}
+	r.tail.sealed = sealed
+	r.logs.keep(r.tail)
+}
+
+// keep adds a tail to those that are read from.
+func (l *recoveredLogs) keep(t *tail) {
+	at, _ := slices.BinarySearchFunc(l.tails, t.epoch+1, func(t *tail, epoch metadata.BrokerEpoch) int { return cmp.Compare(t.epoch, epoch) })
+	l.tails = slices.Insert(l.tails, at, t)
+}
+
+// forget takes a tail from those that are read from.
+func (l *recoveredLogs) forget(t *tail) {
+	l.tails = slices.DeleteFunc(l.tails, func(kept *tail) bool { return kept == t })
+	for _, s := range t.streams {
+		s.drop()
+	}
+}
+
+// fail gives up what was found. A log that was not read whole is closed by then.
+func (r *recovery) fail(sealed *wal.Sealed) {
+	r.logs.forget(r.tail)
+	r.glance.drop()
+	if sealed != nil {
+		sealed.Close()
+	}
 }
 
 // removeUnowed removes a log that nothing is owed of. One that stays behind does no harm.
@@ -120,7 +211,7 @@ func (r *recovery) corrupt(format string, args ...any) error {
 
 // outdated is the error for a log that is an older copy. A log keeps its batches up to the newest, so that one
 // which holds any of a range holds those that were committed last, too.
-func (r *recovery) outdated(t *recovered) error {
+func (r *recovery) outdated(t *tailStream) error {
 	r.logs.Telemetry.Hit("stream recover: an older copy of the log")
 	return fmt.Errorf("wal file %q is an older copy: it ends at offset %d of stream %d, but the object store has records up to %d. What was "+
 		"acknowledged after the copy was made may be in no object yet, so nothing was changed: start with the newer log disk. There is no way yet to give its records up",
@@ -132,8 +223,8 @@ func (r *recovery) visit(n wal.Entry) {
 	if r.err != nil {
 		return
 	}
-	t := r.rangeFor(rangeKey{metadata.StreamID(n.Stream), n.LeaderEpoch})
-	if t == nil {
+	t := r.ranges[rangeKey{metadata.StreamID(n.Stream), n.LeaderEpoch}]
+	if t == nil || t.gone {
 		return
 	}
 	t.seen = n.BaseOffset + int64(n.Offsets)
@@ -144,17 +235,10 @@ func (r *recovery) visit(n wal.Entry) {
 		r.err = r.corrupt("stream %d, leader epoch %d has a batch at offset %d where %d is next", n.Stream, n.LeaderEpoch, n.BaseOffset, t.next)
 		return
 	}
-	h, err := record.ReadHeader(n.Batch)
-	if err != nil || h.BaseOffset != n.BaseOffset || h.NextOffset() != n.BaseOffset+int64(n.Offsets) || h.Bytes != int(n.Bytes) {
+	h, ok := t.take(&n)
+	if !ok {
 		r.err = r.corrupt("stream %d has a batch at offset %d whose header says otherwise", n.Stream, n.BaseOffset)
 		return
-	}
-	t.entries.push(tailEntry{
-		base: n.BaseOffset, offsets: n.Offsets, bytes: n.Bytes, at: n.At, maxTimestamp: h.MaxTimestamp,
-	})
-	t.next += int64(n.Offsets)
-	if h.Transactional() {
-		t.entries.pool.addTransaction(&t.transactions, n.Batch, n.BaseOffset)
 	}
 	if r.into == nil {
 		return
@@ -184,32 +268,13 @@ func (r *recovery) visitSummary(at wal.Position, encoded []byte) {
 	}
 }
 
-// rangeFor returns what is kept of a range; nil if the image says that this epoch owes nothing of it.
-func (r *recovery) rangeFor(key rangeKey) *recovered {
-	t, known := r.ranges[key]
-	if known {
-		return t
-	}
-	if image, ok := r.logs.Image.Stream(key.stream); ok {
-		owned, ok := rangeOf(image, key.leaderEpoch)
-		if ok && owned.BrokerEpoch == r.tail.epoch && (owned.End < 0 || committedOf(owned) < owned.End) {
-			t = &recovered{start: committedOf(owned), limit: owned.End}
-			t.tail, t.id, t.leaderEpoch, t.next = r.tail, key.stream, key.leaderEpoch, t.start
-			t.entries.pool = r.logs.notes
-			if t.limit < 0 {
-				t.limit = math.MaxInt64
-			}
-			r.found = append(r.found, t)
-		}
-	}
-	r.ranges[key] = t
-	return t
-}
-
 // finish validates what was found, and keeps it.
 func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, error) {
 	if err == nil {
 		err = r.err
+	}
+	if err == nil && r.logs.stopping {
+		err = ErrStopped // nobody would close it
 	}
 	if err != nil {
 		return nil, err
@@ -219,11 +284,14 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 	}
 	r.tail.sealed = sealed
 	hitEnd(r.logs, sealed)
-	if err := r.join(); err != nil {
+	if err := r.check(); err != nil {
 		return nil, err
 	}
-	at, _ := slices.BinarySearchFunc(r.logs.tails, r.tail.epoch, func(t *tail, epoch metadata.BrokerEpoch) int { return cmp.Compare(t.epoch, epoch) })
-	r.logs.tails = slices.Insert(r.logs.tails, at, r.tail)
+	if !slices.Contains(r.logs.tails, r.tail) {
+		r.logs.keep(r.tail)
+	}
+	r.tail.reading = false
+	r.glance.drop()
 	return r.ends(), nil
 }
 
@@ -240,35 +308,27 @@ func hitEnd(l *recoveredLogs, sealed *wal.Sealed) {
 	}
 }
 
-// join orders what was found and checks it against the seals.
-func (r *recovery) join() error {
-	slices.SortStableFunc(r.found, compareRanges)
-	for _, t := range r.found {
-		if t.seen > 0 && t.seen < t.start {
+// check holds what was found against the seals.
+func (r *recovery) check() error {
+	for _, t := range r.tail.streams {
+		switch {
+		case t.gone:
+		case t.seen > 0 && t.seen < t.start:
 			return r.outdated(t)
-		}
-		if t.limit != math.MaxInt64 && t.next < t.limit {
+		case t.limit != math.MaxInt64 && t.next < t.limit:
 			return r.corrupt("stream %d, leader epoch %d ends at %d, it was sealed at %d", t.id, t.leaderEpoch, t.next, t.limit)
 		}
-		r.tail.streams = append(r.tail.streams, &t.tailStream)
 	}
 	return nil
 }
 
-// compareRanges orders by stream, then leader epoch.
-func compareRanges(a, b *recovered) int {
-	if a.id != b.id {
-		return cmp.Compare(a.id, b.id)
-	}
-	return cmp.Compare(a.leaderEpoch, b.leaderEpoch)
-}
-
-// ends says where the epoch's open ranges end.
+// ends says where the ranges end that are open.
 func (r *recovery) ends() []metadata.RangeEnd {
-	ends := slices.Clone(r.logs.Image.OpenRanges(r.tail.epoch))
-	for i := range ends {
-		if t := r.rangeFor(rangeKey{ends[i].Stream, ends[i].LeaderEpoch}); t != nil {
-			ends[i].End = t.next
+	var ends []metadata.RangeEnd
+	for _, e := range r.logs.Image.OpenRanges(r.tail.epoch) {
+		if t := r.ranges[rangeKey{e.Stream, e.LeaderEpoch}]; t != nil {
+			e.End = t.next
+			ends = append(ends, e)
 		}
 	}
 	return ends
@@ -276,8 +336,8 @@ func (r *recovery) ends() []metadata.RangeEnd {
 
 // agree holds one stream's summary, written at a position, against what was visited before it.
 func (r *recovery) agree(s *streamSummary, at wal.Position) error {
-	t := r.rangeFor(rangeKey{s.stream, s.leaderEpoch})
-	if t == nil || s.end <= t.start || s.end > t.limit {
+	t := r.ranges[rangeKey{s.stream, s.leaderEpoch}]
+	if t == nil || t.gone || s.end <= t.start || s.end > t.limit {
 		return nil
 	}
 	if t.next != s.end {

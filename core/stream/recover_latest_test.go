@@ -132,10 +132,10 @@ func TestReadersWaitForEachLogThatIsNotReadYet(t *testing.T) {
 	read.entries.pool = n.e.recovered.notes
 	read.entries.push(tailEntry{base: 0, offsets: 4})
 	n.e.recovered.tails = []*tail{{epoch: 1, streams: []*tailStream{read}}}
-	from, ok := s.owedElsewhere()
+	from, ok := s.owedElsewhere(0)
 	require.True(t, ok)
 	require.Equal(t, int64(4), from)
 	image.Ranges[1].Committed = 6
-	_, ok = s.owedElsewhere()
+	_, ok = s.owedElsewhere(0)
 	require.False(t, ok)
 }

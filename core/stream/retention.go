@@ -22,6 +22,9 @@ func (s *Stream) committedBytes() int64 {
 func (s *Stream) tailBytes() int64 {
 	total := int64(0)
 	for t := range s.engine.recovered.of(s.id) {
+		if t.tail.glance {
+			continue // another has it, or will
+		}
 		total += t.entries.bytes(t.entries.search(s.logStart), t.entries.len())
 	}
 	return total

@@ -48,7 +48,9 @@ func (e *Engine) release() {
 	e.uploads.queue, e.recovered.uploads.upload = nil, nil
 	e.compactor.release()
 	for _, t := range e.recovered.tails {
-		t.sealed.Close()
+		if !t.reading { // else it is closed when it was read
+			t.sealed.Close()
+		}
 	}
 	e.recovered.tails = nil
 	for cache := &e.appends.cache; len(cache.slabs) > 0; {

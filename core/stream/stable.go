@@ -29,7 +29,7 @@ type stableRead struct {
 
 func (r *stableRead) start() {
 	s := r.stream
-	if _, owed := s.owedElsewhere(); owed && r.offset < s.start && s.owner != nil {
+	if _, owed := s.owedElsewhere(r.offset); owed && s.owner != nil {
 		s.awaitOwed(r.deadline, r.start, r.done)
 		return
 	}

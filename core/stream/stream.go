@@ -43,8 +43,11 @@ type Image interface {
 	// EpochOwes reports whether a range of that broker epoch is open or not wholly
 	// committed, so that its WAL must live (R3).
 	EpochOwes(epoch metadata.BrokerEpoch) bool
-	// OwedStreams returns the streams with such ranges, ascending.
-	OwedStreams(epoch metadata.BrokerEpoch) []metadata.StreamID
+	// Committer is the epoch that may commit a range of a stream (R1, R14).
+	Committer(s *metadata.Stream, r *metadata.Range) metadata.BrokerEpoch
+	// OwedTo returns the ranges of an ended epoch that are not wholly committed and that the other epoch is to commit, ascending by stream,
+	// then leader epoch; End is -1 of those that are open.
+	OwedTo(by, ended metadata.BrokerEpoch) []metadata.RangeEnd
 	// OpenRanges returns the newest ranges still open of that epoch, ascending by
 	// stream, their ends unknown.
 	OpenRanges(epoch metadata.BrokerEpoch) []metadata.RangeEnd

@@ -9,6 +9,7 @@ import (
 	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/object"
+	"weir/core/record"
 	"weir/core/telemetry"
 	"weir/core/wal"
 )
@@ -18,6 +19,7 @@ import (
 type recoveredLogs struct {
 	*base
 	tails     []*tail               // ascending by epoch
+	underway  []*recovery           // what is being read
 	notes     *chunkPool[tailEntry] // of their batches; they count against the log cache
 	offerRoom func()                // is called when there may be fewer
 	again     waits                 // of reads that failed
@@ -32,6 +34,8 @@ type tail struct {
 	sealed  *wal.Sealed
 	streams []*tailStream // ascending by stream, then leader epoch
 	freed   uint64        // index of the image that owes it nothing, or 0
+	glance  bool          // the last of a log of which all will be read
+	reading bool          // more of it comes, and is to be checked: nothing of it is uploaded yet
 }
 
 // tailStream is one range's part of a tail, dense in offsets.
@@ -42,7 +46,11 @@ type tailStream struct {
 	entries     ring[tailEntry, *tailEntry] // from the range's committed end on
 	// transactions are those of the entries, and of earlier ones until all are gone.
 	transactions object.Transactions
+	start        int64 // committed end when the log was opened: nothing below counts
+	limit        int64 // seal, or the largest number: nothing at or above counts
+	seen         int64 // end of the newest batch of the range in the log, whether it counts or not; 0: none
 	next         int64 // offset after the last
+	gone         bool  // the range is not there any more, or another epoch recovers it: nothing more is taken
 	sealed       bool  // the image says where the range ends
 	state        State // as of stateEnd, while it is uploaded; nil: to be rebuilt
 	stateEnd     int64 // may lie above the entries: the checkpoint of a newer range covers them
@@ -61,6 +69,22 @@ type tailEntry struct {
 func (n *tailEntry) end() int64       { return n.base + int64(n.offsets) }
 func (n *tailEntry) size() int64      { return int64(n.bytes) }
 func (n *tailEntry) timestamp() int64 { return n.maxTimestamp }
+
+// take notes the batch that follows those before; false: its header says otherwise than the log.
+func (t *tailStream) take(n *wal.Entry) (h record.Header, ok bool) {
+	h, err := record.ReadHeader(n.Batch)
+	if err != nil || h.BaseOffset != n.BaseOffset || h.NextOffset() != n.BaseOffset+int64(n.Offsets) || h.Bytes != int(n.Bytes) {
+		return h, false
+	}
+	t.entries.push(tailEntry{
+		base: n.BaseOffset, offsets: n.Offsets, bytes: n.Bytes, at: n.At, maxTimestamp: h.MaxTimestamp,
+	})
+	t.next += int64(n.Offsets)
+	if h.Transactional() {
+		t.entries.pool.addTransaction(&t.transactions, n.Batch, n.BaseOffset)
+	}
+	return h, true
+}
 
 // holds returns the entry that holds an offset.
 func (t *tailStream) holds(offset int64) (int, bool) {
@@ -92,14 +116,31 @@ func (l *recoveredLogs) at(id metadata.StreamID, offset int64) (*tailStream, boo
 	return nil, false
 }
 
+// reach is how far, from an offset on, the tails hold a stream without a gap.
+func (l *recoveredLogs) reach(id metadata.StreamID, offset int64) int64 {
+	for t, ok := l.at(id, offset); ok; t, ok = l.at(id, offset) {
+		offset = t.next
+	}
+	return offset
+}
+
 // refresh takes what the image says of the ranges in recovered logs.
 func (l *recoveredLogs) refresh() {
 	for _, t := range l.tails {
 		for _, s := range t.streams {
-			s.refresh(l.Image)
+			l.refreshRange(s)
 		}
 	}
 	l.settle()
+}
+
+// refreshRange takes what the image says of a range.
+func (l *recoveredLogs) refreshRange(s *tailStream) {
+	was := s.gone
+	s.refresh(l.Image, l.Epoch)
+	if _, there := l.Image.Stream(s.id); there && s.gone && !was {
+		l.Telemetry.Hit("stream recover: a range is another epoch's to recover from now on")
+	}
 }
 
 // refreshOf does so for some streams only.
@@ -109,7 +150,7 @@ func (l *recoveredLogs) refreshOf(ids []metadata.StreamID) {
 	}
 	for _, id := range ids {
 		for s := range l.of(id) {
-			s.refresh(l.Image)
+			l.refreshRange(s)
 		}
 	}
 	l.settle()
@@ -121,11 +162,11 @@ func (l *recoveredLogs) settle() {
 		return
 	}
 	l.tails = slices.DeleteFunc(l.tails, func(t *tail) bool {
-		if l.Image.EpochOwes(t.epoch) || l.uploads.uses(t) || !l.freed(t) {
+		if t.reading || l.Image.EpochOwes(t.epoch) || l.uploads.uses(t) || !l.freed(t) {
 			return false
 		}
 		for _, s := range t.streams {
-			s.refresh(l.Image) // during a start nobody tells of records that others propose, such as a deletion
+			s.refresh(l.Image, l.Epoch) // during a start nobody tells of records that others propose, such as a deletion
 		}
 		l.remove(t)
 		return true
@@ -165,20 +206,23 @@ func (l *recoveredLogs) remove(t *tail) {
 	})
 }
 
-// refresh drops what is committed, deleted, or beyond the range's seal.
-func (s *tailStream) refresh(im Image) {
+// refresh drops what is committed, deleted, beyond the range's seal, or not this epoch's to commit.
+func (s *tailStream) refresh(im Image, by metadata.BrokerEpoch) {
+	if s.gone {
+		return // if the range comes back, it is read again
+	}
 	image, ok := im.Stream(s.id)
 	if !ok {
-		s.drop()
+		s.leave()
 		return
 	}
 	r, ok := rangeOf(image, s.leaderEpoch)
-	if !ok {
-		s.drop()
+	if !ok || im.Committer(image, r) != by {
+		s.leave()
 		return
 	}
 	s.sealed = r.End >= 0
-	if s.sealed && r.End > s.next {
+	if s.sealed && r.End > s.next && !s.tail.reading {
 		telemetry.Assert(1, false, "stream %d, leader epoch %d: sealed at %d, its log ends at %d", s.id, s.leaderEpoch, r.End, s.next)
 	}
 	committed := committedOf(r)
@@ -187,10 +231,17 @@ func (s *tailStream) refresh(im Image) {
 	if n := s.entries.search(r.End); s.sealed && n < s.entries.len() {
 		s.entries.truncate(n)
 		s.entries.pool.truncateTransactions(&s.transactions, r.End)
+		s.next = r.End
 	}
 	if s.entries.len() == 0 {
 		s.drop()
 	}
+}
+
+// leave lets go of a range that is not to be recovered here.
+func (s *tailStream) leave() {
+	s.gone = true
+	s.drop()
 }
 
 // drop lets go of all entries.
@@ -230,6 +281,9 @@ func (l *recoveredLogs) read(t *tailStream, s *Stream, offset int64, maxBytes in
 }
 
 func (r *tailRead) start(t *tailStream) {
+	if t.tail.reading {
+		r.logs.Telemetry.Hit("stream read: from a log that is still looked through")
+	}
 	first, _ := t.holds(r.offset)
 	last, bytes := first, 0
 	for last < t.entries.len() && last < first+tailReadEntriesMax {

@@ -106,6 +106,9 @@ func (u *tailUploader) comesFirst(s *tailStream) bool {
 // begin with say about how large those at their ends will be: a piece has not many batches.
 func (u *tailUploader) next(t *tail) *tailPiece {
 	p := &tailPiece{tail: t}
+	if t.reading {
+		return nil
+	}
 	bytes, checkpoints := int64(0), 0
 	for _, s := range t.streams {
 		if !s.sealed || s.entries.len() == 0 || s.failed || !u.comesFirst(s) {
@@ -303,7 +306,7 @@ func (u *tailUploader) settled(w *upload) {
 	refused := false
 	for i := range p.parts {
 		t := p.parts[i].stream
-		t.refresh(u.Image)
+		t.refresh(u.Image, u.Epoch)
 		switch {
 		case t.entries.len() == 0:
 			t.state = nil

@@ -15,7 +15,7 @@ func (s *Stream) FindTimestamp(from, ts int64, done func(Fetched)) {
 }
 
 func (s *Stream) findTimestampBy(deadline env.Time, from, ts int64, done func(Fetched)) {
-	if _, owed := s.owedElsewhere(); owed && from < s.start && s.owner != nil {
+	if _, owed := s.owedElsewhere(from); owed && s.owner != nil {
 		s.awaitOwed(deadline, func() { s.findTimestampBy(deadline, from, ts, done) }, done)
 		return
 	}

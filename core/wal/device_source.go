@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 
 	"weir/core/env"
@@ -302,7 +303,7 @@ func (s *deviceSource) remove(done func(error)) {
 
 func (s *deviceSource) removeFile(name string, done func(error)) {
 	s.disk.Remove(&env.DiskRemove{Name: name, Done: func(op *env.DiskRemove) {
-		if op.Err != nil {
+		if op.Err != nil && !errors.Is(op.Err, env.ErrNotExist) { // another recoverer of the log may have removed it
 			done(fmt.Errorf("remove wal file %q: %w", name, op.Err))
 			return
 		}

@@ -31,6 +31,9 @@
 // some slots, further and further apart, then of all around the last that was found: one that exists says that those which its writer could not have in flight
 // with it were durable. Nothing that the rest of the log holds is looked at.
 //
+// RecoverSealed and RecoverLatestSealed are for those who know by the cluster's metadata how far the log counts: what is there was made durable and sealed by whoever found
+// that out. They write nothing, and what they have visited can be read at once.
+//
 // # Groups and records
 //
 // A [Position] counts bytes ever logged and only grows. All integers are little-endian.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 
 	"weir/core/env"
@@ -34,6 +35,19 @@ func RecoverLatest(loop *task.Loop, e env.Env, at Stored, visit func(Entry), sum
 	})
 }
 
+// groupsLatest is with how many slots RecoverLatestSealed begins: a second of writing at least, or some dozens of MB.
+const groupsLatest = 4
+
+// RecoverLatestSealed visits the last of what RecoverSealed does, for those who want that soon: of an object log the last slots, and on a device as much
+// as most of them would have. Entries may be read at once, and the log that done gets is open. ErrNoSummary: it is not found at
+// once, or the log has not more.
+func RecoverLatestSealed(loop *task.Loop, e env.Env, at Stored, opened func(*Sealed), visit func(Entry), done func(*Sealed, error)) {
+	s := &scanner{
+		source: at.source(loop, e), name: at.Name, visit: visit, summary: func(Position, []byte) {}, opened: opened, durable: true, back: groupsLatest,
+	}
+	s.run(loop, done)
+}
+
 func recoverLatest(p *task.Proc, from source, name string, back int, visit func(Entry), summary func(at Position, state []byte)) (*Sealed, error) {
 	found := false
 	s := &scanner{source: from, name: name, sealed: &Sealed{Name: name, source: from, closed: true}}
@@ -50,6 +64,7 @@ func recoverLatest(p *task.Proc, from source, name string, back int, visit func(
 	if s.head, err = from.openLatest(p, back); err != nil {
 		return nil, err
 	}
+	s.begin()
 	err = s.scan()
 	from.scanned()
 	from.close()
@@ -62,8 +77,11 @@ func recoverLatest(p *task.Proc, from source, name string, back int, visit func(
 	return s.sealed, nil
 }
 
+// backBytes is how much further back on a device each group more begins that is asked for.
+const backBytes = 16 << 20
+
 // openLatest implements source: the superblock names the newest summary.
-func (s *deviceSource) openLatest(p *task.Proc, _ int) (head, error) {
+func (s *deviceSource) openLatest(p *task.Proc, back int) (head, error) {
 	h, err := s.open(p)
 	if err != nil {
 		return h, err
@@ -75,6 +93,9 @@ func (s *deviceSource) openLatest(p *task.Proc, _ int) (head, error) {
 	if err == nil && !ok {
 		err = ErrNoSummary
 	}
+	if err == nil && back > 1 {
+		start, err = s.further(start, Position(back-1)*backBytes)
+	}
 	if err != nil {
 		s.scanned()
 		s.close()
@@ -84,27 +105,44 @@ func (s *deviceSource) openLatest(p *task.Proc, _ int) (head, error) {
 	return h, nil
 }
 
-// summaryGroup finds the start of the group with the summary that the superblock names: the nearest header before it, unless that is further
-// away than most groups are large. A header is of its place alone, so nothing else passes for it; the scan checks the group.
+// summaryGroup finds the start of the group with the summary that the superblock names.
 func (s *deviceSource) summaryGroup() (start Position, ok bool, err error) {
 	summary := s.super.summary
 	if summary == noPosition || summary < s.super.trim {
 		return 0, false, nil
 	}
-	last := summary / blockBytes * blockBytes
+	h, err := s.headerBefore(summary)
+	return h.at, h.bytes > 0 && summary < h.at+Position(h.bytes), err
+}
+
+// further goes back from the start of a group to that of one some bytes before, if it is found at once.
+func (s *deviceSource) further(start, by Position) (Position, error) {
+	if start < s.super.trim+by {
+		return s.super.trim, nil
+	}
+	h, err := s.headerBefore(start - by)
+	if h.bytes == 0 {
+		return start, err
+	}
+	return h.at, err
+}
+
+// headerBefore finds the nearest header at or before a position: zero if it is further away than most groups are large. A header is of its place
+// alone, so nothing else passes for it; the scan checks the group.
+func (s *deviceSource) headerBefore(at Position) (groupHeader, error) {
+	last := at / blockBytes * blockBytes
 	lap := last - Position(uint64(last)%uint64(s.super.region)) // a group does not cross the region's end
 	first := max(s.super.trim, lap, last-min(last, windowBytes-blockBytes))
 	data, err := s.bytes(first, int(last-first)+blockBytes)
 	if err != nil || data == nil {
-		return 0, false, err
+		return groupHeader{}, err
 	}
 	for at := last; ; at -= blockBytes {
-		h, ok := decodeGroupHeader(data[at-first:], s.super.identity)
-		if ok && h.at == at {
-			return at, s.super.holds(&h) && summary < at+Position(h.bytes), nil
+		if h, ok := decodeGroupHeader(data[at-first:], s.super.identity); ok && h.at == at && s.super.holds(&h) {
+			return h, nil
 		}
 		if at == first {
-			return 0, false, nil
+			return groupHeader{}, nil
 		}
 	}
 }
@@ -193,12 +231,11 @@ func (s *slotSource) between(last uint64, slots []uint64, missing uint64) (uint6
 // haveGroups reports which slots have a group, all looked at together.
 func (s *slotSource) haveGroups(slots []uint64) ([]bool, error) {
 	groups := make([]bool, len(slots))
+	var err error
 	for i, r := range s.readSlots(slots, true) {
-		if r.err != nil {
-			return nil, r.err
-		}
+		err = cmp.Or(err, r.err)
 		groups[i] = r.isGroup()
-		r.drop()
+		r.drop() // each of them, although another one failed
 	}
-	return groups, nil
+	return groups, err
 }

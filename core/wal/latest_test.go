@@ -180,6 +180,28 @@ func (r *broker) recoverLatestObject(first uint64) *soon {
 	return s
 }
 
+// A process that ends gives its reads up, and those that have come already are given back.
+func TestASearchThatIsGivenUpKeepsNoSlot(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	j := w.createObject(tiny, nil)
+	for range 20 {
+		w.turn(func() { j.append(100) })
+		w.pass(time.Second)
+		b.settle(w)
+	}
+	r := b.broker()
+	s := r.recoverLatestObject(0)
+	for i := range b.pending {
+		if i%2 == 0 {
+			b.pending[i].event.(*env.GetObject).Err = &env.StoreError{Cause: env.CauseEnded, Err: errors.New("ended")}
+		}
+	}
+	b.settle(r)
+	require.Error(t, s.err)
+	require.Zero(t, r.memory.live)
+}
+
 // Whatever the store does with creates, and whenever the recoverer comes: what the writer has acknowledged is known to the summary with which the
 // recoverer begins, or found by it.
 func TestNothingAcknowledgedIsLostToARecovererInAHurry(t *testing.T) {

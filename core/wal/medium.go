@@ -58,7 +58,7 @@ type source interface {
 	// beside the groups. After an error it is closed.
 	open(p *task.Proc) (head, error)
 	// openLatest is open for a scan that begins near the end: with the group of the newest summary or, where it is not known which that is,
-	// back groups before the end. The head's trim point is where it begins. ErrNoSummary: no such group is known.
+	// back groups before the end, or some MiB for each after the first. The head's trim point is where it begins. ErrNoSummary: no such group is known.
 	openLatest(p *task.Proc, back int) (head, error)
 	// group reads the group that may start at a position: the trim point, or the end of the group read
 	// before. The header is zero if there is none of this log, and may name another position; data is

@@ -66,17 +66,38 @@ func Recover(loop *task.Loop, e env.Env, at Stored, visit func(Entry), summary f
 }
 
 func recoverFrom(loop *task.Loop, from source, name string, visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
+	s := &scanner{source: from, name: name, visit: visit, summary: summary, opened: func(*Sealed) {}}
+	s.run(loop, done)
+}
+
+// RecoverSealed is Recover for those who know how far of the log counts: whoever found that out has sealed the log, or made durable what it has up to there,
+// and it is not done again. So what was visited may be read while the rest is still visited. opened gets the log before anything is; after an error
+// it is closed.
+func RecoverSealed(loop *task.Loop, e env.Env, at Stored, opened func(*Sealed), visit func(Entry), summary func(at Position, state []byte), done func(*Sealed, error)) {
+	s := &scanner{source: at.source(loop, e), name: at.Name, visit: visit, summary: summary, opened: opened, durable: true}
+	s.run(loop, done)
+}
+
+// run recovers the log in a process of its own.
+func (s *scanner) run(loop *task.Loop, done func(*Sealed, error)) {
+	s.sealed = &Sealed{Name: s.name, source: s.source}
 	loop.Go("recover wal", func(p *task.Proc) {
-		s := &scanner{source: from, name: name, visit: visit, summary: summary, sealed: &Sealed{Name: name, source: from}}
 		var err error
-		if s.head, err = from.open(p); err != nil {
+		if s.back > 0 {
+			s.head, err = s.source.openLatest(p, s.back)
+		} else {
+			s.head, err = s.source.open(p)
+		}
+		if err != nil {
 			done(nil, err)
 			return
 		}
+		s.begin()
+		s.opened(s.sealed)
 		err = s.scan()
-		from.scanned()
+		s.source.scanned()
 		if err != nil {
-			from.close()
+			s.sealed.Close()
 			done(nil, err)
 			return
 		}

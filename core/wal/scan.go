@@ -12,14 +12,24 @@ type scanner struct {
 	head     head
 	visit    func(Entry)
 	summary  func(Position, []byte)
+	opened   func(*Sealed)
+	durable  bool // as far as the log counts, it was made so before
+	back     int  // begin so near the end, see source.openLatest; 0: begin at the trim point
 	sealed   *Sealed
 	at       Position // of the next group
 	sequence uint64   // its number, once a group was read
 	vouched  Position // the highest mark of the groups read: everything below it was durable
 }
 
-func (s *scanner) scan() error {
+// begin says what the head says of the log, of which nothing was visited.
+func (s *scanner) begin() {
 	s.sealed.head = s.head
+	if !s.head.blank {
+		s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, s.head.trim
+	}
+}
+
+func (s *scanner) scan() error {
 	if s.head.blank {
 		return nil
 	}
@@ -36,12 +46,14 @@ func (s *scanner) scan() error {
 		if mark > s.at {
 			return &CorruptError{File: s.name, At: s.at, Durable: mark, Reason: reason}
 		}
+		if s.durable {
+			return nil
+		}
 		if more, err = s.source.secure(max(s.head.trim, s.head.durable, s.vouched), s.at); err != nil {
 			return err
 		}
 		s.sealed.Raced = s.sealed.Raced || more
 	}
-	s.sealed.BrokerEpoch, s.sealed.Trimmed, s.sealed.End = s.head.epoch, s.head.trim, s.at
 	return nil
 }
 
@@ -68,6 +80,7 @@ func (s *scanner) groups() (reason string, err error) {
 		s.visitRecords(h, data)
 		s.vouched = max(s.vouched, h.durable)
 		s.at, s.sequence = s.at+Position(h.bytes), h.sequence+1
+		s.sealed.End = s.at // what was visited may be read
 	}
 }
 
