@@ -349,3 +349,35 @@ func TestANewerCheckpointCountsBeforeWhatWasReplayed(t *testing.T) {
 	s.Ranges = []metadata.Range{{LeaderEpoch: 3, BrokerEpoch: myEpoch, Start: 20, End: -1}}
 	require.NoError(t, g.m.ImageChanged())
 }
+
+// R4: a partition whose checkpoint lies in the object store opens once that is there, with the producers that it has; the others of
+// its topic do not wait.
+func TestAPartitionOpensOnceItsCheckpointIsThere(t *testing.T) {
+	g := newManaged()
+	g.topic("a", 1, 11, 12)
+	state, err := LoadState(nil, 0, 0)
+	require.NoError(t, err)
+	h := record.Header{LastOffsetDelta: 9, ProducerID: 7, Records: 10}
+	require.NoError(t, state.Replay(&h, nil, 0))
+	s := g.image.streams[11]
+	s.CheckpointEnd, s.Stored = 10, metadata.StoredCheckpoint{Object: 5, Position: 96, Bytes: 200, End: 10}
+	s.Ranges = []metadata.Range{{LeaderEpoch: 3, BrokerEpoch: myEpoch, Start: 10, Committed: 10, End: -1}}
+	here := false
+	g.m.options.Checkpoint = func(s *metadata.Stream) ([]byte, bool) {
+		if !s.Stored.Named() {
+			return s.Checkpoint, true
+		}
+		return state.AppendCheckpoint(nil), here
+	}
+	g.changed(t)
+	_, code := g.m.ByName("a", 0)
+	require.EqualValues(t, wire.NotLeaderOrFollower, code)
+	require.Len(t, g.m.Partitions(), 1)
+	next := record.Header{BaseOffset: 10, LastOffsetDelta: 9, ProducerID: 7, BaseSequence: 10, Records: 10}
+	require.ErrorIs(t, g.m.Replay(11, &next, nil), stream.ErrCheckpointAway)
+	here = true
+	require.NoError(t, g.m.TopicsChanged([]metadata.TopicID{{1}}))
+	p, code := g.m.ByName("a", 0)
+	require.EqualValues(t, wire.None, code)
+	require.True(t, p.state.duplicateOf(&h).found)
+}

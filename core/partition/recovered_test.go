@@ -12,6 +12,7 @@ import (
 
 	"weir/core/env"
 	"weir/core/metadata"
+	"weir/core/object"
 	"weir/core/quorum"
 	"weir/core/record"
 	"weir/core/task"
@@ -178,6 +179,30 @@ func TestProducersCountOverAllPartitions(t *testing.T) {
 	require.False(t, a.full())
 }
 
+// storedAndRead commits a checkpoint as an upload does, and reads it back. The metadata take the same few bytes, however large it is.
+func storedAndRead(t *testing.T, checkpoint []byte, end int64) []byte {
+	built := object.Build(object.Header{ID: 1}, nil, 1<<20, object.Checkpoint{Stream: 1, End: end, State: checkpoint})
+	x := built.Checkpoints[0]
+	im := metadata.NewImage()
+	for i, r := range []metadata.Record{
+		&metadata.RegisterBroker{ID: 1},
+		&metadata.CreateTopic{ID: metadata.TopicID{1}, Name: "t", Leaders: []metadata.Leader{{Broker: 1, Epoch: 1}}},
+		&metadata.LeaseObjects{Epoch: 1, Count: 1},
+		&metadata.CommitObject{Object: 1, Epoch: 1, Bytes: built.Header.Bytes, Parts: []metadata.CommitPart{
+			{Stream: 1, Part: metadata.Part{End: end}, Stored: metadata.StoredCheckpoint{Position: x.Position, Bytes: x.Bytes, Sum: x.Sum}},
+		}},
+	} {
+		require.Less(t, len(r.AppendTo(nil)), 100)
+		require.NoError(t, im.Apply(uint64(i+1), r))
+	}
+	require.Less(t, len(im.AppendSnapshot(nil)), 300)
+	s, _ := im.Stream(1)
+	x = object.CheckpointInfo{Stream: 1, End: s.Stored.End, Position: s.Stored.Position, Bytes: s.Stored.Bytes, Sum: s.Stored.Sum}
+	state, err := x.OpenCheckpoint(uint64(s.Stored.Object), slices.Concat(built.Body...)[x.Position:x.Position+int64(x.Bytes)])
+	require.NoError(t, err)
+	return state
+}
+
 // A partition of a hundred thousand producers goes on where it was after a restart from its checkpoint.
 func TestAPartitionOfAHundredThousandProducers(t *testing.T) {
 	r := newRig(t)
@@ -188,7 +213,7 @@ func TestAPartitionOfAHundredThousandProducers(t *testing.T) {
 	}
 	require.Equal(t, producers, r.p.state.Producers())
 	checkpoint := r.p.Checkpoint(nil)
-	loaded, err := LoadState(checkpoint, producers, 0)
+	loaded, err := LoadState(storedAndRead(t, checkpoint, producers), producers, 0)
 	require.NoError(t, err)
 	require.Equal(t, checkpoint, loaded.AppendCheckpoint(nil))
 	r.p.state.leave()
