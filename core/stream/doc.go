@@ -77,8 +77,8 @@
 // Together 2.13 bytes are written for one, and with the merges of crowded streams 2.20. Parts of a stream: up to 8 small ones, and
 // 2 for each level of joins, of which there are 5 from 400 kB to the 80 to 160 MB that a stream has of an object of 5 to 10 GiB: the
 // levels are rarely full at one time. From there on one settled part for each 100 to 160 MB that retention keeps: with the 6 GB of a
-// week a stream has 50 parts, 61 at most (TestAYearOfWriting counts them, with objects and requests; make year). Fewer would need larger
-// objects: with 40 GiB there are 24 after 5 days instead of 44. Two levels of rewriting would write 3 bytes for one. A stream that has objects of its own
+// week a stream has 50 parts, 62 at most (TestAYearOfWriting counts them, with objects and requests; make year). Fewer would need larger
+// objects: with 40 GiB there are 24 after 5 days instead of 41. Two levels of rewriting would write 3 bytes for one. A stream that has objects of its own
 // (OwnObjectBytes) is joined alone, since its runs are long: it has a part for each 5 to 10 GiB. Where little is written, objects
 // are too small to be joined and are rewritten some times: a few bytes more, and few objects.
 //
