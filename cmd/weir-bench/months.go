@@ -170,8 +170,16 @@ type monthsSeen struct {
 	last               map[string]float64
 	streamParts, parts float64 // at most
 	turns              []float64
+	looks              []monthsLook
 	snapshot           float64
 	failed             error
+}
+
+// monthsLook is what was seen at one time. Where others use the machine, too, processor time says more than latency.
+type monthsLook struct {
+	cpu     float64 // seconds of the broker, so far
+	uploads float64 // so far
+	load    string  // of the machine: processes that run or wait, on average of a minute
 }
 
 // watchInterval is half the shortest time that the longest turn is told for.
@@ -201,6 +209,9 @@ func (s *monthsSeen) look(ctx context.Context, url string) {
 	s.streamParts, s.parts = max(s.streamParts, now["weir_compaction_stream_parts"]), max(s.parts, now["weir_compaction_parts"])
 	s.snapshot = max(s.snapshot, now["weir_quorum_snapshot_bytes"])
 	s.turns = append(s.turns, now["weir_loop_turn_longest_nanoseconds"]/1e6)
+	load, _ := os.ReadFile("/proc/loadavg") // empty on other systems
+	first, _, _ := strings.Cut(string(load), " ")
+	s.looks = append(s.looks, monthsLook{cpu: now["process_cpu_seconds_total"], uploads: now["weir_upload_objects_total"], load: first})
 }
 
 func (s *monthsSeen) print(l *load, minutes []*hdrhistogram.Histogram) {
@@ -214,6 +225,11 @@ func (s *monthsSeen) print(l *load, minutes []*hdrhistogram.Histogram) {
 	if n > 1 {
 		first, last := milliseconds(minutes[0], 99), milliseconds(minutes[n-1], 99)
 		fmt.Printf("p99 of the last minute : first   %.2f : %.2f ms = %.2f\n", last, first, last/first)
+	}
+	const minute = int(time.Minute / watchInterval)
+	for i := minute; i < len(s.looks); i += minute {
+		a, b := s.looks[i-minute], s.looks[i]
+		fmt.Printf("minute %2d: %5.1f CPU seconds of the broker, %3.0f uploads, load average %s\n", i/minute, b.cpu-a.cpu, b.uploads-a.uploads, b.load)
 	}
 	fmt.Printf("parts of a stream                at most %.0f, on average at most %.1f\n", s.streamParts, s.parts/float64(l.Partitions))
 	fmt.Printf("snapshot of the metadata         at most %.0f bytes, %.1f times the topics alone (%.0f)\n", s.snapshot, s.snapshot/topics, topics)

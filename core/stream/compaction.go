@@ -23,6 +23,10 @@ const (
 	joinStreams    = 64
 )
 
+// rewriteParts is how many parts one rewrite takes at most, beside those of its first stream: a turn of the loop lists what is to
+// be read of all of them.
+const rewriteParts = 4096
+
 // joinShare is which share of what there is of a stream a join makes one part at most: retention takes whole parts.
 const joinShare = 4
 
@@ -290,6 +294,13 @@ type mergePlan struct {
 	runs []mergeRun
 }
 
+func (p *mergePlan) parts() (total int) {
+	for i := range p.runs {
+		total += len(p.runs[i].parts)
+	}
+	return total
+}
+
 func (p *mergePlan) bytes() (total int64) {
 	for i := range p.runs {
 		for j := range p.runs[i].parts {
@@ -420,20 +431,17 @@ func (q *planner) blockHeld(id metadata.StreamID) holdings {
 // planRewrite takes the neighbours along that nearly need it too, in growing blocks, for as long as all fit.
 func (q *planner) planRewrite(seed mergeRun) mergePlan {
 	plan := mergePlan{runs: []mergeRun{seed}}
-	total := plan.bytes()
-	for size := uint64(2); size <= q.rewriteStreams; size *= 2 {
+	bytes, parts := plan.bytes(), plan.parts()
+	for size := uint64(1); size < q.rewriteStreams; size *= 2 {
 		more := mergePlan{}
-		inFirst, inEnd := neighbours(seed.stream, size/2)
-		first, end := neighbours(seed.stream, size)
+		first, end := neighbours(seed.stream^metadata.StreamID(size), size) // the other half of the next block
 		q.view.each(first, end, func(id metadata.StreamID, parts []metadata.Part) {
-			if id >= inFirst && id < inEnd {
-				return
-			}
 			if run := q.rewrittenAlong(id, parts); len(run) > 0 {
 				more.runs = append(more.runs, mergeRun{id, run})
 			}
 		})
-		if total += more.bytes(); total > q.rewriteBytes {
+		bytes, parts = bytes+more.bytes(), parts+more.parts()
+		if bytes > q.rewriteBytes || parts > rewriteParts {
 			break
 		}
 		plan.runs = append(plan.runs, more.runs...)

@@ -170,7 +170,9 @@ func (c *compactor) pump() {
 		}
 		s := c.due.Pop()
 		s.compactDue = false
-		c.consider(s, &plans)
+		if c.consider(s, &plans) {
+			break // to begin one is much for a turn
+		}
 	}
 	c.pumpIn(0)
 }
@@ -216,8 +218,8 @@ func contiguous(parts []metadata.Part) []metadata.Part {
 	return parts
 }
 
-// consider begins a compaction if a stream needs one.
-func (c *compactor) consider(s *Stream, plans *planner) {
+// consider begins a compaction if a stream needs one, and says whether it did.
+func (c *compactor) consider(s *Stream, plans *planner) bool {
 	c.weigh(s)
 	parts := c.parts(s)
 	c.most = max(c.most, len(parts))
@@ -226,13 +228,13 @@ func (c *compactor) consider(s *Stream, plans *planner) {
 	plan, ok := plans.plan(s.id, parts, large != s.largeParts)
 	if !ok {
 		s.largeParts = large // until they change there is nothing to join
-		return
+		return false
 	}
 	if plan.move {
 		c.Telemetry.Hit("stream compaction: a part moves off an object that is little in use")
 	}
 	c.launch(&plan)
-	plans.forget()
+	return true
 }
 
 // launch begins one compaction.

@@ -76,11 +76,11 @@
 // The arithmetic, for 10,000 partitions and 100 MB/s in uploads of 500 MB: a part has 50 kB. 8 of them in 64 streams are 26 MB,
 // one rewrite; each record is written once more: 1 + 1. A join sends its indexes, 0.1 %, and the first 5 MiB of its
 // object, which the header needs to be a part that S3 takes: 5 of 77 MB, then of 230, 690, ...: 8 % and 3 % and 1 %.
-// Together 2.13 bytes are written for one, and with the merges of crowded streams 2.19. Parts of a stream: up to 8 small ones, and
+// Together 2.13 bytes are written for one, and with the merges of crowded streams 2.20. Parts of a stream: up to 8 small ones, and
 // 2 for each level of joins, of which there are 5 from 400 kB to the 80 to 160 MB that a stream has of an object of 5 to 10 GiB: the
-// levels are rarely full at one time. From there on one settled part for each 112 MB or so that retention keeps, 54 for the 6 GB of a week
-// (TestAYearOfWriting counts them, with objects and requests; make year). They are few because objects are large: with 40 GiB
-// there would be 24 parts after 5 days for 50. Two levels of rewriting would write 3 bytes for one. A stream that has objects of its own
+// levels are rarely full at one time. From there on one settled part for each 100 to 160 MB that retention keeps: with the 6 GB of a
+// week a stream has 50 parts, 62 at most (TestAYearOfWriting counts them, with objects and requests; make year). Fewer would need larger
+// objects: with 40 GiB there are 24 after 5 days instead of 41. Two levels of rewriting would write 3 bytes for one. A stream that has objects of its own
 // (OwnObjectBytes) is joined alone, since its runs are long: it has a part for each 5 to 10 GiB. Where little is written, objects
 // are too small to be joined and are rewritten some times: a few bytes more, and few objects.
 //
