@@ -375,7 +375,9 @@ func (p *pipeline) state() string {
 	var lines []string
 	note := func(what string, o kadm.ListedOffsets, err error) {
 		lines = append(lines, fmt.Sprintf("%s: error %v", what, err))
-		o.Each(func(o kadm.ListedOffset) { lines = append(lines, fmt.Sprintf("%s %d: %d %v", what, o.Partition, o.Offset, o.Err)) })
+		o.Each(func(o kadm.ListedOffset) {
+			lines = append(lines, fmt.Sprintf("%s %d: %d %v", what, o.Partition, o.Offset, o.Err))
+		})
 	}
 	ends, err := admin.ListEndOffsets(ctx, p.in, p.out)
 	note("end", ends, err)
@@ -383,7 +385,9 @@ func (p *pipeline) state() string {
 	note("stable", stable, err)
 	committed, err := admin.FetchOffsets(ctx, p.group)
 	lines = append(lines, fmt.Sprintf("group: error %v", err))
-	committed.Each(func(o kadm.OffsetResponse) { lines = append(lines, fmt.Sprintf("group %d: %d %v", o.Partition, o.At, o.Err)) })
+	committed.Each(func(o kadm.OffsetResponse) {
+		lines = append(lines, fmt.Sprintf("group %d: %d %v", o.Partition, o.At, o.Err))
+	})
 	return strings.Join(lines, "\n")
 }
 
