@@ -18,6 +18,7 @@ type clusters struct {
 	rounds    int
 	bytes     int64
 	limit     time.Duration
+	warm      time.Duration
 	rate      float64
 	readBytes int64
 	passes    int
@@ -42,8 +43,9 @@ func clustersCommand(ctx context.Context, args []string) error {
 	set.StringVar(&c.rivals.only, "only", "", "only these rows, as weir-device,weir-object,kafka")
 	set.IntVar(&c.rivals.brokers, "brokers", 3, "brokers of each cluster, all in racks of their own")
 	set.IntVar(&c.rounds, "rounds", 3, "rounds; the median is shown, with the least and the most. Clusters are warmed in each")
-	set.Int64Var(&c.bytes, "bytes", 10<<30, "bytes of values in each produce load")
+	set.Int64Var(&c.bytes, "bytes", 4<<30, "bytes of values in each produce load, at most")
 	set.DurationVar(&c.limit, "limit", 10*time.Second, "longest time of a produce load, and time at the fixed rate")
+	set.DurationVar(&c.warm, "warm", time.Minute, "longest time of the load before those, which is not counted: a virtual machine compiles what it runs often, and memory is slow at its first touch")
 	set.Float64Var(&c.rate, "mb", 40, "MB a second of the latency load")
 	set.Int64Var(&c.readBytes, "read-bytes", 512<<20, "bytes of values in the topic that is read")
 	set.IntVar(&c.passes, "passes", 4, "times that topic is read")
@@ -136,9 +138,9 @@ func (s *clusterSession) loads(ctx context.Context) error {
 		key string
 		run func(context.Context) (*produced, error)
 	}{
-		{"", func(ctx context.Context) (*produced, error) { return s.produce(ctx, 16<<10) }}, // memory is slow at its first touch
-		{"small", func(ctx context.Context) (*produced, error) { return s.produce(ctx, 16<<10) }},
-		{"large", func(ctx context.Context) (*produced, error) { return s.produce(ctx, 1<<20) }},
+		{"", func(ctx context.Context) (*produced, error) { return s.produce(ctx, 16<<10, s.warm) }},
+		{"small", func(ctx context.Context) (*produced, error) { return s.produce(ctx, 16<<10, s.limit) }},
+		{"large", func(ctx context.Context) (*produced, error) { return s.produce(ctx, 1<<20, s.limit) }},
 		{"rate", s.latency},
 		{"read", s.read},
 	}
@@ -179,12 +181,14 @@ func (s *clusterSession) load(batchBytes int, bytes int64) *load {
 	return &load{Brokers: s.running.addresses(), Partitions: 12, Clients: s.clients, RecordBytes: 1024, BatchBytes: batchBytes, Bytes: bytes, Limit: s.limit}
 }
 
-func (s *clusterSession) produce(ctx context.Context, batchBytes int) (*produced, error) {
+func (s *clusterSession) produce(ctx context.Context, batchBytes int, limit time.Duration) (*produced, error) {
 	bytes := s.bytes
 	if s.row.bytesMax > 0 {
 		bytes = min(bytes, s.row.bytesMax)
 	}
-	return produce(ctx, s.load(batchBytes, bytes))
+	l := s.load(batchBytes, bytes)
+	l.Limit = limit
+	return produce(ctx, l)
 }
 
 func (s *clusterSession) latency(ctx context.Context) (*produced, error) {

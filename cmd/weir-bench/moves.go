@@ -39,7 +39,8 @@ func movesCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	running := &runningCluster{dir: dir}
+	defer running.remove()
 	config := map[string]string{"auto.leader.rebalance.enable": "false"}
 	if *object {
 		config["weir.wal.kind"] = "object"
@@ -53,14 +54,17 @@ func movesCommand(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		defer b.Kill()
+		running.brokers = append(running.brokers, b.Process)
 	}
 	m := &mover{brokers: *brokers}
 	if err := m.begin(ctx, cluster.Addresses(), *megabytes<<20); err != nil {
-		return err
+		return running.explain(err)
 	}
 	defer m.client.Close()
-	return m.run(ctx, *moves, *megabytes)
+	if err := m.run(ctx, *moves, *megabytes); err != nil {
+		return running.explain(err)
+	}
+	return nil
 }
 
 // mover moves one partition under one producer with the client's defaults.

@@ -354,13 +354,41 @@ func (p *pipeline) watch(ctx context.Context, sent map[string]bool, kills int) {
 	missing, all, killed := maps.Clone(sent), len(sent), 0
 	for len(missing) > 0 {
 		fetches := client.PollFetches(ctx)
-		require.NoError(p.t, ctx.Err(), "%d of %d records did not come out", len(missing), all)
+		if ctx.Err() != nil {
+			require.Fail(p.t, "records did not come out", "%d of %d\n%s", len(missing), all, p.state())
+		}
 		fetches.EachRecord(func(r *kgo.Record) { delete(missing, string(r.Value)) })
 		if killed < kills && all-len(missing) > (killed+1)*all/(kills+1) {
 			killed++
 			p.kill()
 		}
 	}
+}
+
+// state is where each partition is: a transaction that hangs shows in stable offsets, a group that does in committed ones.
+func (p *pipeline) state() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	client := p.client(p.t)
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	var lines []string
+	note := func(what string, o kadm.ListedOffsets, err error) {
+		lines = append(lines, fmt.Sprintf("%s: error %v", what, err))
+		o.Each(func(o kadm.ListedOffset) {
+			lines = append(lines, fmt.Sprintf("%s %d: %d %v", what, o.Partition, o.Offset, o.Err))
+		})
+	}
+	ends, err := admin.ListEndOffsets(ctx, p.in, p.out)
+	note("end", ends, err)
+	stable, err := admin.ListCommittedOffsets(ctx, p.out)
+	note("stable", stable, err)
+	committed, err := admin.FetchOffsets(ctx, p.group)
+	lines = append(lines, fmt.Sprintf("group: error %v", err))
+	committed.Each(func(o kadm.OffsetResponse) {
+		lines = append(lines, fmt.Sprintf("group %d: %d %v", o.Partition, o.At, o.Err))
+	})
+	return strings.Join(lines, "\n")
 }
 
 // count reads all that is committed, from the first offset to the last stable one, and says how often each record is there. It
