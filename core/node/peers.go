@@ -44,11 +44,15 @@ const methodArriving peer.Method = 18
 // methodLeaving is the i64 broker epoch of the sender, which is about to end: nothing is to be given to it.
 const methodLeaving peer.Method = 19
 
+// methodTailRead, after free numbers, is a request of stream.Engine.AnswerOwed; to whoever has the log of a sealed range, see holderOf.
+const methodTailRead peer.Method = 24
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
 	refusedBusy                       // nothing was done; ask again later
 	refusedEnded                      // the epoch has ended
+	refusedNotHeld                    // the records are not in this node's log
 )
 
 // callTimeout bounds the wait for an answer that nobody waits for longer.
@@ -159,6 +163,7 @@ func (w *peers) serve() {
 	w.calls.Handle(methodMove, n.moveFor)
 	w.calls.Handle(methodArriving, n.arriving)
 	w.calls.Handle(methodLeaving, n.leavingOf)
+	w.calls.Handle(methodTailRead, n.tailReadOf)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.

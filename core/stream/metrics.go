@@ -14,6 +14,7 @@ type metrics struct {
 	compactedObjects, compactedParts, compactionsFailed, compactionReads env.Counter
 	compactionBytesRead, compactionBytesWritten                          env.Counter
 	partsMax                                                             env.Gauge
+	owedRead, owedServed                                                 env.Counter
 	compacted                                                            telemetry.LastSuccess
 }
 
@@ -40,6 +41,9 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 		compactionBytesWritten: t.Counter("weir_compaction_written_bytes_total", "bytes that compaction sent to the store; what the store copied by itself is not counted"),
 		partsMax:               t.Gauge("weir_compaction_stream_parts", "the most objects that hold records of one partition"),
 		compacted:              t.LastSuccess(clock, "compaction", "when a compaction last replaced parts of streams; old while weir_compaction_stream_parts grows, it stands still"),
+
+		owedRead:   t.Counter("weir_tail_read_bytes_total", "bytes of records that other brokers owed to the store and gave to readers here from their logs, after a move of their partitions"),
+		owedServed: t.Counter("weir_tail_read_served_bytes_total", "bytes of records that this broker owed to the store and gave to other brokers from its log, after a move of their partitions"),
 
 		uncommitted: t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),
 	}
