@@ -24,6 +24,9 @@ const (
 	owedAnswersMax = 16
 )
 
+// owedAgain says how soon a broker that does not hold the records is asked again: perhaps one of both images is behind.
+var owedAgain = task.BackOff{First: owedPoll, Max: owedQuiet}
+
 var (
 	// ErrNotHeld: this broker's log does not hold that, or not any more, or its image does not say so yet.
 	ErrNotHeld = errors.New("stream: the records are not in this broker's write-ahead log")
@@ -54,6 +57,8 @@ type owedRead struct {
 	moved    func()            // the records are elsewhere by now: they are to be read anew
 	failed   func(error)
 	asks     bool // or stands in line
+	refusals int
+	quiet    env.Time // not to ask before
 	over     bool
 }
 
@@ -121,6 +126,7 @@ func (r *owedRead) step() {
 		r.over = true
 		r.moved()
 	case l.Loop.Now() >= r.deadline:
+		l.Telemetry.Hit("stream read: gave up on what another broker owes")
 		r.fail(errOwed)
 	default:
 		l.ask(r, &of)
@@ -156,7 +162,7 @@ func (l *owedReads) ask(r *owedRead, of *metadata.Range) {
 				r.end(a)
 			}
 		})
-	case l.AskHolder == nil || l.Loop.Now() < l.quiet[of.BrokerEpoch] || !r.request.fits():
+	case l.AskHolder == nil || l.Loop.Now() < max(r.quiet, l.quiet[of.BrokerEpoch]) || !r.request.fits():
 	case l.asking >= owedAsksMax:
 		r.asks = true
 		l.line.Push(r)
@@ -181,7 +187,7 @@ func (l *owedReads) send(r *owedRead, of *metadata.Range) {
 	holder := of.BrokerEpoch
 	r.asks = l.AskHolder(of, r.request.append(nil), func(answer []byte, err error) {
 		if err != nil {
-			l.refused(holder, err)
+			l.refused(r, holder, err)
 			l.asked(r)
 			return
 		}
@@ -205,10 +211,12 @@ func (l *owedReads) asked(r *owedRead) {
 	}
 }
 
-// refused notes why a broker did not answer. If it has no more than lost what was asked for, or not yet got it, it may be asked for the rest.
-func (l *owedReads) refused(holder metadata.BrokerEpoch, err error) {
+// refused notes why a broker did not answer. One that does not hold what was asked for may be asked for other records.
+func (l *owedReads) refused(r *owedRead, holder metadata.BrokerEpoch, err error) {
 	if errors.Is(err, ErrNotHeld) {
 		l.Telemetry.Hit("stream read: another broker does not hold what it was asked for")
+		r.quiet = l.Loop.Now().Add(owedAgain.Wait(r.refusals, l.Env.Rand.Uint64("tail read again", uint64(r.stream.id), uint64(r.refusals))))
+		r.refusals++
 		return
 	}
 	l.Telemetry.Hit("stream read: another broker did not answer")
@@ -231,7 +239,7 @@ func (l *owedReads) take(r *owedRead, holder metadata.BrokerEpoch, end int64, an
 			if err != nil {
 				l.lines.Warn(l.Telemetry, "owed", l.Loop.Now(), "another broker gave damaged records from its log; readers wait until it has uploaded them",
 					slog.String("partition", r.stream.stored.name.String()), slog.Int64("epoch", int64(holder)), slog.String("error", err.Error()))
-				l.refused(holder, err)
+				l.refused(r, holder, err)
 			} else if !r.over && !l.stopping {
 				l.Telemetry.Hit("stream read: another broker answered from its log")
 				l.metrics.owedRead.Add(int64(a.fetched.Bytes))
@@ -303,14 +311,59 @@ func (l *owedReads) held(q *owedRequest, done func(*owedAnswer, error)) {
 		done(nil, ErrNotHeld)
 		return
 	}
+	if of.BrokerEpoch != l.Epoch {
+		l.recoveredOf(q, of, done)
+		return
+	}
 	s := l.streams.find(q.stream, q.leaderEpoch)
-	if of.BrokerEpoch != l.Epoch || s == nil || !s.inCache(q.offset) {
+	if s == nil || !s.inCache(q.offset) {
 		done(nil, ErrNotHeld)
 		return
 	}
 	a := &owedAnswer{fetched: s.readSealed(q, of.End), end: of.End}
 	a.searchIn(&s.transactions, q)
 	done(a, nil)
+}
+
+// recoveredOf reads what a recovered log holds of a sealed range.
+func (l *owedReads) recoveredOf(q *owedRequest, of *metadata.Range, done func(*owedAnswer, error)) {
+	a := &owedAnswer{end: of.End}
+	search := func() {
+		t, ok := l.recovered.sealed(q, of)
+		if !ok {
+			a.fetched.Release()
+			done(nil, ErrNotHeld)
+			return
+		}
+		a.searchIn(&t.transactions, q)
+		done(a, nil)
+	}
+	t, ok := l.recovered.sealed(q, of)
+	if !q.batches || !ok {
+		search()
+		return
+	}
+	l.recovered.read(t, q.offset, q.maxBytes, func() { done(nil, ErrNotHeld) }, func(got Fetched) {
+		if got.Err != nil {
+			done(nil, got.Err)
+			return
+		}
+		l.Telemetry.Hit("stream: another broker's read was answered from a recovered log")
+		a.fetched = got
+		search()
+	})
+}
+
+// sealed finds the tail of a sealed range that holds what is asked for, and has it know of the seal.
+func (l *recoveredLogs) sealed(q *owedRequest, of *metadata.Range) (*tailStream, bool) {
+	for t := range l.of(q.stream) {
+		if t.tail.epoch == of.BrokerEpoch && t.leaderEpoch == of.LeaderEpoch {
+			t.refresh(l.Image)
+			_, ok := t.holds(q.offset)
+			return t, ok
+		}
+	}
+	return nil, false
 }
 
 // find finds a stream by the leader epoch of its range, open or not.

@@ -117,17 +117,25 @@ func (b *brokers) clear() {
 	})
 }
 
+// stop ends a node.
+func (b *brokers) stop(n *node) {
+	done := false
+	b.w.turn(func() {
+		for _, id := range b.c.sorted() {
+			n.e.Close(id)
+		}
+		n.e.Shutdown(func() { done = true })
+	})
+	b.w.until("the end of a shutdown", func() bool { return done })
+	b.w.store.ended = false // for the others
+}
+
 // shutdown ends all nodes and proves that nothing leaks.
 func (b *brokers) shutdown() {
 	for epoch := metadata.BrokerEpoch(1); epoch <= b.c.epoch; epoch++ {
-		n, done := b.nodes[epoch], false
-		b.w.turn(func() {
-			for _, id := range b.c.sorted() {
-				n.e.Close(id)
-			}
-			n.e.Shutdown(func() { done = true })
-		})
-		b.w.until("the end of a shutdown", func() bool { return done })
+		if n := b.nodes[epoch]; n.e.base.Epoch == epoch { // else it was stopped, and that one recovers its log
+			b.stop(n)
+		}
 	}
 	require.Zero(b.w.t, b.w.memory.live, "slabs leak")
 }
@@ -148,6 +156,21 @@ func TestWhatAnOldLeaderOwesIsReadFromItsLog(t *testing.T) {
 	b.shutdown()
 }
 
+// The next leader trims the log before the old one has uploaded what it owes: with that the range is committed, and the image forgets it.
+func TestWhatIsOwedAndTrimmedIsUploadedOnce(t *testing.T) {
+	b, n := startBrokers(t, 2)
+	b.create(1, n[0]).fill(n[0], 5_000)
+	o := b.move(1, n[0], n[1])
+	o.fill(n[1], 5_000)
+	b.c.trim(1, o.stream.HighWatermark())
+	b.clear()
+	b.w.until("the end of the old range", func() bool { return len(b.c.streams[1].Ranges) == 1 })
+	b.w.until("the old leader to forget it", func() bool { return n[0].e.streams.find(1, 0) == nil })
+	require.Zero(t, b.w.hits("stream upload: part refused"))
+	require.Zero(t, n[0].e.uploads.uncut)
+	b.shutdown()
+}
+
 func TestAPartitionThatCameBackIsReadFromTheBrokersOwnLog(t *testing.T) {
 	b, n := startBrokers(t, 2)
 	b.create(1, n[0]).fill(n[0], 5_000)
@@ -160,6 +183,44 @@ func TestAPartitionThatCameBackIsReadFromTheBrokersOwnLog(t *testing.T) {
 	}
 	require.NotZero(t, b.w.hits("stream read: of a range that this broker led before"))
 	require.NotZero(t, b.asked, "what lies between is the other's")
+	b.shutdown()
+}
+
+// An old leader dies before it has uploaded what it owes. Whoever recovers its log answers, once it has read it.
+func TestWhatADeadBrokerOwesIsReadFromItsLogElsewhere(t *testing.T) {
+	b, n := startBrokers(t, 3)
+	first := b.create(1, n[0])
+	for i, choice := range []int{3, 4, 1, 3, 0, 4, 3, 4} { // data and markers
+		first.transact(n[0], int64(7+i%2), choice, 100)
+	}
+	o := b.move(1, n[0], n[1])
+	for i, choice := range []int{1, 0} {
+		o.transact(n[1], int64(7+i), choice, 100)
+	}
+	b.w.until("durability", func() bool { return o.stream.HighWatermark() == o.stream.End() })
+	b.stop(n[0])
+	b.nodes[1] = n[2]
+	_, err := b.question(n[2], &owedRequest{stream: 1, maxBytes: 1, batches: true})
+	require.ErrorIs(t, err, ErrNotHeld, "the log was not read yet")
+	read := false
+	b.w.turn(func() {
+		n[2].e.RecoverLog(logName(1), 1, nil, func(_ []metadata.RangeEnd, err error) {
+			require.NoError(t, err)
+			read = true
+		})
+	})
+	b.w.until("the dead broker's log", func() bool { return read })
+	for at := range o.history.acked {
+		o.readStable(n[1], at, 300, false)
+	}
+	o.readAll(n[1], 300)
+	require.NotZero(t, b.w.hits("stream: another broker's read was answered from a recovered log"))
+	require.Zero(t, b.w.hits("stream read: waits for what another broker owes"))
+	_, err = b.question(n[2], &owedRequest{stream: 1, leaderEpoch: 1, offset: o.history.acked - 1, maxBytes: 1, batches: true})
+	require.ErrorIs(t, err, ErrNotHeld, "of another's range")
+	n[2].e.UploadTails()
+	b.clear()
+	o.readAll(n[1], 300)
 	b.shutdown()
 }
 

@@ -24,7 +24,7 @@ func (s *Stream) readBy(deadline env.Time, offset int64, maxBytes int, done func
 		done(s.readCache(offset, maxBytes))
 	default:
 		if t, ok := e.recovered.at(s.id, offset); ok {
-			e.recovered.read(t, s, offset, maxBytes, done)
+			e.recovered.read(t, offset, maxBytes, func() { s.Read(offset, maxBytes, done) }, done)
 			return
 		}
 		if of, owed := s.owedAt(offset); owed {

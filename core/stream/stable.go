@@ -203,6 +203,7 @@ func (q *abortedSearch) searchOwed(of *metadata.Range) {
 		stream: s, deadline: q.deadline,
 		request: owedRequest{stream: s.id, leaderEpoch: of.LeaderEpoch, offset: q.at, searches: true, search: q.Rest()},
 		came: func(a *owedAnswer) {
+			s.engine.base.Telemetry.Hit("stream read: a search for aborted transactions went on in another broker's log")
 			q.Join(&a.search)
 			q.at = a.end
 			q.further()
