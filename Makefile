@@ -175,7 +175,7 @@ bench-kafka: build ## weir beside Apache Kafka, kfake and the null broker, with 
 	./bin/weir-bench compare --unsummed --kafka-libs .cache/kafka/libs --weir bin/weir
 
 .PHONY: bench-moves
-bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 2 GiB, with a shared log directory and with object logs
+bench-moves: build ## how long a producer and a consumer wait while their partition moves: 10 MiB and 2 GiB, with a shared log directory and with object logs
 	./bin/weir-bench moves --weir bin/weir --mib 10
 	./bin/weir-bench moves --weir bin/weir --mib 2048
 	./bin/weir-bench moves --weir bin/weir --mib 10 --object-wal

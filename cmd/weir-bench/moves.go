@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -26,7 +27,7 @@ const (
 	movesLimit  = 10 * time.Second
 )
 
-// movesCommand measures how long a producer is held up while its partition moves from broker to broker.
+// movesCommand measures how long a producer and a consumer are held up while their partition moves from broker to broker.
 func movesCommand(ctx context.Context, args []string) error {
 	set := newFlags("moves")
 	weir := set.String("weir", "bin/weir", "the weir program")
@@ -60,18 +61,21 @@ func movesCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	defer m.client.Close()
+	defer m.consumer.Close()
 	return m.run(ctx, *moves, *megabytes)
 }
 
-// mover moves one partition under one producer with the client's defaults.
+// mover moves one partition under one producer and one consumer with the client's defaults.
 type mover struct {
-	brokers int
-	client  *kgo.Client
-	admin   *kadm.Client
+	brokers  int
+	client   *kgo.Client
+	consumer *kgo.Client
+	admin    *kadm.Client
 
-	mutex  sync.Mutex
-	delays []delay // of acknowledged records, in the order of their answers
-	failed error
+	mutex    sync.Mutex
+	acked    []delay // of acknowledged records, in the order of their answers
+	consumed []delay // of consumed records
+	failed   error
 }
 
 // delay is how long a record took, from when it was due.
@@ -104,7 +108,11 @@ func (m *mover) begin(ctx context.Context, addresses []string, size int) (err er
 	for range size / len(value) {
 		m.client.Produce(ctx, &kgo.Record{Value: value}, func(_ *kgo.Record, err error) { m.fail(err) })
 	}
-	return errors.Join(m.client.Flush(ctx), m.failed)
+	if err := errors.Join(m.client.Flush(ctx), m.failed); err != nil {
+		return err
+	}
+	m.consumer, err = kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.ConsumeTopics(movesTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
+	return err
 }
 
 func (m *mover) fail(err error) {
@@ -116,6 +124,8 @@ func (m *mover) fail(err error) {
 func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	producing, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
+	group.Go(func() { m.consume(producing) })
+	time.Sleep(movesSettle)
 	group.Go(func() { m.produce(producing) })
 	time.Sleep(2 * movesSettle)
 	began := make([]time.Time, 0, moves)
@@ -133,13 +143,18 @@ func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	if err := errors.Join(m.client.Flush(ctx), m.failed); err != nil {
 		return err
 	}
-	pauses := make([]time.Duration, 0, moves)
-	for _, at := range began {
-		pauses = append(pauses, m.longest(at, at.Add(movesSettle)))
+	for _, side := range []struct {
+		who    string
+		delays []delay
+	}{{"producer", m.acked}, {"consumer", m.consumed}} {
+		pauses := make([]time.Duration, 0, moves)
+		for _, at := range began {
+			pauses = append(pauses, longest(side.delays, at, at.Add(movesSettle)))
+		}
+		slices.Sort(pauses)
+		fmt.Printf("%d moves of a partition of %d MiB: a %s waits p50 %v  p99 %v  max %v; before the moves %v at most\n", moves, megabytes, side.who,
+			quantile(pauses, 50), quantile(pauses, 99), pauses[len(pauses)-1].Round(100*time.Microsecond), longest(side.delays, time.Time{}, calm).Round(100*time.Microsecond))
 	}
-	slices.Sort(pauses)
-	fmt.Printf("%d moves of a partition of %d MiB: a producer waits p50 %v  p99 %v  max %v; before the moves %v at most\n", moves, megabytes,
-		quantile(pauses, 50), quantile(pauses, 99), pauses[len(pauses)-1].Round(100*time.Microsecond), m.longest(time.Time{}, calm).Round(100*time.Microsecond))
 	return nil
 }
 
@@ -147,15 +162,33 @@ func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 func (m *mover) produce(ctx context.Context) {
 	for due := time.Now(); ctx.Err() == nil; due = due.Add(movesPace) {
 		time.Sleep(time.Until(due))
-		m.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Value: []byte("record")}, func(_ *kgo.Record, err error) {
+		value := binary.LittleEndian.AppendUint64(nil, uint64(due.UnixNano()))
+		m.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
 			took := time.Since(due)
 			m.mutex.Lock()
 			defer m.mutex.Unlock()
 			m.failed = errors.Join(m.failed, err)
-			m.delays = append(m.delays, delay{due, took})
+			m.acked = append(m.acked, delay{due, took})
 		})
 	}
 }
+
+// consume notes how long after it was due each record came to a consumer.
+func (m *mover) consume(ctx context.Context) {
+	for ctx.Err() == nil {
+		fetches := m.consumer.PollFetches(ctx)
+		now := time.Now()
+		fetches.EachRecord(func(r *kgo.Record) {
+			if len(r.Value) == dueBytes {
+				due := time.Unix(0, int64(binary.LittleEndian.Uint64(r.Value)))
+				m.consumed = append(m.consumed, delay{due, now.Sub(due)})
+			}
+		})
+	}
+}
+
+// dueBytes is the size of the value of a record, which is when it was due.
+const dueBytes = 8
 
 // move gives the partition to the next broker and waits until the metadata say so.
 func (m *mover) move(ctx context.Context) error {
@@ -194,8 +227,8 @@ func (m *mover) leader(ctx context.Context) (int32, error) {
 }
 
 // longest is the longest delay of a record that was due in a span.
-func (m *mover) longest(from, to time.Time) (longest time.Duration) {
-	for _, d := range m.delays {
+func longest(delays []delay, from, to time.Time) (longest time.Duration) {
+	for _, d := range delays {
 		if !d.due.Before(from) && d.due.Before(to) {
 			longest = max(longest, d.took)
 		}
