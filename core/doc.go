@@ -170,8 +170,8 @@
 // leader among those alive, and the state of its producers as of the seal, in one record for many (SealRanges): so a new leader
 // opens from the image alone, whatever the log holds. How it ends is read from the newest summary and what follows (R4; stream.Engine.RecoverEnds), which
 // the superblock names and, of an object log, the last slots have: that takes as long for a long log as for a short one. Several logs of brokers that died together are opened
-// one after another. Then the recoverer reads the log whole, checks all of it, and uploads what it holds of the ranges in the background; until then, readers of it
-// wait, and everybody else is served. So damage before the newest summary is found when the partitions are open already: it is as loud, and
+// one after another. Then the recoverer reads the log whole, checks all of it, and uploads what it holds of the ranges in the background. Readers of it wait until it was
+// read; then the recoverer gives it to whoever leads the partitions now (R15, tail reads). Everybody else is served at once. So damage before the newest summary is found when the partitions are open already: it is as loud, and
 // the log stays; their readers wait, for what was acknowledged is nowhere else. Two recoveries of one log may find different ends, by what its owner had in flight and never acknowledged: the first seal
 // that applies counts, and whoever reads the log after it cuts there.
 //
@@ -180,7 +180,10 @@
 // state of producers there and the next leader. It proposes the same seal again until the image says what became of it; if the next leader is gone, it seals
 // for itself, under a new leader epoch. The next leader is told before, so that producers which come there before it has opened the
 // partition wait for that (a courtesy: nothing depends on it). Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
-// it. Before a broker that shuts down closes its connections, it goes on saying for a second who leads its partitions, under a lease that it renews to the end. It
+// it. Until then the next leader reads what is owed from it (core/stream, owed.go), or from whoever recovers its log: batches, and with them, for readers of committed
+// records, the search for aborted transactions as far as the seal. Only a sealed range that its own WAL holds is answered for, and nothing at or above the seal. No lease
+// is needed for that: records below a seal are durable and never change, so an answer is right however late it comes, and whether they may be served is for the
+// lease of the broker that asks. Where nobody answers, an earlier release, say, readers wait for the upload. Before a broker that shuts down closes its connections, it goes on saying for a second who leads its partitions, under a lease that it renews to the end. It
 // has told the others before that it leaves, so that two which leave together do not give their partitions to each other (a courtesy, too).
 //
 // R16. Where nobody but a dead broker can read its WAL, its partitions wait for it; the active controller says so each minute. An administrator

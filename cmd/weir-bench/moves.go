@@ -57,25 +57,34 @@ func movesCommand(ctx context.Context, args []string) error {
 		defer b.Kill()
 	}
 	m := &mover{brokers: *brokers}
+	defer m.close()
 	if err := m.begin(ctx, cluster.Addresses(), *megabytes<<20); err != nil {
 		return err
 	}
-	defer m.client.Close()
-	defer m.consumer.Close()
 	return m.run(ctx, *moves, *megabytes)
 }
 
-// mover moves one partition under one producer and one consumer with the client's defaults.
-type mover struct {
-	brokers  int
-	client   *kgo.Client
-	consumer *kgo.Client
-	admin    *kadm.Client
+// movesMetadataAge is how old the metadata of the eager consumer may be at least. With the client's default, 2.5 s, a consumer that finds its leader
+// gone may wait for that long, whatever the brokers do.
+const movesMetadataAge = 20 * time.Millisecond
 
-	mutex    sync.Mutex
-	acked    []delay // of acknowledged records, in the order of their answers
-	consumed []delay // of consumed records
-	failed   error
+// mover moves one partition under one producer and one consumer with the client's defaults, and one that looks at the metadata soon.
+type mover struct {
+	brokers int
+	client  *kgo.Client
+	usual   reader
+	eager   reader
+	admin   *kadm.Client
+
+	mutex  sync.Mutex
+	acked  []delay // of acknowledged records, in the order of their answers
+	failed error
+}
+
+// reader is a consumer, and the delays of the records that came to it.
+type reader struct {
+	client   *kgo.Client
+	consumed []delay
 }
 
 // delay is how long a record took, from when it was due.
@@ -111,8 +120,20 @@ func (m *mover) begin(ctx context.Context, addresses []string, size int) (err er
 	if err := errors.Join(m.client.Flush(ctx), m.failed); err != nil {
 		return err
 	}
-	m.consumer, err = kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.ConsumeTopics(movesTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
+	consumes := []kgo.Opt{kgo.SeedBrokers(addresses...), kgo.ConsumeTopics(movesTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}
+	if m.usual.client, err = kgo.NewClient(consumes...); err != nil {
+		return err
+	}
+	m.eager.client, err = kgo.NewClient(append(consumes, kgo.MetadataMinAge(movesMetadataAge))...)
 	return err
+}
+
+func (m *mover) close() {
+	for _, c := range []*kgo.Client{m.client, m.usual.client, m.eager.client} {
+		if c != nil {
+			c.Close()
+		}
+	}
 }
 
 func (m *mover) fail(err error) {
@@ -124,7 +145,8 @@ func (m *mover) fail(err error) {
 func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	producing, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	group.Go(func() { m.consume(producing) })
+	group.Go(func() { m.usual.consume(producing) })
+	group.Go(func() { m.eager.consume(producing) })
 	time.Sleep(movesSettle)
 	group.Go(func() { m.produce(producing) })
 	time.Sleep(2 * movesSettle)
@@ -146,7 +168,7 @@ func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	for _, side := range []struct {
 		who    string
 		delays []delay
-	}{{"producer", m.acked}, {"consumer", m.consumed}} {
+	}{{"producer", m.acked}, {"consumer", m.usual.consumed}, {"consumer that looks for its leader at once", m.eager.consumed}} {
 		pauses := make([]time.Duration, 0, moves)
 		for _, at := range began {
 			pauses = append(pauses, longest(side.delays, at, at.Add(movesSettle)))
@@ -174,14 +196,14 @@ func (m *mover) produce(ctx context.Context) {
 }
 
 // consume notes how long after it was due each record came to a consumer.
-func (m *mover) consume(ctx context.Context) {
+func (r *reader) consume(ctx context.Context) {
 	for ctx.Err() == nil {
-		fetches := m.consumer.PollFetches(ctx)
+		fetches := r.client.PollFetches(ctx)
 		now := time.Now()
-		fetches.EachRecord(func(r *kgo.Record) {
-			if len(r.Value) == dueBytes {
-				due := time.Unix(0, int64(binary.LittleEndian.Uint64(r.Value)))
-				m.consumed = append(m.consumed, delay{due, now.Sub(due)})
+		fetches.EachRecord(func(got *kgo.Record) {
+			if len(got.Value) == dueBytes {
+				due := time.Unix(0, int64(binary.LittleEndian.Uint64(got.Value)))
+				r.consumed = append(r.consumed, delay{due, now.Sub(due)})
 			}
 		})
 	}
