@@ -62,6 +62,7 @@ type fetching struct {
 	need      int64 // bytes to wait for
 	ended     bool
 	gone      bool        // the connection closed
+	patience  env.Time    // until when partitions on the move are waited for; 0: none was met
 	lent      *heldAnswer // counts a heavy request while it is under way
 }
 
@@ -476,6 +477,9 @@ func (f *fetching) refuse(r *kmsg.FetchRequest, parts []fetchPart) {
 // first of their own: else they would starve a partition whose batches are larger
 // than the client takes of it, and that never needs a late read.
 func (f *fetching) answer() {
+	if f.awaitMoves() {
+		return
+	}
 	f.ended = true
 	f.giveBackTargets()
 	f.unwatch()
