@@ -220,14 +220,6 @@ func (f *fetching) giveBack(t *fetchTarget) {
 	t.read, t.arrived, t.late = stream.Fetched{}, false, false
 }
 
-// goneCode is the code for a partition whose session knows its topic id, while the topic is gone.
-func (f *fetching) goneCode(p *fetchPart) wire.Code {
-	if _, code := f.plane.partitions.ByName(p.foundAs, p.index); code == wire.None {
-		return wire.InconsistentTopicID // it was made again under its name
-	}
-	return wire.UnknownTopicOrPartition
-}
-
 // look finds the target's partition and checks epoch and offset.
 func (f *fetching) look(t *fetchTarget) {
 	t.diverging = divergingEpoch{}
