@@ -194,7 +194,7 @@ bench-kafka-cluster: build ## clusters of three brokers: weir with both kinds of
 	./bin/weir-bench clusters --kafka-libs .cache/kafka/libs --weir bin/weir
 
 .PHONY: bench-moves
-bench-moves: build ## how long a producer waits while its partition moves: 10 MiB and 10 GiB, with a shared log directory and with object logs
+bench-moves: build ## how long a producer and a consumer wait while their partition moves: 10 MiB and 10 GiB, with a shared log directory and with object logs
 	./bin/weir-bench moves --weir bin/weir --mib 10
 	./bin/weir-bench moves --weir bin/weir --mib 10240
 	./bin/weir-bench moves --weir bin/weir --mib 10 --object-wal

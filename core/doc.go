@@ -197,8 +197,11 @@
 // appended before is durable and acknowledged, the partition serves no reads either, and the leader proposes the seal at its end, with the
 // state of producers there and the next leader. It proposes the same seal again until the image says what became of it; if the next leader is gone, it seals
 // for itself, under a new leader epoch. The next leader is told before, so that producers which come there before it has opened the
-// partition wait for that (a courtesy: nothing depends on it). Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
-// it. Before a broker that shuts down closes its connections, it goes on saying for a second who leads its partitions, under a lease that it renews to the end. It
+// partition, and consumers, wait for that (a courtesy: nothing depends on it); a fetch that comes while the seal is under way waits for its outcome. Nothing lies above the seal in its WAL. It owes the upload up to there, begins it at once, and a shutdown waits for
+// it. Until then the next leader reads what is owed from it (core/stream, owed.go), or from whoever recovers its log: batches, and with them, for readers of committed
+// records, the search for aborted transactions as far as the seal. Only a sealed range that its own WAL holds is answered for, and nothing at or above the seal. No lease
+// is needed for that: records below a seal are durable and never change, so an answer is right however late it comes, and whether they may be served is for the
+// lease of the broker that asks. Where nobody answers, an earlier release, say, readers wait for the upload. Before a broker that shuts down closes its connections, it goes on saying for a second who leads its partitions, under a lease that it renews to the end. It
 // has told the others before that it leaves, so that two which leave together do not give their partitions to each other (a courtesy, too).
 //
 // R16. Where nobody but a dead broker can read its WAL, its partitions wait for it; the active controller says so each minute. An administrator

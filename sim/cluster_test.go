@@ -28,6 +28,7 @@ quorum: a snapshot was installed
 quorum: deposed
 quorum: joined
 quorum: the leadership was handed on
+stream read: another broker answered from its log
 stream recover: state agrees
 txn: a transaction timed out
 world: a broker joined

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -26,7 +27,7 @@ const (
 	movesLimit  = 10 * time.Second
 )
 
-// movesCommand measures how long a producer is held up while its partition moves from broker to broker.
+// movesCommand measures how long a producer and a consumer are held up while their partition moves from broker to broker.
 func movesCommand(ctx context.Context, args []string) error {
 	set := newFlags("moves")
 	weir := set.String("weir", "bin/weir", "the weir program")
@@ -57,25 +58,37 @@ func movesCommand(ctx context.Context, args []string) error {
 		running.brokers = append(running.brokers, b.Process)
 	}
 	m := &mover{brokers: *brokers}
+	defer m.close()
 	if err := m.begin(ctx, cluster.Addresses(), *megabytes<<20); err != nil {
 		return running.explain(err)
 	}
-	defer m.client.Close()
 	if err := m.run(ctx, *moves, *megabytes); err != nil {
 		return running.explain(err)
 	}
 	return nil
 }
 
-// mover moves one partition under one producer with the client's defaults.
+// movesMetadataAge is how old the metadata of the eager consumer may be at least. With the client's default, 2.5 s, a consumer that finds its leader
+// gone may wait for that long, whatever the brokers do.
+const movesMetadataAge = 20 * time.Millisecond
+
+// mover moves one partition under one producer and one consumer with the client's defaults, and one that looks at the metadata soon.
 type mover struct {
 	brokers int
 	client  *kgo.Client
+	usual   reader
+	eager   reader
 	admin   *kadm.Client
 
 	mutex  sync.Mutex
-	delays []delay // of acknowledged records, in the order of their answers
+	acked  []delay // of acknowledged records, in the order of their answers
 	failed error
+}
+
+// reader is a consumer, and the delays of the records that came to it.
+type reader struct {
+	client   *kgo.Client
+	consumed []delay
 }
 
 // delay is how long a record took, from when it was due.
@@ -108,7 +121,23 @@ func (m *mover) begin(ctx context.Context, addresses []string, size int) (err er
 	for range size / len(value) {
 		m.client.Produce(ctx, &kgo.Record{Value: value}, func(_ *kgo.Record, err error) { m.fail(err) })
 	}
-	return errors.Join(m.client.Flush(ctx), m.failed)
+	if err := errors.Join(m.client.Flush(ctx), m.failed); err != nil {
+		return err
+	}
+	consumes := []kgo.Opt{kgo.SeedBrokers(addresses...), kgo.ConsumeTopics(movesTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd())}
+	if m.usual.client, err = kgo.NewClient(consumes...); err != nil {
+		return err
+	}
+	m.eager.client, err = kgo.NewClient(append(consumes, kgo.MetadataMinAge(movesMetadataAge))...)
+	return err
+}
+
+func (m *mover) close() {
+	for _, c := range []*kgo.Client{m.client, m.usual.client, m.eager.client} {
+		if c != nil {
+			c.Close()
+		}
+	}
 }
 
 func (m *mover) fail(err error) {
@@ -120,6 +149,9 @@ func (m *mover) fail(err error) {
 func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	producing, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
+	group.Go(func() { m.usual.consume(producing) })
+	group.Go(func() { m.eager.consume(producing) })
+	time.Sleep(movesSettle)
 	group.Go(func() { m.produce(producing) })
 	time.Sleep(movesSettle)
 	var calm, began []time.Time
@@ -140,16 +172,21 @@ func (m *mover) run(ctx context.Context, moves, megabytes int) error {
 	if err := errors.Join(m.client.Flush(ctx), m.failed); err != nil {
 		return err
 	}
-	fmt.Printf("%d moves of a partition of %d MiB: a producer waits %v; in as many spans of %v without a move %v; load of the machine %.0f\n",
-		moves, megabytes, m.pauses(began), movesSettle, m.pauses(calm), machineLoad())
+	for _, side := range []struct {
+		who    string
+		delays []delay
+	}{{"producer", m.acked}, {"consumer", m.usual.consumed}, {"consumer that looks for its leader at once", m.eager.consumed}} {
+		fmt.Printf("%d moves of a partition of %d MiB: a %s waits %v; in as many spans of %v without a move %v; load of the machine %.0f\n",
+			moves, megabytes, side.who, pausesOf(side.delays, began), movesSettle, pausesOf(side.delays, calm), machineLoad())
+	}
 	return nil
 }
 
-// pauses are the longest delays of records that were due in the spans that began then.
-func (m *mover) pauses(began []time.Time) pauses {
+// pausesOf are the longest delays of records that were due in the spans that began then.
+func pausesOf(delays []delay, began []time.Time) pauses {
 	var all pauses
 	for _, at := range began {
-		all = append(all, m.longest(at, at.Add(movesSettle)))
+		all = append(all, longest(delays, at, at.Add(movesSettle)))
 	}
 	slices.Sort(all)
 	return all
@@ -166,15 +203,33 @@ func (p pauses) String() string {
 func (m *mover) produce(ctx context.Context) {
 	for due := time.Now(); ctx.Err() == nil; due = due.Add(movesPace) {
 		time.Sleep(time.Until(due))
-		m.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Value: []byte("record")}, func(_ *kgo.Record, err error) {
+		value := binary.LittleEndian.AppendUint64(nil, uint64(due.UnixNano()))
+		m.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
 			took := time.Since(due)
 			m.mutex.Lock()
 			defer m.mutex.Unlock()
 			m.failed = errors.Join(m.failed, err)
-			m.delays = append(m.delays, delay{due, took})
+			m.acked = append(m.acked, delay{due, took})
 		})
 	}
 }
+
+// consume notes how long after it was due each record came to a consumer.
+func (r *reader) consume(ctx context.Context) {
+	for ctx.Err() == nil {
+		fetches := r.client.PollFetches(ctx)
+		now := time.Now()
+		fetches.EachRecord(func(got *kgo.Record) {
+			if len(got.Value) == dueBytes {
+				due := time.Unix(0, int64(binary.LittleEndian.Uint64(got.Value)))
+				r.consumed = append(r.consumed, delay{due, now.Sub(due)})
+			}
+		})
+	}
+}
+
+// dueBytes is the size of the value of a record, which is when it was due.
+const dueBytes = 8
 
 // move gives the partition to the next broker and waits until the metadata say so.
 func (m *mover) move(ctx context.Context) error {
@@ -213,8 +268,8 @@ func (m *mover) leader(ctx context.Context) (int32, error) {
 }
 
 // longest is the longest delay of a record that was due in a span.
-func (m *mover) longest(from, to time.Time) (longest time.Duration) {
-	for _, d := range m.delays {
+func longest(delays []delay, from, to time.Time) (longest time.Duration) {
+	for _, d := range delays {
 		if !d.due.Before(from) && d.due.Before(to) {
 			longest = max(longest, d.took)
 		}

@@ -62,6 +62,7 @@ type fetching struct {
 	need      int64 // bytes to wait for
 	ended     bool
 	gone      bool        // the connection closed
+	patience  env.Time    // until when partitions on the move are waited for; 0: none was met
 	lent      *heldAnswer // counts a heavy request while it is under way
 }
 
@@ -217,14 +218,6 @@ func (f *fetching) giveBack(t *fetchTarget) {
 		t.read.Release()
 	}
 	t.read, t.arrived, t.late = stream.Fetched{}, false, false
-}
-
-// goneCode is the code for a partition whose session knows its topic id, while the topic is gone.
-func (f *fetching) goneCode(p *fetchPart) wire.Code {
-	if _, code := f.plane.partitions.ByName(p.foundAs, p.index); code == wire.None {
-		return wire.InconsistentTopicID // it was made again under its name
-	}
-	return wire.UnknownTopicOrPartition
 }
 
 // look finds the target's partition and checks epoch and offset.
@@ -476,6 +469,9 @@ func (f *fetching) refuse(r *kmsg.FetchRequest, parts []fetchPart) {
 // first of their own: else they would starve a partition whose batches are larger
 // than the client takes of it, and that never needs a late read.
 func (f *fetching) answer() {
+	if f.awaitMoves() {
+		return
+	}
 	f.ended = true
 	f.giveBackTargets()
 	f.unwatch()

@@ -237,3 +237,11 @@ func (c *fetchSessions) resume(id, epoch int32, byID bool, changed []fetchPart, 
 	c.touch(s, now)
 	return s, wire.None
 }
+
+// goneCode is the code for a partition whose session knows its topic id, while the topic is gone.
+func (f *fetching) goneCode(p *fetchPart) wire.Code {
+	if _, code := f.plane.partitions.ByName(p.foundAs, p.index); code == wire.None {
+		return wire.InconsistentTopicID // it was made again under its name
+	}
+	return wire.UnknownTopicOrPartition
+}

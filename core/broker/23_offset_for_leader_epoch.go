@@ -4,6 +4,7 @@
 package broker
 
 import (
+	"weir/core/metadata"
 	"weir/core/partition"
 	"weir/core/wire"
 
@@ -11,8 +12,14 @@ import (
 )
 
 // offsetForLeaderEpoch says where leader epochs end (KIP-320). The newest ends at
-// the high watermark: clients may know of nothing above it.
+// the high watermark: clients may know of nothing above it. A consumer that follows a hint of the old leader asks here before it fetches; it waits for
+// a partition that was announced, within arrivalLimit: told that this is not the leader, it would ask again a second later.
 func (d *dataPlane) offsetForLeaderEpoch(x exchange, r *kmsg.OffsetForLeaderEpochRequest) {
+	if d.expectsAny(r) {
+		d.moved.Hit()
+		d.loop.After(fetchMovePoll, func() { d.offsetForLeaderEpoch(x, r) })
+		return
+	}
 	response := r.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
 	response.Topics = make([]kmsg.OffsetForLeaderEpochResponseTopic, len(r.Topics))
 	for i := range r.Topics {
@@ -42,4 +49,17 @@ func (d *dataPlane) offsetForLeaderEpoch(x exchange, r *kmsg.OffsetForLeaderEpoc
 	}
 	x.releaseFrame()
 	x.replyMessage(response)
+}
+
+// expectsAny reports whether a partition of the request was announced and is not open yet.
+func (d *dataPlane) expectsAny(r *kmsg.OffsetForLeaderEpochRequest) bool {
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		for j := range t.Partitions {
+			if d.expected(false, metadata.TopicID{}, t.Topic, t.Partitions[j].Partition) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -99,6 +99,15 @@ func (a *arrivals) hold(p *pendingProduce, t *produceTopic, part *producePart, c
 	return true
 }
 
+// expected reports whether a partition was announced, is waited for, and is not open yet.
+func (d *dataPlane) expected(byID bool, id metadata.TopicID, topic string, index int32) bool {
+	if len(d.arrivals.announced) == 0 {
+		return false
+	}
+	stream, ok := d.streamOf(byID, id, topic, index)
+	return ok && d.arrivals.announced[stream] > d.loop.Now() && d.partitions.Find(stream) == nil
+}
+
 // opened is called when partitions may have been opened.
 func (a *arrivals) opened() {
 	if len(a.waiting) > 0 {

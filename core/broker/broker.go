@@ -139,6 +139,7 @@ func New(o Options) *Broker {
 		held:           newHeldAnswers(o.Config.QueuedMaxRequestBytes),
 		late:           newLateReads(o.Loop, o.Config.QueuedMaxRequestBytes, o.Telemetry.Mark("fetch: a late read was served")),
 	}
+	b.data.moved = o.Telemetry.Mark("fetch: waited for a partition to be handed over")
 	b.data.arrivals = newArrivals(b.data, o.Telemetry.Mark("produce: a batch waited for its partition to be handed over"))
 	b.turnstile = newTurnstile(o, &b.data.held)
 	return b

@@ -81,6 +81,7 @@ type dataPlane struct {
 	strangeMarkers   env.Counter
 
 	arrivals arrivals
+	moved    *telemetry.Mark // fetches that waited for a move
 
 	held heldAnswers
 	late lateReads

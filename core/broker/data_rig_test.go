@@ -244,6 +244,7 @@ func newDataRig(t *testing.T) *dataRig {
 		trim:           func(_ metadata.StreamID, _ int64, done func(error)) { r.trims = append(r.trims, done) },
 		allocate:       func(done func(first, count int64, err error)) { r.grants = append(r.grants, done) },
 	}
+	r.plane.moved = &telemetry.Mark{}
 	r.plane.arrivals = newArrivals(r.plane, &telemetry.Mark{})
 	return r
 }

@@ -46,11 +46,15 @@ const methodLeaving peer.Method = 19
 // methodFeatures is nothing; any node answers with the features that it serves, as controller.AppendFeatures encodes them.
 const methodFeatures peer.Method = 20
 
+// methodTailRead, after free numbers, is a request of stream.Engine.AnswerOwed; to whoever has the log of a sealed range.
+const methodTailRead peer.Method = 24
+
 // Refusals by which callers branch.
 const (
 	refusedNotLeader uint8 = iota + 1 // ask the leader
 	refusedBusy                       // nothing was done; ask again later
 	refusedEnded                      // the epoch has ended
+	refusedNotHeld                    // the records are not in this node's log
 )
 
 // callTimeout bounds the wait for an answer that nobody waits for longer.
@@ -167,6 +171,7 @@ func (w *peers) serve() {
 	handle(methodArriving, n.arriving)
 	handle(methodLeaving, n.leavingOf)
 	handle(methodFeatures, n.featuresOf)
+	handle(methodTailRead, n.tailReadOf)
 }
 
 // askLeader asks the leader of the quorum, as far as it is known.

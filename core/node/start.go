@@ -276,8 +276,8 @@ func (n *Node) buildStorage() {
 		UploadsInFlightMax: t.UploadsInFlightMax, BlockBytes: t.BlockBytes, OwnObjectBytes: t.OwnObjectBytes, TailBytes: t.TailBytes, CheckpointBytes: t.CheckpointBytes, Compaction: compaction,
 		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes, MayClean: mayClean,
 		CheckpointInlineBytesMax: t.CheckpointInlineBytesMax, MayStoreCheckpoints: mayStore, CheckpointArrived: n.checkpointArrived,
-		UncommittedOffsetsMax: t.UncommittedOffsets,
-		NewState:              partition.RecoveredState(n.loop), Failed: n.failure("the storage engine"),
+		UncommittedOffsetsMax: t.UncommittedOffsets, AskHolder: n.askHolder,
+		NewState: partition.RecoveredState(n.loop), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,

@@ -182,8 +182,11 @@ func (s *AbortedSearch) Visit(t *Transactions, start, end int64) (more bool) {
 		}
 	}
 	s.await(t)
-	return end < s.To || len(s.pending) > 0
+	return s.Needs(end)
 }
+
+// Needs reports whether the search needs the run that begins at an offset, after all runs before it.
+func (s *AbortedSearch) Needs(start int64) bool { return start < s.To || len(s.pending) > 0 }
 
 // decide settles a pending transaction by the next marker of its producer.
 func (s *AbortedSearch) decide(n *Transaction) bool {
@@ -231,6 +234,86 @@ func (s *AbortedSearch) Found() []AbortedTransaction {
 		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Producer, b.Producer))
 	})
 	return s.found
+}
+
+// Rest is the search without what it has found, for whoever has the next runs; what becomes of it is taken back with Join.
+func (s *AbortedSearch) Rest() AbortedSearch {
+	return AbortedSearch{From: s.From, To: s.To, pending: s.pending}
+}
+
+// Join takes in what became of the Rest of the search.
+func (s *AbortedSearch) Join(rest *AbortedSearch) {
+	s.To, s.pending, s.found = rest.To, rest.pending, append(s.found, rest.found...)
+}
+
+// searchHeadBytes and searchEntryBytes are what an encoded search takes, and each transaction in it.
+const (
+	searchHeadBytes  = 24
+	searchEntryBytes = 16
+)
+
+// EncodedBytes is how many bytes AppendTo appends.
+func (s *AbortedSearch) EncodedBytes() int {
+	return searchHeadBytes + (len(s.found)+len(s.pending))*searchEntryBytes
+}
+
+// AppendTo appends the search as far as it has come, so that whoever has the next runs can go on with it. All integers are
+// little-endian: i64 From, i64 To, u32 transactions found and u32 pending, then i64 producer and i64 first offset of each of the found,
+// ascending by first offset, then producer, and of the pending, ascending by producer.
+func (s *AbortedSearch) AppendTo(b []byte) []byte {
+	b = order.AppendUint64(b, uint64(s.From))
+	b = order.AppendUint64(b, uint64(s.To))
+	b = order.AppendUint32(b, uint32(len(s.found)))
+	b = order.AppendUint32(b, uint32(len(s.pending)))
+	for _, f := range s.Found() {
+		b = order.AppendUint64(b, uint64(f.Producer))
+		b = order.AppendUint64(b, uint64(f.First))
+	}
+	for _, producer := range slices.Sorted(maps.Keys(s.pending)) {
+		b = order.AppendUint64(b, uint64(producer))
+		b = order.AppendUint64(b, uint64(s.pending[producer]))
+	}
+	return b
+}
+
+// ParseAbortedSearch reads what AppendTo appended, and nothing behind it. The error says that no search can be like that.
+func ParseAbortedSearch(b []byte) (s AbortedSearch, err error) {
+	if len(b) < searchHeadBytes {
+		return s, damaged("a search for aborted transactions of %d bytes", len(b))
+	}
+	found, pending := int64(order.Uint32(b[16:])), int64(order.Uint32(b[20:]))
+	s = AbortedSearch{From: int64(order.Uint64(b)), To: int64(order.Uint64(b[8:]))}
+	if s.From < 0 || s.To < s.From || int64(len(b)) != searchHeadBytes+(found+pending)*searchEntryBytes {
+		return AbortedSearch{}, damaged("a search of [%d, %d) with %d found and %d pending in %d bytes", s.From, s.To, found, pending, len(b))
+	}
+	last := AbortedTransaction{Producer: math.MinInt64}
+	for b = b[searchHeadBytes:]; len(b) > 0; b = b[searchEntryBytes:] {
+		n := AbortedTransaction{Producer: int64(order.Uint64(b)), First: int64(order.Uint64(b[8:]))}
+		isFound := int64(len(s.found)) < found
+		if n.First < 0 || n.First >= s.To || isFound && n.before(&last) || !isFound && len(s.pending) > 0 && n.Producer <= last.Producer {
+			return AbortedSearch{}, damaged("a search of [%d, %d) has a transaction of producer %d from offset %d", s.From, s.To, n.Producer, n.First)
+		}
+		s.take(n, isFound)
+		last = n
+	}
+	return s, nil
+}
+
+// take takes the next transaction of an encoded search.
+func (s *AbortedSearch) take(n AbortedTransaction, found bool) {
+	if found {
+		s.found = append(s.found, n)
+		return
+	}
+	if s.pending == nil {
+		s.pending = make(map[int64]int64)
+	}
+	s.pending[n.Producer] = n.First
+}
+
+// before reports whether clients expect a transaction to come before another.
+func (n *AbortedTransaction) before(o *AbortedTransaction) bool {
+	return n.First < o.First || n.First == o.First && n.Producer < o.Producer
 }
 
 func (n *Transaction) append(b []byte) []byte {

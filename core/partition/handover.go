@@ -57,13 +57,18 @@ func (p *Partition) stepHandover() {
 	})
 }
 
+// HandingOver reports whether the partition serves nothing since a seal of it is under way: soon it has another leader.
+func (p *Partition) HandingOver() bool {
+	return p.handover != nil && p.handover.ready && p.closed == wire.None
+}
+
 // Serves says whether the partition may be read now: None, or why not. It is checked when a request comes, and again when its
 // answer is made (R9, R15).
 func (p *Partition) Serves() wire.Code {
 	switch {
 	case p.closed != wire.None:
 		return p.closed
-	case p.handover != nil && p.handover.ready, !p.manager.leased():
+	case p.HandingOver(), !p.manager.leased():
 		return wire.NotLeaderOrFollower
 	}
 	return wire.None

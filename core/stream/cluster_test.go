@@ -28,18 +28,19 @@ type cluster struct {
 	commits      int
 	proposed     []int // parts of each commit
 	refused      int
-	agreed       int                                        // summaries that were compared
-	soon         int                                        // logs whose ends were found before all was read
-	restored     int                                        // states that were found so
-	moved        int                                        // checkpoints that were
-	stored       int                                        // checkpoints that lie in objects
-	lookups      int                                        // of streams, by the engine
-	object       bool                                       // the next incarnation's log is of the object kind
-	committers   map[metadata.StreamID]metadata.BrokerEpoch // of ranges whose epoch has ended, if it is not the newest incarnation
-	slots        map[metadata.BrokerEpoch]uint64            // of epochs whose logs are
-	replacements int                                        // of streams, by compaction
-	outdated     int                                        // of them, refused
-	keep         bool                                       // what compaction replaced stays in the store
+	agreed       int                                             // summaries that were compared
+	soon         int                                             // logs whose ends were found before all was read
+	restored     int                                             // states that were found so
+	moved        int                                             // checkpoints that were
+	stored       int                                             // checkpoints that lie in objects
+	lookups      int                                             // of streams, by the engine
+	object       bool                                            // the next incarnation's log is of the object kind
+	committers   map[metadata.StreamID]metadata.BrokerEpoch      // of ranges whose epoch has ended, if it is not the newest incarnation
+	logs         func(metadata.BrokerEpoch) metadata.BrokerEpoch // who has the log of an epoch; nil: the newest incarnation
+	slots        map[metadata.BrokerEpoch]uint64                 // of epochs whose logs are
+	replacements int                                             // of streams, by compaction
+	outdated     int                                             // of them, refused
+	keep         bool                                            // what compaction replaced stays in the store
 }
 
 // history is what the test knows of one stream.
@@ -124,7 +125,10 @@ func (c *cluster) EpochOwes(epoch metadata.BrokerEpoch) bool {
 }
 
 // Committer: the newest incarnation recovers all logs, unless a test says otherwise.
-func (c *cluster) Committer(s *metadata.Stream, _ *metadata.Range) metadata.BrokerEpoch {
+func (c *cluster) Committer(s *metadata.Stream, r *metadata.Range) metadata.BrokerEpoch {
+	if c.logs != nil {
+		return c.logs(r.BrokerEpoch)
+	}
 	if by, ok := c.committers[s.ID]; ok {
 		return by
 	}

@@ -46,6 +46,8 @@
 //   - latest (recover_latest.go) finds out how an ended incarnation's WAL ends, from its newest summary and what follows.
 //   - recoveredLogs (recover.go, tail.go) is what WALs of ended incarnations have that this one is to commit: it reads from them, while they are still
 //     looked through, and removes those that are not owed. What they had last it finds first (glance.go). Its tailUploader (tail_upload.go) makes uploads of them.
+//   - owedReads (owed.go, owed_format.go) reads what the WALs of other brokers hold of this one's streams, and answers those that ask for what its
+//     own WALs hold of theirs.
 //   - compactor (compactor.go) makes few large parts of the many small ones that uploads leave. What is to be done says
 //     mergePolicy (compaction.go), which is pure; each compaction (compaction_job.go) does one of them.
 //   - cleaner (cleaner.go) compacts streams by key.
@@ -109,6 +111,14 @@
 // the CommittedLog, the retries and reports of loss that the leader's reads have, and errors if the stream is
 // deleted or trimmed meanwhile. What is not committed is in its leader's WAL: only the leader reads that, and
 // after it whoever recovers the WAL.
+//
+// # Tail reads
+//
+// After a move the old leader's WAL holds records of the stream, for as long as they are not uploaded, and after a death the log that
+// another broker recovers. The new leader asks whoever has them ([Options.AskHolder], [Engine.AnswerOwed]): at most four questions at a time, each for up to
+// 1 MiB of batches and 3 MiB in all, which are on the heap of both; others stand in line. Each batch is held against its sum. Meanwhile every read looks
+// every 20 ms whether its records are committed, and reads them from the store then. A broker that does not answer is left alone
+// for half a second. Searches by timestamp ([Stream.FindTimestamp]) ask nobody: they wait for the upload.
 //
 // # Reading what is in the store
 //

@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 
+	"weir/core/env"
 	"weir/core/metadata"
 	"weir/core/telemetry"
 	"weir/core/wal"
@@ -28,6 +29,7 @@ type Engine struct {
 	ids       idLease
 	uploads   uploader
 	recovered recoveredLogs
+	owed      owedReads
 	reader    *Reader
 	compactor compactor
 	cleaner   cleaner
@@ -53,6 +55,7 @@ func NewEngine(o Options) *Engine {
 	e.uploads = uploader{base: &e.base, appends: &e.appends, ids: &e.ids}
 	e.recovered = recoveredLogs{base: &e.base, notes: &e.appends.cache.tails, offerRoom: e.appends.offerRoom, again: waits{loop: o.Loop}}
 	e.recovered.uploads = tailUploader{base: &e.base, logs: &e.recovered, ids: &e.ids}
+	e.owed = owedReads{base: &e.base, streams: &e.streams, recovered: &e.recovered, quiet: make(map[metadata.BrokerEpoch]env.Time)}
 	e.reader = newReader(ReaderOptions{
 		Loop: o.Loop, Env: o.Env, Telemetry: o.Telemetry, Image: o.Image, Cluster: o.Cluster,
 		BlockCacheBytes: o.BlockCacheBytes, GetsInFlightMax: o.GetsInFlightMax, ReadBudget: o.ReadBudget,

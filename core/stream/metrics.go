@@ -14,6 +14,7 @@ type metrics struct {
 	compactedObjects, compactedParts, compactionsFailed, compactionReads env.Counter
 	compactionBytesRead, compactionBytesWritten                          env.Counter
 	partsMax, parts                                                      env.Gauge
+	owedRead, owedServed                                                 env.Counter
 	compacted                                                            telemetry.LastSuccess
 }
 
@@ -41,6 +42,9 @@ func newMetrics(t *telemetry.Registry, clock env.Clock) metrics {
 		partsMax:               t.Gauge("weir_compaction_stream_parts", "the most objects that hold records of one partition"),
 		parts:                  t.Gauge("weir_compaction_parts", "parts of all partitions that this broker leads: for each, the objects that hold its records"),
 		compacted:              t.LastSuccess(clock, "compaction", "when a compaction last replaced parts of streams; old while weir_compaction_stream_parts grows, it stands still"),
+
+		owedRead:   t.Counter("weir_tail_read_bytes_total", "bytes of records that other brokers owed to the store and gave to readers here from their logs, after a move of their partitions"),
+		owedServed: t.Counter("weir_tail_read_served_bytes_total", "bytes of records that this broker owed to the store and gave to other brokers from its log, after a move of their partitions"),
 
 		uncommitted: t.Gauge("weir_upload_waiting_bytes", "durable bytes that no upload has taken yet"),
 	}

@@ -73,6 +73,10 @@ type Options struct {
 	CleanObjectBytes int64
 	// MayClean says whether all members of the cluster know what compaction by key does. Nil: they do.
 	MayClean func() bool
+	// AskHolder asks the broker of another epoch, which has the WAL of a sealed range and leads it no more, with a request for its
+	// [Engine.AnswerOwed]. It reports whether anybody was asked; then done runs once, in a later step, unless the node ends. An error that is
+	// not [ErrNotHeld] says that nobody answers for now. Both slices are lent for good. Nil: nobody can be asked; reads wait until what is owed was uploaded.
+	AskHolder func(holder metadata.BrokerEpoch, request []byte, done func(answer []byte, err error)) bool
 	// CheckpointBytes is about how many bytes of checkpoints go into one object; they are
 	// encoded in one turn of the loop. Zero: 512 KiB. More makes that turn longer, less
 	// makes smaller objects.

@@ -1,11 +1,6 @@
 package stream
 
-import (
-	"errors"
-	"time"
-
-	"weir/core/env"
-)
+import "weir/core/env"
 
 // Read reads from offset, which lies in [LogStart, HighWatermark), up to the high
 // watermark: at least one batch, then as many as fit in maxBytes; it may return
@@ -29,11 +24,11 @@ func (s *Stream) readBy(deadline env.Time, offset int64, maxBytes int, done func
 		done(s.readCache(offset, maxBytes))
 	default:
 		if t, ok := e.recovered.at(s.id, offset); ok {
-			e.recovered.read(t, s, offset, maxBytes, done)
+			e.recovered.read(t, offset, maxBytes, func() { s.Read(offset, maxBytes, done) }, done)
 			return
 		}
-		if owed, ok := s.owedElsewhere(offset); ok && owed == offset {
-			s.awaitOwed(deadline, func() { s.readBy(deadline, offset, maxBytes, done) }, done)
+		if of, owed := s.owedAt(offset); owed {
+			s.readOwed(deadline, &of, offset, maxBytes, func() { s.readBy(deadline, offset, maxBytes, done) }, done)
 			return
 		}
 		s.stored.read(offset, maxBytes, done)
@@ -80,11 +75,6 @@ func (g *gather) add(data []byte, slab *env.Slab) {
 // fits reports whether one more batch of that size may come.
 func (g *gather) fits(bytes, most int) bool { return len(g.Batches) == 0 || g.Bytes+bytes <= most }
 
-// owedPoll is how often a read looks whether what another broker owes was committed.
-const owedPoll = 20 * time.Millisecond
-
-var errOwed = errors.New("the records are in the write-ahead log of another broker, or of a dead one, and are not uploaded yet")
-
 // owedElsewhere returns the first offset, from one on, that only another broker's WAL holds, or a dead one's that was not read as far: what
 // lies from there up to the start of this range can be read once it is committed, or found (R14, R15).
 func (s *Stream) owedElsewhere(offset int64) (from int64, ok bool) {
@@ -108,7 +98,7 @@ func (s *Stream) owedElsewhere(offset int64) (from int64, ok bool) {
 	return 0, false
 }
 
-// awaitOwed tries a read again in a while.
+// awaitOwed tries a search again in a while: it looks through batches that nobody is asked for.
 func (s *Stream) awaitOwed(deadline env.Time, again func(), done func(Fetched)) {
 	e := s.engine
 	e.base.Telemetry.Hit("stream read: waits for what another broker owes")

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"weir/core/env"
+	"weir/core/metadata"
 	"weir/core/object"
 	"weir/core/record"
 	"weir/core/telemetry"
@@ -22,15 +23,15 @@ type stableRead struct {
 	stream      *Stream
 	offset, end int64
 	maxBytes    int
-	deadline    env.Time // of the wait for what another broker owes
+	deadline    env.Time // of the reads of what another broker owes
 	restarts    int
 	done        func(Fetched)
 }
 
 func (r *stableRead) start() {
 	s := r.stream
-	if _, owed := s.owedElsewhere(r.offset); owed && s.owner != nil {
-		s.awaitOwed(r.deadline, r.start, r.done)
+	if of, owed := s.owedAt(r.offset); owed && s.owner != nil {
+		r.readOwed(&of)
 		return
 	}
 	if s.transactions.Len() == 0 && r.end >= s.highWatermark && s.inCache(r.offset) {
@@ -38,6 +39,29 @@ func (r *stableRead) start() {
 		return
 	}
 	s.Read(r.offset, r.maxBytes, r.came)
+}
+
+// readOwed reads what another broker owes. That broker searches in what it has: the answer says of both how they were at one moment.
+func (r *stableRead) readOwed(of *metadata.Range) {
+	s := r.stream
+	s.engine.owed.start(&owedRead{
+		stream: s, deadline: r.deadline,
+		request: owedRequest{
+			stream: s.id, leaderEpoch: of.LeaderEpoch, offset: r.offset, maxBytes: r.maxBytes, batches: true,
+			searches: true, search: object.AbortedSearch{From: r.offset, To: r.end},
+		},
+		came:   r.cameOwed,
+		moved:  r.start,
+		failed: func(err error) { r.done(Fetched{Err: err}) },
+	})
+}
+
+// cameOwed goes on with the search behind the range that was read.
+func (r *stableRead) cameOwed(a *owedAnswer) {
+	a.fetched.cut(r.end)
+	q := r.search(a.fetched)
+	q.AbortedSearch, q.at = a.search, a.end
+	q.further()
 }
 
 // came looks for the aborted transactions of what was read.
@@ -48,11 +72,7 @@ func (r *stableRead) came(got Fetched) {
 		return
 	}
 	last, _ := record.ReadHeader(got.Batches[len(got.Batches)-1])
-	q := &abortedSearch{stream: r.stream, got: got, at: r.offset, deadline: r.stream.stored.deadline(), restarts: r.restarts, done: r.done}
-	q.again = func() {
-		r.restarts = q.restarts
-		r.start()
-	}
+	q := r.search(got)
 	q.From, q.To = r.offset, min(last.NextOffset(), r.end)
 	if r.stream.moved(&got, r.offset) {
 		q.restart()
@@ -61,12 +81,26 @@ func (r *stableRead) came(got Fetched) {
 	q.next()
 }
 
+// search is the search for the aborted transactions of what was read.
+func (r *stableRead) search(got Fetched) *abortedSearch {
+	q := &abortedSearch{stream: r.stream, got: got, at: r.offset, deadline: r.stream.stored.deadline(), restarts: r.restarts, done: r.done}
+	q.again = func() {
+		r.restarts = q.restarts
+		r.start()
+	}
+	return q
+}
+
 // moved reports whether what was read at an offset lies elsewhere by now. What lies there instead may be compacted by key: then it
 // knows nothing of the transactions of records that are gone, and that were read.
 func (s *Stream) moved(f *Fetched, offset int64) bool {
 	if f.tail {
 		_, there := s.engine.recovered.at(s.id, offset)
 		return !there
+	}
+	if f.owed {
+		_, still := s.owedAt(offset)
+		return !still
 	}
 	if f.part.Object == 0 {
 		return false
@@ -85,8 +119,8 @@ func (f *Fetched) cut(end int64) {
 	f.Batches = f.Batches[:n]
 }
 
-// abortedSearch looks for the aborted transactions of what was read: in the log cache, in recovered tails, and in the
-// indexes of parts, each of which knows the transactions of its own batches. It starts where the read did and goes on
+// abortedSearch looks for the aborted transactions of what was read: in the log cache, in recovered tails, in the logs of brokers that
+// owe records, and in the indexes of parts, each of which knows the transactions of its own batches. It starts where the read did and goes on
 // beyond its end for as long as a transaction of it is undecided.
 type abortedSearch struct {
 	object.AbortedSearch
@@ -134,6 +168,10 @@ func (q *abortedSearch) next() {
 			}
 			continue
 		}
+		if of, owed := s.owedAt(q.at); owed {
+			q.searchOwed(&of)
+			return
+		}
 		q.searchPart()
 		return
 	}
@@ -156,6 +194,32 @@ func (q *abortedSearch) visit(t *object.Transactions, end int64) (more bool) {
 	}
 	q.at = end
 	return true
+}
+
+// searchOwed has the search go on where the range is that another broker owes.
+func (q *abortedSearch) searchOwed(of *metadata.Range) {
+	s := q.stream
+	s.engine.owed.start(&owedRead{
+		stream: s, deadline: q.deadline,
+		request: owedRequest{stream: s.id, leaderEpoch: of.LeaderEpoch, offset: q.at, searches: true, search: q.Rest()},
+		came: func(a *owedAnswer) {
+			s.engine.base.Telemetry.Hit("stream read: a search for aborted transactions went on in another broker's log")
+			q.Join(&a.search)
+			q.at = a.end
+			q.further()
+		},
+		moved:  q.next,
+		failed: q.end,
+	})
+}
+
+// further goes on behind a range that another broker searched.
+func (q *abortedSearch) further() {
+	if !q.Needs(q.at) {
+		q.end(nil)
+		return
+	}
+	q.next()
 }
 
 func (q *abortedSearch) searchPart() {

@@ -115,6 +115,7 @@ type Fetched struct {
 
 	part metadata.Part // that the batches were read from, if the store had them: its object is not 0
 	tail bool          // they were read from a recovered tail
+	owed bool          // they were read from the WAL of another broker, or of a range that this one led before
 }
 
 // Release drops the slabs.

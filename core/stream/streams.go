@@ -86,11 +86,11 @@ func (s *Stream) refresh() bool {
 			s.owner.Trimmed(s.logStart)
 		}
 	}
-	r, ok := rangeOf(image, s.leaderEpoch)
-	if !ok {
-		return false
+	committed := s.highWatermark // of a range that the image knows no more: it is committed, and the log start has passed it
+	if r, ok := rangeOf(image, s.leaderEpoch); ok {
+		committed = committedOf(r)
 	}
-	moved := s.advance(committedOf(r))
+	moved := s.advance(committed)
 	if s.owner == nil && !s.dead && s.committed >= s.end {
 		s.drop()
 	}

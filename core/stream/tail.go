@@ -258,10 +258,11 @@ const (
 // tailRead is one read of a tail: its batches come one by one, in any order.
 type tailRead struct {
 	logs   *recoveredLogs
-	stream *Stream
+	id     metadata.StreamID
 	offset int64
 	most   int
 	tries  int
+	moved  func() // no tail has the offset any more
 	done   func(Fetched)
 	left   int
 	got    []tailBatch
@@ -274,9 +275,9 @@ type tailBatch struct {
 	err  error
 }
 
-// read reads of a stream from offset, which t holds.
-func (l *recoveredLogs) read(t *tailStream, s *Stream, offset int64, maxBytes int, done func(Fetched)) {
-	r := &tailRead{logs: l, stream: s, offset: offset, most: maxBytes, done: done}
+// read reads from offset, which t holds. It calls moved instead of done if the records are elsewhere before it could read them.
+func (l *recoveredLogs) read(t *tailStream, offset int64, maxBytes int, moved func(), done func(Fetched)) {
+	r := &tailRead{logs: l, id: t.id, offset: offset, most: maxBytes, moved: moved, done: done}
 	r.start(t)
 }
 
@@ -336,7 +337,7 @@ func (r *tailRead) arrived() {
 	}
 	if err := r.got[0].err; err != nil {
 		if r.tries++; r.tries < tailReadTriesMax && !l.stopping {
-			l.again.later(l.health.backoff("tail read retry", uint64(r.stream.id), r.tries), r.again)
+			l.again.later(l.health.backoff("tail read retry", uint64(r.id), r.tries), r.again)
 			return
 		}
 		g.Err = err
@@ -346,9 +347,9 @@ func (r *tailRead) arrived() {
 
 // again reads once more, from wherever the offset is by now.
 func (r *tailRead) again() {
-	if t, ok := r.logs.at(r.stream.id, r.offset); ok && !r.logs.stopping {
+	if t, ok := r.logs.at(r.id, r.offset); ok && !r.logs.stopping {
 		r.start(t)
 		return
 	}
-	r.stream.Read(r.offset, r.most, r.done)
+	r.moved()
 }
