@@ -238,10 +238,7 @@ func (m *mover) move(ctx context.Context) error {
 		return err
 	}
 	next := leader%int32(m.brokers) + 1
-	var to kadm.AlterPartitionAssignmentsReq
-	to.Assign(movesTopic, 0, []int32{next})
-	answers, err := m.admin.AlterPartitionAssignments(ctx, to)
-	if err = errors.Join(err, answers.Error()); err != nil {
+	if err := retry(ctx, func() error { return m.ask(ctx, next) }); err != nil {
 		return fmt.Errorf("move from %d to %d: %w", leader, next, err)
 	}
 	return retry(ctx, func() error {
@@ -251,6 +248,14 @@ func (m *mover) move(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// ask asks for a move. Where brokers do not hear from each other in time it is refused, and can be asked for again.
+func (m *mover) ask(ctx context.Context, next int32) error {
+	var to kadm.AlterPartitionAssignmentsReq
+	to.Assign(movesTopic, 0, []int32{next})
+	answers, err := m.admin.AlterPartitionAssignments(ctx, to)
+	return errors.Join(err, answers.Error())
 }
 
 func (m *mover) leader(ctx context.Context) (int32, error) {
