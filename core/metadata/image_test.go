@@ -32,7 +32,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	object := metadata.ObjectID(small("object", int64(im.NextObject())))
 	stream := metadata.StreamID(small("stream", 12))
 	leaders := slices.Repeat([]metadata.Leader{{Broker: own, Epoch: epoch}}, int(small("partitions", 3)))
-	switch rapid.IntRange(0, 33).Draw(t, "kind") {
+	switch rapid.IntRange(0, 34).Draw(t, "kind") {
 	case 0:
 		return &metadata.RegisterBroker{
 			ID: metadata.BrokerID(small("broker", 3)), Incarnation: [16]byte{byte(small("incarnation", 30))}, Rack: "z",
@@ -80,10 +80,9 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 16:
 		return drawAssignment(t, im, epoch)
 	case 19:
-		if small("kind", 1) == 0 {
-			return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 1))}}}
-		}
 		return &metadata.UnregisterBroker{ID: metadata.BrokerID(small("broker", 3))}
+	case 28:
+		return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 1))}}}
 	case 17, 18:
 		return drawSeals(t, im, object, own, epoch)
 	case 26, 27:

@@ -168,6 +168,8 @@ func (w *world) parse(f []string) metadata.Record {
 		return &metadata.AddPartitions{ID: topicID(f[1]), From: int32(w.number(f[2])), Leaders: w.leaders(w.number(f[3]))}
 	case "drop":
 		return &metadata.DeleteTopic{ID: topicID(f[1])}
+	case "takeover":
+		return w.takeOver(f)
 	case "lease":
 		return &metadata.LeaseObjects{Epoch: metadata.BrokerEpoch(w.number(f[1])), Count: int32(w.number(f[2]))}
 	case "expire":
@@ -195,17 +197,19 @@ func (w *world) parse(f []string) metadata.Record {
 			r.Streams = append(r.Streams, w.replacement(object, text))
 		}
 		return r
-	case "takeover":
-		r := &metadata.TakeOver{Broker: 1, Epoch: metadata.BrokerEpoch(w.number(f[1]))}
-		for _, text := range f[2:] {
-			var e metadata.RangeEnd
-			w.scan(text, "%d/%d=%d", &e.Stream, &e.LeaderEpoch, &e.End)
-			r.Ends = append(r.Ends, e)
-		}
-		return r
 	}
 	w.t.Fatalf("unknown record %v", f)
 	return nil
+}
+
+func (w *world) takeOver(f []string) metadata.Record {
+	r := &metadata.TakeOver{Broker: 1, Epoch: metadata.BrokerEpoch(w.number(f[1]))}
+	for _, text := range f[2:] {
+		var e metadata.RangeEnd
+		w.scan(text, "%d/%d=%d", &e.Stream, &e.LeaderEpoch, &e.End)
+		r.Ends = append(r.Ends, e)
+	}
+	return r
 }
 
 // abandon is an AbandonWAL of a controller, whose last words are leaders; or of the broker itself, whose last words are ended epochs.

@@ -43,7 +43,7 @@ func (r release) decode(b []byte) (metadata.Record, error) {
 // levelOf is the first release that knows a record.
 func levelOf(r metadata.Record) release {
 	switch r := r.(type) {
-	case *metadata.CleanStream, *metadata.AbandonWAL:
+	case *metadata.CleanStream, *metadata.AbandonWAL, *metadata.MoveCheckpoints:
 		return controller.CleaningLevel
 	case *metadata.CommitObject:
 		if slices.ContainsFunc(r.Parts, func(p metadata.CommitPart) bool { return p.Stored.Named() }) {
