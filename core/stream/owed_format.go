@@ -140,8 +140,8 @@ func parseOwedAnswer(b []byte, q *owedRequest, end int64) (a owedAnswer, err err
 	if a.end != end || size > len(rest) || q.batches == (size == 0) {
 		return owedAnswer{}, fmt.Errorf("%w: an answer with %d bytes of batches of a range that ends at %d, not %d", errOwedFormat, size, a.end, end)
 	}
-	read := q.offset
-	if read, err = a.takeBatches(rest[:size], q, end); err != nil {
+	read, err := a.takeBatches(rest[:size], q, end)
+	if err != nil {
 		return owedAnswer{}, err
 	}
 	if !q.searches {
