@@ -58,16 +58,16 @@ func (im *Image) recoveryOf(ended BrokerEpoch) *Recovery {
 // EpochLeads reports whether a range of a broker epoch is open.
 func (im *Image) EpochLeads(epoch BrokerEpoch) bool { return im.leads[epoch] > 0 }
 
-// OwedTo returns the ranges of an ended epoch that are not wholly committed and that another epoch is to commit, ascending by stream, then
+// Owed returns the ranges of an epoch that are not wholly committed, ascending by stream, then
 // leader epoch; End is -1 of those that are open. It looks at every stream.
-func (im *Image) OwedTo(by, ended BrokerEpoch) (owed []RangeEnd) {
-	if im.owed[ended] == 0 {
+func (im *Image) Owed(epoch BrokerEpoch) (owed []RangeEnd) {
+	if im.owed[epoch] == 0 {
 		return nil
 	}
 	for _, id := range im.streamIDs() {
 		s := im.streams[id]
 		for i := range s.Ranges {
-			if r := &s.Ranges[i]; r.BrokerEpoch == ended && r.owes() && im.Committer(s, r) == by {
+			if r := &s.Ranges[i]; r.BrokerEpoch == epoch && r.owes() {
 				owed = append(owed, RangeEnd{id, r.LeaderEpoch, r.End})
 			}
 		}

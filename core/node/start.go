@@ -355,7 +355,7 @@ func (n *Node) recoverLogs(p *task.Proc) error {
 	if err != nil {
 		return err
 	}
-	epochs = n.withObjectLogs(epochs)
+	epochs = n.withContinuedLogs(n.withObjectLogs(epochs))
 	if len(epochs) > 1 {
 		n.telemetry.Hit("node: several logs recovered at one start")
 	}
@@ -385,6 +385,30 @@ func (n *Node) withObjectLogs(epochs []metadata.BrokerEpoch) []metadata.BrokerEp
 		if n.recoversOwn(w.Epoch) {
 			n.telemetry.Hit("node: an object log is recovered")
 			epochs = append(epochs, w.Epoch)
+		}
+	}
+	slices.Sort(epochs)
+	return epochs
+}
+
+// withContinuedLogs adds the logs of this broker that another one recovers by now, and whose records a log goes on with that this one recovers: that the older
+// range ended says a takeover, which states no producers. The story: a log in the store, a start that takes its partitions over with a private log, and
+// is over before anything is uploaded. Others recover the first log; only this broker can read the second.
+func (n *Node) withContinuedLogs(epochs []metadata.BrokerEpoch) []metadata.BrokerEpoch {
+	im := n.metadata.image
+	open := im.OpenRangesToRecover(n.epoch)
+	for _, r := range im.Recoveries() {
+		_, object := im.ObjectWAL(r.Ended)
+		readable := object || r.Shared && n.config.WALShared
+		if r.Broker != metadata.BrokerID(n.config.NodeID) || !readable || im.EpochLeads(r.Ended) || slices.Contains(epochs, r.Ended) {
+			continue
+		}
+		continued := func(e metadata.RangeEnd) bool {
+			return slices.ContainsFunc(open, func(o metadata.RangeEnd) bool { return o.Stream == e.Stream })
+		}
+		if slices.ContainsFunc(im.Owed(r.Ended), continued) {
+			n.telemetry.Hit("node: a log is replayed that another broker recovers")
+			epochs = append(epochs, r.Ended)
 		}
 	}
 	slices.Sort(epochs)

@@ -134,11 +134,11 @@ func (c *cluster) Committer(s *metadata.Stream, r *metadata.Range) metadata.Brok
 	return c.epoch
 }
 
-func (c *cluster) OwedTo(by, ended metadata.BrokerEpoch) (owed []metadata.RangeEnd) {
+func (c *cluster) Owed(ended metadata.BrokerEpoch) (owed []metadata.RangeEnd) {
 	for _, id := range c.sorted() {
 		s := c.streams[id]
 		for _, r := range s.Ranges {
-			if r.BrokerEpoch == ended && (r.End < 0 || committedOf(&r) < r.End) && c.Committer(s, &r) == by {
+			if r.BrokerEpoch == ended && (r.End < 0 || committedOf(&r) < r.End) {
 				owed = append(owed, metadata.RangeEnd{Stream: id, LeaderEpoch: r.LeaderEpoch, End: r.End})
 			}
 		}

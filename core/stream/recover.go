@@ -49,7 +49,10 @@ type recovery struct {
 func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Replayer, done func(ends []metadata.RangeEnd, err error)) {
 	at := wal.Stored{Name: name, Epoch: int64(epoch)}
 	at.First, at.Object = l.Image.ObjectWAL(epoch)
-	lacking := l.lacking(epoch)
+	wanted := l.lacking(epoch)
+	if into != nil {
+		wanted = l.unread(epoch)
+	}
 	switch {
 	case !l.Image.EpochOwes(epoch):
 		l.Telemetry.Hit("stream recover: nothing owed")
@@ -62,14 +65,14 @@ func (l *recoveredLogs) recover(name string, epoch metadata.BrokerEpoch, into Re
 		l.keep(t)
 		done(nil, nil)
 		return
-	case len(lacking) == 0:
+	case len(wanted) == 0:
 		l.Telemetry.Hit("stream recover: all that is owed is recovered elsewhere")
 		done(nil, nil)
 		return
 	}
 	r := &recovery{logs: l, name: name, into: into, tail: &tail{epoch: epoch, reading: true}, ranges: make(map[rangeKey]*tailStream)}
 	var replayed []metadata.StreamID // whose states begin with the image's checkpoints
-	for _, e := range lacking {
+	for _, e := range wanted {
 		r.await(e)
 		if into != nil {
 			replayed = append(replayed, e.Stream)
@@ -120,7 +123,23 @@ func (r *recovery) read(at wal.Stored, ended func(*wal.Sealed, error)) {
 
 // lacking are the ranges of an ended epoch that this one is to commit, and that it has not read and does not read now.
 func (l *recoveredLogs) lacking(ended metadata.BrokerEpoch) []metadata.RangeEnd {
-	return slices.DeleteFunc(l.Image.OwedTo(l.Epoch, ended), func(e metadata.RangeEnd) bool { return l.has(e.Stream, e.LeaderEpoch) })
+	return slices.DeleteFunc(l.unread(ended), func(e metadata.RangeEnd) bool { return !l.commits(e) })
+}
+
+// unread are the ranges of an ended epoch that are owed, by whomever, and that this one has not read and does not read now. Whoever replays a
+// log needs all of them: a newer range may go on with the state that another broker's records lead to.
+func (l *recoveredLogs) unread(ended metadata.BrokerEpoch) []metadata.RangeEnd {
+	return slices.DeleteFunc(l.Image.Owed(ended), func(e metadata.RangeEnd) bool { return l.has(e.Stream, e.LeaderEpoch) })
+}
+
+// commits reports whether this epoch is to commit a range.
+func (l *recoveredLogs) commits(e metadata.RangeEnd) bool {
+	image, ok := l.Image.Stream(e.Stream)
+	if !ok {
+		return false
+	}
+	r, ok := rangeOf(image, e.LeaderEpoch)
+	return ok && l.Image.Committer(image, r) == l.Epoch
 }
 
 // has reports whether a range was read from a log, or is looked for in one by now.
@@ -291,6 +310,9 @@ func (r *recovery) finish(sealed *wal.Sealed, err error) ([]metadata.RangeEnd, e
 		r.logs.keep(r.tail)
 	}
 	r.tail.reading = false
+	for _, t := range r.tail.streams {
+		t.refresh(r.logs.Image, r.logs.Epoch) // what others commit was only replayed
+	}
 	r.glance.drop()
 	return r.ends(), nil
 }

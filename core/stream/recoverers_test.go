@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"weir/core/metadata"
+	"weir/core/record"
 )
 
 // dead is a log of many slots, of two streams, whose broker is dead and of which nothing was uploaded. The next incarnation leads both, and has read nothing
@@ -136,6 +137,44 @@ func TestEachRecovererHasItsStreams(t *testing.T) {
 	n.owners[2].readAll(n, 3000)
 	n.shutdown()
 }
+
+// Whoever replays a log for the states of producers replays also what another epoch commits of it, and keeps nothing of that.
+func TestWhatAnotherRecoversIsReplayed(t *testing.T) {
+	w, c, n := dead(t)
+	c.committers = map[metadata.StreamID]metadata.BrokerEpoch{1: c.epoch + 1, 2: c.epoch + 1}
+	into := &countedReplays{offsets: map[metadata.StreamID]int64{}}
+	read := false
+	w.turn(func() {
+		n.e.RecoverLog(c.logName(1), 1, into, func(_ []metadata.RangeEnd, err error) {
+			require.NoError(t, err)
+			read = true
+		})
+	})
+	w.until("the log", func() bool { return read })
+	for id, o := range n.owners {
+		require.Equal(t, o.history.end(), into.offsets[id])
+		require.False(t, n.e.HasTail(id, 0))
+	}
+	c.committers = nil
+	again := n.readLog(1)
+	w.until("the log once more", func() bool { return again.done })
+	w.turn(n.e.UploadTails)
+	w.until("the upload", func() bool { return !c.EpochOwes(1) })
+	n.shutdown()
+}
+
+// countedReplays notes as far as what was replayed.
+type countedReplays struct {
+	Replayer
+	offsets map[metadata.StreamID]int64
+}
+
+func (r *countedReplays) Replay(id metadata.StreamID, h *record.Header, _ []byte) error {
+	r.offsets[id] = h.NextOffset()
+	return nil
+}
+
+func (r *countedReplays) Agrees(metadata.StreamID, int64, []byte) error { return nil }
 
 // A stream that another epoch recovers from now on is let go of, at whatever time, and read again if it comes back.
 func TestAStreamIsRecoveredByAnotherMeanwhile(t *testing.T) {

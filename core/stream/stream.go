@@ -45,9 +45,9 @@ type Image interface {
 	EpochOwes(epoch metadata.BrokerEpoch) bool
 	// Committer is the epoch that may commit a range of a stream (R1, R14).
 	Committer(s *metadata.Stream, r *metadata.Range) metadata.BrokerEpoch
-	// OwedTo returns the ranges of an ended epoch that are not wholly committed and that the other epoch is to commit, ascending by stream,
+	// Owed returns the ranges of an epoch that are not wholly committed, ascending by stream,
 	// then leader epoch; End is -1 of those that are open.
-	OwedTo(by, ended metadata.BrokerEpoch) []metadata.RangeEnd
+	Owed(epoch metadata.BrokerEpoch) []metadata.RangeEnd
 	// OpenRanges returns the newest ranges still open of that epoch, ascending by
 	// stream, their ends unknown.
 	OpenRanges(epoch metadata.BrokerEpoch) []metadata.RangeEnd
