@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -209,19 +210,24 @@ func (a *adoption) readRest(p *task.Proc) error {
 	return err
 }
 
+// errOlderSummaries: releases that serve only lower levels leave out of summaries what is committed and not shipped.
+var errOlderSummaries = errors.New("the log may be of a release whose summaries lack streams")
+
 // open gives the log's partitions to brokers that are alive: at once, if the newest summary says enough, else once all of the log was read, after
 // those before it. It waits for no log that itself waits for what an older one says: this may be that one, if it could not be read at first.
 func (a *adoption) open(p *task.Proc) error {
 	n := a.node
 	into := n.partitions.NewReplayed()
 	var ends []metadata.RangeEnd
-	var err error
-	p.Await(func(wake func()) {
-		n.engine.RecoverEnds(n.storedName(a.log.Ended), a.log.Ended, into, func(found []metadata.RangeEnd, recoverErr error) {
-			ends, err = found, recoverErr
-			wake()
+	err := errOlderSummaries
+	if n.metadata.image.Feature(controller.MetadataFeature) >= controller.CleaningLevel {
+		p.Await(func(wake func()) {
+			n.engine.RecoverEnds(n.storedName(a.log.Ended), a.log.Ended, into, func(found []metadata.RangeEnd, recoverErr error) {
+				ends, err = found, recoverErr
+				wake()
+			})
 		})
-	})
+	}
 	if a.soon = err == nil; a.soon {
 		n.telemetry.Hit("node: partitions of another broker's log opened before it was read")
 	} else if !n.failed {

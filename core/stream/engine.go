@@ -123,6 +123,7 @@ func (e *Engine) Close(id metadata.StreamID) {
 	s.stored.Close()
 	s.owner = nil
 	if s.handedOver() {
+		e.streams.leave(&e.base)
 		e.uploads.hurry(s)
 	} else {
 		e.uploads.forget(s)

@@ -24,6 +24,15 @@ func (s *Stream) reaches(end int64) bool {
 	return end-s.reach.from <= b.UncommittedOffsetsMax
 }
 
+// settled reports whether everything that was appended is committed, and certainly outlives any disk.
+func (s *Stream) settled() bool {
+	if s.committed < s.end {
+		return false
+	}
+	s.reach.renew(s.committed, s.engine.base.Shipping)
+	return s.reach.from >= s.end
+}
+
 func (r *reach) renew(committed int64, shipping Shipping) {
 	if shipping == nil {
 		r.from = committed

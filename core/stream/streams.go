@@ -14,6 +14,14 @@ type streamSet struct {
 	open    map[metadata.StreamID]*Stream
 	ordered []*Stream // all, ascending by id; one that was closed, and one that was opened since, may share an id
 	dead    int       // of them, those that wait to be taken out
+	left    uint64    // index of the image by which a stream was last sealed, deleted or forgotten here
+}
+
+// leave notes that a stream is in no summary from now on.
+func (t *streamSet) leave(b *base) {
+	if b.Shipping != nil {
+		t.left = b.Shipping.AppliedIndex()
+	}
 }
 
 func (t *streamSet) search(id metadata.StreamID) int {
@@ -108,6 +116,7 @@ func (s *Stream) advance(committed int64) bool {
 	}
 	s.unpin(committed)
 	s.committed = committed
+	s.reach.renew(committed, s.engine.base.Shipping)
 	if s.cut < committed {
 		s.engine.uploads.recut(s, committed)
 	}
@@ -117,6 +126,9 @@ func (s *Stream) advance(committed int64) bool {
 // disown lets go of what a deleted stream holds in WAL and cache.
 func (s *Stream) disown() {
 	s.engine.uploads.forget(s)
+	if !s.gone {
+		s.engine.streams.leave(&s.engine.base)
+	}
 	s.gone = true
 	s.unpin(s.end)
 }
@@ -124,6 +136,9 @@ func (s *Stream) disown() {
 // drop forgets a closed stream: nothing of it is kept from now on.
 func (s *Stream) drop() {
 	s.dead = true
+	if !s.gone {
+		s.engine.streams.leave(&s.engine.base)
+	}
 	s.engine.uploads.forget(s)
 	s.unpin(s.end)
 	s.entries.drop(s.entries.len())

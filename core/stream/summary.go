@@ -7,9 +7,12 @@ import (
 	"weir/core/metadata"
 )
 
-// A summary is: version, flags, then for each stream that is not wholly committed, ascending: stream,
+// A summary is: version, flags, then for each stream that is not wholly committed by records that are shipped, ascending: stream,
 // leader epoch, end of what was appended, state as of that end with its length before it. Integers
 // are unsigned varints. The WAL sums it.
+//
+// Of a stream that the summary lacks, a recoverer takes it that the image has all. So what is committed, sealed or deleted by records that
+// no shipment has yet (R19) is not left out: the metadata disks may be lost with them, and the image that is rebuilt says that this log holds it still.
 const (
 	summaryVersion  = 1
 	summaryOverflow = 1 // flag: it has not all streams of which others need to know
@@ -25,8 +28,12 @@ func (e *Engine) AppendSummary(dst []byte) []byte {
 	most := min(summaryBytesMax, e.AppendBytesMax())
 	start := len(dst)
 	dst = append(dst, summaryVersion, 0)
+	if shipping := e.base.Shipping; shipping != nil && e.streams.left > shipping.Shipped() {
+		e.base.Telemetry.Hit("stream summary: a stream left that the store may still give to this log")
+		dst[start+1] |= summaryOverflow
+	}
 	for _, s := range e.streams.ordered {
-		if s.gone || s.committed >= s.end || s.handed {
+		if s.gone || s.dead || s.handed || s.settled() {
 			continue
 		}
 		if s.owner == nil { // nobody knows its state any more: a recoverer reads all of the log
