@@ -34,6 +34,7 @@ func movesCommand(ctx context.Context, args []string) error {
 	brokers := set.Int("brokers", 3, "brokers of the cluster")
 	moves := set.Int("moves", 100, "how often the partition moves")
 	megabytes := set.Int("mib", 10, "MiB in the partition before")
+	settle := set.Duration("settle", 70*time.Second, "how long to wait once they are written: all of them are uploaded by then")
 	object := set.Bool("object-wal", false, "keep logs in the object store instead of a shared directory")
 	set.Parse(args)
 	dir, err := os.MkdirTemp("", "weir-moves-")
@@ -61,6 +62,9 @@ func movesCommand(ctx context.Context, args []string) error {
 	defer m.close()
 	if err := m.begin(ctx, cluster.Addresses(), *megabytes<<20); err != nil {
 		return running.explain(err)
+	}
+	if err := sleep(ctx, *settle); err != nil {
+		return err
 	}
 	if err := m.run(ctx, *moves, *megabytes); err != nil {
 		return running.explain(err)
