@@ -278,7 +278,10 @@ func (p *Producer) initProducer() {
 			return
 		}
 		v := response.(*kmsg.InitProducerIDResponse)
-		if v.ErrorCode != 0 {
+		switch {
+		case v.ErrorCode != 0 && p.leaves(v.ErrorCode): // real clients ask another broker each time
+			return
+		case v.ErrorCode != 0:
 			p.after(50*time.Millisecond, p.pump)
 			return
 		}

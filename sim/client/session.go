@@ -193,10 +193,13 @@ func (s *session) drop() {
 	}
 }
 
-// leaves reports whether a cluster's broker answered that it timed out or knows no controller, and leaves it: it may hear nobody any more.
+// leaves reports whether a cluster's broker answered that it timed out, or knows no controller or coordinator, and leaves it: it may hear nobody any more.
 // The next connection is to another broker.
 func (s *session) leaves(codes ...int16) bool {
-	if s.routes == nil || !slices.Contains(codes, wire.RequestTimedOut) && !slices.Contains(codes, wire.NotController) {
+	deaf := slices.ContainsFunc(codes, func(code int16) bool {
+		return code == wire.RequestTimedOut || code == wire.NotController || code == wire.CoordinatorNotAvailable
+	})
+	if s.routes == nil || !deaf {
 		return false
 	}
 	s.drop()
