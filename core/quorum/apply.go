@@ -79,6 +79,11 @@ func (q *Quorum) apply(e *raftpb.Entry) {
 		q.answer(e.GetIndex())
 	case q.leads && !q.leading && len(e.GetData()) == 0 && e.GetTerm() == q.term:
 		q.lead()
+	case q.change != nil && !record && q.change.term == e.GetTerm():
+		// An empty entry behind the first of a term stands for a change that raft turned down, since for all it knew an earlier one
+		// was not applied yet. It says so in no other way: the change would be waited for, and others refused, as long as this member leads.
+		q.o.Telemetry.Hit("quorum: a change of the members was turned down")
+		q.forgetChange(ErrBusy)
 	}
 }
 

@@ -687,3 +687,48 @@ func TestALeaderThatIsRemovedStillWrites(t *testing.T) {
 	c.rest()
 	c.until("another leader", func() bool { l := c.leader(); return l != nil && l != first })
 }
+
+// raft turns a change of the members down, without a word, while its leader has not applied what came before its term. Whoever asked hears of
+// it, and can ask again: else nobody could be added or made a voter for as long as that leader leads.
+func TestAChangeThatIsTurnedDownCanBeMadeAgain(t *testing.T) {
+	c := newCluster(t, 11, 3)
+	var asked, answered int
+	var gone MemberID
+	c.options = func(o *Options) {
+		n := c.nodes[o.Node]
+		o.LeadershipChanged = func() {
+			if gone == 0 || !n.node.q.Leads() {
+				return
+			}
+			asked++
+			n.node.q.ChangeMembers(RemoveMember, gone, func(err error) {
+				require.ErrorIs(t, err, ErrBusy)
+				answered++
+			})
+		}
+	}
+	c.found()
+	first := c.awaitLeader()
+	c.rest()
+	c.propose(first)
+	lacks := func(n *clusterNode) bool {
+		last, err := n.node.q.store.LastIndex()
+		require.NoError(t, err)
+		return n != first && last > n.node.q.applied
+	}
+	for !slices.ContainsFunc(c.nodes, lacks) { // until another has an entry of which it does not know that it is committed
+		switch {
+		case len(first.w.pending) > 0:
+			c.complete(first, 0)
+		case len(c.net) > 0:
+			c.deliver(0, false)
+		default:
+			c.complete(c.nodes[1], 0)
+		}
+	}
+	gone = first.node.replica.Member()
+	c.stop(first.index, func() bool { return true })
+	c.until("a new leader's first change is answered", func() bool { return answered > 0 })
+	c.change(RemoveMember, func() MemberID { return gone })
+	require.Equal(t, asked, answered)
+}
