@@ -59,12 +59,13 @@
 // R4. Each commit carries for each of its streams a checkpoint: the producers
 // with their epochs, last five batches and open transactions, exactly as of the
 // end offset that it commits. The checkpoint with the highest end counts, whatever the order in
-// which commits apply. The WAL repeats the same content in summaries: of each stream that is not wholly committed, the end of what was
+// which commits apply. The WAL repeats the same content in summaries: of each stream that is not wholly committed by records that are shipped (R19), the end of what was
 // appended before, and its state there, in full. Who takes over joins the newest summary and the batches that follow it without a
 // gap; of a stream that the summary lacks it takes the image's checkpoint, which must be as of where that joins. Whatever does not join, and a summary
-// that lacks a stream for another reason than that it is committed (it overflowed, or the stream's owner was gone), has the whole log
+// that lacks a stream for another reason than that it is committed (it overflowed, the stream's owner was gone, or a seal or deletion was not shipped), has the whole log
 // read instead: checkpoint, and all batch headers that follow, over all logs of the stream that are owed, in order, again without a
-// gap. Two stories say why "exactly": if the state of a batch that is not yet
+// gap. A story says why "shipped": the metadata disks are lost with the last commits; the image that is rebuilt says that the log holds their records
+// still, and a summary that was silent of them says that it does not. Two stories say why "exactly": if the state of a batch that is not yet
 // durable is stored, its retry after a crash is "a duplicate" of something
 // stored nowhere; if durable state is missing, the retry is appended twice. For
 // the same reason a duplicate is acknowledged only once the high watermark has
