@@ -657,8 +657,8 @@ func TestAStreamIsDeletedWhileItsTailIsRead(t *testing.T) {
 	n.shutdown()
 }
 
-// During a start the engine hears of shipments, and of no record that was applied.
-func TestALogIsGivenUpByAShipmentAfterADeletionThatNobodyToldOf(t *testing.T) {
+// During a start the engine hears of some streams, and not of every record that was applied.
+func TestALogIsGivenUpAfterADeletionThatNobodyToldOf(t *testing.T) {
 	w, c, n := start(t)
 	n.create(1).fill(n, 30_000)
 	n.shutdown()
@@ -670,7 +670,7 @@ func TestALogIsGivenUpByAShipmentAfterADeletionThatNobodyToldOf(t *testing.T) {
 	w.disk.failing = false
 	delete(c.streams, 1)
 	w.until("the log is gone", func() bool {
-		w.turn(n.e.ImageShipped)
+		w.turn(func() { n.e.StreamsChanged([]metadata.StreamID{2}) })
 		return w.disk.files[logName(1)] == nil
 	})
 	w.turn(func() { n.e.Close(1) })
