@@ -254,17 +254,22 @@ func offsets(s *metadata.Stream) (runs [][2]int64) {
 	return runs
 }
 
+// leasedTopic makes a topic of three partitions, and leases ids of objects to their leader: what most drawn records need to be accepted.
+func leasedTopic() []metadata.Record {
+	return []metadata.Record{
+		&metadata.RegisterBroker{ID: 1},
+		&metadata.CreateTopic{ID: topicID("a"), Name: "a", Leaders: slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: 1}}, 3)},
+		&metadata.LeaseObjects{Epoch: 1, Count: 9},
+	}
+}
+
 // R3a: a replacement changes which objects hold a stream's offsets and nothing else: no offset is lost, none is held
 // twice, objects are destroyed with their last part, ids of which nothing came stay prepared, and what a trim has passed stays away.
 func TestReplacementsKeepEveryOffset(t *testing.T) {
 	replaced, refused := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		im := metadata.NewImage()
-		prelude := []metadata.Record{
-			&metadata.RegisterBroker{ID: 1},
-			&metadata.CreateTopic{ID: topicID("a"), Name: "a", Leaders: slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: 1}}, 3)},
-			&metadata.LeaseObjects{Epoch: 1, Count: 9},
-		}
+		prelude := leasedTopic()
 		for index := range uint64(rapid.IntRange(20, 150).Draw(t, "records")) {
 			r := drawRecord(t, im)
 			if index < uint64(len(prelude)) {
@@ -345,11 +350,7 @@ func TestCheckpointsKeepTheirObjects(t *testing.T) {
 	alone := 0
 	rapid.Check(t, func(t *rapid.T) {
 		im := metadata.NewImage()
-		prelude := []metadata.Record{
-			&metadata.RegisterBroker{ID: 1},
-			&metadata.CreateTopic{ID: topicID("a"), Name: "a", Leaders: slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: 1}}, 3)},
-			&metadata.LeaseObjects{Epoch: 1, Count: 9},
-		}
+		prelude := leasedTopic()
 		for index := range uint64(rapid.IntRange(20, 100).Draw(t, "records")) {
 			r := drawRecord(t, im)
 			if index < uint64(len(prelude)) {
