@@ -233,7 +233,7 @@ func (n *Node) leave(done func()) bool {
 		}
 	}
 	h.idle = once
-	n.loop.After(leaveLimit, once)
+	n.loop.After(n.shutdownTimeLeft(leaveLimit), once)
 	if h.open == 0 {
 		n.loop.Post(once)
 	}
@@ -248,9 +248,10 @@ const leaveLimit = 10 * time.Second
 // is longer than clients wait before they try again at first (100 to 500 ms).
 const lingerTime = time.Second
 
-// linger lets clients learn where the partitions went, and gives away what this broker was given meanwhile.
+// linger lets clients learn where the partitions went, and gives away what this broker was given meanwhile. Where partitions could not be
+// given away in time, the metadata's quorum is away: there is nothing to learn.
 func (n *Node) linger(done func()) {
-	if n.broker.Connections() == 0 {
+	if n.broker.Connections() == 0 || n.handovers.open > 0 {
 		done()
 		return
 	}
@@ -274,7 +275,8 @@ func (n *Node) awaitUploads(p *task.Proc) {
 	if n.peers == nil || len(n.metadata.image.OpenRanges(n.epoch)) > 0 {
 		return // what nobody took waits for the next start in any case
 	}
-	for began := n.loop.Now(); n.metadata.image.EpochOwes(n.epoch) && n.loop.Now().Sub(began) < leaveLimit; {
+	limit := n.shutdownTimeLeft(leaveLimit)
+	for began := n.loop.Now(); n.metadata.image.EpochOwes(n.epoch) && n.loop.Now().Sub(began) < limit; {
 		p.Sleep(startPoll)
 	}
 }

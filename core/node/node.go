@@ -25,6 +25,10 @@ import (
 // drainTimeout is how long a shutdown waits for requests that are under way.
 const drainTimeout = 20 * time.Second
 
+// shutdownTimeout bounds all of a shutdown's waits for others together: those for new leaders, for requests and for uploads. With what
+// follows them it stays below the 30 s that service managers commonly give a process before they kill it.
+const shutdownTimeout = 22 * time.Second
+
 // Options are what a node needs beside its environment. All are required unless a
 // zero is named. All functions are called on the loop.
 type Options struct {
@@ -121,13 +125,14 @@ type Node struct {
 	transactionRuntime *coordinator.Runtime
 	coordinatorMemory  *coordinator.Memory
 
-	begun    bool
-	step     string   // of the start, while it runs
-	progress env.Time // when the recovery of a log at the start last got on; 0: none runs
-	started  bool     // the start is over
-	failed   bool
-	ending   func() // set once Shutdown was called
-	shutting bool
+	begun      bool
+	step       string   // of the start, while it runs
+	progress   env.Time // when the recovery of a log at the start last got on; 0: none runs
+	started    bool     // the start is over
+	failed     bool
+	ending     func() // set once Shutdown was called
+	shutting   bool
+	shutdownBy env.Time // until when a shutdown waits for others
 
 	freeing   bool   // a proc gives up a reserve for the metadata
 	reserving bool   // a proc makes the reserves again
@@ -221,15 +226,25 @@ func (n *Node) shutdown() {
 		return
 	}
 	n.telemetry.Info("shutting down")
+	n.shutdownBy = n.loop.Now().Add(shutdownTimeout)
 	if n.failed {
 		n.ending()
 		return
 	}
-	drain := func() { n.broker.Drain(drainTimeout, func() { n.loop.Go("shutdown", n.stop) }) }
+	drain := func() { n.broker.Drain(n.shutdownTimeLeft(drainTimeout), func() { n.loop.Go("shutdown", n.stop) }) }
 	n.tellLeaving()
 	if !n.leave(func() { n.linger(drain) }) {
 		drain()
 	}
+}
+
+// shutdownTimeLeft is how long one wait of a shutdown may take.
+func (n *Node) shutdownTimeLeft(limit time.Duration) time.Duration {
+	left := max(0, n.shutdownBy.Sub(n.loop.Now()))
+	if left < limit {
+		n.telemetry.Hit("node: a shutdown shortens a wait")
+	}
+	return min(limit, left)
 }
 
 // stop closes what start opened, in reverse.

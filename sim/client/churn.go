@@ -121,13 +121,16 @@ func (h *Churn) write() {
 			h.Acked++
 		case definite(code):
 			a.Outcome, a.Return, a.Code = checker.Failed, h.Stamp(), code
-			h.checkGone(part, code)
+			if h.routes == nil {
+				h.checkGone(part, code)
+			}
 		}
 		h.after(h.pause()/8, h.step)
 	})
 }
 
-// checkGone: a topic that nobody deleted stays, once it holds what was acknowledged.
+// checkGone: a topic that nobody deleted stays, once it holds what was acknowledged. code must come from a single broker, or be the answer
+// to an administrative request: another broker of a cluster may not have heard of the topic yet.
 func (h *Churn) checkGone(part *Partition, code int16) {
 	if code != wire.UnknownTopicOrPartition && code != wire.UnknownTopicID {
 		return

@@ -206,6 +206,8 @@ func (k *Keeper) initProducer() {
 		case wire.NotCoordinator, wire.CoordinatorNotAvailable:
 			if k.options.ID != "" {
 				k.locate()
+			} else {
+				k.leaves(v.ErrorCode)
 			}
 			return
 		default:
