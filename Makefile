@@ -194,10 +194,11 @@ bench-kafka-cluster: build ## clusters of three brokers: weir with both kinds of
 	./bin/weir-bench clusters --kafka-libs .cache/kafka/libs --weir bin/weir
 
 .PHONY: bench-moves
-bench-moves: build ## how long a producer and a consumer wait while their partition moves: 10 MiB and 10 GiB, with a shared log directory and with object logs
+bench-moves: build ## how long a producer and a consumer wait while their partition moves: 10 MiB and 10 GiB, with a shared log directory and with object logs; and the same in the simulator, with the latencies of S3
 	./bin/weir-bench moves --weir bin/weir --mib 10
 	./bin/weir-bench moves --weir bin/weir --mib 10240
 	./bin/weir-bench moves --weir bin/weir --mib 10 --object-wal
+	./bin/weir-sim moves
 
 .PHONY: bench-months
 bench-months: build ## 2,000 uploads of 5,000 partitions in some minutes: p99 of the last minute beside the first, parts, metadata, turns of the loop

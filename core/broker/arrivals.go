@@ -11,9 +11,10 @@ import (
 	"weir/core/wire"
 )
 
-// arrivalLimit is how long an announced partition is waited for. A move takes milliseconds; one that fails delays those who were
+// arrivalLimit is how long an announced partition is waited for. A move takes milliseconds where the metadata do not wait for the object
+// store, else a PUT and a LIST more (R19), which are rarely slower than this. A move that fails delays those who were
 // sent here by so much.
-const arrivalLimit = 250 * time.Millisecond
+const arrivalLimit = time.Second
 
 // arrivals are partitions whose leaders have announced that they are about to give them to this broker. Producers hear of it from the
 // old leader (KIP-951), often before this broker has opened the partition, or knows of the move at all. Answered with

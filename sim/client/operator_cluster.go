@@ -56,17 +56,14 @@ func (o *Operator) drain(id int32, cancel bool) {
 
 // reassign moves a partition of any topic to some of the brokers, which may be fenced or gone by then.
 func (o *Operator) reassign(brokers []kmsg.DescribeClusterResponseBroker) {
-	r := kmsg.NewPtrAlterPartitionAssignmentsRequest()
-	p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
 	name, partitions := o.anyTopic()
-	p.Partition = int32(o.draws.Below(int64(partitions) + 1)) // the last is not there
+	partition := int32(o.draws.Below(int64(partitions) + 1)) // the last is not there
 	from := o.draws.Below(int64(len(brokers)))
+	var replicas []int32
 	for i := range o.draws.Between(1, int64(len(brokers))) {
-		p.Replicas = append(p.Replicas, brokers[(from+i)%int64(len(brokers))].NodeID)
+		replicas = append(replicas, brokers[(from+i)%int64(len(brokers))].NodeID)
 	}
-	topic := kmsg.NewAlterPartitionAssignmentsRequestTopic()
-	topic.Topic, topic.Partitions = name, append(topic.Partitions, p)
-	r.TimeoutMillis, r.Topics = 3000, append(r.Topics, topic)
+	r := reassignment(name, partition, replicas)
 	o.request(r, func(response kmsg.Response, err error) {
 		if err != nil {
 			return
@@ -83,6 +80,17 @@ func (o *Operator) reassign(brokers []kmsg.DescribeClusterResponseBroker) {
 			o.pause()
 		})
 	})
+}
+
+// reassignment asks for a move of a partition: the first of its replicas leads it.
+func reassignment(topic string, partition int32, replicas []int32) *kmsg.AlterPartitionAssignmentsRequest {
+	p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
+	p.Partition, p.Replicas = partition, replicas
+	t := kmsg.NewAlterPartitionAssignmentsRequestTopic()
+	t.Topic, t.Partitions = topic, append(t.Partitions, p)
+	r := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	r.TimeoutMillis, r.Topics = 3000, append(r.Topics, t)
+	return r
 }
 
 // removeVoter removes a voter of the metadata's quorum. Its node asks to be added again, and becomes a voter once it has caught up.

@@ -550,8 +550,11 @@ func (p *Producer) answered(s sentBatch, code int16, base int64) {
 // retryPause is how long a partition that answered with an error is left alone. In a cluster its leader may be away for long.
 const retryPause = 50 * time.Millisecond
 
-// retry sends what was refused again, after a while.
+// retry sends what was refused again: at once to a leader that the refusal named, else after a while.
 func (p *Producer) retry(part *producerPart) {
+	if p.options.Idempotent && part.carrier != p.carrier(part.Partition) {
+		return
+	}
 	if p.routes == nil {
 		p.after(30*time.Millisecond, p.pump)
 		return

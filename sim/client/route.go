@@ -189,7 +189,7 @@ func brokerNamed(r *kmsg.IncrementalAlterConfigsRequest) int32 {
 
 // requestAt sends a request about partitions to a broker. If the connection to that one breaks, each is
 // answered with NETWORK_EXCEPTION: what became of it is not known. An answer that says that the leader is
-// another has the metadata asked for again.
+// another is followed if it names that one, and has the metadata asked for again.
 func (s *session) requestAt(node int32, limit time.Duration, r kmsg.Request, done func(kmsg.Response, error)) {
 	s.lineTo(node).send(limit, r, func(response kmsg.Response, err error) {
 		if err != nil && s.up { // else everything is lost, and begins anew
@@ -197,6 +197,7 @@ func (s *session) requestAt(node int32, limit time.Duration, r kmsg.Request, don
 			err = nil
 		}
 		if err == nil && s.routes != nil && slices.ContainsFunc(codesOfPartitions(response), moved) {
+			s.followHints(response)
 			s.refresh()
 		}
 		done(response, err)
