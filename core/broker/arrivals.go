@@ -63,6 +63,10 @@ func (a *arrivals) announce(streams []metadata.StreamID) {
 	}
 }
 
+// departing ends the announcement of a partition that this broker is about to give away: it was led here meanwhile, and what comes for
+// it from now on is to hear of the next leader.
+func (a *arrivals) departing(stream metadata.StreamID) { delete(a.announced, stream) }
+
 // forget drops the announcements that are over.
 func (a *arrivals) forget() {
 	over := 0

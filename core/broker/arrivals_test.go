@@ -64,6 +64,21 @@ func TestProduceWaitsForNoLongerThanTheLimit(t *testing.T) {
 	require.EqualValues(t, wire.NotLeaderOrFollower, x.produced()[3].ErrorCode, "an announcement is forgotten")
 }
 
+// A partition that came and goes on to the next broker is not waited for again: producers hear at once who leads it.
+func TestNothingWaitsForAPartitionThatGoesOn(t *testing.T) {
+	r := newDataRig(t)
+	r.plane.arrivals.announce([]metadata.StreamID{4})
+	r.topics[0].Partitions[3].Leader, r.topics[0].Partitions[3].LeaderEpoch = 1, 5
+	require.NoError(t, r.plane.partitions.ImageChanged())
+	r.plane.arrivals.opened()
+	r.plane.arrivals.departing(4)
+	r.topics[0].Partitions[3].Leader, r.topics[0].Partitions[3].LeaderEpoch = 2, 6
+	require.NoError(t, r.plane.partitions.ImageChanged())
+	x := r.writeAll()
+	r.durable()
+	require.EqualValues(t, wire.NotLeaderOrFollower, x.produced()[3].ErrorCode)
+}
+
 // What is open needs no announcement.
 func TestAnAnnouncementOfAnOpenPartitionIsNone(t *testing.T) {
 	r := newDataRig(t)

@@ -237,6 +237,9 @@ func (b *Broker) Arriving(streams []metadata.StreamID) {
 	}
 }
 
+// Departing notes a partition that this broker is about to give to another one.
+func (b *Broker) Departing(stream metadata.StreamID) { b.data.arrivals.departing(stream) }
+
 // Arrived is called after partitions may have been opened; what waits for them goes on in a turn of its own.
 func (b *Broker) Arrived() { b.data.arrivals.opened() }
 

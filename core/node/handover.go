@@ -59,6 +59,9 @@ func (n *Node) handOver(p *partition.Partition, to metadata.BrokerID) bool {
 		n.telemetry.Hit("node: a partition is being given away already")
 		return false
 	}
+	if n.broker != nil {
+		n.broker.Departing(p.Stream)
+	}
 	h.open++
 	n.loop.After(handoverTimeout, func() {
 		if !decided {
