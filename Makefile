@@ -204,6 +204,11 @@ bench-moves: build ## how long a producer and a consumer wait while their partit
 bench-months: build ## 2,000 uploads of 5,000 partitions in some minutes: p99 of the last minute beside the first, parts, metadata, turns of the loop
 	./bin/weir-bench months --weir bin/weir
 
+.PHONY: bench-compacted
+bench-compacted: build ## 10 GiB written over 1 GiB of keys of a compacted topic: how soon the store holds less than 1.5 GiB, and what readers see; Apache Kafka beside (needs Java 17, Maven and 60 GB of disk)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-bench compacted --weir bin/weir --kafka-libs .cache/kafka/libs
+
 .PHONY: year
 year: ## simulate YEARDAYS=42 days of 100 MB/s over 10,000 partitions, 7 days of retention: what compaction of objects makes of it (5 minutes; 365 days take 45)
 	$(GO) test ./core/stream -count=1 -v -timeout 3h -run TestAYearOfWriting -year-days $(YEARDAYS)

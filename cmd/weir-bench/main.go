@@ -10,6 +10,7 @@
 //	weir-bench failover -weir bin/weir        time until others acknowledge what a dead broker led
 //	weir-bench months -weir bin/weir          what thousands of uploads leave: latency, parts, metadata, turns of the loop
 //	weir-bench moves -weir bin/weir           how long a producer waits while its partition moves in a cluster
+//	weir-bench compacted -weir bin/weir       what a compacted topic holds after each key was written ten times, and what readers see
 //	weir-bench null                           a broker that answers at once and keeps nothing
 //	weir-bench kfake                          franz-go's fake broker, in memory or with synced writes
 //	weir-bench s3                             an S3 store in memory (gofakes3)
@@ -32,11 +33,11 @@ import (
 func main() {
 	commands := map[string]func(context.Context, []string) error{
 		"produce": produceCommand, "rate": rateCommand, "consume": consumeCommand, "first-ack": firstAckCommand,
-		"compare": compareCommand, "clusters": clustersCommand, "coordinators": coordinatorsCommand, "failover": failoverCommand, "months": monthsCommand, "moves": movesCommand,
+		"compare": compareCommand, "clusters": clustersCommand, "coordinators": coordinatorsCommand, "failover": failoverCommand, "months": monthsCommand, "moves": movesCommand, "compacted": compactedCommand,
 		"null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand, "s3": fakeStoreCommand,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|clusters|coordinators|failover|months|moves|null|kfake|kafka|s3 [flags]   (-h after the verb lists its flags)")
+		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|clusters|coordinators|failover|months|moves|compacted|null|kfake|kafka|s3 [flags]   (-h after the verb lists its flags)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
