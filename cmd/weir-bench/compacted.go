@@ -31,7 +31,7 @@ func compactedCommand(ctx context.Context, args []string) error {
 	set.IntVar(&c.passes, "passes", 10, "how often each is written")
 	set.IntVar(&c.partitions, "partitions", 8, "partitions of the topic")
 	set.Float64Var(&c.excess, "excess", 1.5, "how many times the size of all keys the broker may hold in the end")
-	set.DurationVar(&c.limit, "limit", 10*time.Minute, "how long to wait for that")
+	set.DurationVar(&c.limit, "limit", 20*time.Minute, "how long to wait for that")
 	set.Parse(args)
 	frugal()
 	c.java, c.libs = f.java, f.kafkaLibs
