@@ -32,7 +32,7 @@ const DrainKey = "weir.broker.drain"
 // brokerKeys are a broker's keys, sorted: Kafka's that mean something here or are
 // defaults of topics, and weir's own.
 var brokerKeys = []Definition{
-	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. 0: it does not; the client asks again."),
+	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. With weir.wal.kind=object it is at least four times weir.wal.object.linger.max.ms, up to 5 s. 0: it does not wait; the client asks again."),
 	words(List, "advertised.listeners", nil, "Where clients reach the broker, as NAME://host:port,...; unset: as in listeners.").checked(checkListeners),
 	boolean("auto.create.topics.enable", "true", "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
 	boolean("auto.leader.rebalance.enable", "true", "Whether the active controller moves leaders of partitions so that all brokers move about as many bytes for clients, and lead about as many."),

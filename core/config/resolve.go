@@ -140,8 +140,8 @@ type Transactions struct {
 	AbortInterval  time.Duration // transaction.abort.timed.out.transaction.cleanup.interval.ms
 	RemoveInterval time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
 	IDExpiration   time.Duration // transactional.id.expiration.ms
-	// AddRetryMax is add.partitions.to.txn.retry.backoff.max.ms; 0: clients ask again themselves, which costs them a
-	// round trip for each transaction.
+	// AddRetryMax is add.partitions.to.txn.retry.backoff.max.ms, or more with an object log (see addRetryMax); 0: clients ask again
+	// themselves, which costs them a round trip for each transaction, and some of them seconds.
 	AddRetryMax time.Duration
 }
 
@@ -306,7 +306,24 @@ func (s *Settings) resolveBroker() Broker {
 	}
 	b.UploadBytes = min(s.integer("weir.upload.bytes"), b.CacheBytes/3, b.WALBytes/3)
 	s.resolveObjectWAL(&b)
+	if b.WALObject {
+		b.Transactions.AddRetryMax = addRetryMax(b.Transactions.AddRetryMax, b.WALLingerMax)
+	}
 	return b
+}
+
+// addRetryMaxOfObjectLogs is well below what brokers and clients wait for an answer.
+const addRetryMaxOfObjectLogs = 5 * time.Second
+
+// addRetryMax is how long an add waits for the transaction before where logs are objects. Two writes of a log complete a
+// transaction, its markers and its last record, and each waits up to linger before it goes to the store; as much again is for the
+// store. A client that is told CONCURRENT_TRANSACTIONS before may lose much more than that: franz-go
+// tries a batch again after it has asked for metadata, which it does each 5 s.
+func addRetryMax(configured, linger time.Duration) time.Duration {
+	if configured == 0 {
+		return 0
+	}
+	return max(configured, min(4*linger, addRetryMaxOfObjectLogs))
 }
 
 func (s *Settings) resolveObjectWAL(b *Broker) {

@@ -378,6 +378,123 @@ func TestImplicitAddsAreAnsweredInTheirOrder(t *testing.T) {
 	require.Equal(t, []string{"a51", "b16"}, order)
 }
 
+// addsOf lets a test add partitions, and see how each was answered.
+func (r *rig) addsOf(got map[string]wire.Code) func(name string, p txn.Producer, indexes ...int32) {
+	return func(name string, p txn.Producer, indexes ...int32) {
+		r.c.AddPartitions(id, p.ID, p.Epoch, partitionsOf(indexes...), false, func(codes []wire.Code) {
+			require.NotContains(r.t, got, name, "answered twice")
+			got[name] = codes[0]
+		})
+	}
+}
+
+// What waits for the transaction before begins the next one in the batch that completes it, all together: nothing waits for another
+// write of the log, each of which takes long where logs are objects.
+func TestTheNextTransactionBeginsWithTheCompletion(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		bytesMax int // of a batch
+		batches  int
+	}{
+		{"one batch has room for both", 0, 1},
+		{"a batch has no room for both", 230, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			p := r.init(txn.NoProducer)
+			r.add(p, second, 0)
+			r.held = true
+			next, _ := r.end(p, true, second)
+			got := map[string]wire.Code{}
+			add := r.addsOf(got)
+			add("a", next, 1)
+			add("b", next, 2)
+			add("zombie", p, 3)
+			add("c", next, 4)
+			r.turn()
+			before := len(r.logs[0].Batches)
+			r.logs[0].BytesMax = c.bytesMax
+			r.logs[0].Held = true
+			r.release()
+			require.Len(t, r.logs[0].Batches, before+1)
+			require.Empty(t, got, "nothing is durable yet")
+			for range c.batches {
+				require.Empty(t, got)
+				r.logs[0].DurableFirst(1)
+				r.turn()
+			}
+			require.Equal(t, map[string]wire.Code{"a": none, "b": none, "zombie": fenced}, got)
+			r.logs[0].Durable()
+			r.turn()
+			require.Equal(t, none, got["c"])
+			require.Equal(t, partitionsOf(1, 2, 4), r.state().Partitions)
+			all := history(t, r.logs[0])
+			checkHistory(t, all)
+			require.Equal(t, txn.CompleteCommit, all[len(all)-3].State, "other readers of the topic see each state")
+		})
+	}
+}
+
+// A completion that is not written answers what would have begun with it, and is written again.
+func TestTheNextTransactionDoesNotBeginWithoutTheCompletion(t *testing.T) {
+	r := newRig(t)
+	p := r.init(txn.NoProducer)
+	r.add(p, second, 0)
+	r.held = true
+	next, _ := r.end(p, true, second)
+	got := map[string]wire.Code{}
+	add := r.addsOf(got)
+	add("a", next, 1)
+	add("b", next, 2)
+	r.turn()
+	r.logs[0].Refuse = wire.RequestTimedOut
+	r.release()
+	require.Equal(t, map[string]wire.Code{"a": wire.CoordinatorNotAvailable, "b": wire.CoordinatorNotAvailable}, got)
+	require.Equal(t, txn.PrepareCommit, r.state().State)
+	add("c", next, 1)
+	r.turn()
+	r.logs[0].Refuse = none
+	r.pass(50 * time.Millisecond)
+	require.Equal(t, none, got["c"])
+
+	r.held = true
+	p = next
+	next, _ = r.end(p, true, second)
+	add("d", next, 1)
+	add("e", next, 2)
+	r.turn()
+	r.logs[0].Held = true
+	r.release()
+	r.restart()
+	require.Equal(t, wire.Code(wire.NotCoordinator), got["d"])
+	require.Equal(t, wire.Code(wire.NotCoordinator), got["e"])
+	require.Equal(t, txn.PrepareCommit, r.state().State, "both are lost, or none")
+}
+
+// Adds that come while one is being written share the next write.
+func TestAddsShareAWrite(t *testing.T) {
+	r := newRig(t)
+	p := r.init(txn.NoProducer)
+	got := map[string]wire.Code{}
+	add := r.addsOf(got)
+	before := len(r.logs[0].Batches)
+	r.logs[0].Held = true
+	add("a", p, 1)
+	r.turn()
+	add("b", p, 2)
+	add("c", p, 1)
+	add("d", p, 3)
+	r.turn()
+	r.logs[0].DurableFirst(1)
+	r.turn()
+	require.Equal(t, map[string]wire.Code{"a": none}, got)
+	r.logs[0].Durable()
+	r.turn()
+	require.Equal(t, map[string]wire.Code{"a": none, "b": none, "c": none, "d": none}, got)
+	require.Len(t, r.logs[0].Batches, before+2)
+	require.Equal(t, partitionsOf(1, 2, 3), r.state().Partitions)
+}
+
 func (r *rig) current() txn.Producer { return producer(r.state().ProducerID, r.state().Epoch) }
 
 // Cases 134 to 138: every state with every kind of EndTxn.
