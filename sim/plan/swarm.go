@@ -199,7 +199,7 @@ func (s *swarm) coordinated(p *Plan) {
 	}
 	expiration := s.rand.Stream("plan expiration", 0)
 	c.TxnIDExpiration = pick(&expiration, 0, 0, 0, time.Second, 4*time.Second)
-	c.AddRetry = pick(&d, 0, 100*time.Millisecond)
+	c.AddRetry = pick(&d, 0, 100*time.Millisecond, time.Second)
 	c.GroupSession = pick(&d, time.Second, 3*time.Second)
 	c.AssignmentInterval = pick(&d, 0, 0, 500*time.Millisecond)
 	epochs := s.rand.Stream("plan epochs", 0)
