@@ -73,10 +73,11 @@ type Broker struct {
 	// WALObject says that weir.wal.kind is object: the log of a start's epoch is in the object store.
 	WALObject bool
 	// WALObjectBytes is weir.wal.object.bytes, 64 KiB to 64 MiB; WALCreates is weir.wal.object.creates.in.flight, 1 to 64;
-	// WALLingerMin and WALLingerMax are weir.wal.object.linger.min.ms and max. See wal.Config.
+	// WALLingerMin, WALLingerMax and WALLingerBurst are weir.wal.object.linger.min.ms, max and burst. See wal.Config.
 	WALObjectBytes             int64
 	WALCreates                 int
 	WALLingerMin, WALLingerMax time.Duration
+	WALLingerBurst             int
 	// CacheBytes is weir.cache.bytes, memory for recent records, 32 MiB and up. Less
 	// than WALBytes leaves a part of the WAL unused: what is not uploaded yet stays in
 	// memory.
@@ -331,6 +332,7 @@ func (s *Settings) resolveObjectWAL(b *Broker) {
 	b.WALObjectBytes = s.integer("weir.wal.object.bytes")
 	b.WALCreates = int(s.integer("weir.wal.object.creates.in.flight"))
 	b.WALLingerMin, b.WALLingerMax = s.millis("weir.wal.object.linger.min.ms"), s.millis("weir.wal.object.linger.max.ms")
+	b.WALLingerBurst = int(s.integer("weir.wal.object.linger.burst"))
 }
 
 func (s *Settings) groups() Groups {

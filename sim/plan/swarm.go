@@ -120,6 +120,7 @@ func (s *swarm) objectLog(c *Config) {
 	c.WALCreates = pick[int64](&d, 1, 2, 4, 16)
 	c.WALLingerMax = pick(&d, time.Millisecond, 20*time.Millisecond, 100*time.Millisecond)
 	c.WALLingerMin = pick(&d, 0, time.Millisecond, 10*time.Millisecond)
+	c.WALLingerBurst = pick[int64](&d, 1, 2, 8)
 }
 
 func (s *swarm) topics(p *Plan) {
