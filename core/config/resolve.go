@@ -307,9 +307,6 @@ func (s *Settings) resolveBroker() Broker {
 	}
 	b.UploadBytes = min(s.integer("weir.upload.bytes"), b.CacheBytes/3, b.WALBytes/3)
 	s.resolveObjectWAL(&b)
-	if b.WALObject {
-		b.Transactions.AddRetryMax = addRetryMax(b.Transactions.AddRetryMax, b.WALLingerMax)
-	}
 	return b
 }
 
@@ -333,6 +330,9 @@ func (s *Settings) resolveObjectWAL(b *Broker) {
 	b.WALCreates = int(s.integer("weir.wal.object.creates.in.flight"))
 	b.WALLingerMin, b.WALLingerMax = s.millis("weir.wal.object.linger.min.ms"), s.millis("weir.wal.object.linger.max.ms")
 	b.WALLingerBurst = int(s.integer("weir.wal.object.linger.burst"))
+	if b.WALObject {
+		b.Transactions.AddRetryMax = addRetryMax(b.Transactions.AddRetryMax, b.WALLingerMax)
+	}
 }
 
 func (s *Settings) groups() Groups {
