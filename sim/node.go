@@ -238,6 +238,7 @@ func brokerConfig(c *plan.Config, host string, id int32) *config.Broker {
 	b.ShipAsync = c.ShipAsync != 0
 	b.WALObjectBytes, b.WALCreates = or(c.WALObjectBytes, 256<<10), int(or(c.WALCreates, 4))
 	b.WALLingerMin, b.WALLingerMax = c.WALLingerMin, time.Duration(or(int64(c.WALLingerMax), int64(20*time.Millisecond)))
+	b.WALLingerBurst = int(or(c.WALLingerBurst, 1))
 	b.WALShared = c.WALShared != 0
 	b.CompactionDisabled, b.CompactionBytesPerSecond = c.NoCompaction != 0, c.CompactRate
 	b.Groups = config.Groups{

@@ -40,6 +40,10 @@ const (
 	kills      = 3
 	// fillPace and fillBurst are for -for: so many records go in each time.
 	fillPace, fillBurst = 20 * time.Millisecond, 4
+	// stepMax is how many records a transaction has at most, stepMaxOfObjectLogs is that under -for with object logs. There a transaction waits for
+	// six writes of a log, one after another, which are 250 ms apart under load: 0.75 s and up. At 30 records each, three members would
+	// carry fewer than fillPace lets in, so theirs are as large as what waits makes them.
+	stepMax, stepMaxOfObjectLogs = 60, 600
 	// downMin and downMax bound the time for which a broker is dead or stopped under -for, and the calm after it.
 	downMin, downMax = time.Second, 5 * time.Second
 )
@@ -89,10 +93,16 @@ func config() map[string]string {
 		"group.initial.rebalance.delay.ms": "0",
 	}
 	if *walFlag == "object" {
-		// A transaction waits for five writes and more, one after another, which are a quarter of a second apart by default.
-		keys["weir.wal.kind"], keys["weir.wal.object.linger.max.ms"] = "object", "20"
+		keys["weir.wal.kind"] = "object"
 	}
 	return keys
+}
+
+func recordsMax() int {
+	if *walFlag == "object" && *forFlag > 0 {
+		return stepMaxOfObjectLogs
+	}
+	return stepMax
 }
 
 // launch starts a broker and waits until it listens.
@@ -299,7 +309,7 @@ func (p *pipeline) work(ctx context.Context, worker int) {
 // step runs one transaction, and reports whether the member can go on.
 func (p *pipeline) step(ctx context.Context, s *kgo.GroupTransactSession, worker int, draw *rand.Rand) bool {
 	polling, cancel := context.WithTimeout(ctx, 2*time.Second)
-	fetches := s.PollRecords(polling, 1+draw.IntN(60))
+	fetches := s.PollRecords(polling, 1+draw.IntN(recordsMax()))
 	cancel()
 	if fetches.NumRecords() == 0 {
 		return fetches.Err0() == nil || errors.Is(fetches.Err0(), context.DeadlineExceeded)

@@ -32,7 +32,7 @@ const DrainKey = "weir.broker.drain"
 // brokerKeys are a broker's keys, sorted: Kafka's that mean something here or are
 // defaults of topics, and weir's own.
 var brokerKeys = []Definition{
-	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. 0: it does not; the client asks again."),
+	integer(Int, "add.partitions.to.txn.retry.backoff.max.ms", 100, 0, maxInt, "How long a partition that a Produce or TxnOffsetCommit request adds to a transaction waits for the transaction before to complete, in milliseconds. With weir.wal.kind=object it is at least four times weir.wal.object.linger.max.ms, up to 5 s. 0: it does not wait; the client asks again."),
 	words(List, "advertised.listeners", nil, "Where clients reach the broker, as NAME://host:port,...; unset: as in listeners.").checked(checkListeners),
 	boolean("auto.create.topics.enable", "true", "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
 	boolean("auto.leader.rebalance.enable", "true", "Whether the active controller moves leaders of partitions so that all brokers move about as many bytes for clients, and lead about as many."),
@@ -172,8 +172,9 @@ var brokerKeys = []Definition{
 		"then waits for one write to the store, and a store that is down holds producers up. The store must have conditional create (If-None-Match), which a start makes sure of. A change counts from the next start on; what the log of the other kind holds is uploaded then.", "device", "object"),
 	integer(Long, "weir.wal.object.bytes", 8<<20, 64<<10, 64<<20, "A write of an object log to the store is at most about so large, in bytes: one that is full waits no longer. At most weir.wal.size.bytes / 8."),
 	integer(Int, "weir.wal.object.creates.in.flight", 8, 1, 64, "How many writes of an object log may be on their way to the store. More overtake a slow one, and take memory of weir.wal.object.bytes each."),
-	integer(Int, "weir.wal.object.linger.max.ms", 250, 1, 60_000, "The time between two writes of an object log that are not full, in milliseconds. Higher costs fewer requests, lower acknowledges sooner."),
-	integer(Int, "weir.wal.object.linger.min.ms", 10, 0, 60_000, "How long an object log that has written nothing for weir.wal.object.linger.max.ms waits for more records, in milliseconds. At most weir.wal.object.linger.max.ms."),
+	integer(Int, "weir.wal.object.linger.burst", 8, 1, 1000, "How many writes of an object log may follow one another weir.wal.object.linger.min.ms apart after a pause; each is saved up in weir.wal.object.linger.max.ms without a write. 1: all wait for weir.wal.object.linger.max.ms. Higher lets longer chains of writes that wait for each other, as transactions are, end soon; a busy log makes the same number of requests."),
+	integer(Int, "weir.wal.object.linger.max.ms", 250, 1, 60_000, "The time between two writes of an object log that are not full, in milliseconds, on average. Higher costs fewer requests, lower acknowledges sooner."),
+	integer(Int, "weir.wal.object.linger.min.ms", 10, 0, 60_000, "How long an object log that is not busy waits for more records (see weir.wal.object.linger.burst), in milliseconds. At most weir.wal.object.linger.max.ms."),
 	words(String, "weir.wal.path", nil, "The write-ahead log: a directory for its files, or a block device; unset: wal under weir.data.dir."),
 	boolean("weir.wal.shared", "false", "Whether weir.wal.path is a directory that other brokers reach too, on a regional volume or NFS, so that they can take over what it holds. Each then costs a small read for each group of writes. All brokers of the directory need the same value."),
 	integer(Long, "weir.wal.size.bytes", defaultWALBytes, 64<<20, 1<<46, "The size of the write-ahead log, in bytes: how much is accepted while the object store does not answer, and of an object log how much may wait for its upload."),

@@ -215,6 +215,26 @@ func TestListenersRoundTrip(t *testing.T) {
 	}
 }
 
+// With an object log the transaction before takes two of its writes to complete, so that an add may wait for these.
+func TestAddsWaitForWritesOfAnObjectLog(t *testing.T) {
+	for _, c := range []struct {
+		config string
+		want   time.Duration
+	}{
+		{"", 100 * time.Millisecond},
+		{"weir.wal.object.linger.max.ms=1000", 100 * time.Millisecond},
+		{"weir.wal.kind=object", time.Second},
+		{"weir.wal.kind=object\nweir.wal.object.linger.max.ms=20", 100 * time.Millisecond},
+		{"weir.wal.kind=object\nweir.wal.object.linger.max.ms=60000", 5 * time.Second},
+		{"weir.wal.kind=object\nadd.partitions.to.txn.retry.backoff.max.ms=7000", 7 * time.Second},
+		{"weir.wal.kind=object\nadd.partitions.to.txn.retry.backoff.max.ms=0", 0},
+	} {
+		if got := load(t, c.config, nil).Broker().Transactions.AddRetryMax; got != c.want {
+			t.Errorf("with %q an add waits %v, not %v", c.config, got, c.want)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for key, values := range map[string][2][]string{
 		"cleanup.policy":                        {{"compact", "delete", "compact,delete", ""}, {"shred", "delete,shred"}},

@@ -73,10 +73,11 @@ type Broker struct {
 	// WALObject says that weir.wal.kind is object: the log of a start's epoch is in the object store.
 	WALObject bool
 	// WALObjectBytes is weir.wal.object.bytes, 64 KiB to 64 MiB; WALCreates is weir.wal.object.creates.in.flight, 1 to 64;
-	// WALLingerMin and WALLingerMax are weir.wal.object.linger.min.ms and max. See wal.Config.
+	// WALLingerMin, WALLingerMax and WALLingerBurst are weir.wal.object.linger.min.ms, max and burst. See wal.Config.
 	WALObjectBytes             int64
 	WALCreates                 int
 	WALLingerMin, WALLingerMax time.Duration
+	WALLingerBurst             int
 	// CacheBytes is weir.cache.bytes, memory for recent records, 32 MiB and up. Less
 	// than WALBytes leaves a part of the WAL unused: what is not uploaded yet stays in
 	// memory.
@@ -140,8 +141,8 @@ type Transactions struct {
 	AbortInterval  time.Duration // transaction.abort.timed.out.transaction.cleanup.interval.ms
 	RemoveInterval time.Duration // transaction.remove.expired.transaction.cleanup.interval.ms
 	IDExpiration   time.Duration // transactional.id.expiration.ms
-	// AddRetryMax is add.partitions.to.txn.retry.backoff.max.ms; 0: clients ask again themselves, which costs them a
-	// round trip for each transaction.
+	// AddRetryMax is add.partitions.to.txn.retry.backoff.max.ms, or more with an object log (see addRetryMax); 0: clients ask again
+	// themselves, which costs them a round trip for each transaction, and some of them seconds.
 	AddRetryMax time.Duration
 }
 
@@ -309,11 +310,29 @@ func (s *Settings) resolveBroker() Broker {
 	return b
 }
 
+// addRetryMaxOfObjectLogs is well below what brokers and clients wait for an answer.
+const addRetryMaxOfObjectLogs = 5 * time.Second
+
+// addRetryMax is how long an add waits for the transaction before where logs are objects. Two writes of a log complete a
+// transaction, its markers and its last record, and each waits up to linger before it goes to the store; as much again is for the
+// store. A client that is told CONCURRENT_TRANSACTIONS before may lose much more than that: franz-go
+// tries a batch again after it has asked for metadata, which it does each 5 s.
+func addRetryMax(configured, linger time.Duration) time.Duration {
+	if configured == 0 {
+		return 0
+	}
+	return max(configured, min(4*linger, addRetryMaxOfObjectLogs))
+}
+
 func (s *Settings) resolveObjectWAL(b *Broker) {
 	b.WALObject = s.text("weir.wal.kind") == "object"
 	b.WALObjectBytes = s.integer("weir.wal.object.bytes")
 	b.WALCreates = int(s.integer("weir.wal.object.creates.in.flight"))
 	b.WALLingerMin, b.WALLingerMax = s.millis("weir.wal.object.linger.min.ms"), s.millis("weir.wal.object.linger.max.ms")
+	b.WALLingerBurst = int(s.integer("weir.wal.object.linger.burst"))
+	if b.WALObject {
+		b.Transactions.AddRetryMax = addRetryMax(b.Transactions.AddRetryMax, b.WALLingerMax)
+	}
 }
 
 func (s *Settings) groups() Groups {

@@ -70,7 +70,8 @@ type peers struct {
 	calls   *peer.Calls
 	address string // of this node, as the others know it
 	joining task.Timer
-	waits   int // how often it has asked to be added
+	waits   int                                        // how often it has asked to be added
+	epochs  map[metadata.BrokerID]metadata.BrokerEpoch // of the others; 0: it has ended
 }
 
 // openPeers lets the other nodes in.
@@ -83,7 +84,7 @@ func (n *Node) openPeers(p *task.Proc) error {
 		}
 		return nil
 	}
-	w := &peers{node: n}
+	w := &peers{node: n, epochs: map[metadata.BrokerID]metadata.BrokerEpoch{}}
 	w.mesh = peer.New(peer.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Node: n.config.NodeID, Incarnation: n.incarnation, Secret: []byte(c.Secret), Secure: c.Secure,
 		FrameBytesMax: peerFrameBytesMax, QueueBytesMax: 4 * peerFrameBytesMax, Decode: decodePeer, Received: w.received,
@@ -185,13 +186,36 @@ func (w *peers) askLeader(m peer.Method, body []byte, timeout time.Duration, don
 	w.calls.Call(w.node.replica.Leader().Node(), m, body, timeout, done)
 }
 
-// imageChanged learns where the others are.
+// imageChanged learns where the others are, and whose epoch has ended.
 func (w *peers) imageChanged() {
 	for _, b := range w.node.metadata.image.Brokers() {
-		if b.ID != metadata.BrokerID(w.node.config.NodeID) && b.Peer != "" {
+		if b.ID == metadata.BrokerID(w.node.config.NodeID) {
+			continue
+		}
+		if b.Peer != "" {
 			w.mesh.SetAddress(int32(b.ID), b.Peer)
 		}
+		w.noteEpoch(b)
 	}
+}
+
+// noteEpoch gives up what the last epoch of a broker was asked for transactions, once that has ended: who leads its partitions now is known,
+// and a transaction that waited for the answer of a dead broker would hold up its producer and all readers of committed records for
+// callTimeout.
+func (w *peers) noteEpoch(b *metadata.Broker) {
+	now, before := b.Epoch, w.epochs[b.ID]
+	if b.Fenced {
+		now = 0
+	}
+	w.epochs[b.ID] = now
+	if before == 0 || before == now {
+		return
+	}
+	w.node.loop.Post(func() { // what follows from the image is done then
+		if w.calls.GiveUpTo(int32(b.ID), methodMarker)+w.calls.GiveUpTo(int32(b.ID), methodAddPartitions) > 0 {
+			w.node.telemetry.Hit("node: what a broker was asked for a transaction was given up when its epoch ended")
+		}
+	})
 }
 
 func (w *peers) close() {

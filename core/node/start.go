@@ -502,7 +502,7 @@ func (n *Node) createLog(p *task.Proc) (err error) {
 	if n.config.WALObject {
 		create = wal.CreateObject
 		c.GroupBytesMax, c.WritesInFlightMax = int(n.config.WALObjectBytes), n.config.WALCreates
-		c.LingerMin, c.LingerMax = n.config.WALLingerMin, n.config.WALLingerMax
+		c.LingerMin, c.LingerMax, c.LingerBurst = n.config.WALLingerMin, n.config.WALLingerMax, n.config.WALLingerBurst
 	}
 	for {
 		p.Await(func(wake func()) {

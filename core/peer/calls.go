@@ -149,14 +149,23 @@ func (c *Calls) answer(from int32, m Method, body []byte, reply func([]byte, *Re
 }
 
 // GiveUp ends the calls of a method that are not answered, with ErrNoAnswer, before it returns. Who asked may hold what must be given back.
-func (c *Calls) GiveUp(m Method) {
+func (c *Calls) GiveUp(m Method) { c.giveUp(func(p *call) bool { return p.method == m }) }
+
+// GiveUpTo is GiveUp for the calls to one node, and reports how many there were: it has ended, say, and they are better made to another.
+func (c *Calls) GiveUpTo(to int32, m Method) int {
+	return c.giveUp(func(p *call) bool { return p.to == to && p.method == m })
+}
+
+func (c *Calls) giveUp(which func(*call) bool) (n int) {
 	for _, id := range slices.Sorted(maps.Keys(c.pending)) {
-		if p := c.pending[id]; p != nil && p.method == m {
+		if p := c.pending[id]; p != nil && which(p) {
 			delete(c.pending, id)
 			c.loop.Stop(&p.timer)
 			p.done(nil, ErrNoAnswer)
+			n++
 		}
 	}
+	return n
 }
 
 // Close forgets every call; nothing is answered any more.

@@ -122,6 +122,22 @@ func TestCallWithoutAnAnswerEnds(t *testing.T) {
 	require.Equal(t, outcome{err: ErrNoAnswer, n: 1}, refused, "at once: there is no way")
 }
 
+func TestGivingUpOnANodeKeepsOtherCalls(t *testing.T) {
+	c := newCallers(t)
+	c.calls[0].Handle(3, func(_ int32, _ []byte, reply func([]byte, *Refusal)) { reply(nil, nil) })
+	var given, other, own outcome
+	c.turn(func() {
+		c.calls[0].Call(1, 3, nil, time.Second, given.done)
+		c.calls[0].Call(1, 4, nil, time.Second, other.done)
+		c.calls[0].Call(0, 3, nil, time.Second, own.done)
+		require.Equal(t, 1, c.calls[0].GiveUpTo(1, 3))
+		require.Zero(t, c.calls[0].GiveUpTo(1, 3))
+	})
+	require.Equal(t, outcome{err: ErrNoAnswer, n: 1}, given)
+	require.Zero(t, other.n)
+	require.Equal(t, outcome{n: 1}, own)
+}
+
 func TestGivingUpEndsTheCallsOfAMethod(t *testing.T) {
 	c := newCallers(t)
 	var given, kept outcome

@@ -53,11 +53,11 @@ type Coordinator struct {
 	Options
 	runtime *coordinator.Runtime
 
-	operators                                   *telemetry.Limiter
-	expired, skipped, retried, outdated, parked *telemetry.Mark
-	timedOut                                    env.Counter
-	marking                                     env.Gauge
-	markings                                    int64
+	operators                                          *telemetry.Limiter
+	expired, skipped, retried, outdated, parked, begun *telemetry.Mark
+	timedOut                                           env.Counter
+	marking                                            env.Gauge
+	markings                                           int64
 }
 
 // New returns a coordinator, which answers once it has a runtime: see Run.
@@ -75,6 +75,7 @@ func New(o Options) *Coordinator {
 		retried:  o.Telemetry.Mark("txn: markers were written again"),
 		outdated: o.Telemetry.Mark("txn: a marker was refused"),
 		parked:   o.Telemetry.Mark("txn: a partition waited for the transaction before"),
+		begun:    o.Telemetry.Mark("txn: a transaction began with the record that completed the one before"),
 		timedOut: o.Telemetry.Counter("weir_transactions_timed_out_total", "Transactions that the coordinator aborted since their time was over."),
 		marking:  o.Telemetry.Gauge("weir_transactions_completing", "Transactions that are decided, and whose markers are being written. One that stays holds up read_committed consumers."),
 	}
@@ -209,15 +210,20 @@ func (c *Coordinator) AddPartitions(transactionalID string, producerID int64, ep
 
 func (m *Machine) add(q *AddRequest, done func(wire.Code)) {
 	m.doWith(q.TransactionalID, request{fresh: -1, bytes: q.bytes()}, func(t *Transaction, c clock) decision {
-		d := t.add(q, c)
-		if d.next != nil && !m.endable(q.TransactionalID, d.next) {
-			return refuse(wire.UnknownServerError) // as for a record that is too large itself
-		}
-		if d.next != nil && !m.shard.Admits(d.next.bytes(q.TransactionalID)-t.bytes(q.TransactionalID)) {
-			return refuse(wire.CoordinatorNotAvailable)
-		}
-		return d
+		return m.decideAdd(q, t, t, c)
 	}, func(d decision) { done(d.code) })
+}
+
+// decideAdd adds to a transaction within the bounds of record and memory; before is what memory holds of it now.
+func (m *Machine) decideAdd(q *AddRequest, before, t *Transaction, c clock) decision {
+	d := t.add(q, c)
+	if d.next != nil && !m.endable(q.TransactionalID, d.next) {
+		return refuse(wire.UnknownServerError) // as for a record that is too large itself
+	}
+	if d.next != nil && !m.shard.Admits(d.next.bytes(q.TransactionalID)-before.bytes(q.TransactionalID)) {
+		return refuse(wire.CoordinatorNotAvailable)
+	}
+	return d
 }
 
 // endBytes is what a batch takes beside the key and value of its record, and what the records that end a transaction

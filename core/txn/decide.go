@@ -10,6 +10,8 @@ import (
 type decision struct {
 	code wire.Code
 	next *Transaction // to be written; nil: nothing
+	// then is written behind next, in the same batch: what follows at once. Nil: nothing.
+	then *Transaction
 	// needsID asks to decide again with a new producer id.
 	needsID bool
 	// producer is the answer of EndTxn and InitProducerId.

@@ -13,9 +13,17 @@
 // Operations on an id run one after another. One that comes while a record of the id is being written waits for it, where
 // Kafka answers CONCURRENT_TRANSACTIONS. While markers are being written (states PrepareCommit and PrepareAbort) requests
 // get that code, but for partitions that a broker adds for Produce or TxnOffsetCommit: those wait up to
-// add.partitions.to.txn.retry.backoff.max.ms for the transaction before to complete, as in Kafka (KAFKA-18654).
+// add.partitions.to.txn.retry.backoff.max.ms for the transaction before to complete, as in Kafka (KAFKA-18654), and longer where
+// logs are objects (config.Transactions.AddRetryMax).
 // The partitions that brokers add for one producer are added in the order in which they were asked for, so that batches
-// of pipelined requests reach their partition in the order of their sequences.
+// of pipelined requests reach their partition in the order of their sequences. Those that wait share one record; if they wait for the
+// transaction before, it is in the batch that completes that.
+//
+// # Writes of a log
+//
+// What a transaction costs where a write takes long, as in an object log: a consumer, transformer and producer of the second generation
+// waits for six, one after another. Markers of the transaction before, on all partitions at once; its completion with the partitions
+// that are produced to; the records themselves; the partition of the group's offsets; the offsets; the decision. EndTxn is answered with that.
 //
 // # Generations
 //

@@ -36,6 +36,7 @@ type entry struct {
 	marking  *marking // set while markers are written
 	adds     []*pendingAdd
 	adding   bool // the first of adds is under way
+	taken    int  // so many of adds are in a batch that is being written
 	bytes    int64
 }
 
@@ -185,7 +186,7 @@ func (m *Machine) doWith(id string, r request, decide func(*Transaction, clock) 
 			if d = decide(m.find(id), clock{m.c.Env.Clock.WallMillis(), r.fresh, m.c.FirstEpoch}); d.needsID || d.next == nil {
 				return nil
 			}
-			return entryOf(id, d.next)
+			return entriesOf(id, d.next, d.then)
 		},
 		Done: func(code wire.Code) {
 			switch {

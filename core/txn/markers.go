@@ -146,17 +146,25 @@ func (m *Machine) retryMarking(e *entry, k *marking, step func(*entry, *marking)
 	k.failures++
 }
 
-// complete writes the record that completes a transaction. It is for this producer id and epoch only.
+// complete writes the record that completes a transaction, and with it one that begins the next, if partitions wait for
+// that. It is for this producer id and epoch only.
 func (m *Machine) complete(e *entry, k *marking) {
+	begins := false
 	m.do(e.id, func(t *Transaction, c clock) decision {
 		if e.marking != k || t == nil || !t.prepared() {
 			return decision{}
 		}
-		return decision{next: t.complete(c)}
+		d := decision{next: t.complete(c)}
+		d.then = m.begin(e, d.next, c)
+		begins = d.then != nil
+		return d
 	}, func(d decision) {
 		if e.marking == k && d.code != wire.None {
 			k.last = d.code
 			m.retryMarking(e, k, m.complete)
+		}
+		if begins {
+			m.added(e, d.code)
 		}
 	})
 }

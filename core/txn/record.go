@@ -107,3 +107,11 @@ func decodeValue(b []byte) (*Transaction, error) {
 func entryOf(id string, t *Transaction) []coordinator.Entry {
 	return []coordinator.Entry{{Key: encodeKey(id), Value: encodeValue(t)}}
 }
+
+// entriesOf are the records of a state and of what follows it at once; nil: nothing does.
+func entriesOf(id string, t, then *Transaction) []coordinator.Entry {
+	if then == nil {
+		return entryOf(id, t)
+	}
+	return append(entryOf(id, t), entryOf(id, then)...)
+}

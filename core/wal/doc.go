@@ -89,8 +89,11 @@
 // they lie in the order of the appends; the object is put together from there.) Slot 0 is a group without records,
 // of 72 bytes, made with the log: it shows recovery that there was one. Every object but a seal is larger than 64 bytes.
 //
-// A group gathers for LingerMin if nothing was written for LingerMax, and else until LingerMax after the one before it, or
-// until it is full; so an idle log answers soon, and a busy one makes a bounded number of requests. A summary
+// A group gathers for LingerMin if the log wrote little before, and else until LingerMax after the one before it, or
+// until it is full; so an idle log answers soon, and a busy one makes a bounded number of requests: in any time t at most
+// LingerBurst + t/LingerMax and one for each GroupBytesMax written. With the defaults that is four PUTs a second, 52 $ a month at S3's prices, with or without
+// the burst; what the burst changes is that a chain of up to eight appends, each begun once the one before is
+// acknowledged, does not wait 250 ms for each. A summary
 // goes into each group that is sealed at the end of a turn, unless summaries would take more than half of the log.
 //
 // # The file of a device

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"weir/core/env"
 	"weir/core/task"
@@ -21,7 +22,7 @@ type slots struct {
 	store slotStore
 
 	linger  task.Timer
-	wroteAt env.Time // when the newest group went
+	paced   env.Time // when the next group would go if all were LingerMax apart; the further behind now, the more are saved
 	trimmed Position // the trim point when it was last looked at
 	writes  []*slotWrite
 	idle    []*slotWrite
@@ -46,7 +47,7 @@ type slotWrite struct {
 }
 
 func newSlots(l *Log) *slots {
-	return &slots{log: l, store: newSlotStore(l.loop, l.env, l.name), wroteAt: l.loop.Now().Add(-l.config.LingerMax)}
+	return &slots{log: l, store: newSlotStore(l.loop, l.env, l.name), paced: l.loop.Now()}
 }
 
 // room is not bounded: there is no end of a region to cross.
@@ -63,15 +64,14 @@ func (s *slots) reserve(end Position, spare int64) bool {
 	return int64(l.End()-l.marks.durable) < 2*int64(l.config.WritesInFlightMax)*int64(l.config.GroupBytesMax)
 }
 
-// due lets a group gather for LingerMin, and for as long as it is not LingerMax after the one before it: so the
-// first append after a pause waits little, and a busy log makes a bounded number of requests. A group that is nearly
-// full goes at once, with room left for its summary.
+// due lets a group gather for LingerMin, and if no group is saved, until the next one is due: so appends after a pause wait
+// little, and a busy log makes a bounded number of requests. A group that is nearly full goes at once, with room left for its summary.
 func (s *slots) due(g *group) bool {
 	l := s.log
 	if !s.admits() {
 		return false
 	}
-	now, at := l.loop.Now(), max(g.opened.Add(l.config.LingerMin), s.wroteAt.Add(l.config.LingerMax))
+	now, at := l.loop.Now(), max(g.opened.Add(l.config.LingerMin), s.paced.Add(-s.saved(l.config.LingerBurst-1)))
 	if now < at && g.used < g.bytesMax-g.bytesMax/8 && l.closing == nil {
 		if !s.linger.Pending() {
 			l.loop.Reset(&s.linger, at.Sub(now), func() {})
@@ -88,9 +88,22 @@ func (s *slots) admits() bool { return len(s.log.commit.inFlight) < s.log.config
 
 func (s *slots) write(g *group) {
 	w := s.newWrite()
-	w.group, w.laying, s.wroteAt = g, true, s.log.loop.Now()
+	w.group, w.laying = g, true
+	s.pace()
 	s.writes = append(s.writes, w)
 	s.log.env.Compute.Submit(&w.compute)
+}
+
+// saved is the time in which so many groups are saved.
+func (s *slots) saved(groups int) time.Duration {
+	return time.Duration(groups) * s.log.config.LingerMax
+}
+
+// pace takes the group that goes now from those that are saved. Full ones, which go whether any is saved or not, make the
+// next wait no longer than LingerMax.
+func (s *slots) pace() {
+	now := s.log.loop.Now()
+	s.paced = min(max(s.paced, now).Add(s.log.config.LingerMax), now.Add(s.saved(s.log.config.LingerBurst)))
 }
 
 func (s *slots) newWrite() *slotWrite {

@@ -18,7 +18,7 @@ import (
 // tiny makes many slots of few records.
 var tiny = Config{
 	SizeBytes: 256 << 10, SlabBytes: 32 << 10, GroupBytesMax: 8 << 10, AppendBytesMax: 16 << 10, WritesInFlightMax: 3,
-	LingerMin: 10 * time.Millisecond, LingerMax: 250 * time.Millisecond,
+	LingerMin: 10 * time.Millisecond, LingerMax: 250 * time.Millisecond, LingerBurst: 1,
 }
 
 func slotName(slot uint64) string { return slotKey(logKey, slot) }
@@ -105,6 +105,66 @@ func TestAnIdleLogLingersLittleAndABusyOneLong(t *testing.T) {
 		w.turn(func() { j.append(1000) })
 	}
 	require.Len(t, b.pending, 2, "a full one waits for nothing")
+}
+
+// A chain of appends, each begun when the one before is acknowledged, waits little as long as slots are saved, and some are again after a pause.
+func TestSlotsAreSavedForAChainOfAppends(t *testing.T) {
+	b := newBucket(t)
+	w := b.broker()
+	config := tiny
+	config.LingerBurst = 3
+	j := w.createObject(config, nil)
+	waits := func(most time.Duration) {
+		w.turn(func() { j.append(100) })
+		w.pass(most - time.Millisecond)
+		require.Empty(t, b.pending)
+		w.pass(2 * time.Millisecond)
+		require.Len(t, b.pending, 1)
+		b.settle()
+	}
+	for range 3 {
+		waits(10 * time.Millisecond)
+	}
+	w.pass(750*time.Millisecond - 33*time.Millisecond)
+	for range 3 {
+		waits(10 * time.Millisecond)
+	}
+	w.turn(func() { j.append(100) })
+	w.pass(200 * time.Millisecond)
+	require.Empty(t, b.pending, "none is saved")
+	w.pass(40 * time.Millisecond)
+	require.Len(t, b.pending, 1)
+}
+
+// Whatever is appended and when, the number of slots that are not full is bounded in any time: that is the log's bill.
+func TestTheNumberOfSlotsIsBounded(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newBucket(t)
+		w := b.broker()
+		config := tiny
+		config.LingerBurst = rapid.IntRange(1, 5).Draw(rt, "burst")
+		config.LingerMax = time.Duration(rapid.IntRange(1, 25).Draw(rt, "linger")) * 10 * time.Millisecond
+		j := w.createObject(config, nil)
+		var written []env.Time
+		for range rapid.IntRange(1, 40).Draw(rt, "appends") {
+			w.turn(func() { require.True(rt, j.append(100)) })
+			for range rapid.IntRange(0, 30).Draw(rt, "pause") {
+				w.pass(10 * time.Millisecond)
+				if b.find("compute") >= 0 {
+					written = append(written, w.now)
+					b.settle()
+				}
+			}
+		}
+		for i, from := range written {
+			for k, to := range written[i:] {
+				require.LessOrEqual(rt, k+1, config.LingerBurst+int(to.Sub(from)/config.LingerMax)+1, "slots from %v to %v", from, to)
+			}
+		}
+		w.pass(time.Second)
+		b.settle()
+		require.Equal(rt, len(j.accepted), j.durable)
+	})
 }
 
 func TestSlotsAreAcknowledgedInOrder(t *testing.T) {

@@ -46,10 +46,15 @@ type Config struct {
 	// a read of 4096 bytes after its write and before it is durable.
 	Shared bool
 
-	// LingerMin and LingerMax are of the object kind: how long a group gathers. The first append after LingerMax
-	// without a group waits LingerMin; after that groups follow one another LingerMax apart, or as soon as
-	// one is full. Zero: none, and 250 ms. More makes fewer requests, less makes appends wait less.
+	// LingerMin and LingerMax are of the object kind: how long a group gathers. One that is full goes at once. Others come
+	// LingerMax apart on average, which bounds what the log costs while it is busy: a log that writes less often
+	// saves up to LingerBurst groups for later, and while it has any saved a group waits only LingerMin. Zero: none, and 250 ms. More
+	// makes fewer requests, less makes appends wait less.
 	LingerMin, LingerMax time.Duration
+	// LingerBurst is how many groups may follow one another LingerMin apart after a pause. Zero: 8. One: none is saved, and each
+	// group waits for LingerMax after the one before it. More lets longer chains of appends that wait for each
+	// other, as transactions are, pass quickly; the number of requests in a longer time stays the same.
+	LingerBurst int
 }
 
 // CreateBytes is the room on the device that Create needs. The log grows behind it.
@@ -84,6 +89,7 @@ func (c Config) resolve() (Config, error) {
 	c.SummaryEveryBytes = min(orDefault(c.SummaryEveryBytes, 32<<20), c.SizeBytes/4)
 	c.LingerMax = orDefault(c.LingerMax, 250*time.Millisecond)
 	c.LingerMin = min(c.LingerMin, c.LingerMax)
+	c.LingerBurst = orDefault(c.LingerBurst, 8)
 	c.GrowBytes = max(orDefault(c.GrowBytes, 64<<20)/blockBytes*blockBytes, blockBytes)
 	return c, nil
 }

@@ -76,6 +76,7 @@ type Config struct {
 	WALCreates      int64         // weir.wal.object.creates.in.flight; 4
 	WALLingerMin    time.Duration // weir.wal.object.linger.min.ms
 	WALLingerMax    time.Duration // weir.wal.object.linger.max.ms; 20 ms
+	WALLingerBurst  int64         // weir.wal.object.linger.burst; 1
 	ProducerIDs     int64         // ProducerIDBlock: granted to a broker at a time
 	ListPage        int64         // SweepListPage: keys in a page of a listing of the store
 	CompactParts    int64         // Compaction.RewriteFanIn
@@ -300,6 +301,7 @@ func (c *Config) fields() []field {
 		{"wal-object", &c.WALObject},
 		{"wal-object-bytes", &c.WALObjectBytes},
 		{"wal-creates", &c.WALCreates},
+		{"wal-linger-burst", &c.WALLingerBurst},
 		{"wal-linger-min", &c.WALLingerMin},
 		{"wal-linger-max", &c.WALLingerMax},
 		{"producer-ids", &c.ProducerIDs},

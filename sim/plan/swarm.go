@@ -120,6 +120,7 @@ func (s *swarm) objectLog(c *Config) {
 	c.WALCreates = pick[int64](&d, 1, 2, 4, 16)
 	c.WALLingerMax = pick(&d, time.Millisecond, 20*time.Millisecond, 100*time.Millisecond)
 	c.WALLingerMin = pick(&d, 0, time.Millisecond, 10*time.Millisecond)
+	c.WALLingerBurst = pick[int64](&d, 1, 2, 8)
 }
 
 func (s *swarm) topics(p *Plan) {
@@ -199,7 +200,7 @@ func (s *swarm) coordinated(p *Plan) {
 	}
 	expiration := s.rand.Stream("plan expiration", 0)
 	c.TxnIDExpiration = pick(&expiration, 0, 0, 0, time.Second, 4*time.Second)
-	c.AddRetry = pick(&d, 0, 100*time.Millisecond)
+	c.AddRetry = pick(&d, 0, 100*time.Millisecond, time.Second)
 	c.GroupSession = pick(&d, time.Second, 3*time.Second)
 	c.AssignmentInterval = pick(&d, 0, 0, 500*time.Millisecond)
 	epochs := s.rand.Stream("plan epochs", 0)
