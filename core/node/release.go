@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 type release int16
 
 // thisRelease is the newest.
-const thisRelease release = controller.CleaningLevel
+const thisRelease release = controller.MetadataLevelMax
 
 func releaseOf(t *Tuning) release { return cmp.Or(release(t.MetadataLevel), thisRelease) }
 
@@ -61,10 +62,21 @@ func levelOf(r metadata.Record) release {
 
 // reads returns an error if the release does not know the version of a snapshot.
 func (r release) reads(snapshot []byte) error {
-	if v := metadata.SnapshotVersion(snapshot); r < controller.CleaningLevel && v > metadata.SnapshotVersionBeforeCleaning {
+	if v := metadata.SnapshotVersion(snapshot); v > r.snapshotVersion() {
 		return fmt.Errorf("%w: version %d is not known: a newer release wrote it", metadata.ErrSnapshot, v)
 	}
 	return nil
+}
+
+// snapshotVersion is the newest version of a snapshot that the release knows.
+func (r release) snapshotVersion() uint8 {
+	switch {
+	case r < controller.CleaningLevel:
+		return metadata.SnapshotVersionBeforeCleaning
+	case r < controller.PackedSnapshotsLevel:
+		return metadata.SnapshotVersionBeforePacking
+	}
+	return math.MaxUint8 // metadata decides
 }
 
 // supportTimeout bounds the wait for what another node serves.
