@@ -1,7 +1,6 @@
 package metadata
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"hash/crc32"
@@ -117,6 +116,9 @@ func unpack(c *coder) (data []byte) {
 // columns walks what streams have of parts and checkpoints; decoding makes the streams.
 func (s *contents) columns(c *coder) {
 	checkpoints := s.counts(c)
+	if c.failed {
+		return
+	}
 	parts := s.partsOfStreams(c)
 	byObject := slices.Clone(parts)
 	slices.SortStableFunc(byObject, func(a, b *Part) int { return cmp.Compare(a.Object, b.Object) })
@@ -124,8 +126,13 @@ func (s *contents) columns(c *coder) {
 		partColumns[i].walk(c, byObject)
 	}
 	s.starts(c)
-	for i, stream := range s.streams {
-		checkpoints[i].walk(c, &stream.Checkpoint)
+	if c.failed {
+		return
+	}
+	if c.decoding {
+		s.takeCheckpoints(c, checkpoints)
+	} else {
+		s.appendCheckpoints(c, checkpoints)
 	}
 }
 
@@ -144,26 +151,19 @@ func (s *contents) counts(c *coder) []packedState {
 		states[i].fields(c)
 	}
 	if c.decoding {
-		s.makeStreams(c, partCounts)
-	}
-	if c.failed {
-		return nil
+		s.makeStreams(c, partCounts, states)
 	}
 	return states
 }
 
-func (s *contents) makeStreams(c *coder, partCounts []uint64) {
-	total, most := uint64(0), uint64(len(c.b)/packedPartBytesMin)
-	for _, n := range partCounts {
-		if n > most || total > most {
+func (s *contents) makeStreams(c *coder, partCounts []uint64, states []packedState) {
+	left, total := uint64(len(c.b)), uint64(0)
+	for i, n := range partCounts {
+		if n > left/packedPartBytesMin || states[i].bytes > left-n*packedPartBytesMin {
 			c.fail()
 			return
 		}
-		total += n
-	}
-	if total > most {
-		c.fail()
-		return
+		left, total = left-n*packedPartBytesMin-states[i].bytes, total+n
 	}
 	parts := make([]Part, total)
 	s.streams = make([]*Stream, len(partCounts))
@@ -247,19 +247,73 @@ func (k *packedState) fields(c *coder) {
 	k.bytes, k.summed = v>>1, v&1 == 1
 }
 
-func (k *packedState) walk(c *coder, state *[]byte) {
-	if !c.decoding {
-		c.b = append(c.b, (*state)[:k.bytes]...)
-		return
+// appendCheckpoints appends what is kept of all checkpoints, a column at a time. Metadata does not know what they say, only that they are mostly
+// varints: those of the same producers have what is alike at the same place. A column is the varint of that number of each, or what is left of it.
+func (s *contents) appendCheckpoints(c *coder, states []packedState) {
+	rows := make([][]byte, 0, len(states))
+	for i, stream := range s.streams {
+		if states[i].bytes > 0 {
+			rows = append(rows, stream.Checkpoint[:states[i].bytes])
+		}
 	}
-	if k.bytes > uint64(len(c.b)) {
+	for len(rows) > 0 {
+		left := rows[:0]
+		for _, row := range rows {
+			n := varintBytes(row)
+			c.b = append(c.b, row[:n]...)
+			if n < len(row) {
+				left = append(left, row[n:])
+			}
+		}
+		rows = left
+	}
+}
+
+// takeCheckpoints takes off what appendCheckpoints appended.
+func (s *contents) takeCheckpoints(c *coder, states []packedState) {
+	total := uint64(0) // which cannot be too large to be counted: makeStreams checked it against what was left then
+	for i := range states {
+		total += states[i].bytes
+	}
+	if total > uint64(len(c.b)) {
 		c.fail()
 		return
 	}
-	*state, c.b = bytes.Clone(c.b[:k.bytes:k.bytes]), c.b[k.bytes:]
-	if k.summed {
-		*state = binary.BigEndian.AppendUint32(*state, crc32.Checksum(*state, castagnoli))
+	rows := make([]*[]byte, 0, len(states))
+	for i := range states {
+		if k := &states[i]; k.bytes > 0 {
+			checkpoint := &s.streams[i].Checkpoint
+			*checkpoint = make([]byte, 0, k.bytes+crc32.Size)
+			rows = append(rows, checkpoint)
+		}
 	}
+	for len(rows) > 0 {
+		left := rows[:0]
+		for _, row := range rows {
+			room := cap(*row) - crc32.Size - len(*row)
+			n := varintBytes(c.b[:room])
+			*row, c.b = append(*row, c.b[:n]...), c.b[n:]
+			if n < room {
+				left = append(left, row)
+			}
+		}
+		rows = left
+	}
+	for i := range states {
+		if state := &s.streams[i].Checkpoint; states[i].summed {
+			*state = binary.BigEndian.AppendUint32(*state, crc32.Checksum(*state, castagnoli))
+		}
+	}
+}
+
+// varintBytes is how long the varint is that bytes begin with; all of them, if it does not end there.
+func varintBytes(b []byte) int {
+	for i, x := range b {
+		if x < 0x80 {
+			return i + 1
+		}
+	}
+	return len(b)
 }
 
 // row walks what the columns lack of a stream. Where it ends follows from its parts, in nearly all streams.

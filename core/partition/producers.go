@@ -146,6 +146,7 @@ type State struct {
 	end          int64             // the durable state is exactly as of here
 	maxTimestamp int64             // of durable batches; -1: none
 	appendedMax  int64
+	dense        func() bool   // whether its checkpoints are of the dense version; nil: they are not
 	room         *producerRoom // nil: no partition has the state yet; it takes what the log says
 }
 

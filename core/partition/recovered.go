@@ -11,10 +11,10 @@ import (
 )
 
 // RecoveredState returns what stream.Options.NewState asks for: the state of a
-// partition's producers while the storage engine replays a recovered tail.
-func RecoveredState(loop *task.Loop) func(checkpoint []byte, end int64) (stream.State, error) {
+// partition's producers while the storage engine replays a recovered tail. dense is Options.DenseCheckpoints.
+func RecoveredState(loop *task.Loop, dense func() bool) func(checkpoint []byte, end int64) (stream.State, error) {
 	return func(checkpoint []byte, end int64) (stream.State, error) {
-		s, err := LoadState(checkpoint, end, loop.Now())
+		s, err := loadState(checkpoint, end, loop.Now(), dense)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func (r *Replayed) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 
 // Restore implements stream.Replayer.
 func (r *Replayed) Restore(id metadata.StreamID, end int64, summary []byte) error {
-	s, err := LoadState(summary, end, r.manager.loop.Now())
+	s, err := loadState(summary, end, r.manager.loop.Now(), r.manager.options.DenseCheckpoints)
 	if err != nil {
 		return err
 	}

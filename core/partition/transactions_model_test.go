@@ -115,7 +115,7 @@ func (m *transactionModel) durable(n int) {
 // crash loses what is not durable, and rebuilds the state from the checkpoint and what follows it.
 func (m *transactionModel) crash() {
 	hw := m.r.log.hw
-	s, err := LoadState(m.checkpoint, m.at, 0)
+	s, err := loadState(m.checkpoint, m.at, 0, m.r.p.state.dense)
 	require.NoError(m.T, err)
 	keep := 0
 	for ; keep < len(m.log) && m.log[keep].end <= hw; keep++ {
@@ -166,6 +166,8 @@ func (m *transactionModel) check() {
 func TestTheLastStableOffsetUnderTransactionsAndCrashes(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &transactionModel{T: rt, r: newRig(t), producers: map[int64]*modelProducer{}}
+		dense := rapid.Bool().Draw(rt, "dense checkpoints")
+		m.r.p.state.dense = func() bool { return dense }
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			m.step()
 		}
