@@ -11,6 +11,7 @@ import (
 
 	"weir/core/controller"
 	"weir/core/metadata"
+	"weir/core/partition"
 	"weir/core/peer"
 	"weir/core/task"
 )
@@ -35,7 +36,7 @@ func (r release) serves(m peer.Method) bool {
 // decode decodes a record that this release knows.
 func (r release) decode(b []byte) (metadata.Record, error) {
 	record, err := metadata.DecodeRecord(b)
-	if err == nil && levelOf(record) > r {
+	if err == nil && (levelOf(record) > r || r < controller.PackedSnapshotsLevel && hasDense(record)) {
 		return nil, fmt.Errorf("%w: type %d is not known: a newer release wrote it", metadata.ErrRecord, b[0])
 	}
 	return record, err
@@ -58,6 +59,19 @@ func levelOf(r metadata.Record) release {
 		return controller.ReplacementsLevel
 	}
 	return 1
+}
+
+// hasDense reports whether a record carries a checkpoint that only releases from controller.PackedSnapshotsLevel on read.
+func hasDense(r metadata.Record) bool {
+	switch r := r.(type) {
+	case *metadata.CommitObject:
+		return slices.ContainsFunc(r.Parts, func(p metadata.CommitPart) bool { return partition.CheckpointIsDense(p.Checkpoint) })
+	case *metadata.SealRanges:
+		return slices.ContainsFunc(r.Seals, func(s metadata.Seal) bool { return partition.CheckpointIsDense(s.Checkpoint) })
+	case *metadata.MoveCheckpoints:
+		return slices.ContainsFunc(r.Checkpoints, func(m metadata.MovedCheckpoint) bool { return partition.CheckpointIsDense(m.Checkpoint) })
+	}
+	return false
 }
 
 // reads returns an error if the release does not know the version of a snapshot.

@@ -26,6 +26,11 @@ func (r *sequenceRange) before(delta int32) int32 {
 	return int32((int64(r.base) - int64(delta) - 1) & sequenceMask)
 }
 
+// CheckpointIsDense reports whether a checkpoint is of a version that releases before it do not read.
+func CheckpointIsDense(checkpoint []byte) bool {
+	return len(checkpoint) > len(checkpointMagic) && checkpoint[len(checkpointMagic)] >= checkpointDense
+}
+
 // appendDense appends what follows the number of producers.
 func appendDense(dst []byte, all []denseProducer, end, maxTimestamp int64) []byte {
 	previous := int64(0)
