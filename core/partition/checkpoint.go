@@ -66,7 +66,7 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 	dst = binary.AppendVarint(dst, maxTimestamp)
 	dst = binary.AppendUvarint(dst, uint64(s.producersIn(layer)))
 	if version == checkpointDense {
-		dst = appendDense(dst, s.denseProducers(layer), end, maxTimestamp)
+		dst = appendDense(dst, s.denseProducers(layer), &denseFrame{end, maxTimestamp, s.newestTimes != nil && s.newestTimes()})
 	} else {
 		dst = s.appendPlain(dst, version, end, maxTimestamp, layer)
 	}

@@ -12,7 +12,10 @@ import "encoding/binary"
 //   - of each batch, the newest first: twice its number of records less one, and one more if its first sequence follows, since it is not the one by which
 //     that of the batch after it is the next
 //   - of each batch, the newest first: the offsets between its end and the next batch of the producer, or the end of the state
-//   - of each batch, the newest first: by how much its timestamp lies below that of the batch after it, or of the state
+//   - of each batch, the newest first: by how much its timestamp lies below the max timestamp, plus one; 0: it has none, or it is not kept
+//
+// Of all but the newest batch the timestamp is asked for by nothing but the answer to a duplicate on a topic whose times the broker sets. It is the
+// largest part of what does not follow from anything else, so it is kept only there, and where the topic is not known.
 const checkpointDense = 4
 
 // denseProducerBytesMin is the smallest encoding of a producer: id, epoch and count.
@@ -32,21 +35,27 @@ func CheckpointIsDense(checkpoint []byte) bool {
 }
 
 // appendDense appends what follows the number of producers.
-func appendDense(dst []byte, all []denseProducer, end, maxTimestamp int64) []byte {
+func appendDense(dst []byte, all []denseProducer, f *denseFrame) []byte {
 	previous := int64(0)
 	for _, p := range all {
 		dst = binary.AppendUvarint(dst, uint64(p.id-previous))
-		dst = p.window.appendHead(dst, end, maxTimestamp)
+		dst = p.window.appendHead(dst, f)
 		previous = p.id
 	}
-	for _, column := range []func(*window, []byte, int64, int64) []byte{
+	for _, column := range []func(*window, []byte, *denseFrame) []byte{
 		(*window).appendNewest, (*window).appendSequences, (*window).appendOffsets, (*window).appendTimestamps,
 	} {
 		for _, p := range all {
-			dst = column(p.window, dst, end, maxTimestamp)
+			dst = column(p.window, dst, f)
 		}
 	}
 	return dst
+}
+
+// denseFrame is what the numbers of producers are relative to.
+type denseFrame struct {
+	end, maxTimestamp int64
+	newestTimes       bool // timestamps are kept of the newest batches only
 }
 
 // denseProducer is a producer as one layer of the state knows it.
@@ -54,6 +63,9 @@ type denseProducer struct {
 	id     int64
 	window *window
 }
+
+// newestTimes says that nobody asks for the timestamps of batches before the newest.
+func (t *topic) newestTimes() bool { return !t.config.LogAppendTime }
 
 func (s *State) denseProducers(layer func(*producer) *window) (all []denseProducer) {
 	for _, p := range s.producers {
@@ -64,23 +76,23 @@ func (s *State) denseProducers(layer func(*producer) *window) (all []denseProduc
 	return all
 }
 
-func (w *window) appendHead(dst []byte, end, maxTimestamp int64) []byte {
+func (w *window) appendHead(dst []byte, f *denseFrame) []byte {
 	dst = binary.AppendUvarint(dst, uint64(w.epoch))
 	if w.openFrom == noTransaction && w.coordinator == noCoordinator && w.marked == noTimestamp {
 		return append(dst, byte(w.n)<<1)
 	}
 	dst = append(dst, byte(w.n)<<1|1)
-	return w.appendMarked(w.appendTransaction(dst, end), maxTimestamp)
+	return w.appendMarked(w.appendTransaction(dst, f.end), f.maxTimestamp)
 }
 
-func (w *window) appendNewest(dst []byte, _, _ int64) []byte {
+func (w *window) appendNewest(dst []byte, _ *denseFrame) []byte {
 	if w.n == 0 {
 		return dst
 	}
 	return binary.AppendUvarint(dst, uint64(w.batches[w.n-1].base))
 }
 
-func (w *window) appendSequences(dst []byte, _, _ int64) []byte {
+func (w *window) appendSequences(dst []byte, _ *denseFrame) []byte {
 	for i := w.n - 1; i >= 0; i-- {
 		r := &w.batches[i]
 		if i == w.n-1 || r.base == w.batches[i+1].before(r.delta) {
@@ -93,18 +105,22 @@ func (w *window) appendSequences(dst []byte, _, _ int64) []byte {
 	return dst
 }
 
-func (w *window) appendOffsets(dst []byte, end, _ int64) []byte {
+func (w *window) appendOffsets(dst []byte, f *denseFrame) []byte {
+	after := f.end
 	for i := w.n - 1; i >= 0; i-- {
-		dst = binary.AppendUvarint(dst, uint64(end-w.batches[i].end()))
-		end = w.batches[i].offset
+		dst = binary.AppendUvarint(dst, uint64(after-w.batches[i].end()))
+		after = w.batches[i].offset
 	}
 	return dst
 }
 
-func (w *window) appendTimestamps(dst []byte, _, after int64) []byte {
+func (w *window) appendTimestamps(dst []byte, f *denseFrame) []byte {
 	for i := w.n - 1; i >= 0; i-- {
-		dst = binary.AppendVarint(dst, after-w.batches[i].timestamp)
-		after = w.batches[i].timestamp
+		if t := w.batches[i].timestamp; t != noTimestamp && (i == w.n-1 || !f.newestTimes) {
+			dst = binary.AppendUvarint(dst, uint64(f.maxTimestamp-t)+1)
+			continue
+		}
+		dst = append(dst, 0)
 	}
 	return dst
 }
@@ -164,9 +180,11 @@ func (r *reader) denseOffsets(w *window, end, _ int64) {
 	}
 }
 
-func (r *reader) denseTimestamps(w *window, _, after int64) {
+func (r *reader) denseTimestamps(w *window, _, maxTimestamp int64) {
 	for i := w.n - 1; i >= 0; i-- {
-		after -= r.varint()
-		w.batches[i].timestamp = after
+		w.batches[i].timestamp = noTimestamp
+		if below := r.uvarint(); below > 0 {
+			w.batches[i].timestamp = maxTimestamp - int64(below-1)
+		}
 	}
 }

@@ -3,8 +3,11 @@ package partition
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"weir/core/env"
 )
 
 // Four producers that write a partition by turns, as long as one likes: what the state of a partition takes of each record of the metadata. The
@@ -47,4 +50,33 @@ func TestDenseCheckpointsOfSequencesThatJump(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, again.producers, 1)
 	require.Equal(t, w, again.producers[0].durable)
+}
+
+// Timestamps of batches before the newest are kept where a duplicate is answered with them, and nowhere else. A log that is replayed has them all, and
+// agrees with a summary that has not.
+func TestDenseCheckpointsKeepTimestampsThatAreAskedFor(t *testing.T) {
+	for _, ofBroker := range []bool{false, true} {
+		r := newRig(t)
+		r.p.state.dense = func() bool { return true }
+		r.p.topic.config.LogAppendTime = ofBroker
+		r.p.state.newestTimes = r.p.topic.newestTimes
+		for i := range int32(3) {
+			r.send(7, 0, i*2, 2)
+			r.clock.now += env.Time(time.Second)
+		}
+		r.log.durable(6)
+		whole := r.p.state.find(7).durable
+		loaded, err := LoadState(r.p.Checkpoint(nil), 6, 0)
+		require.NoError(t, err)
+		kept := loaded.find(7).durable
+		require.Equal(t, whole.batches[2], kept.batches[2])
+		for i := range 2 {
+			require.Equal(t, ofBroker, kept.batches[i].timestamp == whole.batches[i].timestamp, "batch %d", i)
+			kept.batches[i].timestamp = whole.batches[i].timestamp
+		}
+		require.Equal(t, whole, kept)
+		require.NoError(t, r.p.state.agrees(r.p.Summary(nil)))
+		loaded.find(7).durable.batches[2].timestamp--
+		require.Error(t, r.p.state.agrees(loaded.AppendCheckpoint(nil)), "what is kept must be what the batches say")
+	}
 }

@@ -316,6 +316,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream, state *State) 
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
 	}
+	state.newestTimes = t.newestTimes
 	state.settle(&m.producers)
 	p.takeEarly()
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)

@@ -135,8 +135,16 @@ func (s *State) agrees(summary []byte) error {
 }
 
 // endsWith reports whether the last batches of w are those of v, of the same epoch and with the same open
-// transaction. Who forgot a producer forgot the coordinator of its last marker.
+// transaction. Who forgot a producer forgot the coordinator of its last marker; timestamps that were not kept (dense.go) are unknown.
 func (w *window) endsWith(v *window) bool {
 	coordinator := v.coordinator == w.coordinator || v.coordinator == noCoordinator
-	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= v.n && slices.Equal(w.batches[w.n-v.n:w.n], v.batches[:v.n])
+	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= v.n && slices.EqualFunc(w.batches[w.n-v.n:w.n], v.batches[:v.n], sequenceRange.is)
+}
+
+// is reports whether two notes may be of the same batch.
+func (r sequenceRange) is(o sequenceRange) bool {
+	if r.timestamp == noTimestamp || o.timestamp == noTimestamp {
+		r.timestamp, o.timestamp = noTimestamp, noTimestamp
+	}
+	return r == o
 }
