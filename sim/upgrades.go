@@ -73,7 +73,7 @@ func (b *broker) change(release int64) {
 // startRaiser lets an administrator raise the level.
 func (w *world) startRaiser() {
 	w.upgrades.raiser = client.NewRaiser(w.cluster, raiserClient, client.RaiserOptions{
-		Level: controller.CleaningLevel, Before: w.upgrades.before, Pause: w.draws.Duration(100*time.Millisecond, time.Second),
+		Level: controller.MetadataLevelMax, Before: w.upgrades.before, Pause: w.draws.Duration(100*time.Millisecond, time.Second),
 		Refused: func() { w.queue.Hit("world: a level that some do not serve was refused") }, Raised: w.raised,
 	})
 	w.upgrades.raiser.Start()
@@ -86,7 +86,7 @@ func (w *world) raised() {
 	for _, b := range w.brokers {
 		if _, registered := image.Broker(metadata.BrokerID(b.config.NodeID)); registered && b.release != 0 {
 			w.violate(checker.Violation{Invariant: "level", Text: fmt.Sprintf(
-				"weir.metadata was raised to %d, and broker %d serves %d at most", controller.CleaningLevel, b.config.NodeID, b.release)})
+				"weir.metadata was raised to %d, and broker %d serves %d at most", controller.MetadataLevelMax, b.config.NodeID, b.release)})
 		}
 	}
 	if i := w.plan.Config.Downgrade; i > 0 && i <= int64(len(w.brokers)) && !w.healed {

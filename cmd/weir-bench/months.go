@@ -17,6 +17,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"weir/core/controller"
 	"weir/core/metadata"
 	"weir/internal/process"
 	"weir/internal/weirbin"
@@ -238,12 +239,13 @@ func (s *monthsSeen) print(l *load, minutes []*hdrhistogram.Histogram) {
 	}
 }
 
-// topicsAlone is the size of a snapshot that has a topic of so many partitions, which nothing was written to.
+// topicsAlone is the size of a snapshot that has a topic of so many partitions, which nothing was written to, encoded as the broker's.
 func topicsAlone(partitions int) int {
 	im := metadata.NewImage()
 	for i, r := range []metadata.Record{
+		&metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: controller.MetadataLevelMax}}},
 		&metadata.RegisterBroker{ID: 1},
-		&metadata.CreateTopic{ID: metadata.TopicID{1}, Name: "bench", Leaders: slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: 1}}, partitions)},
+		&metadata.CreateTopic{ID: metadata.TopicID{1}, Name: "bench", Leaders: slices.Repeat([]metadata.Leader{{Broker: 1, Epoch: 2}}, partitions)},
 	} {
 		if err := im.Apply(uint64(i+1), r); err != nil {
 			panic(err)

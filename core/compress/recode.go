@@ -3,6 +3,7 @@ package compress
 import (
 	"encoding/binary"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
@@ -79,9 +80,35 @@ func newWriter(to Target, out *bounded) (io.WriteCloser, error) {
 		w := lz4.NewWriter(out)
 		return w, w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.CompressionLevelOption(lz4LevelOf(to.Level)))
 	case Zstd:
-		return zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(to.Level)))
+		return newZstdWriter(zstd.EncoderLevelFromZstd(to.Level), out)
 	}
 	return nil, ErrUnknownCodec
+}
+
+// zstdWriters are free lists by level: an encoder takes far longer to make than to reset.
+var zstdWriters [zstd.SpeedBestCompression + 1]sync.Pool
+
+// zstdWriter gives its encoder back when it is closed.
+type zstdWriter struct {
+	*zstd.Encoder
+	level zstd.EncoderLevel
+}
+
+func newZstdWriter(level zstd.EncoderLevel, out io.Writer) (io.WriteCloser, error) {
+	if encoder, ok := zstdWriters[level].Get().(*zstd.Encoder); ok {
+		encoder.Reset(out)
+		return &zstdWriter{encoder, level}, nil
+	}
+	encoder, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(level))
+	return &zstdWriter{encoder, level}, err
+}
+
+// Close implements io.WriteCloser.
+func (w *zstdWriter) Close() error {
+	err := w.Encoder.Close()
+	w.Encoder.Reset(nil) // so that it keeps nothing of its caller's
+	zstdWriters[w.level].Put(w.Encoder)
+	return err
 }
 
 // lz4LevelOf maps Kafka's levels, 1 to 17, to those of the library, which has nine.

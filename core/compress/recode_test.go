@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"weir/core/compress"
 )
@@ -38,4 +40,27 @@ func TestRecode(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An encoder that was used before gives the bytes that a new one gives.
+func TestReusedEncodersLeaveNothingBehind(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		level := rapid.SampledFrom([]int{1, 3, 7, 12}).Draw(t, "level")
+		var plain [][]byte
+		for range rapid.IntRange(1, 6).Draw(t, "payloads") {
+			word := rapid.SliceOfN(rapid.Byte(), 1, 50).Draw(t, "word")
+			plain = append(plain, bytes.Repeat(word, rapid.IntRange(0, 4000).Draw(t, "times")))
+		}
+		for i := range plain {
+			got, err := compress.Recode(compress.Target{Codec: compress.Zstd, Level: level}, nil, compress.None, plain[i], len(plain[i]), 1<<20)
+			require.NoError(t, err)
+			var want bytes.Buffer
+			fresh, err := zstd.NewWriter(&want, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)))
+			require.NoError(t, err)
+			_, err = fresh.Write(plain[i])
+			require.NoError(t, err)
+			require.NoError(t, fresh.Close())
+			require.True(t, bytes.Equal(want.Bytes(), got))
+		}
+	})
 }

@@ -55,7 +55,7 @@ func TestNobodyIsAskedWhereNothingIsRaised(t *testing.T) {
 	r := newRig(t)
 	r.others = []controller.Support{{Node: 2, Silent: true}}
 	for _, u := range []controller.FeatureUpdate{
-		{Name: controller.MetadataFeature, Level: controller.CleaningLevel, Type: controller.Upgrade},
+		{Name: controller.MetadataFeature, Level: controller.MetadataLevelMax, Type: controller.Upgrade},
 		{Name: controller.TransactionFeature, Level: 1, Type: controller.SafeDowngrade},
 	} {
 		r.c.UpdateFeatures([]controller.FeatureUpdate{u}, false, r.must)

@@ -33,6 +33,12 @@ const CleaningLevel = 3
 // StoredCheckpointsLevel is the level of MetadataFeature from which on checkpoints may lie in objects (metadata.StoredCheckpoint).
 const StoredCheckpointsLevel = 3
 
+// PackedSnapshotsLevel is the level of MetadataFeature from which on snapshots of the metadata are packed: releases before it do not read them.
+const PackedSnapshotsLevel = metadata.PackedLevel
+
+// MetadataLevelMax is the highest level of MetadataFeature that this release serves.
+const MetadataLevelMax = PackedSnapshotsLevel
+
 // Feature is a feature that this program knows, and the levels that it serves. A feature of level 0 is not in use.
 type Feature struct {
 	Name     string
@@ -44,7 +50,7 @@ type Feature struct {
 var Features = []Feature{
 	{GroupFeature, 0, 1},
 	{TransactionFeature, 0, 2},
-	{MetadataFeature, 1, CleaningLevel},
+	{MetadataFeature, 1, MetadataLevelMax},
 }
 
 // FeaturesOf are the features of the release whose highest level of MetadataFeature was this one; 0: of this release.

@@ -75,6 +75,6 @@ func TestUpdateFeatures(t *testing.T) {
 
 func TestClusterOfANewerReleaseIsRefused(t *testing.T) {
 	require.NoError(t, controller.ValidateFeatures([]metadata.Feature{{Name: "weir.metadata", Level: 1}}, controller.Features))
-	require.ErrorContains(t, controller.ValidateFeatures([]metadata.Feature{{Name: "weir.metadata", Level: 4}}, controller.Features), "does not serve")
+	require.ErrorContains(t, controller.ValidateFeatures([]metadata.Feature{{Name: "weir.metadata", Level: controller.MetadataLevelMax + 1}}, controller.Features), "does not serve")
 	require.ErrorContains(t, controller.ValidateFeatures([]metadata.Feature{{Name: "other.version", Level: 1}}, controller.Features), "does not serve")
 }

@@ -40,6 +40,15 @@ func integer[T ~int16 | ~int32 | ~int64](c *coder, v *T) {
 	}
 }
 
+// relative is an integer as its difference to what is expected, which both directions know.
+func relative(c *coder, v *int64, expected int64) {
+	difference := *v - expected
+	integer(c, &difference)
+	if c.decoding {
+		*v = expected + difference
+	}
+}
+
 func (c *coder) took(n int, fits bool) {
 	if n <= 0 || !fits {
 		c.fail()

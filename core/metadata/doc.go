@@ -32,6 +32,11 @@
 // invariants again, so that damage is found at the start and not by a later
 // record.
 //
+// Once all members of a cluster read them (PackedLevel), snapshots are packed: what most of a large image is, the parts of streams and the states of
+// producers, is in columns, each value as its difference to what is expected of it, compressed with zstd (packed.go). Equal images have equal
+// snapshots then, too, if the same release took them; another release may have a compressor that makes other bytes of the same columns. Topics,
+// ranges and objects are as they were.
+//
 // A part of object 0 stands for offsets that were given up with the only WAL that held them (R16). It keeps a stream's parts
 // joined, is retained and trimmed as others are, from the time at which it was given up, and is no source of a replacement.
 //

@@ -82,7 +82,7 @@ func drawRecord(t *rapid.T, im *metadata.Image) metadata.Record {
 	case 19:
 		return &metadata.UnregisterBroker{ID: metadata.BrokerID(small("broker", 3))}
 	case 28:
-		return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 1))}}}
+		return &metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: int16(2 + small("level", 2))}}}
 	case 17, 18:
 		return drawSeals(t, im, object, own, epoch)
 	case 26, 27:
@@ -629,6 +629,7 @@ func TestGolden(t *testing.T) {
 	wantGolden(t, "testdata/snapshot.v6", im.AppendSnapshot(nil))
 	wantAbandonGolden(t, im)
 	wantCheckpointGolden(t, im)
+	wantPackedGolden(t, im)
 	for _, name := range []string{"testdata/snapshot.v1", "testdata/snapshot.v2", "testdata/snapshot.v3", "testdata/snapshot.v4"} { // of releases before
 		golden, _ := os.ReadFile(name)
 		loaded, err := metadata.LoadSnapshot(im.AppliedIndex(), golden)
@@ -689,7 +690,12 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	whole := im.AppendSnapshot(nil)
+	wantDamageSeen(t, im.AppendSnapshot(nil))
+	packed(t, im)
+	wantDamageSeen(t, im.AppendSnapshot(nil))
+}
+
+func wantDamageSeen(t *testing.T, whole []byte) {
 	for i := range whole {
 		damaged := bytes.Clone(whole)
 		damaged[i] ^= 0x40
@@ -762,6 +768,8 @@ func FuzzLoadSnapshot(f *testing.F) {
 		_ = im.Apply(uint64(i+1), r)
 		f.Add(unsummed(im.AppendSnapshot(nil)))
 	}
+	packed(f, im)
+	f.Add(unsummed(im.AppendSnapshot(nil)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = metadata.LoadSnapshot(100, b)
 		b = binary.BigEndian.AppendUint32(bytes.Clone(b), crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))

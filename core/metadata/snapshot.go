@@ -12,8 +12,12 @@ import (
 const (
 	snapshotMagic = "weirMETA"
 	// 2: recoveries, incarnation, floor of leader epochs; 3: configurations of groups; 4: several brokers; 5: object WALs; 6: how far
-	// streams are compacted by key; 7: checkpoints that lie in objects
-	snapshotVersion = 7
+	// streams are compacted by key; 7: checkpoints that lie in objects; 8: parts and checkpoints in columns, compressed
+	snapshotVersion = 8
+
+	snapshotCleaned = 6
+	snapshotStored  = 7
+	snapshotPacked  = 8
 
 	// The least bytes of what a snapshot lists.
 	brokerBytesMin        = 21
@@ -30,7 +34,13 @@ const (
 
 // SnapshotVersionBeforeCleaning is the newest version that releases knew before streams were compacted by key. It is written as long as no
 // stream is.
-const SnapshotVersionBeforeCleaning = snapshotVersion - 2
+const SnapshotVersionBeforeCleaning = snapshotCleaned - 1
+
+// SnapshotVersionBeforePacking is the newest version that releases knew before PackedLevel, which begins what comes after it.
+const SnapshotVersionBeforePacking = snapshotPacked - 1
+
+// PackedLevel is the level of LevelFeature from which on snapshots are packed (packed.go): releases before it do not read them.
+const PackedLevel = 4
 
 // SnapshotVersion is the version of a snapshot's format; 0: it is too short to be one.
 func SnapshotVersion(data []byte) uint8 {
@@ -114,18 +124,30 @@ type contents struct {
 	objectWALs   []ObjectWAL
 }
 
-// version is the lowest that has room for the contents.
+// version is the lowest that has room for the contents, unless all members of the cluster read packed ones.
 func (k *contents) version() uint8 {
+	if levelOf(k.features) >= PackedLevel {
+		return snapshotPacked
+	}
 	version := uint8(SnapshotVersionBeforeCleaning)
 	for _, s := range k.streams {
 		if s.Stored.Named() {
-			return snapshotVersion
+			return snapshotStored
 		}
 		if s.Cleaned > 0 {
-			version = snapshotVersion - 1
+			version = snapshotCleaned
 		}
 	}
 	return version
+}
+
+func levelOf(features []Feature) int16 {
+	for i := range features {
+		if features[i].Name == LevelFeature {
+			return features[i].Level
+		}
+	}
+	return 0
 }
 
 func (im *Image) contents() contents {
@@ -153,7 +175,7 @@ func (s *contents) fields(c *coder) {
 	natural(c, &s.nextObject)
 	integer(c, &s.nextProducer)
 	list(c, &s.topics, topicBytesMin, pointed)
-	list(c, &s.streams, streamBytesMin, pointed)
+	s.streamFields(c)
 	list(c, &s.objects, objectBytesMin, pointed)
 	list(c, &s.leases, leaseBytesMin, fieldsOf)
 	if c.version < 2 {
@@ -167,6 +189,17 @@ func (s *contents) fields(c *coder) {
 	}
 	if c.version >= 5 {
 		list(c, &s.objectWALs, objectWALBytesMin, fieldsOf)
+	}
+}
+
+func (s *contents) streamFields(c *coder) {
+	if c.version < snapshotPacked {
+		list(c, &s.streams, streamBytesMin, pointed)
+		return
+	}
+	s.packed(c)
+	for _, stream := range s.streams {
+		stream.row(c)
 	}
 }
 
@@ -250,15 +283,19 @@ func (s *Stream) fields(c *coder) {
 	c.bytes(&s.Checkpoint)
 	list(c, &s.Ranges, rangeBytesMin, fieldsOf)
 	list(c, &s.Parts, partBytesMin, partWithObject)
-	if c.version >= 6 {
+	if c.version >= snapshotCleaned {
 		integer(c, &s.Cleaned)
 	}
-	if c.version >= 7 {
-		s.Stored.block(c)
-		if s.Stored.Named() {
-			natural(c, &s.Stored.Object)
-			integer(c, &s.Stored.End)
-		}
+	if c.version >= snapshotStored {
+		s.Stored.fields(c)
+	}
+}
+
+func (s *StoredCheckpoint) fields(c *coder) {
+	s.block(c)
+	if s.Named() {
+		natural(c, &s.Object)
+		integer(c, &s.End)
 	}
 }
 

@@ -70,6 +70,9 @@ func (m *metadataLog) Restore(index uint64, snapshot []byte) error {
 	if err := m.image.Restore(index, snapshot); err != nil {
 		return err
 	}
+	if metadata.SnapshotVersion(snapshot) > metadata.SnapshotVersionBeforePacking {
+		m.node.telemetry.Hit("node: the metadata came from a packed snapshot")
+	}
 	m.forward.skipped()
 	if !m.stale {
 		m.stale = true

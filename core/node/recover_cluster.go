@@ -48,7 +48,8 @@ type ClusterRecovery struct {
 // NewClusterRecovery returns a recovery that its first turn starts.
 func NewClusterRecovery(e env.Env, o RecoveryOptions) *ClusterRecovery {
 	c := &ClusterRecovery{options: o, env: e, loop: task.NewLoop(e.Clock)}
-	c.metadata = metadataLog{node: &Node{loop: c.loop, config: o.Config, release: thisRelease}, image: metadata.NewImage()}
+	n := &Node{loop: c.loop, config: o.Config, release: thisRelease, telemetry: telemetry.New(e.Log, e.Metrics)}
+	c.metadata = metadataLog{node: n, image: metadata.NewImage()}
 	return c
 }
 
@@ -72,7 +73,7 @@ func (c *ClusterRecovery) Shutdown(done func()) {
 
 func (c *ClusterRecovery) start() {
 	quorum.Rebuild(quorum.Options{
-		Loop: c.loop, Env: c.env, Telemetry: telemetry.New(c.env.Log, c.env.Metrics), Node: c.options.Config.NodeID, Machine: &c.metadata, Among: c.options.Config.Cluster.Several(),
+		Loop: c.loop, Env: c.env, Telemetry: c.metadata.node.telemetry, Node: c.options.Config.NodeID, Machine: &c.metadata, Among: c.options.Config.Cluster.Several(),
 	}, func(found quorum.Rebuilt) bool {
 		return !c.ended && c.options.Confirm(c.report(found))
 	}, func(found quorum.Rebuilt, err error) {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
 	"weir/core/controller"
 	"weir/core/metadata"
+	"weir/core/partition"
 	"weir/core/peer"
 	"weir/core/task"
 )
@@ -20,7 +22,7 @@ import (
 type release int16
 
 // thisRelease is the newest.
-const thisRelease release = controller.CleaningLevel
+const thisRelease release = controller.MetadataLevelMax
 
 func releaseOf(t *Tuning) release { return cmp.Or(release(t.MetadataLevel), thisRelease) }
 
@@ -34,7 +36,7 @@ func (r release) serves(m peer.Method) bool {
 // decode decodes a record that this release knows.
 func (r release) decode(b []byte) (metadata.Record, error) {
 	record, err := metadata.DecodeRecord(b)
-	if err == nil && levelOf(record) > r {
+	if err == nil && (levelOf(record) > r || r < controller.PackedSnapshotsLevel && hasDense(record)) {
 		return nil, fmt.Errorf("%w: type %d is not known: a newer release wrote it", metadata.ErrRecord, b[0])
 	}
 	return record, err
@@ -59,12 +61,36 @@ func levelOf(r metadata.Record) release {
 	return 1
 }
 
+// hasDense reports whether a record carries a checkpoint that only releases from controller.PackedSnapshotsLevel on read.
+func hasDense(r metadata.Record) bool {
+	switch r := r.(type) {
+	case *metadata.CommitObject:
+		return slices.ContainsFunc(r.Parts, func(p metadata.CommitPart) bool { return partition.CheckpointIsDense(p.Checkpoint) })
+	case *metadata.SealRanges:
+		return slices.ContainsFunc(r.Seals, func(s metadata.Seal) bool { return partition.CheckpointIsDense(s.Checkpoint) })
+	case *metadata.MoveCheckpoints:
+		return slices.ContainsFunc(r.Checkpoints, func(m metadata.MovedCheckpoint) bool { return partition.CheckpointIsDense(m.Checkpoint) })
+	}
+	return false
+}
+
 // reads returns an error if the release does not know the version of a snapshot.
 func (r release) reads(snapshot []byte) error {
-	if v := metadata.SnapshotVersion(snapshot); r < controller.CleaningLevel && v > metadata.SnapshotVersionBeforeCleaning {
+	if v := metadata.SnapshotVersion(snapshot); v > r.snapshotVersion() {
 		return fmt.Errorf("%w: version %d is not known: a newer release wrote it", metadata.ErrSnapshot, v)
 	}
 	return nil
+}
+
+// snapshotVersion is the newest version of a snapshot that the release knows.
+func (r release) snapshotVersion() uint8 {
+	switch {
+	case r < controller.CleaningLevel:
+		return metadata.SnapshotVersionBeforeCleaning
+	case r < controller.PackedSnapshotsLevel:
+		return metadata.SnapshotVersionBeforePacking
+	}
+	return math.MaxUint8 // metadata decides
 }
 
 // supportTimeout bounds the wait for what another node serves.

@@ -267,6 +267,9 @@ func (n *Node) buildStorage() {
 	mayStore := func() bool {
 		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.StoredCheckpointsLevel
 	}
+	dense := func() bool {
+		return n.metadata.image.Feature(controller.MetadataFeature) >= controller.PackedSnapshotsLevel
+	}
 	compaction.Disabled, compaction.BytesPerSecond = n.config.CompactionDisabled, n.config.CompactionBytesPerSecond
 	n.engine = stream.NewEngine(stream.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry,
@@ -277,7 +280,7 @@ func (n *Node) buildStorage() {
 		CleanIndexBytes: n.config.CleanIndexBytes, CleanObjectBytes: t.CleanObjectBytes, MayClean: mayClean,
 		CheckpointInlineBytesMax: t.CheckpointInlineBytesMax, MayStoreCheckpoints: mayStore, CheckpointArrived: n.checkpointArrived,
 		UncommittedOffsetsMax: t.UncommittedOffsets, AskHolder: n.askHolder,
-		NewState: partition.RecoveredState(n.loop), Failed: n.failure("the storage engine"),
+		NewState: partition.RecoveredState(n.loop, dense), Failed: n.failure("the storage engine"),
 	})
 	n.partitions = partition.NewManager(partition.Options{
 		Loop: n.loop, Env: n.env, Telemetry: n.telemetry, Image: n.metadata.image,
@@ -286,7 +289,7 @@ func (n *Node) buildStorage() {
 		TopicConfig: func(overrides []metadata.Config) config.Topic {
 			return n.options.Settings.Topic(config.Overrides(overrides))
 		},
-		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax, StoresCheckpoints: mayStore,
+		ProducerIDExpiration: n.config.ProducerIDExpiration, HousekeepingInterval: n.config.RetentionCheckInterval, CleanInterval: n.cleanInterval(), ProducersMax: t.ProducersMax, StoresCheckpoints: mayStore, DenseCheckpoints: dense,
 		TransactionLate: n.config.Transactions.TimeoutMax + transactionGrace,
 	})
 	n.adoptions.states = n.partitions.NewReplayed()

@@ -155,14 +155,20 @@ func TestBytesOfManyWatchesCanBeAdded(t *testing.T) {
 // write the largest timestamp there is.
 func TestACheckpointOfEveryBoundLoads(t *testing.T) {
 	times := []int64{math.MinInt64 + 1, -2, -1, 0, 1, wallZero, math.MaxInt64}
+	for i := range 2 {
+		wantBoundsLoad(t, times, func() bool { return i == 1 })
+	}
+}
+
+func wantBoundsLoad(t *testing.T, times []int64, dense func() bool) {
 	for _, end := range []int64{1, 1 << 31, math.MaxInt64} {
 		for i, newest := range times[2:] {
-			s := &State{end: end, maxTimestamp: newest}
+			s := &State{end: end, maxTimestamp: newest, dense: dense}
 			for i, w := range windowsAtBounds(end, times[:i+3]) {
 				s.producers = append(s.producers, &producer{id: int64(i), durable: w})
 			}
 			s.producers[len(s.producers)-1].id = math.MaxInt64
-			again, err := LoadState(s.AppendCheckpoint(nil), end, 0)
+			again, err := loadState(s.AppendCheckpoint(nil), end, 0, dense)
 			require.NoError(t, err, "end %d, max timestamp %d", end, newest)
 			require.Equal(t, s.AppendCheckpoint(nil), again.AppendCheckpoint(nil))
 			for i, p := range s.producers {

@@ -18,7 +18,7 @@ import (
 // its open transaction, as the end offset minus that, or 0; and the epoch of the coordinator that wrote its last
 // marker plus one, or 0. Version 3 adds to these the timestamp of the producer's last marker, if no batch came after it, as
 // one plus the max timestamp minus that, or 0. The later versions are written where version 1 does not say all, so that a cluster without transactions
-// stays readable for the releases before them.
+// stays readable for the releases before them. Version 4 (dense.go) says all, and is written once all members of the cluster read it.
 //
 // A change of the content is a new version, which [LoadState] reads beside all earlier
 // ones: testdata has a checkpoint of each.
@@ -65,6 +65,16 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 	dst = binary.AppendVarint(dst, end)
 	dst = binary.AppendVarint(dst, maxTimestamp)
 	dst = binary.AppendUvarint(dst, uint64(s.producersIn(layer)))
+	if version == checkpointDense {
+		dst = appendDense(dst, s.denseProducers(layer), &denseFrame{end, maxTimestamp, s.newestTimes != nil && s.newestTimes()})
+	} else {
+		dst = s.appendPlain(dst, version, end, maxTimestamp, layer)
+	}
+	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+// appendPlain appends the producers as versions before the dense one have them.
+func (s *State) appendPlain(dst []byte, version byte, end, maxTimestamp int64, layer func(*producer) *window) []byte {
 	previous := int64(0)
 	for _, p := range s.producers {
 		w := layer(p)
@@ -81,7 +91,7 @@ func (s *State) appendLayer(dst []byte, end, maxTimestamp int64, layer func(*pro
 		}
 		previous = p.id
 	}
-	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return dst
 }
 
 func (s *State) producersIn(layer func(*producer) *window) int {
@@ -94,8 +104,11 @@ func (s *State) producersIn(layer func(*producer) *window) int {
 	return n
 }
 
-// versionOf is the lowest version that says all of a layer.
+// versionOf is the lowest version that says all of a layer, unless all members of the cluster read the dense one.
 func (s *State) versionOf(layer func(*producer) *window) byte {
+	if s.dense != nil && s.dense() {
+		return checkpointDense
+	}
 	version := byte(checkpointPlain)
 	for _, p := range s.producers {
 		switch w := layer(p); {
@@ -149,12 +162,22 @@ func LoadState(checkpoint []byte, end int64, now env.Time) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if version < checkpointPlain || version > checkpointMarkers {
+	if version < checkpointPlain || version > checkpointDense {
 		return nil, fmt.Errorf("%w: version %d was written by a newer weir", ErrCheckpoint, version)
 	}
 	if err := s.load(version, r, end, now); err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+// loadState is LoadState of a state whose own checkpoints are of the dense version if dense says so.
+func loadState(checkpoint []byte, end int64, now env.Time, dense func() bool) (*State, error) {
+	s, err := LoadState(checkpoint, end, now)
+	if err != nil {
+		return nil, err
+	}
+	s.dense = dense
 	return s, nil
 }
 
@@ -187,8 +210,11 @@ func openCheckpoint(b []byte) (version byte, r *reader, err error) {
 }
 
 func (s *State) loadProducers(version byte, r *reader, now env.Time) error {
-	n := r.uvarint()
-	if n > uint64(len(r.b)/producerBytesMin) {
+	n, least := r.uvarint(), producerBytesMin
+	if version == checkpointDense {
+		least = denseProducerBytesMin
+	}
+	if n > uint64(len(r.b)/least) {
 		return fmt.Errorf("%w: %d producers in %d bytes", ErrCheckpoint, n, len(r.b))
 	}
 	s.producers = make([]*producer, 0, n)
@@ -199,8 +225,11 @@ func (s *State) loadProducers(version byte, r *reader, now env.Time) error {
 			id += previous
 		}
 		p := &producer{id: id, seen: now}
-		p.durable = r.window(version, s.end, s.maxTimestamp)
-		p.appended = p.durable
+		if version == checkpointDense {
+			p.durable = r.denseHead(s.end, s.maxTimestamp)
+		} else {
+			p.durable = r.window(version, s.end, s.maxTimestamp)
+		}
 		if first := p.durable.openFrom; first != noTransaction {
 			s.open = append(s.open, openTransaction{first: first, bytesBefore: openBefore})
 		}
@@ -209,6 +238,12 @@ func (s *State) loadProducers(version byte, r *reader, now env.Time) error {
 		}
 		previous = id
 		s.producers = append(s.producers, p)
+	}
+	if version == checkpointDense {
+		r.denseWindows(s.producers, s.end, s.maxTimestamp)
+	}
+	for _, p := range s.producers {
+		p.appended = p.durable
 	}
 	return nil
 }
@@ -267,11 +302,15 @@ func (r *reader) window(version byte, end, maxTimestamp int64) window {
 		r.transaction(&w, end)
 	}
 	if version >= checkpointMarkers {
-		if since := r.uvarint(); since > 0 {
-			w.marked = maxTimestamp - int64(since-1) // the difference may need all 64 bits
-		}
+		r.marked(&w, maxTimestamp)
 	}
 	return w
+}
+
+func (r *reader) marked(w *window, maxTimestamp int64) {
+	if since := r.uvarint(); since > 0 {
+		w.marked = maxTimestamp - int64(since-1) // the difference may need all 64 bits
+	}
 }
 
 func (r *reader) transaction(w *window, end int64) {

@@ -91,6 +91,8 @@ type Options struct {
 	// StoresCheckpoints reports whether checkpoints may lie in objects: else a partition has few producers, for they must fit a
 	// record of the metadata. Nil: they may.
 	StoresCheckpoints func() bool
+	// DenseCheckpoints reports whether all members of the cluster read checkpoints of version 4. Nil: they do not.
+	DenseCheckpoints func() bool
 }
 
 // queueCheckInterval is how often appends that wait for room are checked for
@@ -314,6 +316,7 @@ func (m *Manager) open(t *topic, index int32, s *metadata.Stream, state *State) 
 		Topic: t.id, Name: t.name, Index: index, Stream: s.ID,
 		manager: m, epoch: owned.LeaderEpoch, topic: t, state: state, epochs: epochsOf(s.Ranges),
 	}
+	state.newestTimes = t.newestTimes
 	state.settle(&m.producers)
 	p.takeEarly()
 	p.log = m.options.Engine.Open(s.ID, owned.LeaderEpoch, p)
@@ -348,7 +351,7 @@ func (m *Manager) load(s *metadata.Stream) (*State, error) {
 	if !ok {
 		return nil, stream.ErrCheckpointAway
 	}
-	return LoadState(checkpoint, s.CheckpointEnd, m.loop.Now())
+	return loadState(checkpoint, s.CheckpointEnd, m.loop.Now(), m.options.DenseCheckpoints)
 }
 
 func (m *Manager) searchPartition(id metadata.StreamID) (int, bool) {

@@ -585,7 +585,9 @@ func TestOldCheckpointsAreRead(t *testing.T) {
 	now := r.p.Checkpoint(nil)
 	r.p.state.find(7).durable.marked = noTimestamp // as a release had it that did not know the timestamps of markers
 	transactions := r.p.Checkpoint(nil)
-	for version, written := range map[int][]byte{checkpointPlain: plain, checkpointTransactions: transactions, checkpointMarkers: now} {
+	r.p.state.dense = func() bool { return true }
+	dense := r.p.Checkpoint(nil)
+	for version, written := range map[int][]byte{checkpointPlain: plain, checkpointTransactions: transactions, checkpointMarkers: now, checkpointDense: dense} {
 		require.EqualValues(t, version, written[len(checkpointMagic)], "a new version needs a golden file of its own, and keeps the old ones")
 		path := fmt.Sprintf("testdata/checkpoint-v%d.hex", version)
 		if *update {
@@ -595,11 +597,11 @@ func TestOldCheckpointsAreRead(t *testing.T) {
 		require.NoError(t, err)
 		old, err := hex.DecodeString(strings.TrimSpace(string(text)))
 		require.NoError(t, err)
-		s, err := LoadState(old, int64(map[int]int{1: 7, 2: 10, 3: 10}[version]), 0)
+		s, err := loadState(old, int64(map[int]int{1: 7, 2: 10, 3: 10, 4: 10}[version]), 0, func() bool { return version == checkpointDense })
 		require.NoError(t, err)
 		require.Equal(t, written, s.AppendCheckpoint(nil), "version %d", version)
 	}
-	now[len(checkpointMagic)] = checkpointMarkers + 1
+	now[len(checkpointMagic)] = checkpointDense + 1
 	binary.BigEndian.PutUint32(now[len(now)-4:], crc32.Checksum(now[:len(now)-4], castagnoli))
 	_, err := LoadState(now, 10, 0)
 	require.ErrorIs(t, err, ErrCheckpoint)
@@ -746,7 +748,7 @@ func TestEpochs(t *testing.T) {
 func FuzzLoadState(f *testing.F) {
 	s, _ := LoadState(nil, 0, 0)
 	f.Add(s.AppendCheckpoint(nil), int64(0))
-	for _, version := range []int{2, 3} {
+	for _, version := range []int{2, 3, 4} {
 		if text, err := os.ReadFile(fmt.Sprintf("testdata/checkpoint-v%d.hex", version)); err == nil {
 			b, _ := hex.DecodeString(strings.TrimSpace(string(text)))
 			f.Add(b, int64(10))

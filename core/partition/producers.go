@@ -52,7 +52,7 @@ type sequenceRange struct {
 	base      int32
 	delta     int32 // last sequence minus base, modulo wrap
 	offset    int64 // of the first record
-	timestamp int64 // max timestamp
+	timestamp int64 // max timestamp; noTimestamp: none, or not kept (dense.go)
 }
 
 func (r *sequenceRange) last() int32 { return record.AddSequence(r.base, r.delta) }
@@ -146,6 +146,8 @@ type State struct {
 	end          int64             // the durable state is exactly as of here
 	maxTimestamp int64             // of durable batches; -1: none
 	appendedMax  int64
+	dense        func() bool   // whether its checkpoints are of the dense version; nil: they are not
+	newestTimes  func() bool   // whether those keep timestamps of newest batches only; nil: they keep all
 	room         *producerRoom // nil: no partition has the state yet; it takes what the log says
 }
 

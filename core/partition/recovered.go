@@ -11,10 +11,10 @@ import (
 )
 
 // RecoveredState returns what stream.Options.NewState asks for: the state of a
-// partition's producers while the storage engine replays a recovered tail.
-func RecoveredState(loop *task.Loop) func(checkpoint []byte, end int64) (stream.State, error) {
+// partition's producers while the storage engine replays a recovered tail. dense is Options.DenseCheckpoints.
+func RecoveredState(loop *task.Loop, dense func() bool) func(checkpoint []byte, end int64) (stream.State, error) {
 	return func(checkpoint []byte, end int64) (stream.State, error) {
-		s, err := LoadState(checkpoint, end, loop.Now())
+		s, err := loadState(checkpoint, end, loop.Now(), dense)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func (r *Replayed) Replay(id metadata.StreamID, h *record.Header, batch []byte) 
 
 // Restore implements stream.Replayer.
 func (r *Replayed) Restore(id metadata.StreamID, end int64, summary []byte) error {
-	s, err := LoadState(summary, end, r.manager.loop.Now())
+	s, err := loadState(summary, end, r.manager.loop.Now(), r.manager.options.DenseCheckpoints)
 	if err != nil {
 		return err
 	}
@@ -135,8 +135,16 @@ func (s *State) agrees(summary []byte) error {
 }
 
 // endsWith reports whether the last batches of w are those of v, of the same epoch and with the same open
-// transaction. Who forgot a producer forgot the coordinator of its last marker.
+// transaction. Who forgot a producer forgot the coordinator of its last marker; timestamps that were not kept (dense.go) are unknown.
 func (w *window) endsWith(v *window) bool {
 	coordinator := v.coordinator == w.coordinator || v.coordinator == noCoordinator
-	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= v.n && slices.Equal(w.batches[w.n-v.n:w.n], v.batches[:v.n])
+	return w.epoch == v.epoch && coordinator && w.openFrom == v.openFrom && w.n >= v.n && slices.EqualFunc(w.batches[w.n-v.n:w.n], v.batches[:v.n], sequenceRange.is)
+}
+
+// is reports whether two notes may be of the same batch.
+func (r sequenceRange) is(o sequenceRange) bool {
+	if r.timestamp == noTimestamp || o.timestamp == noTimestamp {
+		r.timestamp, o.timestamp = noTimestamp, noTimestamp
+	}
+	return r == o
 }

@@ -43,7 +43,7 @@ func TestTheSummaryIsAsOfEverythingAppended(t *testing.T) {
 
 // replayed is a recovered state of some batches of producers 7 and 9.
 func replayed(t *testing.T, batches int32) *recoveredState {
-	s, err := RecoveredState(task.NewLoop(&fakeClock{}))(nil, 0)
+	s, err := RecoveredState(task.NewLoop(&fakeClock{}), nil)(nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"slices"
 
 	"weir/core/metadata"
@@ -428,7 +429,8 @@ func (q *planner) blockHeld(id metadata.StreamID) holdings {
 	return held
 }
 
-// planRewrite takes the neighbours along that nearly need it too, in growing blocks, for as long as all fit.
+// planRewrite takes the neighbours along that nearly need it too, in growing blocks, for as long as all fit. Like those of an upload, the parts
+// that come of it lie in the order of their streams.
 func (q *planner) planRewrite(seed mergeRun) mergePlan {
 	plan := mergePlan{runs: []mergeRun{seed}}
 	bytes, parts := plan.bytes(), plan.parts()
@@ -446,6 +448,7 @@ func (q *planner) planRewrite(seed mergeRun) mergePlan {
 		}
 		plan.runs = append(plan.runs, more.runs...)
 	}
+	slices.SortStableFunc(plan.runs, func(a, b mergeRun) int { return cmp.Compare(a.stream, b.stream) })
 	return plan
 }
 

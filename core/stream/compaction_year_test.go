@@ -19,6 +19,11 @@ var (
 	yearPartition = flag.Int("year-partitions", 64, "how many of the 10,000 partitions are simulated, a multiple of 64; the others are as they are")
 )
 
+var (
+	manyPartitions = flag.Int("many-partitions", 500, "of TestPartsOfManyUploads")
+	manyUploads    = flag.Int("many-uploads", 200, "of TestPartsOfManyUploads")
+)
+
 // year is a cluster that nothing but metadata is simulated of: the image by its records, and what the policy of compaction
 // makes of it. Some of the partitions stand for all of them.
 type year struct {
@@ -88,12 +93,13 @@ func putRequests(bytes int64) int64 {
 // upload uploads what so much time brought.
 func (y *year) upload(every time.Duration, bytesPerSecond int64) {
 	y.now += every
+	const indexBytes = 80
 	r := &metadata.CommitObject{Object: y.object(), Epoch: 1}
 	each := bytesPerSecond * int64(every) / int64(time.Second) / int64(y.all)
 	for i, id := range y.ids {
 		n := max(1, each*(50+y.draw.Int64N(101))/100/yearBatch)
 		p := metadata.CommitPart{Stream: id, Checkpoint: []byte(yearCheckByte), Part: metadata.Part{
-			Start: y.ends[i], End: y.ends[i] + n, MaxTimestamp: y.now.Milliseconds(), Bytes: n * yearBatch, IndexOffset: 1, IndexBytes: 80,
+			Start: y.ends[i], End: y.ends[i] + n, MaxTimestamp: y.now.Milliseconds(), Bytes: n * yearBatch, IndexOffset: int64(1<<20 + i*indexBytes), IndexBytes: indexBytes,
 		}}
 		y.ends[i] += n
 		y.uploaded += n * yearBatch
@@ -138,11 +144,12 @@ func (y *year) compact(id metadata.StreamID) {
 func (y *year) replace(plan *mergePlan) {
 	object := metadata.NewObject{ID: y.object(), Bytes: plan.bytes()}
 	r := &metadata.ReplaceParts{Epoch: 1, Objects: []metadata.NewObject{object}}
+	index := plan.bytes() // where the next one lies
 	held := map[metadata.ObjectID]int64{}
 	for i := range plan.runs {
 		run := &plan.runs[i]
 		first, last := run.parts[0], run.parts[len(run.parts)-1]
-		part := metadata.Part{Object: object.ID, Start: first.Start, End: last.End, MaxTimestamp: mergedTimestamp(run.parts), IndexOffset: 1}
+		part := metadata.Part{Object: object.ID, Start: first.Start, End: last.End, MaxTimestamp: mergedTimestamp(run.parts), IndexOffset: index}
 		p := metadata.Replacement{Stream: run.stream}
 		for _, q := range run.parts {
 			p.Sources = append(p.Sources, metadata.Source{Object: q.Object, Start: q.Start, End: q.End})
@@ -151,6 +158,7 @@ func (y *year) replace(plan *mergePlan) {
 			y.read += int64(q.IndexBytes)
 		}
 		part.IndexBytes = int32(40 + 40*max(1, part.Bytes/(512<<10)))
+		index += int64(part.IndexBytes)
 		p.Parts = []metadata.Part{part}
 		r.Streams = append(r.Streams, p)
 	}
@@ -231,6 +239,12 @@ func (y *year) row() (r yearRow) {
 	return r
 }
 
+// packedSnapshot is the size of a snapshot as a cluster of the newest release takes it.
+func (y *year) packedSnapshot() int {
+	y.apply(&metadata.SetFeatures{Features: []metadata.Feature{{Name: metadata.LevelFeature, Level: metadata.PackedLevel}}})
+	return len(y.im.AppendSnapshot(nil))
+}
+
 // print is a line of the table, for what was added since the last.
 func (y *year) line(day int, r yearRow) string {
 	scale, gib := int64(y.all/y.streams), float64(y.uploaded)*float64(y.all/y.streams)/(1<<30)
@@ -291,13 +305,15 @@ func TestAYearOfWriting(t *testing.T) {
 	}
 }
 
-// 200 uploads of 500 partitions: what is in the image without compaction, and with it.
+// 200 uploads of 500 partitions: what is in the image without compaction, and with it. Its snapshot, packed, is at most three times that of the
+// topics alone, beside the states of producers, which core/partition looks at.
 func TestPartsOfManyUploads(t *testing.T) {
-	const streams, uploads = 500, 200
+	streams, uploads := *manyPartitions, *manyUploads
 	none := defaultPolicy()
 	none.rewriteFanIn, none.joinFanIn = 1<<20, 1<<20
 	none.rewriteBytes, none.objectBytesMax = 0, 0
 	var bytes, parts [2]int64
+	alone := newYear(none, streams, streams, time.Hour).packedSnapshot()
 	for i, p := range []mergePolicy{none, defaultPolicy()} {
 		y := newYear(p, streams, streams, time.Hour)
 		for range uploads {
@@ -306,9 +322,12 @@ func TestPartsOfManyUploads(t *testing.T) {
 		y.retain()
 		r := y.row()
 		bytes[i], parts[i] = r.imageBytes, r.parts
-		t.Logf("compaction %v: %d parts, %.1f a stream, at most %d; an image of %d bytes", i == 1, r.parts, float64(r.parts)/streams, y.partsMost, r.imageBytes)
+		packed := y.packedSnapshot()
+		t.Logf("compaction %v: %d parts, %.1f a stream, at most %d; an image of %d bytes, packed %d, %.2f times that of the topics alone",
+			i == 1, r.parts, float64(r.parts)/float64(streams), y.partsMost, r.imageBytes, packed, float64(packed)/float64(alone))
 		if i == 1 {
 			require.LessOrEqual(t, y.partsMost, partsWanted)
+			require.LessOrEqual(t, packed, 3*alone)
 		}
 	}
 	require.EqualValues(t, streams*uploads, parts[0])

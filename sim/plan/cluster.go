@@ -75,7 +75,7 @@ func (s *swarm) mixed(p *Plan) {
 	if p.Config.Bootstrap != 0 || p.loses() || !d.PerMille(200) {
 		return
 	}
-	release, whole := d.Between(1, 2), d.PerMille(800)
+	release, whole := d.Between(1, 3), d.PerMille(800)
 	at, step := p.Config.Duration/20, p.Config.Duration*7/10/time.Duration(len(p.Brokers))
 	for i := range p.Brokers {
 		b, each := &p.Brokers[i], s.rand.Stream("plan upgrade", uint64(i))
