@@ -29,17 +29,22 @@ func consumeCommand(ctx context.Context, args []string) error {
 	set := newFlags("consume")
 	brokers := set.String("brokers", "127.0.0.1:9092", "bootstrap servers, host:port,...")
 	topic := set.String("topic", "", "the topic")
+	again := set.Bool("again", false, "read it again and again, until interrupted")
 	set.Parse(args)
 	if *topic == "" {
 		return errors.New("consume needs -topic")
 	}
 	frugal()
-	outcome, err := consume(ctx, *brokers, *topic)
-	if err != nil {
-		return err
+	for {
+		outcome, err := consume(ctx, *brokers, *topic)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("topic %s: %v\n", *topic, outcome)
+		if !*again {
+			return nil
+		}
 	}
-	fmt.Printf("topic %s: %v\n", *topic, outcome)
-	return nil
 }
 
 // consume reads, with one client, all that the topic holds when it begins.

@@ -8,7 +8,9 @@
 //	weir-bench clusters -weir bin/weir        clusters of three brokers: weir beside Apache Kafka
 //	weir-bench coordinators -weir bin/weir    groups and transactions: weir beside Apache Kafka
 //	weir-bench failover -weir bin/weir        time until others acknowledge what a dead broker led
+//	weir-bench idle -weir bin/weir            what 100,000 partitions cost that nobody writes to
 //	weir-bench months -weir bin/weir          what thousands of uploads leave: latency, parts, metadata, turns of the loop
+//	weir-bench beside -weir bin/weir          what a reader that catches up costs producers
 //	weir-bench moves -weir bin/weir           how long a producer waits while its partition moves in a cluster
 //	weir-bench null                           a broker that answers at once and keeps nothing
 //	weir-bench kfake                          franz-go's fake broker, in memory or with synced writes
@@ -32,11 +34,11 @@ import (
 func main() {
 	commands := map[string]func(context.Context, []string) error{
 		"produce": produceCommand, "rate": rateCommand, "consume": consumeCommand, "first-ack": firstAckCommand,
-		"compare": compareCommand, "clusters": clustersCommand, "coordinators": coordinatorsCommand, "failover": failoverCommand, "months": monthsCommand, "moves": movesCommand,
+		"beside": besideCommand, "compare": compareCommand, "clusters": clustersCommand, "coordinators": coordinatorsCommand, "failover": failoverCommand, "idle": idleCommand, "months": monthsCommand, "moves": movesCommand,
 		"null": nullCommand, "kfake": kfakeCommand, "kafka": kafkaCommand, "s3": fakeStoreCommand,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|compare|clusters|coordinators|failover|months|moves|null|kfake|kafka|s3 [flags]   (-h after the verb lists its flags)")
+		fmt.Fprintln(os.Stderr, "usage: weir-bench produce|rate|consume|first-ack|beside|compare|clusters|coordinators|failover|idle|months|moves|null|kfake|kafka|s3 [flags]   (-h after the verb lists its flags)")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
