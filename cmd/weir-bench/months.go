@@ -68,7 +68,7 @@ func (m *months) run(ctx context.Context) error {
 		group sync.WaitGroup
 	)
 	group.Go(func() { seen.watch(watching, m.broker) })
-	outcome, minutes, err := produceByMinute(ctx, &m.load)
+	outcome, minutes, err := produceBySpan(ctx, &m.load, time.Minute)
 	stop()
 	group.Wait()
 	if outcome == nil {
@@ -86,29 +86,29 @@ func milliseconds(h *hdrhistogram.Histogram, quantile float64) float64 {
 	return float64(h.ValueAtQuantile(quantile)) / 1000
 }
 
-// produceByMinute writes at the load's rate, and returns the latencies of each whole minute of its time.
-func produceByMinute(ctx context.Context, l *load) (*produced, []*hdrhistogram.Histogram, error) {
-	whole := int(l.Limit / time.Minute)
+// produceBySpan writes at the load's rate, and returns the latencies of each whole span of its time.
+func produceBySpan(ctx context.Context, l *load, span time.Duration) (*produced, []*hdrhistogram.Histogram, error) {
+	whole := int(l.Limit / span)
 	var each [][]*hdrhistogram.Histogram // producer
 	outcome, err := produceAtRate(ctx, l, func() observer {
-		minutes := newMinutes(whole)
-		each = append(each, minutes)
+		spans := newHistograms(whole)
+		each = append(each, spans)
 		return func(due, took time.Duration) {
-			if i := int(due / time.Minute); i < whole {
-				_ = minutes[i].RecordValue(took.Microseconds())
+			if i := int(due / span); i < whole {
+				_ = spans[i].RecordValue(took.Microseconds())
 			}
 		}
 	})
-	sum := newMinutes(whole)
-	for _, minutes := range each {
-		for i, h := range minutes {
+	sum := newHistograms(whole)
+	for _, spans := range each {
+		for i, h := range spans {
 			sum[i].Merge(h)
 		}
 	}
 	return outcome, sum, err
 }
 
-func newMinutes(n int) []*hdrhistogram.Histogram {
+func newHistograms(n int) []*hdrhistogram.Histogram {
 	all := make([]*hdrhistogram.Histogram, n)
 	for i := range all {
 		all[i] = newHistogram()
