@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -37,6 +38,37 @@ func besideCommand(ctx context.Context, args []string) error {
 
 // eagerUploads are uploads that go on all through a load of some seconds.
 var eagerUploads = map[string]string{"weir.upload.interval.ms": "1000", "weir.upload.bytes": "67108864"}
+
+// besideTimes are histograms of the broker that say where the time goes.
+var besideTimes = []string{"weir_produce_nanoseconds", "weir_wal_write_nanoseconds", "weir_loop_turn_nanoseconds"}
+
+// besideLatencies are what producers saw, and means of what the broker saw meanwhile.
+type besideLatencies struct {
+	*latencies
+	means []float64 // µs, of besideTimes
+}
+
+func (l *besideLatencies) String() string {
+	return fmt.Sprintf("p50 %v  p99 %v  max %v  %.1f MB/s; mean µs of %s: %.0f", l.P50, l.P99, l.Max, l.rate()/1e6, strings.Join(besideTimes, ", "), l.means)
+}
+
+func (b *beside) atRate(ctx context.Context, broker *watched) (*besideLatencies, error) {
+	before, err := broker.values(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := atRate(ctx, &b.load)
+	if err != nil {
+		return nil, err
+	}
+	after, err := broker.values(ctx)
+	o := &besideLatencies{latencies: l}
+	for _, name := range besideTimes {
+		grew := func(of string) float64 { return after[name+of] - before[name+of] }
+		o.means = append(o.means, grew("_sum")/max(grew("_count"), 1)/1e3)
+	}
+	return o, err
+}
 
 func (b *beside) run(ctx context.Context) error {
 	broker, err := startWatched(b.weir, b.dir, eagerUploads, b.settings)
@@ -95,7 +127,7 @@ const restAfterRead = 2 * time.Second
 const readerWarmBytes = 64 << 20
 
 func (b *beside) round(ctx context.Context, broker, readFrom *watched, old string, rounds *besideRounds) error {
-	alone, err := atRate(ctx, &b.load)
+	alone, err := b.atRate(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -111,7 +143,7 @@ func (b *beside) round(ctx context.Context, broker, readFrom *watched, old strin
 	if err != nil {
 		return err
 	}
-	with, err := atRate(ctx, &b.load)
+	with, err := b.atRate(ctx, broker)
 	if err != nil {
 		return err
 	}
@@ -121,8 +153,9 @@ func (b *beside) round(ctx context.Context, broker, readFrom *watched, old strin
 	}
 	reader.Kill()
 	read := (after["weir_network_sent_bytes_total"] - before["weir_network_sent_bytes_total"]) / with.Elapsed.Seconds() / 1e6
-	fmt.Printf("producers alone: %v\nbeside a reader: %v\nthe reader got %.0f MB/s\n", alone, with, read)
-	for i, of := range []func(*latencies) time.Duration{func(o *latencies) time.Duration { return o.P50 }, func(o *latencies) time.Duration { return o.P99 }} {
+	fmt.Printf("producers alone: %v\nbeside a reader: %v\nthe reader got %.0f MB/s, and the store was read with %.0f MB/s; reads were held to %.0f MB/s at the end\n", alone, with, read,
+		(after["weir_store_get_bytes_total"]-before["weir_store_get_bytes_total"])/with.Elapsed.Seconds()/1e6, after["weir_store_get_limit_bytes_per_second"]/1e6)
+	for i, of := range []func(*besideLatencies) time.Duration{func(o *besideLatencies) time.Duration { return o.P50 }, func(o *besideLatencies) time.Duration { return o.P99 }} {
 		rounds.alone[i] = append(rounds.alone[i], of(alone).Seconds()*1e3)
 		rounds.with[i] = append(rounds.with[i], of(with).Seconds()*1e3)
 	}
