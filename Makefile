@@ -209,6 +209,33 @@ bench-compacted: build ## 10 GiB written over 1 GiB of keys of a compacted topic
 	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
 	./bin/weir-bench compacted --weir bin/weir --kafka-libs .cache/kafka/libs
 
+.PHONY: bench-beside
+bench-beside: build ## producers at 80 MB/s beside a client that reads everything from the start, and without it: p50 and p99
+	./bin/weir-bench beside --weir bin/weir
+
+.PHONY: bench-catch-up
+bench-catch-up: ## a catch-up through the broker's reader beside a plain program with parallel range GETs on the same store
+	$(GO) test ./cmd/weir-bench -run '^$$' -bench CatchUp -benchtime 3x
+
+.PHONY: bench-idle
+bench-idle: build ## 100,000 partitions of which 12 are written beside 12 alone: throughput, p50, p99
+	./bin/weir-bench idle --weir bin/weir
+
+.PHONY: bench-fanout
+bench-fanout: build ## one producer and four consumers at its end: weir beside Apache Kafka and the null broker (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-bench fanout --kafka-libs .cache/kafka/libs --weir bin/weir
+
+.PHONY: bench-footprint
+bench-footprint: build ## resident memory less the configured caches beside Apache Kafka's less its heap (needs Java 17 and Maven)
+	mvn -q -B -f cmd/weir-bench/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath .cache/kafka/libs)
+	./bin/weir-bench footprint --kafka-libs .cache/kafka/libs --weir bin/weir
+
+.PHONY: bench-soak
+bench-soak: SOAKTIME = 30m
+bench-soak: build ## 70 % of the peak for SOAKTIME=30m with a retention of two minutes: memory, objects and latency must stay flat; bin/soak.csv and bin/soak.svg (needs 20 GB of disk)
+	./bin/weir-bench soak --weir bin/weir -for $(SOAKTIME) -batch-bytes 4096 -o bin/soak
+
 .PHONY: year
 year: ## simulate YEARDAYS=42 days of 100 MB/s over 10,000 partitions, 7 days of retention: what compaction of objects makes of it (5 minutes; 365 days take 45)
 	$(GO) test ./core/stream -count=1 -v -timeout 3h -run TestAYearOfWriting -year-days $(YEARDAYS)

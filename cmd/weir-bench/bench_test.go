@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -13,7 +14,9 @@ import (
 	"weir/internal/weirbin"
 )
 
-func null(t *testing.T) string {
+func null(t *testing.T) string { return nullBrokerFor(t, false) }
+
+func nullBrokerFor(t *testing.T, tail bool) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -21,7 +24,7 @@ func null(t *testing.T) string {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error)
-	go func() { served <- serveNull(ctx, listener) }()
+	go func() { served <- serveNull(ctx, listener, tail) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -61,13 +64,45 @@ func TestProduceSendsExactlyTheBytesAskedFor(t *testing.T) {
 }
 
 func TestConsumeReadsAllThatWasProduced(t *testing.T) {
-	l := small(fake(t))
-	if _, err := produce(t.Context(), l); err != nil {
+	for name, brokers := range map[string]string{"kfake": fake(t), "null with its tail": nullBrokerFor(t, true)} {
+		t.Run(name, func(t *testing.T) {
+			l := small(brokers)
+			if _, err := produce(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			outcome, err := consume(t.Context(), l.Brokers, l.Topic)
+			if err != nil || outcome.Bytes != l.Bytes || outcome.Records != 10_000 {
+				t.Fatalf("%+v, error %v", outcome, err)
+			}
+		})
+	}
+}
+
+func TestConsumersFollowAProducer(t *testing.T) {
+	l := small(nullBrokerFor(t, true))
+	if err := newTopic(t.Context(), l); err != nil {
 		t.Fatal(err)
 	}
-	outcome, err := consume(t.Context(), l.Brokers, l.Topic)
-	if err != nil || outcome.Bytes != l.Bytes || outcome.Records != 10_000 {
-		t.Fatalf("%+v, error %v", outcome, err)
+	f := &fanout{readers: 3}
+	if err := f.follow(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASoakSaysWhatGrew(t *testing.T) {
+	s := &soak{warm: time.Minute, sum: 6 * time.Minute, output: t.TempDir() + "/soak"}
+	for i := range 7 {
+		s.looks = append(s.looks, soakLook{at: time.Duration(i+1) * time.Minute, resident: 1 << 30, objects: 10, stored: 1 << 20, p50: 1, p99: 5})
+	}
+	s.looks[0].objects = 1 // warming up
+	if err := errors.Join(s.verdict(), s.write()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.looks {
+		s.looks[i].objects += 2 * i
+	}
+	if err := s.verdict(); err == nil || !strings.HasSuffix(err.Error(), "not flat: objects") {
+		t.Fatalf("verdict: %v", err)
 	}
 }
 

@@ -90,14 +90,17 @@ func (b *broker) remove() {
 }
 
 // cpuOf runs f and returns the CPU time that the broker used meanwhile, to 10 ms.
-func (b *broker) cpuOf(f func() error) (time.Duration, error) {
-	before, err := b.process.Usage()
+func (b *broker) cpuOf(f func() error) (time.Duration, error) { return cpuOf(b.process, f) }
+
+// cpuOf runs f and returns the CPU time that a process used meanwhile, to 10 ms.
+func cpuOf(p *process.Process, f func() error) (time.Duration, error) {
+	before, err := p.Usage()
 	if err != nil {
 		return 0, err
 	}
 	if err := f(); err != nil {
 		return 0, err
 	}
-	after, err := b.process.Usage()
+	after, err := p.Usage()
 	return after.CPU - before.CPU, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -29,23 +30,45 @@ func consumeCommand(ctx context.Context, args []string) error {
 	set := newFlags("consume")
 	brokers := set.String("brokers", "127.0.0.1:9092", "bootstrap servers, host:port,...")
 	topic := set.String("topic", "", "the topic")
+	again := set.Bool("again", false, "read it again and again, until interrupted")
+	follow := set.Bool("follow", false, "read what comes from now on, until interrupted")
 	set.Parse(args)
 	if *topic == "" {
 		return errors.New("consume needs -topic")
 	}
 	frugal()
-	outcome, err := consume(ctx, *brokers, *topic)
+	if *follow {
+		return followEnd(ctx, *brokers, *topic)
+	}
+	for {
+		outcome, err := consume(ctx, *brokers, *topic)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("topic %s: %v\n", *topic, outcome)
+		if !*again {
+			return nil
+		}
+	}
+}
+
+// followEnd reads what comes until ctx ends.
+func followEnd(ctx context.Context, brokers, topic string) error {
+	client, err := kgo.NewClient(append(consumerOptions(brokers), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))...)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("topic %s: %v\n", *topic, outcome)
-	return nil
+	defer client.Close()
+	outcome, err := drain(ctx, client, math.MaxInt64)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.Join(err, fmt.Errorf("the topic ended after %v", outcome))
 }
 
 // consume reads, with one client, all that the topic holds when it begins.
 func consume(ctx context.Context, brokers, topic string) (*consumed, error) {
-	client, err := kgo.NewClient(seeds(brokers), kgo.ClientID("weir-bench"), kgo.ConsumeTopics(topic), kgo.FetchMaxBytes(64<<20),
-		kgo.FetchMaxPartitionBytes(8<<20), kgo.FetchMaxWait(500*time.Millisecond))
+	client, err := kgo.NewClient(append(consumerOptions(brokers), kgo.ConsumeTopics(topic))...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +90,13 @@ func consume(ctx context.Context, brokers, topic string) (*consumed, error) {
 	return drain(ctx, client, left)
 }
 
+func consumerOptions(brokers string) []kgo.Opt {
+	return []kgo.Opt{
+		seeds(brokers), kgo.ClientID("weir-bench"), kgo.FetchMaxBytes(64 << 20), kgo.FetchMaxPartitionBytes(8 << 20), kgo.FetchMaxWait(500 * time.Millisecond),
+	}
+}
+
+// drain polls so many records.
 func drain(ctx context.Context, client *kgo.Client, records int64) (*consumed, error) {
 	outcome := &consumed{}
 	cpu, begin := ownCPU(), time.Now()

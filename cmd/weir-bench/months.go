@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"maps"
-	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +14,6 @@ import (
 
 	"weir/core/controller"
 	"weir/core/metadata"
-	"weir/internal/process"
-	"weir/internal/weirbin"
 )
 
 // months measures what many uploads leave behind: as many as months of little traffic bring, in some minutes. One broker writes a few
@@ -33,8 +26,7 @@ type months struct {
 	uploads  int
 	settings keyValues
 
-	broker  *weirbin.Broker
-	metrics string // URL
+	broker *watched
 }
 
 func monthsCommand(ctx context.Context, args []string) error {
@@ -54,40 +46,12 @@ func monthsCommand(ctx context.Context, args []string) error {
 	set.Parse(args)
 	m.load.Rate = *rate * 1e6
 	frugal()
-	dir, err := os.MkdirTemp(m.dir, "weir-months-")
-	if err != nil {
+	var err error
+	if m.broker, err = startWatched(m.weir, m.dir, map[string]string{"weir.upload.interval.ms": strconv.FormatInt(m.interval.Milliseconds(), 10)}, m.settings); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if m.dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	if err := m.start(); err != nil {
-		return err
-	}
-	defer m.broker.Kill()
-	if err := m.run(ctx); err != nil {
-		return fmt.Errorf("%w; the broker printed last:\n%s", err, m.broker.Tail(20))
-	}
-	return nil
-}
-
-func (m *months) start() error {
-	path, err := filepath.Abs(m.weir)
-	if err != nil {
-		return err
-	}
-	port, err := process.FreePort()
-	if err != nil {
-		return err
-	}
-	m.metrics = fmt.Sprintf("http://127.0.0.1:%d/metrics", port)
-	config := map[string]string{
-		"weir.upload.interval.ms": strconv.FormatInt(m.interval.Milliseconds(), 10), "weir.metrics.address": fmt.Sprintf("127.0.0.1:%d", port),
-	}
-	maps.Copy(config, m.settings)
-	m.broker, err = weirbin.Start(weirbin.Options{Path: path, Dir: m.dir, Config: config})
-	return err
+	defer m.broker.remove()
+	return m.broker.explain(m.run(ctx))
 }
 
 func (m *months) run(ctx context.Context) error {
@@ -104,8 +68,8 @@ func (m *months) run(ctx context.Context) error {
 		seen  monthsSeen
 		group sync.WaitGroup
 	)
-	group.Go(func() { seen.watch(watching, m.metrics) })
-	outcome, minutes, err := m.produce(ctx)
+	group.Go(func() { seen.watch(watching, m.broker) })
+	outcome, minutes, err := produceBySpan(ctx, &m.load, time.Minute)
 	stop()
 	group.Wait()
 	if outcome == nil {
@@ -123,45 +87,32 @@ func milliseconds(h *hdrhistogram.Histogram, quantile float64) float64 {
 	return float64(h.ValueAtQuantile(quantile)) / 1000
 }
 
-// produce writes, and returns the latencies of each whole minute.
-func (m *months) produce(ctx context.Context) (*produced, []*hdrhistogram.Histogram, error) {
-	var (
-		written batches
-		begin   time.Time
-		minutes = map[*producer][]*hdrhistogram.Histogram{}
-		whole   = int(m.load.Limit / time.Minute)
-	)
-	all, err := start(ctx, &m.load, &written, func(p *producer, s *slot) {
-		if i := int(s.due / int64(time.Minute)); i < whole {
-			_ = minutes[p][i].RecordValue(min(int64(time.Since(begin))-s.due, int64(latencyMax)) / 1000)
+// produceBySpan writes at the load's rate, and returns the latencies of each whole span of its time.
+func produceBySpan(ctx context.Context, l *load, span time.Duration) (*produced, []*hdrhistogram.Histogram, error) {
+	whole := int(l.Limit / span)
+	var each [][]*hdrhistogram.Histogram // producer
+	outcome, err := produceAtRate(ctx, l, func() observer {
+		spans := newHistograms(whole)
+		each = append(each, spans)
+		return func(due, took time.Duration) {
+			if i := int(due / span); i < whole {
+				_ = spans[i].RecordValue(took.Microseconds())
+			}
 		}
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	defer closeAll(all)
-	for _, p := range all {
-		minutes[p] = newMinutes(whole)
-		if err := p.client.Ping(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-	gap := float64(m.load.RecordBytes) * float64(m.load.Clients) / m.load.Rate * 1e9 // ns between a client's records
-	begin = time.Now()
-	outcome, err := measure(ctx, &m.load, all, &written, func(p *producer, _ time.Time) { p.feed(ctx, begin, gap) })
-	sum := newMinutes(whole)
-	for _, of := range minutes {
-		for i, h := range of {
+	sum := newHistograms(whole)
+	for _, spans := range each {
+		for i, h := range spans {
 			sum[i].Merge(h)
 		}
 	}
 	return outcome, sum, err
 }
 
-func newMinutes(n int) []*hdrhistogram.Histogram {
+func newHistograms(n int) []*hdrhistogram.Histogram {
 	all := make([]*hdrhistogram.Histogram, n)
 	for i := range all {
-		all[i] = hdrhistogram.New(1, latencyMax.Microseconds(), 3)
+		all[i] = newHistogram()
 	}
 	return all
 }
@@ -186,22 +137,22 @@ type monthsLook struct {
 // watchInterval is half the shortest time that the longest turn is told for.
 const watchInterval = 15 * time.Second
 
-func (s *monthsSeen) watch(ctx context.Context, url string) {
+func (s *monthsSeen) watch(ctx context.Context, broker *watched) {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			s.look(context.WithoutCancel(ctx), url)
+			s.look(context.WithoutCancel(ctx), broker)
 			return
 		case <-ticker.C:
-			s.look(ctx, url)
+			s.look(ctx, broker)
 		}
 	}
 }
 
-func (s *monthsSeen) look(ctx context.Context, url string) {
-	now, err := scrape(ctx, url)
+func (s *monthsSeen) look(ctx context.Context, broker *watched) {
+	now, err := broker.values(ctx)
 	if err != nil {
 		s.failed = err
 		return
@@ -252,40 +203,4 @@ func topicsAlone(partitions int) int {
 		}
 	}
 	return len(im.AppendSnapshot(nil))
-}
-
-// scrape reads the metrics that have no labels.
-func scrape(ctx context.Context, url string) (map[string]float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, watchInterval)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %s", url, response.Status)
-	}
-	return parseMetrics(response.Body)
-}
-
-func parseMetrics(r io.Reader) (map[string]float64, error) {
-	all := map[string]float64{}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		name, value, ok := strings.Cut(lines.Text(), " ")
-		if !ok || strings.HasPrefix(name, "#") || strings.Contains(name, "{") {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return nil, fmt.Errorf("metric %s: %w", name, err)
-		}
-		all[name] = v
-	}
-	return all, lines.Err()
 }

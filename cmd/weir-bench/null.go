@@ -32,6 +32,7 @@ type nullBroker struct {
 	mutex  sync.Mutex
 	topics map[string]int32 // partitions
 	ids    map[[16]byte]string
+	tail   *nullTail // nil: nothing is kept
 }
 
 // nullVersions are what is answered, with the highest version of each.
@@ -40,19 +41,23 @@ var nullVersions = map[int16]int16{0: 13, 1: 17, 2: 10, 3: 13, 18: 4, 19: 7, 22:
 func nullCommand(ctx context.Context, args []string) error {
 	set := newFlags("null")
 	address := set.String("listen", "127.0.0.1:9092", "host:port; port 0 is a free one")
+	tail := set.Bool("tail", false, "keep all that is written in memory, and serve it")
 	set.Parse(args)
 	listener, err := net.Listen("tcp", *address)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "listening on %s\n", listener.Addr())
-	return serveNull(ctx, listener)
+	return serveNull(ctx, listener, *tail)
 }
 
 // serveNull answers connections until ctx ends.
-func serveNull(ctx context.Context, listener net.Listener) error {
+func serveNull(ctx context.Context, listener net.Listener, tail bool) error {
 	address := listener.Addr().(*net.TCPAddr)
 	b := &nullBroker{host: address.IP.String(), port: int32(address.Port), topics: map[string]int32{}, ids: map[[16]byte]string{}}
+	if tail {
+		b.tail = newNullTail()
+	}
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	for {
 		conn, err := listener.Accept()
@@ -200,13 +205,27 @@ func (b *nullBroker) produce(request *kmsg.ProduceRequest) kmsg.Response {
 		for j := range from.Partitions {
 			to.Partitions[j].Default()
 			to.Partitions[j].Partition = from.Partitions[j].Partition
+			if b.tail != nil {
+				to.Partitions[j].BaseOffset = b.tail.append(nullPartition{b.idOf(from.Topic, from.TopicID), from.Partitions[j].Partition}, from.Partitions[j].Records)
+			}
 		}
 	}
 	return response
 }
 
-// fetch says that there is nothing, after the time that the client gives.
+// idOf is the id of a topic that a request names either way.
+func (b *nullBroker) idOf(name string, id [16]byte) [16]byte {
+	if id != [16]byte{} {
+		return id
+	}
+	return topicID(name)
+}
+
+// fetch says that there is nothing, after the time that the client gives, unless what is written is kept.
 func (b *nullBroker) fetch(request *kmsg.FetchRequest) kmsg.Response {
+	if b.tail != nil {
+		return b.fetchTail(request)
+	}
 	time.Sleep(time.Duration(request.MaxWaitMillis) * time.Millisecond)
 	response := kmsg.NewPtrFetchResponse()
 	for i := range request.Topics {
@@ -230,6 +249,9 @@ func (b *nullBroker) listOffsets(request *kmsg.ListOffsetsRequest) kmsg.Response
 		for j := range request.Topics[i].Partitions {
 			partition := kmsg.NewListOffsetsResponseTopicPartition()
 			partition.Partition, partition.Offset = request.Topics[i].Partitions[j].Partition, 0
+			if b.tail != nil && request.Topics[i].Partitions[j].Timestamp == latestOffset {
+				partition.Offset = b.tail.end(nullPartition{topicID(topic.Topic), partition.Partition})
+			}
 			topic.Partitions = append(topic.Partitions, partition)
 		}
 		response.Topics = append(response.Topics, topic)

@@ -51,34 +51,16 @@ func rateCommand(ctx context.Context, args []string) error {
 
 // atRate sends records when they are due, whether or not earlier ones are answered.
 func atRate(ctx context.Context, l *load) (*latencies, error) {
-	if l.Rate <= 0 || l.Limit <= 0 {
-		return nil, errors.New("a rate load needs a rate and a time")
-	}
-	var (
-		written    batches
-		begin      time.Time
-		histograms = map[*producer]*hdrhistogram.Histogram{}
-	)
-	all, err := start(ctx, l, &written, func(p *producer, s *slot) {
-		_ = histograms[p].RecordValue(min(int64(time.Since(begin))-s.due, int64(latencyMax)) / 1000)
+	var histograms []*hdrhistogram.Histogram
+	outcome, err := produceAtRate(ctx, l, func() observer {
+		h := newHistogram()
+		histograms = append(histograms, h)
+		return func(_, took time.Duration) { _ = h.RecordValue(took.Microseconds()) }
 	})
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll(all)
-	for _, p := range all {
-		histograms[p] = hdrhistogram.New(1, latencyMax.Microseconds(), 3)
-		if err := p.client.Ping(ctx); err != nil {
-			return nil, err
-		}
-	}
-	gap := float64(l.RecordBytes) * float64(l.Clients) / l.Rate * 1e9 // ns between a client's records
-	begin = time.Now()
-	outcome, err := measure(ctx, l, all, &written, func(p *producer, _ time.Time) { p.feed(ctx, begin, gap) })
 	if outcome == nil {
 		return nil, err
 	}
-	sum := hdrhistogram.New(1, latencyMax.Microseconds(), 3)
+	sum := newHistogram()
 	for _, h := range histograms {
 		sum.Merge(h)
 	}
@@ -86,6 +68,44 @@ func atRate(ctx context.Context, l *load) (*latencies, error) {
 		return time.Duration(sum.ValueAtQuantile(quantile)) * time.Microsecond
 	}
 	return &latencies{produced: *outcome, P50: at(50), P99: at(99), P999: at(99.9), Max: time.Duration(sum.Max()) * time.Microsecond}, err
+}
+
+// newHistogram holds latencies in microseconds.
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(1, latencyMax.Microseconds(), 3)
+}
+
+// observer is told when, after the begin of a load, a record was due, and how long after that it was acknowledged. It is called by one
+// goroutine at a time.
+type observer func(due, took time.Duration)
+
+// produceAtRate is atRate with an observer for each producer.
+func produceAtRate(ctx context.Context, l *load, newObserver func() observer) (*produced, error) {
+	if l.Rate <= 0 || l.Limit <= 0 {
+		return nil, errors.New("a rate load needs a rate and a time")
+	}
+	var (
+		written   batches
+		begin     time.Time
+		observers = map[*producer]observer{}
+	)
+	all, err := start(ctx, l, &written, func(p *producer, s *slot) {
+		due := time.Duration(s.due)
+		observers[p](due, min(time.Since(begin)-due, latencyMax))
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(all)
+	for _, p := range all {
+		observers[p] = newObserver()
+		if err := p.client.Ping(ctx); err != nil {
+			return nil, err
+		}
+	}
+	gap := float64(l.RecordBytes) * float64(l.Clients) / l.Rate * 1e9 // ns between a client's records
+	begin = time.Now()
+	return measure(ctx, l, all, &written, func(p *producer, _ time.Time) { p.feed(ctx, begin, gap) })
 }
 
 // feed sends each record at its time, gap nanoseconds after the one before; what

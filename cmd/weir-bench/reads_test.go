@@ -227,7 +227,7 @@ func (a *archive) readAsBroker(b *testing.B) time.Duration {
 		box.Run(loop)
 		close(ended)
 	}()
-	pool := compute.New(box.DeliverInTurn, runtime.GOMAXPROCS(0))
+	pool := compute.New(compute.Options{Deliver: box.DeliverInTurn, Workers: runtime.GOMAXPROCS(0)})
 	store := a.open(b, box.DeliverInTurn)
 	m := metrics.New()
 	e := env.Env{Clock: box.Clock(), Store: store, Rand: random.New(), Compute: pool, Memory: memory.New(a.arena), Metrics: m}

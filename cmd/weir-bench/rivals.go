@@ -34,8 +34,10 @@ type rivalFlags struct {
 	weirConfig  keyValues
 	kafkaConfig string // lines for server.properties
 	kafkaLibs   string
+	kafkaHeap   bool // all of it is resident from the start
 	java        string
 	only        string
+	nullArgs    []string // of the null broker
 }
 
 // keyValues is a flag that may be given several times, as key=value.
@@ -75,7 +77,7 @@ func (f *rivalFlags) rivals() (all []*rival, missing []string) {
 	add(f.kafkaRow("kafka-flush", "flushed each batch", "log.flush.interval.messages=1\n"), kafka)
 	add(kfakeRow("kfake", "memory, loads of 1 GiB"), "")
 	add(kfakeRow("kfake-sync", "synced each batch, loads of 1 GiB", "-sync"), "")
-	add(nullRow(), "")
+	add(nullRow(f.nullArgs...), "")
 	return all, missing
 }
 
@@ -117,7 +119,7 @@ func (f *rivalFlags) weirRow() *rival {
 // kafkaRow runs one KRaft node, broker and controller in one.
 func (f *rivalFlags) kafkaRow(name, note, extra string) *rival {
 	options := func(dir string, port int) kafkabin.Options {
-		return kafkabin.Options{Java: f.java, Libs: f.kafkaLibs, Dir: dir, Port: port, Extra: extra}
+		return kafkabin.Options{Java: f.java, Libs: f.kafkaLibs, Dir: dir, Port: port, Extra: extra, Touched: f.kafkaHeap}
 	}
 	return &rival{
 		Name: name, Note: note,
@@ -148,8 +150,8 @@ func kfakeRow(name, note string, args ...string) *rival {
 	}}
 }
 
-func nullRow() *rival {
+func nullRow(args ...string) *rival {
 	return &rival{Name: "null", Note: "keeps nothing", keepsNothing: true, launch: func(_ string, port int) (*process.Process, error) {
-		return own("null", "-listen", fmt.Sprintf("127.0.0.1:%d", port))
+		return own(append([]string{"null", "-listen", fmt.Sprintf("127.0.0.1:%d", port)}, args...)...)
 	}}
 }

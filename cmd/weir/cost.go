@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -13,9 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/bill"
+	"weir/internal/scrape"
 )
-
-const scrapeTimeout = 10 * time.Second
 
 // costFlags say what is priced, and how.
 type costFlags struct {
@@ -127,7 +126,7 @@ func wait(ctx context.Context, d time.Duration) error {
 func scrapeAll(ctx context.Context, from []string) (*bill.Account, error) {
 	sum := &bill.Account{}
 	for _, one := range from {
-		a, err := scrape(ctx, one)
+		a, err := accountOf(ctx, one)
 		if err != nil {
 			return nil, err
 		}
@@ -136,8 +135,8 @@ func scrapeAll(ctx context.Context, from []string) (*bill.Account, error) {
 	return sum, nil
 }
 
-// scrape reads metrics from a URL, or from a file, which is as old as it says.
-func scrape(ctx context.Context, from string) (*bill.Account, error) {
+// accountOf reads metrics from a URL, or from a file, which is as old as it says.
+func accountOf(ctx context.Context, from string) (*bill.Account, error) {
 	if strings.Contains(from, "://") {
 		return scrapeURL(ctx, from)
 	}
@@ -154,21 +153,11 @@ func scrape(ctx context.Context, from string) (*bill.Account, error) {
 }
 
 func scrapeURL(ctx context.Context, url string) (*bill.Account, error) {
-	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	text, err := scrape.Text(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("read the broker's metrics (weir.metrics.address): %w", err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %s; metrics are under /metrics", url, response.Status)
-	}
-	return named(url)(bill.Read(response.Body, time.Now()))
+	return named(url)(bill.Read(bytes.NewReader(text), time.Now()))
 }
 
 // named adds to an error where the account was to come from.

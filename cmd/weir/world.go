@@ -43,7 +43,7 @@ type realWorld struct {
 func openWorld(c *config.Broker, logger *logging.Logger, m *metrics.Metrics) (*realWorld, error) {
 	w := &realWorld{mailbox: mailbox.New(mailbox.Options{Metrics: m}), metrics: m, log: logger}
 	arena := memory.NewArena(idleMemoryBytes)
-	pool := compute.New(w.mailbox.DeliverInTurn, runtime.GOMAXPROCS(0))
+	pool := compute.New(compute.Options{Deliver: w.mailbox.DeliverInTurn, Workers: runtime.GOMAXPROCS(0), Metrics: m})
 	w.opened(quietly(pool.Stop))
 	w.env = env.Env{
 		Clock: w.mailbox.Clock(), Rand: random.New(), Compute: pool, Memory: memory.New(arena),

@@ -66,8 +66,29 @@ type Computer interface {
 // Compute is a pure function over lent inputs. Work must not touch anything
 // the loop may change meanwhile.
 type Compute struct {
-	Work func()
-	Done func(*Compute)
+	// Class says what waits for it; what is unstated is the most urgent.
+	Class ComputeClass
+	Work  func()
+	Done  func(*Compute)
+}
+
+// ComputeClass says how urgent a computation is: a world that cannot run all at once prefers the lower class. No order is promised, neither
+// within a class nor between classes.
+type ComputeClass uint8
+
+// The classes, the most urgent first.
+const (
+	ComputeAck        ComputeClass = iota // somebody waits for an acknowledgement, or for an answer about groups or offsets
+	ComputeTail                           // reads of recent records
+	ComputeUpload                         // uploads, and snapshots of the metadata
+	ComputeCatchUp                        // reads of what is in the object store
+	ComputeCompaction                     // nobody waits
+	ComputeClasses    = iota              // number of them
+)
+
+// String names a class, as metrics do.
+func (c ComputeClass) String() string {
+	return [ComputeClasses]string{"ack", "tail", "upload", "catch_up", "compaction"}[c]
 }
 
 // Deliver implements Event.

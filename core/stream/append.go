@@ -63,6 +63,7 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 	}
 	base := s.end
 	s.end += int64(b.Offsets)
+	s.engine.streams.wrote(s)
 	s.cached(entry{
 		base: base, offsets: b.Offsets, bytes: int32(len(b.Data)), maxTimestamp: b.MaxTimestamp,
 		at: p.At, slab: a.cache.of(p.Slab), place: int32(p.Offset),

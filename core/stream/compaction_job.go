@@ -214,7 +214,8 @@ func (j *compaction) got(s *span, op *env.GetObject) {
 func (j *compaction) verify(s *span) {
 	j.begin()
 	j.Env.Compute.Submit(&env.Compute{
-		Work: func() { s.err = s.take() },
+		Class: env.ComputeCompaction,
+		Work:  func() { s.err = s.take() },
 		Done: func(*env.Compute) {
 			defer j.end()
 			switch {

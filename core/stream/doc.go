@@ -138,6 +138,8 @@
 //
 // Reads give way to acknowledgements, if it is for them that appends are slow (brake.go): a store on the log's own disk, or
 // too few processors. Nothing is held back while nothing is appended, nor where appends are as quick as without reads.
+// Where both meet, reads begin with little, or with what did no harm the last time. Off the loop, what somebody waits for to be
+// acknowledged goes first, then tail reads, uploads, catch-up reads and compaction (env.ComputeClass).
 //
 // The cache of blocks is S3-FIFO with two changes, which are described at blockCache. On traces of scans, of groups that follow
 // each other and of blocks that readers return to, it has 29 to 62 of 100 blocks where a cache by last use has 22 to 56 and plain

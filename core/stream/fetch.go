@@ -284,7 +284,8 @@ func (f *fetcher) verify(c check) {
 	f.checking++
 	var damage error
 	f.Env.Compute.Submit(&env.Compute{
-		Work: func() { damage = c.piece.check(c.slab.Data[:c.piece.bytes]) },
+		Class: env.ComputeCatchUp,
+		Work:  func() { damage = c.piece.check(c.slab.Data[:c.piece.bytes]) },
 		Done: func(*env.Compute) {
 			defer f.end()
 			f.checking--

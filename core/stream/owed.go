@@ -236,7 +236,8 @@ func (l *owedReads) take(r *owedRead, holder metadata.BrokerEpoch, end int64, an
 	var err error
 	l.begin()
 	l.Env.Compute.Submit(&env.Compute{
-		Work: func() { a, err = parseOwedAnswer(answer, &q, end) },
+		Class: env.ComputeTail,
+		Work:  func() { a, err = parseOwedAnswer(answer, &q, end) },
 		Done: func(*env.Compute) {
 			defer l.end()
 			if err != nil {
@@ -290,7 +291,8 @@ func (l *owedReads) encode(q *owedRequest, a *owedAnswer, reply func([]byte, err
 	var answer []byte
 	l.begin()
 	l.Env.Compute.Submit(&env.Compute{
-		Work: func() { answer = a.append(nil, q) },
+		Class: env.ComputeTail,
+		Work:  func() { answer = a.append(nil, q) },
 		Done: func(*env.Compute) {
 			a.fetched.Release()
 			l.answering--

@@ -31,8 +31,13 @@ func (w *upload) gotID(id metadata.ObjectID) {
 	}
 	var built object.Built
 	w.begin()
+	class := env.ComputeUpload
+	if w.compacting {
+		class = env.ComputeCompaction
+	}
 	w.Env.Compute.Submit(&env.Compute{
-		Work: func() { built = layout(h) },
+		Class: class,
+		Work:  func() { built = layout(h) },
 		Done: func(*env.Compute) {
 			w.built = built
 			if w.landed() {

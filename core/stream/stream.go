@@ -154,6 +154,7 @@ type Stream struct {
 	lastSlab     *cacheSlab
 	told         bool // in appender.dirty
 	listed       bool // in uploader.toCut
+	written      bool // in streamSet.written
 	handed       bool // closed, sealed at its end with a checkpoint there: what is left is uploaded still (R15)
 	gone         bool // the image does not have it any more: nothing of it is owed
 	dead         bool // nothing of it is kept: gone, or wholly committed after Close

@@ -13,6 +13,7 @@ import (
 type streamSet struct {
 	open    map[metadata.StreamID]*Stream
 	ordered []*Stream // all, ascending by id; one that was closed, and one that was opened since, may share an id
+	written []*Stream // those that were appended to and may hold something that is not settled, each once
 	dead    int       // of them, those that wait to be taken out
 	left    uint64    // index of the image by which a stream was last sealed, deleted or forgotten here
 }
@@ -63,10 +64,29 @@ func (t *streamSet) refreshAll() (moved bool) {
 	return moved
 }
 
+// wrote notes that a stream was appended to. What each commit and each summary looks at are these streams, so that a partition
+// that nobody writes to costs neither anything.
+func (t *streamSet) wrote(s *Stream) {
+	if !s.written {
+		s.written = true
+		t.written = append(t.written, s)
+	}
+}
+
+// unsettled returns the streams that may hold something that is not settled, in no order: no other is in a summary, or keeps the WAL.
+func (t *streamSet) unsettled() []*Stream {
+	t.written = slices.DeleteFunc(t.written, func(s *Stream) bool {
+		_, uncommitted := s.firstUncommitted()
+		s.written = !s.dead && (uncommitted || s.reach.from < s.end)
+		return !s.written
+	})
+	return t.written
+}
+
 // firstUncommitted is the lowest position in the WAL, not above upTo, that holds anything uncommitted.
 func (t *streamSet) firstUncommitted(upTo wal.Position) wal.Position {
 	t.tidy()
-	for _, s := range t.ordered {
+	for _, s := range t.unsettled() {
 		if at, ok := s.firstUncommitted(); ok {
 			upTo = min(upTo, at)
 		}

@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"weir/core/metadata"
 )
@@ -32,7 +34,9 @@ func (e *Engine) AppendSummary(dst []byte) []byte {
 		e.base.Telemetry.Hit("stream summary: a stream left that the store may still give to this log")
 		dst[start+1] |= summaryOverflow
 	}
-	for _, s := range e.streams.ordered {
+	unsettled := e.streams.unsettled()
+	slices.SortStableFunc(unsettled, func(a, b *Stream) int { return cmp.Compare(a.id, b.id) })
+	for _, s := range unsettled {
 		if s.gone || s.dead || s.handed || s.settled() {
 			continue
 		}

@@ -106,3 +106,39 @@ func TestTheStreamsOfADeletedTopicGoTogether(t *testing.T) {
 	drainAll(n)
 	n.shutdown()
 }
+
+// What a commit and a summary look at does not grow with partitions that nobody writes to.
+func TestStreamsThatNobodyWritesToAreNotLookedAt(t *testing.T) {
+	w := newWorld(t)
+	c := newCluster(w)
+	o, shipping := smallOptions, &settableShipping{applied: 1, shipped: 1}
+	o.Shipping = shipping
+	n := boot(w, c, o, smallLog)
+	const streams = 20
+	for id := metadata.StreamID(1); id <= streams; id++ {
+		n.create(id)
+	}
+	require.Empty(t, n.e.streams.unsettled())
+	for _, id := range []metadata.StreamID{17, 5, 17} {
+		n.owners[id].fill(n, 1_000)
+	}
+	seen := func() (ids []metadata.StreamID) {
+		for _, s := range n.e.streams.unsettled() {
+			ids = append(ids, s.id)
+		}
+		return ids
+	}
+	require.ElementsMatch(t, []metadata.StreamID{17, 5}, seen())
+	shipping.applied = 3
+	n.owners[5].drain(n)
+	n.owners[17].drain(n)
+	require.ElementsMatch(t, []metadata.StreamID{17, 5}, seen(), "the commits may be lost")
+	shipping.shipped = 3
+	n.e.AppendSummary(nil)
+	require.Empty(t, seen())
+	n.owners[17].fill(n, 1_000)
+	require.Equal(t, []metadata.StreamID{17}, seen())
+	shipping.applied, shipping.shipped = 9, 9
+	drainAll(n)
+	n.shutdown()
+}

@@ -25,6 +25,8 @@ type Options struct {
 	Port int
 	// Extra are lines for server.properties.
 	Extra string
+	// Touched makes the whole heap resident from the start.
+	Touched bool
 }
 
 // Prepare writes the configuration and formats the storage.
@@ -65,6 +67,9 @@ func run(o Options, class string, args ...string) (*process.Process, error) {
 		return nil, err
 	}
 	all := append([]string{}, javaArgs...)
+	if o.Touched {
+		all = append(all, "-XX:+AlwaysPreTouch")
+	}
 	all = append(all, "-Dlog4j2.configurationFile="+filepath.Join(o.Dir, "log4j2.properties"), "-cp", filepath.Join(libs, "*"), class)
 	return process.Start(process.Options{Name: class, Path: o.Java, Args: append(all, args...), Dir: o.Dir})
 }

@@ -3,31 +3,67 @@ package compute
 import (
 	"runtime"
 	"sync"
+	"time"
 
 	"weir/core/env"
 )
 
+// Options say what a Pool needs.
+type Options struct {
+	// Deliver takes completions. It is called from the pool's goroutines.
+	Deliver func(env.Event)
+	// Workers bounds what runs at once of all classes but the first, for which there is one more. Zero: one fewer than
+	// processors, at least one.
+	Workers int
+	// Metrics gets what each class took. Nil: nothing is counted.
+	Metrics env.Metrics
+}
+
 // Pool is an env.Computer.
 type Pool struct {
 	deliver func(env.Event)
+	max     int // of background at once
+	metrics [env.ComputeClasses]classMetrics
 	workers sync.WaitGroup
 
-	mu      sync.Mutex
-	ready   sync.Cond
-	queue   []*env.Compute // from next on
-	next    int
-	stopped bool
+	mu         sync.Mutex
+	ready      sync.Cond
+	queues     [env.ComputeClasses]queue
+	background int // that run: of all classes but the first
+	stopped    bool
 }
 
-// New starts a pool of workers that deliver completions by deliver, which is called
-// from their goroutines. workers 0 is one fewer than processors, at least one.
-func New(deliver func(env.Event), workers int) *Pool {
-	if workers <= 0 {
-		workers = max(1, runtime.GOMAXPROCS(0)-1)
+// classMetrics are nil handles where nothing is counted.
+type classMetrics struct{ waited, worked env.Histogram }
+
+// queue is what waits of one class, in the order of submission.
+type queue struct {
+	jobs []job // from next on
+	next int
+}
+
+type job struct {
+	compute   *env.Compute
+	submitted time.Time
+}
+
+// New starts a pool.
+func New(o Options) *Pool {
+	p := &Pool{deliver: o.Deliver, max: o.Workers}
+	if p.max <= 0 {
+		p.max = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	p := &Pool{deliver: deliver}
+	if o.Metrics != nil {
+		for c := range p.metrics {
+			name := env.ComputeClass(c).String()
+			p.metrics[c] = classMetrics{
+				waited: o.Metrics.Histogram("weir_compute_"+name+"_wait_nanoseconds", "time that work off the loop waited for a goroutine, of the class "+name),
+				worked: o.Metrics.Histogram("weir_compute_"+name+"_nanoseconds", "time that work off the loop took, of the class "+name),
+			}
+		}
+	}
 	p.ready.L = &p.mu
-	for range workers {
+	for range p.max + 1 {
 		p.workers.Go(p.work)
 	}
 	return p
@@ -35,12 +71,13 @@ func New(deliver func(env.Event), workers int) *Pool {
 
 // Submit implements env.Computer. After Stop the work is dropped.
 func (p *Pool) Submit(c *env.Compute) {
+	submitted := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
 		return
 	}
-	p.queue = append(p.queue, c)
+	p.queues[c.Class].push(job{c, submitted})
 	p.ready.Signal()
 }
 
@@ -49,32 +86,83 @@ func (p *Pool) Submit(c *env.Compute) {
 func (p *Pool) Stop() {
 	p.mu.Lock()
 	p.stopped = true
-	p.queue, p.next = nil, 0
+	p.queues = [env.ComputeClasses]queue{}
 	p.ready.Broadcast()
 	p.mu.Unlock()
 	p.workers.Wait()
 }
 
 func (p *Pool) work() {
-	for c := p.take(); c != nil; c = p.take() {
-		c.Work()
-		p.deliver(c)
+	for j, ok := p.take(); ok; j, ok = p.take() {
+		class := j.compute.Class
+		began := time.Now()
+		j.compute.Work()
+		p.metrics[class].observe(began.Sub(j.submitted), time.Since(began))
+		p.deliver(j.compute)
+		if class != env.ComputeAck {
+			p.ended()
+			// Go would let this goroutine keep its processor for ten milliseconds of work, piece after piece.
+			runtime.Gosched()
+		}
 	}
 }
 
-// take waits for work; nil is the end.
-func (p *Pool) take() *env.Compute {
+func (m *classMetrics) observe(waited, worked time.Duration) {
+	if m.waited != nil {
+		m.waited.Observe(int64(waited))
+		m.worked.Observe(int64(worked))
+	}
+}
+
+// ended counts work of the background that is over.
+func (p *Pool) ended() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.next == len(p.queue) {
+	p.background--
+	p.ready.Signal()
+}
+
+// take waits for work; false is the end.
+func (p *Pool) take() (job, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
 		if p.stopped {
-			return nil
+			return job{}, false
 		}
-		p.queue, p.next = p.queue[:0], 0
+		if j, ok := p.next(); ok {
+			return j, true
+		}
 		p.ready.Wait()
 	}
-	c := p.queue[p.next]
-	p.queue[p.next] = nil
-	p.next++
-	return c
+}
+
+// next takes the most urgent work that may run.
+func (p *Pool) next() (job, bool) {
+	for class := range p.queues {
+		if env.ComputeClass(class) != env.ComputeAck && p.background == p.max {
+			break
+		}
+		if j, ok := p.queues[class].pop(); ok {
+			if env.ComputeClass(class) != env.ComputeAck {
+				p.background++
+			}
+			return j, true
+		}
+	}
+	return job{}, false
+}
+
+func (q *queue) push(j job) { q.jobs = append(q.jobs, j) }
+
+func (q *queue) pop() (job, bool) {
+	if q.next == len(q.jobs) {
+		return job{}, false
+	}
+	j := q.jobs[q.next]
+	q.jobs[q.next] = job{}
+	if q.next++; q.next == len(q.jobs) {
+		q.jobs, q.next = q.jobs[:0], 0
+	}
+	return j, true
 }

@@ -3,6 +3,7 @@ package compute
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"weir/core/env"
@@ -14,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestContract(t *testing.T) {
 	envtest.TestComputer(t, func(t testing.TB) (env.Computer, func()) {
 		events := make(chan env.Event, 1000)
-		p := New(func(e env.Event) { events <- e }, 2)
+		p := New(Options{Deliver: func(e env.Event) { events <- e }, Workers: 2})
 		t.Cleanup(p.Stop)
 		return p, func() { (<-events).Deliver() }
 	})
@@ -24,9 +25,9 @@ func TestContract(t *testing.T) {
 func TestStop(t *testing.T) {
 	started, finish := make(chan struct{}), make(chan struct{})
 	delivered := 0
-	p := New(func(env.Event) { delivered++ }, 1)
-	p.Submit(&env.Compute{Work: func() { close(started); <-finish }})
-	p.Submit(&env.Compute{Work: func() { t.Error("ran after Stop") }})
+	p := New(Options{Deliver: func(env.Event) { delivered++ }, Workers: 1})
+	p.Submit(&env.Compute{Class: env.ComputeUpload, Work: func() { close(started); <-finish }})
+	p.Submit(&env.Compute{Class: env.ComputeUpload, Work: func() { t.Error("ran after Stop") }})
 	<-started
 	stopped := make(chan struct{})
 	go func() {
@@ -47,9 +48,35 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// While one piece of work holds the only goroutine of the background, the rest goes by its class, and what acknowledgements wait
+// for goes at once.
+func TestUrgentWorkGoesFirst(t *testing.T) {
+	events := make(chan env.Event, 10)
+	p := New(Options{Deliver: func(e env.Event) { events <- e }, Workers: 1})
+	defer p.Stop()
+	finish := make(chan struct{})
+	var order []env.ComputeClass
+	submit := func(c env.ComputeClass) {
+		p.Submit(&env.Compute{Class: c, Work: func() {}, Done: func(c *env.Compute) { order = append(order, c.Class) }})
+	}
+	started := make(chan struct{})
+	p.Submit(&env.Compute{Class: env.ComputeCompaction, Work: func() { close(started); <-finish }, Done: func(*env.Compute) {}})
+	<-started
+	for _, c := range []env.ComputeClass{env.ComputeCompaction, env.ComputeCatchUp, env.ComputeTail, env.ComputeUpload, env.ComputeAck} {
+		submit(c)
+	}
+	(<-events).Deliver()
+	require.Equal(t, []env.ComputeClass{env.ComputeAck}, order)
+	close(finish)
+	for range 5 {
+		(<-events).Deliver()
+	}
+	require.Equal(t, []env.ComputeClass{env.ComputeAck, env.ComputeTail, env.ComputeUpload, env.ComputeCatchUp, env.ComputeCompaction}, order)
+}
+
 func BenchmarkSubmit(b *testing.B) {
 	events := make(chan env.Event, 1)
-	p := New(func(e env.Event) { events <- e }, 0)
+	p := New(Options{Deliver: func(e env.Event) { events <- e }, Workers: 0})
 	c := &env.Compute{Work: func() {}}
 	for b.Loop() {
 		p.Submit(c)
