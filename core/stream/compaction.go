@@ -478,7 +478,26 @@ func (q *planner) planJoin(id metadata.StreamID, parts []metadata.Part) (mergePl
 			return sources[p.Object] || of == id && p.Start >= run[0].Start && p.End <= run[len(run)-1].End
 		})
 	})
+	q.leave(&plan, id, held)
 	return plan, true
+}
+
+// leave takes out of a join what it would only move: single parts that a later join can copy as well, of objects of which they are
+// most. Where streams share objects irregularly, most of a large object would be copied for each stream in turn. Of objects of which
+// less would stay, all is moved, so that they are given back.
+func (q *planner) leave(plan *mergePlan, seed metadata.StreamID, held holdings) {
+	alone := func(r *mergeRun) bool {
+		return r.stream != seed && len(r.parts) == 1 && r.parts[0].Bytes >= q.joinBytesMin
+	}
+	staying := map[metadata.ObjectID]int64{}
+	for i := range plan.runs {
+		if r := &plan.runs[i]; alone(r) {
+			staying[r.parts[0].Object] += r.parts[0].Bytes
+		}
+	}
+	plan.runs = slices.DeleteFunc(plan.runs, func(r mergeRun) bool {
+		return alone(&r) && 2*staying[r.parts[0].Object] >= held[r.parts[0].Object].bytes
+	})
 }
 
 // addRuns adds what a stream has of what is wanted. Where it has something else in between, that is several runs.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -20,6 +21,7 @@ type shelf struct {
 	objects metadata.ObjectID
 	sparsed map[metadata.ObjectID]bool // little of them is in use
 	merges  int
+	written int64 // bytes of all merges
 }
 
 func newShelf(t require.TestingT, p mergePolicy, streams int) *shelf {
@@ -68,6 +70,7 @@ func (s *shelf) merge(plan *mergePlan) {
 	require.True(s.t, plan.join || plan.bytes() <= s.rewriteBytes, "%d bytes are in memory", plan.bytes())
 	require.True(s.t, plan.move || plan.bytes() <= s.objectBytesMax, "an object of %d bytes", plan.bytes())
 	merged := false
+	s.written += plan.bytes()
 	for _, run := range plan.runs {
 		merged = merged || len(run.parts) > 1
 		s.replace(run)
@@ -224,4 +227,27 @@ func TestSettledPartsStay(t *testing.T) {
 	s.settle()
 	require.Zero(t, s.merges)
 	require.Len(t, s.streams[0], 36)
+}
+
+// Where each upload has few of the streams, a join for one of them does not copy most of what the others have.
+func TestAJoinLeavesWhatItWouldOnlyMove(t *testing.T) {
+	for _, streams := range []int{2, 8, 16, 64} {
+		for writers := 1; writers <= 3; writers++ {
+			draws := rand.New(rand.NewPCG(uint64(streams), uint64(writers)))
+			s, uploaded := newShelf(t, defaultPolicy(), streams), int64(0)
+			for range 150 {
+				s.objects++
+				for _, id := range draws.Perm(streams)[:min(writers, streams)] {
+					bytes := 256<<10 + draws.Int64N(8<<20)
+					s.add(id, s.objects, bytes)
+					uploaded += bytes
+				}
+			}
+			s.settle()
+			require.LessOrEqual(t, s.written, 4*uploaded, "%d streams, of which %d are written together", streams, writers)
+			for id := range s.streams {
+				s.requireFew(id)
+			}
+		}
+	}
 }

@@ -69,7 +69,9 @@
 // 64 stream ids that it belongs to has 8 MiB of its object. From there on joins take 3, of together at least twice the
 // largest, up to a quarter of the stream (retention takes whole parts) and to objects of 10 GiB. Blocks nest: streams that
 // shared an object share what it becomes, so that joins find runs worth to be copied. With more than 20 parts, two
-// are enough for either. Any merge at least doubles the part in which a record of the largest source lies.
+// are enough for either. Any merge at least doubles the part in which a record of the largest source lies. Others of the block
+// come along with what they have of a join's objects; but a part of 8 MiB and up that would only move stays where it is, if it and its like
+// are half of their object: where uploads have few streams each, that would be copied for each of them in turn.
 //
 // Of an object of more than half of 10 GiB a part is settled, if it has a quarter of what each stream has of it on average: what the block
 // has of it is too large to be joined with as much again, and the part alone lies in pieces of a rewrite's size, some 400 kB, that S3 does
