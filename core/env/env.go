@@ -79,8 +79,8 @@ type ComputeClass uint8
 // The classes, the most urgent first.
 const (
 	ComputeAck        ComputeClass = iota // somebody waits for an acknowledgement, or for an answer about groups or offsets
-	ComputeTail                           // reads of recent records
-	ComputeUpload                         // uploads, and snapshots of the metadata
+	ComputeTail                           // reads of recent records; snapshots of the metadata, for which all that is committed waits
+	ComputeUpload                         // uploads
 	ComputeCatchUp                        // reads of what is in the object store
 	ComputeCompaction                     // nobody waits
 	ComputeClasses    = iota              // number of them

@@ -326,6 +326,7 @@ func TestNothingIsAppliedWhileTheStateIsEncoded(t *testing.T) {
 		for w.encoding() < 0 {
 			w.complete(0)
 		}
+		require.Less(t, w.pending[w.encoding()].event.(*env.Compute).Class, env.ComputeUpload, "it does not wait for what the others upload")
 		applied := len(n.machine.entries)
 		w.turn(func() { n.propose("c"); n.propose("d") })
 		w.completeOthers()

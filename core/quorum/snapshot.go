@@ -99,7 +99,7 @@ func (q *Quorum) capture(p *task.Proc) shippable {
 	q.holds++
 	p.Await(func(wake func()) {
 		q.o.Env.Compute.Submit(&env.Compute{
-			Class: env.ComputeUpload,
+			Class: env.ComputeTail, // all that is committed meanwhile waits for it
 			Work: func() {
 				s.data = q.o.Machine.AppendSnapshot(nil)
 				s.sum = checksum(s.data)

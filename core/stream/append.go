@@ -24,6 +24,7 @@ type appender struct {
 	settles bool       // settle is posted
 	unowed  bool       // something became durable of which nothing is owed
 	timed   bool       // an append is under way whose time is taken
+	began   func()     // hears of its beginning
 	took    func(time.Duration)
 }
 
@@ -60,6 +61,7 @@ func (s *Stream) Append(b Batch) (baseOffset int64, ok bool) {
 	}
 	if !a.timed {
 		a.timed, p.timed, p.began = true, true, a.Loop.Now()
+		a.began()
 	}
 	base := s.end
 	s.end += int64(b.Offsets)

@@ -19,15 +19,17 @@ const (
 	brakeRateMax   = 8 << 30
 	brakeFreeMax   = 64 << 10 // bytes of a GET that waits for nothing, such as an index
 	brakePerMille  = 20
-	brakeAppends   = 10 // in a window that is judged
+	brakeAppends   = 10              // in a window that is judged, and in a row that reads meet
+	brakeUnderWay  = 10 * brakeQuiet // of an append that does not end: so long it is one that reads may hold up
 )
 
 // brake makes reads of the store give way to acknowledgements, with which they may share a disk and processors. It
 // compares how long appends take while something is read with how long they take while nothing is. If they are slow for
-// half as much again of the time, and for two hundredths of it more, or if most of them take more than a quarter longer than half of
+// half as much again of the time, and for two hundredths of it more, or if most of ten and up take more than a quarter longer than half of
 // them did, the reads get three quarters of the bytes a second that they had, down to an eighth of the most they had; then a little
 // more with each half second in which appends are not slow. Where reads and appends meet, the reads begin with what was found
 // to do no harm the last time; if that is not known, with little, and twice as much with each half second up to the first in which appends are slow.
+// A few appends now and then, such as offsets that consumers commit, meet nobody.
 // If appends stay slow although the reads have no more than the least, it is not for the reads, and in some
 // seconds counts as how appends are without them. Without appends, nothing is held back.
 type brake struct {
@@ -41,6 +43,8 @@ type brake struct {
 	next     env.Time // the next GET may start
 	read     env.Time // a GET started or ended last; zero: none did
 	acked    env.Time // an append became durable last
+	begun    env.Time // of the append that is under way; zero: none is
+	inRow    int      // appends without a pause
 	window   brakeTime
 	quiet    [brakeSamples]time.Duration // the newest appends while nothing was read
 	quiets   int                         // of all
@@ -65,11 +69,16 @@ func (b *brake) wait(bytes int64) time.Duration {
 		return 0
 	}
 	now := b.clock.Now()
-	if now.Sub(b.acked) > brakeQuiet {
+	if !b.isAppended(now) {
 		b.hold(0)
 		return 0
 	}
 	return max(b.next.Sub(now), 0)
+}
+
+// isAppended reports whether something is appended, or was a moment ago.
+func (b *brake) isAppended(now env.Time) bool {
+	return now.Sub(b.acked) <= brakeQuiet || b.begun != 0 && now.Sub(b.begun) <= brakeUnderWay
 }
 
 // hold limits the reads.
@@ -89,7 +98,7 @@ func (b *brake) meet() {
 // started notes a GET.
 func (b *brake) started(bytes int64) {
 	now := b.clock.Now()
-	if !b.isRead(now) && now.Sub(b.acked) <= brakeQuiet {
+	if !b.isRead(now) && b.inRow >= brakeAppends && b.isAppended(now) {
 		b.meet()
 	}
 	b.read, b.window.reading = now, true
@@ -105,18 +114,24 @@ func (b *brake) ended() { b.read = b.clock.Now() }
 // isRead reports whether something is read, or was a moment ago.
 func (b *brake) isRead(now env.Time) bool { return b.read != 0 && now.Sub(b.read) <= brakeQuiet }
 
-// appended takes how long one append took to be durable. The next that is told must have begun after that, so that all
+// appending notes that an append begins.
+func (b *brake) appending() {
+	now := b.clock.Now()
+	if now.Sub(b.acked) > brakeQuiet { // nothing was appended for a while
+		b.window, b.inRow = brakeTime{began: now}, 0
+	}
+	b.begun = now
+}
+
+// appended takes how long that append took to be durable. The next that is told must begin after that, so that all
 // together say for how much of the time appends were slow.
 func (b *brake) appended(took time.Duration) {
 	now := b.clock.Now()
-	began, reading := now.Add(-took), b.isRead(now)
-	if began.Sub(b.acked) > brakeQuiet { // nothing was appended for a while
-		b.window = brakeTime{began: began}
-		if reading {
-			b.meet()
-		}
+	reading := b.isRead(now)
+	b.acked, b.begun = now, 0
+	if b.inRow++; b.inRow == brakeAppends && reading {
+		b.meet()
 	}
-	b.acked = now
 	w := &b.window
 	w.reading = w.reading || reading
 	if !reading {
@@ -152,14 +167,14 @@ func (b *brake) judge(d time.Duration) {
 	if b.limit == 0 {
 		return
 	}
-	slow, had := int64(w.slow)*1000/int64(d), w.bytes*int64(time.Second)/int64(d)
+	slow, had := int64(w.slow)*1000/int64(d), w.bytes*1000/d.Milliseconds()
 	if b.rate == 0 || b.probing {
 		b.most = max(b.most*7/8, had)
 	}
 	switch {
 	case !w.reading:
 		b.baseline += (slow - b.baseline) / 4
-	case slow > b.baseline*3/2+brakePerMille || w.longer > w.appends/2:
+	case slow > b.baseline*3/2+brakePerMille || w.appends >= brakeAppends && w.longer > w.appends/2:
 		b.slacken(slow, had)
 	case b.rate > brakeRateMax:
 		b.found, b.probing = 0, false
@@ -167,7 +182,7 @@ func (b *brake) judge(d time.Duration) {
 	case b.probing:
 		b.hold(b.rate * 2)
 	case b.rate > 0:
-		b.hold(b.rate + b.rate/16 + 1<<20)
+		b.hold(b.rate + (b.rate/16+1<<20)*int64(d/brakeWindow))
 		b.found = b.rate
 	}
 }

@@ -1,10 +1,12 @@
 package stream
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"weir/core/env"
 )
@@ -26,14 +28,19 @@ func (*road) WallMillis() int64      { return 0 }
 func (*road) WakeAt(env.Time)        {}
 func (r *road) pass(d time.Duration) { r.now = r.now.Add(d) }
 
+func (r *road) append(took time.Duration) {
+	r.appending()
+	r.pass(took)
+	r.appended(took)
+}
+
 // drive lets time pass with appends of so long, one after another, and GETs as large and as many as the brake allows, up
 // to most bytes a second.
 func (r *road) drive(d, took time.Duration, most int64) {
 	const get = 1 << 20
 	read, from := int64(0), r.now
 	for r.now.Sub(from) < d {
-		r.pass(took)
-		r.appended(took)
+		r.append(took)
 		for due := most * int64(r.now.Sub(from)) / int64(time.Second); read+get <= due && r.wait(get) == 0; read += get {
 			r.started(get)
 			r.ended()
@@ -42,6 +49,32 @@ func (r *road) drive(d, took time.Duration, most int64) {
 			from, d, read = r.now, d-r.now.Sub(from), 0
 		}
 	}
+}
+
+// beside lets time pass with one append after each pause, and returns the bytes of the GETs meanwhile: as many as the brake allows, up
+// to most bytes a second.
+func (r *road) beside(d, pause time.Duration, took func() time.Duration, most int64) (read int64) {
+	const get, tick = 1 << 20, time.Millisecond
+	began, next := r.now, r.now.Add(pause)
+	var length time.Duration // of the append that is under way
+	for due := int64(0); r.now.Sub(began) < d; r.pass(tick) {
+		for due = min(due+most/int64(time.Second/tick), 8*get); due >= get && r.wait(get) == 0; due -= get {
+			r.started(get)
+			r.ended()
+			read += get
+		}
+		switch {
+		case r.now < next:
+		case length == 0:
+			length = took()
+			next = r.now.Add(length)
+			r.appending()
+		default:
+			r.appended(length)
+			length, next = 0, r.now.Add(pause)
+		}
+	}
+	return read
 }
 
 const gigabyte = 1 << 30
@@ -81,8 +114,44 @@ func TestReadsAndAppendsMeetSlowly(t *testing.T) {
 		r.started(1 << 20)
 	}
 	require.Zero(t, r.wait(1<<20), "nothing is appended")
-	r.drive(2*time.Millisecond, 2*time.Millisecond, gigabyte)
+	r.drive(brakeAppends*2*time.Millisecond, 2*time.Millisecond, gigabyte)
 	require.Equal(t, held, r.rate, "what did no harm the last time")
+}
+
+// A consumer that catches up commits an offset now and then.
+func TestAFewAppendsHoldNothingBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pause := time.Duration(rapid.IntRange(300, 5_000).Draw(t, "pause")) * time.Millisecond
+		draw := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		jitter := func() time.Duration { return time.Duration(10+3*(draw.IntN(5)/3)) * time.Millisecond }
+		r := newRoad()
+		for range 10 * brakeSamples {
+			r.append(jitter())
+		}
+		r.pass(2 * brakeQuiet)
+		require.Greater(t, r.beside(2*time.Minute, pause, jitter, gigabyte), int64(90*gigabyte), "reads and appends do not disturb each other")
+	})
+}
+
+// An append that takes longer than the brake is patient without any is no reason to let go.
+func TestTheBrakeHoldsReadsBackDuringOneLongAppend(t *testing.T) {
+	r := newRoad()
+	r.drive(10*time.Second, 2*time.Millisecond, 0)
+	long := func() time.Duration { return 3 * brakeQuiet / 2 }
+	r.beside(10*time.Second, time.Millisecond, long, gigabyte)
+	require.Less(t, r.beside(10*time.Second, time.Millisecond, long, gigabyte), int64(10*gigabyte/4))
+	r.appending()
+	r.pass(2 * brakeUnderWay)
+	require.Zero(t, r.wait(1<<20), "the log hangs, whatever is read")
+}
+
+// However much is read, the brake knows how much that was.
+func TestTheBrakeCountsAllThatWasRead(t *testing.T) {
+	r := newRoad()
+	r.drive(10*time.Second, 2*time.Millisecond, 0)
+	r.pass(2 * brakeQuiet)
+	r.beside(5*time.Second, time.Millisecond, func() time.Duration { return 4 * time.Second }, 4*gigabyte)
+	require.Greater(t, r.rate, int64(gigabyte))
 }
 
 // So slow that few come at a time, appends are judged too.

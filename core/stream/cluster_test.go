@@ -40,6 +40,7 @@ type cluster struct {
 	replacements int                                             // of streams, by compaction
 	outdated     int                                             // of them, refused
 	keep         bool                                            // what compaction replaced stays in the store
+	ships        shipments
 }
 
 // history is what the test knows of one stream.
@@ -184,6 +185,7 @@ func (c *cluster) Commit(id metadata.ObjectID, epoch metadata.BrokerEpoch, _ int
 		accepted := make([]bool, len(parts))
 		for i := range parts {
 			if weather == "first" && i > 0 {
+				c.changed()
 				done(accepted, errors.New("no room for the rest"))
 				return
 			}
@@ -196,6 +198,7 @@ func (c *cluster) Commit(id metadata.ObjectID, epoch metadata.BrokerEpoch, _ int
 		}
 		c.committed[id] = true
 		c.commits++
+		c.changed()
 		if weather == "lost" {
 			done(nil, errors.New("answer lost"))
 			return
@@ -219,6 +222,7 @@ func (c *cluster) Replace(_ metadata.BrokerEpoch, objects []metadata.NewObject, 
 			}
 		}
 		c.replaced(accepted)
+		c.changed()
 		if weather == "lost" || weather == "first" {
 			done(nil, errors.New("answer lost"))
 			return
@@ -269,6 +273,7 @@ func (c *cluster) CleanStream(epoch metadata.BrokerEpoch, id metadata.StreamID, 
 		if s, ok := c.streams[id]; ok {
 			s.Cleaned = max(s.Cleaned, cleaned)
 		}
+		c.changed()
 		done(nil)
 	}), func() {})
 }
@@ -283,6 +288,7 @@ func (c *cluster) MoveCheckpoints(r *metadata.MoveCheckpoints, done func(error))
 		for i := range r.Checkpoints {
 			c.move(r, &r.Checkpoints[i])
 		}
+		c.changed()
 		if !c.keep {
 			c.sweep()
 		}
@@ -365,10 +371,14 @@ func (c *cluster) trim(id metadata.StreamID, logStart int64) {
 	s.Parts = slices.DeleteFunc(s.Parts, func(p metadata.Part) bool { return p.End <= logStart })
 	c.prune(s)
 	c.sweep()
+	c.changed()
 }
 
-// sweep deletes the objects that are committed and not referred to any more.
+// sweep deletes the objects that are committed and not referred to any more. While the image may be lost, that waits.
 func (c *cluster) sweep() {
+	if c.ships.lag {
+		return
+	}
 	used := map[metadata.ObjectID]bool{}
 	for _, s := range c.streams {
 		for i := range s.Parts {
@@ -416,6 +426,39 @@ func (c *cluster) takeOver(ends []metadata.RangeEnd) {
 		r.End = end.End
 		s.Ranges = append(s.Ranges, metadata.Range{LeaderEpoch: r.LeaderEpoch + 1, BrokerEpoch: c.epoch, Start: end.End, Committed: end.End, End: -1})
 	}
+	c.changed()
+	c.ship(c.ships.index)
+}
+
+// elsewhere is another broker's epoch, which writes nothing.
+const elsewhere metadata.BrokerEpoch = 1 << 30
+
+// moveAway seals a stream at its end, with the state there, and gives it to another broker (R15).
+func (c *cluster) moveAway(id metadata.StreamID, end int64) {
+	s := c.streams[id]
+	r := s.Newest()
+	sum, _ := c.histories[id].sumAt(end)
+	r.End = end
+	s.Checkpoint, s.CheckpointEnd, s.Stored = encodeState(end, sum), end, metadata.StoredCheckpoint{}
+	s.Ranges = append(s.Ranges, metadata.Range{LeaderEpoch: r.LeaderEpoch + 1, BrokerEpoch: elsewhere, Start: end, Committed: end, End: -1})
+	c.changed()
+}
+
+// bringBack gives what another broker leads to the newest incarnation, and returns it. A range is used once its record is shipped.
+func (c *cluster) bringBack() (back []metadata.StreamID) {
+	for _, id := range c.sorted() {
+		s := c.streams[id]
+		if r := s.Newest(); r.BrokerEpoch == elsewhere {
+			r.End = r.Start
+			s.Ranges = append(s.Ranges, metadata.Range{LeaderEpoch: r.LeaderEpoch + 1, BrokerEpoch: c.epoch, Start: r.End, Committed: r.End, End: -1})
+			back = append(back, id)
+		}
+	}
+	if len(back) > 0 {
+		c.changed()
+		c.ship(c.ships.index)
+	}
+	return back
 }
 
 // abandon gives up the log of the incarnation that ended (R16): the next one gets its ranges, above the most that it held.
@@ -441,6 +484,8 @@ func (c *cluster) abandon(offsets int64) {
 func (c *cluster) create(id metadata.StreamID) {
 	c.streams[id] = &metadata.Stream{ID: id, Ranges: []metadata.Range{{BrokerEpoch: c.epoch, End: -1}}}
 	c.histories[id] = &history{}
+	c.changed()
+	c.ship(c.ships.index)
 }
 
 // shift pretends that the committed end of a stream lies where no batch of its log begins.

@@ -60,7 +60,7 @@ func NewEngine(o Options) *Engine {
 		Loop: o.Loop, Env: o.Env, Telemetry: o.Telemetry, Image: o.Image, Cluster: o.Cluster,
 		BlockCacheBytes: o.BlockCacheBytes, GetsInFlightMax: o.GetsInFlightMax, ReadBudget: o.ReadBudget,
 	}, health)
-	e.appends.took = e.reader.appended
+	e.appends.began, e.appends.took = e.reader.appending, e.reader.appended
 	e.checkpoints = newCheckpoints(&e.base, &e.reader.gets)
 	e.checkpoints.tails = e.recovered.settle
 	e.recovered.checkpoints, e.recovered.uploads.checkpoints = &e.checkpoints, &e.checkpoints

@@ -12,7 +12,8 @@ import (
 	"weir/core/wal"
 )
 
-// model drives an engine through random work and weather. Whatever happens, each acknowledged batch is
+// model drives an engine through random work and weather, while its streams move to other brokers and back, and the metadata disks are lost with
+// all that is not shipped. Whatever happens, each acknowledged batch is
 // read back byte for byte at its offset, each commit carries the state exactly as of its end, and no
 // slab leaks.
 type model struct {
@@ -71,6 +72,7 @@ func newModel(rt *rapid.T, t testing.TB) *model {
 		},
 	}
 	m.kinds = rapid.IntRange(0, 2).Draw(rt, "kinds of logs")
+	m.c.ships.lag = m.draw(2) == 0
 	m.boot()
 	for id := metadata.StreamID(1); id <= metadata.StreamID(rapid.IntRange(1, 4).Draw(rt, "streams")); id++ {
 		m.n.create(id)
@@ -94,12 +96,12 @@ func (m *model) some() *owner {
 	if len(ids) == 0 {
 		return nil
 	}
-	return m.n.owners[ids[m.draw(len(ids))]]
+	return m.n.owners[ids[m.draw(len(ids))]] // nil: it is led elsewhere
 }
 
 func (m *model) step() {
 	o := m.some()
-	switch rapid.IntRange(0, 23).Draw(m.T, "step") {
+	switch rapid.IntRange(0, 27).Draw(m.T, "step") {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 		if o != nil {
 			for range 1 + m.draw(8) {
@@ -138,12 +140,29 @@ func (m *model) step() {
 		}
 	case 18:
 		m.w.crash()
+		if m.c.ships.lag && m.draw(2) == 0 {
+			m.c.lose()
+		}
 		m.boot()
 		m.readStable() // while the tails are not uploaded
 	case 19:
 		m.w.turn(m.n.e.ImageChanged)
 		m.w.sleep()
+	case 26:
+		if o != nil && o.stream.End() == o.stream.HighWatermark() {
+			m.n.moveAway(o)
+		}
+	case 27:
+		m.n.bringBack()
+	case 24, 25:
+		m.ship(m.c.ships.shipped + uint64(m.draw(int(m.c.ships.index-m.c.ships.shipped)+1)))
 	}
+}
+
+// ship has the store take more of the image.
+func (m *model) ship(upTo uint64) {
+	m.c.ship(upTo)
+	m.w.turn(m.n.e.ImageShipped)
 }
 
 // land lets PUTs arrive whose answers were lost long ago.
@@ -225,6 +244,7 @@ func (m *model) remove(o *owner) {
 	id := o.stream.id
 	delete(m.c.streams, id)
 	m.c.sweep()
+	m.c.changed()
 	m.w.turn(func() { m.n.e.StreamsChanged([]metadata.StreamID{id}) })
 	m.w.turn(func() { m.n.e.Close(id) })
 	delete(m.n.owners, id)
@@ -234,6 +254,9 @@ func (m *model) remove(o *owner) {
 func (m *model) calm() {
 	m.storm = 0
 	m.w.settle()
+	m.n.bringBack()
+	m.c.ships.current = true
+	m.ship(m.c.ships.index)
 	for _, id := range m.c.sorted() {
 		m.n.owners[id].readAll(m.n, 1+m.draw(30000))
 	}

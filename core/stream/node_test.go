@@ -68,6 +68,9 @@ func boot(w *world, c *cluster, o Options, config wal.Config) *node {
 	o.Loop, o.Env, o.Telemetry, o.Image, o.Controller = w.loop, w.env(), w.marks, c, c
 	o.Epoch, o.Cluster, o.NewState = c.epoch, "cluster", newTestState
 	o.Compaction.Disabled = o.Compaction.Interval == 0 // its timer would never let a world come to rest
+	if c.ships.lag {
+		o.Shipping = c
+	}
 	if o.Failed == nil {
 		o.Failed = func(err error) { w.t.Fatalf("the engine failed: %v", err) }
 	}
@@ -78,6 +81,7 @@ func boot(w *world, c *cluster, o Options, config wal.Config) *node {
 	}
 	n.createLog(config)
 	c.takeOver(ends)
+	c.bringBack()
 	w.turn(n.e.ImageChanged)
 	for _, id := range c.sorted() {
 		n.open(id)
@@ -183,6 +187,7 @@ func (n *node) createLog(config wal.Config) {
 	if n.c.object {
 		create = wal.CreateObject
 		n.c.slots[n.c.epoch] = 0
+		n.c.changed()
 	}
 	n.w.turn(func() {
 		create(n.w.loop, n.w.env(), config, n.c.logName(n.c.epoch), int64(n.c.epoch), n.e, func(err error) { n.failed = err }, func(l *wal.Log, err error) {
@@ -204,6 +209,27 @@ func (n *node) open(id metadata.StreamID) *owner {
 	o.durable = o.stream.HighWatermark()
 	n.owners[id] = o
 	return o
+}
+
+// moveAway gives a stream to another broker.
+func (n *node) moveAway(o *owner) {
+	id := o.stream.id
+	n.c.moveAway(id, o.stream.End())
+	n.w.turn(func() {
+		n.e.StreamsChanged([]metadata.StreamID{id})
+		n.e.Close(id)
+	})
+	delete(n.owners, id)
+}
+
+// bringBack opens what other brokers gave back.
+func (n *node) bringBack() {
+	back := n.c.bringBack()
+	n.w.turn(func() { n.e.StreamsChanged(back) })
+	n.w.turn(n.e.ImageShipped)
+	for _, id := range back {
+		n.open(id)
+	}
 }
 
 // create makes a stream and opens it.

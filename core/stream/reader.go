@@ -71,6 +71,9 @@ func newReader(o ReaderOptions, health *storeHealth) *Reader {
 	return r
 }
 
+// appending tells the reader that the append began of which appended will tell.
+func (r *Reader) appending() { r.gets.brake.appending() }
+
 // appended tells the reader how long an append took to be durable: it gives way if that is too long.
 func (r *Reader) appended(took time.Duration) { r.gets.brake.appended(took) }
 

@@ -1,7 +1,9 @@
 package compute
 
 import (
+	"cmp"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,16 +17,19 @@ type Options struct {
 	// Workers bounds what runs at once of all classes but the first, for which there is one more. Zero: one fewer than
 	// processors, at least one.
 	Workers int
+	// Patience is how long work waits at most for more urgent one. Zero: a second.
+	Patience time.Duration
 	// Metrics gets what each class took. Nil: nothing is counted.
 	Metrics env.Metrics
 }
 
 // Pool is an env.Computer.
 type Pool struct {
-	deliver func(env.Event)
-	max     int // of background at once
-	metrics [env.ComputeClasses]classMetrics
-	workers sync.WaitGroup
+	deliver  func(env.Event)
+	max      int // of background at once
+	patience time.Duration
+	metrics  [env.ComputeClasses]classMetrics
+	workers  sync.WaitGroup
 
 	mu         sync.Mutex
 	ready      sync.Cond
@@ -49,7 +54,7 @@ type job struct {
 
 // New starts a pool.
 func New(o Options) *Pool {
-	p := &Pool{deliver: o.Deliver, max: o.Workers}
+	p := &Pool{deliver: o.Deliver, max: o.Workers, patience: cmp.Or(o.Patience, time.Second)}
 	if p.max <= 0 {
 		p.max = max(1, runtime.GOMAXPROCS(0)-1)
 	}
@@ -130,39 +135,59 @@ func (p *Pool) take() (job, bool) {
 		if p.stopped {
 			return job{}, false
 		}
-		if j, ok := p.next(); ok {
+		if j, ok := p.next(time.Now()); ok {
 			return j, true
 		}
 		p.ready.Wait()
 	}
 }
 
-// next takes the most urgent work that may run.
-func (p *Pool) next() (job, bool) {
+// next takes what has waited for longer than the pool is patient, the oldest first, or else the most urgent work that may run. So work of no
+// class waits for ever, and since the core bounds what it submits of each, little passes what is more urgent.
+func (p *Pool) next(now time.Time) (job, bool) {
+	chosen := -1
 	for class := range p.queues {
 		if env.ComputeClass(class) != env.ComputeAck && p.background == p.max {
 			break
 		}
-		if j, ok := p.queues[class].pop(); ok {
-			if env.ComputeClass(class) != env.ComputeAck {
-				p.background++
-			}
-			return j, true
+		j, ok := p.queues[class].first()
+		if !ok {
+			continue
+		}
+		if chosen < 0 {
+			chosen = class
+		} else if most, _ := p.queues[chosen].first(); now.Sub(j.submitted) > p.patience && j.submitted.Before(most.submitted) {
+			chosen = class
 		}
 	}
-	return job{}, false
+	if chosen < 0 {
+		return job{}, false
+	}
+	if env.ComputeClass(chosen) != env.ComputeAck {
+		p.background++
+	}
+	return p.queues[chosen].pop(), true
 }
 
-func (q *queue) push(j job) { q.jobs = append(q.jobs, j) }
+func (q *queue) push(j job) {
+	if q.next > len(q.jobs)/2 { // a queue that is never empty takes no more memory than what waits
+		q.jobs, q.next = slices.Delete(q.jobs, 0, q.next), 0
+	}
+	q.jobs = append(q.jobs, j)
+}
 
-func (q *queue) pop() (job, bool) {
+// first is what waits for longest.
+func (q *queue) first() (job, bool) {
 	if q.next == len(q.jobs) {
 		return job{}, false
 	}
+	return q.jobs[q.next], true
+}
+
+// pop takes the first, which there must be.
+func (q *queue) pop() job {
 	j := q.jobs[q.next]
 	q.jobs[q.next] = job{}
-	if q.next++; q.next == len(q.jobs) {
-		q.jobs, q.next = q.jobs[:0], 0
-	}
-	return j, true
+	q.next++
+	return j
 }

@@ -2,6 +2,7 @@ package compute
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -52,7 +53,7 @@ func TestStop(t *testing.T) {
 // for goes at once.
 func TestUrgentWorkGoesFirst(t *testing.T) {
 	events := make(chan env.Event, 10)
-	p := New(Options{Deliver: func(e env.Event) { events <- e }, Workers: 1})
+	p := New(Options{Deliver: func(e env.Event) { events <- e }, Workers: 1, Patience: time.Hour})
 	defer p.Stop()
 	finish := make(chan struct{})
 	var order []env.ComputeClass
@@ -72,6 +73,49 @@ func TestUrgentWorkGoesFirst(t *testing.T) {
 		(<-events).Deliver()
 	}
 	require.Equal(t, []env.ComputeClass{env.ComputeAck, env.ComputeTail, env.ComputeUpload, env.ComputeCatchUp, env.ComputeCompaction}, order)
+}
+
+// However much that is more urgent keeps coming, nothing waits for much longer than the pool is patient: uploads make the room that
+// acknowledgements need, and compaction the room for the metadata.
+func TestNothingWaitsForEver(t *testing.T) {
+	p := &Pool{max: 1, patience: time.Second}
+	now := time.Now()
+	submit := func(class env.ComputeClass, at time.Time) { p.queues[class].push(job{&env.Compute{Class: class}, at}) }
+	next := func() env.ComputeClass {
+		j, ok := p.next(now)
+		require.True(t, ok)
+		return j.compute.Class
+	}
+	submit(env.ComputeCompaction, now)
+	submit(env.ComputeUpload, now.Add(time.Millisecond))
+	now = now.Add(p.patience)
+	submit(env.ComputeAck, now)
+	require.Equal(t, env.ComputeAck, next(), "it is the most urgent")
+	submit(env.ComputeAck, now)
+	now = now.Add(time.Second)
+	submit(env.ComputeAck, now)
+	require.Equal(t, env.ComputeCompaction, next(), "it has waited for longest")
+	require.Equal(t, env.ComputeAck, next(), "the background has no goroutine left")
+	p.background--
+	require.Equal(t, env.ComputeUpload, next())
+	p.background--
+	require.Equal(t, env.ComputeAck, next())
+	_, ok := p.next(now)
+	require.False(t, ok)
+}
+
+// Where something always waits, the queue is no longer than that.
+func TestAQueueThatIsNeverEmptyDoesNotGrow(t *testing.T) {
+	var q queue
+	first := &env.Compute{}
+	q.push(job{compute: first})
+	for range 10_000 {
+		second := &env.Compute{}
+		q.push(job{compute: second})
+		require.Same(t, first, q.pop().compute)
+		first = second
+	}
+	require.Less(t, cap(q.jobs), 100)
 }
 
 func BenchmarkSubmit(b *testing.B) {
