@@ -71,7 +71,8 @@
 // shared an object share what it becomes, so that joins find runs worth to be copied. With more than 20 parts, two
 // are enough for either. Any merge at least doubles the part in which a record of the largest source lies. Others of the block
 // come along with what they have of a join's objects; but a part of 8 MiB and up that would only move stays where it is, if it and its like
-// are half of their object: where uploads have few streams each, that would be copied for each of them in turn.
+// are half of their object: where uploads have few streams each, that would be copied for each of them in turn. What the others gave up of
+// such an object stays in the store with it: at most about as much again as is in use.
 //
 // Of an object of more than half of 10 GiB a part is settled, if it has a quarter of what each stream has of it on average: what the block
 // has of it is too large to be joined with as much again, and the part alone lies in pieces of a rewrite's size, some 400 kB, that S3 does
