@@ -157,19 +157,17 @@ func (s *contents) counts(c *coder) []packedState {
 }
 
 func (s *contents) makeStreams(c *coder, partCounts []uint64, states []packedState) {
-	left, total := uint64(len(c.b)), uint64(0)
+	left := uint64(len(c.b))
 	for i, n := range partCounts {
 		if n > left/packedPartBytesMin || states[i].bytes > left-n*packedPartBytesMin {
 			c.fail()
 			return
 		}
-		left, total = left-n*packedPartBytesMin-states[i].bytes, total+n
+		left -= n*packedPartBytesMin + states[i].bytes
 	}
-	parts := make([]Part, total)
 	s.streams = make([]*Stream, len(partCounts))
 	for i, n := range partCounts {
-		s.streams[i] = &Stream{Parts: parts[:n:n]}
-		parts = parts[n:]
+		s.streams[i] = &Stream{Parts: make([]Part, n)} // its own: a stream lives as long as it likes
 	}
 }
 

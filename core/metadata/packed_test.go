@@ -5,8 +5,10 @@ import (
 	"hash/crc32"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -92,4 +94,28 @@ func drawPart(t *rapid.T, id metadata.StreamID, end *int64) metadata.CommitPart 
 		Start: start, End: *end, MaxTimestamp: number("timestamp", 1_700_000_000_000, math.MaxInt64), Bytes: number("bytes", 10_000, math.MaxInt64),
 		IndexOffset: number("index", 1<<20, math.MaxInt64), IndexBytes: int32(number("index bytes", 80, math.MaxInt32)),
 	}}
+}
+
+// What a packed snapshot gave a stream is free once the stream is gone, whatever lives beside it.
+func TestStreamsOfAPackedSnapshotAreFreedOneByOne(t *testing.T) {
+	im := metadata.NewImage()
+	apply := func(r metadata.Record) { require.NoError(t, im.Apply(im.AppliedIndex()+1, r)) }
+	apply(&metadata.RegisterBroker{ID: 1})
+	apply(&metadata.LeaseObjects{Epoch: 1, Count: 9})
+	commit := &metadata.CommitObject{Object: 1, Epoch: 1, Bytes: 9}
+	for i, name := range []string{"a", "b"} {
+		apply(&metadata.CreateTopic{ID: topicID(name), Name: name, Leaders: []metadata.Leader{{Broker: 1, Epoch: 1}}})
+		commit.Parts = append(commit.Parts, metadata.CommitPart{Stream: metadata.StreamID(i + 1), Checkpoint: []byte("c"), Part: metadata.Part{End: 1}})
+	}
+	apply(commit)
+	packed(t, im)
+	require.NoError(t, im.Restore(im.AppliedIndex(), im.AppendSnapshot(nil)))
+	gone, _ := im.Stream(2)
+	part := weak.Make(&gone.Parts[0])
+	apply(&metadata.DeleteTopic{ID: topicID("b")})
+	im.TakeChanges()
+	runtime.GC()
+	require.Nil(t, part.Value())
+	stays, _ := im.Stream(1)
+	require.Len(t, stays.Parts, 1)
 }

@@ -199,9 +199,8 @@ func (w *peers) imageChanged() {
 	}
 }
 
-// noteEpoch gives up what the last epoch of a broker was asked for transactions, once that has ended: who leads its partitions now is known,
-// and a transaction that waited for the answer of a dead broker would hold up its producer and all readers of committed records for
-// callTimeout.
+// noteEpoch gives up what the last epoch of a broker was asked for transactions, once that has ended: nobody answers, and a transaction that
+// waited for that would hold up its producer and all readers of committed records for callTimeout. See askForTransaction.
 func (w *peers) noteEpoch(b *metadata.Broker) {
 	now, before := b.Epoch, w.epochs[b.ID]
 	if b.Fenced {

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/core/coordinator"
+	"weir/core/metadata"
 	"weir/core/peer"
 	"weir/core/txn"
 	"weir/core/wire"
@@ -28,6 +29,18 @@ func (n *Node) leaderOf(topic string, index int32) (leader int32, other bool) {
 	return leader, leader != n.config.NodeID
 }
 
+// askForTransaction asks the leader of a partition for what a transaction needs of it; done is called once, maybe at once. One whose epoch
+// has ended is not asked: between its fence and the seal that names the next leader it still leads, and nobody answers for it. Who asks
+// tries again, and finds the next leader sooner than callTimeout.
+func (n *Node) askForTransaction(leader int32, m peer.Method, body []byte, done func([]byte, error)) {
+	if b, ok := n.metadata.image.Broker(metadata.BrokerID(leader)); ok && b.Fenced {
+		n.telemetry.Hit("node: a broker whose epoch has ended was not asked for a transaction")
+		done(nil, peer.ErrNoAnswer)
+		return
+	}
+	n.peers.calls.Call(leader, m, body, callTimeout, done)
+}
+
 // writeRemoteMarker asks the leader of a partition to append a marker.
 func (n *Node) writeRemoteMarker(leader int32, p txn.Partition, m txn.Marker, done func(wire.Code)) {
 	r := kmsg.NewPtrWriteTxnMarkersRequest()
@@ -39,7 +52,7 @@ func (n *Node) writeRemoteMarker(leader int32, p txn.Partition, m txn.Marker, do
 	marker.CoordinatorEpoch, marker.TransactionVersion = m.CoordinatorEpoch, int8(m.Version)
 	marker.Topics = append(marker.Topics, topic)
 	r.Markers = append(r.Markers, marker)
-	n.peers.calls.Call(leader, methodMarker, r.AppendTo(nil), callTimeout, func(body []byte, err error) {
+	n.askForTransaction(leader, methodMarker, r.AppendTo(nil), func(body []byte, err error) {
 		codes, err := decodeCodes(body, 1, err)
 		if err != nil || codes[0] == wire.UnknownTopicOrPartition {
 			// It is written again. Whether the partition is gone, only this broker's own image tells: the other may be starting, or
@@ -88,7 +101,7 @@ func (n *Node) addRemotePartitions(leader int32, id string, producerID int64, ep
 		one.Topics = append(one.Topics, topic)
 	}
 	r.Transactions = append(r.Transactions, one)
-	n.peers.calls.Call(leader, methodAddPartitions, r.AppendTo(nil), callTimeout, func(body []byte, err error) {
+	n.askForTransaction(leader, methodAddPartitions, r.AppendTo(nil), func(body []byte, err error) {
 		codes, err := decodeCodes(body, len(partitions), err)
 		if err != nil {
 			codes = make([]wire.Code, len(partitions))

@@ -138,6 +138,23 @@ func TestGivingUpOnANodeKeepsOtherCalls(t *testing.T) {
 	require.Equal(t, outcome{n: 1}, own)
 }
 
+// Who is given up may ask the same node again at once, and may give up others: each call has one end, and what is asked then stays.
+func TestGivingUpLetsCallersAskAgain(t *testing.T) {
+	c := newCallers(t)
+	var first, second, again outcome
+	c.turn(func() {
+		c.calls[0].Call(1, 3, nil, time.Second, func(body []byte, err error) {
+			first.done(body, err)
+			require.Equal(t, 1, c.calls[0].GiveUpTo(1, 3), "the second")
+			c.calls[0].Call(1, 3, nil, time.Second, again.done)
+		})
+		c.calls[0].Call(1, 3, nil, time.Second, second.done)
+		require.Equal(t, 1, c.calls[0].GiveUpTo(1, 3))
+		require.Equal(t, []int{1, 1, 0}, []int{first.n, second.n, again.n})
+	})
+	require.Zero(t, again.n)
+}
+
 func TestGivingUpEndsTheCallsOfAMethod(t *testing.T) {
 	c := newCallers(t)
 	var given, kept outcome

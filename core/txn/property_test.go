@@ -89,21 +89,21 @@ func TestCrashesAtEveryBatch(t *testing.T) {
 			code wire.Code
 		}
 		var acknowledged []outcome
+		adds := &addOrder{t: t}
 		learn := func(p txn.Producer, code wire.Code) {
 			if code == none && p != txn.NoProducer {
 				known = append(known, p)
 			}
 		}
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
-			switch rapid.IntRange(0, 11).Draw(t, "step") {
+			switch rapid.IntRange(0, 15).Draw(t, "step") {
 			case 0:
 				r.c.InitProducerID(txn.InitRequest{TransactionalID: id, TimeoutMillis: 60_000, Expected: txn.NoProducer}, learn)
 			case 1:
 				r.c.InitProducerID(txn.InitRequest{TransactionalID: id, TimeoutMillis: 60_000, Expected: pick()}, learn)
 			case 2, 3, 4:
 				p := pick()
-				indexes := rapid.SliceOfN(rapid.Int32Range(0, 4), 1, 3).Draw(t, "partitions")
-				r.c.AddPartitions(id, p.ID, p.Epoch, partitionsOf(indexes...), false, func([]wire.Code) {})
+				adds.add(r, p, rapid.SliceOfN(rapid.Int32Range(0, 4), 1, 3).Draw(t, "partitions"))
 			case 5, 6:
 				q := txn.EndRequest{TransactionalID: id, Producer: pick(), Commit: rapid.Bool().Draw(t, "commit"), Version: rapid.SampledFrom([]int16{0, 2, 2}).Draw(t, "generation")}
 				r.c.EndTxn(q, func(p txn.Producer, code wire.Code) {
@@ -118,16 +118,27 @@ func TestCrashesAtEveryBatch(t *testing.T) {
 				r.pass(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 70 * time.Second}).Draw(t, "time"))
 			case 11:
 				r.restart()
+				adds.over()
+			case 12:
+				r.held = true // markers
+			case 13:
+				r.release()
+			case 14:
+				r.logs[0].Refuse = rapid.SampledFrom([]wire.Code{none, wire.RequestTimedOut}).Draw(t, "refuse")
+			case 15:
+				r.logs[0].BytesMax = rapid.SampledFrom([]int{0, 230, 260}).Draw(t, "batches of at most")
 			}
 			for range rapid.IntRange(0, 3).Draw(t, "turns") {
 				r.loop.Turn(nil)
 			}
 		}
 		clear(r.answers)
-		r.logs[0].Held = false
+		r.logs[0].Held, r.logs[0].Refuse, r.logs[0].BytesMax = false, none, 0
+		r.release()
 		r.logs[0].Durable()
 		r.turn()
 		r.pass(3 * time.Minute)
+		adds.over()
 		all := history(t, r.logs[0])
 		checkHistory(t, all)
 		for _, a := range acknowledged {
@@ -145,6 +156,32 @@ func TestCrashesAtEveryBatch(t *testing.T) {
 		}
 	})
 }
+
+// addOrder holds the answers to adds to what they promise: each add has one, it succeeds after all adds before it are answered, and is part of the
+// transaction then.
+type addOrder struct {
+	t        require.TestingT
+	answered []bool
+}
+
+func (o *addOrder) add(r *rig, p txn.Producer, indexes []int32) {
+	number := len(o.answered)
+	o.answered = append(o.answered, false)
+	r.c.AddPartitions(id, p.ID, p.Epoch, partitionsOf(indexes...), false, func(codes []wire.Code) {
+		require.False(o.t, o.answered[number], "answered twice")
+		o.answered[number] = true
+		if codes[0] == none {
+			require.NotContains(o.t, o.answered[:number], false, "an add overtook another")
+			s := r.state()
+			require.Equal(o.t, txn.Ongoing, s.State)
+			require.Equal(o.t, p, producer(s.ProducerID, s.Epoch))
+			require.Subset(o.t, s.Partitions, partitionsOf(indexes...))
+		}
+	})
+}
+
+// over wants all to be answered.
+func (o *addOrder) over() { require.NotContains(o.t, o.answered, false) }
 
 // checkDecided wants an EndTxn that was acknowledged to have been decided, as it asked, for the transaction of its own epoch.
 func checkDecided(t require.TestingT, all []*txn.Transaction, q txn.EndRequest) {
