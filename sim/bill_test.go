@@ -2,7 +2,6 @@ package sim
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -29,16 +28,4 @@ func TestTheBillOfARun(t *testing.T) {
 	require.Positive(t, a.Written)
 	require.Positive(t, a.Stored)
 	require.Equal(t, r.Sim, a.Over)
-}
-
-// TestCommitsShareShipments: as long as a log has room, commits of uploads do not ask for a shipment each.
-func TestCommitsShareShipments(t *testing.T) {
-	p := plan.Reference()
-	p.Config.UploadInterval = 100 * time.Millisecond
-	p.Config.WALBytes, p.Config.CacheBytes = 256<<20, 256<<20
-	r := Run(1, p, Options{NoLinear: true})
-	require.True(t, r.OK(), r.Violations)
-	shipments, uploads := r.Account.Requests[bill.Put][env.PurposeShipment], r.Account.Requests[bill.Put][env.PurposeUpload]
-	require.Greater(t, uploads, int64(50))
-	require.Less(t, shipments, uploads/2)
 }

@@ -155,20 +155,10 @@ func (m *metadataLog) complete(r metadata.Record, index uint64, done func(metada
 		return
 	}
 	m.tell()
-	if _, commit := r.(*metadata.CommitObject); commit && m.node.logNeedsRoom() {
-		m.awaitShipped(index, func() {}) // at once: what the object holds is trimmed from the log then
+	if _, commit := r.(*metadata.CommitObject); commit {
+		m.awaitShipped(index, func() {}) // at once: log space waits for it
 	}
 	done(outcome, verdict)
-}
-
-// logNeedsRoom reports whether so much of the log is in use that what was uploaded is to be trimmed soon. Else commits are shipped with
-// whatever else changes within weir.metadata.shipping.interval.ms: a broker with many small uploads would send a shipment for each.
-func (n *Node) logNeedsRoom() bool {
-	if n.log == nil {
-		return true
-	}
-	use := n.logUse()
-	return 4*use.Bytes >= use.BytesMax
 }
 
 // awaitShipped calls done once the log up to an index is in the object store, and sees that it soon is.
